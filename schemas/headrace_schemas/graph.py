@@ -1,0 +1,71 @@
+"""The frozen graph, as a client submits it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace_schemas.base import Record, _version
+
+
+class FunctionSpec(Record):
+    """How one distinct callable travels: by name (module and qualname) or as a cloudpickle, never both.
+
+    Controller, scheduler and publisher read the names and never unpickle anything.
+    """
+
+    name: str
+    module: str = ""
+    qualname: str = ""
+    pickled: bytes = b""
+    generator: bool = False
+    retries: int = 0
+    """How often a task of this function that raised is tried again."""
+    gang: int = 0
+    """Hosts that the task needs at once, all or nothing; 0 for an ordinary task. Reserved."""
+    resources: dict[str, float] = {}
+    """What a task needs of a host, e.g. {"gpu": 1}. Reserved."""
+
+
+class GraphSpec(Record):
+    """Tasks in topological order and the datasets between them, as columns of integers.
+
+    Task t makes the datasets first[t] .. first[t] + n_outputs[t] - 1, where first is the running sum of n_outputs.
+    `inputs` lists distinct dataset ids, concatenated in task order, n_inputs[t] of them for task t.
+    """
+
+    v: int = msgspec.field(default_factory=_version)
+    name: str
+    n_tasks: int
+    shape_hash: str
+    """Hex SHA-256 of the topology and the functions' identities: the key of stored plans and profiles."""
+    content_hash: str
+    """Hex SHA-256 of the shape, the code and the arguments."""
+    functions: list[FunctionSpec]
+    function: list[int]
+    """Per task: index into `functions`."""
+    n_outputs: list[int] = []
+    """Per task: number of datasets. Empty: one each."""
+    n_inputs: list[int] = []
+    """Per task: number of distinct inputs. Empty: none."""
+    inputs: list[int] = []
+    outputs: list[int] = []
+    """Datasets asked for."""
+    block_size: int = 256
+    """Consecutive tasks that share one block of arguments."""
+    blocks: list[bytes] = []
+    """Pickled argument templates, one list of `block_size` entries per block. Only runners unpickle them."""
+    named: list[int] = []
+    """Tasks with a name of their own; the others are called "<function>-<task>"."""
+    names: list[str] = []
+    annotated: list[int] = []
+    """Tasks with metadata."""
+    metadata: list[dict[str, Any]] = []
+
+
+class GraphSource(Record):
+    """Where the graph is: in the message itself, or in the object store `graphs` under a key."""
+
+    inline: GraphSpec | None = None
+    key: str = ""

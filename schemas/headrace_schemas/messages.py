@@ -1,0 +1,333 @@
+"""Every message, one struct each. Columns are parallel lists: entry k of each belongs together.
+
+Hosts are named by their index in a job's host table (`Plan.hosts`), tasks and datasets by their dense ids in the graph.
+An attempt column that is empty means attempt 0 throughout, which is the usual case.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace_schemas.base import Decision, Message, Record
+from headrace_schemas.graph import GraphSource
+
+# --- requests of a client (stream REQUESTS) -----------------------------------------------------------------------
+
+
+class Submit(Message, tag="submit"):
+    """Run this graph as `job`, an id that the client made up. `client` is shown to operators."""
+
+    job: str
+    graph: GraphSource
+    client: str = ""
+
+
+class Cancel(Message, tag="cancel"):
+    """Stop this job."""
+
+    job: str
+    reason: str = ""
+
+
+class Release(Message, tag="release"):
+    """The client holds these outputs now (empty: all of them): the hosts need not keep them for it."""
+
+    job: str
+    datasets: list[int] = []
+
+
+Request = Submit | Cancel | Release
+
+# --- decisions of the controller -----------------------------------------------------------------------------------
+
+
+class Admitted(Decision, tag="admitted"):
+    """The job exists. First message of a job's log."""
+
+    job: str
+    name: str
+    n_tasks: int
+    graph: GraphSource
+    client: str = ""
+
+
+class Needed(Decision, tag="needed"):
+    """These tasks must run (again), as these attempts: their last attempt failed, or what they made was lost."""
+
+    job: str
+    tasks: list[int]
+    attempts: list[int]
+    reason: str = ""
+
+
+class TaskError(Record):
+    """One failed attempt, as the host reports it and as the client shows it."""
+
+    task: int
+    attempt: int = 0
+    reason: str = "raised"
+    """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed."""
+    name: str = ""
+    """The task's name."""
+    inputs: list[str] = []
+    """The names of its inputs."""
+    error: str = ""
+    """Type and message of the exception, in one line."""
+    traceback: str = ""
+    """The traceback as the runner printed it."""
+    pickled: bytes = b""
+    """The exception itself, if it could be pickled and is small. Only clients unpickle it."""
+    runner: int = 0
+    pid: int = 0
+
+
+class Ended(Decision, tag="ended"):
+    """The job is over, for good: done (every output exists), failed, or cancelled. Hosts drop what they still hold of it,
+    except outputs of a job that is done, which they keep until a purge."""
+
+    job: str
+    state: str
+    """done | failed | cancelled."""
+    reason: str = ""
+    error: TaskError | None = None
+
+
+class Released(Decision, tag="released"):
+    """The client's Release, put into the log: these outputs (empty: all) need not be kept for it."""
+
+    job: str
+    datasets: list[int] = []
+
+
+class CancelAsked(Decision, tag="cancel_asked"):
+    """The client's Cancel, put into the log before it is acted on."""
+
+    job: str
+    reason: str = ""
+
+
+class Purge(Decision, tag="purge"):
+    """This host drops its copies of these datasets. It answers `kept` for one that a newer assignment or want needs."""
+
+    job: str
+    datasets: list[int]
+
+
+class HostJoined(Decision, tag="host_joined"):
+    """A host took up work. A host that restarts joins again with a higher epoch; what it held before is gone."""
+
+    host: str
+    epoch: int
+    address: str
+    """host:port of its data plane."""
+    runners: int
+    capacity: int
+    """Bytes of its store."""
+    resources: dict[str, float] = {}
+
+
+class HostLost(Decision, tag="host_lost"):
+    """A host's lease ran out, or it left. Nothing that it says of this epoch counts from here on."""
+
+    host: str
+    epoch: int
+    reason: str = ""
+
+
+# --- decisions of the scheduler -------------------------------------------------------------------------------------
+
+
+class Plan(Decision, tag="plan"):
+    """A part of a job's plan: chains in plan order. Chain ids are counted through the parts: this one begins at `first`."""
+
+    job: str
+    planner: str
+    part: int
+    parts: int
+    hosts: list[str]
+    """The job's host table; it only ever grows. Columns elsewhere are indexes into it."""
+    epochs: list[int]
+    first: int
+    lengths: list[int]
+    """Per chain: number of tasks."""
+    tasks: list[int]
+    """The chains' tasks, concatenated, in the order in which they run."""
+    placed: list[int]
+    """Per chain: index of its host."""
+    makespan: float = 0.0
+    """Predicted seconds; 0 if not predicted."""
+
+
+class Assign(Decision, tag="assign"):
+    """Releases chains to a host: the next of its window, in plan order, or new attempts."""
+
+    job: str
+    epoch: int
+    """Of the host; a host ignores an assignment for another epoch."""
+    hosts: list[str]
+    addresses: list[str]
+    """Data-plane addresses, for the same indexes."""
+    chains: list[int]
+    """Ids, which are also places in plan order. Chains of new attempts have ids beyond the plan's."""
+    lengths: list[int]
+    tasks: list[int]
+    attempts: list[int] = []
+    """Per task."""
+    sources: list[int] = []
+    """Per input from outside its chain, tasks in order and inputs in graph order: index of the host that has or will have it."""
+    graph: GraphSource | None = None
+    """With the first assignment of a job to a host."""
+    gang: list[str] = []
+    """Reserved: the hosts of a gang, in rank order."""
+
+
+class Revoke(Decision, tag="revoke"):
+    """Give these chains back if they have not started. `cuts`: per chain, the position from which to give it back (0: all)."""
+
+    job: str
+    epoch: int
+    chains: list[int]
+    cuts: list[int] = []
+
+
+class Reroute(Decision, tag="reroute"):
+    """Ask another host for these datasets: the one asked so far is lost or has dropped them."""
+
+    job: str
+    epoch: int
+    hosts: list[str]
+    addresses: list[str]
+    datasets: list[int]
+    attempts: list[int] = []
+    sources: list[int]
+
+
+# --- facts of a host ------------------------------------------------------------------------------------------------
+
+
+class Events(Message, tag="events"):
+    """What happened on a host since its last batch, for one job."""
+
+    job: str
+    host: str
+    epoch: int
+    started: list[int] = []
+    """Tasks running now that were not when the last batch was sent."""
+    done: list[int] = []
+    """Tasks that ended well, one by one."""
+    done_attempts: list[int] = []
+    chains: list[int] = []
+    """Chains whose tasks all ended well: stands for a `done` of each."""
+    produced: list[int] = []
+    """Datasets that exist on this host from now on, outside a runner."""
+    produced_attempts: list[int] = []
+    sizes: list[int] = []
+    """Per produced dataset: bytes."""
+    value_ids: list[int] = []
+    """Outputs asked for whose values travel here, for they are small."""
+    values: list[bytes] = []
+    metadata_ids: list[int] = []
+    """Produced datasets that were yielded with metadata."""
+    metadata: list[dict[str, Any]] = []
+    copied: list[int] = []
+    """Datasets of other hosts that this host holds a copy of from now on."""
+    failed: list[TaskError] = []
+    revoked: list[int] = []
+    """Chains given back, not started."""
+    kept: list[int] = []
+    """Datasets that a purge named and that are still needed here."""
+    gone: list[int] = []
+    """Datasets that this host was thought to have and has not: dropped, or lost with a runner."""
+    unreachable: list[str] = []
+    """Hosts that this one cannot open a link to."""
+    profile: list[FunctionProfile] = []
+    memory_used: int = 0
+    """Bytes of the store in use when the batch was sent."""
+
+
+class FunctionProfile(Record):
+    """How long the tasks of a function took since the last batch. Seconds."""
+
+    function: int
+    count: int
+    total: float
+    longest: float
+
+
+# --- facts of the publisher -----------------------------------------------------------------------------------------
+
+
+class Output(Record):
+    """One published output."""
+
+    dataset: int
+    name: str
+    metadata: dict[str, Any] = {}
+    host: str = ""
+    """Who holds it; empty if its value travelled in an event."""
+    bytes: int = 0
+    location: str = ""
+    """Where a sink put it; empty for one held for the client."""
+
+
+class Published(Decision, tag="published"):
+    """These outputs exist, each announced once."""
+
+    job: str
+    outputs: list[Output]
+
+
+# --- values in key-value buckets ------------------------------------------------------------------------------------
+
+
+class HostEntry(Message, tag="host"):
+    """KV `hosts`: a host's lease. Renewed while it lives."""
+
+    host: str
+    epoch: int
+    address: str
+    runners: int
+    capacity: int
+    pid: int = 0
+    resources: dict[str, float] = {}
+
+
+class LeaseEntry(Message, tag="lease"):
+    """KV `leases`: who leads a service. The entry's revision is the term."""
+
+    holder: str
+
+
+class JobEntry(Message, tag="job"):
+    """KV `jobs`: a job's state for people, rebuilt from the log at any time."""
+
+    job: str
+    name: str
+    state: str
+    """queued | running | done | failed | cancelled."""
+    n_tasks: int
+    n_done: int = 0
+    client: str = ""
+    error: str = ""
+    submitted: float = 0.0
+    """Seconds since the epoch, by the log's clock."""
+    ended: float = 0.0
+
+
+LogMessage = (
+    Admitted
+    | Needed
+    | Ended
+    | Released
+    | CancelAsked
+    | Purge
+    | HostJoined
+    | HostLost
+    | Plan
+    | Assign
+    | Revoke
+    | Reroute
+    | Events
+    | Published
+)
+"""Whatever may stand in the LOG stream, told apart by `kind`."""

@@ -1,0 +1,95 @@
+"""Every stream and bucket, with its limits and the reason for them. Sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+from headrace_schemas import subjects
+from headrace_schemas.base import Record
+
+MiB = 1 << 20
+GiB = 1 << 30
+DAY = 86_400.0
+
+
+class StreamSpec(Record):
+    """A JetStream stream. `why` gives the reason for its limits."""
+
+    name: str
+    subjects: list[str] = []
+    source: str = ""
+    """A stream that this one copies from, and `source_filter`, which subjects."""
+    source_filter: str = ""
+    retention: str = "limits"
+    discard: str = "old"
+    max_bytes: int
+    max_age: float = 0.0
+    max_msgs_per_subject: int = -1
+    duplicate_window: float = 120.0
+    why: str
+
+
+class BucketSpec(Record):
+    """A key-value bucket. `markers`: watchers see an expiry after at most so many seconds; 0: keys do not expire."""
+
+    name: str
+    history: int = 1
+    max_bytes: int
+    markers: float = 0.0
+    why: str
+
+
+class ObjectStoreSpec(Record):
+    """An object-store bucket."""
+
+    name: str
+    max_bytes: int
+    ttl: float
+    why: str
+
+
+REQUESTS = StreamSpec(
+    name="REQUESTS",
+    subjects=[subjects.ALL_REQUESTS],
+    retention="workqueue",
+    discard="new",
+    max_bytes=256 * MiB,
+    max_age=DAY,
+    why="A request waits here while no controller runs, and goes when one has put it into the log. Full: the client is told, nothing is lost.",
+)
+LOG = StreamSpec(
+    name="LOG",
+    subjects=subjects.LOG_SUBJECTS,
+    discard="new",
+    max_bytes=4 * GiB,
+    max_age=7 * DAY,
+    why="The one order of every fact and decision. Discard new: a full log refuses work instead of forgetting it. A week of finished jobs.",
+)
+OUTPUTS = StreamSpec(
+    name="OUTPUTS",
+    source="LOG",
+    source_filter=subjects.ALL_OUTPUTS,
+    max_bytes=1 * GiB,
+    max_age=90 * DAY,
+    why="What was made outlives how it was made; the oldest go first.",
+)
+JOBS = BucketSpec(name="jobs", max_bytes=64 * MiB, why="One small entry a job, for people and watchers; rebuilt from the log.")
+HOSTS = BucketSpec(
+    name="hosts", max_bytes=16 * MiB, markers=1.0, why="A host's lease expires by itself, and the controller sees it expire."
+)
+LEASES = BucketSpec(name="leases", max_bytes=1 * MiB, markers=1.0, why="One leader a service; the revision fences off the one before.")
+SECRETS = BucketSpec(name="secrets", max_bytes=1 * MiB, why="The key of the data plane, for hosts and clients; a viewer has no access.")
+PROFILES = BucketSpec(name="profiles", max_bytes=64 * MiB, why="How long functions take, by shape hash; old ones are overwritten.")
+GRAPHS = ObjectStoreSpec(
+    name="graphs", max_bytes=2 * GiB, ttl=7 * DAY, why="Graphs too large for a message, as long as the log that names them."
+)
+
+STREAMS = [REQUESTS, LOG, OUTPUTS]
+BUCKETS = [JOBS, HOSTS, LEASES, SECRETS, PROFILES]
+OBJECT_STORES = [GRAPHS]
+
+INLINE_VALUE_BYTES = 8 * 1024
+"""A result up to this size travels in the event that reports it."""
+INLINE_GRAPH_BYTES = 192 * 1024
+"""A graph whose JSON is up to this size travels in its messages; a larger one through the object store. Well under the 1 MB
+payload of an unchanged server, with room for everything else in the message."""
+MAX_MESSAGE_BYTES = 512 * 1024
+"""No message is made larger than about this: half of what an unchanged server takes."""

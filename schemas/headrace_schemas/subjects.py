@@ -1,0 +1,91 @@
+"""Every subject, as a function; and the patterns that services subscribe to.
+
+Job ids and host names are single tokens: letters, digits, '-' and '_' (see `token`)."""
+
+from __future__ import annotations
+
+import re
+
+ROOT = "headrace"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def token(text: str) -> str:
+    """The text, if it can stand as one token of a subject. Raises ValueError otherwise."""
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"{text!r} cannot be part of a subject: use 1 to 64 letters, digits, '-' or '_'")
+    return text
+
+
+def request(job: str) -> str:
+    """Requests of clients: Submit, Cancel, Release. In stream REQUESTS, all others are in LOG."""
+    return f"{ROOT}.request.{token(job)}"
+
+
+def admitted(job: str) -> str:
+    """Admitted, with the graph if it is small."""
+    return f"{ROOT}.job.{token(job)}.admitted"
+
+
+def state(job: str) -> str:
+    """Ended, CancelAsked, Released: what hosts and clients must hear of a job."""
+    return f"{ROOT}.job.{token(job)}.state"
+
+
+def needed(job: str) -> str:
+    """Needed."""
+    return f"{ROOT}.job.{token(job)}.needed"
+
+
+def plan(job: str) -> str:
+    """Plan."""
+    return f"{ROOT}.plan.{token(job)}"
+
+
+def assign(job: str, host: str) -> str:
+    """Assign, Revoke and Reroute for one host."""
+    return f"{ROOT}.assign.{token(job)}.{token(host)}"
+
+
+def event(job: str, host: str) -> str:
+    """Events of one host."""
+    return f"{ROOT}.event.{token(job)}.{token(host)}"
+
+
+def purge(job: str, host: str) -> str:
+    """Purge for one host."""
+    return f"{ROOT}.purge.{token(job)}.{token(host)}"
+
+
+def host(name: str) -> str:
+    """HostJoined and HostLost."""
+    return f"{ROOT}.host.{token(name)}"
+
+
+def output(job: str) -> str:
+    """Published. In LOG, and sourced by OUTPUTS."""
+    return f"{ROOT}.output.{token(job)}"
+
+
+ALL_REQUESTS = f"{ROOT}.request.*"
+LOG_SUBJECTS = [f"{ROOT}.{family}.>" for family in ("job", "plan", "assign", "event", "purge", "host", "output")]
+ALL_OUTPUTS = f"{ROOT}.output.*"
+ALL_HOSTS = f"{ROOT}.host.*"
+
+
+def for_host(name: str) -> list[str]:
+    """What a host reads from the LOG: its assignments, its purges, and the ends of jobs."""
+    return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state"]
+
+
+def for_client(job: str) -> list[str]:
+    """What a client reads from the LOG to follow one job."""
+    return [f"{ROOT}.job.{token(job)}.>", f"{ROOT}.event.{token(job)}.*"]
+
+
+def for_job(job: str) -> list[str]:
+    """Everything of one job, and what hosts came and went: enough to replay it."""
+    t = token(job)
+    families = [f"{ROOT}.{family}.{t}" for family in ("plan", "output")]
+    deeper = [f"{ROOT}.{family}.{t}.>" for family in ("job", "assign", "event", "purge")]
+    return [*deeper, *families, ALL_HOSTS]
