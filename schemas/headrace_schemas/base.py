@@ -18,7 +18,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A part of a message: no kind and no version of its own."""
 
 
-class Message(Record, tag_field="kind"):
+class Message(Record, tag_field="kind", kw_only=True):
     """A message on the bus. `kind` says which; `v` is always sent, also when it is the default.
 
     A reader ignores fields it does not know, so a newer writer may add some. A reader refuses a `v` above its own.
@@ -27,7 +27,7 @@ class Message(Record, tag_field="kind"):
     v: int = msgspec.field(default_factory=_version)
 
 
-class Decision(Message):
+class Decision(Message, kw_only=True):
     """A message that a service decided on. Two stamps make it checkable and keep an old leader out.
 
     at: the last sequence of the LOG stream that the service had folded when it decided.

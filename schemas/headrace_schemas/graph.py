@@ -9,7 +9,7 @@ import msgspec
 from headrace_schemas.base import Record, _version
 
 
-class FunctionSpec(Record):
+class FunctionSpec(Record, kw_only=True):
     """How one distinct callable travels: by name (module and qualname) or as a cloudpickle, never both.
 
     Controller, scheduler and publisher read the names and never unpickle anything.
@@ -28,7 +28,7 @@ class FunctionSpec(Record):
     """What a task needs of a host, e.g. {"gpu": 1}. Reserved."""
 
 
-class GraphSpec(Record):
+class GraphSpec(Record, kw_only=True):
     """Tasks in topological order and the datasets between them, as columns of integers.
 
     Task t makes the datasets first[t] .. first[t] + n_outputs[t] - 1, where first is the running sum of n_outputs.
@@ -64,7 +64,7 @@ class GraphSpec(Record):
     metadata: list[dict[str, Any]] = []
 
 
-class GraphSource(Record):
+class GraphSource(Record, kw_only=True):
     """Where the graph is: in the message itself, or in the object store `graphs` under a key."""
 
     inline: GraphSpec | None = None

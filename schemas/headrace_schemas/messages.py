@@ -14,7 +14,7 @@ from headrace_schemas.graph import GraphSource
 # --- requests of a client (stream REQUESTS) -----------------------------------------------------------------------
 
 
-class Submit(Message, tag="submit"):
+class Submit(Message, tag="submit", kw_only=True):
     """Run this graph as `job`, an id that the client made up. `client` is shown to operators."""
 
     job: str
@@ -22,14 +22,14 @@ class Submit(Message, tag="submit"):
     client: str = ""
 
 
-class Cancel(Message, tag="cancel"):
+class Cancel(Message, tag="cancel", kw_only=True):
     """Stop this job."""
 
     job: str
     reason: str = ""
 
 
-class Release(Message, tag="release"):
+class Release(Message, tag="release", kw_only=True):
     """The client holds these outputs now (empty: all of them): the hosts need not keep them for it."""
 
     job: str
@@ -41,7 +41,7 @@ Request = Submit | Cancel | Release
 # --- decisions of the controller -----------------------------------------------------------------------------------
 
 
-class Admitted(Decision, tag="admitted"):
+class Admitted(Decision, tag="admitted", kw_only=True):
     """The job exists. First message of a job's log."""
 
     job: str
@@ -51,7 +51,7 @@ class Admitted(Decision, tag="admitted"):
     client: str = ""
 
 
-class Needed(Decision, tag="needed"):
+class Needed(Decision, tag="needed", kw_only=True):
     """These tasks must run (again), as these attempts: their last attempt failed, or what they made was lost."""
 
     job: str
@@ -60,7 +60,7 @@ class Needed(Decision, tag="needed"):
     reason: str = ""
 
 
-class TaskError(Record):
+class TaskError(Record, kw_only=True):
     """One failed attempt, as the host reports it and as the client shows it."""
 
     task: int
@@ -81,7 +81,7 @@ class TaskError(Record):
     pid: int = 0
 
 
-class Ended(Decision, tag="ended"):
+class Ended(Decision, tag="ended", kw_only=True):
     """The job is over, for good: done (every output exists), failed, or cancelled. Hosts drop what they still hold of it,
     except outputs of a job that is done, which they keep until a purge."""
 
@@ -92,28 +92,30 @@ class Ended(Decision, tag="ended"):
     error: TaskError | None = None
 
 
-class Released(Decision, tag="released"):
+class Released(Decision, tag="released", kw_only=True):
     """The client's Release, put into the log: these outputs (empty: all) need not be kept for it."""
 
     job: str
     datasets: list[int] = []
 
 
-class CancelAsked(Decision, tag="cancel_asked"):
+class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
     """The client's Cancel, put into the log before it is acted on."""
 
     job: str
     reason: str = ""
 
 
-class Purge(Decision, tag="purge"):
+class Purge(Decision, tag="purge", kw_only=True):
     """This host drops its copies of these datasets. It answers `kept` for one that a newer assignment or want needs."""
 
     job: str
+    host: str
+    epoch: int
     datasets: list[int]
 
 
-class HostJoined(Decision, tag="host_joined"):
+class HostJoined(Decision, tag="host_joined", kw_only=True):
     """A host took up work. A host that restarts joins again with a higher epoch; what it held before is gone."""
 
     host: str
@@ -126,7 +128,7 @@ class HostJoined(Decision, tag="host_joined"):
     resources: dict[str, float] = {}
 
 
-class HostLost(Decision, tag="host_lost"):
+class HostLost(Decision, tag="host_lost", kw_only=True):
     """A host's lease ran out, or it left. Nothing that it says of this epoch counts from here on."""
 
     host: str
@@ -137,7 +139,7 @@ class HostLost(Decision, tag="host_lost"):
 # --- decisions of the scheduler -------------------------------------------------------------------------------------
 
 
-class Plan(Decision, tag="plan"):
+class Plan(Decision, tag="plan", kw_only=True):
     """A part of a job's plan: chains in plan order. Chain ids are counted through the parts: this one begins at `first`."""
 
     job: str
@@ -158,10 +160,11 @@ class Plan(Decision, tag="plan"):
     """Predicted seconds; 0 if not predicted."""
 
 
-class Assign(Decision, tag="assign"):
+class Assign(Decision, tag="assign", kw_only=True):
     """Releases chains to a host: the next of its window, in plan order, or new attempts."""
 
     job: str
+    host: str
     epoch: int
     """Of the host; a host ignores an assignment for another epoch."""
     hosts: list[str]
@@ -181,19 +184,21 @@ class Assign(Decision, tag="assign"):
     """Reserved: the hosts of a gang, in rank order."""
 
 
-class Revoke(Decision, tag="revoke"):
+class Revoke(Decision, tag="revoke", kw_only=True):
     """Give these chains back if they have not started. `cuts`: per chain, the position from which to give it back (0: all)."""
 
     job: str
+    host: str
     epoch: int
     chains: list[int]
     cuts: list[int] = []
 
 
-class Reroute(Decision, tag="reroute"):
+class Reroute(Decision, tag="reroute", kw_only=True):
     """Ask another host for these datasets: the one asked so far is lost or has dropped them."""
 
     job: str
+    host: str
     epoch: int
     hosts: list[str]
     addresses: list[str]
@@ -205,7 +210,7 @@ class Reroute(Decision, tag="reroute"):
 # --- facts of a host ------------------------------------------------------------------------------------------------
 
 
-class Events(Message, tag="events"):
+class Events(Message, tag="events", kw_only=True):
     """What happened on a host since its last batch, for one job."""
 
     job: str
@@ -245,7 +250,7 @@ class Events(Message, tag="events"):
     """Bytes of the store in use when the batch was sent."""
 
 
-class FunctionProfile(Record):
+class FunctionProfile(Record, kw_only=True):
     """How long the tasks of a function took since the last batch. Seconds."""
 
     function: int
@@ -257,7 +262,7 @@ class FunctionProfile(Record):
 # --- facts of the publisher -----------------------------------------------------------------------------------------
 
 
-class Output(Record):
+class Output(Record, kw_only=True):
     """One published output."""
 
     dataset: int
@@ -270,7 +275,7 @@ class Output(Record):
     """Where a sink put it; empty for one held for the client."""
 
 
-class Published(Decision, tag="published"):
+class Published(Decision, tag="published", kw_only=True):
     """These outputs exist, each announced once."""
 
     job: str
@@ -280,7 +285,7 @@ class Published(Decision, tag="published"):
 # --- values in key-value buckets ------------------------------------------------------------------------------------
 
 
-class HostEntry(Message, tag="host"):
+class HostEntry(Message, tag="host", kw_only=True):
     """KV `hosts`: a host's lease. Renewed while it lives."""
 
     host: str
@@ -292,13 +297,13 @@ class HostEntry(Message, tag="host"):
     resources: dict[str, float] = {}
 
 
-class LeaseEntry(Message, tag="lease"):
+class LeaseEntry(Message, tag="lease", kw_only=True):
     """KV `leases`: who leads a service. The entry's revision is the term."""
 
     holder: str
 
 
-class JobEntry(Message, tag="job"):
+class JobEntry(Message, tag="job", kw_only=True):
     """KV `jobs`: a job's state for people, rebuilt from the log at any time."""
 
     job: str

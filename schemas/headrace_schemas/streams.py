@@ -10,7 +10,7 @@ GiB = 1 << 30
 DAY = 86_400.0
 
 
-class StreamSpec(Record):
+class StreamSpec(Record, kw_only=True):
     """A JetStream stream. `why` gives the reason for its limits."""
 
     name: str
@@ -27,7 +27,7 @@ class StreamSpec(Record):
     why: str
 
 
-class BucketSpec(Record):
+class BucketSpec(Record, kw_only=True):
     """A key-value bucket. `markers`: watchers see an expiry after at most so many seconds; 0: keys do not expire."""
 
     name: str
@@ -37,7 +37,7 @@ class BucketSpec(Record):
     why: str
 
 
-class ObjectStoreSpec(Record):
+class ObjectStoreSpec(Record, kw_only=True):
     """An object-store bucket."""
 
     name: str
@@ -53,7 +53,7 @@ REQUESTS = StreamSpec(
     discard="new",
     max_bytes=256 * MiB,
     max_age=DAY,
-    why="A request waits here while no controller runs, and goes when one has put it into the log. Full: the client is told, nothing is lost.",
+    why="A request waits here while no controller runs, and goes once it is in the log. Full: the client is told, nothing is lost.",
 )
 LOG = StreamSpec(
     name="LOG",
