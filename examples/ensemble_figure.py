@@ -1,0 +1,152 @@
+"""The picture of the ensemble example: one page that shows what a month's temperatures did by hour of day.
+
+Needs matplotlib (`pip install 'headrace[weather]'`); draws off screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+
+Array = npt.NDArray[np.floating[Any]]
+
+ZERO_CELSIUS = 273.15  # K
+MEAN_HOURS = (0, 6, 12, 18)
+FROST_HOURS = range(0, 24, 3)
+SHORE = 2.5  # K of daily range: over water a day is flatter than this, over land it is not
+LAND, SEA = "#c2541b", "#1f6f8b"
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+}
+
+
+class Grid(Protocol):
+    """Where and when the fields are."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def latitudes(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def longitudes(self) -> npt.NDArray[np.float64]: ...
+
+
+def draw(path: Path, grid: Grid, products: Mapping[str, Array]) -> None:
+    """Write the picture as PNG. `products` are stacked by statistic, (hour, y, x) each, the anomaly (day, hour, y, x), in kelvin."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(13, 13.5), dpi=110, layout="constrained")
+        figure.get_layout_engine().set(hspace=0.02, h_pad=0.06, w_pad=0.06)  # type: ignore[union-attr]
+        figure.suptitle(f"2 m temperature by hour of day: {grid.title}", fontsize=17, fontweight="bold", x=0.012, ha="left")
+        maps, points, frost, calendar = figure.subfigures(4, 1, height_ratios=(1.25, 1.05, 0.95, 1.0))
+        draw_means(maps, grid, products)
+        draw_points(points, grid, products)
+        draw_frost(frost, grid, products)
+        draw_calendar(calendar, products["anomaly"])
+        FigureCanvasAgg(figure).print_png(str(path))
+
+
+def draw_means(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
+    """Maps of the mean at four hours, on one scale; the points of the next row are marked."""
+    celsius = products["mean"] - ZERO_CELSIUS
+    axes = figure.subplots(1, len(MEAN_HOURS), sharex=True, sharey=True)
+    for axis, hour in zip(axes, MEAN_HOURS, strict=True):
+        image = draw_map(
+            axis, grid, products, celsius[hour], f"mean, {hour:02}:00 UTC", cmap="RdYlBu_r", vmin=celsius.min(), vmax=celsius.max()
+        )
+    for (row, column), colour in zip(land_and_sea(products["mean"]), (LAND, SEA), strict=True):
+        axes[0].plot(grid.longitudes[column], grid.latitudes[row], "o", color=colour, markeredgecolor="white", markersize=8)
+    figure.colorbar(image, ax=axes, label="°C", aspect=25, pad=0.01)
+
+
+def draw_map(axis: Axes, grid: Grid, products: Mapping[str, Array], values: Array, title: str, **style: Any) -> Any:
+    """One map, with the outline of the land as the data know it: where the day has a range of temperature."""
+    image = axis.pcolormesh(grid.longitudes, grid.latitudes, values, shading="nearest", rasterized=True, **style)
+    axis.contour(grid.longitudes, grid.latitudes, daily_range(products["mean"]), levels=[SHORE], colors="#222222", linewidths=0.8)
+    axis.set_aspect(1 / np.cos(np.deg2rad(grid.latitudes.mean())))
+    axis.set_title(title)
+    axis.xaxis.set_major_formatter(lambda degrees, _: f"{abs(degrees):.0f}°{'W' if degrees < 0 else 'E' if degrees > 0 else ''}")
+    axis.yaxis.set_major_formatter(lambda degrees, _: f"{abs(degrees):.0f}°{'S' if degrees < 0 else 'N'}")
+    return image
+
+
+def draw_points(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
+    """The day at the point with the largest daily range and at the one with the smallest, side by side on one scale."""
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, kind, point, colour in zip(axes, ("land", "sea"), land_and_sea(products["mean"]), (LAND, SEA), strict=True):
+        where = f"{grid.latitudes[point[0]]:.2f}°N, {east_or_west(grid.longitudes[point[1]])}"
+        draw_cycle(axis, {name: products[name][(slice(None), *point)] - ZERO_CELSIUS for name in ("mean", "p10", "p50", "p90")}, colour)
+        axis.set_title(f"a day at the {kind} point, {where}")
+    axes[0].set_ylabel("°C")
+    axes[0].legend(loc="upper left", frameon=False)
+
+
+def draw_cycle(axis: Axes, cycle: Mapping[str, Array], colour: str) -> None:
+    """Mean, median and the band between the 10th and the 90th percentile over a day, closed at 24:00."""
+    hours = np.arange(25)
+    closed = {name: np.append(values, values[0]) for name, values in cycle.items()}
+    axis.fill_between(hours, closed["p10"], closed["p90"], color=colour, alpha=0.2, linewidth=0, label="10th to 90th percentile")
+    axis.plot(hours, closed["p50"], color=colour, linewidth=1, linestyle="--", label="median")
+    axis.plot(hours, closed["mean"], color=colour, linewidth=2, label="mean")
+    axis.axhline(0, color="#666666", linewidth=0.7, linestyle=":")
+    axis.set_xlim(0, 24)
+    axis.set_xticks(range(0, 25, 3), [f"{hour:02}" for hour in range(0, 25, 3)])
+    axis.set_xlabel("hour, UTC")
+
+
+def draw_frost(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
+    """Maps of the probability of frost through the day."""
+    axes = figure.subplots(1, len(FROST_HOURS), sharex=True, sharey=True)
+    for axis, hour in zip(axes, FROST_HOURS, strict=True):
+        title = f"frost, {hour:02}:00" if hour == 0 else f"{hour:02}:00"
+        image = draw_map(
+            axis, grid, products, 100 * products["frost"][hour], title, cmap="PuBu", vmin=0, vmax=max(100 * products["frost"].max(), 1)
+        )
+    figure.colorbar(image, ax=axes, label="% of days", aspect=15, pad=0.01)
+
+
+def draw_calendar(figure: SubFigure, anomaly: Array) -> None:
+    """Every hour of the month: how much warmer or colder the whole area was than usual for that hour."""
+    area = anomaly.mean(axis=(2, 3)).T
+    limit = np.abs(area).max()
+    axis = figure.subplots()
+    days = np.arange(1, area.shape[1] + 1)
+    image = axis.pcolormesh(days, np.arange(24), area, shading="nearest", cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
+    axis.set_title("anomaly of the area's mean: each hour of each day against the mean of that hour")
+    axis.set_xticks(days)
+    axis.set_yticks(range(0, 24, 6), [f"{hour:02}" for hour in range(0, 24, 6)])
+    axis.invert_yaxis()
+    axis.set_xlabel("day of the month")
+    axis.set_ylabel("hour, UTC")
+    figure.colorbar(image, ax=axis, label="K", aspect=15, pad=0.01)
+
+
+def daily_range(mean: Array) -> Array:
+    """The range of the mean over the day at each point, in kelvin."""
+    return np.asarray(np.ptp(mean, axis=0))
+
+
+def land_and_sea(mean: Array) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The points (row, column) with the largest and the smallest daily range: most surely land, most surely sea."""
+    flat = daily_range(mean).ravel()
+    shape = mean.shape[1:]
+    return tuple(tuple(map(int, np.unravel_index(index, shape))) for index in (flat.argmax(), flat.argmin()))  # type: ignore[return-value]
+
+
+def east_or_west(degrees: float) -> str:
+    """2.5 as 2.50°E, -2.5 as 2.50°W."""
+    return f"{abs(degrees):.2f}°{'W' if degrees < 0 else 'E'}"
