@@ -76,10 +76,12 @@ def describe_grib(grib: Path) -> Month:
 SYNTHETIC = Month("a synthetic month", 31, np.linspace(58.0, 50.0, 33), np.linspace(-10.0, 2.0, 49))
 
 ISLANDS = (  # centre and half-widths in degrees: latitude, longitude, north-south, east-west
-    (52.0, -1.2, 1.4, 2.4),
-    (54.0, -1.9, 1.9, 1.2),
-    (56.9, -4.4, 1.6, 1.7),
-    (50.6, -4.3, 0.5, 1.3),
+    (52.0, -1.0, 1.3, 2.5),
+    (53.8, -1.8, 2.0, 1.2),
+    (55.4, -3.4, 1.0, 1.5),
+    (57.0, -4.4, 1.5, 1.8),
+    (52.3, -3.9, 0.9, 0.9),
+    (50.8, -3.6, 0.6, 1.7),
     (53.3, -7.8, 1.8, 1.7),
     (49.8, 1.6, 0.6, 1.1),
 )
@@ -90,8 +92,9 @@ def synthesise_day(day: int, seed: int = 2019, grid: tuple[int, int] = (33, 49))
     """Yield 24 made-up fields (float32, kelvin) in which land warms by day and cools by night under weather that drifts east."""
     latitude = np.linspace(58.0, 50.0, grid[0])[:, None]
     longitude = np.linspace(-10.0, 2.0, grid[1])[None, :]
-    land = np.max([blob(latitude, longitude, *island) for island in ISLANDS], axis=0)
-    climate = 282.0 - 0.35 * (latitude - 54.0) - 1.2 * land - 3.0 * blob(latitude, longitude, *HIGHLANDS)
+    ragged = latitude + 0.2 * np.sin(3.1 * longitude + latitude), longitude + 0.4 * np.sin(2.9 * latitude)
+    land = np.max([blob(*ragged, *island) for island in ISLANDS], axis=0)
+    climate = 282.0 - 0.35 * (latitude - 54.0) - 1.2 * land - 3.0 * blob(*ragged, *HIGHLANDS)
     noise = np.random.default_rng((seed, day))
     sunshine = noise.uniform(0.4, 1.5)
     for hour in range(HOURS):
@@ -104,7 +107,7 @@ def synthesise_day(day: int, seed: int = 2019, grid: tuple[int, int] = (33, 49))
 def blob(latitude: Field, longitude: Field, north: float, east: float, height: float, width: float) -> Field:
     """1 inside an ellipse and 0 outside, with a soft edge."""
     distance = ((latitude - north) / height) ** 2 + ((longitude - east) / width) ** 2
-    return np.asarray(0.5 + 0.5 * np.tanh(3.0 * (1.0 - distance)))
+    return 0.5 + 0.5 * np.tanh(3.0 * (1.0 - distance))
 
 
 def weather(latitude: Field, longitude: Field, days: float, seed: int, waves: int = 7) -> Field:
@@ -112,7 +115,7 @@ def weather(latitude: Field, longitude: Field, days: float, seed: int, waves: in
     chance = np.random.default_rng(seed)
     length, tilt, period, phase = chance.uniform([10, -0.6, 3, 0], [40, 0.6, 9, 2 * np.pi], (waves, 4)).T
     turns = (longitude[..., None] + tilt * latitude[..., None]) / length - days / period
-    return np.asarray(1.5 * np.cos(2 * np.pi * turns + phase).sum(axis=-1))
+    return 1.5 * np.cos(2 * np.pi * turns + phase).sum(axis=-1)
 
 
 # ---------------------------------------------------------------- what is computed from it
@@ -130,12 +133,12 @@ def deviation(fields: Sequence[Field]) -> Field:
 
 def percentile(fields: Sequence[Field], percent: float) -> Field:
     """Percentile over the days, in kelvin, linear between neighbours."""
-    return np.asarray(np.percentile(np.stack(fields, dtype=np.float64), percent, axis=0))
+    return np.percentile(np.stack(fields, dtype=np.float64), percent, axis=0)
 
 
 def frost(fields: Sequence[Field]) -> Field:
     """The fraction of days, 0 to 1, on which it froze at this hour."""
-    return np.mean(np.stack(fields) < FREEZING, axis=0)
+    return np.mean(np.stack(fields, dtype=np.float64) < FREEZING, axis=0)
 
 
 def anomaly(field: Field, climate: Field) -> Field:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -23,6 +24,7 @@ MEAN_HOURS = (0, 6, 12, 18)
 FROST_HOURS = range(0, 24, 3)
 SHORE = 2.5  # K of daily range: over water a day is flatter than this, over land it is not
 LAND, SEA = "#c2541b", "#1f6f8b"
+LEFT = 0.012  # of the figure's width: where titles begin
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -49,36 +51,34 @@ class Grid(Protocol):
 def draw(path: Path, grid: Grid, products: Mapping[str, Array]) -> None:
     """Write the picture as PNG. `products` are stacked by statistic, (hour, y, x) each, the anomaly (day, hour, y, x), in kelvin."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(13, 13.5), dpi=110, layout="constrained")
-        figure.get_layout_engine().set(hspace=0.02, h_pad=0.06, w_pad=0.06)  # type: ignore[union-attr]
-        figure.suptitle(f"2 m temperature by hour of day: {grid.title}", fontsize=17, fontweight="bold", x=0.012, ha="left")
-        maps, points, frost, calendar = figure.subfigures(4, 1, height_ratios=(1.25, 1.05, 0.95, 1.0))
-        draw_means(maps, grid, products)
-        draw_points(points, grid, products)
-        draw_frost(frost, grid, products)
-        draw_calendar(calendar, products["anomaly"])
+        figure = Figure(figsize=(13, 13), dpi=110, layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.06))
+        figure.suptitle(f"2 m temperature by hour of day: {grid.title}", fontsize=17, fontweight="bold", x=LEFT, ha="left")
+        rows = figure.subfigures(4, 1, height_ratios=(1.36, 1.05, 0.8, 1.0))
+        draw_means(rows[0], grid, products)
+        draw_points(rows[1], grid, products)
+        draw_frost(rows[2], grid, products)
+        draw_calendar(rows[3], products["anomaly"])
         FigureCanvasAgg(figure).print_png(str(path))
 
 
 def draw_means(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
     """Maps of the mean at four hours, on one scale; the points of the next row are marked."""
+    heading(figure, f"The mean; outlined is where it changes by {SHORE} K over the day, which follows the coast")
     celsius = products["mean"] - ZERO_CELSIUS
     axes = figure.subplots(1, len(MEAN_HOURS), sharex=True, sharey=True)
     for axis, hour in zip(axes, MEAN_HOURS, strict=True):
-        image = draw_map(
-            axis, grid, products, celsius[hour], f"mean, {hour:02}:00 UTC", cmap="RdYlBu_r", vmin=celsius.min(), vmax=celsius.max()
-        )
+        image = draw_map(axis, grid, products, celsius[hour], hour, cmap="RdYlBu_r", vmin=celsius.min(), vmax=celsius.max())
     for (row, column), colour in zip(land_and_sea(products["mean"]), (LAND, SEA), strict=True):
         axes[0].plot(grid.longitudes[column], grid.latitudes[row], "o", color=colour, markeredgecolor="white", markersize=8)
-    figure.colorbar(image, ax=axes, label="°C", aspect=25, pad=0.01)
+    figure.colorbar(image, ax=axes, label="°C", aspect=22, pad=0.01, shrink=0.86)
 
 
-def draw_map(axis: Axes, grid: Grid, products: Mapping[str, Array], values: Array, title: str, **style: Any) -> Any:
+def draw_map(axis: Axes, grid: Grid, products: Mapping[str, Array], values: Array, hour: int, **style: Any) -> Any:
     """One map, with the outline of the land as the data know it: where the day has a range of temperature."""
     image = axis.pcolormesh(grid.longitudes, grid.latitudes, values, shading="nearest", rasterized=True, **style)
     axis.contour(grid.longitudes, grid.latitudes, daily_range(products["mean"]), levels=[SHORE], colors="#222222", linewidths=0.8)
     axis.set_aspect(1 / np.cos(np.deg2rad(grid.latitudes.mean())))
-    axis.set_title(title)
+    axis.set_title(f"{hour:02}:00 UTC")
     axis.xaxis.set_major_formatter(lambda degrees, _: f"{abs(degrees):.0f}°{'W' if degrees < 0 else 'E' if degrees > 0 else ''}")
     axis.yaxis.set_major_formatter(lambda degrees, _: f"{abs(degrees):.0f}°{'S' if degrees < 0 else 'N'}")
     return image
@@ -86,11 +86,12 @@ def draw_map(axis: Axes, grid: Grid, products: Mapping[str, Array], values: Arra
 
 def draw_points(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
     """The day at the point with the largest daily range and at the one with the smallest, side by side on one scale."""
+    heading(figure, "The day where it changes most and where it changes least (the dots above)")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, kind, point, colour in zip(axes, ("land", "sea"), land_and_sea(products["mean"]), (LAND, SEA), strict=True):
         where = f"{grid.latitudes[point[0]]:.2f}°N, {east_or_west(grid.longitudes[point[1]])}"
         draw_cycle(axis, {name: products[name][(slice(None), *point)] - ZERO_CELSIUS for name in ("mean", "p10", "p50", "p90")}, colour)
-        axis.set_title(f"a day at the {kind} point, {where}")
+        axis.set_title(f"{kind}: {where}", color=colour)
     axes[0].set_ylabel("°C")
     axes[0].legend(loc="upper left", frameon=False)
 
@@ -110,29 +111,33 @@ def draw_cycle(axis: Axes, cycle: Mapping[str, Array], colour: str) -> None:
 
 def draw_frost(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
     """Maps of the probability of frost through the day."""
+    heading(figure, "The probability of frost (below 0 °C)")
+    percent = 100 * products["frost"]
     axes = figure.subplots(1, len(FROST_HOURS), sharex=True, sharey=True)
     for axis, hour in zip(axes, FROST_HOURS, strict=True):
-        title = f"frost, {hour:02}:00" if hour == 0 else f"{hour:02}:00"
-        image = draw_map(
-            axis, grid, products, 100 * products["frost"][hour], title, cmap="PuBu", vmin=0, vmax=max(100 * products["frost"].max(), 1)
-        )
-    figure.colorbar(image, ax=axes, label="% of days", aspect=15, pad=0.01)
+        image = draw_map(axis, grid, products, percent[hour], hour, cmap="Blues", vmin=0, vmax=max(percent.max(), 1.0))
+    figure.colorbar(image, ax=axes, label="% of days", aspect=12, pad=0.01, shrink=0.8)
 
 
 def draw_calendar(figure: SubFigure, anomaly: Array) -> None:
     """Every hour of the month: how much warmer or colder the whole area was than usual for that hour."""
+    heading(figure, "The anomaly of the whole area: each hour of each day against the mean of that hour")
     area = anomaly.mean(axis=(2, 3)).T
     limit = np.abs(area).max()
     axis = figure.subplots()
     days = np.arange(1, area.shape[1] + 1)
     image = axis.pcolormesh(days, np.arange(24), area, shading="nearest", cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
-    axis.set_title("anomaly of the area's mean: each hour of each day against the mean of that hour")
     axis.set_xticks(days)
     axis.set_yticks(range(0, 24, 6), [f"{hour:02}" for hour in range(0, 24, 6)])
     axis.invert_yaxis()
     axis.set_xlabel("day of the month")
     axis.set_ylabel("hour, UTC")
     figure.colorbar(image, ax=axis, label="K", aspect=15, pad=0.01)
+
+
+def heading(figure: SubFigure, text: str) -> None:
+    """The title of a row."""
+    figure.suptitle(text, fontsize=11.5, fontweight="bold", x=LEFT, ha="left")
 
 
 def daily_range(mean: Array) -> Array:
