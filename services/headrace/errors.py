@@ -1,0 +1,59 @@
+"""Every error that Headrace raises on purpose. Catch `HeadraceError` for all of them."""
+
+from __future__ import annotations
+
+
+class HeadraceError(Exception):
+    """Base of all errors of Headrace."""
+
+
+class GraphError(HeadraceError, ValueError):
+    """The graph cannot be built, frozen or accepted as it is. The message names the task or column."""
+
+
+class NotPicklable(HeadraceError, TypeError):
+    """A function or an argument cannot be sent to a runner. The message names the task and the argument."""
+
+
+class FunctionNotFound(HeadraceError, ImportError):
+    """A runner cannot import what a task calls. The message names module and function, and what to do."""
+
+
+class ClusterClosed(HeadraceError, RuntimeError):
+    """The cluster was closed, or belongs to the process that this one was forked from."""
+
+
+class ClusterFailed(HeadraceError, RuntimeError):
+    """A local cluster did not start, or one of its services ended. The message has the end of what the services logged."""
+
+
+class JobCancelled(HeadraceError):
+    """The job was cancelled: by this client, another one or an operator. The message gives the reason, if one was given."""
+
+
+class JobTimeout(HeadraceError, TimeoutError):
+    """The job did not end within the given time. It goes on: wait again, or cancel it."""
+
+
+class JobFailed(HeadraceError):
+    """The job ended without its outputs."""
+
+
+class TaskFailed(JobFailed):
+    """A task failed, and its job with it. Where the original exception could be sent, it is the `__cause__`.
+
+    task: the task's name. inputs: the names of its inputs. error: type and message of the exception, in one line.
+    remote_traceback: the traceback as the runner printed it. reason: "raised", or how else an attempt failed ("runner_died", ...).
+    """
+
+    def __init__(self, task: str, error: str, inputs: tuple[str, ...] = (), remote_traceback: str = "", reason: str = "raised") -> None:
+        super().__init__(task, error, inputs, remote_traceback, reason)
+        self.task = task
+        self.error = error
+        self.inputs = inputs
+        self.remote_traceback = remote_traceback
+        self.reason = reason
+
+    def __str__(self) -> str:
+        how = "" if self.reason == "raised" else f" ({self.reason.replace('_', ' ')})"
+        return f"task {self.task!r} failed{how}: {self.error}; its inputs: {', '.join(self.inputs) or 'none'}"

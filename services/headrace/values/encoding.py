@@ -1,0 +1,110 @@
+"""From a Python value to bytes: pickled once, its buffers copied once, straight to where they are to be."""
+
+import pickle
+from typing import Any, Final
+
+import cloudpickle
+
+from headrace.values.errors import NotPicklable
+from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, READ_ONLY, aligned, lengths_format
+
+_BY_REFERENCE_TO_MAIN: Final = b"__main__"
+_PADDING: Final = bytes(ALIGNMENT)
+
+
+class Encoded:
+    """A value ready to be written.
+
+    It holds views of the value's own arrays until it is dropped; they must not be changed before they are written.
+
+    `nbytes` is the size of the encoding in bytes, everything included.
+    """
+
+    __slots__ = ("_head", "_views", "nbytes")
+
+    def __init__(self, head: bytes, views: tuple[memoryview, ...], nbytes: int) -> None:
+        self._head = head
+        self._views = views
+        self.nbytes = nbytes
+
+    def write_into(self, destination: memoryview) -> None:
+        """Write the encoding at the start of `destination`, each buffer by one copy from its source.
+
+        `destination` is writable, contiguous, and at least `nbytes` bytes long; what lies beyond that is left alone.
+        Raises `ValueError` if it is shorter.
+        """
+        target = destination if destination.format == "B" and destination.ndim == 1 else destination.cast("B")
+        if target.nbytes < self.nbytes:
+            raise ValueError(f"the value needs {self.nbytes} bytes, but the destination has {target.nbytes}: reserve `nbytes` bytes for it")
+        end = len(self._head)
+        target[:end] = self._head
+        for view in self._views:
+            start = aligned(end)
+            target[end:start] = _PADDING[: start - end]
+            end = start + view.nbytes
+            target[start:end] = view
+
+    def tobytes(self) -> bytes:
+        """The encoding as one bytes object: for small values that travel inline."""
+        if not self._views:
+            return self._head
+        whole = bytearray(self.nbytes)
+        self.write_into(memoryview(whole))
+        return bytes(whole)
+
+
+def encode(value: object) -> Encoded:
+    """Pickle `value`, keeping its large buffers out of band; see `headrace.values.layout` for the bytes.
+
+    What pickle cannot do (lambdas, local classes), or would do by a reference to ``__main__``, which is another
+    module in the process that reads it, is done by cloudpickle, by value.
+
+    >>> encode(3).nbytes
+    5
+
+    Raises `NotPicklable` if neither can; the original error is its cause.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        stream = pickle.dumps(value, protocol=PICKLE_PROTOCOL, buffer_callback=buffers.append)
+    except MemoryError:
+        raise
+    except Exception:  # whatever a value's own __reduce__ may raise; cloudpickle says it again if it is real
+        return _encode_by_value(value)
+    if _BY_REFERENCE_TO_MAIN in stream:
+        return _encode_by_value(value)
+    if not buffers:
+        return Encoded(stream, (), len(stream))
+    return _lay_out(value, stream, buffers)
+
+
+def _encode_by_value(value: object) -> Encoded:
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        stream = cloudpickle.dumps(value, protocol=PICKLE_PROTOCOL, buffer_callback=buffers.append)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _not_picklable(value, error) from error
+    return _lay_out(value, stream, buffers) if buffers else Encoded(stream, (), len(stream))
+
+
+def _lay_out(value: object, stream: bytes, buffers: list[pickle.PickleBuffer]) -> Encoded:
+    try:
+        views = tuple(buffer.raw() for buffer in buffers)
+    except BufferError as error:  # an exporter that offers a buffer with gaps in it
+        raise _not_picklable(value, error) from error
+    lengths = [view.nbytes | READ_ONLY if view.readonly else view.nbytes for view in views]
+    head = PREFIX.pack(LAYOUT_MARK, len(views), len(stream)) + lengths_format(len(views)).pack(*lengths) + stream
+    end = len(head)
+    for view in views:
+        end = aligned(end) + view.nbytes
+    return Encoded(head, views, end)
+
+
+def _not_picklable(value: Any, error: Exception) -> NotPicklable:
+    kind = type(value)
+    return NotPicklable(
+        f"a value of type {kind.__module__}.{kind.__qualname__} cannot be pickled, so it cannot leave its process: "
+        f"{type(error).__name__}: {error}. Return plain data, or give its class a __reduce__"
+    )

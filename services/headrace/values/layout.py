@@ -1,0 +1,48 @@
+"""How the bytes of a value lie in memory.
+
+A value without large buffers is a plain pickle (protocol 5), whose first byte is always ``0x80``.
+A value with buffers (arrays, mostly) is laid out as
+
+===========================  ==========================================================================
+``0``                        ``0x01``: the version of this layout
+``1 .. 3``                   zero
+``4 .. 7``                   number of buffers, u32
+``8 .. 15``                  length of the pickle in bytes, u64
+``16 ..``                    one u64 per buffer: its length in bytes, with the top bit set if it is read-only
+then                         the pickle, which refers to the buffers in this order
+then, each 64-byte aligned   the buffers, with zeros between them
+===========================  ==========================================================================
+
+All integers are little-endian. Alignment is relative to the start of the value, which its holder aligns to 64 bytes too.
+"""
+
+from struct import Struct
+from typing import Final
+
+PICKLE_PROTOCOL: Final = 5
+"""The first protocol with out-of-band buffers (PEP 574)."""
+PICKLE_MARK: Final = 0x80
+"""First byte of every pickle of protocol 2 and later."""
+LAYOUT_MARK: Final = 0x01
+"""First byte of a value with buffers; no pickle starts with it."""
+ALIGNMENT: Final = 64
+"""Bytes: a cache line, and the widest vector load, so that numpy never falls back to unaligned loops."""
+READ_ONLY: Final = 1 << 63
+"""Top bit of a buffer's length: no buffer is that long."""
+
+PREFIX: Final = Struct("<B3xIQ")
+"""Version, number of buffers, length of the pickle in bytes."""
+
+
+def aligned(offset: int) -> int:
+    """The first multiple of `ALIGNMENT` at or after `offset` (both in bytes).
+
+    >>> aligned(0), aligned(1), aligned(64)
+    (0, 64, 64)
+    """
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def lengths_format(count: int) -> Struct:
+    """The struct of the lengths of `count` buffers, which follows the prefix."""
+    return Struct(f"<{count}Q")
