@@ -96,10 +96,9 @@ def synthesise_day(day: int, seed: int = 2019, grid: tuple[int, int] = (33, 49))
     land = np.max([blob(*ragged, *island) for island in ISLANDS], axis=0)
     climate = 282.0 - 0.35 * (latitude - 54.0) - 1.2 * land - 3.0 * blob(*ragged, *HIGHLANDS)
     noise = np.random.default_rng((seed, day))
-    sunshine = noise.uniform(0.4, 1.5)
     for hour in range(HOURS):
         days = day + hour / HOURS
-        diurnal = -3.2 * sunshine * land * np.cos(2 * np.pi * (hour - 3) / HOURS)
+        diurnal = -3.2 * clearness(days, seed) * land * np.cos(2 * np.pi * (hour - 3) / HOURS)
         field = climate + 0.06 * days + diurnal + weather(latitude, longitude, days, seed) + noise.normal(0.0, 0.15, grid)
         yield field.astype(np.float32)
 
@@ -108,6 +107,12 @@ def blob(latitude: Field, longitude: Field, north: float, east: float, height: f
     """1 inside an ellipse and 0 outside, with a soft edge."""
     distance = ((latitude - north) / height) ** 2 + ((longitude - east) / width) ** 2
     return 0.5 + 0.5 * np.tanh(3.0 * (1.0 - distance))
+
+
+def clearness(days: float, seed: int) -> float:
+    """How strongly the sun warms and the night cools, 1 on average: drawn at random for each midnight, and steady in between."""
+    midnights = int(days), int(days) + 1
+    return float(np.interp(days, midnights, [np.random.default_rng((seed, day, 1)).uniform(0.5, 1.5) for day in midnights]))
 
 
 def weather(latitude: Field, longitude: Field, days: float, seed: int, waves: int = 7) -> Field:

@@ -1,0 +1,24 @@
+"""Fixtures that unit and integration tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Real data beside the checkout; not part of the project."""
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Finds a file of real data by its path under the shared folder; skips the test where it is missing."""
+
+    def find(name: str) -> Path:
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f"../shared/data/{name} is not beside this checkout")
+        return path
+
+    return find
