@@ -60,7 +60,7 @@ def read_day(month: Any, day: int) -> Iterator[Field]:
 def describe_grib(grib: Path) -> Month:
     """Read the grid and the dates of a file of hourly 2 m temperature. Raises ValueError unless it holds whole days from midnight UTC."""
     month = open_month(str(grib))
-    hours = month["time"].values.astype("datetime64[h]")
+    hours = np.atleast_1d(month["time"].values).astype("datetime64[h]")
     whole_days = len(hours) // HOURS
     expected = hours[0].astype("datetime64[D]").astype("datetime64[h]") + np.arange(whole_days * HOURS)
     if whole_days == 0 or not np.array_equal(hours, expected):
@@ -217,8 +217,8 @@ def run(month: Month, hosts: int, runners: int) -> tuple[dict[str, Field], str]:
         seconds = time.perf_counter() - start
         peak = cluster.peak_memory()
     tasks = len(graph)
-    speed = f"{tasks} tasks in {seconds:.2f} s: {tasks / seconds:,.0f} tasks/s on {hosts} hosts of {runners} runners each"
-    return arrange(results, month.days), f"{speed}; at most {peak / 2**20:,.0f} MiB of memory in all"
+    speed = f"{tasks} tasks in {seconds:.2f} s, {tasks / seconds:,.0f} tasks/s (hosts: {hosts}, runners on each: {runners})"
+    return arrange(results, month.days), f"{speed}; peak memory of all processes together: {peak / 2**20:,.0f} MiB"
 
 
 def print_table(month: Month, products: Mapping[str, Field]) -> None:
@@ -251,13 +251,19 @@ def write_picture(path: Path, month: Month, products: dict[str, Field]) -> str:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's options. Exits with a sentence about those that will not do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grib", type=Path, help="hourly 2 m temperature in GRIB (default: make up a month)")
     parser.add_argument("--hosts", type=int, default=2, help="workers of the local cluster (default: %(default)s)")
     parser.add_argument("--runners", type=int, default=1, help="runners of each worker (default: %(default)s)")
     parser.add_argument("--png", type=Path, default=Path("ensemble.png"), help="the picture to write (default: %(default)s)")
     parser.add_argument("--no-png", action="store_true", help="write no picture")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.grib and not options.grib.is_file():
+        parser.error(f"--grib {options.grib}: there is no such file")
+    if options.grib and importlib.util.find_spec("cfgrib") is None:
+        parser.error("--grib takes cfgrib to read: pip install 'headrace[weather]'")
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
