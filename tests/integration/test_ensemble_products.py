@@ -133,7 +133,8 @@ def test_a_file_that_does_not_hold_whole_days_is_refused(grib: Path, tmp_path: P
     fields = grib.read_bytes()
     end = 0
     for _ in range(30):
-        end += int.from_bytes(fields[end + 4 : end + 7], "big")  # GRIB 1: octets 5 to 7 of a message are its length
+        start = fields.index(b"GRIB", end)  # there is padding between messages
+        end = start + int.from_bytes(fields[start + 4 : start + 7], "big")  # octets 5 to 7: the message's length
     short = tmp_path / "short.grib"
     short.write_bytes(fields[:end])
     with pytest.raises(ValueError, match="found 30 from 2019-03-01T00"):
