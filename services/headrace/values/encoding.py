@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import cloudpickle
 
-from headrace.values.errors import NotPicklable
+from headrace.errors import NotPicklable
 from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, READ_ONLY, aligned, lengths_format
 
 _BY_REFERENCE_TO_MAIN: Final = b"__main__"

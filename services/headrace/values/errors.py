@@ -1,10 +1,6 @@
-"""What can go wrong between a Python value and its bytes."""
+"""What can be wrong with the bytes of a value; a value that has none is `headrace.errors.NotPicklable`."""
 
 from headrace.errors import HeadraceError
-
-
-class NotPicklable(HeadraceError, TypeError):
-    """A value that neither pickle nor cloudpickle can turn into bytes; names its type and the reason."""
 
 
 class CorruptValue(HeadraceError, ValueError):

@@ -1,0 +1,268 @@
+"""One link: the parser, the handshake and the sender, joined to an asyncio transport.
+
+The transport reads straight into the memory that the parser names, which for a `Data` payload is the memory that the
+link's owner gave. Whatever is wrong with what comes ends the link, with a reason in the log, and nothing else.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Final, Protocol, TypeAlias, cast
+
+from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame
+from headrace.link.frames import Data, Frame, HandshakeFrame
+from headrace.link.framing import Parser, pack
+from headrace.link.handshake import Handshake, Peer
+from headrace.link.outbox import Sent
+from headrace.link.sending import Sender
+from headrace.link.settings import HANDSHAKE_DEADLINE_S, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES
+
+log: Final = logging.getLogger(__name__)
+
+Payload: TypeAlias = memoryview | bytes | bytearray
+
+
+class Handler(Protocol):
+    """Who owns links. All calls come from the event loop's thread; what they raise is logged and ends that link only."""
+
+    def link_opened(self, link: "Link") -> None:
+        """The other side has proved itself: the link can be used."""
+
+    def link_closed(self, link: "Link", reason: str) -> None:
+        """The link has ended, for whatever reason; called exactly once, for links that were opened only."""
+
+    def frame_received(self, link: "Link", frame: Frame, payload: memoryview) -> None:
+        """A frame has come. `payload` is valid during the call only, except for `Data`: it is what `data_sink` gave, now filled."""
+
+    def data_sink(self, link: "Link", frame: Data, nbytes: int) -> memoryview | None:
+        """Writable, contiguous memory of exactly `nbytes` bytes for the payload; None if it was not granted, which ends the link.
+
+        It is written to until `frame_received` is called for it, or the link ends: by `close`, or told by `link_closed`.
+        """
+
+
+class Link(asyncio.BufferedProtocol):
+    """A connection to another process of the data plane. Made by `serve` and `connect`, not by hand.
+
+    `peer`, `role`, `epoch` and `job` are what the other side has proved; a link with a `job` may name no other one.
+    They raise `LinkError` before the link is open. The methods that asyncio's transports call are not for its owner.
+    """
+
+    def __init__(self, handler: Handler, handshake: Handshake) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handler = handler
+        self._handshake = handshake
+        self._proved: Peer | None = None
+        self._parser = Parser(self._on_frame, self._sink)
+        self._sender = Sender(self._loop)
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._name = "an unknown peer"  # for messages: its address, and once proved its role and name
+        self._reason: str | None = None  # why the link has ended, or is ending
+
+    @property
+    def peer(self) -> str:
+        """The other side's name."""
+        return self._who.peer
+
+    @property
+    def role(self) -> str:
+        """The other side's role."""
+        return self._who.role
+
+    @property
+    def epoch(self) -> int:
+        """The other side's epoch."""
+        return self._who.epoch
+
+    @property
+    def job(self) -> str | None:
+        """The only job that this link may name, or None: any."""
+        return self._who.job
+
+    @property
+    def closed(self) -> bool:
+        """Whether the link has ended or is ending; nothing can be sent any more."""
+        return self._reason is not None
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were sent but are not written to the socket yet, payloads included."""
+        return self._sender.queued_bytes
+
+    def send(self, frame: Frame, *payload: Payload, on_sent: Sent | None = None) -> None:
+        """Send `frame` and the bytes of its payload, one buffer after the other, without joining or copying them.
+
+        Small frames keep their order and go before `Data` that has not begun; `Data` frames keep theirs, and are
+        written as the socket drains. The payload's memory must stay as it is until `on_sent` is called, exactly once
+        and never from within this call: with True when it has been written, with False if the link ended first.
+
+        Raises `LinkClosed` if the link has ended, `MalformedFrame` if the other side would refuse the frame, and
+        `ValueError` if it names a job that is not the link's.
+        """
+        job = self._who.job
+        self._check_open()
+        if job is not None and frame.job != job:
+            raise ValueError(f"a frame of job {frame.job!r} on a link of job {job!r}")
+        views = tuple(_as_bytes(memoryview(buffer)) for buffer in payload)
+        header = pack(frame, sum(view.nbytes for view in views))
+        self._sender.add(header, views, on_sent, large=isinstance(frame, Data))
+
+    async def drain(self, limit: int = 0) -> None:
+        """Wait until no more than `limit` bytes are queued. Raises `LinkClosed` if the link ends before that."""
+        self._check_open()
+        await self._sender.drain(limit)
+
+    def close(self, reason: str = "closed on this side") -> None:
+        """End the link now; what is queued is dropped (`await drain()` first to have it written). May be called again.
+
+        Nothing is written to the memory of a sink after this.
+        """
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._parser.stop()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def opened(self) -> None:
+        """Wait until the other side has proved itself. Raises `LinkRefused` if it does not."""
+        await asyncio.shield(self._opened)
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        self._transport = cast(asyncio.Transport, transport)
+        address = transport.get_extra_info("peername")
+        self._name = f"{address[0]}:{address[1]}" if address else self._name
+        if self._reason is not None:  # closed while it was being made
+            self._transport.abort()
+            return
+        _set_options(transport.get_extra_info("socket"))
+        self._sender.attach(self._transport)
+        self._deadline = self._loop.call_later(HANDSHAKE_DEADLINE_S, self._fail, f"no proof within {HANDSHAKE_DEADLINE_S:g} s")
+        self._say(self._handshake.begin())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        return self._parser.writable()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what has been read."""
+        try:
+            self._parser.received(nbytes)
+        except LinkError as error:
+            self._fail(str(error))
+        except Exception as error:
+            log.exception("link to %s: its owner failed on what was received", self._name)
+            self.close(f"its owner failed on what was received: {error!r}")
+
+    def eof_received(self) -> None:
+        """The other side will say no more; the transport closes."""
+        if self._parser.in_frame:
+            self._fail("the other side ended the connection in the middle of a frame")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits."""
+        if self._reason is None:
+            self._reason = f"connection lost: {exc}" if exc else "the other side ended the connection"
+        self._parser.stop()
+        self._transport = None
+        self._end_deadline()
+        self._sender.detach(f"the link to {self._name} has ended: {self._reason}")
+        if self._proved is None:
+            self._refuse()
+        else:
+            self._tell_closed(self._reason)
+
+    def pause_writing(self) -> None:
+        """The transport could not write everything at once."""
+        self._sender.pause()
+
+    def resume_writing(self) -> None:
+        """The transport has written everything."""
+        self._sender.resume()
+
+    # Its own.
+
+    @property
+    def _who(self) -> Peer:
+        if self._proved is None:
+            raise LinkError("the link is not open yet: nobody has proved who is on the other side")
+        return self._proved
+
+    def _check_open(self) -> None:
+        if self._reason is not None:
+            raise LinkClosed(f"the link to {self._name} has ended: {self._reason}")
+
+    def _on_frame(self, frame: Frame | HandshakeFrame, payload: memoryview) -> None:
+        if self._proved is None:
+            self._shake(cast(HandshakeFrame, frame))
+            return
+        self._check_job(cast(Frame, frame))
+        self._handler.frame_received(self, cast(Frame, frame), payload)
+
+    def _sink(self, frame: Data, nbytes: int) -> memoryview:
+        self._check_job(frame)
+        memory = self._handler.data_sink(self, frame, nbytes)
+        if memory is None:
+            raise MalformedFrame(f"{nbytes} bytes of dataset {frame.dataset}, attempt {frame.attempt}, which were not granted")
+        if memory.readonly or not memory.c_contiguous or memory.nbytes != nbytes:
+            raise ValueError(f"the sink for {nbytes} bytes has {memory.nbytes}, or cannot be written from end to end")
+        return _as_bytes(memory)
+
+    def _check_job(self, frame: Frame) -> None:
+        job = self._who.job
+        if job is not None and frame.job != job:
+            raise MalformedFrame(f"a {type(frame).__name__} frame of job {frame.job!r} on a link of job {job!r}")
+
+    def _shake(self, frame: HandshakeFrame) -> None:
+        self._say(self._handshake.received(frame))
+        if self._handshake.peer is None:
+            return
+        self._proved = self._handshake.peer
+        self._name = f"{self.role} {self.peer!r}"
+        self._parser.open()
+        self._end_deadline()
+        self._opened.set_result(None)
+        self._handler.link_opened(self)
+
+    def _say(self, frame: HandshakeFrame | None) -> None:
+        if frame is not None:
+            self._sender.add(pack(frame), (), None, large=False)
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _fail(self, reason: str) -> None:
+        if self._reason is None and self._proved is not None:
+            log.warning("link to %s ends: %s", self._name, reason)
+        self.close(reason)
+
+    def _refuse(self) -> None:
+        log.warning("link to %s is not opened: %s", self._name, self._reason)
+        self._opened.set_exception(LinkRefused(f"no link to {self._name}: {self._reason}"))
+        self._opened.exception()  # retrieved: on the accepting side nobody awaits it
+
+    def _tell_closed(self, reason: str) -> None:
+        try:
+            self._handler.link_closed(self, reason)
+        except Exception:
+            log.exception("link to %s: its owner failed on the end of it", self._name)
+
+
+def _as_bytes(view: memoryview) -> memoryview:
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def _set_options(connection: socket.socket) -> None:
+    """No waiting for more to send, and a question now and then whether the other host still lives."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; others keep their system's waits
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

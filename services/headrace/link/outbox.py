@@ -1,0 +1,86 @@
+"""What a link has still to write, in the order in which it goes out. No I/O.
+
+Small frames go out in the order in which they were added, and before any large frame that has not begun. A large
+frame (`Data`) goes out in slices, so that no one of them holds up the process; nothing can come between its slices.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+Sent = Callable[[bool], None]
+"""Called once: True when the memory of a payload has been written, False when the link ended first. Either way it is free."""
+
+
+class Batch(NamedTuple):
+    """Buffers to write now, and whom to tell once they are written."""
+
+    buffers: list[bytes | bytearray | memoryview]
+    sent: list[Sent]
+
+
+class _Large(NamedTuple):
+    buffers: deque[memoryview]
+    sent: Sent | None
+
+
+class Outbox:
+    """The frames that are not written yet. `nbytes` is what they come to, payloads included."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._small = Batch([], [])
+        self._large: deque[_Large] = deque()
+        self._begun = False  # whether the first of the large ones is under way
+
+    def __bool__(self) -> bool:
+        return self.nbytes > 0
+
+    def add_small(self, header: bytearray, payload: tuple[memoryview, ...], sent: Sent | None) -> None:
+        """Add a frame that is written in one go."""
+        self._small.buffers.append(header)
+        self._small.buffers.extend(payload)
+        if sent is not None:
+            self._small.sent.append(sent)
+        self.nbytes += len(header) + sum(map(len, payload))
+
+    def add_large(self, header: bytearray, payload: tuple[memoryview, ...], sent: Sent | None) -> None:
+        """Add a frame that is written in slices."""
+        self._large.append(_Large(deque(buffer for buffer in (memoryview(header), *payload) if len(buffer)), sent))
+        self.nbytes += len(header) + sum(map(len, payload))
+
+    def take(self, limit: int) -> Batch:
+        """Take what is to be written next: the small frames, unless they would cut a large one in two, and `limit` bytes of large ones."""
+        batch = Batch([], [])
+        if not self._begun:
+            batch, self._small = self._small, batch
+            self.nbytes -= sum(map(len, batch.buffers))
+        while limit > 0 and self._large and not (self._small.buffers and not self._begun):
+            limit -= self._take_slice(batch, limit)
+        return batch
+
+    def _take_slice(self, batch: Batch, limit: int) -> int:
+        buffers, sent = self._large[0]
+        self._begun = True
+        piece = buffers[0][:limit]
+        if len(piece) < len(buffers[0]):
+            buffers[0] = buffers[0][limit:]
+        else:
+            buffers.popleft()
+        batch.buffers.append(piece)
+        self.nbytes -= len(piece)
+        if not buffers:
+            self._large.popleft()
+            self._begun = False
+            if sent is not None:
+                batch.sent.append(sent)
+        return len(piece)
+
+    def drop(self) -> list[Sent]:
+        """Forget everything; returns whom to tell that it will not be written."""
+        untold = [*self._small.sent, *(large.sent for large in self._large if large.sent is not None)]
+        self.nbytes = 0
+        self._small = Batch([], [])
+        self._large.clear()
+        self._begun = False
+        return untold
