@@ -53,7 +53,7 @@ def draw(path: Path, grid: Grid, products: Mapping[str, Array]) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(13, 13), dpi=110, layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.06))
         figure.suptitle(f"2 m temperature by hour of day: {grid.title}", fontsize=17, fontweight="bold", x=LEFT, ha="left")
-        rows = figure.subfigures(4, 1, height_ratios=(1.36, 1.05, 0.8, 1.0))
+        rows: Any = figure.subfigures(4, 1, height_ratios=(1.36, 1.05, 0.8, 1.0))
         draw_means(rows[0], grid, products)
         draw_points(rows[1], grid, products)
         draw_frost(rows[2], grid, products)
