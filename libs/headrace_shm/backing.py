@@ -1,0 +1,98 @@
+"""The unnamed sparse file under an arena, and the system calls that give it memory and take it back."""
+
+import ctypes
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory; elsewhere the temporary folder serves, and the page cache keeps it in memory."""
+
+ZEROS = bytes(1 << 20)
+"""What is written to give a range memory where no system call does it, 1 MiB at a time."""
+
+NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+"""What `open` says where `O_TMPFILE` is unknown to the file system or to the system."""
+
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
+
+
+def default_folder() -> Path:
+    """The folder for an arena's file where none is given: `/dev/shm` if it is usable, else the temporary folder."""
+    return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def open_unnamed(folder: Path) -> int:
+    """Open a new file in `folder` that has no name, so that nothing is left of it once no process has it open.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o600)
+        except OSError as error:
+            if error.errno not in NO_TMPFILE:
+                raise
+    fd, name = tempfile.mkstemp(prefix="headrace-", dir=folder)
+    os.unlink(name)
+    return fd
+
+
+def give_memory(fd: int, offset: int, nbytes: int) -> None:
+    """Put memory (or disk) behind a range of the file that has none, and that nobody has written to.
+
+    Raises:
+        OSError: `ENOSPC` where the file system is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, offset, nbytes)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    write_zeros(fd, offset, nbytes)
+
+
+def write_zeros(fd: int, offset: int, nbytes: int) -> None:
+    """Fill a range with zeros: the portable way to give memory to a range that has none."""
+    end = offset + nbytes
+    while offset < end:
+        offset += os.pwrite(fd, memoryview(ZEROS)[: end - offset], offset)
+
+
+def take_memory(fd: int, offset: int, nbytes: int) -> bool:
+    """Give the memory of whole pages back to the system; they read as zeros afterwards. False where the system cannot.
+
+    Raises:
+        OSError: the call failed for another reason than not being supported.
+    """
+    if _FALLOCATE is None:
+        return False
+    while _FALLOCATE(fd, KEEP_SIZE | PUNCH_HOLE, offset, nbytes) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+            return False
+        if code != errno.EINTR:
+            raise OSError(code, f"cannot give back {nbytes} bytes at offset {offset} of the arena: {os.strerror(code)}")
+    return True
+
+
+def _load_fallocate() -> Callable[[int, int, int, int], int] | None:
+    """Linux's `fallocate` with 64-bit offsets; `os` has only the POSIX one, which cannot punch holes."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    function = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
+    if function is None:
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    function.restype = ctypes.c_int
+    return function  # type: ignore[no-any-return]
+
+
+_FALLOCATE = _load_fallocate()

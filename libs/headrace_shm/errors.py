@@ -1,0 +1,32 @@
+"""What can go wrong in the object store. Every message says what was wrong, where, and what to do.
+
+Each error is also of the built-in kind that a reader would expect, so `except KeyError` and `except OSError` work.
+"""
+
+
+class ShmError(Exception):
+    """Base of every error of this library."""
+
+
+class TooLarge(ShmError, ValueError):
+    """The size can never fit, however much is released: the store is made too small for it."""
+
+
+class KeyExists(ShmError, ValueError):
+    """The key names a block already: purge it first, or use another key."""
+
+
+class UnknownKey(ShmError, KeyError):
+    """No block has this name: it was never allocated, or it was purged."""
+
+    def __str__(self) -> str:
+        """The message itself; `KeyError` would print it in quotes."""
+        return str(self.args[0]) if self.args else ""
+
+
+class NotSealed(ShmError, ValueError):
+    """The block is still being written, so nobody may read it."""
+
+
+class ArenaFull(ShmError, OSError):
+    """The file system that backs the arena has no room left; `errno` is `ENOSPC`."""
