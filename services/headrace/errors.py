@@ -57,3 +57,35 @@ class TaskFailed(JobFailed):
     def __str__(self) -> str:
         how = "" if self.reason == "raised" else f" ({self.reason.replace('_', ' ')})"
         return f"task {self.task!r} failed{how}: {self.error}; its inputs: {', '.join(self.inputs) or 'none'}"
+
+
+class NatsUnreachable(HeadraceError, ConnectionError):
+    """No NATS server answers at the URL. The message has the URL and the last error."""
+
+
+class WrongCredentials(HeadraceError, PermissionError):
+    """The NATS server does not take this token, user or credentials file."""
+
+
+class NoJetStream(HeadraceError, RuntimeError):
+    """The NATS server, or this account of it, has JetStream turned off, which everything here is kept in."""
+
+
+class JetStreamRefused(HeadraceError, RuntimeError):
+    """JetStream refused a request. `code` is its err_code (0 if there is none); the message says what was asked for."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PublishRefused(JetStreamRefused):
+    """A message was refused for good: too large, or its stream is full or missing. Sending it again would not help."""
+
+
+class WrongRevision(PublishRefused):
+    """Somebody else wrote to the subject (or key) since the revision that was expected."""
+
+
+class RemoteError(HeadraceError, RuntimeError):
+    """A service could not answer a request. The message has what it raised."""

@@ -1,0 +1,87 @@
+"""Finds the graph that `headrace run` was pointed at, and the example that `headrace demo` runs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from headrace.graph.builder import Graph
+
+
+def load_graph(target: str) -> Graph:
+    """The graph named by FILE.py:graph, or the only one of FILE.py; made by calling it, if the name is a function's.
+
+    Raises click.UsageError where there is none, or more than one.
+    """
+    path, _, name = target.partition(":")
+    module = _import_file(Path(path))
+    found = _named(module, name, path) if name else _only(module, path)
+    graph = found() if callable(found) else found
+    if not _is_graph(graph):
+        raise click.UsageError(f"{target} returned {type(graph).__name__}, not an hr.Graph")
+    return graph  # type: ignore[no-any-return]
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The file as a module that runners can import too: its folder joins the module path."""
+    if path.suffix != ".py" or not path.is_file():
+        raise click.UsageError(f"{path} is no Python file: give FILE.py or FILE.py:graph")
+    sys.path.insert(0, str(path.resolve().parent))
+    return importlib.import_module(path.stem)
+
+
+def _named(module: ModuleType, name: str, path: str) -> Any:
+    found = getattr(module, name, None)
+    if _is_graph(found) or callable(found):
+        return found
+    raise click.UsageError(f"{path} has no graph {name!r}: {_what_there_is(module)}")
+
+
+def _only(module: ModuleType, path: str) -> Any:
+    graphs = _graphs(module)
+    if len(graphs) == 1:
+        return graphs[0][1]
+    raise click.UsageError(f"{path} has {'several graphs' if graphs else 'no graph'}: {_what_there_is(module)}")
+
+
+def _what_there_is(module: ModuleType) -> str:
+    names = [name for name, _ in _graphs(module)]
+    if names:
+        return "say which, as FILE.py:" + " or :".join(names)
+    return "assign an hr.Graph to a name at its top level, or name a function that returns one"
+
+
+def _graphs(module: ModuleType) -> list[tuple[str, Any]]:
+    distinct: dict[int, tuple[str, Any]] = {}
+    for name, value in vars(module).items():
+        if _is_graph(value):
+            distinct.setdefault(id(value), (name, value))
+    return list(distinct.values())
+
+
+def _is_graph(value: Any) -> bool:
+    from headrace.graph.builder import Graph
+
+    return isinstance(value, Graph)
+
+
+def load_demo() -> Any:
+    """The module of the ensemble example: installed with the package, or in the examples of a checkout. Raises click.UsageError
+    if it is nowhere."""
+    import headrace
+
+    here = Path(headrace.__file__).resolve().parent
+    if (here / "examples" / "ensemble.py").is_file():
+        return importlib.import_module("headrace.examples.ensemble")
+    checkout = here.parents[1]
+    if (checkout / "examples" / "ensemble.py").is_file():
+        sys.path.insert(0, str(checkout))
+        return importlib.import_module("examples.ensemble")
+    raise click.UsageError("the ensemble example was not installed with this package: run examples/ensemble.py of a checkout")

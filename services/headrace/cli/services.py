@@ -1,0 +1,61 @@
+"""The commands that start one service each, in the foreground, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from headrace.cli.options import Capacity, Creds, Password, Runners, Token, Url, User, bus_settings
+
+
+def controller(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+    """Start a controller: the life of jobs."""
+    return _serve("controller", {}, url, token, user, password, creds)
+
+
+def scheduler(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+    """Start a scheduler: plans and windows."""
+    return _serve("scheduler", {}, url, token, user, password, creds)
+
+
+def publisher(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+    """Start a publisher: announces outputs."""
+    return _serve("publisher", {}, url, token, user, password, creds)
+
+
+def worker(
+    host: Annotated[
+        str, typer.Option(envvar="HEADRACE_HOST", help="Name of the host in the cluster; the machine's by default.", show_default=False)
+    ] = "",
+    runners: Runners = 1,
+    capacity: Capacity = 0,
+    shm_dir: Annotated[str, typer.Option(envvar="HEADRACE_SHM_DIR", help="Folder of the shared memory.", show_default=False)] = "",
+    listen: Annotated[
+        str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT for data of other hosts; port 0: a free one.")
+    ] = "127.0.0.1:0",
+    advertise: Annotated[
+        str, typer.Option(envvar="HEADRACE_ADVERTISE", help="What other hosts connect to, if it is another address.", show_default=False)
+    ] = "",
+    url: Url = "",
+    token: Token = "",
+    user: User = "",
+    password: Password = "",
+    creds: Creds = "",
+) -> int:
+    """Start a worker: one host's agent and its runners."""
+    given = {"host": host, "runners": runners, "capacity": capacity, "shm_dir": shm_dir, "listen": listen, "advertise": advertise}
+    return _serve("worker", {name: value for name, value in given.items() if value}, url, token, user, password, creds)
+
+
+def _serve(service: str, given: Mapping[str, Any], url: str, token: str, user: str, password: str, creds: str) -> int:
+    from headrace.bus import run_service
+
+    module: Any = importlib.import_module(f"headrace.{service}.service")
+    settings = module.Settings.from_env()
+    for name, value in given.items():
+        setattr(settings, name, value)
+    bus = bus_settings(url, token, user, password, creds)
+    return run_service(lambda: module.run(settings, bus))

@@ -1,0 +1,135 @@
+"""A client's connection: its thread, its place on the bus, and what it follows there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import weakref
+from collections.abc import Coroutine
+from typing import Any
+
+from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.client.hosts import Hosts
+from headrace.client.loop_thread import LoopThread
+from headrace.client.settings import FLUSH_SECONDS
+from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError
+from headrace_schemas import JobEntry, decoder, streams, subjects
+
+_ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_ID_LENGTH = 12
+"""60 random bits: no two of a billion jobs have the same id."""
+_job_entries = decoder(JobEntry)
+KEY_NAME = "dataplane"
+"""The key in the bucket `secrets` that hosts and clients prove to have."""
+
+
+class Watcher:
+    """Something that waits, on behalf of a caller's thread, and has to hear of the connection's end."""
+
+    def fail(self, error: HeadraceError) -> None:
+        """The connection ended. Called on its loop."""
+        raise NotImplementedError
+
+
+class Connection:
+    """One connection to a cluster. Its methods may be called from any thread; coroutines and callbacks run on its own.
+
+    bus, hosts: to be used on the connection's thread only.
+    """
+
+    def __init__(self, settings: BusSettings, *, make_streams: bool = False) -> None:
+        self.name = f"client-{socket.gethostname()}-{os.getpid()}"
+        self.hosts = Hosts()
+        self.thread = LoopThread("headrace-client")
+        self.error: HeadraceError | None = None
+        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self._changed: asyncio.Event
+        self._key: asyncio.Task[bytes] | None = None
+        try:
+            self.bus: Bus = self.thread.call(self._open(settings, make_streams))
+        except BaseException:
+            self.thread.stop()
+            raise
+
+    async def _open(self, settings: BusSettings, make_streams: bool) -> Bus:
+        self._changed = asyncio.Event()
+        bus = await Bus.connect(settings, self.name)
+        if make_streams:
+            await bus.ensure_streams()
+        self._host_feed = await LogFeed.open(bus, [subjects.ALL_HOSTS], self._on_hosts)
+        return bus
+
+    def call(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
+        """Run a coroutine on the connection's thread and wait for what it returns. Raises what ended the connection, if it has."""
+        if self.error is not None:
+            coroutine.close()
+            raise self.error
+        return self.thread.call(coroutine, timeout)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this one of the connection's end. On the connection's thread."""
+        if self.error is not None:
+            watcher.fail(self.error)
+        else:
+            self._watchers.add(watcher)
+
+    def fail(self, error: HeadraceError) -> None:
+        """End it for everybody who waits, with this error. On the connection's thread."""
+        if self.error is None:
+            self.error = error
+            self._changed.set()
+            for watcher in list(self._watchers):
+                watcher.fail(error)
+
+    async def wait_hosts(self, count: int) -> None:
+        """Until so many hosts have joined. Raises what ended the connection."""
+        while len(self.hosts) < count:
+            if self.error is not None:
+                raise self.error
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def jobs(self) -> list[JobEntry]:
+        """What the cluster knows of its jobs, oldest first."""
+        bucket = self.bus.kv(streams.JOBS.name)
+        found = await asyncio.gather(*(bucket.get(key) for key in await bucket.keys()))
+        entries: list[JobEntry] = [_job_entries.decode(entry.value) for entry in found if entry is not None]
+        return sorted(entries, key=lambda entry: entry.submitted)
+
+    async def data_key(self) -> bytes:
+        """The key of the cluster's data plane, asked for once."""
+        if self._key is None:
+            self._key = asyncio.ensure_future(self._read_key())
+        return await asyncio.shield(self._key)
+
+    async def _read_key(self) -> bytes:
+        entry = await self.bus.kv(streams.SECRETS.name).get(KEY_NAME)
+        if entry is None:
+            raise ClusterFailed("no host has ever joined this cluster: its data plane has no key. Start a worker")
+        return bytes.fromhex(entry.value.decode())
+
+    def close(self, *, flush: bool) -> None:
+        """Leave. flush: make sure first that what was sent is stored, for a cluster that goes on."""
+        try:
+            self.thread.call(self._leave(flush), FLUSH_SECONDS)
+        except (ClusterClosed, TimeoutError):
+            pass
+        finally:
+            self.thread.stop()
+
+    async def _leave(self, flush: bool) -> None:
+        self.fail(ClusterClosed("the cluster was closed"))
+        if flush:
+            await self.bus.flush_acks(FLUSH_SECONDS)
+            await self.bus.close()
+
+    def _on_hosts(self, entries: list[Entry]) -> None:
+        self.hosts.fold(entry.message for entry in entries)
+        self._changed.set()
+
+
+def new_job_id() -> str:
+    """A random id for a job: 12 letters and digits."""
+    return "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))

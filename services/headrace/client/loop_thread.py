@@ -1,0 +1,96 @@
+"""The client's own thread: an event loop on which its one connection to the bus lives, behind calls that block."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from typing import Any, TypeVar
+
+from headrace.client.settings import THREAD_GRACE
+from headrace.errors import ClusterClosed
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a daemon thread. Callers of `call` block until their coroutine is done, and Ctrl-C wakes them."""
+
+    def __init__(self, name: str) -> None:
+        self._owner = os.getpid()
+        self.loop = _new_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the loop, without waiting for it. Raises ClusterClosed after `stop`, and in a fork of the process."""
+        self.check()
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError as error:
+            raise _closed() from error
+
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the loop and return what it returns; it is cancelled if this call is interrupted or takes longer.
+
+        timeout: seconds. Raises TimeoutError, ClusterClosed, and what the coroutine raises.
+        """
+        try:
+            self.check()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except BaseException:
+            coroutine.close()
+            raise
+        try:
+            return future.result(timeout)
+        except CancelledError as error:
+            raise _closed() from error
+        except BaseException:
+            future.cancel()
+            raise
+
+    def check(self) -> None:
+        """Raises ClusterClosed after `stop`, and in a fork of the process."""
+        if os.getpid() != self._owner:
+            raise ClusterClosed(
+                "this cluster belongs to the process that this one was forked from: connect to it anew, with Cluster.connect"
+            )
+        if self.loop.is_closed() or not self._thread.is_alive():
+            raise _closed()
+
+    def stop(self) -> None:
+        """End the thread. What still runs on the loop is cancelled first."""
+        if os.getpid() != self._owner or not self._thread.is_alive():
+            return
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(THREAD_GRACE)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+            self._cancel_all()
+        finally:
+            self.loop.close()
+
+    def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=THREAD_GRACE / 2))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # a platform without it
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def _closed() -> ClusterClosed:
+    return ClusterClosed("the cluster is closed")

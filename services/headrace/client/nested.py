@@ -1,0 +1,49 @@
+"""The nodes inside what `compute` was given, and the same thing again with values in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headrace.graph.node import Dataset, Node
+
+Leaf = Node | Dataset
+
+
+def datasets_in(item: Any) -> list[Leaf]:
+    """The distinct datasets that the nodes stand for, in the order in which they are met. A node of one output stands for its dataset.
+
+    Nodes may stand anywhere inside lists, tuples and the values of dicts.
+    """
+    found: dict[Leaf, None] = {}
+    _walk(item, lambda leaf: found.update(dict.fromkeys(_parts(leaf))))
+    return list(found)
+
+
+def with_values(item: Any, values: dict[Leaf, Any]) -> Any:
+    """`item` with the nodes replaced by their values; a node of several outputs by the list of them."""
+
+    def value(leaf: Leaf) -> Any:
+        found = [values[part] for part in _parts(leaf)]
+        return found if isinstance(leaf, Node) and leaf.n_outputs > 1 else found[0]
+
+    return _walk(item, value)
+
+
+def _parts(leaf: Leaf) -> list[Leaf]:
+    if isinstance(leaf, Node) and leaf.n_outputs > 1:
+        return list(leaf)
+    return [leaf.node if isinstance(leaf, Dataset) and leaf.node.n_outputs == 1 else leaf]
+
+
+def _walk(item: Any, visit: Callable[[Leaf], Any]) -> Any:
+    if isinstance(item, (Node, Dataset)):
+        return visit(item)
+    kind = type(item)
+    if kind is dict:
+        return {key: _walk(value, visit) for key, value in item.items()}
+    if kind is list or kind is tuple:
+        return kind(_walk(value, visit) for value in item)
+    if isinstance(item, tuple) and hasattr(kind, "_make"):
+        return kind._make(_walk(value, visit) for value in item)
+    return item

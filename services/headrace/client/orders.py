@@ -1,0 +1,44 @@
+"""What a client tells the supervisor of its local cluster, and what that one reports: a line of JSON each, over its standard streams."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Orders(msgspec.Struct, kw_only=True):
+    """The one argument of a supervisor."""
+
+    client: int
+    """Process id of the client; the cluster ends with it."""
+    hosts: int
+    runners: int
+    capacity: int = 0
+    """Bytes of each host's store; 0: the worker's default, shared out among the hosts."""
+    folder: str
+    """Holds the server's files and the log. Removed at the end, like `shm`."""
+    shm: str
+    """Holds the hosts' shared memory."""
+
+
+class Started(msgspec.Struct, tag="started", kw_only=True):
+    """The server answers and every service was forked."""
+
+    url: str
+    token: str
+    hosts: list[str]
+    pids: dict[str, int]
+    """Process ids by the service's name."""
+
+
+class Died(msgspec.Struct, tag="died", kw_only=True):
+    """A service ended that was not asked to. status: its exit status, or minus the number of a signal."""
+
+    service: str
+    status: int
+
+
+Report = Started | Died
+
+encode = msgspec.json.encode
+decode_orders = msgspec.json.Decoder(Orders).decode
+decode_report: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

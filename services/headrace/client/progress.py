@@ -1,0 +1,70 @@
+"""A progress bar for a person who waits at a terminal, and nothing for anybody else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.client.settings import PROGRESS_AFTER, PROGRESS_EVERY
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Counts(NamedTuple):
+    """How far a job is, in tasks."""
+
+    done: int
+    running: int
+    total: int
+
+
+def is_wanted(choice: bool | None) -> bool:
+    """Whether to show a bar: as chosen, else where standard error is a terminal (a notebook and a log file are none)."""
+    if choice is not None:
+        return choice
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class Bar:
+    """Waits in steps and shows a bar on standard error meanwhile, from `PROGRESS_AFTER` seconds on."""
+
+    def __init__(self, name: str, counts: Callable[[], Counts]) -> None:
+        self._name = name
+        self._counts = counts
+        self._begin = time.monotonic() + PROGRESS_AFTER
+        self._shown: tuple[Progress, TaskID] | None = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._shown:
+            self.update()
+            self._shown[0].stop()
+
+    def step(self) -> float:
+        """Seconds until the next `update`."""
+        return max(PROGRESS_EVERY, self._begin - time.monotonic())
+
+    def update(self) -> None:
+        """Show how far the job is."""
+        if self._shown is None:
+            self._shown = self._open()
+        progress, task = self._shown
+        counts = self._counts()
+        progress.update(task, completed=counts.done, total=counts.total, running=counts.running)
+        progress.refresh()
+
+    def _open(self) -> tuple[Progress, TaskID]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tasks, {task.fields[running]} running"))
+        console = Console(stderr=True, force_jupyter=False)
+        progress = Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False, transient=True)
+        progress.start()
+        return progress, progress.add_task(self._name, total=None, running=0)

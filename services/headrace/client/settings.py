@@ -1,0 +1,24 @@
+"""The settings of the user's side, each with its unit and the reason for its value."""
+
+from __future__ import annotations
+
+START_TIMEOUT = 30.0
+"""Seconds that a local cluster may take to start. It takes one; a machine that swaps takes more, and one that takes this long
+never will."""
+SERVICE_GRACE = 1.0
+"""Seconds that the services of a local cluster have to end in order before they are killed. Nothing of a local cluster outlives
+it, so nothing is lost."""
+KILL_GRACE = 3.0
+"""Seconds after which a process that was killed is no longer waited for: it hangs in the kernel."""
+SUPERVISOR_GRACE = SERVICE_GRACE + KILL_GRACE + 1.0
+"""Seconds that the supervisor has to end everything, before it is killed itself and its folders are removed for it."""
+THREAD_GRACE = 2.0
+"""Seconds that the client's own thread has to end."""
+FLUSH_SECONDS = 2.0
+"""Seconds that a client which leaves a running cluster waits until its last requests are safe in the stream."""
+LOG_TAIL_BYTES = 4096
+"""Bytes of the services' log that an error shows: about 40 lines."""
+PROGRESS_AFTER = 1.0
+"""Seconds of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
+PROGRESS_EVERY = 0.1
+"""Seconds between two updates of a progress bar."""

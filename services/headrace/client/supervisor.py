@@ -1,0 +1,147 @@
+"""The process that holds a local cluster together: it starts every service, and ends every one of them, whatever happens.
+
+It imports everything once and forks the services from that, which makes them start in milliseconds and share the memory of the
+code. Its standard input is its lifeline: at its end (the client closed it, or died) or at SIGTERM the cluster ends. Where the
+kernel can tell, it also watches the client's process, for a child that the client forked may hold the lifeline open. Services die
+with it, should it be killed itself. It runs in a session of its own, out of reach of a terminal's Ctrl-C, and in a single thread
+without an event loop, so that forking is safe.
+
+Started by `headrace.client.local`; the log of everything is its standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from headrace.client import orders
+from headrace.client.children import Children, Death
+from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
+
+LIFELINE = 0
+SERVER = "nats-server"
+
+
+class Supervisor:
+    """Starts the services of one local cluster, reports, waits for the end, and ends them."""
+
+    def __init__(self, given: orders.Orders) -> None:
+        self.orders = given
+        self.ending = False
+        self._reports = _keep_stdout_for_reports()
+        self._selector = selectors.DefaultSelector()
+        self._watch_signals()
+        self._watch_client()
+        self.children = Children()
+
+    def run(self) -> None:
+        """Live through the cluster's whole life. Afterwards no process and no folder of it is left."""
+        try:
+            self._start()
+            while not self.ending:
+                self._turn()
+        finally:
+            self.children.terminate([name for name in self.children.pids if name != SERVER], SERVICE_GRACE)
+            self.children.kill_all(KILL_GRACE)
+            for folder in (self.orders.shm, self.orders.folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        from headrace.bus.embedded import EmbeddedServer
+
+        server = EmbeddedServer(Path(self.orders.folder))
+        self.children.adopt(SERVER, server.pid)
+        hosts = [f"host-{index}" for index in range(self.orders.hosts)]
+        for name, main in _services(self.orders, hosts, server.url, server.token):
+            self.children.fork(name, self._apart(main))
+        self._report(orders.Started(url=server.url, token=server.token, hosts=hosts, pids=self.children.pids))
+
+    def _apart(self, main: Callable[[], int]) -> Callable[[], int]:
+        """`main` in a child that has let go of what is the supervisor's, and dies with it."""
+        supervisor = os.getpid()
+
+        def start() -> int:
+            from headrace.bus.process import parent_death_signal
+
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            os.close(self._reports)
+            parent_death_signal()
+            if os.getppid() != supervisor:  # it died before the kernel was told
+                return 1
+            return main()
+
+        return start
+
+    def _watch_signals(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(read, selectors.EVENT_READ, self._reap)
+
+    def _watch_client(self) -> None:
+        self._selector.register(LIFELINE, selectors.EVENT_READ, self._end)
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._selector.register(os.pidfd_open(self.orders.client), selectors.EVENT_READ, self._end)
+            except OSError:  # dead already, or a kernel without it: the lifeline tells
+                return
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select():
+            key.data(key.fd)
+
+    def _reap(self, wakeups: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wakeups, 4096)
+        for death in self.children.reap():
+            self._tell(death)
+
+    def _tell(self, death: Death) -> None:
+        if death.name != "orphan":
+            self._report(orders.Died(service=death.name, status=death.status))
+
+    def _report(self, report: orders.Report) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the client is gone, which the lifeline tells too
+            os.write(self._reports, orders.encode(report) + b"\n")
+
+    def _end(self, *_: object) -> None:
+        self.ending = True
+
+
+def _keep_stdout_for_reports() -> int:
+    """A descriptor for reports that no child inherits by exec; what services print goes to the log."""
+    reports = os.dup(1)
+    os.dup2(2, 1)
+    return reports
+
+
+def _services(given: orders.Orders, hosts: list[str], url: str, token: str) -> Iterator[tuple[str, Callable[[], int]]]:
+    """Name and main function of every service, imported once, here."""
+    from headrace.bus import BusSettings
+    from headrace.client.services import central_main, worker_main
+
+    bus_settings = BusSettings(url=url, token=token)
+    for service in ("controller", "scheduler", "publisher"):
+        yield service, central_main(service, bus_settings)
+    for host in hosts:
+        yield host, worker_main(given, host, bus_settings)
+
+
+def main() -> None:
+    """Entry point of the supervisor's process: its orders are the last argument."""
+    Supervisor(orders.decode_orders(sys.argv[-1])).run()
+
+
+if __name__ == "__main__":
+    main()
