@@ -367,10 +367,9 @@ def test_memory_is_free_once_it_is_said_to_be_sent(run):
 
         for number in range(len(sizes)):
             link.send(Data("j", number, 0), memory[number], on_sent=lambda written, number=number: overwrite(number, written))
-        values = bytearray(b"v" * 5 * MIB)
-        link.send(
-            Values("j", [50], [0], [len(values)]), values, on_sent=lambda written: values.__setitem__(slice(None), bytes(len(values)))
-        )
+        sizes.append(5 * MIB)
+        memory.append(bytearray(b"v" * sizes[-1]))
+        link.send(Values("j", [50], [0], [sizes[-1]]), memory[-1], on_sent=lambda written: overwrite(-1, written))
         await there.until(lambda: len(there.got) == len(sizes))
         await link.drain()
         assert not any(map(any, memory))
