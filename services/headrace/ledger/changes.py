@@ -1,0 +1,39 @@
+"""What changed in a job since somebody last looked: so that deciding takes time in proportion to the batch, not to the graph."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headrace.ledger.columns import Batch, Ints
+
+
+class Touched(NamedTuple):
+    """Datasets whose copy on a host came or went, or became the home."""
+
+    host: int
+    datasets: Ints | list[int]
+
+
+class Changes:
+    """Everything may be named several times; look at the ledger for what is true now.
+
+    done: tasks that are done now. moved: tasks that were placed on another host than before (or on their first).
+    assigned: tasks released to a host. needed: tasks that must run (again). revoked: tasks that a host gave back.
+    failed: tasks whose attempt failed, or was lost with its host.
+    touched: where copies came or went. lost: datasets without a copy that was not purged (a host lost or dropped it, or says it never
+    had it). outputs: asked-for outputs that are available now. released: outputs that need not be kept any more.
+    """
+
+    __slots__ = ("assigned", "done", "failed", "lost", "moved", "needed", "outputs", "released", "revoked", "touched")
+
+    def __init__(self) -> None:
+        self.done = Batch()
+        self.moved = Batch()
+        self.assigned = Batch()
+        self.needed = Batch()
+        self.failed = Batch()
+        self.revoked = Batch()
+        self.touched: list[Touched] = []
+        self.lost = Batch()
+        self.outputs = Batch()
+        self.released = Batch()

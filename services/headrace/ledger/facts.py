@@ -1,0 +1,229 @@
+"""Folds what a host reports into a job."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headrace.ledger.changes import Touched
+from headrace.ledger.columns import FEW, Ints, ints, ranges, within
+from headrace.ledger.copies import NOWHERE
+from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, STARTED, UNPLACED, VALUE, WAITING, JobLedger
+from headrace_schemas import Events, TaskError
+
+
+def fold_events(job: JobLedger, events: Events) -> None:
+    """One batch of facts. What exists is folded before what is done, so that a task's datasets are there when it counts as done."""
+    host = job.host_id(events.host)
+    before = job.n_done
+    if events.produced:
+        _produced(job, host, events)
+    if events.value_ids:
+        _values(job, events)
+    for dataset, metadata in zip(events.metadata_ids, events.metadata, strict=False):
+        job.yielded[dataset] = metadata
+    if events.copied:
+        _copied(job, host, events.copied)
+    if events.started:
+        _started(job, events.started)
+    if events.done:
+        _done(job, events.done, events.done_attempts)
+    if events.chains:
+        _chains_done(job, events.chains)
+    _rare(job, host, events)
+    if job.n_done != before:
+        _profile(job, events)
+    job.memory_used[events.host] = events.memory_used
+
+
+def _rare(job: JobLedger, host: int, events: Events) -> None:
+    """What goes wrong or comes back."""
+    for error in events.failed:
+        _failed(job, error)
+    for chain in events.revoked:
+        _revoked(job, chain)
+    if events.kept and within(events.kept, job.topology.n_datasets):
+        _kept(job, host, events.kept)
+    if events.gone and within(events.gone, job.topology.n_datasets):
+        _gone(job, host, events.gone)
+
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+def _produced(job: JobLedger, host: int, events: Events) -> None:
+    datasets, attempts, sizes = events.produced, events.produced_attempts, events.sizes
+    if not within(datasets, job.topology.n_datasets) or len(sizes) not in (0, len(datasets)):
+        return
+    if len(attempts) not in (0, len(datasets)):
+        return
+    if len(datasets) > FEW or job.copies.any_dropped:
+        _produced_many(job, host, ints(datasets), ints(attempts) if attempts else 0, ints(sizes) if sizes else 0)
+        return
+    for place, dataset in enumerate(datasets):
+        job.sizes[dataset] = sizes[place] if sizes else 0
+        if attempts and attempts[place] > job.made_by[dataset]:
+            job.made_by[dataset] = attempts[place]
+        _, first = job.copies.add_one(host, dataset)
+        if first:
+            job.found_one(dataset)
+    job.changes.touched.append(Touched(host, datasets))
+
+
+def _produced_many(job: JobLedger, host: int, datasets: Ints, attempts: Ints | int, sizes: Ints | int) -> None:
+    """A copy that the host has dropped since does not come back by an old message: only a newer attempt makes it again."""
+    if job.copies.any_dropped:
+        fresh = ~job.copies.dropped_by(host, datasets) | (attempts > job.made[datasets])
+        if not fresh.all():
+            datasets = datasets[fresh]
+            attempts = attempts if isinstance(attempts, int) else attempts[fresh]
+            sizes = sizes if isinstance(sizes, int) else sizes[fresh]
+    job.size[datasets] = sizes
+    if not isinstance(attempts, int):
+        job.made[datasets] = np.maximum(job.made[datasets], attempts)
+    _add_copies(job, host, datasets)
+
+
+def _copied(job: JobLedger, host: int, datasets: list[int]) -> None:
+    if not within(datasets, job.topology.n_datasets):
+        return
+    if len(datasets) > FEW or job.copies.any_dropped:
+        many = ints(datasets)
+        _add_copies(job, host, many[~job.copies.dropped_by(host, many)] if job.copies.any_dropped else many)
+    else:
+        for dataset in datasets:
+            _, first = job.copies.add_one(host, dataset)
+            if first:
+                job.found_one(dataset)
+        job.changes.touched.append(Touched(host, datasets))
+    if job.kept:
+        job.unkeep(datasets)
+
+
+def _add_copies(job: JobLedger, host: int, datasets: Ints) -> Ints:
+    new, first = job.copies.add(host, datasets)
+    if len(first):
+        job.found(first)
+    if len(new):
+        job.changes.touched.append(Touched(host, new))
+    return new
+
+
+def _values(job: JobLedger, events: Events) -> None:
+    """Outputs that need no host any more."""
+    if not within(events.value_ids, job.topology.n_datasets):
+        return
+    for dataset, value in zip(events.value_ids, events.values, strict=False):
+        flags = job.flag[dataset]
+        if flags & VALUE or not flags & ASKED:
+            continue
+        if int(job.copies.home[dataset]) == NOWHERE:
+            job.found_one(dataset)
+        job.flag[dataset] = flags | VALUE
+        if job.keep_values:
+            job.values[dataset] = value
+
+
+def _kept(job: JobLedger, host: int, datasets: list[int]) -> None:
+    """A purge was refused: the copy is there after all, and is not purged again before its consumers went on."""
+    new = _add_copies(job, host, ints(datasets))
+    job.kept.update((dataset, host) for dataset in new.tolist())
+
+
+def _gone(job: JobLedger, host: int, datasets: list[int]) -> None:
+    """The host has no copy of these, whatever was thought."""
+    many = ints(datasets)
+    job.dropped(host, *job.copies.drop(host, many))
+    job.kept.difference_update((dataset, host) for dataset in datasets)
+    job.changes.lost.add(many[job.copies.home[many] == NOWHERE])
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def _started(job: JobLedger, tasks: list[int]) -> None:
+    if within(tasks, job.topology.n_tasks):
+        for task in tasks:
+            if job.states[task] == ASSIGNED:
+                job.states[task] = STARTED
+
+
+def _done(job: JobLedger, tasks: list[int], attempts: list[int]) -> None:
+    if not within(tasks, job.topology.n_tasks) or len(attempts) not in (0, len(tasks)):
+        return
+    if len(tasks) > FEW:
+        _done_many(job, ints(tasks), ints(attempts) if attempts else 0)
+    else:
+        _done_few(job, tasks, attempts)
+
+
+def _chains_done(job: JobLedger, chains: list[int]) -> None:
+    if len(chains) > FEW or job.kept:
+        _done_many(job, *job.chains.expand(job.chains.known(ints(chains))))
+    else:
+        for chain in chains:
+            _done_few(job, *job.chains.one(chain))
+
+
+def _done_few(job: JobLedger, tasks: list[int], attempts: list[int]) -> None:
+    states, done = job.states, job.changes.done.few
+    for place, task in enumerate(tasks):
+        if states[task] == DONE or (job.retried and not _counts(job, task, attempts[place] if attempts else 0)):
+            continue
+        states[task] = DONE
+        job.n_done += 1
+        done.append(task)
+        if job.kept:
+            job.unkeep(job.topology.inputs_of(task).tolist())
+
+
+def _counts(job: JobLedger, task: int, attempt: int) -> bool:
+    """Whether the end of this attempt is the end of the task: the one that is needed now, or one whose datasets all exist."""
+    return attempt >= job.attempts[task] or all(map(job.available, job.topology.outputs_of(task)))
+
+
+def _done_many(job: JobLedger, tasks: Ints, attempts: Ints | int) -> None:
+    if job.retried:
+        current = attempts >= job.attempt[tasks]
+        for place in np.flatnonzero(~current).tolist():
+            current[place] = _counts(job, int(tasks[place]), 0 if isinstance(attempts, int) else int(attempts[place]))
+        tasks = tasks[current]
+    fresh = job.distinct(tasks[job.state[tasks] != DONE])
+    job.state[fresh] = DONE
+    job.n_done += len(fresh)
+    job.changes.done.add(fresh)
+    if job.kept:
+        topology = job.topology
+        job.unkeep(topology.inputs[ranges(topology.input_start[fresh], topology.n_inputs[fresh])])
+
+
+def _failed(job: JobLedger, error: TaskError) -> None:
+    """The first word on an attempt counts; an attempt older than the needed one, or of a task that is done, changes nothing."""
+    task = error.task
+    if not 0 <= task < job.topology.n_tasks:
+        return
+    attempts = job.failures.setdefault(task, {})
+    if error.attempt in attempts:
+        return
+    attempts[error.attempt] = error
+    if error.attempt >= job.attempts[task] and job.states[task] != DONE:
+        job.retried = job.retried or error.attempt > 0
+        job.attempts[task] = error.attempt
+        job.states[task] = FAILED
+        job.changes.failed.few.append(task)
+
+
+def _revoked(job: JobLedger, chain: int) -> None:
+    """The host gives back what it has not done of a chain, from the cut on."""
+    cut = job.cuts.pop(chain, 0)
+    for task in job.chains.tasks_of(chain)[cut:]:
+        if job.chain_of[task] == chain and job.states[task] in (ASSIGNED, STARTED):
+            job.states[task] = WAITING
+            job.chain_of[task] = UNPLACED
+            job.changes.revoked.few.append(task)
+
+
+def _profile(job: JobLedger, events: Events) -> None:
+    """Adds up how long tasks took. Only from batches that finished something, so that a message that comes twice counts once."""
+    for entry in events.profile:
+        count, total, longest = job.profile.get(entry.function, (0, 0.0, 0.0))
+        job.profile[entry.function] = (count + entry.count, total + entry.total, max(longest, entry.longest))

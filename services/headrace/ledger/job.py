@@ -1,0 +1,210 @@
+"""What is true of one job: the fold of its part of the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headrace.errors import GraphError
+from headrace.graph.naming import dataset_name, task_metadata, task_name
+from headrace.graph.topology import Topology
+from headrace.graph.validation import validate
+from headrace.ledger.chains import ChainTable
+from headrace.ledger.changes import Changes, Touched
+from headrace.ledger.columns import Ints, view
+from headrace.ledger.copies import NOWHERE, Copies
+from headrace_schemas import Admitted, Ended, GraphSpec, Plan, TaskError
+
+WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
+"""States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with its host."""
+STATE_NAMES = ("waiting", "assigned", "started", "done", "failed")
+
+ASKED, RELEASED, VALUE, PUBLISHED = 1, 2, 4, 8
+"""Flags of a dataset: an asked-for output; released by the client; its value travelled in an event; announced."""
+
+UNPLACED = -1
+"""Host or chain of a task that has none yet."""
+
+
+class JobLedger:
+    """Tasks, datasets, chains and hosts of one job, as columns; hosts and datasets are indexes throughout.
+
+    Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
+    Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
+    `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
+    `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
+    """
+
+    def __init__(self, admitted: Admitted, time: float, *, keep_values: bool = False) -> None:
+        self.job, self.name, self.client, self.n_tasks = admitted.job, admitted.name, admitted.client, admitted.n_tasks
+        self.source = admitted.graph
+        self.submitted, self.ended_at = time, 0.0
+        self.end: Ended | None = None
+        self.cancel_asked: str | None = None
+        self.hosts: list[str] = []
+        self.host_ids: dict[str, int] = {}
+        self.chains = ChainTable()
+        self.plan: Plan | None = None
+        self.changes = Changes()
+        self.keep_values = keep_values
+        self.values: dict[int, bytes] = {}
+        self.yielded: dict[int, dict[str, Any]] = {}
+        self.failures: dict[int, dict[int, TaskError]] = {}
+        self.kept: set[tuple[int, int]] = set()
+        self.cuts: dict[int, int] = {}
+        self.profile: dict[int, tuple[int, float, float]] = {}
+        self.memory_used: dict[str, int] = {}
+        self.n_done = 0
+        self.retried = False
+        self.problem = ""
+        try:
+            self._make_columns(_validated(admitted))
+        except GraphError as error:
+            self.problem = str(error)
+            self._make_columns(_NOTHING)
+
+    def _make_columns(self, topology: Topology) -> None:
+        n, m = topology.n_tasks, topology.n_datasets
+        self.topology = topology
+        self.state: Ints = np.zeros(n, dtype=np.uint8)
+        self.attempt: Ints = np.zeros(n, dtype=np.int16)
+        self.host: Ints = np.full(n, UNPLACED, dtype=np.int16)
+        self.chain: Ints = np.full(n, UNPLACED, dtype=np.int32)
+        self.copies = Copies(m)
+        self.size: Ints = np.zeros(m, dtype=np.int64)
+        self.made: Ints = np.zeros(m, dtype=np.int16)
+        self.flags: Ints = topology.is_output.astype(np.uint8)
+        self.states, self.attempts, self.placed, self.chain_of = view(self.state), view(self.attempt), view(self.host), view(self.chain)
+        self.sizes, self.made_by, self.flag = view(self.size), view(self.made), view(self.flags)
+        self.n_outputs = self.n_missing = int(topology.is_output.sum())
+        self.one_output_each = n == m
+        self._scratch: Ints = np.zeros(n, dtype=np.int32)
+
+    # --- questions ------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> GraphSpec:
+        """The graph, as it was submitted. Raises GraphError if the job has none."""
+        if self.source.inline is None:
+            raise GraphError(self.problem)
+        return self.source.inline
+
+    @property
+    def phase(self) -> str:
+        """queued | running | done | failed | cancelled."""
+        return self.end.state if self.end is not None else "running" if len(self.chains) else "queued"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing counts any more: it failed or was cancelled."""
+        return self.end is not None and self.end.state != "done"
+
+    def counts(self) -> dict[str, int]:
+        """How many tasks are in each state."""
+        return dict(zip(STATE_NAMES, np.bincount(self.state, minlength=len(STATE_NAMES)).tolist(), strict=True))
+
+    def status(self) -> dict[str, Any]:
+        """For people: the phase, and how many tasks are in each state."""
+        outputs = {"outputs": self.n_outputs, "available": self.n_outputs - self.n_missing}
+        return {"job": self.job, "name": self.name, "state": self.phase, "n_tasks": self.n_tasks, **self.counts(), **outputs}
+
+    def available(self, dataset: int) -> bool:
+        """Whether a host that lives holds it, or its value is in the log."""
+        return int(self.copies.home[dataset]) != NOWHERE or bool(self.flag[dataset] & VALUE)
+
+    def are_available(self, datasets: Ints) -> Ints:
+        """`available` for each of many."""
+        found: Ints = (self.copies.home[datasets] != NOWHERE) | ((self.flags[datasets] & VALUE) != 0)
+        return found
+
+    def outputs(self) -> list[int]:
+        """The datasets asked for, in ascending order."""
+        asked: list[int] = np.flatnonzero(self.flags & ASKED).tolist()
+        return asked
+
+    def unpublished(self) -> list[int]:
+        """The outputs that are available and not announced, in ascending order."""
+        asked = np.flatnonzero((self.flags & (ASKED | PUBLISHED)) == ASKED)
+        ready: list[int] = asked[self.are_available(asked)].tolist()
+        return ready
+
+    def holder(self, dataset: int) -> str:
+        """Name of the host to fetch a dataset from; empty if there is none."""
+        home = int(self.copies.home[dataset])
+        return "" if home == NOWHERE else self.hosts[home]
+
+    def task_name(self, task: int) -> str:
+        """The task's name."""
+        return task_name(self.spec, task)
+
+    def dataset_name(self, dataset: int) -> str:
+        """The dataset's name."""
+        return dataset_name(self.spec, dataset, self.topology)
+
+    def metadata(self, dataset: int) -> dict[str, Any]:
+        """What a dataset is announced with: its task's metadata, overlaid with what came with its yield."""
+        return {**task_metadata(self.spec, int(self.topology.producer[dataset])), **self.yielded.get(dataset, {})}
+
+    def host_id(self, name: str) -> int:
+        """Index of a host in the job's table; added if it is new."""
+        index = self.host_ids.get(name)
+        if index is None:
+            index = self.host_ids[name] = len(self.hosts)
+            self.hosts.append(name)
+        return index
+
+    def take_changes(self) -> Changes:
+        """What changed since the last call."""
+        changes, self.changes = self.changes, Changes()
+        return changes
+
+    # --- changes that orders and facts have in common ----------------------------------------------------------------
+
+    def distinct(self, tasks: Ints) -> Ints:
+        """The tasks without repetitions, in their order."""
+        order = np.arange(len(tasks), dtype=np.int32)
+        self._scratch[tasks[::-1]] = order[::-1]
+        first: Ints = tasks[self._scratch[tasks] == order]
+        return first
+
+    def found(self, datasets: Ints) -> None:
+        """These datasets, which were nowhere, are on a host."""
+        outputs = datasets[(self.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED]
+        self.n_missing -= len(outputs)
+        self.changes.outputs.add(outputs)
+
+    def found_one(self, dataset: int) -> None:
+        """`found` for one dataset."""
+        if self.flag[dataset] & (ASKED | RELEASED | VALUE) == ASKED:
+            self.n_missing -= 1
+            self.changes.outputs.few.append(dataset)
+
+    def dropped(self, host: int, had: Ints, moved: Ints) -> Ints:
+        """A host has these datasets no more; of `moved` it was the home. Returns those that are nowhere now."""
+        if len(had):
+            self.changes.touched.append(Touched(host, had))
+        homes = self.copies.home[moved]
+        for home in np.unique(homes[homes != NOWHERE]).tolist():
+            self.changes.touched.append(Touched(home, moved[homes == home]))
+        nowhere: Ints = moved[homes == NOWHERE]
+        self.n_missing += int(((self.flags[nowhere] & (ASKED | RELEASED | VALUE)) == ASKED).sum())
+        return nowhere
+
+    def unkeep(self, datasets: Ints | list[int]) -> None:
+        """Consumers of these datasets went on: a host that kept one may be asked again to drop it."""
+        wanted = set(datasets if isinstance(datasets, list) else datasets.tolist())
+        for dataset, host in sorted(pair for pair in self.kept if pair[0] in wanted):
+            self.kept.discard((dataset, host))
+            self.changes.touched.append(Touched(host, [dataset]))
+
+
+_NOTHING = Topology.from_spec(GraphSpec(name="", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[]))
+
+
+def _validated(admitted: Admitted) -> Topology:
+    spec = admitted.graph.inline
+    if spec is None:
+        where = f"object {admitted.graph.key!r} of the store 'graphs' is missing" if admitted.graph.key else "the submission had none"
+        raise GraphError(f"job {admitted.job} has no graph: {where}; submit it again")
+    return validate(spec)

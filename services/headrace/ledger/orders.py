@@ -1,0 +1,187 @@
+"""Folds what controller, scheduler and publisher decided into a job."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headrace.ledger.chains import consecutive
+from headrace.ledger.columns import FEW, Ints, ints, ranges, within
+from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, UNPLACED, WAITING, JobLedger
+from headrace_schemas import Assign, CancelAsked, Ended, Needed, Plan, Published, Purge, Released, Revoke
+
+# --- the scheduler's ------------------------------------------------------------------------------------------------
+
+
+def fold_plan(job: JobLedger, plan: Plan) -> None:
+    """A part of the plan: what the chains are and where they are placed. A chain that was assigned already stays as it was assigned."""
+    if not within(plan.tasks, job.topology.n_tasks) or sum(plan.lengths) != len(plan.tasks):
+        return
+    job.plan = plan
+    table = ints([job.host_id(name) for name in plan.hosts])
+    chains, lengths = consecutive(plan.first, len(plan.lengths)), ints(plan.lengths)
+    placed, tasks = table[ints(plan.placed)], ints(plan.tasks)
+    job.chains.define(chains, lengths, tasks, placed)
+    chain, host = np.repeat(chains, lengths), np.repeat(placed, lengths)
+    free = (job.state[tasks] == WAITING) & (job.attempt[tasks] == 0)
+    if not free.all():
+        tasks, chain, host = tasks[free], chain[free], host[free]
+    job.chain[tasks] = chain
+    _place(job, tasks, host)
+
+
+def fold_assign(job: JobLedger, assign: Assign, alive: bool) -> None:
+    """Chains are released to a host; `alive`: whether that host, of that epoch, lives as far as the log says."""
+    tasks, lengths = assign.tasks, assign.lengths
+    if not within(tasks, job.topology.n_tasks) or sum(lengths) != len(tasks) or len(assign.attempts) not in (0, len(tasks)):
+        return
+    for name in assign.hosts:
+        job.host_id(name)
+    host = job.host_id(assign.host)
+    if len(tasks) > FEW or job.retried or any(assign.attempts):
+        _assign_many(job, assign, host, alive)
+        return
+    start = 0
+    for chain, length in zip(assign.chains, lengths, strict=True):
+        part = tasks[start : start + length]
+        start += length
+        _assign_few(job, chain, part, host, alive)
+
+
+def _assign_few(job: JobLedger, chain: int, tasks: list[int], host: int, alive: bool) -> None:
+    """One chain of first attempts."""
+    if job.chains.tasks_of(chain) != tasks or job.chains.host_of(chain) != host:
+        job.chains.define(ints([chain]), ints([len(tasks)]), ints(tasks), host)
+    for task in tasks:
+        if job.states[task] != WAITING:
+            continue
+        job.states[task] = ASSIGNED
+        job.chain_of[task] = chain
+        job.changes.assigned.few.append(task)
+        if not alive:
+            job.states[task] = FAILED
+            job.changes.failed.few.append(task)
+        if job.placed[task] != host:
+            _place(job, ints([task]), ints([host]))
+
+
+def _assign_many(job: JobLedger, assign: Assign, host: int, alive: bool) -> None:
+    tasks, chains, lengths = ints(assign.tasks), ints(assign.chains), ints(assign.lengths)
+    attempts: Ints | int = ints(assign.attempts) if any(assign.attempts) else 0
+    job.chains.define(chains, lengths, tasks, host, attempts)
+    attempt, state = job.attempt[tasks], job.state[tasks]
+    newer = attempts > attempt
+    open_ = newer | ((attempts == attempt) & (state == WAITING))
+    chain = np.repeat(chains, lengths)
+    if np.any(newer):
+        job.retried = True
+        again = tasks[newer & (state == DONE)]
+        job.n_done -= len(again)
+    if not open_.all():
+        tasks, chain = tasks[open_], chain[open_]
+        attempts = attempts if isinstance(attempts, int) else attempts[open_]
+    job.state[tasks], job.attempt[tasks], job.chain[tasks] = ASSIGNED if alive else FAILED, attempts, chain
+    job.changes.assigned.add(tasks)
+    if not alive:
+        job.changes.failed.add(tasks)
+    again_here = np.any(attempts) or job.copies.any_dropped
+    moved = tasks if again_here else tasks[job.host[tasks] != host]
+    _place(job, moved, np.full(len(moved), host))
+
+
+def _place(job: JobLedger, tasks: Ints, hosts: Ints) -> None:
+    """These tasks run there; so what they take may be copied there, also if it was dropped there before."""
+    if not len(tasks):
+        return
+    job.changes.moved.add(tasks)
+    job.host[tasks] = hosts
+    if job.copies.any_dropped:
+        starts, counts = job.topology.input_start[tasks], job.topology.n_inputs[tasks]
+        datasets = job.topology.inputs[ranges(starts, counts)]
+        job.copies.allow(datasets, np.repeat(hosts, counts))
+        if job.kept:
+            job.unkeep(datasets)
+
+
+def fold_revoke(job: JobLedger, revoke: Revoke) -> None:
+    """Remembers from where chains are asked back, until the host says `revoked`."""
+    for place, chain in enumerate(revoke.chains):
+        cut = revoke.cuts[place] if place < len(revoke.cuts) else 0
+        if cut:
+            job.cuts[chain] = cut
+        else:
+            job.cuts.pop(chain, None)
+
+
+# --- the controller's -----------------------------------------------------------------------------------------------
+
+
+def fold_needed(job: JobLedger, needed: Needed) -> None:
+    """Tasks must run (again), wherever the scheduler will place them."""
+    if not within(needed.tasks, job.topology.n_tasks):
+        return
+    for task, attempt in zip(needed.tasks, needed.attempts, strict=False):
+        if attempt <= job.attempts[task]:
+            continue
+        job.retried = True
+        job.attempts[task] = attempt
+        job.n_done -= job.states[task] == DONE
+        job.states[task] = WAITING
+        job.chain_of[task] = UNPLACED
+        job.changes.needed.few.append(task)
+
+
+def fold_purge(job: JobLedger, purge: Purge) -> None:
+    """A host drops its copies. What it keeps in spite of that, it says."""
+    if not within(purge.datasets, job.topology.n_datasets):
+        return
+    host = job.host_id(purge.host)
+    had, moved = job.copies.drop(host, ints(purge.datasets))
+    job.dropped(host, had, moved)
+
+
+def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
+    """The job is over. The first word counts."""
+    if job.end is None:
+        job.end = ended
+        job.ended_at = time
+
+
+def fold_cancel_asked(job: JobLedger, asked: CancelAsked) -> None:
+    """Somebody wants the job stopped."""
+    if job.cancel_asked is None:
+        job.cancel_asked = asked.reason
+
+
+def fold_released(job: JobLedger, released: Released) -> None:
+    """Outputs need not be kept for the client."""
+    if not within(released.datasets, job.topology.n_datasets):
+        return
+    datasets = np.unique(ints(released.datasets)) if released.datasets else ints(job.outputs())
+    datasets = datasets[(job.flags[datasets] & (ASKED | RELEASED)) == ASKED]
+    job.n_missing -= int((~job.are_available(datasets)).sum())
+    job.flags[datasets] |= RELEASED
+    job.changes.released.add(datasets)
+
+
+# --- the publisher's ------------------------------------------------------------------------------------------------
+
+
+def fold_published(job: JobLedger, published: Published) -> None:
+    """Outputs were announced."""
+    datasets = [output.dataset for output in published.outputs]
+    if within(datasets, job.topology.n_datasets):
+        for dataset in datasets:
+            job.flag[dataset] |= PUBLISHED
+
+
+# --- hosts that are lost ----------------------------------------------------------------------------------------------
+
+
+def fold_host_lost(job: JobLedger, host: int) -> None:
+    """A host is gone with all that it held, and what it was to do failed."""
+    had, moved = job.copies.lose(host)
+    job.changes.lost.add(job.dropped(host, had, moved))
+    busy = np.flatnonzero((job.host == host) & ((job.state == ASSIGNED) | (job.state == STARTED)))
+    job.state[busy] = FAILED
+    job.changes.failed.add(busy)
+    job.kept = {pair for pair in job.kept if pair[1] != host}
