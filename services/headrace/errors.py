@@ -89,3 +89,14 @@ class WrongRevision(PublishRefused):
 
 class RemoteError(HeadraceError, RuntimeError):
     """A service could not answer a request. The message has what it raised."""
+
+
+class NoSuchJob(HeadraceError, KeyError):
+    """The cluster knows no job of this id: it never had one, or the job has aged out of the log."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class OutputsLost(JobFailed):
+    """The job was done, but the host that held its outputs was lost, or they were released, before they were fetched. Submit it again."""

@@ -1,0 +1,40 @@
+"""The one thin layer over nats-py: publish, follow, buckets, objects, leases, services; and a double without a server."""
+
+from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
+from headrace.bus.cursor import NEW
+from headrace.bus.feed import Feed, OnRecords
+from headrace.bus.frames import Record
+from headrace.bus.kv import Bucket, KeyEntry, OnKey
+from headrace.bus.lease import Lease
+from headrace.bus.log import Entry, LogFeed, OnEntries
+from headrace.bus.memory import MemoryBus
+from headrace.bus.objects import ObjectStore
+from headrace.bus.process import new_loop, parent_death_signal, run_service, set_up_logging
+from headrace.bus.server import EmbeddedServer
+from headrace.bus.settings import BusSettings
+
+__all__ = [
+    "NEW",
+    "Bucket",
+    "Bus",
+    "BusSettings",
+    "Consumption",
+    "EmbeddedServer",
+    "Entry",
+    "Feed",
+    "Handler",
+    "KeyEntry",
+    "Lease",
+    "LogFeed",
+    "MemoryBus",
+    "ObjectStore",
+    "OnEntries",
+    "OnKey",
+    "OnRecords",
+    "OnRequest",
+    "Record",
+    "new_loop",
+    "parent_death_signal",
+    "run_service",
+    "set_up_logging",
+]

@@ -1,0 +1,159 @@
+"""The bus: what services, clients and tools send and read messages with.
+
+`Bus.connect` gives one on NATS, `MemoryBus()` one without a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from headrace.bus import frames
+from headrace.bus.feed import Feed, OnRecords, Snapshot, Source
+from headrace.bus.frames import Record
+from headrace.bus.settings import BusSettings
+from headrace_schemas import encode
+
+if TYPE_CHECKING:
+    from headrace.bus.kv import Bucket
+    from headrace.bus.lease import Lease
+    from headrace.bus.objects import ObjectStore
+
+Handler = Callable[[bytes], Awaitable[bytes]]
+"""Answers a request."""
+OnRequest = Callable[[bytes], Awaitable[object]]
+"""Takes a message of a work queue; the message is done when what it returned is."""
+
+
+class Consumption(ABC):
+    """What `Bus.requests` returns."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Take no more messages. What was not acknowledged is delivered again, to whoever consumes next."""
+
+
+class Bus(ABC):
+    """Typed publish and follow, key-value buckets, objects, leases, requests."""
+
+    def __init__(self) -> None:
+        self._id = secrets.token_urlsafe(6)
+        self._published = 0
+
+    @classmethod
+    async def connect(cls, settings: BusSettings, name: str) -> Bus:
+        """Connect to NATS; `name` is shown to operators. Raises NatsUnreachable, WrongCredentials or NoJetStream."""
+        from headrace.bus.nats_bus import NatsBus
+
+        return await NatsBus.open(settings, name)
+
+    def publish(
+        self, subject: str, message: msgspec.Struct | bytes, *, msg_id: str = "", expected_last_subject_seq: int | None = None
+    ) -> asyncio.Future[int]:
+        """Send a message into the stream that takes its subject. Never waits; messages are sent in the order of the calls.
+
+        The future has the message's sequence once it is stored. Until then it is sent again whenever its acknowledgement is late or the
+        connection was lost; the stream keeps it once, by `msg_id` (made up if none is given), within its duplicate window. The future
+        fails only for what is final: PublishRefused, if the message is too large or the stream full; WrongRevision, if the last message of
+        its subject is not `expected_last_subject_seq` (0: there must be none). Cancelling it gives the message up.
+        """
+        data = message if isinstance(message, bytes) else encode(message)
+        return self._publish(subject, data, msg_id, expected_last_subject_seq)
+
+    def _publish(self, subject: str, data: bytes, msg_id: str = "", expected: int | None = None, headers: str = "") -> asyncio.Future[int]:
+        """The same with header lines of one's own."""
+        if msg_id:
+            frames.header("Nats-Msg-Id", msg_id)
+        else:
+            self._published += 1
+            msg_id = f"{self._id}{self._published:x}"
+        headers = f"Nats-Msg-Id:{msg_id}\r\n{headers}"
+        if expected is not None:
+            headers += f"Nats-Expected-Last-Subject-Sequence:{expected}\r\n"
+        return self._store(frames.check_subject(subject), headers, data)
+
+    async def follow(self, stream: str, subjects: str | Iterable[str], on_records: OnRecords, *, from_seq: int = 1) -> Feed:
+        """Read the messages of a stream on these subjects (patterns, not overlapping), from a sequence on; NEW: only those to come.
+
+        `on_records` is a plain function, called with everything that arrived since its last call. It gets every message once and in order.
+        If it raises, the feed ends (see Feed.ended). Raises JetStreamRefused if the stream does not exist.
+        """
+        wanted = (subjects,) if isinstance(subjects, str) else tuple(subjects)
+        return await self._follow(Source(stream, wanted, from_seq), on_records)
+
+    def kv(self, bucket: str) -> Bucket:
+        """A key-value bucket."""
+        from headrace.bus.kv import Bucket
+
+        return Bucket(self, bucket)
+
+    def objects(self, bucket: str) -> ObjectStore:
+        """An object store."""
+        from headrace.bus.objects import ObjectStore
+
+        return ObjectStore(self, bucket)
+
+    def lease(self, key: str, holder: str, ttl: float, bucket: str = "leases") -> Lease:
+        """A lease under a key of a bucket with TTLs, for `ttl` seconds (at least 1) at a time."""
+        from headrace.bus.lease import Lease
+
+        return Lease(self.kv(bucket), key, holder, ttl)
+
+    @property
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether there is a connection just now."""
+
+    @abstractmethod
+    async def ensure_streams(self) -> None:
+        """Make the streams of the contract that do not exist. One that exists keeps the limits it has."""
+
+    @abstractmethod
+    async def ensure_buckets(self) -> None:
+        """The same for key-value buckets and object stores."""
+
+    @abstractmethod
+    async def flush_acks(self, timeout: float) -> None:
+        """Wait until everything published so far is stored or refused. Raises TimeoutError after `timeout` seconds."""
+
+    @abstractmethod
+    async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
+        """Consume a work queue. `on_request` is called with the messages in order and may return before they are done: each is
+        acknowledged, and gone, when what it returned for it is done without an error; after an error it comes again. Several
+        processes may share a `durable`."""
+
+    @abstractmethod
+    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler]) -> None:
+        """Be a NATS micro service (`nats micro ls`); endpoints answer on the subject `headrace.service.<name>.<endpoint>`."""
+
+    @abstractmethod
+    async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:
+        """Ask a service. Raises NatsUnreachable if none answers within `timeout` seconds, RemoteError with what it raised."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End feeds, wait a little for acknowledgements, disconnect."""
+
+    @abstractmethod
+    def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]: ...
+
+    @abstractmethod
+    async def _follow(self, source: Source, on_records: OnRecords, snapshot: Snapshot | None = None) -> Feed: ...
+
+    @abstractmethod
+    async def _last(self, stream: str, subject: str) -> Record | None: ...
+
+    @abstractmethod
+    async def _purge(self, stream: str, subject: str) -> None: ...
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()

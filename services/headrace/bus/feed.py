@@ -1,0 +1,279 @@
+"""Feeds: a stream's messages, every one once and in order, to a plain function."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from headrace.bus import frames
+from headrace.bus.cursor import NEW, Cursor
+from headrace.bus.frames import Record
+from headrace.bus.outbox import Outbox, Reply
+from headrace.bus.settings import HEARTBEAT, INACTIVE, MISSED_HEARTBEATS, REOPEN_DELAY, TICK
+from headrace.bus.wire import Wire
+from headrace.errors import HeadraceError
+
+log = logging.getLogger(__name__)
+
+OnRecords = Callable[[list[Record]], None]
+
+_SILENT = round(HEARTBEAT * MISSED_HEARTBEATS / TICK)
+_RETRY = max(1, round(REOPEN_DELAY / TICK))
+
+
+class Feed(ABC):
+    """What `Bus.follow` returns.
+
+    caught_up: set once everything that was in the stream at the opening has been passed on, also if nothing matched.
+    ended: done when the feed is closed; has the exception if `on_records` raised one, which ends the feed.
+    """
+
+    def __init__(self, on_records: OnRecords) -> None:
+        self.caught_up = asyncio.Event()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_records = on_records
+
+    @property
+    @abstractmethod
+    def last_seq(self) -> int:
+        """Sequence of the last message passed on; before the first one, the one before where the feed began (-1: not known yet)."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Nothing is passed on from here on."""
+
+    async def close(self) -> None:
+        """End the feed. Nothing is passed on from here on."""
+        self.stop()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """End the feed with an error: what reads it could not go on."""
+        self.stop()
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def _pass_on(self, records: list[Record]) -> None:
+        try:
+            self._on_records(records)
+        except Exception as error:
+            log.exception("a feed ends: what reads it failed on the messages %d to %d", records[0].seq, records[-1].seq)
+            self.fail(error)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a feed reads. latest: the last message of every subject first, and again at every opening, instead of all from `from_seq` on."""
+
+    stream: str
+    subjects: tuple[str, ...]
+    from_seq: int = 1
+    latest: bool = False
+
+
+class Snapshot(ABC):
+    """Told by a feed with `latest` when the messages that follow are the state at an opening, and when those have been passed on."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """A (new) snapshot follows."""
+
+    @abstractmethod
+    def complete(self) -> None:
+        """It is complete: a key that was not in it is gone."""
+
+
+class _Place(msgspec.Struct):
+    consumer_seq: int = 0
+    stream_seq: int = 0
+
+
+class _Created(msgspec.Struct):
+    delivered: _Place = msgspec.field(default_factory=_Place)
+    num_pending: int = 0
+
+
+_created = msgspec.json.Decoder(_Created)
+_ids = count(1)
+
+
+class NatsFeed(Feed):
+    """A feed on JetStream: an ordered push consumer. See `cursor` for how it stays complete."""
+
+    def __init__(
+        self, wire: Wire, outbox: Outbox, feeds: set[NatsFeed], source: Source, on_records: OnRecords, snapshot: Snapshot | None = None
+    ) -> None:
+        super().__init__(on_records)
+        self._feeds = feeds
+        self._wire = wire
+        self._outbox = outbox
+        self._source = source
+        self._snapshot = snapshot
+        self._cursor = Cursor(source.from_seq)
+        self._id = f"{outbox.inbox.rpartition('.')[2]}-{next(_ids)}"
+        self._generation = 0
+        self._sid = 0
+        self._creating: asyncio.Future[Reply] | None = None
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._batch: list[Record] = []
+        self._complete = False
+        self._silent = 0
+        self._retry = 0
+
+    @property
+    def last_seq(self) -> int:
+        return self._batch[0].seq - 1 if self._batch else self._cursor.last_seq
+
+    async def open(self) -> None:
+        """Open it; one round trip. Raises JetStreamRefused if the stream or a subject is wrong."""
+        self._feeds.add(self)
+        self.reopen()
+        try:
+            await self._first
+        except BaseException:
+            self.stop()
+            raise
+
+    def reopen(self) -> None:
+        """Ask for a new consumer, from where the last one left off."""
+        if self.ended.done():
+            return
+        self.suspend()
+        self._generation += 1
+        self._silent = self._retry = 0
+        if self._source.latest:
+            self._cursor = Cursor(1)
+            self._complete = False
+            self._begin_snapshot()
+        self._cursor.opening()
+        deliver = f"{self._outbox.inbox}.{self._id}.{self._generation}"
+        self._sid = self._wire.listen(deliver, self._receive)
+        api = f"CONSUMER.CREATE.{self._source.stream}.{self._id}-{self._generation}"
+        self._creating = self._outbox.start_call(api, {"stream_name": self._source.stream, "config": self._config(deliver)})
+        self._creating.add_done_callback(self._opened)
+
+    def suspend(self) -> None:
+        """Hear no more of the present consumer; the server forgets it by itself."""
+        if self._sid:
+            self._wire.unlisten(self._sid)
+            self._sid = 0
+        if self._creating is not None:
+            self._creating.cancel()
+            self._creating = None
+
+    def stop(self) -> None:
+        self.suspend()
+        self._batch.clear()
+        self._feeds.discard(self)
+
+    def tick(self) -> None:
+        """Open again after a failure or a silence. Called every TICK seconds while connected."""
+        if self._retry:
+            self._retry -= 1
+            if not self._retry:
+                self.reopen()
+            return
+        self._silent += 1
+        if self._silent > _SILENT and self._creating is None:
+            log.warning("nothing heard of %s for %g s: opening the feed again", self._source.stream, self._silent * TICK)
+            self.reopen()
+
+    def _begin_snapshot(self) -> None:
+        if self._batch:
+            self._flush()
+        if self._snapshot is not None:
+            self._snapshot.begin()
+
+    def _config(self, deliver: str) -> dict[str, Any]:
+        return self._where() | {
+            "deliver_subject": deliver,
+            "filter_subjects": list(self._source.subjects),
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "flow_control": True,
+            "idle_heartbeat": int(HEARTBEAT * 1e9),
+            "inactive_threshold": int(INACTIVE * 1e9),
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+
+    def _where(self) -> dict[str, Any]:
+        """From where the server is to deliver."""
+        if self._source.latest:
+            return {"deliver_policy": "last_per_subject"}
+        if self._cursor.start == NEW:
+            return {"deliver_policy": "new"}
+        return {"deliver_policy": "by_start_sequence", "opt_start_seq": self._cursor.start}
+
+    def _opened(self, reply: asyncio.Future[Reply]) -> None:
+        if reply is not self._creating or reply.cancelled():
+            return
+        self._creating = None
+        try:
+            created = _created.decode(self._outbox.checked(f"to read {self._source.stream}", reply.result().data))
+        except HeadraceError as error:
+            self._not_opened(error)
+            return
+        self._cursor.opened(created.delivered.stream_seq, created.delivered.consumer_seq, created.num_pending)
+        self._announce()
+        if not self._first.done():
+            self._first.set_result(None)
+
+    def _not_opened(self, error: HeadraceError) -> None:
+        if not self._first.done():
+            self._first.set_exception(error)
+        else:
+            log.warning("cannot open the feed again, trying on: %s", error)
+            self._retry = _RETRY
+
+    def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        self._silent = 0
+        if headers[8:9] == b" ":
+            self._control(reply, headers)
+            return
+        seq, number, time, pending = frames.delivery(reply)
+        if not self._cursor.advance(seq, number, pending):
+            log.info("message %d of the consumer of %s is missing: opening the feed again", number - 1, self._source.stream)
+            self.reopen()
+            return
+        if not self._batch:
+            self._wire.defer(self._flush)
+        self._batch.append(Record(seq, time * 1e-9, subject.decode(), data, headers))
+
+    def _control(self, reply: bytes, headers: bytes) -> None:
+        """Flow control is answered once what came before it is passed on; a heartbeat tells of what was lost."""
+        if reply:
+            self._answer_flow_control(reply)
+            return
+        stalled = frames.value_of(headers, b"Nats-Consumer-Stalled")
+        if stalled:
+            self._answer_flow_control(stalled)
+        delivered = frames.value_of(headers, b"Nats-Last-Consumer")
+        if delivered and not self._cursor.heartbeat(int(delivered), bool(stalled)):
+            log.info("the last messages of %s are missing: opening the feed again", self._source.stream)
+            self.reopen()
+        self._announce()
+
+    def _answer_flow_control(self, reply: bytes) -> None:
+        self._flush()
+        self._wire.send(b"PUB %b 0\r\n\r\n" % reply)
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch and not self.ended.done():
+            self._pass_on(batch)
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._batch or self._complete or not self._cursor.caught_up or self.ended.done():
+            return
+        self._complete = True
+        if self._snapshot is not None:
+            self._snapshot.complete()
+        self.caught_up.set()

@@ -1,0 +1,52 @@
+"""The contract's streams and buckets as JetStream configurations. Durations go over the wire in nanoseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace_schemas.streams import BucketSpec, ObjectStoreSpec, StreamSpec
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
+
+
+def _base(name: str, subjects: list[str], max_bytes: int, replicas: int) -> dict[str, Any]:
+    return {"name": name, "subjects": subjects, "storage": "file", "max_bytes": max_bytes, "num_replicas": replicas, "allow_direct": True}
+
+
+def stream(spec: StreamSpec, replicas: int) -> dict[str, Any]:
+    """A stream with its limits, or one that copies from another."""
+    config = _base(spec.name, spec.subjects, spec.max_bytes, replicas) | {
+        "retention": spec.retention,
+        "discard": spec.discard,
+        "max_age": _ns(spec.max_age),
+        "max_msgs_per_subject": spec.max_msgs_per_subject,
+        "duplicate_window": _ns(spec.duplicate_window),
+    }
+    if spec.source:
+        config["sources"] = [{"name": spec.source, "filter_subject": spec.source_filter}]
+    return config
+
+
+def bucket(spec: BucketSpec, replicas: int) -> dict[str, Any]:
+    """A key-value bucket as NATS ADR-8 lays it out: other clients see it as one."""
+    config = _base(f"KV_{spec.name}", [f"$KV.{spec.name}.>"], spec.max_bytes, replicas) | {
+        "max_msgs_per_subject": spec.history,
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }
+    if spec.markers:
+        config |= {"allow_msg_ttl": True, "subject_delete_marker_ttl": _ns(spec.markers)}
+    return config
+
+
+def object_store(spec: ObjectStoreSpec, replicas: int) -> dict[str, Any]:
+    """An object store as NATS ADR-20 lays it out."""
+    subjects = [f"$O.{spec.name}.C.>", f"$O.{spec.name}.M.>"]
+    return _base(f"OBJ_{spec.name}", subjects, spec.max_bytes, replicas) | {
+        "discard": "new",
+        "max_age": _ns(spec.ttl),
+        "allow_rollup_hdrs": True,
+    }

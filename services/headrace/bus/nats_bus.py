@@ -1,0 +1,176 @@
+"""The bus on NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from nats.micro import add_service
+from nats.micro.service import EndpointConfig, ServiceConfig
+
+from headrace.bus import frames, layout
+from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
+from headrace.bus.feed import Feed, NatsFeed, OnRecords, Snapshot, Source
+from headrace.bus.frames import Record
+from headrace.bus.outbox import Outbox
+from headrace.bus.queue import Queue
+from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
+from headrace.bus.wire import Wire, open_wire
+from headrace.errors import JetStreamRefused, NoJetStream, RemoteError
+from headrace_schemas import streams
+
+log = logging.getLogger(__name__)
+
+_CLOSING = 2.0
+"""Seconds that `close` waits for acknowledgements: what is not stored by then is said in the log."""
+
+
+class NatsBus(Bus):
+    """See Bus. Made by `Bus.connect`."""
+
+    def __init__(self, wire: Wire, settings: BusSettings) -> None:
+        super().__init__()
+        self._wire = wire
+        wire.reconnected = self._reconnected
+        self._settings = settings
+        self._outbox = Outbox(wire, settings.inbox_prefix)
+        self._feeds: set[NatsFeed] = set()
+        self._queues: set[Queue] = set()
+        self._services: list[Any] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(TICK, self._tick)
+
+    @classmethod
+    async def open(cls, settings: BusSettings, name: str) -> NatsBus:
+        """Connect and see that JetStream is there."""
+        bus = cls(await open_wire(settings, name), settings)
+        try:
+            await bus._find_jetstream()
+        except BaseException:
+            await bus.close()
+            raise
+        return bus
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._wire.is_connected)
+
+    async def ensure_streams(self) -> None:
+        await self._make([layout.stream(spec, self._settings.replicas) for spec in streams.STREAMS])
+
+    async def ensure_buckets(self) -> None:
+        buckets = [layout.bucket(spec, self._settings.replicas) for spec in streams.BUCKETS]
+        stores = [layout.object_store(spec, self._settings.replicas) for spec in streams.OBJECT_STORES]
+        await self._make(buckets + stores)
+
+    async def flush_acks(self, timeout: float) -> None:
+        waiting = self._outbox.unacknowledged
+        if not waiting:
+            return
+        _, late = await asyncio.wait(waiting, timeout=timeout)
+        if late:
+            raise TimeoutError(f"{len(late)} messages were not acknowledged within {timeout:g} s; they go on being sent")
+
+    async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
+        queue = Queue(self._wire, self._outbox, self._queues, stream, durable, on_request)
+        await queue.open()
+        return queue
+
+    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler]) -> None:
+        config = ServiceConfig(name=name, version=version("headrace"), description=description)
+        service = await add_service(self._wire, config)
+        self._services.append(service)
+        for endpoint, handler in endpoints.items():
+            subject = f"headrace.service.{name}.{endpoint}"
+            await service.add_endpoint(EndpointConfig(name=endpoint, subject=subject, handler=_answering(handler)))
+
+    async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:
+        reply = await self._outbox.ask_once(subject, data, timeout)
+        error = frames.value_of(reply.headers, b"Nats-Service-Error")
+        if error:
+            raise RemoteError(f"{subject} answered with an error: {error.decode()}")
+        return reply.data
+
+    async def close(self) -> None:
+        self._timer.cancel()
+        for feed in list(self._feeds):
+            await feed.close()
+        for queue in list(self._queues):
+            await queue.close()
+        try:
+            if self.connected:
+                await self.flush_acks(_CLOSING)
+        except TimeoutError as error:
+            log.warning("closing with messages that may be lost: %s", error)
+        for service in self._services:
+            with contextlib.suppress(Exception):  # the connection is gone: there is nothing to unsubscribe from
+                await service.stop()
+        await self._wire.close()
+
+    def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
+        return self._outbox.publish(subject, headers, data)
+
+    async def _follow(self, source: Source, on_records: OnRecords, snapshot: Snapshot | None = None) -> Feed:
+        feed = NatsFeed(self._wire, self._outbox, self._feeds, source, on_records, snapshot)
+        await feed.open()
+        return feed
+
+    async def _last(self, stream: str, subject: str) -> Record | None:
+        return await self._outbox.last(stream, subject)
+
+    async def _purge(self, stream: str, subject: str) -> None:
+        await self._outbox.call(f"STREAM.PURGE.{stream}", {"filter": subject})
+
+    async def _find_jetstream(self) -> None:
+        if not self._wire._server_info.get("jetstream", False):
+            raise NoJetStream(f"the NATS server at {self._settings.url} runs without JetStream: start it with -js")
+        await self._outbox.call("INFO", timeout=API_TIMEOUT)
+
+    async def _make(self, configs: list[dict[str, Any]]) -> None:
+        await asyncio.gather(*(self._make_stream(config) for config in configs))
+
+    async def _make_stream(self, config: dict[str, Any]) -> None:
+        try:
+            await self._outbox.call(f"STREAM.CREATE.{config['name']}", config)
+        except JetStreamRefused as error:
+            if error.code == frames.NAME_IN_USE:  # somebody set other limits on purpose
+                return
+            if error.code in frames.NO_STORAGE:
+                raise JetStreamRefused(
+                    f"{error}: {config['name']} reserves {config['max_bytes'] >> 20} MiB; raise max_file_store in the server's "
+                    "configuration, or make the stream yourself with a lower limit, which is then kept",
+                    error.code,
+                ) from error
+            raise
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK, self._tick)
+        if self.connected:
+            self._outbox.tick()
+            for feed in list(self._feeds):
+                feed.tick()
+
+    def _reconnected(self) -> None:
+        """A new connection: feeds from where they were, then everything unanswered again."""
+        for feed in self._feeds:
+            feed.suspend()
+        self._outbox.resend_all()
+        for feed in list(self._feeds):
+            feed.reopen()
+        for queue in list(self._queues):
+            queue.reopen()
+
+
+def _answering(handler: Handler) -> Any:
+    async def answer(request: Any) -> None:
+        try:
+            await request.respond(await handler(request.data))
+        except Exception as error:
+            log.exception("a request on %s failed", request.subject)
+            await request.respond_error("500", f"{type(error).__name__}: {error}".replace("\n", " "))
+
+    return answer

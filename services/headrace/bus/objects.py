@@ -1,0 +1,119 @@
+"""Objects too large for a message, laid out as NATS ADR-20 says, so that `nats object` shows them.
+
+nats-py's object store waits for each chunk's acknowledgement before it sends the next; here all are on their way at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headrace.bus.feed import Source
+from headrace.bus.frames import NOT_FOUND, Record
+from headrace.errors import JetStreamRefused
+from headrace_schemas.streams import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from headrace.bus.bus import Bus
+
+_CHUNK = MAX_MESSAGE_BYTES
+_ROLLUP = "Nats-Rollup:sub\r\n"
+_MISSING = min(NOT_FOUND)
+
+
+class _Options(msgspec.Struct):
+    max_chunk_size: int = _CHUNK
+
+
+class _Info(msgspec.Struct):
+    """What the store keeps about an object."""
+
+    name: str
+    bucket: str
+    nuid: str
+    size: int
+    chunks: int
+    digest: str
+    deleted: bool = False
+    options: _Options = msgspec.field(default_factory=_Options)
+
+
+_info = msgspec.json.Decoder(_Info)
+
+
+class ObjectStore:
+    """An object store by name. It is made by `Bus.ensure_buckets`."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self.name = name
+        self._bus = bus
+        self._stream = f"OBJ_{name}"
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Store an object; it replaces one of the same key. Raises PublishRefused if the store is full."""
+        before = await self._find(key)
+        nuid = secrets.token_hex(11)
+        view = memoryview(data)
+        chunks = [bytes(view[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
+        await asyncio.gather(*(self._bus._publish(self._chunks(nuid), chunk) for chunk in chunks))
+        info = _Info(key, self.name, nuid, len(data), len(chunks), _digest(data))
+        await self._bus._publish(self._meta(key), msgspec.json.encode(info), headers=_ROLLUP)
+        if before is not None:
+            await self._bus._purge(self._stream, self._chunks(before.nuid))
+
+    async def get(self, key: str) -> bytes:
+        """The object. Raises JetStreamRefused if there is none, or its bytes are not what was stored."""
+        info = await self._find(key)
+        if info is None:
+            raise JetStreamRefused(f"there is no object {key!r} in {self.name!r}: it was never stored, or has aged out", _MISSING)
+        data = b"".join(await self._read(info)) if info.chunks else b""
+        if _digest(data) != info.digest:
+            raise JetStreamRefused(
+                f"object {key!r} in {self.name!r} is damaged: {len(data):,} of {info.size:,} bytes, or the digest differs"
+            )
+        return data
+
+    async def delete(self, key: str) -> None:
+        """Remove an object, if there is one."""
+        info = await self._find(key)
+        if info is not None:
+            await self._bus._publish(self._meta(key), msgspec.json.encode(_gone(info)), headers=_ROLLUP)
+            await self._bus._purge(self._stream, self._chunks(info.nuid))
+
+    async def _find(self, key: str) -> _Info | None:
+        record = await self._bus._last(self._stream, self._meta(key))
+        info = _info.decode(record.data) if record is not None else None
+        return None if info is None or info.deleted else info
+
+    async def _read(self, info: _Info) -> list[bytes]:
+        """The chunks, in order; fewer if some are lost."""
+        chunks: list[bytes] = []
+
+        def on_records(records: list[Record]) -> None:
+            chunks.extend(record.data for record in records)
+
+        feed = await self._bus._follow(Source(self._stream, (self._chunks(info.nuid),)), on_records)
+        try:
+            await feed.caught_up.wait()
+        finally:
+            await feed.close()
+        return chunks
+
+    def _chunks(self, nuid: str) -> str:
+        return f"$O.{self.name}.C.{nuid}"
+
+    def _meta(self, key: str) -> str:
+        return f"$O.{self.name}.M.{base64.urlsafe_b64encode(key.encode()).decode()}"
+
+
+def _gone(info: _Info) -> _Info:
+    return msgspec.structs.replace(info, deleted=True, size=0, chunks=0, digest="")
+
+
+def _digest(data: bytes) -> str:
+    return "SHA-256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()

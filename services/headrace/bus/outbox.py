@@ -1,0 +1,255 @@
+"""What was sent and not answered yet: publishes, until JetStream acknowledges them, and requests to its API.
+
+One subscription takes all answers: the reply subject of the n-th thing sent is `<inbox>.<n>`. What gets no answer in time, or was on its
+way when the connection went, is sent again in the order of the calls, byte by byte the same: a publish carries a `Nats-Msg-Id`, so that a
+stream keeps it once; API requests name what they make, so that repeating them does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headrace.bus import frames
+from headrace.bus.frames import Ack, Record
+from headrace.bus.settings import ACK_TIMEOUT, API_TIMEOUT, TICK
+from headrace.bus.wire import Wire
+from headrace.errors import HeadraceError, JetStreamRefused, NatsUnreachable, NoJetStream, PublishRefused, WrongRevision
+
+log = logging.getLogger(__name__)
+
+API = "$JS.API."
+_PATIENCE = max(1, round(ACK_TIMEOUT / TICK))
+"""Ticks without an answer after which something is sent again. Ticks, not time: a loop that was busy for seconds gets one tick and then
+reads its socket, where the answers are."""
+
+
+class Reply(NamedTuple):
+    """The answer to a request."""
+
+    headers: bytes
+    data: bytes
+
+
+class _Refused(msgspec.Struct):
+    error: frames.Refusal | None = None
+
+
+_refused = msgspec.json.Decoder(_Refused)
+
+
+class _Sent:
+    __slots__ = ("frame", "future", "resent", "settle", "tick")
+
+    def __init__(self, frame: bytes, future: asyncio.Future[Any], settle: Callable[[int, _Sent, bytes, bytes], None], tick: int) -> None:
+        self.frame = frame
+        self.future = future
+        self.settle = settle
+        self.tick = tick
+        self.resent = False
+
+
+class Outbox:
+    """Sends, matches answers, sends again. `inbox` is the prefix under which this connection is answered."""
+
+    def __init__(self, wire: Wire, prefix: str) -> None:
+        self.inbox = f"{prefix}.{secrets.token_hex(5)}"
+        self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[int, _Sent] = {}
+        self._sent = 0
+        self._tick = 0
+        self._skip = len(self.inbox) + 1
+        self._checks: set[asyncio.Task[None]] = set()
+        wire.listen(f"{self.inbox}.*", self._answered)
+
+    def publish(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
+        """Send a message with these header lines, which must have a Nats-Msg-Id. The future has its sequence, or PublishRefused."""
+        limit = self._wire.max_payload
+        if len(data) + len(headers) + 12 > limit:
+            return self._too_large(subject, len(data), limit)
+        return self._send(subject, headers, data, self._acknowledged)
+
+    async def call(self, api: str, request: Any = None, timeout: float = API_TIMEOUT) -> bytes:
+        """Ask JetStream's API. Raises JetStreamRefused, NoJetStream, or NatsUnreachable after `timeout` seconds without an answer."""
+        return self.checked(api, (await self.ask(API + api, msgspec.json.encode(request) if request is not None else b"", timeout)).data)
+
+    def start_call(self, api: str, request: Any) -> asyncio.Future[Reply]:
+        """The same without waiting, to be decoded with `checked`. Sent again until it is answered or cancelled."""
+        return self._send(API + api, "", msgspec.json.encode(request), self._replied)
+
+    async def ask(self, subject: str, data: bytes, timeout: float) -> Reply:
+        """A request that may be repeated. Raises NatsUnreachable after `timeout` seconds without an answer."""
+        future: asyncio.Future[Reply] = self._send(subject, "", data, self._replied)
+        try:
+            return await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            raise NatsUnreachable(f"no answer to {subject} within {timeout:g} s") from None
+
+    async def ask_once(self, subject: str, data: bytes, timeout: float) -> Reply:
+        """A request that is sent once. Raises NatsUnreachable if nobody serves the subject or answers within `timeout` seconds."""
+        future: asyncio.Future[Reply] = self._send(frames.check_subject(subject), "", data, self._answered_once)
+        try:
+            return await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            raise NatsUnreachable(f"no answer to {subject} within {timeout:g} s") from None
+
+    @staticmethod
+    def checked(what: str, data: bytes) -> bytes:
+        """The answer of the API, if it is not an error."""
+        error = _refused.decode(data).error
+        if error is None:
+            return data
+        if error.err_code in frames.NOT_ENABLED:
+            raise NoJetStream(f"JetStream is turned off: {error.description}; start nats-server with -js, or enable it for the account")
+        raise JetStreamRefused(f"JetStream refused {what}: {error.description} (code {error.err_code})", error.err_code)
+
+    async def last(self, stream: str, subject: str) -> Record | None:
+        """The last message of a subject, or None."""
+        try:
+            answer = await self.call(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        except JetStreamRefused as error:
+            if error.code in frames.NOT_FOUND:
+                return None
+            raise
+        stored = _stored.decode(answer).message
+        return Record(stored.seq, 0.0, stored.subject, stored.data, stored.hdrs)
+
+    @property
+    def unacknowledged(self) -> list[asyncio.Future[int]]:
+        """The futures of publishes that wait for their acknowledgement, oldest first."""
+        return [sent.future for sent in self._waiting.values() if sent.settle == self._acknowledged]
+
+    def tick(self) -> None:
+        """Send again what has waited too long. Called every TICK seconds while connected."""
+        self._tick += 1
+        if self._waiting:
+            self._resend(self._tick - _PATIENCE)
+
+    def resend_all(self) -> None:
+        """The connection is a new one: send everything again that was not answered."""
+        self._resend(self._tick)
+
+    def _resend(self, older: int) -> None:
+        for n, sent in list(self._waiting.items()):
+            if sent.future.done():  # given up by who asked for it
+                del self._waiting[n]
+            elif sent.tick <= older and sent.settle != self._answered_once:
+                sent.tick = self._tick
+                sent.resent = True
+                self._wire.send(sent.frame)
+
+    def _send(self, subject: str, headers: str, data: bytes, settle: Callable[[int, _Sent, bytes, bytes], None]) -> asyncio.Future[Any]:
+        n = self._sent = self._sent + 1
+        frame = frames.pub(subject, f"{self.inbox}.{n}", headers, data)
+        future = self._loop.create_future()
+        self._waiting[n] = _Sent(frame, future, settle, self._tick)
+        self._wire.send(frame)
+        return future
+
+    def _answered(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        n = int(subject[self._skip :])
+        sent = self._waiting.get(n)
+        if sent is not None:
+            try:
+                sent.settle(n, sent, headers, data)
+            except Exception as error:  # an answer that no server gives: it must not end the reader
+                log.exception("cannot read the answer to %r", sent.frame[:80])
+                self._done(n, sent, error=JetStreamRefused(f"the answer to a message cannot be read: {error}"))
+
+    def _acknowledged(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
+        if frames.status(headers):
+            if not sent.resent:
+                log.warning("no stream takes %r just now; trying on", sent.frame.split(b" ", 2)[1].decode())
+            self._soon(sent)
+            return
+        ack = frames.ack(data)
+        if ack.error is None:
+            self._done(n, sent, ack.seq)
+        elif ack.error.err_code in frames.TRANSIENT:
+            self._soon(sent)
+        elif ack.error.err_code in frames.WRONG_SEQUENCE and sent.resent:
+            self._start(self._was_it_stored(n, sent, ack))
+        else:
+            self._done(n, sent, error=_refusal(sent.frame, ack.error))
+
+    def _replied(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
+        if frames.status(headers) == 503:
+            self._soon(sent)
+        else:
+            self._done(n, sent, Reply(headers, data))
+
+    def _answered_once(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
+        if frames.status(headers) == 503:
+            self._done(n, sent, error=NatsUnreachable(f"nobody serves {sent.frame.split(b' ', 2)[1].decode()}"))
+        else:
+            self._done(n, sent, Reply(headers, data))
+
+    def _soon(self, sent: _Sent) -> None:
+        """Again with the next tick."""
+        sent.tick = self._tick - _PATIENCE
+
+    def _done(self, n: int, sent: _Sent, result: Any = None, error: Exception | None = None) -> None:
+        self._waiting.pop(n, None)
+        if sent.future.done():
+            return
+        if error is None:
+            sent.future.set_result(result)
+        else:
+            sent.future.set_exception(error)
+
+    async def _was_it_stored(self, n: int, sent: _Sent, ack: Ack) -> None:
+        """A repeated publish found another last sequence than expected: perhaps its own, for the server compares sequences before ids."""
+        refusal = ack.error or frames.Refusal()
+        try:
+            record = await self.last(ack.stream, sent.frame.split(b" ", 2)[1].decode())
+        except HeadraceError:  # the publish is still waiting: it is sent again, and this asked again
+            return
+        if record is not None and frames.value_of(record.headers, b"Nats-Msg-Id") == frames.value_of(sent.frame, b"Nats-Msg-Id"):
+            self._done(n, sent, record.seq)
+        else:
+            self._done(n, sent, error=_refusal(sent.frame, refusal))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    def _too_large(self, subject: str, size: int, limit: int) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = self._loop.create_future()
+        future.set_exception(
+            PublishRefused(
+                f"a message of {size:,} bytes on {subject} is larger than the {limit:,} bytes that the NATS server takes: "
+                "send it in parts or through the object store, or raise max_payload in the server's configuration"
+            )
+        )
+        return future
+
+
+class _Stored(msgspec.Struct):
+    seq: int = 0
+    subject: str = ""
+    data: bytes = b""
+    hdrs: bytes = b""
+
+
+class _StoredAnswer(msgspec.Struct):
+    message: _Stored
+
+
+_stored = msgspec.json.Decoder(_StoredAnswer)
+
+
+def _refusal(frame: bytes, error: frames.Refusal) -> PublishRefused:
+    subject = frame.split(b" ", 2)[1].decode()
+    text = f"a message on {subject} was refused: {error.description} (code {error.err_code})"
+    if error.err_code in frames.WRONG_SEQUENCE:
+        return WrongRevision(text, error.err_code)
+    if "maximum" in error.description:
+        text += "; the stream is full: wait until old jobs have aged out of it, or raise its limits (nats stream edit)"
+    return PublishRefused(text, error.err_code)

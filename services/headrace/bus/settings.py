@@ -1,0 +1,62 @@
+"""Settings of the bus: where the server is, who we are to it, and how long we wait for it. Times in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+ACK_TIMEOUT = 2.0
+"""A publish or request without an answer for so long is sent again. A file-store acknowledgement takes well under a millisecond, one
+from a busy machine some tens; the answer to a resend costs one message, so this need not be larger."""
+TICK = 0.25
+"""How often unanswered publishes and silent feeds are looked at. Bounds how late a retry is; costs four timer calls a second."""
+HEARTBEAT = 1.0
+"""Idle heartbeat that a feed asks the server for."""
+MISSED_HEARTBEATS = 3
+"""A feed that heard nothing for so many heartbeats is opened anew."""
+INACTIVE = 5.0
+"""The server forgets a feed's consumer that nobody listens to for so long."""
+REOPEN_DELAY = 0.25
+"""Pause before a feed that could not be opened is tried again, e.g. while a stream has no leader."""
+RECONNECT_WAIT = 0.1
+"""Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
+PING_INTERVAL = 10.0
+"""A connection that died without a word is noticed after two of these."""
+API_TIMEOUT = 10.0
+"""How long a JetStream request (stream, consumer, key) may take altogether, resends included."""
+
+
+class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """Where NATS is and how to log in: a token, or a user and a password, or a credentials file, or none.
+
+    url: one, or several separated by commas. ca: file of the certificate authority, for a server with TLS of one's own.
+    connect_timeout: seconds to keep trying the first connection; afterwards reconnection is tried for ever.
+    inbox_prefix: under which replies and feeds arrive; a role with least permissions has one of its own.
+    replicas: of the streams that `ensure_streams` makes; 3 or 5 on a cluster.
+    """
+
+    url: str = "nats://127.0.0.1:4222"
+    token: str = ""
+    user: str = ""
+    password: str = ""
+    creds: str = ""
+    ca: str = ""
+    connect_timeout: float = 5.0
+    inbox_prefix: str = "_INBOX"
+    replicas: int = 1
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> BusSettings:
+        """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX and _REPLICAS.
+
+        Raises msgspec.ValidationError naming the field if a number is none.
+        """
+        env = os.environ if env is None else env
+        given = {name: env[f"HEADRACE_{name.upper()}"] for name in cls.__struct_fields__ if f"HEADRACE_{name.upper()}" in env}
+        return msgspec.convert(given, cls, strict=False)
+
+    def to_env(self) -> dict[str, str]:
+        """The same as variables, for a child process."""
+        return {f"HEADRACE_{name.upper()}": str(getattr(self, name)) for name in self.__struct_fields__ if getattr(self, name) != ""}

@@ -1,0 +1,243 @@
+"""One connection to NATS: nats-py's client, with a shorter way through it for what is hot.
+
+nats-py gives every subscription a queue and a task, wakes both for each message, parses headers that nobody reads, and puts a flusher
+task between a publish and the socket. Here a *sink*, a plain function, gets each message of its subscription straight from the parser,
+headers raw; what sinks collect is passed on once at the end of each read from the socket; and a frame is written at once (uvloop joins the
+writes of one turn of the loop into one system call). Connecting, authenticating, TLS, reconnecting and everything that is not hot stays
+nats-py's.
+
+Three things of nats-py that are not public are relied on, and the tests would notice a change: `Parser.parse`, `Client._process_msg` with
+`_subs`, and `Client._pending` with `_transport`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.protocol import parser
+
+from headrace.bus.settings import PING_INTERVAL, RECONNECT_WAIT, BusSettings
+from headrace.errors import NatsUnreachable, WrongCredentials
+
+log = logging.getLogger(__name__)
+
+Sink = Callable[[bytes, bytes, bytes, bytes], None]
+"""Called with subject, reply subject, data and raw headers. Must not raise."""
+
+_ATTEMPT = 2
+"""Seconds for one attempt to connect."""
+
+
+class _Parser(parser.Parser):  # type: ignore[misc]
+    """nats-py's parser, with a short way for whole messages that go to a sink."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take in what was read from the socket."""
+        data = await self._complete(data)
+        rest = self._burst(data)
+        if rest:
+            await super().parse(rest)
+        self.nc.end_of_burst()
+
+    async def _complete(self, data: bytes) -> bytes:
+        """Finish the message of which the last read had the first part. Returns what comes after it."""
+        if self.state == parser.AWAITING_MSG_PAYLOAD:
+            missing = self.needed + parser.CRLF_SIZE - len(self.buf)
+            if missing > len(data):
+                self.buf.extend(data)
+                return b""
+            await super().parse(data[:missing])
+            return data[missing:]
+        if self.buf:
+            data = bytes(self.buf) + data
+            self.buf.clear()
+        return data
+
+    def _burst(self, data: bytes) -> bytes:
+        """Pass whole messages to their sinks, up to the first thing that is none of that. Returns the rest."""
+        sinks, at, size = self.nc.sinks, 0, len(data)
+        while (line_end := data.find(b"\r\n", at)) >= 0:
+            words = data[at:line_end].split()
+            if not words or words[0] not in (b"MSG", b"HMSG") or (sink := sinks.get(int(words[2]))) is None:
+                break
+            start = line_end + 2
+            end = start + int(words[-1])
+            if end + 2 > size:
+                break
+            at = end + 2
+            if words[0] == b"MSG":
+                sink(words[1], words[3] if len(words) == 5 else b"", data[start:end], b"")
+            else:
+                body = start + int(words[-2])
+                sink(words[1], words[3] if len(words) == 6 else b"", data[body:end], data[start:body])
+        return data[at:]
+
+
+class Wire(Client):  # type: ignore[misc]
+    """A connection with sinks. Made by `open_wire`."""
+
+    _pending: list[bytes]
+    _pending_data_size: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = _Parser(self)
+        self.sinks: dict[int, Sink] = {}
+        self.reconnected: Callable[[], None] = lambda: None
+        """Called after each reconnection."""
+        self._deferred: list[Callable[[], None]] = []
+
+    def send(self, frame: bytes) -> bool:
+        """Write a frame now, after everything that nats-py has still to write. False while there is no connection: it is not kept."""
+        if self._status != Client.CONNECTED:
+            return False
+        try:
+            if self._pending:
+                self._transport.writelines(self._pending)
+                self._pending = []
+                self._pending_data_size = 0
+            self._transport.write(frame)
+        except (OSError, RuntimeError):  # the socket died, and the reader has not noticed yet
+            return False
+        return True
+
+    def listen(self, subject: str, sink: Sink, queue: str = "") -> int:
+        """Subscribe with a sink. Returns a number for `unlisten`. Survives reconnection."""
+        self._sid += 1
+        sid: int = self._sid
+        self._subs[sid] = Subscription(self, sid, subject, queue=queue)
+        self.sinks[sid] = sink
+        self.send(b"SUB %b %b %d\r\n" % (subject.encode(), queue.encode(), sid))
+        return sid
+
+    def unlisten(self, sid: int) -> None:
+        """End a subscription. Nothing reaches its sink from here on."""
+        self._subs.pop(sid, None)
+        if self.sinks.pop(sid, None):
+            self.send(b"UNSUB %d\r\n" % sid)
+
+    def defer(self, action: Callable[[], None]) -> None:
+        """Called by a sink: do this at the end of the read that is being parsed."""
+        self._deferred.append(action)
+
+    def end_of_burst(self) -> None:
+        """Everything of one read has been parsed: do what was deferred."""
+        while self._deferred:
+            actions, self._deferred = self._deferred, []
+            for action in actions:
+                action()
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        """A message that came through nats-py's own parser: in pieces, or among other things."""
+        sink = self.sinks.get(sid)
+        if sink is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        else:
+            sink(subject, reply, data, headers or b"")
+
+    async def _process_err(self, err_msg: str) -> None:
+        """An error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
+        if parser.PERMISSIONS_ERR in err_msg:
+            await super()._process_err(err_msg)
+        else:
+            await self._error_cb(NatsError(err_msg))
+            await self._process_op_err(NatsError(err_msg))
+
+
+async def open_wire(settings: BusSettings, name: str) -> Wire:
+    """Connect; tries for `settings.connect_timeout` seconds. `name` is shown to operators.
+
+    Raises NatsUnreachable, or WrongCredentials as soon as the server says so.
+    """
+    options = _options(settings, name)
+    wire = Wire()
+    refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    last: list[Exception] = []
+
+    async def on_error(error: Exception) -> None:
+        last[:] = [error]
+        if wire.stats["reconnects"] or wire.is_connected or wire.is_reconnecting:
+            log.warning("NATS connection of %s: %s", name, str(error) or type(error).__name__)
+        elif "authorization" in str(error).lower() and not refused.done():
+            refused.set_result(error)
+
+    async def on_reconnect() -> None:
+        log.info("%s is connected to NATS again", name)
+        wire.reconnected()
+
+    connecting = asyncio.ensure_future(wire.connect(**options, error_cb=on_error, reconnected_cb=on_reconnect))
+    try:
+        await asyncio.wait({connecting, refused}, timeout=settings.connect_timeout, return_when=asyncio.FIRST_COMPLETED)
+        if connecting.done():
+            connecting.result()
+            return wire
+    finally:
+        if not connecting.done():
+            await _give_up(connecting, wire)
+    if refused.done():
+        raise WrongCredentials(
+            f"NATS at {settings.url} does not accept {_who(settings)} ({refused.result()}): "
+            "check HEADRACE_TOKEN, or HEADRACE_USER and HEADRACE_PASSWORD, or HEADRACE_CREDS"
+        )
+    why = f": {last[0] or type(last[0]).__name__}" if last else ""
+    raise NatsUnreachable(
+        f"no NATS server answered at {settings.url} within {settings.connect_timeout:g} s{why}; is it running, and is HEADRACE_URL right?"
+    )
+
+
+async def _give_up(connecting: asyncio.Future[Any], wire: Wire) -> None:
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+    with contextlib.suppress(Exception):
+        await wire.close()
+
+
+def _options(settings: BusSettings, name: str) -> dict[str, Any]:
+    """nats-py's options: never stop reconnecting, notice a dead connection soon, and keep what it has to write meanwhile."""
+    options: dict[str, Any] = {
+        "servers": [url.strip() for url in settings.url.split(",")],
+        "name": name,
+        "connect_timeout": _ATTEMPT,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": RECONNECT_WAIT,
+        "ping_interval": PING_INTERVAL,
+        "pending_size": 64 << 20,
+        "inbox_prefix": settings.inbox_prefix,
+    }
+    if any(url.startswith("ws") for url in options["servers"]):
+        raise NatsUnreachable(f"{settings.url}: services connect over nats:// or tls://, not over a websocket")
+    if settings.creds:
+        options["user_credentials"] = _credentials(settings.creds)
+    elif settings.user:
+        options |= {"user": settings.user, "password": settings.password}
+    elif settings.token:
+        options["token"] = settings.token
+    if settings.ca:
+        options["tls"] = ssl.create_default_context(cafile=settings.ca)
+    return options
+
+
+def _credentials(path: str) -> str:
+    if not Path(path).is_file():
+        raise WrongCredentials(f"there is no credentials file {path!r}: check HEADRACE_CREDS")
+    if importlib.util.find_spec("nkeys") is None:
+        raise WrongCredentials("a credentials file needs the package nkeys: pip install nkeys")
+    return path
+
+
+def _who(settings: BusSettings) -> str:
+    if settings.creds:
+        return f"the credentials file {settings.creds}"
+    if settings.user:
+        return f"user {settings.user!r} with this password"
+    return "this token" if settings.token else "a connection without a token or user"
