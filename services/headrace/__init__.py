@@ -1,0 +1,97 @@
+"""Headrace runs static task graphs of Python callables over large arrays, across hosts.
+
+    import headrace as hr
+
+    @hr.task
+    def anomaly(field, climate):
+        return field - climate
+
+    g = hr.Graph("march")
+    fields = [g.add(load, hour) for hour in range(744)]
+    out = g.add(anomaly, fields[0], g.add(mean, fields))
+
+    with hr.Cluster.local() as cluster:
+        values = cluster.submit(g).results()
+
+Names are imported when they are first used, so that `import headrace` takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.errors import (
+        ClusterClosed,
+        ClusterFailed,
+        FunctionNotFound,
+        GraphError,
+        HeadraceError,
+        JobCancelled,
+        JobFailed,
+        JobTimeout,
+        NatsUnreachable,
+        NoJetStream,
+        NotPicklable,
+        TaskFailed,
+        WrongCredentials,
+    )
+    from headrace.graph.builder import Graph
+    from headrace.graph.node import Dataset, Node
+    from headrace.graph.output import Output
+    from headrace.graph.task import delayed, task
+
+__all__ = [
+    "Cluster",
+    "ClusterClosed",
+    "ClusterFailed",
+    "Dataset",
+    "FunctionNotFound",
+    "Graph",
+    "GraphError",
+    "HeadraceError",
+    "JobCancelled",
+    "JobFailed",
+    "JobTimeout",
+    "NatsUnreachable",
+    "NoJetStream",
+    "Node",
+    "NotPicklable",
+    "Output",
+    "TaskFailed",
+    "WrongCredentials",
+    "__version__",
+    "delayed",
+    "task",
+]
+
+_HOMES = {
+    "Cluster": "headrace.client",
+    "Dataset": "headrace.graph.node",
+    "Graph": "headrace.graph.builder",
+    "Node": "headrace.graph.node",
+    "Output": "headrace.graph.output",
+    "delayed": "headrace.graph.task",
+    "task": "headrace.graph.task",
+}
+"""Where each public name is defined; the errors are all in one module."""
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, imported on its first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'headrace' has no attribute {name!r}")
+    value = _version() if name == "__version__" else getattr(import_module(_HOMES.get(name, "headrace.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("headrace")

@@ -1,0 +1,285 @@
+"""`Graph`: tasks added one by one, kept as columns that freezing only has to hand over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from headrace.errors import GraphError
+from headrace.graph.callables import Wrapper, function_name, identity
+from headrace.graph.checks import check_count, check_metadata, check_name
+from headrace.graph.node import Dataset, Node
+from headrace.graph.search import BoundSearch
+from headrace.graph.templates import Template
+
+_ID_DIGITS = 10
+"""Longer numbers at the end of a name are no task's id."""
+
+
+class Function(NamedTuple):
+    """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again."""
+
+    callable: Callable[..., Any]
+    name: str
+    retries: int
+
+
+class Columns:
+    """The tasks of a graph under construction, by task id: what `freezing.freeze` reads.
+
+    function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.
+    names, metadata: of the tasks that have any. outputs: dataset ids asked for, in the order they were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.functions: list[Function] = []
+        self.function: list[int] = []
+        self.templates: list[Template] = []
+        self.n_inputs: list[int] = []
+        self.inputs: list[int] = []
+        self.n_outputs: list[int] = []
+        self.n_datasets = 0
+        self.names: dict[int, str] = {}
+        self.metadata: dict[int, dict[str, Any]] = {}
+        self.outputs: dict[int, None] = {}
+
+
+class Graph:
+    """A graph of tasks, built by adding them. A task's inputs are nodes that exist already, so ids are in topological order and there are
+    no cycles.
+
+    >>> g = Graph("sums")
+    >>> parts = [g.add(sum, [n, n + 1]) for n in range(3)]
+    >>> total = g.add(sum, parts, name="total")
+    >>> g.output(total)
+    >>> g
+    <Graph 'sums': 4 tasks>
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = check_name(name, "a graph")
+        self.columns = Columns()
+        self._known: dict[int, int] = {}
+        self._identities: dict[tuple[Any, ...], int] = {}
+        self._named: dict[str, int] = {}
+        self._adopted: dict[Node, Node] = {}
+
+    def __len__(self) -> int:
+        """How many tasks the graph has."""
+        return len(self.columns.function)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self)} tasks>"
+
+    def add(
+        self,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        name: str | None = None,
+        outputs: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Node:
+        """Adds a task that calls a function, and returns its node.
+
+        Arguments are values, nodes, or lists, tuples, named tuples and dicts with nodes anywhere in their values. A node of several
+        outputs used whole stands for the list of all its datasets. Parameters of the function that are called name, outputs or metadata
+        are reached with functools.partial. Static arguments are pickled when the graph is frozen; what a task receives must not be
+        modified by it.
+
+        name: unique in the graph; "<function>-<id>" by default.
+        outputs: how many datasets the task makes; 1 by default. With a generator function, the n that it yields, each usable at once;
+        with any other, the n values of the sequence that it returns.
+        metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry.
+
+        Raises GraphError for a name that is taken or no name, a node of another graph, and counts or metadata that are none.
+        """
+        return self.call(function, args, kwargs, name, outputs, metadata)
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None = None,
+        outputs: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Node:
+        """`add` with the arguments as a tuple and a dict, so that none of their names is taken."""
+        index = self._index_of(function)
+        search = BoundSearch(self)
+        template = search.template(args, kwargs)
+        if outputs is None:
+            outputs = function.outputs if isinstance(function, Wrapper) else 1
+        return self._append(index, template, search.keys, outputs, name, metadata)
+
+    def output(self, *nodes: Node | Dataset | Iterable[Any]) -> None:
+        """Asks for the outputs of nodes, or for single ones (`steps[3]`), besides those asked for before; lists of nodes too.
+
+        Without any call of it, every dataset that nothing consumes is an output. Raises GraphError for a node of another graph, TypeError
+        for what is no node.
+        """
+        self._ask(_flat(nodes))
+
+    @classmethod
+    def from_nodes(cls, nodes: Node | Dataset | Iterable[Any], name: str = "graph") -> Graph:
+        """A graph of the tasks that the given nodes need, with these nodes as its outputs.
+
+        The nodes may be free (made by calls of decorated functions) or belong to graphs, from which the tasks that they need are copied.
+        """
+        graph = cls(name)
+        wanted = list(_flat([nodes]))
+        for source in dict.fromkeys(node._graph for node, _ in wanted if node._graph is not None):
+            graph._copy(source, [node for node, _ in wanted if node._graph is source])
+        graph._ask(wanted)
+        return graph
+
+    def task_name(self, task: int) -> str:
+        """The name of a task: its own, or "<function>-<id>"."""
+        name = self.columns.names.get(task)
+        return name if name is not None else f"{self.columns.functions[self.columns.function[task]].name}-{task}"
+
+    def task_called(self, name: str) -> int | None:
+        """The id of the task with that name, given or made; None if there is none."""
+        task = self._named.get(name)
+        return task if task is not None else self.unnamed_task(name)
+
+    def unnamed_task(self, name: str) -> int | None:
+        """The id of the task without a name of its own for which that name, "<function>-<id>", is made; None if there is none."""
+        _, _, digits = name.rpartition("-")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= _ID_DIGITS):
+            return None
+        task = int(digits)
+        return task if task < len(self) and task not in self.columns.names and self.task_name(task) == name else None
+
+    def task_metadata(self, task: int) -> dict[str, Any]:
+        """The metadata given with a task; empty if none was."""
+        return self.columns.metadata.get(task, {})
+
+    def adopt(self, node: Node) -> Node:
+        """The node of this graph for a node that may be free: a free one is added with all that it needs, once.
+
+        Raises GraphError for a node of another graph.
+        """
+        if node._graph is self:
+            return node
+        if node not in self._adopted:
+            if node._graph is not None:
+                raise GraphError(
+                    f"task {node.name!r} belongs to graph {node._graph.name!r}, not to {self.name!r}: "
+                    "add it to this graph too, or make one graph of both with Graph.from_nodes"
+                )
+            for needed in _missing(node, self._adopted):
+                self._adopted[needed] = self._add_free(needed)
+        return self._adopted[node]
+
+    def _ask(self, wanted: Iterable[tuple[Node, range]]) -> None:
+        for node, indices in wanted:
+            first = self.adopt(node)._first
+            self.columns.outputs.update(dict.fromkeys(first + index for index in indices))
+
+    def _add_free(self, node: Node) -> Node:
+        call = node._call
+        assert call is not None
+        index = self._index_of(call.function)
+        inputs = [self._adopted[maker]._first + output for maker, output in call.inputs]
+        return self._append(index, call.template, inputs, node.n_outputs, call.name, call.metadata)
+
+    def _copy(self, source: Graph, nodes: list[Node]) -> None:
+        """Adds the tasks of another graph that some of its nodes need, and remembers what became of these nodes."""
+        copies = _copy_tasks(source.columns, [node._task for node in nodes], self)
+        self._adopted.update((node, copies[node._task]) for node in nodes)
+
+    def _index_of(self, function: Callable[..., Any]) -> int:
+        index = self._known.get(id(function))
+        return index if index is not None else self._register(function)
+
+    def _register(self, function: Callable[..., Any]) -> int:
+        """The index of a callable seen for the first time, which may be the same as another in a new guise."""
+        if not callable(function):
+            raise TypeError(f"a task calls a function or another callable, not {function!r:.80}")
+        name, retries = function_name(function), function.retries if isinstance(function, Wrapper) else 0
+        key = (*identity(function), name, retries)
+        index = self._identities.get(key)
+        if index is None:
+            index = self._identities[key] = self._known[id(function)] = len(self.columns.functions)
+            self.columns.functions.append(Function(function, name, retries))
+        return index
+
+    def _append(
+        self, index: int, template: Template, inputs: Collection[int], outputs: int, name: str | None, metadata: dict[str, Any] | None
+    ) -> Node:
+        columns = self.columns
+        task, first = len(columns.function), columns.n_datasets
+        if outputs != 1:
+            outputs = check_count(outputs, f"outputs of a task of {columns.functions[index].name!r}", 1)
+        if metadata is not None:
+            metadata = dict(check_metadata(metadata, f"a task of {columns.functions[index].name!r}"))
+        if name is not None:
+            self._give_name(task, name)
+        if metadata:
+            columns.metadata[task] = metadata
+        columns.function.append(index)
+        columns.templates.append(template)
+        columns.n_inputs.append(len(inputs))
+        columns.inputs.extend(inputs)
+        columns.n_outputs.append(outputs)
+        columns.n_datasets = first + outputs
+        return Node(self, task, first, outputs)
+
+    def _give_name(self, task: int, name: str) -> None:
+        other = self._named.setdefault(check_name(name), task)
+        if other != task:
+            raise GraphError(f"graph {self.name!r} has a task called {name!r} already (task {other}): names are unique in a graph")
+        self.columns.names[task] = name
+
+
+def _flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:
+    """The nodes and datasets among nested iterables, each as (node, output indices)."""
+    for node in nodes:
+        if isinstance(node, Node):
+            yield node, range(node.n_outputs)
+        elif isinstance(node, Dataset):
+            yield node.node, range(node.index, node.index + 1)
+        elif isinstance(node, str | bytes) or not isinstance(node, Iterable):
+            raise TypeError(f"an output is a node, a dataset or a list of them, not {node!r:.80}")
+        else:
+            yield from _flat(node)
+
+
+def _missing(node: Node, known: Container[Node]) -> Iterator[Node]:
+    """A free node and those it needs that are not known yet, inputs first; the caller makes each known before it takes the next."""
+    stack = [node]
+    while stack:
+        call = stack[-1]._call
+        assert call is not None
+        needed = [maker for maker, _ in call.inputs if maker not in known]
+        if needed:
+            stack.extend(reversed(needed))
+            continue
+        ready = stack.pop()
+        if ready not in known:
+            yield ready
+
+
+def _copy_tasks(source: Columns, tasks: list[int], target: Graph) -> dict[int, Node]:
+    """Adds some tasks of a graph, and those they need, to another one. Returns what each became."""
+    producer = [task for task, count in enumerate(source.n_outputs) for _ in range(count)]
+    start = [0, *accumulate(source.n_inputs)]
+    first = [0, *accumulate(source.n_outputs)]
+    needed = set(tasks)
+    for task in range(max(needed), -1, -1):
+        if task in needed:
+            needed.update(producer[dataset] for dataset in source.inputs[start[task] : start[task + 1]])
+    copies: dict[int, Node] = {}
+    for task in sorted(needed):
+        inputs = [copies[producer[d]]._first + d - first[producer[d]] for d in source.inputs[start[task] : start[task + 1]]]
+        index = target._index_of(source.functions[source.function[task]].callable)
+        name, metadata = source.names.get(task), source.metadata.get(task)
+        copies[task] = target._append(index, source.templates[task], inputs, source.n_outputs[task], name, metadata)
+    return copies

@@ -1,0 +1,106 @@
+"""What a callable is: its name, the plain function under its wrappers, whether it yields, and where a module exports it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from types import BuiltinMethodType, MethodType
+from typing import Any
+
+_MAIN = frozenset({"__main__", "__mp_main__"})
+"""Modules that are another thing in every process."""
+
+_CALL = "__call__"
+"""Looked up on the type, where Python looks for it."""
+
+
+class Wrapper:
+    """Base of what stands for a plain function on the user's side, with what tasks of it have in common; `unwrap` takes it off.
+
+    label: what they are called. outputs: how many datasets they make. retries: how often one that raised is tried again.
+    """
+
+    function: Callable[..., Any]
+    label: str
+    outputs: int
+    retries: int
+
+
+def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The plain function under `hr.task`, also inside a functools.partial or a bound method. Any other callable as it is."""
+    while isinstance(function, Wrapper):
+        function = function.function
+    if type(function) is functools.partial:
+        inner = unwrap(function.func)
+        return function if inner is function.func else functools.partial(inner, *function.args, **function.keywords)
+    if type(function) is MethodType:
+        inner = unwrap(function.__func__)
+        return function if inner is function.__func__ else MethodType(inner, function.__self__)
+    return function
+
+
+def function_name(function: Any) -> str:
+    """What tasks of a callable are called: the name it was given, its `__name__`, that of a partial's function, or that of its class."""
+    if isinstance(function, Wrapper):
+        return function.label
+    if isinstance(function, functools.partial):
+        return function_name(function.func)
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or not name:
+        return type(function).__name__
+    return "lambda" if name == "<lambda>" else name
+
+
+def yields(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a generator: a generator function, also decorated, in a partial, a method, or an object's `__call__`."""
+    plain = unwrap(function)
+    return inspect.isgeneratorfunction(plain) or inspect.isgeneratorfunction(getattr(type(plain), _CALL, None))
+
+
+def identity(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """Equal for callables that are the same one: a bound method is made anew each time it is looked up, but its parts are not.
+
+    Holds while the callable is alive.
+    """
+    while isinstance(function, Wrapper):
+        function = function.function
+    if isinstance(function, MethodType):
+        return id(function.__self__), id(function.__func__)
+    if isinstance(function, BuiltinMethodType):
+        return id(function.__self__), function.__name__
+    return (id(function),)
+
+
+def find_attribute(module: Any, qualname: str) -> Any:
+    """What a module exports under a dotted name. Raises AttributeError, naming the part that is not there."""
+    found = module
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def exported(function: Any) -> tuple[str, str] | None:
+    """Module and qualified name by which another process can import a callable; None where it cannot.
+
+    None for what stands in `__main__` or inside a function, for what its module gives another object for, and for modules that the user
+    registered with `cloudpickle.register_pickle_by_value`.
+    """
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
+        return None
+    if module in _MAIN or module not in sys.modules or _by_value(module):
+        return None
+    try:
+        found = find_attribute(sys.modules[module], qualname)
+    except AttributeError:
+        return None
+    return (module, qualname) if found is function or unwrap(found) is unwrap(function) else None
+
+
+def _by_value(module: str) -> bool:
+    cloudpickle = sys.modules.get("cloudpickle")
+    registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
+    return any(module == name or module.startswith(f"{name}.") for name in registered)

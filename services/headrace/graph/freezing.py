@@ -1,0 +1,156 @@
+"""From a graph under construction to the immutable one that travels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headrace.errors import GraphError, NotPicklable
+from headrace.graph.builder import Columns, Graph
+from headrace.graph.functions import describe, dumps
+from headrace.graph.hashing import code_bytes, content_hash, shape_hash
+from headrace.graph.templates import Template
+from headrace.graph.validation import validate
+from headrace_schemas.graph import FunctionSpec, GraphSpec
+
+BLOCK_SIZE = 256
+"""Tasks whose arguments share a pickle: long enough that pickling costs a fraction of a microsecond a task, short enough that a host that
+runs a part of the graph unpickles little else."""
+
+_NOTHING: tuple[Any, ...] = ((), {}, (), ())
+"""The parts of a template that its shorter forms leave out."""
+
+
+def freeze(graph: Graph) -> GraphSpec:
+    """The graph as columns, with its callables and arguments pickled and its hashes. The graph itself may be added to afterwards.
+
+    Raises GraphError for an empty graph, names that could mean two tasks or datasets, and names or metadata that JSON cannot carry;
+    NotPicklable, naming the task and the argument, for what cannot be pickled.
+    """
+    columns = graph.columns
+    if not columns.function:
+        raise GraphError(f"graph {graph.name!r} is empty: add a task to it")
+    _check_names(graph)
+    _check_json(graph)
+    functions = _functions(graph)
+    spec = GraphSpec(
+        name=graph.name,
+        n_tasks=len(graph),
+        shape_hash="",
+        content_hash="",
+        functions=functions,
+        function=columns.function.copy(),
+        n_outputs=columns.n_outputs.copy() if columns.n_datasets != len(graph) else [],
+        n_inputs=columns.n_inputs.copy() if columns.inputs else [],
+        inputs=columns.inputs.copy(),
+        outputs=list(columns.outputs) or _unconsumed(columns),
+        block_size=BLOCK_SIZE,
+        blocks=[_block(graph, start) for start in range(0, len(graph), BLOCK_SIZE)],
+        named=list(columns.names),
+        names=list(columns.names.values()),
+        annotated=list(columns.metadata),
+        metadata=list(columns.metadata.values()),
+    )
+    spec.shape_hash = shape_hash(validate(spec), functions)
+    code = [code_bytes(each, given.callable) for each, given in zip(functions, columns.functions, strict=True)]
+    spec.content_hash = content_hash(spec.shape_hash, code, spec.blocks)
+    return spec
+
+
+def _unconsumed(columns: Columns) -> list[int]:
+    """The datasets that no task takes."""
+    is_free = np.ones(columns.n_datasets, dtype=np.bool_)
+    is_free[np.array(columns.inputs, dtype=np.int64)] = False
+    unconsumed: list[int] = np.flatnonzero(is_free).tolist()
+    return unconsumed
+
+
+def _functions(graph: Graph) -> list[FunctionSpec]:
+    specs = []
+    for index, function in enumerate(graph.columns.functions):
+        try:
+            specs.append(describe(function))
+        except Exception as error:
+            task = graph.task_name(graph.columns.function.index(index))
+            raise NotPicklable(
+                f"function {function.name!r} of task {task!r} cannot be pickled: {error}. "
+                "Define it at the top of an importable module, or keep what cannot be pickled (open files, locks, connections) out of it"
+            ) from error
+    return specs
+
+
+def _block(graph: Graph, start: int) -> bytes:
+    """The pickled templates of consecutive tasks."""
+    templates = graph.columns.templates[start : start + BLOCK_SIZE]
+    try:
+        return dumps(templates)
+    except Exception as error:
+        _blame(graph, start, templates)
+        last = graph.task_name(start + len(templates) - 1)
+        raise NotPicklable(f"the arguments of tasks {graph.task_name(start)!r} to {last!r} cannot be pickled together: {error}") from error
+
+
+def _blame(graph: Graph, start: int, templates: list[Template]) -> None:
+    """Raises NotPicklable for the first argument that cannot be pickled by itself."""
+    for task, template in enumerate(templates, start):
+        for where, part in _parts(template):
+            try:
+                dumps(part)
+            except Exception as error:
+                what = f"argument {where!r}" if isinstance(where, str) else f"argument {where} (counted from 0)"
+                raise NotPicklable(f"{what} of task {graph.task_name(task)!r} cannot be pickled: {error}") from error
+
+
+def _parts(template: Template) -> Iterator[tuple[int | str, Any]]:
+    """The static parts of each argument, with its position or name."""
+    if template is None:
+        return
+    args, kwargs, patches, keyword_patches = (*template, *_NOTHING[len(template) :])
+    yield from enumerate(args)
+    yield from kwargs.items()
+    yield from patches
+    yield from keyword_patches
+
+
+def _check_names(graph: Graph) -> None:
+    """Raises GraphError where a name given to a task is also made for another task or dataset."""
+    for task, name in graph.columns.names.items():
+        clash = _clash(graph, name)
+        if clash:
+            raise GraphError(f"task {task} of graph {graph.name!r} is called {name!r}, and so is {clash}: give one of them another name")
+
+
+def _clash(graph: Graph, name: str) -> str | None:
+    """What else a name given to a task would mean: a task without a name of its own, or one dataset of a task that has several."""
+    task = graph.unnamed_task(name)
+    if task is not None:
+        return f"task {task}, which has no name of its own"
+    base, _, index = name[:-1].rpartition("[")
+    if not name.endswith("]") or not base or not (index.isascii() and index.isdecimal()):
+        return None
+    owner = graph.task_called(base)
+    n_outputs = 0 if owner is None else graph.columns.n_outputs[owner]
+    return f"output {index} of task {base!r}" if n_outputs > 1 and int(index) < n_outputs else None
+
+
+def _check_json(graph: Graph) -> None:
+    """Raises GraphError for names and metadata that cannot be sent as JSON."""
+    columns = graph.columns
+    try:
+        msgspec.json.encode((graph.name, list(columns.names.values()), list(columns.metadata.values())))
+    except Exception:  # whatever the encoder says of the lot, it is said again of the one at fault
+        _blame_json(graph.name, f"the name of graph {graph.name!a}")
+        for task, name in columns.names.items():
+            _blame_json(name, f"the name {name!a} of task {task}")
+        for task, metadata in columns.metadata.items():
+            _blame_json(metadata, f"the metadata of task {graph.task_name(task)!r}")
+
+
+def _blame_json(value: Any, what: str) -> None:
+    try:
+        msgspec.json.encode(value)
+    except Exception as error:
+        raise GraphError(f"{what} cannot be sent as JSON: {error}. Use str, int, float, bool, None, lists and dicts") from error

@@ -1,0 +1,81 @@
+"""How callables and arguments travel: by name where a module exports them, else as a cloudpickle."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from headrace.errors import FunctionNotFound
+from headrace.graph.builder import Function
+from headrace.graph.callables import exported, find_attribute, unwrap, yields
+from headrace_schemas.graph import FunctionSpec
+
+PROTOCOL = 5
+"""Pickle protocol: the newest that every supported Python reads."""
+
+
+def describe(function: Function) -> FunctionSpec:
+    """A callable of a graph, ready to travel. Raises whatever pickling it raises."""
+    spec = FunctionSpec(name=function.name, generator=yields(function.callable), retries=function.retries)
+    place = exported(function.callable)
+    if place is None:
+        spec.pickled = _cloudpickle(function.callable)
+    else:
+        spec.module, spec.qualname = place
+    return spec
+
+
+def load_function(spec: FunctionSpec) -> Callable[..., Any]:
+    """The plain callable, imported or unpickled; without the decorator of `hr.task`, if it had one.
+
+    Unpickles: only runners call it, only on an authenticated job's graph. Raises FunctionNotFound, an ImportError, saying what is missing
+    and what to do.
+    """
+    try:
+        found = pickle.loads(spec.pickled) if spec.pickled else find_attribute(importlib.import_module(spec.module), spec.qualname)
+    except (ImportError, AttributeError) as error:
+        raise FunctionNotFound(f"{_whereabouts(spec)} cannot be loaded here: {error}. {_advice(spec)}") from error
+    if not callable(found):
+        raise FunctionNotFound(f"{_whereabouts(spec)} is not callable here, but {type(found).__name__}. {_advice(spec)}")
+    return unwrap(found)
+
+
+def dumps(value: Any) -> bytes:
+    """A pickle that a process with another `__main__` can load: plain where that is enough, else a cloudpickle.
+
+    Raises whatever pickling the value raises.
+    """
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is not None and cloudpickle.list_registry_pickle_by_value():
+        return _cloudpickle(value)
+    try:
+        plain = pickle.dumps(value, PROTOCOL)
+    except Exception:  # anything may come out of a user's __reduce__; what cloudpickle says of it is what counts
+        return _cloudpickle(value)
+    return plain if b"__main__" not in plain and b"__mp_main__" not in plain else _cloudpickle(value)
+
+
+def _cloudpickle(value: Any) -> bytes:
+    import cloudpickle  # takes 20 ms, and most graphs do without
+
+    pickled: bytes = cloudpickle.dumps(value, PROTOCOL)
+    return pickled
+
+
+def _whereabouts(spec: FunctionSpec) -> str:
+    return f"function {spec.name!r}, sent as a pickle," if spec.pickled else f"function {spec.qualname!r} of module {spec.module!r}"
+
+
+def _advice(spec: FunctionSpec) -> str:
+    if spec.pickled:
+        return (
+            "Install what it imports on the workers, in the client's version, "
+            "or register that module with cloudpickle.register_pickle_by_value"
+        )
+    return (
+        "Install the module on the workers, in the client's version, or define the function in __main__ (a script or notebook) "
+        "or register its module with cloudpickle.register_pickle_by_value, so that its code travels with the graph"
+    )

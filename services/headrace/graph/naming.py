@@ -1,0 +1,53 @@
+"""What the tasks and datasets of a frozen graph are called, and the metadata they were given."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+from headrace_schemas.graph import GraphSpec
+
+if TYPE_CHECKING:
+    from headrace.graph.topology import Topology
+
+
+def task_name(spec: GraphSpec, task: int) -> str:
+    """The task's own name, or "<function>-<id>"."""
+    place = _find(spec.named, task)
+    return f"{spec.functions[spec.function[task]].name}-{task}" if place is None else spec.names[place]
+
+
+def task_metadata(spec: GraphSpec, task: int) -> dict[str, Any]:
+    """The metadata that the task was given; empty if none was."""
+    place = _find(spec.annotated, task)
+    return {} if place is None else spec.metadata[place]
+
+
+def dataset_name(spec: GraphSpec, dataset: int, topology: Topology | None = None) -> str:
+    """The name of the task that makes it, with the output's index in brackets if the task makes several: "steps[3]".
+
+    With the graph's topology it takes constant time; without, it is made anew where the graph has tasks of several outputs.
+    """
+    if not spec.n_outputs:
+        return task_name(spec, dataset)
+    topology = topology if topology is not None else _topology(spec)
+    task = int(topology.producer[dataset])
+    name = task_name(spec, task)
+    return name if spec.n_outputs[task] == 1 else f"{name}[{dataset - int(topology.first_output[task])}]"
+
+
+def input_names(spec: GraphSpec, task: int, topology: Topology | None = None) -> list[str]:
+    """The names of the datasets that a task takes, in the order of its arguments."""
+    topology = topology if topology is not None else _topology(spec)
+    return [dataset_name(spec, dataset, topology) for dataset in topology.inputs_of(task).tolist()]
+
+
+def _topology(spec: GraphSpec) -> Topology:
+    from headrace.graph.topology import Topology
+
+    return Topology.from_spec(spec)
+
+
+def _find(ascending: list[int], wanted: int) -> int | None:
+    place = bisect_left(ascending, wanted)
+    return place if place < len(ascending) and ascending[place] == wanted else None

@@ -1,0 +1,150 @@
+"""Nodes: what a user holds of a graph under construction.
+
+A node stands for a task and for what it will compute. A node made by `Graph.add` is bound: it has a task id in that graph. A node made
+by calling a decorated function is free: it carries its call, and becomes a task of any graph that is built from it or that it is given to.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, overload
+
+from headrace.errors import GraphError
+
+if TYPE_CHECKING:
+    from headrace.graph.builder import Graph
+    from headrace.graph.templates import Template
+
+
+class Call(NamedTuple):
+    """What a free node will run: a function and what it is called, its argument template, and the distinct datasets that fill it.
+
+    inputs: each dataset as (node, output index).
+    """
+
+    function: Any
+    label: str
+    template: Template
+    inputs: tuple[tuple[Node, int], ...]
+    name: str | None
+    metadata: dict[str, Any] | None
+
+
+class Node:
+    """A task of a graph, and what it will compute; made by `Graph.add` or by calling a function decorated with `hr.task`.
+
+    Pass it as an argument of another task, also inside lists, tuples, named tuples and the values of dicts. A node of several outputs is
+    indexed, sliced, iterated and unpacked into its datasets; used whole as an argument it means the list of all of them.
+
+    n_outputs: how many datasets the task makes.
+    """
+
+    __slots__ = ("_call", "_first", "_graph", "_task", "n_outputs")
+
+    def __init__(self, graph: Graph | None, task: int, first: int, n_outputs: int, call: Call | None = None) -> None:
+        self._graph = graph
+        self._task = task
+        self._first = first
+        self.n_outputs = n_outputs
+        self._call = call
+
+    @property
+    def name(self) -> str:
+        """The task's name. A free node without a name of its own has only its function's name until it is in a graph."""
+        if self._graph is not None:
+            return self._graph.task_name(self._task)
+        assert self._call is not None
+        return self._call.name or self._call.label
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata given with the task; empty if none was."""
+        if self._graph is not None:
+            return self._graph.task_metadata(self._task)
+        assert self._call is not None
+        return self._call.metadata or {}
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph the node belongs to; None while it is free."""
+        return self._graph
+
+    def __len__(self) -> int:
+        self._refuse_single("has no length")
+        return self.n_outputs
+
+    def __iter__(self) -> Iterator[Dataset]:
+        self._refuse_single("cannot be iterated")
+        return (Dataset(self, index) for index in range(self.n_outputs))
+
+    @overload
+    def __getitem__(self, index: int) -> Dataset: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Dataset]: ...
+    def __getitem__(self, index: int | slice) -> Dataset | list[Dataset]:
+        self._refuse_single("cannot be indexed")
+        if isinstance(index, slice):
+            return [Dataset(self, i) for i in range(*index.indices(self.n_outputs))]
+        position = operator.index(index)
+        if not -self.n_outputs <= position < self.n_outputs:
+            raise GraphError(f"task {self.name!r} has no output {position}: it has {self.n_outputs}, 0 to {self.n_outputs - 1}")
+        return Dataset(self, position % self.n_outputs)
+
+    def __bool__(self) -> bool:
+        return _no_truth(f"task {self.name!r}")
+
+    def __reduce__(self) -> NoReturn:
+        raise _misplaced(f"task {self.name!r}")
+
+    def __repr__(self) -> str:
+        where = "not in a graph yet" if self._graph is None else f"of graph {self._graph.name!r}"
+        outputs = "" if self.n_outputs == 1 else f", {self.n_outputs} outputs"
+        return f"<Node {self.name!r}{outputs}, {where}>"
+
+    def _refuse_single(self, what: str) -> None:
+        if self.n_outputs == 1:
+            raise TypeError(
+                f"task {self.name!r} has a single output and {what}: its value is not known before the graph runs. "
+                "Give outputs=n to a task that makes n datasets, or take the value apart in a task of its own"
+            )
+
+
+class Dataset:
+    """One output of a node that has several: `node[index]`. Equal to any other reference to the same output."""
+
+    __slots__ = ("index", "node")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node = node
+        self.index = index
+
+    @property
+    def name(self) -> str:
+        """The dataset's name: that of its task, with the output's index in brackets."""
+        return f"{self.node.name}[{self.index}]"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dataset) and self.node is other.node and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.node, self.index))
+
+    def __bool__(self) -> bool:
+        return _no_truth(f"dataset {self.name!r}")
+
+    def __reduce__(self) -> NoReturn:
+        raise _misplaced(f"dataset {self.name!r}")
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name!r}>"
+
+
+def _no_truth(what: str) -> NoReturn:
+    raise TypeError(f"{what} is neither true nor false before the graph runs: test its value inside a task")
+
+
+def _misplaced(what: str) -> TypeError:
+    return TypeError(
+        f"{what} stands where inputs are not looked for: only in arguments, and in lists, tuples, named tuples and dict values in them"
+    )

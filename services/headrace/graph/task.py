@@ -1,0 +1,136 @@
+"""`hr.task`: a function that makes a node when it is called on nodes, and is just the function when it is called on values."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, overload
+
+from headrace.graph.callables import Wrapper, find_attribute, function_name, unwrap
+from headrace.graph.checks import check_count, check_metadata, check_name
+from headrace.graph.node import Call, Node
+from headrace.graph.search import FreeSearch
+
+
+class Task(Wrapper):
+    """A decorated function. Call it on nodes to make a node, on values to run it.
+
+    `delay` makes a node in any case; `options` gives one node a name, metadata or another number of outputs. Name, docstring and
+    signature are those of the function. Made by `hr.task`.
+
+    function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes.
+    retries: how often a task of it that raised is tried again.
+    """
+
+    def __init__(self, function: Callable[..., Any], label: str | None = None, outputs: int = 1, retries: int = 0) -> None:
+        if not callable(function):
+            raise TypeError(f"hr.task decorates functions and other callables, not {function!r}")
+        functools.update_wrapper(self, function)
+        self.function = unwrap(function)
+        self.label = function_name(function) if label is None else check_name(label, "a task's function")
+        self.outputs = check_count(outputs, "outputs", 1)
+        self.retries = check_count(retries, "retries", 0)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """A node if any argument is one or has one in it; else what the function returns."""
+        search = FreeSearch()
+        template = search.template(args, kwargs)
+        if not search.keys:
+            return self.function(*args, **kwargs)
+        return Options(self)._node(search, template, args, kwargs)
+
+    def delay(self, *args: Any, **kwargs: Any) -> Node:
+        """A node, also when no argument is one: the source of a graph.
+
+        >>> task(len).delay("abc")
+        <Node 'len', not in a graph yet>
+        """
+        return Options(self)(*args, **kwargs)
+
+    def options(self, *, name: str | None = None, outputs: int | None = None, metadata: dict[str, Any] | None = None) -> Options:
+        """The same function, about to make one node with a name, metadata or another number of outputs.
+
+        >>> task(sum).options(name="total", metadata={"unit": "K"})([1, 2])
+        <Node 'total', not in a graph yet>
+        """
+        return Options(self, name, outputs, metadata)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        module, qualname = getattr(self, "__module__", None), getattr(self, "__qualname__", "")
+        try:
+            if module != "__main__" and find_attribute(sys.modules[str(module)], qualname) is self:
+                return str(qualname)
+        except (KeyError, AttributeError):
+            pass
+        return Task, (self.function, self.label, self.outputs, self.retries)
+
+    def __repr__(self) -> str:
+        return f"<hr.task {self.label!r}>"
+
+
+class Options:
+    """A decorated function with options for one node; made by `Task.options`. Called, it makes that node, also from plain values."""
+
+    def __init__(self, function: Task, name: str | None = None, outputs: int | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self._task = function
+        self._name = name if name is None else check_name(name)
+        self._outputs = function.outputs if outputs is None else check_count(outputs, "outputs", 1)
+        self._metadata = metadata if metadata is None else check_metadata(metadata, f"a task of {function.label!r}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Node:
+        """A node that calls the function on these arguments."""
+        search = FreeSearch()
+        return self._node(search, search.template(args, kwargs), args, kwargs)
+
+    def _node(self, search: FreeSearch, template: Any, args: Any, kwargs: Any) -> Node:
+        """Of the graph that its inputs belong to, if any does; else free."""
+        for node, _ in search.keys:
+            if node.graph is not None:
+                bound: Node = node.graph.call(self._task, args, kwargs, self._name, self._outputs, self._metadata)
+                return bound
+        call = Call(self._task, self._task.label, template, tuple(search.keys), self._name, self._metadata)
+        return Node(None, -1, -1, self._outputs, call)
+
+
+@overload
+def task(function: Callable[..., Any], /, *, name: str | None = None, outputs: int = 1, retries: int = 0) -> Task: ...
+@overload
+def task(*, name: str | None = None, outputs: int = 1, retries: int = 0) -> Callable[[Callable[..., Any]], Task]: ...
+def task(
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, outputs: int = 1, retries: int = 0
+) -> Task | Callable[[Callable[..., Any]], Task]:
+    """Decorates a function so that calling it on nodes makes a node; on values, it is just the function.
+
+    Nodes made so belong to no graph until one is built from them (`Graph.from_nodes`, `cluster.compute`) or they are given to one; where an
+    argument is a node of a graph, the new node is of that graph at once. One node used twice is one task. A decorated function may also be
+    given to `Graph.add`.
+
+    name: what its tasks are called, "<name>-<id>"; the function's name by default. (`options` names a single node.)
+    outputs: n > 1 for a function that returns n values, or a generator function that yields n: n datasets, each used by itself.
+    retries: how often a task of it that raised is tried again.
+
+    >>> @task
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(4)
+    8
+    >>> double(double.delay(4))
+    <Node 'double', not in a graph yet>
+    """
+    if function is None:
+        return lambda decorated: Task(decorated, name, outputs, retries)
+    return Task(function, name, outputs, retries)
+
+
+def delayed(function: Callable[..., Any], /, *, name: str | None = None, outputs: int = 1, retries: int = 0) -> Callable[..., Node]:
+    """A function that makes a node of every call, also on plain values; options as for `task`.
+
+    >>> delayed(max)(3, 5)
+    <Node 'max', not in a graph yet>
+    """
+    return Task(function, name, outputs, retries).delay

@@ -1,0 +1,110 @@
+"""The shape of a frozen graph as numpy columns: what controller, scheduler, hosts and ledger look things up in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace_schemas.graph import GraphSpec
+
+Ids = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """Tasks, datasets and the edges between them. Compressed rows (CSR): row r of a column c is c[start[r] : start[r + 1]].
+
+    n_tasks, n_datasets: how many there are; ids are 0 to n - 1.
+    function (n_tasks): index of the task's function.
+    first_output (n_tasks + 1): task t makes the datasets first_output[t] .. first_output[t + 1] - 1.
+    input_start (n_tasks + 1), inputs: the distinct datasets that each task takes, in the order in which its arguments are bound.
+    producer (n_datasets): the task that makes the dataset.
+    is_output (n_datasets): whether the dataset was asked for.
+    is_generator (n_tasks): whether the task yields its datasets one by one.
+    """
+
+    n_tasks: int
+    n_datasets: int
+    function: Ids
+    first_output: Offsets
+    input_start: Offsets
+    inputs: Ids
+    producer: Ids
+    is_output: Flags
+    is_generator: Flags
+
+    @classmethod
+    def from_spec(cls, spec: GraphSpec) -> Topology:
+        """The topology of a graph that was validated, or that `freeze` made; `validation.validate` does both."""
+        n_outputs = per_task(spec.n_outputs, spec.n_tasks, 1)
+        first_output = offsets(n_outputs)
+        n_datasets = int(first_output[-1])
+        function = np.array(spec.function, dtype=np.int32)
+        is_output = np.zeros(n_datasets, dtype=np.bool_)
+        is_output[np.array(spec.outputs, dtype=np.int64)] = True
+        return cls(
+            n_tasks=spec.n_tasks,
+            n_datasets=n_datasets,
+            function=function,
+            first_output=first_output,
+            input_start=offsets(per_task(spec.n_inputs, spec.n_tasks, 0)),
+            inputs=np.array(spec.inputs, dtype=np.int32),
+            producer=np.repeat(np.arange(spec.n_tasks, dtype=np.int32), n_outputs),
+            is_output=is_output,
+            is_generator=np.array([kind.generator for kind in spec.functions], dtype=np.bool_)[function],
+        )
+
+    @cached_property
+    def n_outputs(self) -> Offsets:
+        """Per task: how many datasets it makes."""
+        return np.diff(self.first_output)
+
+    @cached_property
+    def n_inputs(self) -> Offsets:
+        """Per task: how many distinct datasets it takes."""
+        return np.diff(self.input_start)
+
+    @cached_property
+    def n_consumers(self) -> Offsets:
+        """Per dataset: how many tasks take it."""
+        return np.bincount(self.inputs, minlength=self.n_datasets)
+
+    @cached_property
+    def consumer_start(self) -> Offsets:
+        """(n_datasets + 1): where each dataset's row of `consumers` starts."""
+        return offsets(self.n_consumers)
+
+    @cached_property
+    def consumers(self) -> Ids:
+        """The tasks that take each dataset, in ascending order within its row."""
+        task_of_input = np.repeat(np.arange(self.n_tasks, dtype=np.int32), self.n_inputs)
+        return task_of_input[np.argsort(self.inputs, kind="stable")]
+
+    def inputs_of(self, task: int) -> Ids:
+        """The datasets that a task takes."""
+        return self.inputs[self.input_start[task] : self.input_start[task + 1]]
+
+    def consumers_of(self, dataset: int) -> Ids:
+        """The tasks that take a dataset."""
+        return self.consumers[self.consumer_start[dataset] : self.consumer_start[dataset + 1]]
+
+    def outputs_of(self, task: int) -> range:
+        """The datasets that a task makes."""
+        return range(int(self.first_output[task]), int(self.first_output[task + 1]))
+
+
+def per_task(column: list[int], n_tasks: int, default: int) -> Offsets:
+    """A column as an array; an empty one stands for the default in every row."""
+    return np.array(column, dtype=np.int64) if column else np.full(n_tasks, default, dtype=np.int64)
+
+
+def offsets(counts: Offsets) -> Offsets:
+    """Where each row starts, given how long each is: the exclusive running sum, with the total at the end."""
+    start = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=start[1:])
+    return start

@@ -1,0 +1,130 @@
+"""Whether a submitted graph's columns fit together. A service checks before it indexes anything by them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.errors import GraphError
+from headrace.graph.checks import MAX_NAME
+from headrace.graph.topology import Offsets, Topology, offsets, per_task
+from headrace_schemas.base import SCHEMA_VERSION
+from headrace_schemas.graph import FunctionSpec, GraphSpec
+
+MAX_IDS = 2**24
+"""Tasks or datasets of one graph: some 20 bytes each in every service, so that no submission takes more than a few hundred megabytes."""
+
+
+def validate(spec: GraphSpec) -> Topology:
+    """The graph's topology, after checking that its columns are consistent and every input is made before it is taken (so: no cycles).
+
+    Raises GraphError saying which column is wrong, where, and how. Reads names and integers only and unpickles nothing.
+    """
+    if spec.v > SCHEMA_VERSION:
+        raise GraphError(
+            f"graph {spec.name!r} has schema version {spec.v}, but this release reads up to {SCHEMA_VERSION}: upgrade this side"
+        )
+    try:
+        _check_sizes(spec)
+        _check_functions(spec)
+        n_datasets = _check_outputs(spec)
+        _check_inputs(spec, n_datasets)
+        _check_labels(spec)
+    except GraphError as error:
+        raise GraphError(f"graph {spec.name!r:.80} is malformed: {error}") from None
+    return Topology.from_spec(spec)
+
+
+def _check_sizes(spec: GraphSpec) -> None:
+    n = spec.n_tasks
+    _expect(0 < n <= MAX_IDS, f"n_tasks is {n}, not 1 to {MAX_IDS}")
+    _expect(len(spec.function) == n, f"function has {len(spec.function)} entries for {n} tasks")
+    for what, column in (("n_outputs", spec.n_outputs), ("n_inputs", spec.n_inputs)):
+        _expect(len(column) in (0, n), f"{what} has {len(column)} entries for {n} tasks")
+    _expect(spec.block_size >= 1, f"block_size is {spec.block_size}, not at least 1")
+    blocks = -(-n // spec.block_size)
+    _expect(len(spec.blocks) == blocks, f"{len(spec.blocks)} blocks of {spec.block_size} tasks for {n} tasks, not {blocks}")
+
+
+def _check_functions(spec: GraphSpec) -> None:
+    for index, function in enumerate(spec.functions):
+        _check_function(index, function)
+    _check_range("function", _array("function", spec.function), len(spec.functions))
+
+
+def _check_function(index: int, function: FunctionSpec) -> None:
+    what = f"functions[{index}] ({function.name!r:.80})"
+    _expect(0 < len(function.name) <= MAX_NAME, f"{what} has a name of {len(function.name)} characters, not 1 to {MAX_NAME}")
+    by_name = bool(function.module and function.qualname)
+    _expect(
+        by_name != bool(function.pickled),
+        f"{what} travels either by module and qualname or as a pickle, not {'both' if by_name else 'neither'}",
+    )
+    _expect(function.retries >= 0, f"{what} has {function.retries} retries")
+
+
+def _check_outputs(spec: GraphSpec) -> int:
+    n_outputs = _array("n_outputs", spec.n_outputs)
+    _at_fault("n_outputs", n_outputs, (n_outputs < 1) | (n_outputs > MAX_IDS), f"is not 1 to {MAX_IDS}")
+    n_datasets = int(n_outputs.sum()) if spec.n_outputs else spec.n_tasks
+    _expect(n_datasets <= MAX_IDS, f"{n_datasets} datasets, more than {MAX_IDS}")
+    outputs = _array("outputs", spec.outputs)
+    _expect(len(outputs) > 0, "outputs is empty: no dataset is asked for")
+    _check_range("outputs", outputs, n_datasets)
+    _expect(len(np.unique(outputs)) == len(outputs), "outputs names a dataset twice")
+    return n_datasets
+
+
+def _check_inputs(spec: GraphSpec, n_datasets: int) -> None:
+    n_inputs = per_task(spec.n_inputs, spec.n_tasks, 0) if not spec.n_inputs else _array("n_inputs", spec.n_inputs)
+    inputs = _array("inputs", spec.inputs)
+    _at_fault("n_inputs", n_inputs, (n_inputs < 0) | (n_inputs > len(inputs)), f"is not 0 to {len(inputs)}, the length of inputs")
+    _expect(int(n_inputs.sum()) == len(inputs), f"inputs has {len(inputs)} entries, but n_inputs adds up to {int(n_inputs.sum())}")
+    _check_range("inputs", inputs, n_datasets)
+    task = np.repeat(np.arange(spec.n_tasks), n_inputs)
+    first_output = offsets(per_task(spec.n_outputs, spec.n_tasks, 1))
+    late = inputs >= first_output[task]
+    if late.any():
+        where = int(late.argmax())
+        raise GraphError(f"inputs[{where}]: task {task[where]} takes dataset {inputs[where]}, which no task before it makes")
+    pairs = np.sort(task * n_datasets + inputs)
+    twice = pairs[1:] == pairs[:-1]
+    if twice.any():
+        where = int(pairs[int(twice.argmax())])
+        raise GraphError(f"inputs: task {where // n_datasets} names dataset {where % n_datasets} twice")
+
+
+def _check_labels(spec: GraphSpec) -> None:
+    for what, tasks, labels in (("named", spec.named, spec.names), ("annotated", spec.annotated, spec.metadata)):
+        _expect(len(tasks) == len(labels), f"{what} has {len(tasks)} tasks for {len(labels)} entries")
+        column = _array(what, tasks)
+        _check_range(what, column, spec.n_tasks)
+        _expect(bool((np.diff(column) > 0).all()), f"{what} is not in ascending order")
+    for place, name in enumerate(spec.names):
+        _expect(0 < len(name) <= MAX_NAME, f"names[{place}] has {len(name)} characters, not 1 to {MAX_NAME}")
+    if len(set(spec.names)) != len(spec.names):
+        raise GraphError(f"names: {Counter(spec.names).most_common(1)[0][0]!r:.80} is given to several tasks")
+
+
+def _array(what: str, column: list[int]) -> Offsets:
+    try:
+        return np.array(column, dtype=np.int64)
+    except (OverflowError, TypeError, ValueError):
+        raise GraphError(f"{what} has an entry that is no 64-bit integer") from None
+
+
+def _check_range(what: str, column: Offsets, end: int) -> None:
+    _at_fault(what, column, (column < 0) | (column >= end), f"is not 0 to {end - 1}")
+
+
+def _at_fault(what: str, column: Offsets, faults: npt.NDArray[np.bool_], why: str) -> None:
+    if faults.any():
+        where = int(faults.argmax())
+        raise GraphError(f"{what}[{where}] is {column[where]}, which {why}")
+
+
+def _expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise GraphError(otherwise)
