@@ -281,6 +281,22 @@ def test_silence_is_turned_away_at_the_deadline(run, monkeypatch, caplog):
     assert "no proof within 0.1 s" in caplog.text
 
 
+def test_an_open_link_outlives_the_deadline(run, monkeypatch):
+    monkeypatch.setattr(link_module, "HANDSHAKE_DEADLINE_S", 0.1)
+
+    async def main():
+        server, there, link = await pair()
+        past = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, past.set)
+        await past.wait()
+        link.send(Gone("j", [1]))
+        await there.until(lambda: there.got)
+        assert there.closed == []
+        server.close()
+
+    run(main())
+
+
 def test_a_server_that_says_nothing_is_given_up(run, monkeypatch):
     monkeypatch.setattr(link_module, "HANDSHAKE_DEADLINE_S", 0.1)
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.values import CorruptValue, decode, encode
-from headrace.values.layout import PREFIX, READ_ONLY
+from headrace.values.layout import PREFIX
 
 WHOLE = encode([np.arange(5), {"a": np.ones((2, 3), order="F")}, "text"]).tobytes()
 HEADER = PREFIX.size + 2 * 8
@@ -30,7 +30,7 @@ def test_truncated(length):
         (PREFIX.pack(1, 0, 2**64 - 1), "pickle of 18446744073709551615 bytes"),
         (PREFIX.pack(1, 0, 0), "cannot be read"),
         (PREFIX.pack(1, 1, 1) + (100).to_bytes(8, "little") + b".", "buffer 0 of 100 bytes at byte 64"),
-        (PREFIX.pack(1, 1, 1) + (READ_ONLY | 1).to_bytes(8, "little") + b".", "buffer 0 of 1 bytes at byte 64"),
+        (PREFIX.pack(1, 1, 1) + (2**64 - 1).to_bytes(8, "little") + b".", "buffer 0 of 18446744073709551615 bytes at byte 64"),
         (b"\x80", "cannot be read"),
         (b"\x80\x05\x97.", "cannot be read"),
     ],

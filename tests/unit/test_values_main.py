@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 WRITER = """
 import sys
 from headrace.values import encode
@@ -17,10 +19,24 @@ class Station:
 def label(station):
     return station.name.upper()
 
-sys.stdout.buffer.write(encode([Station("uccle", np.arange(5.0)), label, lambda s: len(s.name), Station]).tobytes())
+station = Station("uccle", np.arange(5.0))
+what = {"instance": station, "function": label, "class": Station, "all": [station, label, lambda s: len(s.name), Station]}
+sys.stdout.buffer.write(encode(what[sys.argv[1]]).tobytes())
 """
 
-READER = """
+USE_INSTANCE = """
+import sys
+from headrace.values import decode
+print(decode(sys.stdin.buffer.read()).mean())
+"""
+
+USE_NAME = """
+import sys
+from headrace.values import decode
+print(decode(sys.stdin.buffer.read()).__name__)
+"""
+
+USE_ALL = """
 import sys
 from headrace.values import decode, encode
 station, label, length, kind = decode(sys.stdin.buffer.read())
@@ -29,9 +45,19 @@ print(station.mean(), label(station), length(station), isinstance(station, kind)
 """
 
 
-def run(program, given):
-    return subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, check=True, timeout=60).stdout
+def run(program, given=b"", *arguments):
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, input=given, capture_output=True, check=True, timeout=60).stdout
 
 
-def test_values_of_main_cross_processes():
-    assert run(READER, run(WRITER, b"")).split() == [b"2.0", b"UCCLE", b"5", b"True", b"2.0", b"__main__"]
+@pytest.mark.parametrize(
+    ("what", "use", "said"),
+    [
+        ("instance", USE_INSTANCE, b"2.0"),
+        ("function", USE_NAME, b"label"),
+        ("class", USE_NAME, b"Station"),
+        ("all", USE_ALL, b"2.0 UCCLE 5 True 2.0 __main__"),
+    ],
+)
+def test_values_of_main_cross_processes(what, use, said):
+    assert run(use, run(WRITER, b"", what)).strip() == said

@@ -4,7 +4,7 @@ import pickle
 from typing import Any
 
 from headrace.values.errors import CorruptValue
-from headrace.values.layout import LAYOUT_MARK, PICKLE_MARK, PREFIX, READ_ONLY, aligned, lengths_format
+from headrace.values.layout import LAYOUT_MARK, PICKLE_MARK, PREFIX, aligned, lengths_format
 
 
 def decode(buffer: memoryview | bytes) -> Any:
@@ -62,12 +62,10 @@ def _decode_layout(whole: memoryview) -> Any:
 
 def _slice_buffers(whole: memoryview, end: int, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
     buffers = []
-    for index, flagged in enumerate(lengths):
-        length = flagged & ~READ_ONLY
+    for index, length in enumerate(lengths):
         start = aligned(end)
         end = start + length
         if end > whole.nbytes:
             raise CorruptValue(f"buffer {index} of {length} bytes at byte {start} ends beyond the {whole.nbytes} bytes there are")
-        piece = whole[start:end]
-        buffers.append(piece.toreadonly() if flagged & READ_ONLY else piece)
+        buffers.append(whole[start:end])
     return tuple(buffers)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import cloudpickle
 
 from headrace.errors import NotPicklable
-from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, READ_ONLY, aligned, lengths_format
+from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, aligned, lengths_format
 
 _BY_REFERENCE_TO_MAIN: Final = b"__main__"
 _PADDING: Final = bytes(ALIGNMENT)
@@ -94,8 +94,8 @@ def _lay_out(value: object, stream: bytes, buffers: list[pickle.PickleBuffer]) -
         views = tuple(buffer.raw() for buffer in buffers)
     except BufferError as error:  # an exporter that offers a buffer with gaps in it
         raise _not_picklable(value, error) from error
-    lengths = [view.nbytes | READ_ONLY if view.readonly else view.nbytes for view in views]
-    head = PREFIX.pack(LAYOUT_MARK, len(views), len(stream)) + lengths_format(len(views)).pack(*lengths) + stream
+    lengths = lengths_format(len(views)).pack(*(view.nbytes for view in views))
+    head = PREFIX.pack(LAYOUT_MARK, len(views), len(stream)) + lengths + stream
     end = len(head)
     for view in views:
         end = aligned(end) + view.nbytes

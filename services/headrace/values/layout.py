@@ -3,15 +3,15 @@
 A value without large buffers is a plain pickle (protocol 5), whose first byte is always ``0x80``.
 A value with buffers (arrays, mostly) is laid out as
 
-===========================  ==========================================================================
+===========================  ======================================================================================
 ``0``                        ``0x01``: the version of this layout
 ``1 .. 3``                   zero
 ``4 .. 7``                   number of buffers, u32
 ``8 .. 15``                  length of the pickle in bytes, u64
-``16 ..``                    one u64 per buffer: its length in bytes, with the top bit set if it is read-only
-then                         the pickle, which refers to the buffers in this order
+``16 ..``                    one u64 per buffer: its length in bytes
+then                         the pickle, which refers to the buffers in this order, and says which are read-only
 then, each 64-byte aligned   the buffers, with zeros between them
-===========================  ==========================================================================
+===========================  ======================================================================================
 
 All integers are little-endian. Alignment is relative to the start of the value, which its holder aligns to 64 bytes too.
 """
@@ -27,8 +27,6 @@ LAYOUT_MARK: Final = 0x01
 """First byte of a value with buffers; no pickle starts with it."""
 ALIGNMENT: Final = 64
 """Bytes: a cache line, and the widest vector load, so that numpy never falls back to unaligned loops."""
-READ_ONLY: Final = 1 << 63
-"""Top bit of a buffer's length: no buffer is that long."""
 
 PREFIX: Final = Struct("<B3xIQ")
 """Version, number of buffers, length of the pickle in bytes."""
