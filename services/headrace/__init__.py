@@ -22,6 +22,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace.client.cluster import Cluster
+    from headrace.client.job import Job, JobStatus
     from headrace.errors import (
         ClusterClosed,
         ClusterFailed,
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
         JobTimeout,
         NatsUnreachable,
         NoJetStream,
+        NoSuchJob,
         NotPicklable,
+        OutputsLost,
         TaskFailed,
         WrongCredentials,
     )
@@ -51,14 +55,18 @@ __all__ = [
     "Graph",
     "GraphError",
     "HeadraceError",
+    "Job",
     "JobCancelled",
     "JobFailed",
+    "JobStatus",
     "JobTimeout",
     "NatsUnreachable",
     "NoJetStream",
+    "NoSuchJob",
     "Node",
     "NotPicklable",
     "Output",
+    "OutputsLost",
     "TaskFailed",
     "WrongCredentials",
     "__version__",
@@ -67,9 +75,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cluster": "headrace.client",
+    "Cluster": "headrace.client.cluster",
     "Dataset": "headrace.graph.node",
     "Graph": "headrace.graph.builder",
+    "Job": "headrace.client.job",
+    "JobStatus": "headrace.client.job",
     "Node": "headrace.graph.node",
     "Output": "headrace.graph.output",
     "delayed": "headrace.graph.task",

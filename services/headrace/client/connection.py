@@ -11,10 +11,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
-from headrace.client.hosts import Hosts
+from headrace.client.fetching import split_address
 from headrace.client.loop_thread import LoopThread
 from headrace.client.settings import FLUSH_SECONDS
-from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError
+from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused
+from headrace.ledger import Ledger
 from headrace_schemas import JobEntry, decoder, streams, subjects
 
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
@@ -36,12 +37,12 @@ class Watcher:
 class Connection:
     """One connection to a cluster. Its methods may be called from any thread; coroutines and callbacks run on its own.
 
-    bus, hosts: to be used on the connection's thread only.
+    bus: to be used on the connection's thread only.
     """
 
     def __init__(self, settings: BusSettings, *, make_streams: bool = False) -> None:
         self.name = f"client-{socket.gethostname()}-{os.getpid()}"
-        self.hosts = Hosts()
+        self._ledger = Ledger()
         self.thread = LoopThread("headrace-client")
         self.error: HeadraceError | None = None
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
@@ -56,17 +57,48 @@ class Connection:
     async def _open(self, settings: BusSettings, make_streams: bool) -> Bus:
         self._changed = asyncio.Event()
         bus = await Bus.connect(settings, self.name)
-        if make_streams:
-            await bus.ensure_streams()
-        self._host_feed = await LogFeed.open(bus, [subjects.ALL_HOSTS], self._on_hosts)
+        try:
+            if make_streams:
+                await bus.ensure_streams()
+            self._host_feed = await LogFeed.open(bus, [subjects.ALL_HOSTS], self._on_hosts)
+        except JetStreamRefused as error:
+            await bus.close()
+            raise ClusterFailed(f"there is no Headrace cluster at {settings.url}: start a controller there first ({error})") from error
+        except BaseException:
+            await bus.close()
+            raise
         return bus
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of the hosts that are at work."""
+        return self._ledger.hosts.alive()
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Where the data plane of each host that is at work listens."""
+        hosts = self._ledger.hosts
+        return {name: split_address(hosts[name].address) for name in hosts.alive()}
+
+    @property
+    def log_position(self) -> int:
+        """A sequence that the log has reached."""
+        return self._ledger.last_seq
 
     def call(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
         """Run a coroutine on the connection's thread and wait for what it returns. Raises what ended the connection, if it has."""
-        if self.error is not None:
+        try:
+            self.check()
+        except HeadraceError:
             coroutine.close()
-            raise self.error
+            raise
         return self.thread.call(coroutine, timeout)
+
+    def check(self) -> None:
+        """Raises what ended the connection, if it has ended; ClusterClosed in a fork of the process."""
+        if self.error is not None:
+            raise self.error
+        self.thread.check()
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this one of the connection's end. On the connection's thread."""
@@ -93,9 +125,8 @@ class Connection:
 
     async def jobs(self) -> list[JobEntry]:
         """What the cluster knows of its jobs, oldest first."""
-        bucket = self.bus.kv(streams.JOBS.name)
-        found = await asyncio.gather(*(bucket.get(key) for key in await bucket.keys()))
-        entries: list[JobEntry] = [_job_entries.decode(entry.value) for entry in found if entry is not None]
+        found = await self.bus.kv(streams.JOBS.name).entries()
+        entries: list[JobEntry] = [_job_entries.decode(entry.value) for entry in found.values()]
         return sorted(entries, key=lambda entry: entry.submitted)
 
     async def data_key(self) -> bytes:
@@ -126,7 +157,8 @@ class Connection:
             await self.bus.close()
 
     def _on_hosts(self, entries: list[Entry]) -> None:
-        self.hosts.fold(entry.message for entry in entries)
+        for entry in entries:
+            self._ledger.fold(entry)
         self._changed.set()
 
 

@@ -26,7 +26,8 @@ class LocalServices:
     """The processes of a local cluster. Made while they still start; `wait_started` waits for them.
 
     hosts: worker services. runners: processes that execute tasks, per host. capacity: bytes of each host's store, 0 for the default.
-    log_file: where the services log; by default into a file that goes with the cluster.
+    log_file: where the services log; by default into a file that goes with the cluster. `pids`: process ids of the services by their
+    names, once started, and of their supervisor.
     """
 
     def __init__(self, hosts: int, runners: int, capacity: int = 0, log_file: str | os.PathLike[str] | None = None) -> None:
@@ -48,19 +49,23 @@ class LocalServices:
             for item in self._folders:
                 os.close(item.lock)
         self._pending = b""
-
-    @property
-    def supervisor_pid(self) -> int:
-        """Process id of the supervisor, ancestor of all the others."""
-        return self._process.pid
+        self._all_hosts: frozenset[str] = frozenset()
+        self._hosts: set[str] = set()
+        self.pids = {"supervisor": self._process.pid}
 
     def wait_started(self, timeout: float = START_TIMEOUT) -> orders.Started:
         """Wait until the server answers and every service was forked. Raises ClusterFailed with the services' log."""
+        started: orders.Started | None = None
         for report in self._wait_reports(timeout):
-            if isinstance(report, orders.Started):
-                return report
-            raise self.failure(report)
-        raise ClusterFailed(self._with_log(f"the local cluster did not start within {timeout:g} s"))
+            if isinstance(report, orders.Died):
+                raise self.failure(report)
+            started = report
+        if started is None:
+            raise self.failure_to_start(timeout)
+        self.pids.update(started.pids)
+        self._all_hosts = frozenset(started.hosts)
+        self._hosts = set(started.hosts)
+        return started
 
     def report_fd(self) -> int:
         """Readable when a report has come, and at the supervisor's end: then call `read_reports`."""
@@ -74,6 +79,17 @@ class LocalServices:
             return None
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         return [orders.decode_report.decode(line) for line in lines]
+
+    def consider(self, report: orders.Report) -> ClusterFailed | None:
+        """Whether the cluster can go on after what was reported: not without a central service or its last host. None, or what to tell."""
+        if isinstance(report, orders.Started):
+            return None
+        self._hosts.discard(report.service)
+        return self.failure(report) if report.service not in self._all_hosts or not self._hosts else None
+
+    def failure_to_start(self, timeout: float) -> ClusterFailed:
+        """What to tell of a cluster that takes too long."""
+        return ClusterFailed(self._with_log(f"the local cluster did not start within {timeout:g} s"))
 
     def failure(self, death: orders.Died | None = None) -> ClusterFailed:
         """What to tell of a service that ended; of the supervisor, if none is given."""

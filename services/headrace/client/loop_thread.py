@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
+from headrace.bus import new_loop
 from headrace.client.settings import THREAD_GRACE
 from headrace.errors import ClusterClosed
 
@@ -20,7 +22,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._owner = os.getpid()
-        self.loop = _new_loop()
+        self.loop = new_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -50,6 +52,11 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def soon_if_open(self, function: Callable[..., object], *args: object) -> None:
+        """`soon`, or nothing after `stop`."""
+        with contextlib.suppress(ClusterClosed):
+            self.soon(function, *args)
 
     def check(self) -> None:
         """Raises ClusterClosed after `stop`, and in a fork of the process."""
@@ -81,15 +88,6 @@ class LoopThread:
             task.cancel()
         if tasks:
             self.loop.run_until_complete(asyncio.wait(tasks, timeout=THREAD_GRACE / 2))
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # a platform without it
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 def _closed() -> ClusterClosed:

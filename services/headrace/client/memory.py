@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
 _KIB = 1024
-_BLOCK = 512
-"""Bytes in a block of `stat`, whatever the file system's own are."""
 
 
-def peak_memory(supervisor: int, shm: Path) -> int:
-    """Bytes: the private peaks of this process, the supervisor and all its descendants that live, and what the stores have taken
-    from the system."""
+def private_peaks(supervisor: int) -> int:
+    """Bytes: the private peaks of this process, the supervisor and all its descendants that live, added up."""
     processes = [psutil.Process(), psutil.Process(supervisor)]
     processes += processes[1].children(recursive=True)
-    pids = [process.pid for process in processes]
-    return sum(map(private_peak, pids)) + allocated(pids, shm)
+    return sum(private_peak(process.pid) for process in processes)
 
 
 def private_peak(pid: int) -> int:
@@ -39,31 +32,6 @@ def private_peak(pid: int) -> int:
         return 0
     private = _field(rollup, "Private_Clean") + _field(rollup, "Private_Dirty")
     return max(private, peak - (_field(rollup, "Rss") - private))
-
-
-def allocated(pids: Iterable[int], shm: Path) -> int:
-    """Bytes of memory behind the files that these processes have open in a folder of shared memory. A store keeps what it took
-    from the system, to use it again, so this is its peak."""
-    blocks: dict[tuple[int, int], int] = {}
-    for pid in pids:
-        for descriptor in _open_in(pid, shm):
-            with contextlib.suppress(OSError):
-                status = descriptor.stat()
-                blocks[status.st_dev, status.st_ino] = status.st_blocks
-    return sum(blocks.values()) * _BLOCK
-
-
-def _open_in(pid: int, folder: Path) -> Iterator[Path]:
-    """The entries in /proc of a process's open files in a folder. Stores have no name there, and the kernel says "deleted" behind
-    the one it gave them."""
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            if os.readlink(descriptor).startswith(f"{folder}/"):
-                yield descriptor
 
 
 def _private_now(pid: int) -> int:

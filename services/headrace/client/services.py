@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from headrace.bus import BusSettings, run_service
 from headrace.client.orders import Orders
 
 CENTRAL = ("controller", "scheduler", "publisher")
+WORKER = "worker"
+Main = Callable[[], int]
 
 
-def central_main(service: str, bus: BusSettings) -> Callable[[], int]:
-    """The controller, the scheduler or the publisher."""
-    module: Any = importlib.import_module(f"headrace.{service}.service")
+def import_all() -> None:
+    """Import what the services need, so that forking them is all that is left to do."""
+    for name in (*CENTRAL, WORKER):
+        importlib.import_module(f"headrace.{name}.service")
+    import uvloop  # noqa: F401
+
+
+def mains(orders: Orders, hosts: list[str], bus: Any) -> Iterator[tuple[str, Main]]:
+    """Name and main function of every service of the cluster. bus: its BusSettings."""
+    for name in CENTRAL:
+        yield name, _central(name, bus)
+    for host in hosts:
+        yield host, _worker(orders, host, bus)
+
+
+def _central(name: str, bus: Any) -> Main:
+    from headrace.bus import run_service
+
+    module: Any = importlib.import_module(f"headrace.{name}.service")
     return lambda: run_service(lambda: module.run(module.Settings.from_env(), bus))
+
+
+def _worker(orders: Orders, host: str, bus: Any) -> Main:
+    from headrace.worker.service import main
+    from headrace.worker.settings import Settings
+
+    settings = Settings(host=host, runners=orders.runners, shm_dir=orders.shm, capacity=orders.capacity)
+    settings.capacity = orders.capacity or settings.resolved_capacity() // orders.hosts
+    return lambda: main(settings, bus)

@@ -22,3 +22,7 @@ PROGRESS_AFTER = 1.0
 """Seconds of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
 PROGRESS_EVERY = 0.1
 """Seconds between two updates of a progress bar."""
+ATTACH_TIMEOUT = 30.0
+"""Seconds that reading the log of a job that was submitted before may take: a log of a million tasks takes a few."""
+STATUS_TIMEOUT = 2.0
+"""Seconds in which a host answers how it stands, unless it is not well."""

@@ -17,10 +17,12 @@ import selectors
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from headrace.client import orders
+from headrace.bus import EmbeddedServer, parent_death_signal
+from headrace.client import orders, services
 from headrace.client.children import Children, Death
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
 
@@ -53,12 +55,13 @@ class Supervisor:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self) -> None:
-        from headrace.bus.embedded import EmbeddedServer
-
-        server = EmbeddedServer(Path(self.orders.folder))
+        importing = threading.Thread(target=services.import_all)
+        importing.start()  # while the server starts; over before anything is forked
+        server = EmbeddedServer(Path(self.orders.folder)).start()
+        importing.join()
         self.children.adopt(SERVER, server.pid)
         hosts = [f"host-{index}" for index in range(self.orders.hosts)]
-        for name, main in _services(self.orders, hosts, server.url, server.token):
+        for name, main in services.mains(self.orders, hosts, server.settings):
             self.children.fork(name, self._apart(main))
         self._report(orders.Started(url=server.url, token=server.token, hosts=hosts, pids=self.children.pids))
 
@@ -67,16 +70,12 @@ class Supervisor:
         supervisor = os.getpid()
 
         def start() -> int:
-            from headrace.bus.process import parent_death_signal
-
+            parent_death_signal(supervisor)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()
             os.close(self._reports)
-            parent_death_signal()
-            if os.getppid() != supervisor:  # it died before the kernel was told
-                return 1
             return main()
 
         return start
@@ -124,18 +123,6 @@ def _keep_stdout_for_reports() -> int:
     reports = os.dup(1)
     os.dup2(2, 1)
     return reports
-
-
-def _services(given: orders.Orders, hosts: list[str], url: str, token: str) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Name and main function of every service, imported once, here."""
-    from headrace.bus import BusSettings
-    from headrace.client.services import central_main, worker_main
-
-    bus_settings = BusSettings(url=url, token=token)
-    for service in ("controller", "scheduler", "publisher"):
-        yield service, central_main(service, bus_settings)
-    for host in hosts:
-        yield host, worker_main(given, host, bus_settings)
 
 
 def main() -> None:

@@ -1,0 +1,275 @@
+"""`Cluster`: where a user's graphs run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from headrace.client.local import LocalServices
+from headrace.client.nested import datasets_in, with_values
+from headrace.client.settings import START_TIMEOUT, STATUS_TIMEOUT
+from headrace.errors import ClusterFailed, HeadraceError, NatsUnreachable
+from headrace.graph.builder import Graph
+
+if TYPE_CHECKING:  # imported at run time while the services of a local cluster start, and not before
+    from headrace.bus import BusSettings
+    from headrace.client.connection import Connection
+    from headrace.client.job import Job
+    from headrace_schemas import JobEntry
+
+
+class Cluster:
+    """A cluster that graphs are submitted to. Made by `Cluster.local` or `Cluster.connect`; use it in a `with` block, or `close` it.
+
+    It may be used from any thread, but not in a process that was forked from the one that made it. Closing a local cluster ends every
+    process of it and removes every file, and so does any end of the program, a kill included. Closing a connected one leaves the
+    cluster as it is, with the jobs that run on it.
+    """
+
+    def __init__(self, connection: Connection, settings: BusSettings, local: LocalServices | None, progress: bool | None) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._local = local
+        self._progress = progress
+        self._finalizer = weakref.finalize(self, _close, os.getpid(), connection, local)
+
+    # --- making one -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def local(
+        cls,
+        hosts: int = 2,
+        runners: int = 1,
+        capacity: int | None = None,
+        *,
+        progress: bool | None = None,
+        log_file: str | os.PathLike[str] | None = None,
+        timeout: float = START_TIMEOUT,
+    ) -> Cluster:
+        """A cluster of processes of its own on this machine, with a NATS server of its own, on free ports of the loopback interface.
+
+        What can be imported here, can be in tasks; the module path and the working directory are those of this process.
+
+        hosts: worker services; they share no memory with one another, as if they were machines. runners: processes that execute tasks,
+        per host. capacity: bytes of each host's store; by default half of the memory, shared out. progress: show a bar while waiting for
+        long; by default where standard error is a terminal. log_file: where the services log (from HEADRACE_LOG_LEVEL up, by default
+        warnings) and what tasks print goes; by default a file that ends with the cluster. timeout: seconds for the start.
+
+        Raises ClusterFailed with the end of the services' log, if they do not start.
+        """
+        _check_sizes(hosts, runners, capacity)
+        services = LocalServices(hosts, runners, capacity or 0, log_file)
+        try:
+            return cls._join(services, hosts, progress, timeout)
+        except BaseException:
+            services.stop()
+            raise
+
+    @classmethod
+    def _join(cls, services: LocalServices, hosts: int, progress: bool | None, timeout: float) -> Cluster:
+        """Connect to a local cluster that still starts, and wait for its hosts."""
+        from headrace.bus import BusSettings
+        from headrace.client import job  # noqa: F401 - with all that a first job needs
+        from headrace.client.connection import Connection
+
+        started = services.wait_started(timeout)
+        settings = BusSettings(url=started.url, token=started.token)
+        connection = Connection(settings, make_streams=True)
+        try:
+            connection.thread.soon(_watch_services, connection, services, hosts)
+            connection.call(connection.wait_hosts(hosts), timeout)
+        except TimeoutError:
+            connection.close(flush=False)
+            raise services.failure_to_start(timeout) from None
+        except BaseException:
+            connection.close(flush=False)
+            raise
+        return cls(connection, settings, services, progress)
+
+    @classmethod
+    def connect(cls, url: str = "", *, token: str = "", progress: bool | None = None, **login: str) -> Cluster:
+        """A cluster that runs already.
+
+        url: its NATS server, or several separated by commas. token, or user=, password=, creds= and others of `BusSettings`: how to log in.
+        What is not given is taken from HEADRACE_URL, HEADRACE_TOKEN and so on. progress: as of `local`.
+
+        Raises NatsUnreachable, WrongCredentials, NoJetStream, and ClusterFailed where there is a server but no cluster.
+        """
+        from headrace.bus import BusSettings
+        from headrace.client.connection import Connection
+
+        given = {name: value for name, value in {"url": url, "token": token, **login}.items() if value}
+        settings = msgspec.structs.replace(BusSettings.from_env(), **given)
+        return cls(Connection(settings), settings, None, progress)
+
+    # --- running graphs ---------------------------------------------------------------------------------------------------
+
+    def submit(self, graph: Graph) -> Job:
+        """Start to run a graph. Returns at once; the graph may be changed and submitted again afterwards.
+
+        Raises GraphError and NotPicklable for a graph that cannot run, ClusterClosed, and what ended the connection.
+        """
+        from headrace.client.connection import new_job_id
+        from headrace.client.following import Following
+        from headrace.client.job import Job
+        from headrace.graph.freezing import freeze
+
+        connection = self._usable()
+        following = Following(connection, new_job_id())
+        following.submit(freeze(graph))
+        return Job(connection, following, self._progress)
+
+    def compute(self, *nodes: Any, name: str = "compute", timeout: float | None = None, progress: bool | None = None) -> Any:
+        """Run what the nodes need, and return their values: of one argument its value, of several a tuple.
+
+        Nodes may be of graphs or made by calling functions decorated with `hr.task`, and stand anywhere inside lists, tuples and
+        dict values; what is no node is returned as it is. A node of several outputs gives the list of its values. name: of the
+        job. timeout, progress and errors as of `Job.results`; on any error the job is cancelled.
+        """
+        wanted = datasets_in(nodes)
+        values: dict[Any, Any] = {}
+        if wanted:
+            graph = Graph.from_nodes(wanted, name)
+            job = self.submit(graph)
+            try:
+                values = dict(zip(wanted, job.values(list(graph.columns.outputs), timeout, progress), strict=True))
+            except BaseException:
+                _cancel(job)
+                raise
+        computed = with_values(nodes, values)
+        return computed[0] if len(nodes) == 1 else computed
+
+    def job(self, job_id: str) -> Job:
+        """A job that was submitted before, by whomever. Raises NoSuchJob."""
+        from headrace.client.following import Following
+        from headrace.client.job import Job
+
+        connection = self._usable()
+        following = Following(connection, job_id)
+        connection.call(following.attach())
+        return Job(connection, following, self._progress)
+
+    def jobs(self) -> list[JobEntry]:
+        """Every job that the cluster remembers, oldest first: `job` (its id), `name`, `state`, `n_tasks`, `n_done`, `error`, ..."""
+        connection = self._usable()
+        entries: list[JobEntry] = connection.call(connection.jobs())
+        return entries
+
+    # --- about the cluster --------------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Address of its NATS server."""
+        return self._settings.url
+
+    @property
+    def token(self) -> str:
+        """The token to log in with; empty if the login is another one."""
+        return self._settings.token
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of the hosts that are at work."""
+        return self._usable().hosts
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of a local cluster's services, and of its supervisor, by name; empty for a connected one."""
+        return {} if self._local is None else dict(self._local.pids)
+
+    def peak_memory(self) -> int:
+        """Bytes that a local cluster has needed at most: the private peaks of this process and of all that the cluster runs, and
+        of the stores.
+
+        The peaks are added up though they need not have been at the same time, and a runner that was replaced does not count. Raises
+        ClusterFailed for a connected cluster, whose processes are elsewhere.
+        """
+        from headrace.client.memory import private_peaks
+
+        connection = self._usable()
+        if self._local is None:
+            raise ClusterFailed("only a local cluster's memory can be measured from here: ask its hosts, with `nats req`")
+        stores: int = connection.call(_store_peaks(connection))
+        return private_peaks(self._local.pids["supervisor"]) + stores
+
+    def close(self) -> None:
+        """Leave the cluster; a local one ends with everything that it started. May be called again."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "" if self._finalizer.alive else ", closed"
+        return f"<Cluster at {self.url}{', local' if self._local is not None else ''}{state}>"
+
+    def _usable(self) -> Connection:
+        """The connection. Raises what has ended it."""
+        self._connection.check()
+        return self._connection
+
+
+def _check_sizes(hosts: int, runners: int, capacity: int | None) -> None:
+    for name, value in (("hosts", hosts), ("runners", runners), ("capacity", 1 if capacity is None else capacity)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: give a whole number from 1")
+
+
+def _close(owner: int, connection: Connection, local: LocalServices | None) -> None:
+    """End what a cluster began, in the process that began it; at the latest when the interpreter exits."""
+    if os.getpid() != owner:
+        return
+    if local is not None:
+        connection.thread.soon_if_open(connection.thread.loop.remove_reader, local.report_fd())
+    try:
+        connection.close(flush=local is None)
+    finally:
+        if local is not None:
+            local.stop()
+
+
+def _watch_services(connection: Connection, services: LocalServices, hosts: int) -> None:
+    """End the connection when the cluster cannot go on: without its supervisor, a central service, or its last host. On its loop."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        reports = services.read_reports()
+        if reports is None:
+            loop.remove_reader(services.report_fd())
+            connection.fail(services.failure())
+            return
+        for report in reports:
+            failure = services.consider(report)
+            if failure is not None:
+                connection.fail(failure)
+
+    loop.add_reader(services.report_fd(), read)
+
+
+def _cancel(job: Job) -> None:
+    try:
+        if not job.done:
+            job.cancel("its client stopped waiting for it")
+    except HeadraceError:  # the cluster is closed or gone, and the job with it
+        return
+
+
+async def _store_peaks(connection: Connection) -> int:
+    """Bytes: the high-water marks of the stores of all hosts."""
+    found = await asyncio.gather(*(_store_peak(connection, host) for host in connection.hosts))
+    return sum(found)
+
+
+async def _store_peak(connection: Connection, host: str) -> int:
+    try:
+        answer = await connection.bus.request(f"headrace.service.headrace-worker.status-{host}", timeout=STATUS_TIMEOUT)
+    except NatsUnreachable:  # it ended in this moment
+        return 0
+    return int(msgspec.json.decode(answer)["store"]["high_water"])

@@ -1,0 +1,208 @@
+"""One job as its client sees it: the fold of its log, kept up to date on the connection's thread, and what waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from headrace.bus import Entry, LogFeed
+from headrace.client.connection import Connection, Watcher
+from headrace.client.fetching import Fetcher, Held
+from headrace.client.settings import ATTACH_TIMEOUT
+from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
+from headrace.ledger import JobLedger, Ledger
+from headrace.link import job_key
+from headrace_schemas import Admitted, Cancel, GraphSource, GraphSpec, Release, Request, Submit, encode, streams, subjects
+
+
+class Waiter:
+    """An event that is set when a dataset is available, or the job is over and it will never be."""
+
+    def __init__(self, dataset: int) -> None:
+        self.dataset = dataset
+        self.event = threading.Event()
+
+
+class Following(Watcher):
+    """Follows one job. Made and read by any thread; everything else happens on the connection's.
+
+    over: set once the job is over, or `error` says why that will not be heard.
+    """
+
+    def __init__(self, connection: Connection, job: str) -> None:
+        self.job = job
+        self.error: HeadraceError | None = None
+        self.over = threading.Event()
+        self._connection = connection
+        self._ledger = Ledger(keep_values=True)
+        self._feed: LogFeed | None = None
+        self._waiters: list[Waiter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._released = False
+
+    @property
+    def ledger(self) -> JobLedger:
+        """What is true of the job. Raises NoSuchJob while the log has said nothing of it."""
+        found = self._ledger.jobs.get(self.job)
+        if found is None:
+            raise NoSuchJob(f"this cluster knows no job {self.job!r}: it never had one, or it has aged out of the log")
+        return found
+
+    # --- beginning ----------------------------------------------------------------------------------------------------
+
+    def submit(self, spec: GraphSpec) -> None:
+        """Submit the graph and follow the job, both at the same time. The graph is not read back from the log."""
+        graph = GraphSource(inline=spec)
+        name = self._connection.name
+        admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
+        self._ledger.apply(admitted, time.time())
+        encoded = encode(spec)
+        whole = encode(Submit(job=self.job, graph=graph, client=name)) if len(encoded) <= streams.INLINE_GRAPH_BYTES else b""
+        self._connection.thread.soon(self._begin, whole, encoded)
+
+    async def attach(self) -> None:
+        """Follow a job that was submitted before. Raises NoSuchJob."""
+        self._connection.watch(self)
+        await self._follow(subjects.for_job(self.job), 1)
+        assert self._feed is not None
+        async with asyncio.timeout(ATTACH_TIMEOUT):
+            await self._feed.caught_up.wait()
+        self.ledger  # noqa: B018 - raises if there is none
+
+    def _begin(self, whole: bytes, encoded: bytes) -> None:
+        self._connection.watch(self)
+        job = self.job
+        wanted = [subjects.state(job), subjects.needed(job), subjects.plan(job), subjects.event(job, "x")[:-1] + "*"]
+        self._start(self._follow(wanted, self._connection.log_position + 1))
+        if whole:
+            self._send_request(whole)
+        else:
+            self._start(self._submit_large(encoded))
+
+    async def _submit_large(self, encoded: bytes) -> None:
+        await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, encoded)
+        self._send_request(encode(Submit(job=self.job, graph=GraphSource(key=self.job), client=self._connection.name)))
+
+    async def _follow(self, wanted: Iterable[str], from_seq: int) -> None:
+        self._feed = await LogFeed.open(self._connection.bus, wanted, self._on_entries, from_seq=from_seq)
+        self._feed.ended.add_done_callback(self._feed_ended)
+
+    # --- requests -------------------------------------------------------------------------------------------------------
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the job to be stopped."""
+        self.request(Cancel(job=self.job, reason=reason))
+
+    def release(self) -> None:
+        """The job's outputs need not be kept any longer. Once is enough."""
+        if not self._released:
+            self._released = True
+            self.request(Release(job=self.job))
+
+    def request(self, request: Request) -> None:
+        """Send a request about the job."""
+        self._connection.thread.soon(self._send_request, encode(request))
+
+    def _send_request(self, data: bytes) -> None:
+        self._connection.bus.publish(subjects.request(self.job), data).add_done_callback(self._stored)
+
+    def _stored(self, stored: asyncio.Future[int]) -> None:
+        if not stored.cancelled() and (error := stored.exception()) is not None:
+            self._give_up(error)
+
+    # --- waiting and values ----------------------------------------------------------------------------------------------
+
+    def add(self, waiter: Waiter) -> None:
+        """Set this waiter's event when its time has come. On the connection's thread."""
+        self._waiters.append(waiter)
+        self._wake()
+
+    async def fetch(self, datasets: Iterable[int]) -> dict[int, memoryview | bytes]:
+        """The encoded values of outputs that are available. Raises OutputsLost for those that no host has any more."""
+        ledger = self.ledger
+        found: dict[int, memoryview | bytes] = {dataset: value for dataset in datasets if (value := ledger.values.get(dataset)) is not None}
+        missing = [dataset for dataset in datasets if dataset not in found]
+        if not missing:
+            return found
+        fetcher = Fetcher(self.job, self._connection.name, job_key(await self._connection.data_key(), self.job))
+        while missing:
+            came = await fetcher.fetch(self._holders(missing), self._connection.addresses)
+            if not came:
+                raise self._lost(missing)
+            found.update(came)
+            missing = [dataset for dataset in missing if dataset not in came]
+        return found
+
+    def _holders(self, datasets: Iterable[int]) -> dict[int, Held]:
+        ledger = self.ledger
+        return {dataset: Held(host, int(ledger.made[dataset])) for dataset in datasets if (host := ledger.holder(dataset))}
+
+    def _lost(self, datasets: list[int]) -> OutputsLost:
+        ledger = self.ledger
+        names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
+        hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
+        return OutputsLost(
+            f"outputs {', '.join(names)} of job {self.job} cannot be had from {', '.join(hosts)} any more: submit the graph again"
+        )
+
+    # --- what the log says -----------------------------------------------------------------------------------------------
+
+    def _on_entries(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._ledger.fold(entry)
+        ledger = self._ledger.jobs.get(self.job)
+        if ledger is None:
+            return
+        ledger.take_changes()
+        if self._waiters:
+            self._wake()
+        if ledger.end is not None:
+            self._finish()
+
+    def _wake(self) -> None:
+        ledger = self.ledger
+        ready = [
+            waiter for waiter in self._waiters if self.over.is_set() or (waiter.dataset is not None and ledger.available(waiter.dataset))
+        ]
+        for waiter in ready:
+            self._waiters.remove(waiter)
+            waiter.event.set()
+
+    def _finish(self) -> None:
+        if self.over.is_set():
+            return
+        self.over.set()
+        self._wake()
+        if self._feed is not None:
+            self._start(self._feed.close())
+
+    def fail(self, error: HeadraceError) -> None:
+        """What follows cannot be heard any more."""
+        if not self.over.is_set():
+            self.error = error
+            self._finish()
+
+    def _give_up(self, error: BaseException) -> None:
+        if isinstance(error, HeadraceError):
+            self.fail(error)
+        elif not isinstance(error, asyncio.CancelledError):
+            failure = JobFailed(f"job {self.job} cannot be followed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self.fail(failure)
+
+    def _feed_ended(self, ended: asyncio.Future[None]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            self._give_up(error)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(error)

@@ -1,0 +1,190 @@
+"""`Job`: one execution of a graph, as its user holds it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headrace.client.failure import exception_for
+from headrace.client.following import Following, Waiter
+from headrace.client.progress import Bar, Counts, is_wanted
+from headrace.errors import JobTimeout
+from headrace.values import decode
+
+if TYPE_CHECKING:
+    from headrace.client.connection import Connection
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How a job stands.
+
+    state: queued | running | done | failed | cancelled. tasks: how many tasks are waiting, assigned, started, done and failed.
+    outputs, available: how many outputs were asked for, and how many of them exist. hosts: names of the cluster's hosts.
+    error: why it failed or was cancelled, in one line.
+    """
+
+    id: str
+    name: str
+    state: str
+    n_tasks: int
+    tasks: dict[str, int]
+    outputs: int
+    available: int
+    hosts: tuple[str, ...]
+    error: str = ""
+
+
+class Job:
+    """A job of a cluster. Made by `Cluster.submit` and `Cluster.job`; may be used from any thread.
+
+    Arrays among the values are read-only views of the memory that they were received in, and go on being valid for as long as they are
+    kept: copy one to change it. Values are fetched once and shared by all calls.
+    """
+
+    def __init__(self, connection: Connection, following: Following, progress: bool | None) -> None:
+        self._connection = connection
+        self._following = following
+        self._progress = progress
+        self._values: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """The job's id in the cluster."""
+        return self._following.job
+
+    @property
+    def name(self) -> str:
+        """The name of its graph."""
+        return self._following.ledger.name
+
+    @property
+    def done(self) -> bool:
+        """Whether the job is over: done, failed or cancelled."""
+        return self._following.over.is_set()
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r}: {self._following.ledger.phase}>"
+
+    def status(self) -> JobStatus:
+        """How the job stands now. Raises what ended the connection, if it has ended."""
+        status: JobStatus = self._connection.call(self._status())
+        return status
+
+    def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> str:
+        """Wait until the job is over, and return its final state: done, failed or cancelled.
+
+        timeout: seconds; None waits for ever. progress: whether to show a bar on standard error; by default where that is a terminal.
+        Raises JobTimeout after the timeout (the job goes on), and what ended the connection.
+        """
+        self._await(self._following.over, timeout, progress)
+        return self._following.ledger.phase
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask for the job to be stopped; `wait` for it to be. Of a job that is over this changes nothing."""
+        self._following.cancel(reason)
+
+    def release(self) -> None:
+        """Tell the hosts that they need not keep the job's outputs any longer. `results` does when it has them all."""
+        self._following.release()
+
+    def results(self, timeout: float | None = None, *, progress: bool | None = None) -> dict[str, Any]:
+        """Wait for the job and return the values of all its outputs, by name; those of a task with several are "name[0]", "name[1]", ...
+
+        Arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, and
+        OutputsLost if a host was lost after the job was done.
+        """
+        ledger = self._following.ledger
+        outputs = ledger.spec.outputs
+        values = self.values(outputs, timeout, progress)
+        return dict(zip(map(ledger.dataset_name, outputs), values, strict=True))
+
+    def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
+        """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
+        ledger = self._following.ledger
+        for dataset in ledger.spec.outputs:
+            if ledger.dataset_name(dataset) == name:
+                break
+        else:
+            raise KeyError(f"job {self.id} has no output {name!r}")
+        if dataset not in self._values and not self.done:
+            waiter = Waiter(dataset)
+            self._connection.thread.soon(self._following.add, waiter)
+            self._await(waiter.event, timeout, progress)
+        if not ledger.available(dataset):
+            self._raise_failure()
+        self._load([dataset])
+        return self._values[dataset]
+
+    def values(self, datasets: list[int], timeout: float | None = None, progress: bool | None = None) -> list[Any]:
+        """The values of outputs by their ids in the frozen graph; `results` for those who know the ids. Waits for the whole job."""
+        self._await(self._following.over, timeout, progress)
+        self._raise_failure()
+        self._load(datasets)
+        if len(self._values) == len(self._following.ledger.spec.outputs):
+            self.release()
+        return [self._values[dataset] for dataset in datasets]
+
+    def _await(self, event: threading.Event, timeout: float | None, progress: bool | None) -> None:
+        if event.is_set():
+            reached = True
+        elif is_wanted(self._progress if progress is None else progress):
+            reached = self._await_with_bar(event, timeout)
+        else:
+            reached = event.wait(timeout)
+        if not reached:
+            raise JobTimeout(f"job {self.id} ({self.name!r}) was not over after {timeout:g} s; it goes on: wait again, or cancel it")
+        if self._following.error is not None:
+            raise self._following.error
+
+    def _await_with_bar(self, event: threading.Event, timeout: float | None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with Bar(self.name, self._counts) as bar:
+            while True:
+                left = bar.step() if deadline is None else min(bar.step(), deadline - time.monotonic())
+                if event.wait(max(0.0, left)):
+                    return True
+                if deadline is not None and time.monotonic() >= deadline:
+                    return False
+                bar.update()
+
+    def _raise_failure(self) -> None:
+        end = self._following.ledger.end
+        if end is not None and (error := exception_for(end)) is not None:
+            raise error
+
+    def _load(self, datasets: Iterable[int]) -> None:
+        """Decode the values of these outputs that have not been yet; fetch them first, if they did not come with the log."""
+        with self._lock:
+            missing = [dataset for dataset in datasets if dataset not in self._values]
+            inline = self._following.ledger.values
+            if all(dataset in inline for dataset in missing):
+                self._values.update((dataset, decode(inline[dataset])) for dataset in missing)
+            elif missing:
+                encoded = self._connection.call(self._following.fetch(missing))
+                self._values.update((dataset, decode(encoded[dataset])) for dataset in missing)
+
+    def _counts(self) -> Counts:
+        ledger = self._following.ledger
+        counts = ledger.counts()
+        return Counts(counts["done"], counts["started"], ledger.n_tasks)
+
+    async def _status(self) -> JobStatus:
+        ledger = self._following.ledger
+        end = ledger.end
+        error = "" if end is None or end.state == "done" else (end.error.error if end.error is not None else end.reason)
+        return JobStatus(
+            id=self.id,
+            name=ledger.name,
+            state=ledger.phase,
+            n_tasks=ledger.n_tasks,
+            tasks=ledger.counts(),
+            outputs=ledger.n_outputs,
+            available=ledger.n_outputs - ledger.n_missing,
+            hosts=tuple(self._connection.hosts),
+            error=error,
+        )
