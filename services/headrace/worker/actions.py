@@ -1,0 +1,70 @@
+"""What the agent's state machine asks of its service: instructions, carried out in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.link import frames
+from headrace.worker import protocol
+from headrace_schemas import Events
+
+
+@dataclass(frozen=True, slots=True)
+class ToRunner:
+    """Send a frame to the runner in a slot."""
+
+    slot: int
+    frame: protocol.ToRunner
+
+
+@dataclass(frozen=True, slots=True)
+class KillRunner:
+    """End the runner in a slot by force; its replacement starts by itself."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a link to another host."""
+
+    host: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToHost:
+    """Send a frame to a host whose link is open."""
+
+    host: str
+    frame: frames.Frame
+
+
+@dataclass(frozen=True, slots=True)
+class ToPeer:
+    """Send a frame, and the bytes that go with it, over a link that a peer opened."""
+
+    peer: int
+    frame: frames.Frame
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SendBlock:
+    """Send a block of the arena over a link that a peer opened, and say when it is out."""
+
+    peer: int
+    frame: frames.Data
+    block: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Publish facts."""
+
+    events: Events
+
+
+Action = ToRunner | KillRunner | Connect | ToHost | ToPeer | SendBlock | Report

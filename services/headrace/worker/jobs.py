@@ -1,0 +1,152 @@
+"""What a host knows of one job: its graph as plain columns, the chains assigned, the datasets here or awaited."""
+
+from __future__ import annotations
+
+from headrace.graph.topology import Topology
+from headrace.worker.report import JobReport
+from headrace_schemas import GraphSpec
+from headrace_shm import Block
+
+SMOOTHING = 0.2
+"""Weight of the newest measurement in a function's expected duration."""
+
+
+class Entry:
+    """A dataset that is here, or that something here or elsewhere waits for."""
+
+    __slots__ = ("asked", "attempt", "block", "dataset", "granted", "nbytes", "sending", "source", "uses", "value", "waiters", "wanted_by")
+
+    def __init__(self, dataset: int) -> None:
+        self.dataset = dataset
+        self.attempt = 0
+        self.value: bytes | None = None
+        """The encoded value, if it is small."""
+        self.block: Block[int] | None = None
+        """Its place in the arena, once it is written."""
+        self.granted: Block[int] | None = None
+        """Room for it, while it is on its way here."""
+        self.nbytes = 0
+        self.source = ""
+        """The host to have it from; empty if it is made here."""
+        self.asked = False
+        """Whether the source was asked since its link opened."""
+        self.uses = 0
+        """Segments here that take it and have not ended."""
+        self.sending = 0
+        """Sends of its block under way."""
+        self.waiters: list[Segment] = []
+        self.wanted_by: list[int] = []
+        """Peers that asked for it before it was here."""
+
+    @property
+    def here(self) -> bool:
+        """Whether the data is on this host."""
+        return self.value is not None or self.block is not None
+
+
+class Segment:
+    """Tasks of a chain that run without a wait in between: it begins at the head, or at a task with inputs from outside the chain."""
+
+    __slots__ = ("chain", "dead", "id", "inputs", "leaves", "missing", "place", "predicted", "tasks")
+
+    def __init__(self, id: int, chain: Chain, place: int) -> None:
+        self.id = id
+        self.chain = chain
+        self.place = place
+        """Index among the chain's segments."""
+        self.tasks: list[int] = []
+        self.leaves: list[int] = []
+        self.inputs: list[int] = []
+        """Datasets from outside the chain."""
+        self.missing = 0
+        self.predicted = 0.0
+        """Seconds, while at a runner."""
+        self.dead = False
+
+
+class Chain:
+    """Tasks assigned together, for one runner."""
+
+    __slots__ = ("attempts", "ended", "id", "job", "next", "order", "segments", "slot")
+
+    def __init__(self, job: HostJob, id: int, attempts: dict[int, int]) -> None:
+        self.job = job
+        self.id = id
+        self.order = (id << 20) | (job.number & 0xFFFFF)
+        """Place in plan order; jobs take turns."""
+        self.attempts = attempts
+        """Per task, where not 0."""
+        self.segments: list[Segment] = []
+        self.next = 0
+        """The segment that is dispatched next."""
+        self.ended = 0
+        """Segments that ended."""
+        self.slot = -1
+        """The runner that has it."""
+
+
+class HostJob:
+    """One job on this host."""
+
+    def __init__(self, number: int, name: str, spec: GraphSpec, report: JobReport) -> None:
+        self.number = number
+        self.name = name
+        self.spec = spec
+        self.report = report
+        self.addresses: dict[str, str] = {}
+        self.entries: dict[int, Entry] = {}
+        self.segments: dict[int, Segment] = {}
+        """Segments that have not ended, by id."""
+        self.chains: dict[int, Chain] = {}
+        """Chains that have not ended."""
+        self.seen_chains: set[int] = set()
+        self.dropped: set[int] = set()
+        """Datasets that were here and were purged."""
+        self.attempts: dict[int, int] = {}
+        """The newest attempt assigned, per task, where not 0."""
+        self.runners: set[int] = set()
+        """Slots whose runner has the graph."""
+        self.ended = ""
+        """done, failed or cancelled, once it is over."""
+        self.expected: list[float | None] = [None] * len(spec.functions)
+        self.running: set[int] = set()
+        """Tasks reported as started."""
+        topology = Topology.from_spec(spec)
+        self.input_start: list[int] = topology.input_start.tolist()
+        self.inputs: list[int] = spec.inputs
+        self.first_output: list[int] = topology.first_output.tolist()
+        self.producer: list[int] = topology.producer.tolist()
+        self.is_output: list[bool] = topology.is_output.tolist()
+        self.n_consumers: list[int] = topology.n_consumers.tolist()
+
+    def task_inputs(self, task: int) -> list[int]:
+        """The datasets that a task takes."""
+        return self.inputs[self.input_start[task] : self.input_start[task + 1]]
+
+    def task_outputs(self, task: int) -> range:
+        """The datasets that a task makes."""
+        return range(self.first_output[task], self.first_output[task + 1])
+
+    def entry(self, dataset: int) -> Entry:
+        """The dataset's entry, made if there is none."""
+        entry = self.entries.get(dataset)
+        if entry is None:
+            entry = self.entries[dataset] = Entry(dataset)
+        return entry
+
+    def needed(self, dataset: int) -> bool:
+        """Whether anyone may come for the dataset: a task, or the client for a large output."""
+        return self.n_consumers[dataset] > 0 or self.is_output[dataset]
+
+    def predict(self, tasks: list[int], unknown: float) -> float:
+        """Seconds that tasks will take, by what their functions took so far."""
+        expected, function, total = self.expected, self.spec.function, 0.0
+        for task in tasks:
+            seconds = expected[function[task]]
+            total += unknown if seconds is None else seconds
+        return total
+
+    def learn(self, function: int, mean: float) -> None:
+        """Take in a measured duration, in seconds."""
+        before = self.expected[function]
+        self.expected[function] = mean if before is None else before + SMOOTHING * (mean - before)

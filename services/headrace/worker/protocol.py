@@ -1,0 +1,163 @@
+"""Frames between the agent and its runners, over a unix socket pair.
+
+A frame is a 4-byte little-endian length and the MessagePack of one of these structs. Columns are parallel lists, as on the bus.
+Both ends are the same release on the same machine, so the frames have no version; runners trust their agent and it bounds what it reads.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from headrace_schemas import GraphSpec, TaskError
+
+LENGTH = struct.Struct("<I")
+FRAME_LIMIT = 1 << 30
+"""Bytes. A graph is the largest frame; a length above this means that the stream is out of step."""
+
+
+class Frame(msgspec.Struct, array_like=True):
+    """Base of all frames."""
+
+
+# --- agent to runner ------------------------------------------------------------------------------------------------
+
+
+class OpenJob(Frame, tag=1):
+    """The graph of a job that segments will follow for. `job` is the agent's number for it."""
+
+    job: int
+    graph: GraphSpec
+
+
+class CloseJob(Frame, tag=2):
+    """Forget the job: queued segments, values kept for its chains, suspended generators."""
+
+    job: int
+
+
+Location = bytes | tuple[int, int, int]
+"""An encoded value, or where it lies in the arena: (block id, offset, length in bytes)."""
+
+
+class Run(Frame, tag=3):
+    """Segments to execute, in this order. Tasks and inputs are concatenated; `lengths` and `counts` cut them up again."""
+
+    job: int
+    segments: list[int]
+    chains: list[int]
+    lengths: list[int]
+    tasks: list[int]
+    leaves: list[int]
+    """Per task: 1 if its datasets leave the chain, 0 if a later task of the chain takes them, 2 if nothing needs them."""
+    attempts: list[int]
+    """Per task; empty if all are 0."""
+    counts: list[int]
+    """Per segment: number of inputs from outside the chain."""
+    inputs: list[int]
+    locations: list[Location]
+
+
+NO_ROOM_YET, NEVER = -1, -2
+
+
+class Grant(Frame, tag=4):
+    """Room for a dataset: write it there. The offset NO_ROOM_YET says to wait for a second grant, NEVER that none will come."""
+
+    job: int
+    dataset: int
+    block: int
+    offset: int
+
+
+# --- runner to agent ------------------------------------------------------------------------------------------------
+
+
+class Allocate(Frame, tag=11):
+    """Asks for room for a dataset that leaves its chain."""
+
+    job: int
+    dataset: int
+    nbytes: int
+    segment: int
+
+
+class Results(Frame, tag=12):
+    """What a runner has done since its last frame, for one job."""
+
+    job: int
+    segments: list[int] = []
+    """Executed to the end, and every dataset that leaves them is below or was before."""
+    tasks: list[int] = []
+    """Done, in segments that go on."""
+    datasets: list[int] = []
+    values: list[bytes | int] = []
+    """Per dataset: its encoded value, or the id of the block that it was written to."""
+    metadata_ids: list[int] = []
+    metadata: list[dict[str, object]] = []
+    functions: list[int] = []
+    """Profile: functions, how many of their tasks ended, their seconds together, and the longest."""
+    function_counts: list[int] = []
+    function_seconds: list[float] = []
+    function_longest: list[float] = []
+    failed: list[TaskError] = []
+    failed_segments: list[int] = []
+
+
+class Released(Frame, tag=13):
+    """Views of these blocks are gone: so many of the mappings that Run asked for."""
+
+    blocks: list[int]
+    counts: list[int]
+
+
+ToRunner = OpenJob | CloseJob | Run | Grant
+ToAgent = Allocate | Results | Released
+
+_encoder = msgspec.msgpack.Encoder()
+_to_runner = msgspec.msgpack.Decoder(ToRunner)
+_to_agent = msgspec.msgpack.Decoder(ToAgent)
+
+
+def pack(frame: Frame) -> bytes:
+    """The frame with its length in front."""
+    body = bytearray(LENGTH.size)
+    _encoder.encode_into(frame, body, LENGTH.size)
+    LENGTH.pack_into(body, 0, len(body) - LENGTH.size)
+    return bytes(body)
+
+
+class FrameBuffer:
+    """Collects what a socket delivers and cuts it into frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Add what was read."""
+        self._data += data
+
+    def _bodies(self) -> Iterator[memoryview]:
+        data, start = self._data, 0
+        with memoryview(data) as view:
+            while len(data) - start >= LENGTH.size:
+                (length,) = LENGTH.unpack_from(data, start)
+                if length > FRAME_LIMIT:
+                    raise ValueError(f"a frame of {length} bytes: the stream is out of step")
+                end = start + LENGTH.size + length
+                if end > len(data):
+                    break
+                with view[start + LENGTH.size : end] as body:
+                    yield body
+                start = end
+        del data[:start]
+
+    def to_runner(self) -> list[ToRunner]:
+        """Complete frames, decoded, at the runner's end. Raises ValueError or msgspec.DecodeError if the stream is corrupt."""
+        return [_to_runner.decode(body) for body in self._bodies()]
+
+    def to_agent(self) -> list[ToAgent]:
+        """The same at the agent's end."""
+        return [_to_agent.decode(body) for body in self._bodies()]

@@ -1,0 +1,138 @@
+"""The facts of one job that wait to be published, as columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.worker import protocol
+from headrace_schemas import Events, FunctionProfile, TaskError
+from headrace_schemas.streams import MAX_MESSAGE_BYTES
+
+VALUE_FACTOR = 1.4
+"""Bytes of JSON per byte of a value (base64), about."""
+ID_BYTES = 12
+"""Bytes of JSON per integer in a column, about."""
+
+
+class JobReport:
+    """Collects facts; `take` makes the messages."""
+
+    def __init__(self, job: str, host: str, epoch: int) -> None:
+        self._identity = {"job": job, "host": host, "epoch": epoch}
+        self._profile: dict[int, FunctionProfile] = {}
+        self._full: list[Events] = []
+        self._new()
+
+    def _new(self) -> None:
+        self._events = Events(**self._identity)  # type: ignore[arg-type]
+        self._bytes = 0
+
+    def _add(self, nbytes: float) -> None:
+        """Account for what was just added; begin another message when this one is full."""
+        self._bytes += int(nbytes)
+        if self._bytes > MAX_MESSAGE_BYTES:
+            self._full.append(self._events)
+            self._new()
+
+    def chain_done(self, chain: int) -> None:
+        """All tasks of a chain ended well."""
+        self._events.chains.append(chain)
+        self._add(ID_BYTES)
+
+    def task_done(self, task: int, attempt: int) -> None:
+        """One task of a chain that goes on ended well."""
+        events = self._events
+        if attempt and not events.done_attempts:
+            events.done_attempts = [0] * len(events.done)
+        events.done.append(task)
+        if attempt or events.done_attempts:
+            events.done_attempts.append(attempt)
+        self._add(ID_BYTES)
+
+    def started(self, task: int) -> None:
+        """A task runs that did not when the last message was made."""
+        self._events.started.append(task)
+        self._add(ID_BYTES)
+
+    def produced(self, dataset: int, attempt: int, nbytes: int, value: bytes | None) -> None:
+        """A dataset exists here; `value` is given for a small output that was asked for."""
+        events = self._events
+        if attempt and not events.produced_attempts:
+            events.produced_attempts = [0] * len(events.produced)
+        events.produced.append(dataset)
+        events.sizes.append(nbytes)
+        if attempt or events.produced_attempts:
+            events.produced_attempts.append(attempt)
+        if value is None:
+            self._add(2 * ID_BYTES)
+            return
+        events.value_ids.append(dataset)
+        events.values.append(value)
+        self._add(3 * ID_BYTES + VALUE_FACTOR * len(value))
+
+    def metadata(self, dataset: int, metadata: dict[str, Any]) -> None:
+        """A dataset was yielded with metadata."""
+        self._events.metadata_ids.append(dataset)
+        self._events.metadata.append(metadata)
+        self._add(ID_BYTES + len(str(metadata)))
+
+    def copied(self, dataset: int) -> None:
+        """A dataset of another host has a copy here."""
+        self._events.copied.append(dataset)
+        self._add(ID_BYTES)
+
+    def failed(self, error: TaskError) -> None:
+        """An attempt failed."""
+        self._events.failed.append(error)
+        self._add(len(error.traceback) + VALUE_FACTOR * len(error.pickled) + 512)
+
+    def revoked(self, chain: int) -> None:
+        """A chain is given back: what it has not done, it will not do."""
+        self._events.revoked.append(chain)
+        self._add(ID_BYTES)
+
+    def kept(self, dataset: int) -> None:
+        """A purge named a dataset that is needed here."""
+        self._events.kept.append(dataset)
+        self._add(ID_BYTES)
+
+    def gone(self, dataset: int) -> None:
+        """Whoever was to have a dataset has it no more."""
+        self._events.gone.append(dataset)
+        self._add(ID_BYTES)
+
+    def unreachable(self, host: str) -> None:
+        """No link to a host can be opened."""
+        if host not in self._events.unreachable:
+            self._events.unreachable.append(host)
+            self._add(len(host) + ID_BYTES)
+
+    def profile(self, frame: protocol.Results) -> None:
+        """Add what a runner measured."""
+        columns = zip(frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest, strict=True)
+        for function, count, total, longest in columns:
+            entry = self._profile.get(function)
+            if entry is None:
+                self._profile[function] = FunctionProfile(function=function, count=count, total=total, longest=longest)
+            else:
+                entry.count += count
+                entry.total += total
+                entry.longest = max(entry.longest, longest)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` would return anything."""
+        return bool(self._bytes or self._full)
+
+    def take(self, memory_used: int) -> list[Events]:
+        """The messages to publish now; none if nothing happened."""
+        messages = self._full
+        if self._bytes:
+            messages.append(self._events)
+            self._new()
+        self._full = []
+        if messages:
+            messages[-1].profile = list(self._profile.values())
+            messages[-1].memory_used = memory_used
+            self._profile = {}
+        return messages

@@ -1,0 +1,410 @@
+"""The runner's loop: read frames, execute segments, write results, one thread.
+
+Results of short tasks travel together; before a task that may take long, what is finished is sent first. A result that must leave
+its chain and finds no room in the store waits in this process, and the runner goes on with other segments meanwhile. So does a
+generator: it is suspended at its yield until there is room.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from time import perf_counter
+from typing import Any, NoReturn
+
+import cloudpickle
+import msgspec
+
+from headrace.errors import FunctionNotFound, HeadraceError
+from headrace.graph.output import Output
+from headrace.graph.templates import bind
+from headrace.values import Encoded, NotPicklable, decode, encode, freeze
+from headrace.worker import protocol
+from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.runner.job import RunnerJob, Segment
+from headrace.worker.runner.outbox import Outbox
+from headrace.worker.runner.status import StatusPage
+from headrace_schemas import TaskError
+from headrace_schemas.streams import INLINE_VALUE_BYTES
+from headrace_shm import Arena
+
+READ_BYTES = 1 << 18
+"""Bytes read from the agent at once."""
+BATCH_SECONDS = 0.0005
+"""Results wait at most about so long for company; a task expected to last longer is not started before they are sent."""
+PROGRESS_SECONDS = 0.05
+"""Inside a long chain, what is done is told this often."""
+EXCEPTION_BYTES = 64 * 1024
+"""A pickled exception above this size is not sent; its text always is."""
+
+
+class BadOutput(HeadraceError):
+    """A task did not give the number of outputs that its node was declared with."""
+
+
+class StoreTooSmall(HeadraceError, MemoryError):
+    """A result that no purge could make room for."""
+
+
+class TaskStopped(Exception):
+    """Ends a segment whose failure has been reported."""
+
+
+class Suspended:
+    """A generator task that waits for room, and the dataset that comes next."""
+
+    __slots__ = ("index", "iterator", "place", "segment")
+
+    def __init__(self, segment: Segment, place: int, iterator: Iterator[Any]) -> None:
+        self.segment = segment
+        self.place = place
+        self.iterator = iterator
+        self.index = 0
+
+
+class Put(msgspec.Struct):
+    """A result that waits for room."""
+
+    segment: Segment
+    encoded: Encoded
+    metadata: dict[str, Any] | None
+    generator: Suspended | None = None
+
+
+class Runner:
+    """One runner process's state and loop."""
+
+    def __init__(self, sock: socket.socket, arena: Arena, status: StatusPage, slot: int) -> None:
+        self._sock = sock
+        self._arena = arena
+        self._status = status
+        self._slot = slot
+        self._frames = protocol.FrameBuffer()
+        self._outbox = Outbox(sock)
+        self._jobs: dict[int, RunnerJob] = {}
+        self._queue: deque[Segment] = deque()
+        self._puts: dict[tuple[int, int], Put] = {}
+        self._answered: dict[tuple[int, int], protocol.Grant] = {}
+        self._granted: deque[protocol.Grant] = deque()
+        self._now = self._last_read = perf_counter()
+
+    # --- frames -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> NoReturn:
+        """Work until the agent is gone. Raises SystemExit then."""
+        while True:
+            if self._granted:
+                self._use(self._granted.popleft())
+            elif self._queue:
+                self._execute(self._queue.popleft())
+            else:
+                self._status.clear(self._slot)
+                self._outbox.flush()
+                self._read(block=True)
+                continue
+            if self._now - self._last_read > BATCH_SECONDS or not self._queue:
+                self._read(block=False)
+
+    def _read(self, block: bool) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES, 0 if block else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._last_read = self._now
+            return
+        if not data:
+            raise SystemExit(0)
+        self._last_read = self._now = perf_counter()
+        self._frames.feed(data)
+        for frame in self._frames.to_runner():
+            self._handle(frame)
+
+    def _handle(self, frame: protocol.ToRunner) -> None:
+        if isinstance(frame, protocol.Run):
+            self._queue.extend(_segments(self._jobs[frame.job], frame))
+        elif isinstance(frame, protocol.Grant):
+            key = frame.job, frame.dataset
+            if key in self._puts:
+                self._granted.append(frame)
+            else:
+                self._answered[key] = frame
+        elif isinstance(frame, protocol.OpenJob):
+            self._jobs[frame.job] = RunnerJob(frame.job, frame.graph)
+        else:
+            self._close(frame.job)
+
+    def _close(self, number: int) -> None:
+        job = self._jobs.pop(number, None)
+        if job is None:
+            return
+        job.closed = True
+        job.chain_values.clear()
+        for key in [key for key in self._puts if key[0] == number]:
+            del self._puts[key]
+        for segment in [segment for segment in self._queue if segment.job is job]:
+            self._queue.remove(segment)
+            self._drop_inputs(segment)
+
+    def _drop_inputs(self, segment: Segment) -> None:
+        self._outbox.let_go.extend(location[0] for location in segment.locations if not isinstance(location, bytes))
+        segment.locations = []
+
+    # --- executing --------------------------------------------------------------------------------------------------
+
+    def _execute(self, segment: Segment) -> None:
+        job = segment.job
+        if segment.chain in job.dead_chains:
+            self._drop_inputs(segment)
+            return
+        try:
+            self._tasks(segment)
+        except TaskStopped:
+            job.dead_chains.add(segment.chain)
+            return
+        self._end(segment)
+
+    def _tasks(self, segment: Segment) -> None:
+        job, outside = segment.job, self._outside(segment)
+        last = len(segment.tasks) - 1
+        for place, task in enumerate(segment.tasks):
+            self._flush_before(job, task)
+            self._status.set(self._slot, job.number, task)
+            began = perf_counter()
+            result = self._call(segment, place, task, outside)
+            self._now = perf_counter()
+            if job.is_generator(task):
+                self._generate(Suspended(segment, place, iter(result)))
+                return
+            self._took(job, task, self._now - began)
+            self._keep_or_put(segment, place, task, result)
+            result = None
+            if place < last and self._now - self._outbox.since > PROGRESS_SECONDS:
+                self._outbox.task_done(job.number, task, self._now)
+
+    def _flush_before(self, job: RunnerJob, task: int) -> None:
+        """Send what is finished before a task that may take long."""
+        outbox = self._outbox
+        if not (outbox.waiting or outbox.let_go):
+            return
+        expected = job.expected[job.spec.function[task]]
+        if expected is None or expected > BATCH_SECONDS or self._now - outbox.since > BATCH_SECONDS:
+            outbox.flush()
+
+    def _took(self, job: RunnerJob, task: int, seconds: float) -> None:
+        job.took(task, seconds)
+        self._outbox.profile(job.spec.function[task], seconds)
+
+    def _outside(self, segment: Segment) -> dict[int, Any]:
+        """The segment's inputs from outside its chain, decoded: arrays are views of the arena."""
+        values: dict[int, Any] = {}
+        try:
+            while segment.locations:
+                values[segment.inputs[-1]] = self._decode(segment.locations.pop())
+                segment.inputs.pop()
+        except Exception as error:
+            name = segment.job.dataset_name(segment.inputs[-1])
+            self._drop_inputs(segment)
+            error.add_note(f"while the input {name!r} was unpickled in the runner")
+            self._report(segment, 0, error, "import_failed" if isinstance(error, ImportError) else "raised")
+        return values
+
+    def _decode(self, location: protocol.Location) -> Any:
+        if isinstance(location, bytes):
+            return decode(location)
+        block, offset, nbytes = location
+        return decode(self._arena.readonly(offset, nbytes, partial(self._outbox.let_go.append, block)))
+
+    def _call(self, segment: Segment, place: int, task: int, outside: dict[int, Any]) -> Any:
+        job = segment.job
+        try:
+            function, template = job.function(task), job.template(task)
+        except Exception as error:
+            self._report(segment, place, error, "import_failed")
+        inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
+        args, kwargs = bind(template, inputs)
+        outside.clear()
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:  # also sys.exit() in a task is that task's failure, not the runner's end
+            self._report(segment, place, error)
+
+    def _report(self, segment: Segment, place: int, error: BaseException, reason: str = "raised") -> NoReturn:
+        """Report that the task at this place of the segment failed. Raises TaskStopped."""
+        task = segment.tasks[place]
+        attempt = segment.attempts[place] if segment.attempts else 0
+        described = _describe(segment.job, task, attempt, error, reason)
+        error.__traceback__ = None
+        self._outbox.failed(segment.job.number, segment.id, described, self._now)
+        self._outbox.flush()
+        raise TaskStopped from None
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def _keep_or_put(self, segment: Segment, place: int, task: int, result: Any) -> None:
+        leaves, outputs = segment.leaves[place], segment.job.outputs(task)
+        if leaves == 0:
+            segment.job.keep(outputs[0], freeze(result.value if isinstance(result, Output) else result))
+        elif leaves == 1:
+            values = [result] if len(outputs) == 1 else self._several(segment, place, result, len(outputs))
+            for dataset, value in zip(outputs, values, strict=True):
+                self._put(segment, place, dataset, value)
+
+    def _several(self, segment: Segment, place: int, result: Any, n: int) -> list[Any]:
+        try:
+            values = list(result)
+        except TypeError as error:
+            self._report(
+                segment, place, BadOutput(f"declared with outputs={n}, but returned one {type(result).__name__}: {error}"), "bad_output"
+            )
+        if len(values) != n:
+            self._report(segment, place, BadOutput(f"declared with outputs={n}, but returned {len(values)} values"), "bad_output")
+        return values
+
+    def _put(self, segment: Segment, place: int, dataset: int, value: Any, generator: Suspended | None = None) -> bool:
+        """Send a value that leaves its chain, or have it wait for room; False if it waits."""
+        job, metadata = segment.job, None
+        if isinstance(value, Output):
+            value, metadata = value.value, value.metadata
+        try:
+            encoded = encode(value)
+        except NotPicklable as error:
+            self._report(segment, place, error, "unpicklable")
+        if encoded.nbytes <= INLINE_VALUE_BYTES:
+            self._outbox.dataset(job.number, dataset, encoded.tobytes(), metadata, self._now)
+            return True
+        grant = self._ask(segment, dataset, encoded.nbytes)
+        if grant is None:
+            return True
+        if grant.offset == NEVER:
+            text = (
+                f"there is no room for a result of {encoded.nbytes} bytes: it is larger than the store of its host "
+                "(raise HEADRACE_CAPACITY), or the shared-memory folder is full (see the host's log)"
+            )
+            self._report(segment, place, StoreTooSmall(text), "too_large")
+        put = Put(segment, encoded, metadata, generator)
+        if grant.offset == NO_ROOM_YET:
+            segment.puts += 1
+            self._puts[job.number, dataset] = put
+            return False
+        self._write(grant, put)
+        return True
+
+    def _ask(self, segment: Segment, dataset: int, nbytes: int) -> protocol.Grant | None:
+        """Ask the agent for room and wait for its answer, which comes at once. None: the job was closed meanwhile."""
+        key = segment.job.number, dataset
+        self._outbox.flush()
+        self._sock.sendall(protocol.pack(protocol.Allocate(*key, nbytes, segment.id)))
+        while key not in self._answered:
+            self._read(block=True)
+        grant = self._answered.pop(key)
+        return None if segment.job.closed else grant
+
+    def _write(self, grant: protocol.Grant, put: Put) -> None:
+        put.encoded.write_into(self._arena.writable(grant.offset, put.encoded.nbytes))
+        self._now = perf_counter()
+        self._outbox.dataset(grant.job, grant.dataset, grant.block, put.metadata, self._now)
+
+    def _use(self, grant: protocol.Grant) -> None:
+        """There is room now for a result that waited."""
+        put = self._puts.pop((grant.job, grant.dataset), None)
+        if put is None:
+            return
+        self._write(grant, put)
+        segment, generator = put.segment, put.generator
+        segment.puts -= 1
+        if generator is None:
+            self._end(segment, resumed=True)
+            return
+        put.generator = None
+        try:
+            self._generate(generator)
+        except TaskStopped:
+            segment.job.dead_chains.add(segment.chain)
+            return
+        self._end(segment)
+
+    def _end(self, segment: Segment, resumed: bool = False) -> None:
+        """Report the segment once its tasks ended and nothing of it waits for room."""
+        segment.ended = segment.ended or not resumed
+        if segment.ended and segment.puts == 0 and not segment.job.closed:
+            self._outbox.segment_done(segment.job.number, segment.id, self._now)
+
+    # --- generators -------------------------------------------------------------------------------------------------
+
+    def _generate(self, generator: Suspended) -> None:
+        """Drive a generator task until it ends or must wait for room."""
+        segment, place = generator.segment, generator.place
+        task = segment.tasks[place]
+        outputs = segment.job.outputs(task)
+        while True:
+            self._status.set(self._slot, segment.job.number, task)
+            began = perf_counter()
+            try:
+                value = next(generator.iterator)
+            except StopIteration:
+                break
+            except BaseException as error:
+                self._report(segment, place, error)
+            self._now = perf_counter()
+            self._took(segment.job, task, self._now - began)
+            if generator.index >= len(outputs):
+                self._report(segment, place, BadOutput(f"declared with outputs={len(outputs)}, but yielded more"), "bad_output")
+            generator.index += 1
+            stored = self._put(segment, place, outputs[generator.index - 1], value, generator)
+            value = None
+            if not stored:
+                return
+            if segment.job.closed:
+                return
+            self._flush_before(segment.job, task)
+        if generator.index < len(outputs):
+            text = f"declared with outputs={len(outputs)}, but yielded only {generator.index}"
+            self._report(segment, place, BadOutput(text), "bad_output")
+
+
+def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
+    """A Run's columns cut into segments."""
+    made, task, given = [], 0, 0
+    for id, chain, length, count in zip(frame.segments, frame.chains, frame.lengths, frame.counts, strict=True):
+        segment = Segment(job, id, chain)
+        segment.tasks = frame.tasks[task : task + length]
+        segment.leaves = frame.leaves[task : task + length]
+        if frame.attempts:
+            segment.attempts = frame.attempts[task : task + length]
+        if count:
+            segment.inputs = frame.inputs[given : given + count]
+            segment.locations = frame.locations[given : given + count]
+        task += length
+        given += count
+        made.append(segment)
+    return made
+
+
+def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, reason: str) -> TaskError:
+    """The failure as the host reports it. The traceback begins in the user's code: the runner's own frames are left out."""
+    name, inputs = job.names(task)
+    trace = error.__traceback__
+    if trace is not None and reason == "raised":
+        trace = trace.tb_next or trace
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    try:
+        pickled = cloudpickle.dumps(error.with_traceback(None))
+    except Exception:
+        pickled = b""
+    line = "".join(traceback.format_exception_only(type(error), error)).strip()
+    if isinstance(error, FunctionNotFound):
+        reason = "import_failed"
+    return TaskError(
+        task=task,
+        attempt=attempt,
+        reason=reason,
+        name=name,
+        inputs=inputs,
+        error=line,
+        traceback=text,
+        pickled=pickled if len(pickled) <= EXCEPTION_BYTES else b"",
+        pid=os.getpid(),
+    )

@@ -1,0 +1,184 @@
+"""The agent's side of its runners: sockets, deaths and replacements."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from headrace.worker import protocol
+from headrace.worker.runner.status import StatusPage
+from headrace.worker.settings import Settings
+from headrace.worker.zygote import Exited, Forked, Zygote
+
+log = logging.getLogger(__name__)
+
+OnFrames = Callable[[int, "list[protocol.ToAgent]"], None]
+OnDeath = Callable[[int, "tuple[int, int] | None", int, int], None]
+
+
+class RunnersFailed(RuntimeError):
+    """Runners of this host end before they execute anything, again and again."""
+
+
+class _Connection(asyncio.Protocol):
+    """The socket of one runner process."""
+
+    def __init__(self, runners: Runners, slot: int) -> None:
+        self._runners = runners
+        self._slot = slot
+        self._frames = protocol.FrameBuffer()
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass complete frames on; a corrupt stream ends the runner, nothing else."""
+        self._frames.feed(data)
+        try:
+            frames = self._frames.to_agent()
+        except (ValueError, msgspec.DecodeError) as error:
+            log.error("runner %d sent what cannot be read (%s): it is replaced", self._slot, error)
+            self._runners.kill(self._slot)
+            return
+        if frames:
+            self._runners.on_frames(self._slot, frames)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Everything that the runner sent has been read."""
+        self._runners.lost(self._slot)
+
+    def send(self, data: bytes) -> None:
+        """Write to the runner."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Let the runner see the end of its input."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Slot:
+    """One place for a runner, and the process in it."""
+
+    def __init__(self) -> None:
+        self.connection: _Connection | None = None
+        self.pid = 0
+        self.exited: Exited | None = None
+        self.drained = False
+        """Whether everything that the process sent has been read."""
+
+
+class Runners:
+    """Keeps every slot filled. A death is passed on once the process is gone and all that it sent was read."""
+
+    def __init__(self, zygote: Zygote, status: StatusPage, settings: Settings, on_frames: OnFrames, on_death: OnDeath) -> None:
+        self._zygote = zygote
+        self._status = status
+        self._settings = settings
+        self.on_frames = on_frames
+        self._on_death = on_death
+        self._slots = [_Slot() for _ in range(settings.runners)]
+        self._idle_deaths = 0
+        self._started: Callable[[int], None] = lambda slot: None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Has the exception when no runners can be kept alive."""
+
+    async def start(self, on_started: Callable[[int], None]) -> None:
+        """Fork the first runners. `on_started` is called for each, and for each replacement."""
+        self._started = on_started
+        asyncio.get_running_loop().add_reader(self._zygote.socket, self._read_zygote)
+        for slot in range(len(self._slots)):
+            await self._fork(slot)
+
+    async def _fork(self, slot: int) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        _, connection = await asyncio.get_running_loop().create_unix_connection(lambda: _Connection(self, slot), sock=ours)
+        self._zygote.fork(slot, theirs)
+        theirs.close()
+        self._slots[slot] = _Slot()
+        self._slots[slot].connection = connection
+
+    def _read_zygote(self) -> None:
+        try:
+            reports = self._zygote.read()
+        except OSError as error:
+            self._fail(RunnersFailed(f"the fork server of this host is gone: {error}"))
+            return
+        for report in reports:
+            slot = self._slots[report.slot]
+            if isinstance(report, Forked):
+                slot.pid = report.pid
+                self._started(report.slot)
+            else:
+                slot.exited = report
+                self._bury(report.slot)
+
+    def lost(self, slot: int) -> None:
+        """The runner's socket is at its end."""
+        self._slots[slot].drained = True
+        self._bury(slot)
+
+    def _bury(self, number: int) -> None:
+        """Once a runner is dead and drained: say so, and start another."""
+        slot = self._slots[number]
+        if slot.exited is None or not slot.drained or self.failed.done():
+            return
+        task = self._status.get(number)
+        self._status.clear(number)
+        self._idle_deaths = 0 if task is not None else self._idle_deaths + 1
+        log.warning("runner %d (process %d) ended with status %d", number, slot.exited.pid, slot.exited.code)
+        self._on_death(number, task, slot.exited.code, slot.exited.pid)
+        if self._idle_deaths > self._settings.death_limit:
+            self._fail(RunnersFailed(f"{self._idle_deaths} runners ended one after another with nothing to do; see the log of this host"))
+            return
+        replacement = asyncio.ensure_future(self._fork(number))
+        replacement.add_done_callback(self._forked)
+
+    def _forked(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(RunnersFailed(f"no runner could be started: {task.exception()}"))
+
+    def _fail(self, error: RunnersFailed) -> None:
+        asyncio.get_running_loop().remove_reader(self._zygote.socket)
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    def send(self, slot: int, frame: protocol.Frame) -> None:
+        """Send a frame to the runner in a slot."""
+        connection = self._slots[slot].connection
+        if connection is not None:
+            connection.send(protocol.pack(frame))
+
+    def kill(self, slot: int) -> None:
+        """End the runner in a slot by force; another takes its place."""
+        if self._slots[slot].pid and self._slots[slot].exited is None:
+            os.kill(self._slots[slot].pid, signal.SIGKILL)
+
+    def pids(self) -> list[int]:
+        """The runners' process ids; 0 for one that is starting."""
+        return [slot.pid for slot in self._slots]
+
+    def executing(self) -> list[tuple[int, int] | None]:
+        """(job number, task) that each slot executes now."""
+        return [self._status.get(slot) for slot in range(len(self._slots))]
+
+    def close(self) -> None:
+        """End every runner and the fork server."""
+        asyncio.get_running_loop().remove_reader(self._zygote.socket)
+        if not self.failed.done():
+            self.failed.cancel()
+        for slot in self._slots:
+            if slot.connection is not None:
+                slot.connection.close()
+        self._zygote.close()

@@ -1,0 +1,285 @@
+"""The worker service: the agent's state machine joined to the bus, to its runners and to other hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from headrace.bus import NEW, Bus, BusSettings, Entry, KeyExists, LogFeed, WrongRevision, run_service
+from headrace.errors import HeadraceError
+from headrace.worker import protocol
+from headrace.worker.actions import Action, KillRunner, Report, ToRunner
+from headrace.worker.links import Links
+from headrace.worker.runner.status import StatusPage
+from headrace.worker.runners import Runners
+from headrace.worker.settings import Settings
+from headrace.worker.state import Agent
+from headrace.worker.zygote import Zygote, start_zygote
+from headrace_schemas import Assign, Ended, HostEntry, Purge, Reroute, Revoke, encode, streams, subjects
+from headrace_shm import Arena, ArenaFull, Store
+
+log = logging.getLogger(__name__)
+
+ADDRESS_SPACE_FACTOR = 4
+"""Address space of the arena per byte of capacity: it costs nothing and keeps fragmentation away."""
+TICK_SECONDS = 0.1
+"""How often the clock is told to the state machine. Only what goes wrong waits for it."""
+RETRY_TICKS = 5
+"""Links that ended are opened again every so many ticks."""
+RENEW_SHARE = 0.3
+"""Share of the lease after which it is renewed: twice more before it runs out."""
+DATA_KEY_BYTES = 32
+DATA_KEY_NAME = "dataplane"
+
+
+class HostTaken(HeadraceError):
+    """Another worker is registered under this host's name."""
+
+
+class Worker:
+    """One host's service."""
+
+    def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._arena = arena
+        self._capacity = arena.address_space // ADDRESS_SPACE_FACTOR
+        self._epoch = time.time_ns() // 1_000_000
+        store: Store[int] = Store(self._capacity, arena.address_space)
+        self._agent = Agent(settings, self._epoch, store)
+        self._store = store
+        self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
+        self._links: Links
+        self._loop = asyncio.get_running_loop()
+        self._pumping = False
+        self._report_timer: asyncio.TimerHandle | None = None
+        self._last_report = 0.0
+
+    async def run(self) -> None:
+        """Serve until cancelled, or until this host cannot go on."""
+        await self._bus.ensure_streams()
+        await self._bus.ensure_buckets()
+        host, _, port = self._settings.listen.rpartition(":")
+        self._links = Links(self._agent, self._arena, await self._data_key(), self._wake)
+        address = await self._links.listen(host, int(port))
+        await self._runners.start(self._on_started)
+        feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
+        ticking = asyncio.ensure_future(self._tick())
+        lease = asyncio.ensure_future(self._hold_lease(self._settings.advertise or f"{address[0]}:{address[1]}"))
+        await self._bus.serve("headrace-worker", f"host {self._settings.host}", {f"status-{self._settings.host}": self._status})
+        try:
+            await asyncio.wait([feed.ended, ticking, lease, self._runners.failed], return_when=asyncio.FIRST_COMPLETED)
+            for ended in (feed.ended, ticking, lease, self._runners.failed):
+                if ended.done():
+                    ended.result()
+        finally:
+            await self._stop(ticking, lease)
+
+    async def _stop(self, *tasks: asyncio.Future[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._links.close()
+        self._runners.close()
+
+    # --- who this host is -------------------------------------------------------------------------------------------
+
+    async def _data_key(self) -> bytes:
+        """The secret of the data plane, made by whoever comes first."""
+        bucket = self._bus.kv(streams.SECRETS.name)
+        made = secrets.token_hex(DATA_KEY_BYTES).encode()
+        try:
+            await bucket.create(DATA_KEY_NAME, made)
+        except KeyExists:
+            entry = await bucket.get(DATA_KEY_NAME)
+            made = entry.value if entry is not None else made
+        return bytes.fromhex(made.decode())
+
+    async def _hold_lease(self, address: str) -> None:
+        """Register this host, renew the entry while it lives, and take it back at the end."""
+        bucket, seconds = self._bus.kv(streams.HOSTS.name), self._settings.lease_seconds
+        entry = HostEntry(
+            host=self._settings.host,
+            epoch=self._epoch,
+            address=address,
+            runners=self._settings.runners,
+            capacity=self._capacity,
+            pid=os.getpid(),
+        )
+        revision = await self._register(entry)
+        try:
+            while True:
+                await asyncio.sleep(seconds * RENEW_SHARE)
+                revision = await bucket.update(self._settings.host, encode(entry), revision, ttl=seconds)
+        except WrongRevision as error:
+            raise HostTaken(f"this host's lease as {self._settings.host!r} ran out, and the cluster goes on without it: {error}") from error
+        except asyncio.CancelledError:
+            await bucket.delete(self._settings.host)
+            raise
+
+    async def _register(self, entry: HostEntry) -> int:
+        """Take the name. A worker that was killed holds it until its lease runs out."""
+        bucket, seconds = self._bus.kv(streams.HOSTS.name), self._settings.lease_seconds
+        deadline = self._loop.time() + seconds + 2 * streams.HOSTS.markers + 1
+        while True:
+            try:
+                return await bucket.create(entry.host, encode(entry), ttl=seconds)
+            except KeyExists:
+                if self._loop.time() > deadline:
+                    raise HostTaken(
+                        f"another worker is registered as {entry.host!r}: give each host a name of its own (--host or HEADRACE_HOST)"
+                    ) from None
+                await asyncio.sleep(seconds / 20)
+
+    # --- events in --------------------------------------------------------------------------------------------------
+
+    def _on_entries(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            message = entry.message
+            if isinstance(message, Assign):
+                self._agent.assign(message, message.graph.inline if message.graph is not None else None)
+            elif isinstance(message, Purge):
+                self._agent.purge(message)
+            elif isinstance(message, Ended):
+                self._agent.end(message)
+            elif isinstance(message, Revoke):
+                self._agent.revoke(message)
+            elif isinstance(message, Reroute):
+                self._agent.reroute(message)
+        self._wake()
+
+    def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
+        for frame in frames:
+            if isinstance(frame, protocol.Results):
+                self._agent.results(slot, frame)
+            elif isinstance(frame, protocol.Allocate):
+                self._agent.allocate(slot, frame)
+            else:
+                self._agent.released(slot, frame)
+        self._wake()
+
+    def _on_started(self, slot: int) -> None:
+        self._agent.runner_started(slot)
+        self._wake()
+
+    def _on_death(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
+        self._agent.runner_died(slot, task, code, pid)
+        self._wake()
+
+    async def _tick(self) -> None:
+        count = 0
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            count += 1
+            self._agent.tick(self._loop.time(), self._runners.executing())
+            if count % RETRY_TICKS == 0:
+                self._agent.retry_links()
+                self._give_back_memory()
+            self._pump()
+
+    def _give_back_memory(self) -> None:
+        if self._store.backed > self._capacity + self._capacity // 5:
+            for offset, nbytes in self._store.trim(self._capacity):
+                self._arena.release_pages(offset, nbytes)
+
+    # --- decisions out ----------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Decide once after everything that this turn of the event loop brings."""
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        for action in self._agent.take():
+            self._act(action)
+        self._schedule_report()
+
+    def _act(self, action: Action) -> None:
+        if isinstance(action, ToRunner):
+            if isinstance(action.frame, protocol.Grant):
+                action = ToRunner(action.slot, self._backed(action.frame))
+            self._runners.send(action.slot, action.frame)
+        elif isinstance(action, KillRunner):
+            self._runners.kill(action.slot)
+        elif isinstance(action, Report):
+            self._publish(action)
+        else:
+            self._links.act(action)
+
+    def _backed(self, grant: protocol.Grant) -> protocol.Grant:
+        """The grant, once there is memory behind its place: a full shared-memory folder is an error here, not a signal in the runner."""
+        if grant.offset < 0:
+            return grant
+        try:
+            self._arena.reserve(grant.offset, self._agent.granted_bytes(grant.job, grant.dataset))
+        except ArenaFull as error:
+            log.error("a result cannot be stored: %s", error)
+            self._agent.refused(grant.job, grant.dataset)
+            return msgspec.structs.replace(grant, offset=protocol.NEVER)
+        return grant
+
+    def _schedule_report(self) -> None:
+        """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
+        if self._report_timer is not None or not self._agent.has_reports:
+            return
+        wait = self._last_report + self._settings.report_seconds - self._loop.time()
+        if wait <= 0:
+            self._report()
+        else:
+            self._report_timer = self._loop.call_later(wait, self._report)
+
+    def _report(self) -> None:
+        self._report_timer = None
+        self._last_report = self._loop.time()
+        self._agent.executing(self._runners.executing())
+        for action in self._agent.reports():
+            self._act(action)
+
+    def _publish(self, report: Report) -> None:
+        events = report.events
+        done = self._bus.publish(subjects.event(events.job, events.host), events)
+        done.add_done_callback(_say_if_refused)
+
+    async def _status(self, _: bytes) -> bytes:
+        """What the micro service answers."""
+        return msgspec.json.encode(
+            {
+                "host": self._settings.host,
+                "epoch": self._epoch,
+                "runners": self._runners.pids(),
+                "jobs": sorted(self._agent.jobs),
+                "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
+            }
+        )
+
+
+def _say_if_refused(done: asyncio.Future[int]) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.error("facts of this host could not be put into the log: %s", done.exception())
+
+
+def main(settings: Settings, bus_settings: BusSettings) -> int:
+    """Run a worker until SIGTERM or SIGINT. To be called in a process with one thread and no event loop. Returns the exit code."""
+    arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, settings.resolved_shm_dir())
+    status = StatusPage(settings.runners)
+    zygote = start_zygote(arena, status)
+
+    async def serve() -> None:
+        bus = await Bus.connect(bus_settings, f"worker-{settings.host}")
+        try:
+            await Worker(settings, bus, arena, status, zygote).run()
+        finally:
+            await bus.close()
+
+    try:
+        return run_service(serve)
+    finally:
+        arena.close()

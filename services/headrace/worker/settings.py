@@ -1,0 +1,96 @@
+"""The settings of a host, each with its unit and the reason for its default."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from headrace.errors import HeadraceError
+
+
+class SettingsError(HeadraceError, ValueError):
+    """A setting that cannot be used. Says which, and what would be."""
+
+
+class Settings(msgspec.Struct, kw_only=True):
+    """What one worker service is told. `from_env` reads the HEADRACE_* variables."""
+
+    host: str
+    """Name in the cluster, a single token of a subject."""
+    runners: int = 1
+    """Processes that execute tasks."""
+    capacity: int = 0
+    """Bytes of the store; 0: half of the memory or half of what the shared-memory folder has free, whichever is less,
+    so that the values that tasks hold on their own heaps have the other half."""
+    shm_dir: str = ""
+    """Folder of the arena; empty: /dev/shm where it exists, else the temporary folder."""
+    listen: str = "127.0.0.1:0"
+    """Address and port of the data plane; port 0 takes a free one."""
+    advertise: str = ""
+    """What other hosts connect to, if it is not the address listened on."""
+    lease_seconds: float = 5.0
+    """A host that was silent for so long is lost: short enough to go on soon, long enough to survive a busy machine."""
+    report_seconds: float = 0.001
+    """Events wait so long to travel together, unless the host was quiet before."""
+    queue_seconds: float = 0.01
+    """Predicted work that may wait at a runner: more than the way from agent to runner takes, little enough to share it out evenly."""
+    queue_segments: int = 512
+    """Never more segments than this at a runner, however short."""
+    unknown_seconds: float = 0.005
+    """What a task of a function that never ran is taken to last: two fit into a queue."""
+    stall_seconds: float = 1.0
+    """With the store full and nothing running, the earliest result gets room above the capacity after this time."""
+    grace_seconds: float = 1.0
+    """A task of a job that was cancelled or failed may go on for so long before its runner is replaced."""
+    death_limit: int = 100
+    """Runners of one host that may die before they execute anything; then the host gives up instead of forking for ever."""
+
+    def resolved_shm_dir(self) -> Path:
+        """The folder of the arena."""
+        if self.shm_dir:
+            return Path(self.shm_dir)
+        return Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+
+    def resolved_capacity(self) -> int:
+        """Bytes of the store. Raises SettingsError for a folder that does not exist."""
+        if self.capacity:
+            return self.capacity
+        folder = self.resolved_shm_dir()
+        try:
+            free = psutil.disk_usage(str(folder)).free
+        except OSError as error:
+            raise SettingsError(f"shared-memory folder {folder}: {error}; set HEADRACE_SHM_DIR to a folder that exists") from error
+        return int(min(psutil.virtual_memory().total, free) // 2)
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _SHM_DIR, _LISTEN and _ADVERTISE. Raises SettingsError for a bad number."""
+        env = os.environ
+        settings = cls(host=env.get("HEADRACE_HOST") or _host_name())
+        for name in ("runners", "capacity"):
+            text = env.get(f"HEADRACE_{name.upper()}", "")
+            if text:
+                setattr(settings, name, _positive(name, text))
+        for name in ("shm_dir", "listen", "advertise"):
+            setattr(settings, name, env.get(f"HEADRACE_{name.upper()}") or getattr(settings, name))
+        return settings
+
+
+def _positive(name: str, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise SettingsError(f"HEADRACE_{name.upper()} is {text!r}: give a whole number from 1")
+    return value
+
+
+def _host_name() -> str:
+    """The machine's name, made into a single token."""
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in socket.gethostname())[:64] or "host"

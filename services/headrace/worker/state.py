@@ -1,0 +1,563 @@
+"""The host's agent as a pure state machine: what it is told goes in, what it decides comes out, and nothing else happens.
+
+Events are methods, each for a batch; decisions are the actions that `take` returns afterwards. Time comes in through `tick`.
+
+A segment is ready once nothing that it takes is missing; it runs when a runner has room, in plan order. So inside a window nothing
+waits for any service but the other hosts, whose datasets are asked for when their consumers are assigned, not when they are about to
+run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from headrace.graph.naming import input_names, task_name
+from headrace.link import frames
+from headrace.worker import protocol
+from headrace.worker.actions import Action, Connect, KillRunner, Report, ToHost, ToPeer, ToRunner
+from headrace.worker.dispatch import Dispatcher, run_frame
+from headrace.worker.jobs import Chain, Entry, HostJob, Segment
+from headrace.worker.protocol import NO_ROOM_YET
+from headrace.worker.report import JobReport
+from headrace.worker.settings import Settings
+from headrace.worker.stock import LINK, Claim, Claimant, Stock
+from headrace.worker.window import chains_of
+from headrace_schemas import Assign, Ended, GraphSpec, Purge, Reroute, Revoke, TaskError
+from headrace_schemas.streams import INLINE_VALUE_BYTES
+from headrace_shm import Store
+
+UP, DOWN, CONNECTING = "up", "down", "connecting"
+
+
+class Agent:
+    """All that a host knows and decides."""
+
+    def __init__(self, settings: Settings, epoch: int, store: Store[int]) -> None:
+        self.settings = settings
+        self.host = settings.host
+        self.epoch = epoch
+        self.jobs: dict[str, HostJob] = {}
+        self._by_number: dict[int, HostJob] = {}
+        self._over: set[str] = set()
+        self._actions: list[Action] = []
+        self.stock = Stock(store, self._actions)
+        self.runners = Dispatcher(settings)
+        self._links: dict[str, str] = {}
+        self._early_wants: dict[str, list[tuple[int, list[int]]]] = {}
+        self._asks: dict[str, dict[str, list[int]]] = {}
+        self._numbers = itertools.count(1)
+        self._segment_ids = itertools.count(1)
+        self._terms: dict[str, int] = {}
+        self._now = 0.0
+        self._stalled_since: tuple[int, float] = (0, 0.0)
+        self._doomed: dict[int, tuple[float, int]] = {}
+
+    # --- the log ----------------------------------------------------------------------------------------------------
+
+    def assign(self, message: Assign, graph: GraphSpec | None) -> None:
+        """Chains are released to this host. `graph` comes with a job's first assignment."""
+        if message.epoch != self.epoch or self._stale("scheduler", message.term) or message.job in self._over:
+            return
+        job = self.jobs.get(message.job)
+        if job is None:
+            if graph is None:
+                raise ValueError(f"the first assignment of job {message.job} came without its graph")
+            job = self._open(message.job, graph)
+        job.addresses.update(zip(message.hosts, message.addresses, strict=True))
+        for chain, given in chains_of(job, message, partial(next, self._segment_ids)):
+            if chain.id not in job.seen_chains:
+                self._adopt(job, chain, given)
+
+    def _open(self, name: str, graph: GraphSpec) -> HostJob:
+        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch))
+        self.jobs[name] = self._by_number[job.number] = job
+        for peer, datasets in self._early_wants.pop(name, []):
+            self._want(job, datasets, peer)
+        return job
+
+    def _adopt(self, job: HostJob, chain: Chain, given: list[tuple[int, str]]) -> None:
+        job.seen_chains.add(chain.id)
+        job.chains[chain.id] = chain
+        job.attempts.update(chain.attempts)
+        for dataset, source in given:
+            if source != self.host:
+                self._await(job, job.entry(dataset), source)
+        for segment in chain.segments:
+            job.segments[segment.id] = segment
+            self.stock.use(job, segment)
+        if chain.segments[0].missing == 0:
+            self.runners.ready(chain.segments[0])
+
+    def _await(self, job: HostJob, entry: Entry, source: str) -> None:
+        """Ask another host for a dataset, unless it is here or asked for already."""
+        if entry.here or entry.granted is not None or (entry.source == source and entry.asked):
+            return
+        entry.source = source
+        state = self._links.get(source, DOWN)
+        entry.asked = state == UP
+        if state == UP:
+            self._asks.setdefault(source, {}).setdefault(job.name, []).append(entry.dataset)
+        elif state == DOWN:
+            self._links[source] = CONNECTING
+            self._actions.append(Connect(source, job.addresses[source]))
+
+    def purge(self, message: Purge) -> None:
+        """Drop copies, or say that they are needed."""
+        job = self.jobs.get(message.job)
+        if job is None or message.epoch != self.epoch or self._stale("controller", message.term):
+            return
+        for dataset in message.datasets:
+            if not self.stock.purge(job, dataset):
+                job.report.kept(dataset)
+        if job.ended and not job.entries:
+            self._forget(job)
+
+    def revoke(self, message: Revoke) -> None:
+        """Give back chains that have not started; one that has is finished here."""
+        job = self.jobs.get(message.job)
+        if job is None or message.epoch != self.epoch or self._stale("scheduler", message.term):
+            return
+        for id in message.chains:
+            chain = job.chains.get(id)
+            if chain is not None and chain.next == 0:
+                self._drop_chain(chain)
+                job.report.revoked(id)
+
+    def reroute(self, message: Reroute) -> None:
+        """Ask other hosts than before for these datasets."""
+        job = self.jobs.get(message.job)
+        if job is None or message.epoch != self.epoch or self._stale("scheduler", message.term):
+            return
+        job.addresses.update(zip(message.hosts, message.addresses, strict=True))
+        for dataset, source in zip(message.datasets, message.sources, strict=True):
+            entry, host = job.entries.get(dataset), message.hosts[source]
+            if entry is None or entry.here:
+                continue
+            if host == self.host:
+                entry.source, entry.asked = "", False
+            else:
+                entry.asked = False
+                self._await(job, entry, host)
+
+    def end(self, message: Ended) -> None:
+        """A job is over."""
+        self._over.add(message.job)
+        for peer, datasets in self._early_wants.pop(message.job, []):
+            self._actions.append(ToPeer(peer, frames.Gone(message.job, datasets)))
+        job = self.jobs.get(message.job)
+        if job is None or job.ended:
+            return
+        job.ended = message.state
+        self._doom_runners(job)
+        for segment in job.segments.values():
+            segment.dead = True
+        self.runners.drop_job(job)
+        job.segments.clear()
+        job.chains.clear()
+        self.stock.drop_job(job, keep_outputs=message.state == "done")
+        for slot in job.runners:
+            self._actions.append(ToRunner(slot, protocol.CloseJob(job.number)))
+        if not job.entries:
+            self._forget(job)
+
+    def _doom_runners(self, job: HostJob) -> None:
+        """A runner that executes a task of a job that is over has a while to finish it."""
+        for runner in self.runners.slots:
+            if any(segment.chain.job is job for segment in runner.outstanding.values()):
+                self._doomed[runner.slot] = (self._now + self.settings.grace_seconds, job.number)
+
+    def _forget(self, job: HostJob) -> None:
+        del self.jobs[job.name]
+        del self._by_number[job.number]
+
+    def _stale(self, service: str, term: int) -> bool:
+        if term < self._terms.get(service, 0):
+            return True
+        self._terms[service] = term
+        return False
+
+    # --- runners ----------------------------------------------------------------------------------------------------
+
+    def runner_started(self, slot: int) -> None:
+        """A runner is ready for work."""
+        self.runners.runner_started(slot)
+
+    def allocate(self, slot: int, frame: protocol.Allocate) -> None:
+        """A runner wants room for a result."""
+        job, runner = self._by_number.get(frame.job), self.runners.slots[slot]
+        segment = job.segments.get(frame.segment) if job is not None else None
+        if job is None or segment is None:
+            self._actions.append(ToRunner(slot, protocol.Grant(frame.job, frame.dataset, 0, NO_ROOM_YET)))
+            return
+        who = Claimant(slot=slot, generation=runner.generation, segment=segment.id)
+        if not self.stock.claim(Claim(segment.chain.order, 0, job, frame.dataset, frame.nbytes, who)):
+            runner.deferred.add(segment.id)
+
+    def granted_bytes(self, number: int, dataset: int) -> int:
+        """Bytes of the place that a job's dataset was granted; 0 if it is none any more."""
+        job = self._by_number.get(number)
+        return self._written(job, dataset) if job is not None else 0
+
+    def refused(self, number: int, dataset: int) -> None:
+        """There was no memory behind the place that a dataset was granted."""
+        job = self._by_number.get(number)
+        entry = job.entries.get(dataset) if job is not None else None
+        if entry is not None and entry.granted is not None:
+            self.stock.take_back(entry)
+
+    def released(self, slot: int, frame: protocol.Released) -> None:
+        """A runner let go of views."""
+        client = self.runners.slots[slot].client
+        for block, count in zip(frame.blocks, frame.counts, strict=True):
+            if self.stock.store.release(block, client, count):
+                self.stock.progress += 1
+
+    def results(self, slot: int, frame: protocol.Results) -> None:
+        """What a runner has done."""
+        job = self._by_number.get(frame.job)
+        if job is None or job.ended:
+            return
+        for dataset, value in zip(frame.datasets, frame.values, strict=True):
+            self._produced(job, slot, dataset, value)
+        for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
+            job.report.metadata(dataset, metadata)
+        for id in frame.segments:
+            self._segment_ended(job, slot, id)
+        for task in frame.tasks:
+            job.report.task_done(task, job.attempts.get(task, 0))
+        for function, count, total in zip(frame.functions, frame.function_counts, frame.function_seconds, strict=True):
+            job.learn(function, total / count)
+        job.report.profile(frame)
+        for id, error in zip(frame.failed_segments, frame.failed, strict=True):
+            segment = self.runners.ended(slot, id)
+            if segment is not None:
+                self._fail(job, segment.chain, error)
+
+    def _produced(self, job: HostJob, slot: int, dataset: int, value: bytes | int) -> None:
+        attempt = job.attempts.get(job.producer[dataset], 0)
+        if isinstance(value, bytes):
+            small_output = job.is_output[dataset] and len(value) <= INLINE_VALUE_BYTES
+            job.report.produced(dataset, attempt, len(value), value if small_output else None)
+            if job.n_consumers[dataset] or not small_output or dataset in job.entries:
+                self._wake(self.stock.value(job, dataset, attempt, value))
+            return
+        nbytes = self._written(job, dataset)
+        self._wake(self.stock.block(job, dataset, attempt, value, self.runners.slots[slot].client))
+        job.report.produced(dataset, attempt, nbytes, None)
+
+    def _written(self, job: HostJob, dataset: int) -> int:
+        entry = job.entries.get(dataset)
+        return entry.granted.nbytes if entry is not None and entry.granted is not None else 0
+
+    def _wake(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
+            self.runners.ready(segment)
+
+    def _segment_ended(self, job: HostJob, slot: int, id: int) -> None:
+        segment = self.runners.ended(slot, id)
+        if segment is None or job.segments.pop(id, None) is None:
+            return
+        self.stock.unuse(job, segment)
+        self.stock.progress += 1
+        chain = segment.chain
+        chain.ended += 1
+        if chain.ended == len(chain.segments):
+            job.chains.pop(chain.id, None)
+            job.report.chain_done(chain.id)
+
+    def _fail(self, job: HostJob, chain: Chain, error: TaskError) -> None:
+        """A task failed: its chain ends here, and whoever decides says what is needed again."""
+        job.report.failed(error)
+        job.report.revoked(chain.id)
+        self._drop_chain(chain)
+
+    def _drop_chain(self, chain: Chain) -> None:
+        job = chain.job
+        job.chains.pop(chain.id, None)
+        for segment in chain.segments:
+            segment.dead = True
+            if job.segments.pop(segment.id, None) is not None:
+                self.stock.unuse(job, segment)
+                if chain.slot >= 0:
+                    self.runners.ended(chain.slot, segment.id)
+
+    def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
+        """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal."""
+        runner = self.runners.slots[slot]
+        self.stock.store.client_died(runner.client)
+        self.stock.drop_claims(slot)
+        self.stock.progress += 1
+        self._doomed.pop(slot, None)
+        lost = self.runners.runner_died(slot)
+        for job in list(self._by_number.values()):
+            job.runners.discard(slot)
+            for chain in [chain for chain in job.chains.values() if chain.slot == slot and chain.next and not _at(chain, lost)]:
+                self._give_back(chain)
+        for segment in lost:
+            if not segment.dead:
+                self._lost(segment, task, code, pid)
+
+    def _lost(self, segment: Segment, task: tuple[int, int] | None, code: int, pid: int) -> None:
+        """A segment was at a runner that died: run it again, unless it was the one that was executed, or its chain's values died too."""
+        chain, job = segment.chain, segment.chain.job
+        if task is not None and task[0] == job.number and task[1] in segment.tasks:
+            self._fail(job, chain, _death(job, task[1], chain.attempts.get(task[1], 0), code, pid))
+        elif chain.ended or segment.place:
+            self._give_back(chain)
+        else:
+            chain.next, chain.slot = 0, -1
+            for dataset in (d for t in segment.tasks for d in job.task_outputs(t)):
+                entry = job.entries.get(dataset)
+                if entry is not None:
+                    entry.granted = None  # the store has taken it back from its writer
+            self.runners.ready(segment)
+
+    def _give_back(self, chain: Chain) -> None:
+        """A chain lost the values inside it: let it be placed again."""
+        chain.job.report.revoked(chain.id)
+        self._drop_chain(chain)
+
+    # --- other hosts: what this one asked for ---------------------------------------------------------------------------
+
+    def host_connected(self, host: str) -> None:
+        """A link that this host opened is ready: ask for everything awaited from there."""
+        self._links[host] = UP
+        for job in self.jobs.values():
+            for entry in job.entries.values():
+                if entry.source == host and not entry.here:
+                    entry.asked = False
+                    self._await(job, entry, host)
+
+    def host_unreachable(self, host: str) -> None:
+        """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
+        self._links[host] = DOWN
+        self.stock.drop_offers(host)
+        written = self.stock.arrived(host)
+        for job in self.jobs.values():
+            for entry in job.entries.values():
+                if entry.source == host and not entry.here:
+                    entry.asked = False
+                    self._unreceived(entry)
+        if written is not None:
+            self.stock.store.abort(written.id)
+
+    def _unreceived(self, entry: Entry) -> None:
+        if entry.granted is not None and entry.granted.writer == LINK:
+            self.stock.take_back(entry)
+
+    def retry_links(self) -> None:
+        """Open links again from which something is awaited, and report the hosts."""
+        if DOWN not in self._links.values():
+            return
+        for job in self.jobs.values():
+            for entry in job.entries.values():
+                if entry.source and not entry.here and self._links.get(entry.source, DOWN) == DOWN:
+                    job.report.unreachable(entry.source)
+                    self._await(job, entry, entry.source)
+
+    def values_received(self, frame: frames.Values, payload: memoryview) -> None:
+        """Small datasets came. Those of a job that is over are ignored."""
+        job = self.jobs.get(frame.job)
+        if job is None or job.ended:
+            return
+        start = 0
+        for dataset, attempt, length in zip(frame.datasets, frame.attempts, frame.lengths, strict=True):
+            value = bytes(payload[start : start + length])
+            start += length
+            if dataset in job.entries:
+                self._wake(self.stock.value(job, dataset, attempt, value))
+
+    def offered(self, host: str, frame: frames.Offer) -> None:
+        """Large datasets exist elsewhere: grant them as memory allows, in plan order."""
+        job = self.jobs.get(frame.job)
+        if job is None or job.ended:
+            return
+        for dataset, nbytes in zip(frame.datasets, frame.sizes, strict=True):
+            entry = job.entries.get(dataset)
+            if entry is not None and not entry.here and entry.granted is None:
+                order = min((segment.chain.order for segment in entry.waiters), default=0)
+                self.stock.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
+
+    def receiving(self, host: str, frame: frames.Data, nbytes: int) -> tuple[int, int] | None:
+        """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
+        job = self.jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        block = self.stock.arriving(host, entry, nbytes)
+        return None if block is None else (block.offset, block.nbytes)
+
+    def received(self, host: str, frame: frames.Data) -> None:
+        """All bytes of a dataset are here, in the arena if `receiving` gave a place."""
+        block = self.stock.arrived(host)
+        job = self.jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        if job is None or entry is None or block is None or entry.granted is not block:
+            if block is not None:
+                self.stock.store.abort(block.id)
+                self.stock.progress += 1
+            return
+        self.stock.transfers -= 1
+        self._wake(self.stock.block(job, frame.dataset, frame.attempt, block.id, LINK))
+        job.report.copied(frame.dataset)
+
+    def gone(self, frame: frames.Gone) -> None:
+        """Another host has not got what it was asked for."""
+        job = self.jobs.get(frame.job)
+        if job is None or job.ended:
+            return
+        for dataset in frame.datasets:
+            entry = job.entries.get(dataset)
+            if entry is not None and not entry.here:
+                self._unreceived(entry)
+                job.report.gone(dataset)
+
+    # --- peers: what others ask of this host ----------------------------------------------------------------------------
+
+    def wanted(self, peer: int, frame: frames.Want) -> None:
+        """A peer asks for datasets. For a job that is not known here yet, the question is kept."""
+        job = self.jobs.get(frame.job)
+        if job is not None:
+            self._want(job, frame.datasets, peer)
+        elif frame.job in self._over:
+            self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
+        else:
+            self._early_wants.setdefault(frame.job, []).append((peer, frame.datasets))
+
+    def _want(self, job: HostJob, datasets: list[int], peer: int) -> None:
+        for dataset in datasets:
+            if not 0 <= dataset < len(job.producer):
+                self._actions.append(ToPeer(peer, frames.Gone(job.name, [dataset])))
+            else:
+                self.stock.wanted(job, dataset, peer)
+
+    def unwanted(self, peer: int, frame: frames.Unwant) -> None:
+        """A peer needs datasets no longer."""
+        job = self.jobs.get(frame.job)
+        for dataset in frame.datasets if job is not None else []:
+            entry = job.entries.get(dataset) if job is not None else None
+            if entry is not None and peer in entry.wanted_by:
+                entry.wanted_by.remove(peer)
+
+    def granted(self, peer: int, frame: frames.Grant) -> None:
+        """A peer has room for offers."""
+        job = self.jobs.get(frame.job)
+        if job is None:
+            self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
+            return
+        for dataset in frame.datasets:
+            self.stock.granted(job, dataset, peer)
+
+    def sent(self, peer: int, frame: frames.Data, block: int) -> None:
+        """A block is out, or its link is gone: let go of it."""
+        if self.stock.store.release(block, ("peer", peer)):
+            self.stock.progress += 1
+        job = self.jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        if entry is not None and entry.sending:
+            entry.sending -= 1
+
+    def peer_left(self, peer: int) -> None:
+        """A link that a peer opened is closed: nobody waits there any more."""
+        for job in self.jobs.values():
+            for entry in job.entries.values():
+                if peer in entry.wanted_by:
+                    entry.wanted_by.remove(peer)
+        for wants in self._early_wants.values():
+            wants[:] = [want for want in wants if want[0] != peer]
+
+    # --- time, and what follows ------------------------------------------------------------------------------------------
+
+    def tick(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
+        """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
+        self._now = now
+        if self.stock.first_claim is None or self.stock.progress != self._stalled_since[0] or self._at_work():
+            self._stalled_since = (self.stock.progress, now)
+        elif now - self._stalled_since[1] > self.settings.stall_seconds:
+            self._undefer(self.stock.settle(overcommit=True))
+            self._stalled_since = (self.stock.progress, now)
+        for slot, (deadline, number) in list(self._doomed.items()):
+            task = executing[slot]
+            if task is None or task[0] != number:
+                del self._doomed[slot]
+            elif now >= deadline:
+                del self._doomed[slot]
+                self._actions.append(KillRunner(slot))
+
+    def _at_work(self) -> bool:
+        return any(runner.busy for runner in self.runners.slots) or self.stock.transfers > 0
+
+    def executing(self, tasks: Sequence[tuple[int, int] | None]) -> None:
+        """What the status page shows, a slot each: (job number, task). Each task is reported as started once."""
+        for item in tasks:
+            job = self._by_number.get(item[0]) if item is not None else None
+            if item is not None and job is not None and not job.ended and item[1] not in job.running:
+                job.running.add(item[1])
+                job.report.started(item[1])
+
+    def _undefer(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            if claim.who.slot >= 0:
+                self.runners.slots[claim.who.slot].deferred.discard(claim.who.segment)
+
+    def _allowed(self, segment: Segment) -> bool:
+        """Under pressure: whether a segment may start, because it frees memory or is the earliest there is."""
+        entries = segment.chain.job.entries
+        if any(entries[dataset].block is not None for dataset in segment.inputs):
+            return True
+        first = self.stock.first_claim
+        return segment.chain.order <= first if first is not None else not any(runner.busy for runner in self.runners.slots)
+
+    def take(self) -> list[Action]:
+        """Everything that follows from the events so far, save reports."""
+        self._undefer(self.stock.settle())
+        self.runners.fill(self._allowed if self.stock.pressed else None)
+        self._send_batches()
+        self.stock.send_out()
+        for host, jobs in self._asks.items():
+            for name, datasets in jobs.items():
+                self._actions.append(ToHost(host, frames.Want(name, datasets, [0] * len(datasets))))
+        self._asks.clear()
+        actions = list(self._actions)
+        self._actions.clear()
+        return actions
+
+    def _send_batches(self) -> None:
+        for (slot, number), segments in self.runners.batches().items():
+            segments = [segment for segment in segments if not segment.dead]
+            job, runner = self._by_number.get(number), self.runners.slots[slot]
+            if job is None or not segments:
+                continue
+            if slot not in job.runners:
+                job.runners.add(slot)
+                self._actions.append(ToRunner(slot, protocol.OpenJob(number, job.spec)))
+            locate = partial(self.stock.locate, job, runner=runner)
+            self._actions.append(ToRunner(slot, run_frame(job, segments, locate)))
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether facts wait to be published."""
+        return any(job.report.waiting for job in self.jobs.values())
+
+    def reports(self) -> list[Action]:
+        """The facts collected since the last call."""
+        used = self.stock.store.used
+        return [Report(events) for job in list(self.jobs.values()) for events in job.report.take(used)]
+
+
+def _at(chain: Chain, segments: list[Segment]) -> bool:
+    return any(segment.chain is chain for segment in segments)
+
+
+def _death(job: HostJob, task: int, attempt: int, code: int, pid: int) -> TaskError:
+    """What is reported of a task whose runner died under it."""
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    return TaskError(
+        task=task,
+        attempt=attempt,
+        reason="runner_died",
+        name=task_name(job.spec, task),
+        inputs=input_names(job.spec, task),
+        error=f"the runner (process {pid}) {how} while it executed this task",
+        pid=pid,
+    )

@@ -1,0 +1,337 @@
+"""The datasets of a host: what is here, what is awaited, who waits, and who may have memory for a new one."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from headrace.link import frames
+from headrace.worker import protocol
+from headrace.worker.actions import Action, SendBlock, ToHost, ToPeer, ToRunner
+from headrace.worker.dispatch import RunnerSlot
+from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace_shm import Block, Store
+from headrace_shm.errors import TooLarge
+
+VALUES_BYTES = 1 << 20
+"""Small values for one peer travel together up to about so many bytes a frame."""
+LINK = ("link",)
+"""Writer of what comes from other hosts, in the store's books."""
+PRESSURE = 0.9
+"""Share of the capacity from which on a host starts only what frees memory or is earliest in the plan."""
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who waits for memory: a runner (slot >= 0) with a result of a segment, or this host for an offer of another one."""
+
+    slot: int = -1
+    generation: int = 0
+    segment: int = -1
+    host: str = ""
+
+    @property
+    def writer(self) -> tuple[object, ...]:
+        """Its name in the store's books."""
+        return ("runner", self.slot, self.generation) if self.slot >= 0 else LINK
+
+
+@dataclass(order=True)
+class Claim:
+    """A wait for memory, in plan order."""
+
+    order: int
+    turn: int
+    job: HostJob = field(compare=False)
+    dataset: int = field(compare=False)
+    nbytes: int = field(compare=False)
+    who: Claimant = field(compare=False)
+
+
+@dataclass
+class Outgoing:
+    """Small values and offers collected for one peer and job."""
+
+    values: frames.Values
+    payload: list[bytes]
+    offer: frames.Offer
+    gone: frames.Gone
+    nbytes: int = 0
+
+
+class Stock:
+    """Entries of all jobs, the store's books, and the claims on memory. Appends actions to the list it was given."""
+
+    def __init__(self, store: Store[int], actions: list[Action]) -> None:
+        self.store = store
+        self._actions = actions
+        self._claims: list[Claim] = []
+        self._turn = 0
+        self._outgoing: dict[tuple[int, str], Outgoing] = {}
+        self.progress = 0
+        """Counts what changed for claims to be looked at again."""
+        self.transfers = 0
+        """Datasets granted to other hosts and not here yet."""
+        self._arriving: dict[str, Block[int]] = {}
+        """Blocks that a link writes to right now, by the host at its other end: not to be given to anyone else meanwhile."""
+
+    # --- arrivals ---------------------------------------------------------------------------------------------------
+
+    def value(self, job: HostJob, dataset: int, attempt: int, value: bytes) -> list[Segment]:
+        """A small dataset is here. Returns the segments that miss nothing any more."""
+        entry = job.entry(dataset)
+        if entry.here:
+            return []
+        entry.value = value
+        entry.nbytes = len(value)
+        return self._arrived(job, entry, attempt)
+
+    def block(self, job: HostJob, dataset: int, attempt: int, block_id: int, writer: object) -> list[Segment]:
+        """A large dataset was written to the block it was granted. Returns the segments that miss nothing any more."""
+        entry = job.entry(dataset)
+        block = entry.granted
+        if block is None or block.id != block_id or block.writer != writer:
+            return []
+        entry.granted = None
+        self.store.seal(block.key)
+        if entry.here:  # another attempt was first
+            self.store.purge(block.key)
+            return []
+        entry.block = block
+        entry.nbytes = block.nbytes
+        self.progress += 1
+        return self._arrived(job, entry, attempt)
+
+    def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
+        entry.attempt = attempt
+        job.dropped.discard(entry.dataset)
+        peers, entry.wanted_by = entry.wanted_by, []
+        for peer in peers:
+            self._serve(job, entry, peer)
+        waiters, entry.waiters = entry.waiters, []
+        ready = []
+        for segment in waiters:
+            segment.missing -= 1
+            if segment.missing == 0:
+                ready.append(segment)
+        return ready
+
+    # --- uses -------------------------------------------------------------------------------------------------------
+
+    def use(self, job: HostJob, segment: Segment) -> None:
+        """A segment takes its inputs: count them as used, and as missing where they are not here."""
+        for dataset in segment.inputs:
+            entry = job.entry(dataset)
+            entry.uses += 1
+            if not entry.here:
+                segment.missing += 1
+                entry.waiters.append(segment)
+
+    def unuse(self, job: HostJob, segment: Segment) -> None:
+        """A segment ended or was dropped. A small copy of another host's dataset goes with its last use."""
+        for dataset in segment.inputs:
+            entry = job.entries.get(dataset)
+            if entry is None:
+                continue
+            entry.uses -= 1
+            if not entry.uses and entry.source and entry.value is not None and not entry.wanted_by:
+                del job.entries[dataset]
+
+    def purge(self, job: HostJob, dataset: int) -> bool:
+        """Drop a dataset's copy. False if something here still needs it."""
+        entry = job.entries.get(dataset)
+        if entry is None:
+            return True
+        if entry.uses or entry.wanted_by or entry.sending:
+            return False
+        self._discard(entry)
+        del job.entries[dataset]
+        job.dropped.add(dataset)
+        return True
+
+    def _discard(self, entry: Entry) -> None:
+        if entry.block is not None:
+            self.store.purge(entry.block.key)
+            self.progress += 1
+        self.take_back(entry)
+
+    def take_back(self, entry: Entry) -> None:
+        """The room that a dataset was granted is free again; once the link is through with it, if it is being written to."""
+        block, entry.granted = entry.granted, None
+        if block is None:
+            return
+        self.transfers -= block.writer == LINK
+        if not any(arriving is block for arriving in self._arriving.values()):
+            self.store.abort(block.id)
+            self.progress += 1
+
+    def arriving(self, host: str, entry: Entry | None, nbytes: int) -> Block[int] | None:
+        """The bytes of a dataset begin to come from a host: the room it was granted, or None."""
+        block = entry.granted if entry is not None else None
+        if block is None or block.writer != LINK or block.nbytes != nbytes:
+            return None
+        self._arriving[host] = block
+        return block
+
+    def arrived(self, host: str) -> Block[int] | None:
+        """The link to a host writes no more, for it is through or has ended. Returns the block that it wrote to."""
+        return self._arriving.pop(host, None)
+
+    def drop_job(self, job: HostJob, keep_outputs: bool) -> None:
+        """Drop what a job that is over has here, save outputs that the client may still come for."""
+        kept = {}
+        for dataset, entry in job.entries.items():
+            entry.uses = 0
+            entry.waiters = []
+            if keep_outputs and entry.here and job.is_output[dataset]:
+                kept[dataset] = entry
+            else:
+                self._discard(entry)
+        job.entries = kept
+        self._claims = [claim for claim in self._claims if claim.job is not job]
+        heapq.heapify(self._claims)
+
+    def locate(self, job: HostJob, dataset: int, runner: RunnerSlot) -> protocol.Location:
+        """Where a runner finds a dataset that is here; a mapping of a block is counted as held by it."""
+        entry = job.entries[dataset]
+        if entry.value is not None:
+            return entry.value
+        block = entry.block
+        assert block is not None
+        self.store.hold(block.key, runner.client)
+        return (block.id, block.offset, block.nbytes)
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    @property
+    def pressed(self) -> bool:
+        """Whether memory is short."""
+        return bool(self._claims) or self.store.used > PRESSURE * self.store.capacity
+
+    @property
+    def first_claim(self) -> int | None:
+        """Plan order of the earliest that waits for memory."""
+        return self._claims[0].order if self._claims else None
+
+    def claim(self, claim: Claim) -> bool:
+        """Ask for memory; the grant goes out now (True) or when there is some. A runner is always answered at once."""
+        claim.turn = self._turn = self._turn + 1
+        if not self._claims and self._grant(claim):
+            return True
+        heapq.heappush(self._claims, claim)
+        if claim.who.slot >= 0:
+            self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NO_ROOM_YET)))
+        return False
+
+    def settle(self, overcommit: bool = False) -> list[Claim]:
+        """Grant what there is room for, in plan order; with `overcommit`, the first in any case. Returns what was granted."""
+        settled = []
+        while self._claims and self._grant(self._claims[0], overcommit):
+            settled.append(heapq.heappop(self._claims))
+            overcommit = False
+        return settled
+
+    def drop_claims(self, slot: int) -> None:
+        """The runner in a slot is gone, and so are the results that waited there."""
+        self._claims = [claim for claim in self._claims if claim.who.slot != slot]
+        heapq.heapify(self._claims)
+
+    def drop_offers(self, host: str) -> None:
+        """The link to a host is gone, and so are its offers."""
+        self._claims = [claim for claim in self._claims if claim.who.host != host or claim.who.slot >= 0]
+        heapq.heapify(self._claims)
+
+    def _grant(self, claim: Claim, overcommit: bool = False) -> bool:
+        """Whether the claim is dealt with: granted, refused for good, or not needed any more."""
+        entry = claim.job.entry(claim.dataset)
+        if claim.who.slot < 0 and (entry.here or entry.granted):
+            return True
+        try:
+            block = self.store.allocate(self._next_key(), claim.nbytes, claim.who.writer, overcommit=overcommit)
+        except TooLarge:
+            self._refuse(claim)
+            return True
+        if block is None:
+            return False
+        self.take_back(entry)
+        entry.granted = block
+        self._say_granted(claim, block)
+        return True
+
+    def _next_key(self) -> int:
+        self._turn += 1
+        return self._turn
+
+    def _say_granted(self, claim: Claim, block: Block[int]) -> None:
+        if claim.who.slot >= 0:
+            self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, block.id, block.offset)))
+        else:
+            self.transfers += 1
+            self._actions.append(ToHost(claim.who.host, frames.Grant(claim.job.name, [claim.dataset])))
+
+    def _refuse(self, claim: Claim) -> None:
+        if claim.who.slot >= 0:
+            self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NEVER)))
+        else:
+            claim.job.report.gone(claim.dataset)
+
+    # --- peers ------------------------------------------------------------------------------------------------------
+
+    def wanted(self, job: HostJob, dataset: int, peer: int) -> None:
+        """A peer asks for a dataset: it is sent or offered now, or when it exists."""
+        if dataset in job.dropped or (job.ended and dataset not in job.entries):
+            self._out(peer, job).gone.datasets.append(dataset)
+            return
+        entry = job.entry(dataset)
+        if entry.here:
+            self._serve(job, entry, peer)
+        elif peer not in entry.wanted_by:
+            entry.wanted_by.append(peer)
+
+    def granted(self, job: HostJob, dataset: int, peer: int) -> None:
+        """A peer has room for an offer: send the block."""
+        entry = job.entries.get(dataset)
+        if entry is None or entry.block is None:
+            self._out(peer, job).gone.datasets.append(dataset)
+            return
+        entry.sending += 1
+        block = self.store.hold(entry.block.key, ("peer", peer))
+        data = frames.Data(job.name, dataset, entry.attempt)
+        self._actions.append(SendBlock(peer, data, block.id, block.offset, block.nbytes))
+
+    def _serve(self, job: HostJob, entry: Entry, peer: int) -> None:
+        out = self._out(peer, job)
+        if entry.value is None:
+            out.offer.datasets.append(entry.dataset)
+            out.offer.attempts.append(entry.attempt)
+            out.offer.sizes.append(entry.nbytes)
+            return
+        out.values.datasets.append(entry.dataset)
+        out.values.attempts.append(entry.attempt)
+        out.values.lengths.append(len(entry.value))
+        out.payload.append(entry.value)
+        out.nbytes += len(entry.value)
+        if out.nbytes > VALUES_BYTES:
+            self.send_out()
+
+    def _out(self, peer: int, job: HostJob) -> Outgoing:
+        out = self._outgoing.get((peer, job.name))
+        if out is None:
+            name = job.name
+            out = Outgoing(frames.Values(name, [], [], []), [], frames.Offer(name, [], [], []), frames.Gone(name, []))
+            self._outgoing[peer, name] = out
+        return out
+
+    def send_out(self) -> None:
+        """Send what was collected for peers."""
+        if not self._outgoing:
+            return
+        for (peer, _), out in self._outgoing.items():
+            if out.payload:
+                self._actions.append(ToPeer(peer, out.values, b"".join(out.payload)))
+            if out.offer.datasets:
+                self._actions.append(ToPeer(peer, out.offer))
+            if out.gone.datasets:
+                self._actions.append(ToPeer(peer, out.gone))
+        self._outgoing.clear()

@@ -1,0 +1,257 @@
+"""A real runner process, forked by a real fork server, driven frame by frame as an agent would."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.graph.freezing import freeze
+from headrace.values import decode
+from headrace.worker import protocol
+from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.runner.status import StatusPage
+from headrace.worker.zygote import Exited, Forked, Zygote, start_zygote
+from headrace_shm import Arena
+
+MiB = 1 << 20
+PATIENCE = 20.0
+
+
+class Host:
+    """The agent's side of one runner."""
+
+    def __init__(self) -> None:
+        self.arena = Arena.create(64 * MiB)
+        self.status = StatusPage(1)
+        self.zygote: Zygote = start_zygote(self.arena, self.status)
+        self.results: list[protocol.Results] = []
+        self.released: list[tuple[int, int]] = []
+        self.allocations: list[protocol.Allocate] = []
+        self.on_allocate: Callable[[protocol.Allocate], None] = self._grant
+        self.next_offset = 0
+        self.next_block = 1
+        self.fork()
+
+    def fork(self) -> None:
+        self.sock, theirs = socket.socketpair()
+        self.frames = protocol.FrameBuffer()
+        self.zygote.fork(0, theirs)
+        theirs.close()
+        self.pid = next(report.pid for report in self.reports() if isinstance(report, Forked))
+
+    def reports(self) -> list[Forked | Exited]:
+        ready, _, _ = select.select([self.zygote.socket], [], [], PATIENCE)
+        assert ready, "the fork server is silent"
+        return self.zygote.read()
+
+    def open(self, graph: hr.Graph, job: int = 1) -> None:
+        self.send(protocol.OpenJob(job, freeze(graph)))
+
+    def send(self, frame: protocol.Frame) -> None:
+        self.sock.sendall(protocol.pack(frame))
+
+    def run(self, segments: list[list[int]], leaves: list[list[int]], inputs: list[dict[int, protocol.Location]], job: int = 1) -> None:
+        """One Run frame; segment and chain ids are the places in the lists."""
+        self.send(
+            protocol.Run(
+                job,
+                list(range(len(segments))),
+                list(range(len(segments))),
+                [len(s) for s in segments],
+                [t for s in segments for t in s],
+                [flag for row in leaves for flag in row],
+                [],
+                [len(row) for row in inputs],
+                [d for row in inputs for d in row],
+                [place for row in inputs for place in row.values()],
+            )
+        )
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "the runner does not answer"
+            ready, _, _ = select.select([self.sock], [], [], 0.5)
+            if ready:
+                data = self.sock.recv(1 << 16)
+                assert data, "the runner has gone"
+                self.frames.feed(data)
+                for frame in self.frames.to_agent():
+                    self._take(frame)
+
+    def _take(self, frame: protocol.ToAgent) -> None:
+        if isinstance(frame, protocol.Results):
+            self.results.append(frame)
+        elif isinstance(frame, protocol.Released):
+            self.released += zip(frame.blocks, frame.counts, strict=True)
+        else:
+            self.allocations.append(frame)
+            self.on_allocate(frame)
+
+    def _grant(self, frame: protocol.Allocate) -> None:
+        self.send(protocol.Grant(frame.job, frame.dataset, self.next_block, self.next_offset))
+        self.next_block += 1
+        self.next_offset += -(-frame.nbytes // 4096) * 4096
+
+    def done(self) -> list[int]:
+        return [segment for frame in self.results for segment in frame.segments]
+
+    def values(self) -> dict[int, bytes | int]:
+        return {d: v for frame in self.results for d, v in zip(frame.datasets, frame.values, strict=True)}
+
+    def errors(self) -> list[object]:
+        return [error for frame in self.results for error in frame.failed]
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    host = Host()
+    yield host
+    host.sock.close()
+    host.zygote.close()
+    gc.collect()
+    host.arena.close()
+
+
+def test_a_chain_keeps_its_values_in_the_runner_and_sends_only_the_last(host: Host) -> None:
+    graph = hr.Graph("chain")
+    node = graph.add(lambda: 1)
+    for _ in range(4):
+        node = graph.add(lambda x: x + 1, node)
+    host.open(graph)
+    host.run([[0, 1, 2, 3, 4]], [[0, 0, 0, 0, 1]], [{}])
+    host.until(lambda: host.done() == [0])
+    assert {d: decode(v) for d, v in host.values().items()} == {4: 5}
+
+
+def test_arrays_are_written_to_the_arena_and_read_from_there_without_a_copy(host: Host) -> None:
+    graph = hr.Graph("large")
+    kept: list[object] = []
+    field = graph.add(lambda: np.arange(100_000, dtype=float))
+    graph.add(lambda a: (kept.append(a), a.flags.writeable, a.flags.owndata, float(a.sum()))[1:], field)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(lambda: host.done() == [0])
+    nbytes, block = host.allocations[0].nbytes, host.values()[0]
+    array = decode(host.arena.readonly(0, nbytes, lambda: None))
+    assert np.array_equal(array, np.arange(100_000))
+    host.run([[1]], [[1]], [{0: (block, 0, nbytes)}])
+    host.until(lambda: 1 in host.values())
+    assert decode(host.values()[1]) == (False, False, float(np.arange(100_000).sum()))
+    assert host.released == [], "the task keeps a view"
+
+
+def test_a_view_is_released_once_the_task_that_took_it_is_through(host: Host) -> None:
+    graph = hr.Graph("release")
+    field = graph.add(lambda: np.ones(50_000))
+    graph.add(np.sum, field)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(lambda: host.done() == [0])
+    host.run([[1]], [[1]], [{0: (7, 0, host.allocations[0].nbytes)}])
+    host.until(lambda: host.released == [(7, 1)])
+
+
+def test_a_generator_waits_at_its_yield_and_lets_others_run(host: Host) -> None:
+    def steps():
+        for k in range(3):
+            yield hr.Output(np.full(5_000, k), step=k)
+
+    graph = hr.Graph("generator")
+    graph.add(steps, outputs=3)
+    graph.add(lambda: "meanwhile")
+    host.open(graph)
+    host.on_allocate = lambda frame: host.send(protocol.Grant(frame.job, frame.dataset, 0, NO_ROOM_YET))
+    host.run([[0], [1]], [[1], [1]], [{}, {}])
+    host.until(lambda: 1 in host.done())
+    assert decode(host.values()[3]) == "meanwhile"
+    assert [a.dataset for a in host.allocations] == [0]
+    host.on_allocate = host._grant
+    host._grant(host.allocations[0])
+    host.until(lambda: 0 in host.done())
+    assert sorted(host.values()) == [0, 1, 2, 3]
+    metadata = {d: m for frame in host.results for d, m in zip(frame.metadata_ids, frame.metadata, strict=True)}
+    assert metadata == {0: {"step": 0}, 1: {"step": 1}, 2: {"step": 2}}
+
+
+@pytest.mark.parametrize(
+    ("function", "outputs", "reason", "text"),
+    [
+        (lambda: 1 / 0, 1, "raised", "division by zero"),
+        (lambda: (1, 2), 3, "bad_output", "returned 2 values"),
+        (lambda: (_ for _ in range(2)), 1, "unpicklable", "generator"),
+        (lambda: exit(3), 1, "raised", "SystemExit"),
+    ],
+)
+def test_a_failure_is_reported_with_its_reason_and_the_runner_goes_on(host: Host, function, outputs, reason, text) -> None:
+    graph = hr.Graph("failing")
+    graph.add(function, name="culprit", outputs=outputs)
+    graph.add(lambda: "fine")
+    host.open(graph)
+    host.run([[0], [1]], [[1], [1]], [{}, {}])
+    host.until(lambda: 1 in host.done())
+    [error] = host.errors()
+    assert (error.name, error.reason) == ("culprit", reason)
+    assert text in error.error
+
+
+def test_too_few_and_too_many_yields_are_failures(host: Host) -> None:
+    def two():
+        yield 1
+        yield 2
+
+    graph = hr.Graph("yields")
+    graph.add(two, outputs=3)
+    graph.add(two, outputs=1)
+    host.open(graph)
+    host.run([[0], [1]], [[1], [1]], [{}, {}])
+    host.until(lambda: len(host.errors()) == 2)
+    assert "yielded only 2" in host.errors()[0].error
+    assert "yielded more" in host.errors()[1].error or "returned" in host.errors()[1].error
+
+
+def test_a_result_that_never_fits_is_a_failure(host: Host) -> None:
+    graph = hr.Graph("huge")
+    graph.add(lambda: np.ones(10_000))
+    host.open(graph)
+    host.on_allocate = lambda frame: host.send(protocol.Grant(frame.job, frame.dataset, 0, NEVER))
+    host.run([[0]], [[1]], [{}])
+    host.until(lambda: host.errors())
+    assert host.errors()[0].reason == "too_large"
+
+
+def test_a_killed_runner_is_reported_with_its_signal_and_its_task_is_known(host: Host) -> None:
+    graph = hr.Graph("sleeper")
+    graph.add(time.sleep, 60)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    deadline = time.monotonic() + PATIENCE
+    while host.status.get(0) is None:
+        assert time.monotonic() < deadline
+        select.select([host.sock], [], [], 0.01)
+    os.kill(host.pid, signal.SIGKILL)
+    assert host.reports() == [Exited(0, host.pid, -9)]
+    assert host.status.get(0) == (1, 0)
+    host.fork()
+    host.open(graph)
+
+
+def test_a_closed_job_leaves_nothing_behind(host: Host) -> None:
+    graph = hr.Graph("closed")
+    graph.add(lambda: 1)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(lambda: host.done() == [0])
+    host.send(protocol.CloseJob(1))
+    host.open(graph, job=2)
+    host.run([[0]], [[1]], [{}], job=2)
+    host.until(lambda: any(frame.job == 2 for frame in host.results))

@@ -1,0 +1,168 @@
+"""The agent's state machine: whatever the order of events, every chain runs, with the right inputs, inside its memory."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.worker import protocol
+from headrace_schemas import Revoke
+from tests.unit.worker_world import EPOCH, JOB, World, expected_value
+
+
+def fused(inputs: list[list[int]], outputs: list[int], rng: random.Random) -> list[list[int]]:
+    """Random chains: paths along edges whose dataset has one consumer."""
+    consumers: dict[int, list[int]] = {}
+    for task, row in enumerate(inputs):
+        for dataset in row:
+            consumers.setdefault(dataset, []).append(task)
+    chain_of: dict[int, list[int]] = {}
+    chains = []
+    for task, row in enumerate(inputs):
+        heads = [d for d in row if consumers[d] == [task] and d not in outputs and chain_of[d][-1] == d]
+        if heads and rng.random() < 0.7:
+            chain = chain_of[rng.choice(heads)]
+            chain.append(task)
+        else:
+            chain = [task]
+            chains.append(chain)
+        chain_of[task] = chain
+    return sorted(chains, key=lambda chain: chain[-1])
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
+    n = draw(st.integers(1, 24))
+    inputs = [sorted(draw(st.sets(st.integers(0, t - 1), max_size=3))) if t else [] for t in range(n)]
+    used = {d for row in inputs for d in row}
+    return inputs, [d for d in range(n) if d not in used or draw(st.booleans())]
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, windows, rng):
+    inputs, outputs = graph
+    large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.4}
+    world = World(inputs, outputs, large, hosts, runners, capacity=1 << 22)
+    chains = fused(inputs, outputs, rng)
+    placed = [rng.randrange(hosts) for _ in chains]
+    home = {task: host for chain, host in zip(chains, placed, strict=True) for task in chain}
+    size = -(-len(chains) // windows)
+    for start in range(0, len(chains), size):
+        ids = list(range(start, min(start + size, len(chains))))
+        for index, name in enumerate(world.names):
+            mine = [(i, chains[i]) for i in ids if placed[i] == index]
+            if mine:
+                message = world._assign(name, mine, home, {})
+                world.agents[name].assign(message, world.graph)
+                if rng.random() < 0.3:
+                    world.agents[name].assign(message, world.graph)
+        for _ in range(rng.randrange(40)):
+            world.step(rng)
+    world.run(rng)
+    assert sorted(world.done_chains()) == list(range(len(chains)))
+    executed = sorted(task for runner in world.runners.values() for task in runner.executed)
+    assert executed == list(range(len(inputs)))
+    memo: dict[int, bytes] = {}
+    small = [d for d in outputs if d not in large]
+    assert world.values() == {d: expected_value(inputs, d, memo) for d in small}
+    assert world.produced() >= set(outputs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.integers(1, 2), st.randoms(use_true_random=False))
+def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):
+    inputs, outputs = graph
+    world = World(inputs, outputs, dict.fromkeys(range(len(inputs)), 10_000), hosts, 1, capacity=1 << 22)
+    chains = [[task] for task in range(len(inputs))]
+    world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
+    for _ in range(rng.randrange(60)):
+        world.step(rng)
+    world.end("failed")
+    world.run(rng)
+    for (name, slot), runner in world.runners.items():
+        assert runner.idle
+        agent = world.agents[name]
+        for block in list(agent.stock.store.held_by(agent.runners.slots[slot].client).items()):
+            agent.released(slot, protocol.Released([block[0]], [block[1]]))
+    assert all(agent.stock.store.used == 0 and not agent.jobs for agent in world.agents.values())
+
+
+def test_a_stream_of_ten_times_the_capacity_stays_within_it():
+    n, nbytes = 40, 100_000
+    inputs = [row for k in range(n) for row in ([], [2 * k])]
+    outputs = [2 * k + 1 for k in range(n)]
+    world = World(inputs, outputs, {2 * k: nbytes for k in range(n)}, 1, 2, capacity=n * nbytes // 10)
+    world.assign([[task] for task in range(2 * n)], [0] * (2 * n), list(range(2 * n)))
+    rng, purged = random.Random(3), set()
+    for _ in range(10_000):
+        moved = world.step(rng)
+        done = set(world.done_chains())
+        ready = {2 * k for k in range(n) if 2 * k + 1 in done} - purged
+        if ready:
+            world.purge("h0", sorted(ready))
+            purged |= ready
+        if not moved and not ready:
+            break
+    assert sorted(world.done_chains()) == list(range(2 * n))
+    store = world.agents["h0"].stock.store
+    assert store.high_water <= store.capacity
+    assert store.used == 0
+
+
+def test_a_purge_of_what_is_still_needed_is_answered_with_kept():
+    world = World([[], [0]], [1], {0: 10_000}, 1, 1, capacity=1 << 20)
+    world.assign([[0], [1]], [0, 0], [0, 1])
+    world.pump()
+    world.purge("h0", [0])
+    world.pump()
+    assert any(0 in events.kept for events in world.events)
+    world.run(random.Random(0))
+    world.purge("h0", [0])
+    world.pump()
+    assert sum(0 in events.kept for events in world.events) == 1
+    assert world.agents["h0"].stock.store.used == 0
+
+
+def test_a_runner_that_dies_gives_its_task_up_and_what_waited_there_runs_again():
+    world = World([[], [], []], [0, 1, 2], {}, 1, 1, capacity=1 << 20)
+    world.assign([[0], [1], [2]], [0, 0, 0], [0, 1, 2])
+    world.pump()
+    agent, runner = world.agents["h0"], world.runners["h0", 0]
+    number = agent.jobs[JOB].number
+    agent.runner_died(0, (number, 0), -9, 123)
+    runner.inbox.clear()
+    agent.runner_started(0)
+    world.run(random.Random(1))
+    failed = [error for events in world.events for error in events.failed]
+    assert [(error.task, error.reason) for error in failed] == [(0, "runner_died")]
+    assert "signal 9" in failed[0].error
+    assert [chain for events in world.events for chain in events.revoked] == [0]
+    assert sorted(world.done_chains()) == [1, 2]
+
+
+def test_a_chain_that_has_not_started_is_given_back_and_one_that_has_is_not():
+    world = World([[], [0], []], [1, 2], {}, 1, 1, capacity=1 << 20)
+    world.assign([[0], [1], [2]], [0, 0, 0], [0, 1, 2])
+    world.pump()
+    agent = world.agents["h0"]
+    agent.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[0, 1]))
+    world.run(random.Random(1))
+    assert [chain for events in world.events for chain in events.revoked] == [1]
+    assert sorted(world.done_chains()) == [0, 2]
+
+
+def test_messages_of_an_older_epoch_or_term_change_nothing():
+    world = World([[]], [0], {}, 1, 1, capacity=1 << 20)
+    message = world._assign("h0", [(0, [0])], {0: 0}, {})
+    agent = world.agents["h0"]
+    message.epoch = EPOCH - 1
+    agent.assign(message, world.graph)
+    assert not agent.jobs
+    message.epoch, message.term = EPOCH, 5
+    agent.assign(message, world.graph)
+    message.term, message.chains = 4, [1]
+    agent.assign(message, world.graph)
+    assert list(agent.jobs[JOB].chains) == [0]

@@ -1,0 +1,311 @@
+"""A small world for the agent's state machine: several hosts, links and runners, all in memory, in whatever order a test draws.
+
+Runners here follow the protocol of the real ones but compute with strings, so that a value names everything that went into it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+from headrace.graph.topology import Topology
+from headrace.link import frames
+from headrace.worker import actions, protocol
+from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.settings import Settings
+from headrace.worker.state import Agent
+from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge
+from headrace_schemas.streams import INLINE_VALUE_BYTES
+from headrace_shm import Store
+
+EPOCH = 7
+JOB = "job"
+
+
+def graph_of(inputs: list[list[int]], outputs: list[int]) -> GraphSpec:
+    """A graph of single-output tasks: task t takes the datasets inputs[t]."""
+    return GraphSpec(
+        name="test",
+        n_tasks=len(inputs),
+        shape_hash="",
+        content_hash="",
+        functions=[FunctionSpec(name="f", module="m", qualname="f")],
+        function=[0] * len(inputs),
+        n_inputs=[len(row) for row in inputs],
+        inputs=[dataset for row in inputs for dataset in row],
+        outputs=outputs,
+    )
+
+
+def expected_value(inputs: list[list[int]], dataset: int, memo: dict[int, bytes]) -> bytes:
+    """What a dataset must be."""
+    if dataset not in memo:
+        memo[dataset] = value_of(dataset, [expected_value(inputs, given, memo) for given in inputs[dataset]])
+    return memo[dataset]
+
+
+def value_of(dataset: int, inputs: list[bytes]) -> bytes:
+    """A task's result; short, and different for different inputs."""
+    return f"{dataset}:{hash(tuple(inputs)) & 0xFFFFFFFF}".encode()
+
+
+@dataclass
+class ModelRunner:
+    """Follows the runner's side of the protocol."""
+
+    world: World
+    host: str
+    slot: int
+    inbox: deque[protocol.ToRunner] = field(default_factory=deque)
+    queue: deque[tuple[int, int, list[int], list[int], dict[int, protocol.Location]]] = field(default_factory=deque)
+    kept: dict[int, bytes] = field(default_factory=dict)
+    deferred: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    executed: list[int] = field(default_factory=list)
+    job: int = -1
+
+    def step(self) -> None:
+        """Take one frame, or execute one segment."""
+        if self.inbox:
+            self._take(self.inbox.popleft())
+        elif self.queue:
+            self._execute(*self.queue.popleft())
+
+    @property
+    def idle(self) -> bool:
+        return not self.inbox and not self.queue
+
+    def _take(self, frame: protocol.ToRunner) -> None:
+        if isinstance(frame, protocol.OpenJob):
+            self.job = frame.job
+        elif isinstance(frame, protocol.Run):
+            self._enqueue(frame)
+        elif isinstance(frame, protocol.Grant) and frame.dataset in self.deferred and frame.offset >= 0:
+            segment, value = self.deferred.pop(frame.dataset)
+            self._write(frame, value)
+            self._send(protocol.Results(self.job, datasets=[frame.dataset], values=[frame.block], segments=[segment]))
+        elif isinstance(frame, protocol.CloseJob):
+            self.queue.clear()
+            self.deferred.clear()
+            self.kept.clear()
+
+    def _enqueue(self, frame: protocol.Run) -> None:
+        task = given = 0
+        for segment, chain, length, count in zip(frame.segments, frame.chains, frame.lengths, frame.counts, strict=True):
+            located = dict(zip(frame.inputs[given : given + count], frame.locations[given : given + count], strict=True))
+            self.queue.append((segment, chain, frame.tasks[task : task + length], frame.leaves[task : task + length], located))
+            task, given = task + length, given + count
+
+    def _execute(self, segment: int, chain: int, tasks: list[int], leaves: list[int], located: dict[int, protocol.Location]) -> None:
+        world = self.world
+        blocks = [place[0] for place in located.values() if not isinstance(place, bytes)]
+        for task, leave in zip(tasks, leaves, strict=True):
+            given = [self._read(located[d]) if d in located else self.kept.pop(d) for d in world.inputs[task]]
+            value = value_of(task, given)
+            self.executed.append(task)
+            if leave == 0:
+                self.kept[task] = value
+            elif leave == 1 and task in world.large:
+                self._put(segment, task, value)
+                continue
+            elif leave == 1:
+                self._send(protocol.Results(self.job, datasets=[task], values=[value]))
+        if blocks:
+            self._send(protocol.Released(blocks, [1] * len(blocks)))
+        if tasks[-1] not in self.deferred:
+            self._send(
+                protocol.Results(
+                    self.job, segments=[segment], functions=[0], function_counts=[1], function_seconds=[1e-6], function_longest=[1e-6]
+                )
+            )
+
+    def _read(self, place: protocol.Location) -> bytes:
+        if isinstance(place, bytes):
+            return place
+        return self.world.memory[self.host][place[1]]
+
+    def _put(self, segment: int, dataset: int, value: bytes) -> None:
+        self._send(protocol.Allocate(self.job, dataset, self.world.large[dataset], segment))
+        self.world.deliver_to_runner(self.host)
+        grant = next(f for f in self.inbox if isinstance(f, protocol.Grant) and f.dataset == dataset)
+        self.inbox.remove(grant)
+        assert grant.offset != NEVER
+        if grant.offset == NO_ROOM_YET:
+            self.deferred[dataset] = (segment, value)
+            return
+        self._write(grant, value)
+        self._send(protocol.Results(self.job, datasets=[dataset], values=[grant.block]))
+
+    def _write(self, grant: protocol.Grant, value: bytes) -> None:
+        self.world.memory[self.host][grant.offset] = value
+
+    def _send(self, frame: protocol.ToAgent) -> None:
+        agent = self.world.agents[self.host]
+        if isinstance(frame, protocol.Results):
+            agent.results(self.slot, frame)
+        elif isinstance(frame, protocol.Allocate):
+            agent.allocate(self.slot, frame)
+        else:
+            agent.released(self.slot, frame)
+
+
+class World:
+    """Hosts that execute one graph. `step` lets one thing happen."""
+
+    def __init__(self, inputs: list[list[int]], outputs: list[int], large: dict[int, int], hosts: int, runners: int, capacity: int) -> None:
+        self.inputs = inputs
+        self.large = {dataset: max(nbytes, INLINE_VALUE_BYTES + 1) for dataset, nbytes in large.items()}
+        self.graph = graph_of(inputs, outputs)
+        self.topology = Topology.from_spec(self.graph)
+        self.names = [f"h{i}" for i in range(hosts)]
+        self.agents = {n: Agent(Settings(host=n, runners=runners), EPOCH, Store(capacity, 8 * capacity)) for n in self.names}
+        self.memory: dict[str, dict[int, bytes]] = {n: {} for n in self.names}
+        self.runners = {(n, slot): ModelRunner(self, n, slot) for n in self.names for slot in range(runners)}
+        self.wires: dict[tuple[str, str, str], deque[tuple[frames.Frame, bytes]]] = {}
+        self.connecting: list[tuple[str, str]] = []
+        self.events: list[Events] = []
+        self.now = 0.0
+        self.ended = False
+        for n, slot in self.runners:
+            self.agents[n].runner_started(slot)
+
+    # --- what a test does -------------------------------------------------------------------------------------------
+
+    def assign(self, chains: list[list[int]], placed: list[int], ids: list[int], attempts: dict[int, int] | None = None) -> None:
+        """Release chains to their hosts, one message a host, in the order given."""
+        home = {task: placed[k] for k, chain in zip(ids, chains, strict=True) for task in chain} if len(placed) > len(chains) else {}
+        home = home or {task: placed[i] for i, chain in enumerate(chains) for task in chain}
+        for index, name in enumerate(self.names):
+            mine = [(ids[i], chain) for i, chain in enumerate(chains) if placed[i] == index]
+            if mine:
+                self.agents[name].assign(self._assign(name, mine, home, attempts or {}), self.graph)
+
+    def _assign(self, name: str, mine: list[tuple[int, list[int]]], home: dict[int, int], attempts: dict[int, int]) -> Assign:
+        sources = [home[d] for _, chain in mine for t in chain for d in self.inputs[t] if d not in chain]
+        return Assign(
+            at=1, term=1, job=JOB, host=name, epoch=EPOCH, hosts=self.names, addresses=[f"{n}:1" for n in self.names],
+            chains=[id for id, _ in mine], lengths=[len(chain) for _, chain in mine], tasks=[t for _, chain in mine for t in chain],
+            attempts=[attempts.get(t, 0) for _, chain in mine for t in chain] if attempts else [], sources=sources,
+            graph=GraphSource(inline=self.graph),
+        )  # fmt: skip
+
+    def purge(self, name: str, datasets: list[int]) -> None:
+        self.agents[name].purge(Purge(at=1, term=1, job=JOB, host=name, epoch=EPOCH, datasets=datasets))
+
+    def end(self, state: str) -> None:
+        self.ended = True
+        for agent in self.agents.values():
+            agent.end(Ended(at=1, term=1, job=JOB, state=state))
+
+    def choices(self) -> list[tuple[str, object]]:
+        """What may happen next."""
+        found: list[tuple[str, object]] = [("runner", key) for key, runner in self.runners.items() if not runner.idle]
+        found += [("wire", key) for key, wire in self.wires.items() if wire]
+        found += [("connect", pair) for pair in self.connecting]
+        return found
+
+    def step(self, rng: random.Random) -> bool:
+        """Let one thing happen; False if nothing can."""
+        self.pump()
+        choices = self.choices()
+        if not choices:
+            return False
+        kind, what = rng.choice(choices)
+        if kind == "runner":
+            self.runners[what].step()  # type: ignore[index]
+        elif kind == "wire":
+            self._deliver(what)  # type: ignore[arg-type]
+        else:
+            self.connecting.remove(what)  # type: ignore[arg-type]
+            self.agents[what[0]].host_connected(what[1])  # type: ignore[index]
+        self.pump()
+        return True
+
+    # --- plumbing ---------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Carry out what every agent decides, until none decides anything more."""
+        moved = True
+        while moved:
+            moved = False
+            for name in self.names:
+                moved |= self._pump_one(name)
+
+    def deliver_to_runner(self, host: str) -> None:
+        self._pump_one(host)
+
+    def _pump_one(self, name: str) -> bool:
+        agent = self.agents[name]
+        done = agent.take()
+        for action in done:
+            self._act(name, action)
+        for report in agent.reports():
+            assert isinstance(report, actions.Report)
+            self.events.append(report.events)
+        return bool(done)
+
+    def _act(self, name: str, action: actions.Action) -> None:
+        if isinstance(action, actions.ToRunner):
+            self.runners[name, action.slot].inbox.append(action.frame)
+        elif isinstance(action, actions.Connect):
+            self.connecting.append((name, action.host))
+        elif isinstance(action, actions.ToHost):
+            self._wire(name, action.host, "up").append((action.frame, b""))
+        elif isinstance(action, actions.ToPeer):
+            self._wire(name, self.names[action.peer], "down").append((action.frame, action.payload))
+        elif isinstance(action, actions.SendBlock):
+            data = self.memory[name][action.offset]
+            self._wire(name, self.names[action.peer], "down").append((action.frame, data))
+            self.agents[name].sent(action.peer, action.frame, action.block)
+
+    def _wire(self, sender: str, receiver: str, way: str) -> deque[tuple[frames.Frame, bytes]]:
+        return self.wires.setdefault((sender, receiver, way), deque())
+
+    def _deliver(self, key: tuple[str, str, str]) -> None:
+        sender, receiver, way = key
+        frame, payload = self.wires[key].popleft()
+        agent, peer = self.agents[receiver], self.names.index(sender)
+        if isinstance(frame, frames.Want):
+            agent.wanted(peer, frame)
+        elif isinstance(frame, frames.Grant):
+            agent.granted(peer, frame)
+        elif isinstance(frame, frames.Values):
+            agent.values_received(frame, memoryview(payload))
+        elif isinstance(frame, frames.Offer):
+            agent.offered(sender, frame)
+        elif isinstance(frame, frames.Gone):
+            agent.gone(frame)
+        elif isinstance(frame, frames.Data):
+            place = agent.receiving(sender, frame, self.large[frame.dataset])
+            assert place is not None or self.ended, "bytes came that were not granted"
+            if place is not None:
+                self.memory[receiver][place[0]] = payload
+            agent.received(sender, frame)
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        for name, agent in self.agents.items():
+            agent.tick(self.now, [None] * sum(1 for host, _ in self.runners if host == name))
+
+    def run(self, rng: random.Random, limit: int = 100_000) -> None:
+        """Let things happen, in a random order, until nothing is left to happen."""
+        for _ in range(limit):
+            if not self.step(rng):
+                before = len(self.events)
+                self.tick(10.0)
+                self.tick(10.0)
+                self.pump()
+                if not self.choices() and len(self.events) == before:
+                    return
+        raise AssertionError("the world does not come to rest")
+
+    # --- what a test looks at ---------------------------------------------------------------------------------------
+
+    def produced(self) -> set[int]:
+        return {dataset for events in self.events for dataset in events.produced}
+
+    def done_chains(self) -> list[int]:
+        return [chain for events in self.events for chain in events.chains]
+
+    def values(self) -> dict[int, bytes]:
+        return {d: v for events in self.events for d, v in zip(events.value_ids, events.values, strict=True)}
