@@ -19,12 +19,12 @@ class Copies:
     the copy back; `allow` forgets it, when there is a reason for a new copy.
     """
 
-    __slots__ = ("_dropped", "_held", "_home", "_views", "any_dropped", "home", "n_datasets")
+    __slots__ = ("_dropped", "_held", "_views", "any_dropped", "home", "homes", "n_datasets")
 
     def __init__(self, n_datasets: int) -> None:
         self.n_datasets = n_datasets
         self.home: Ints = np.full(n_datasets, NOWHERE, dtype=np.int16)
-        self._home = view(self.home)
+        self.homes = view(self.home)
         self._held: list[Ints] = []
         self._views: list[memoryview[int]] = []
         self._dropped: list[Ints] = []
@@ -112,9 +112,9 @@ class Copies:
         held[dataset] = bits | bit
         if self.any_dropped:
             self._dropped[word][dataset] &= ~np.uint64(bit)
-        if self._home[dataset] != NOWHERE:
+        if self.homes[dataset] != NOWHERE:
             return True, False
-        self._home[dataset] = host
+        self.homes[dataset] = host
         return True, True
 
     def drop(self, host: int, datasets: Ints) -> tuple[Ints, Ints]:

@@ -116,7 +116,7 @@ def _values(job: JobLedger, events: Events) -> None:
         flags = job.flag[dataset]
         if flags & VALUE or not flags & ASKED:
             continue
-        if int(job.copies.home[dataset]) == NOWHERE:
+        if job.copies.homes[dataset] == NOWHERE:
             job.found_one(dataset)
         job.flag[dataset] = flags | VALUE
         if job.keep_values:

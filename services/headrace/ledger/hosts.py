@@ -45,9 +45,12 @@ class Hosts(dict[str, HostRecord]):
         return True
 
     def counts(self, host: str, epoch: int) -> bool:
-        """Whether what a host of this epoch says or is told counts: not if that epoch is over, as far as the log says."""
+        """Whether what a host of this epoch says or is told counts: not if the log says that this epoch is over, or not begun.
+
+        A reader of a part of the log that says nothing of hosts believes all of them.
+        """
         known = self.get(host)
-        return known is None or epoch > known.epoch or (epoch == known.epoch and known.alive)
+        return known is None or (epoch == known.epoch and known.alive)
 
     def alive(self) -> list[str]:
         """The hosts that are at work, by name."""

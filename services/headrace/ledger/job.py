@@ -17,7 +17,8 @@ from headrace.ledger.copies import NOWHERE, Copies
 from headrace_schemas import Admitted, Ended, GraphSpec, Plan, TaskError
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
-"""States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with its host."""
+"""States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
+its host."""
 STATE_NAMES = ("waiting", "assigned", "started", "done", "failed")
 
 ASKED, RELEASED, VALUE, PUBLISHED = 1, 2, 4, 8
@@ -32,6 +33,7 @@ class JobLedger:
 
     Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
     Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
+    `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
@@ -77,6 +79,7 @@ class JobLedger:
         self.flags: Ints = topology.is_output.astype(np.uint8)
         self.states, self.attempts, self.placed, self.chain_of = view(self.state), view(self.attempt), view(self.host), view(self.chain)
         self.sizes, self.made_by, self.flag = view(self.size), view(self.made), view(self.flags)
+        self.n_released = 0
         self.n_outputs = self.n_missing = int(topology.is_output.sum())
         self.one_output_each = n == m
         self._scratch: Ints = np.zeros(n, dtype=np.int32)
@@ -111,7 +114,7 @@ class JobLedger:
 
     def available(self, dataset: int) -> bool:
         """Whether a host that lives holds it, or its value is in the log."""
-        return int(self.copies.home[dataset]) != NOWHERE or bool(self.flag[dataset] & VALUE)
+        return self.copies.homes[dataset] != NOWHERE or bool(self.flag[dataset] & VALUE)
 
     def are_available(self, datasets: Ints) -> Ints:
         """`available` for each of many."""
@@ -131,7 +134,7 @@ class JobLedger:
 
     def holder(self, dataset: int) -> str:
         """Name of the host to fetch a dataset from; empty if there is none."""
-        home = int(self.copies.home[dataset])
+        home = self.copies.homes[dataset]
         return "" if home == NOWHERE else self.hosts[home]
 
     def task_name(self, task: int) -> str:

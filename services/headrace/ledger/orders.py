@@ -141,9 +141,11 @@ def fold_purge(job: JobLedger, purge: Purge) -> None:
 
 def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
     """The job is over. The first word counts."""
-    if job.end is None:
-        job.end = ended
-        job.ended_at = time
+    if job.end is not None:
+        return
+    job.end, job.ended_at = ended, time
+    if job.n_released:
+        job.changes.released.add(np.flatnonzero(job.flags & RELEASED))
 
 
 def fold_cancel_asked(job: JobLedger, asked: CancelAsked) -> None:
@@ -160,7 +162,10 @@ def fold_released(job: JobLedger, released: Released) -> None:
     datasets = datasets[(job.flags[datasets] & (ASKED | RELEASED)) == ASKED]
     job.n_missing -= int((~job.are_available(datasets)).sum())
     job.flags[datasets] |= RELEASED
+    job.n_released += len(datasets)
     job.changes.released.add(datasets)
+    if job.kept:
+        job.unkeep(datasets)
 
 
 # --- the publisher's ------------------------------------------------------------------------------------------------

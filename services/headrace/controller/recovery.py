@@ -1,0 +1,118 @@
+"""What must run (again) after something broke; and when that is no use.
+
+One rule for all that can break: whatever is needed and cannot come any more, is made again. Tasks whose attempt failed or was lost with its
+host are needed as a new attempt, with what is left of their chain, for a chain that breaks is given up from there on. A dataset that exists
+nowhere, though its task is done, makes that task needed if somebody still waits for it; and so do the inputs of what is needed, and theirs.
+That includes what only ever passed between the tasks of a chain.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, RELEASED, STARTED, Changes, JobLedger
+from headrace.ledger.columns import FEW, Ints, ints, ranges
+from headrace_schemas import TaskError
+
+DEATHS = ("runner_died", "out_of_memory")
+"""Reasons of a failed attempt that may not be the task's fault."""
+
+
+class Failure(NamedTuple):
+    """Why a job cannot go on."""
+
+    error: TaskError
+    reason: str
+
+
+def hopeless(job: JobLedger, changes: Changes, deaths: int) -> Failure | None:
+    """The first failure among the changes that no retry is left for. deaths: of its runner, from which on a task is given up."""
+    for task in changes.failed.list():
+        attempts = job.failures.get(task, {})
+        error = attempts.get(job.attempts[task])
+        if job.states[task] == FAILED and error is not None and not _retry(job, task, deaths):
+            return Failure(error, _reason(error, len(attempts)))
+    return None
+
+
+def _retry(job: JobLedger, task: int, deaths: int) -> bool:
+    reasons = [error.reason for error in job.failures[task].values()]
+    raised, died = reasons.count("raised"), sum(reason in DEATHS for reason in reasons)
+    retries = job.spec.functions[job.spec.function[task]].retries
+    return raised + died == len(reasons) and raised <= retries and died < deaths
+
+
+def _reason(error: TaskError, attempts: int) -> str:
+    how = "" if error.reason == "raised" else f" ({error.reason.replace('_', ' ')})"
+    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    return f"task {error.name or error.task!r} failed{how}{tries}: {error.error or 'no message'}"
+
+
+def needed(job: JobLedger, changes: Changes) -> list[int]:
+    """The tasks that must run as a new attempt, in ascending order."""
+    broken = _broken(job, changes.failed.list()) if changes.failed else set()
+    missing = _missing(job, changes)
+    if not broken and not len(missing):
+        return []
+    makers = job.topology.producer[missing[_wanted(job, missing, broken)]]
+    first = np.union1d(ints(sorted(broken)), makers.astype(np.int64))
+    return _with_makers_of_inputs(job, first).tolist() if len(first) else []
+
+
+def _broken(job: JobLedger, failed: list[int]) -> set[int]:
+    """Tasks whose attempt failed, and what their chains still had to do."""
+    tasks = {task for task in failed if job.states[task] == FAILED}
+    for chain in {job.chain_of[task] for task in tasks}:
+        tasks.update(
+            task for task in job.chains.tasks_of(chain) if job.chain_of[task] == chain and job.states[task] in (ASSIGNED, STARTED, FAILED)
+        )
+    return tasks
+
+
+def _missing(job: JobLedger, changes: Changes) -> Ints:
+    """Datasets that were lost, and those that tasks which are done now did not leave anywhere; by tasks that are done, once each."""
+    topology = job.topology
+    lost = changes.lost.array().astype(np.int64) if changes.lost else ints(())
+    if len(changes.done) > FEW:
+        tasks = changes.done.array()
+        made = tasks if job.one_output_each else ranges(topology.first_output[tasks], topology.n_outputs[tasks])
+        made = made[~job.are_available(made)]
+    else:
+        made = ints([d for task in changes.done.list() for d in topology.outputs_of(task) if not job.available(d)])
+    if not len(made) and not len(lost):
+        return made
+    missing = np.unique(np.concatenate([lost, made]))
+    return missing[~job.are_available(missing) & (job.state[topology.producer[missing]] == DONE)]
+
+
+def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
+    """Per dataset: whether it is an output that is held for the client, or a task takes it that is not done.
+
+    A task that is at work further on in the chain of its maker has it already.
+    """
+    topology = job.topology
+    wanted: Ints = (job.flags[datasets] & (ASKED | RELEASED)) == ASKED
+    counts = topology.n_consumers[datasets]
+    consumers = topology.consumers[ranges(topology.consumer_start[datasets], counts)] if counts.any() else ints(())
+    makers = np.repeat(topology.producer[datasets], counts)
+    state = job.state[consumers]
+    at_work = ((state == ASSIGNED) | (state == STARTED)) & ~np.isin(consumers, sorted(broken))
+    waiting = (state != DONE) & ~(at_work & (job.chain[consumers] == job.chain[makers]))
+    wanted |= np.bincount(np.repeat(np.arange(len(datasets)), counts), weights=waiting, minlength=len(datasets)) > 0
+    return wanted
+
+
+def _with_makers_of_inputs(job: JobLedger, tasks: Ints) -> Ints:
+    """The tasks, and those that make inputs of them which exist nowhere, and so on up the graph."""
+    topology = job.topology
+    found: Ints = np.zeros(topology.n_tasks, dtype=np.bool_)
+    while len(tasks):
+        found[tasks] = True
+        counts = topology.n_inputs[tasks]
+        inputs = np.unique(topology.inputs[ranges(topology.input_start[tasks], counts)]) if counts.any() else ints(())
+        makers = np.unique(topology.producer[inputs[~job.are_available(inputs)]])
+        tasks = makers[(job.state[makers] == DONE) & ~found[makers]]
+    result: Ints = np.flatnonzero(found)
+    return result

@@ -1,0 +1,143 @@
+"""The controller's decisions: a pure function of the log so far.
+
+Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
+
+    Ended    every output is there; or somebody asked to cancel; or a failure is left no retry; or the graph cannot be run
+    Needed   tasks that must run (again), see `recovery`
+    Purge    copies that a host may drop, see `purges`
+
+Decisions take effect at once, and not again when they come back in the log: an entry of this controller's own term is passed over. So what
+is decided at a sequence follows from the entries up to it alone, however they were batched, and replay can make every decision again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from headrace.controller.purges import Drops, Purges, released_outputs
+from headrace.controller.recovery import hopeless, needed
+from headrace.ledger import Changes, JobLedger, Ledger, LogEntry
+from headrace_schemas import Ended, Needed, Purge, TaskError
+
+Decided = Ended | Needed | Purge
+DECIDED = (Ended, Needed, Purge)
+"""What the controller decides on; whatever else it writes, it only writes down."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Numbers that decisions depend on; a replay must use those of the time.
+
+    deaths: of its runner (also for memory), after which a task is given up and its job fails. Some deaths are an accident or a neighbour's
+    doing; three are the task's own.
+    ids_per_message: 12 bytes of JSON each keep a message under its 512 KiB.
+    """
+
+    deaths: int = 3
+    ids_per_message: int = 40_000
+
+
+class Controller:
+    """The life of all jobs. term: of this controller's lease; decisions carry it."""
+
+    def __init__(self, term: int, limits: Limits | None = None) -> None:
+        self.term = term
+        self.limits = limits or Limits()
+        self.ledger = Ledger()
+        self.seen: list[JobLedger] = []
+        """The jobs that the last `decide` looked at: those that something happened to."""
+        self._purges: dict[str, Purges] = {}
+        self._time = 0.0
+
+    def fold(self, entry: LogEntry) -> None:
+        """Take an entry of the log in."""
+        self._time = entry.time
+        if isinstance(entry.message, DECIDED) and entry.message.term == self.term:
+            self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
+        else:
+            self.ledger.fold(entry)
+
+    def decide(self, at: int) -> list[Decided]:
+        """Everything that follows from the entries folded so far, the last of which has sequence `at`."""
+        self.seen = self.ledger.take_changed()
+        decisions = [decision for job in self.seen for decision in self._decide_job(job, at)]
+        self.ledger.take_changed()
+        return decisions
+
+    def forget(self, job: str) -> None:
+        """Drop a job that is over from memory."""
+        self.ledger.forget(job)
+        self._purges.pop(job, None)
+
+    def _decide_job(self, job: JobLedger, at: int) -> Iterator[Decided]:
+        """One thing after another, until nothing follows any more."""
+        following = True
+        while following:
+            following = False
+            for decision in self._step(job, job.take_changes(), at):
+                following = True
+                self.ledger.apply(decision, self._time)
+                yield decision
+
+    def _step(self, job: JobLedger, changes: Changes, at: int) -> list[Decided]:
+        if job.end is not None:
+            self._purges.pop(job.job, None)
+            return self._purge(job, released_outputs(job), at) if job.end.state == "done" and _matters(changes) else []
+        ended = self._ended(job, changes, at)
+        if ended is not None:
+            return [ended]
+        purges = self._purges.get(job.job) or self._purges.setdefault(job.job, Purges(job))
+        purges.note(changes)
+        tasks = needed(job, changes)
+        return self._needed(job, tasks, at) if tasks else self._purge(job, purges.take(), at)
+
+    def _ended(self, job: JobLedger, changes: Changes, at: int) -> Ended | None:
+        if job.problem:
+            return self._end(job, at, "failed", job.problem)
+        if not job.n_missing:
+            return self._end(job, at, "done")
+        if job.cancel_asked is not None:
+            return self._end(job, at, "cancelled", job.cancel_asked)
+        failure = hopeless(job, changes, self.limits.deaths) if changes.failed else None
+        return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
+
+    def _end(self, job: JobLedger, at: int, state: str, reason: str = "", error: TaskError | None = None) -> Ended:
+        return Ended(at=at, term=self.term, job=job.job, state=state, reason=reason, error=error)
+
+    def _needed(self, job: JobLedger, tasks: list[int], at: int) -> list[Decided]:
+        attempts = [job.attempts[task] + 1 for task in tasks]
+        reason = _why(job, tasks)
+        return [
+            Needed(at=at, term=self.term, job=job.job, tasks=tasks[part], attempts=attempts[part], reason=reason)
+            for part in self._parts(len(tasks))
+        ]
+
+    def _purge(self, job: JobLedger, drops: Drops, at: int) -> list[Decided]:
+        return [
+            Purge(at=at, term=self.term, job=job.job, host=job.hosts[host], epoch=self._epoch(job.hosts[host]), datasets=drops[host][part])
+            for host in sorted(drops)
+            for part in self._parts(len(drops[host]))
+        ]
+
+    def _epoch(self, host: str) -> int:
+        record = self.ledger.hosts.get(host)
+        return record.epoch if record is not None else 0
+
+    def _parts(self, length: int) -> list[slice]:
+        step = self.limits.ids_per_message
+        return [slice(start, start + step) for start in range(0, length, step)]
+
+
+def _matters(changes: Changes) -> bool:
+    """Whether a job that is done may have outputs to drop since."""
+    return bool(changes.released or changes.touched)
+
+
+def _why(job: JobLedger, tasks: list[int]) -> str:
+    """For people: the first failure among the tasks, or that something was lost."""
+    for task in tasks:
+        error = job.failures.get(task, {}).get(job.attempts[task])
+        if error is not None:
+            return f"attempt {error.attempt} of {error.name or task!r}: {error.reason.replace('_', ' ')}"
+    return "lost with its host, or dropped there"
