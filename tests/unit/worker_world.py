@@ -262,7 +262,7 @@ class World:
         return self.wires.setdefault((sender, receiver, way), deque())
 
     def _deliver(self, key: tuple[str, str, str]) -> None:
-        sender, receiver, way = key
+        sender, receiver, _ = key
         frame, payload = self.wires[key].popleft()
         agent, peer = self.agents[receiver], self.names.index(sender)
         if isinstance(frame, frames.Want):

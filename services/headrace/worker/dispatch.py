@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 
 from headrace.worker import protocol
@@ -11,6 +12,9 @@ from headrace.worker.settings import Settings
 
 LOOK_AHEAD = 64
 """Under pressure, so many ready segments are looked at for one that frees memory."""
+
+Ready = tuple[int, int, Segment]
+"""A ready segment behind what it is ordered by: plan order, then its id."""
 
 
 class RunnerSlot:
@@ -45,7 +49,9 @@ class Dispatcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.slots = [RunnerSlot(slot) for slot in range(settings.runners)]
-        self._ready: list[tuple[int, int, Segment]] = []
+        self._in_order: deque[Ready] = deque()
+        self._out_of_order: list[Ready] = []
+        """Ready segments in plan order: appended where they come in that order, as most do; a heap of the others."""
         self._batches: dict[tuple[int, int], list[Segment]] = {}
 
     def ready(self, segment: Segment) -> None:
@@ -56,16 +62,29 @@ class Dispatcher:
         if segment.place and chain.slot >= 0:
             self._send(segment, self.slots[chain.slot])
         else:
-            heapq.heappush(self._ready, (chain.order, segment.id, segment))
+            self._push((chain.order, segment.id, segment))
+
+    def _push(self, item: Ready) -> None:
+        if not self._in_order or item > self._in_order[-1]:
+            self._in_order.append(item)
+        else:
+            heapq.heappush(self._out_of_order, item)
+
+    def _pop(self) -> Ready:
+        """The first in plan order."""
+        late, early = self._out_of_order, self._in_order
+        if late and (not early or late[0] < early[0]):
+            return heapq.heappop(late)
+        return early.popleft()
 
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
         """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
-        passed: list[tuple[int, int, Segment]] = []
-        while self._ready and len(passed) < LOOK_AHEAD:
+        passed: list[Ready] = []
+        while (self._in_order or self._out_of_order) and len(passed) < LOOK_AHEAD:
             runner = self._least_loaded()
             if runner is None:
                 break
-            item = heapq.heappop(self._ready)
+            item = self._pop()
             segment = item[2]
             if segment.dead:
                 continue
@@ -74,7 +93,7 @@ class Dispatcher:
                 continue
             self._send(segment, runner)
         for item in passed:
-            heapq.heappush(self._ready, item)
+            heapq.heappush(self._out_of_order, item)
 
     def _least_loaded(self) -> RunnerSlot | None:
         best = None
@@ -146,7 +165,7 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """Ready segments that no runner has yet."""
-        return len(self._ready)
+        return len(self._in_order) + len(self._out_of_order)
 
 
 def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[int], protocol.Location]) -> protocol.Run:
@@ -160,8 +179,9 @@ def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[int], pro
         frame.tasks += segment.tasks
         frame.leaves += segment.leaves
         frame.counts.append(len(segment.inputs))
-        frame.inputs += segment.inputs
-        frame.locations += map(locate, segment.inputs)
+        if segment.inputs:
+            frame.inputs += segment.inputs
+            frame.locations += map(locate, segment.inputs)
         if attempts:
             frame.attempts += [segment.chain.attempts.get(task, 0) for task in segment.tasks]
     return frame

@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from headrace.graph.topology import Topology
 from headrace.worker.report import JobReport
 from headrace_schemas import GraphSpec
 from headrace_shm import Block
 
+JOB_BITS = 20
+"""Low bits of a chain's order: the job, so that jobs take turns at the same places of their plans."""
 SMOOTHING = 0.2
 """Weight of the newest measurement in a function's expected duration."""
 
 
 class Entry:
-    """A dataset that is here, or that something here or elsewhere waits for."""
+    """A dataset that is here, or that something here or elsewhere waits for.
 
-    __slots__ = ("asked", "attempt", "block", "dataset", "granted", "nbytes", "sending", "source", "uses", "value", "waiters", "wanted_by")
+    Most of these are made by the thousand and never differ from the defaults in most attributes, so those are the class's.
+    """
+
+    attempt = 0
+    value: bytes | None = None
+    """The encoded value, if it is small."""
+    block: Block[int] | None = None
+    """Its place in the arena, once it is written."""
+    granted: Block[int] | None = None
+    """Room for it, while it is on its way here."""
+    nbytes = 0
+    source = ""
+    """The host to have it from; empty if it is made here."""
+    asked = False
+    """Whether the source was asked since its link opened."""
+    uses = 0
+    """Segments here that take it and have not ended."""
+    sending = 0
+    """Sends of its block under way."""
+    waiters: Sequence[Segment] = ()
+    wanted_by: Sequence[int] = ()
+    """Peers that asked for it before it was here."""
 
     def __init__(self, dataset: int) -> None:
         self.dataset = dataset
-        self.attempt = 0
-        self.value: bytes | None = None
-        """The encoded value, if it is small."""
-        self.block: Block[int] | None = None
-        """Its place in the arena, once it is written."""
-        self.granted: Block[int] | None = None
-        """Room for it, while it is on its way here."""
-        self.nbytes = 0
-        self.source = ""
-        """The host to have it from; empty if it is made here."""
-        self.asked = False
-        """Whether the source was asked since its link opened."""
-        self.uses = 0
-        """Segments here that take it and have not ended."""
-        self.sending = 0
-        """Sends of its block under way."""
-        self.waiters: list[Segment] = []
-        self.wanted_by: list[int] = []
-        """Peers that asked for it before it was here."""
 
     @property
     def here(self) -> bool:
         """Whether the data is on this host."""
         return self.value is not None or self.block is not None
+
+    def wait(self, segment: Segment) -> None:
+        """The segment waits for it."""
+        if self.waiters:
+            self.waiters.append(segment)  # type: ignore[attr-defined]
+        else:
+            self.waiters = [segment]
 
 
 class Segment:
@@ -49,14 +64,15 @@ class Segment:
 
     __slots__ = ("chain", "dead", "id", "inputs", "leaves", "missing", "place", "predicted", "tasks")
 
-    def __init__(self, id: int, chain: Chain, place: int) -> None:
+    def __init__(self, id: int, chain: Chain, place: int, tasks: list[int], leaves: list[int], inputs: list[int]) -> None:
         self.id = id
         self.chain = chain
         self.place = place
         """Index among the chain's segments."""
-        self.tasks: list[int] = []
-        self.leaves: list[int] = []
-        self.inputs: list[int] = []
+        self.tasks = tasks
+        self.leaves = leaves
+        """Per task: what becomes of its datasets (see `window`)."""
+        self.inputs = inputs
         """Datasets from outside the chain."""
         self.missing = 0
         self.predicted = 0.0
@@ -72,7 +88,7 @@ class Chain:
     def __init__(self, job: HostJob, id: int, attempts: dict[int, int]) -> None:
         self.job = job
         self.id = id
-        self.order = (id << 20) | (job.number & 0xFFFFF)
+        self.order = (id << JOB_BITS) | job.number_bits
         """Place in plan order; jobs take turns."""
         self.attempts = attempts
         """Per task, where not 0."""
@@ -90,6 +106,7 @@ class HostJob:
 
     def __init__(self, number: int, name: str, spec: GraphSpec, report: JobReport) -> None:
         self.number = number
+        self.number_bits = number & ((1 << JOB_BITS) - 1)
         self.name = name
         self.spec = spec
         self.report = report
@@ -118,6 +135,9 @@ class HostJob:
         self.producer: list[int] = topology.producer.tolist()
         self.is_output: list[bool] = topology.is_output.tolist()
         self.n_consumers: list[int] = topology.n_consumers.tolist()
+        needed = topology.is_output | (topology.n_consumers > 0)
+        self.is_needed: list[bool] = np.logical_or.reduceat(needed, topology.first_output[:-1]).tolist()
+        """Per task: whether anyone may come for one of its datasets: another task, or the client."""
 
     def task_inputs(self, task: int) -> list[int]:
         """The datasets that a task takes."""
@@ -133,10 +153,6 @@ class HostJob:
         if entry is None:
             entry = self.entries[dataset] = Entry(dataset)
         return entry
-
-    def needed(self, dataset: int) -> bool:
-        """Whether anyone may come for the dataset: a task, or the client for a large output."""
-        return self.n_consumers[dataset] > 0 or self.is_output[dataset]
 
     def predict(self, tasks: list[int], unknown: float) -> float:
         """Seconds that tasks will take, by what their functions took so far."""

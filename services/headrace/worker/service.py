@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from headrace.bus import NEW, Bus, BusSettings, Entry, KeyExists, LogFeed, WrongRevision, run_service
-from headrace.errors import HeadraceError
+from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, run_service
+from headrace.errors import HeadraceError, WrongRevision
 from headrace.worker import protocol
 from headrace.worker.actions import Action, KillRunner, Report, ToRunner
 from headrace.worker.links import Links
@@ -96,7 +96,7 @@ class Worker:
         made = secrets.token_hex(DATA_KEY_BYTES).encode()
         try:
             await bucket.create(DATA_KEY_NAME, made)
-        except KeyExists:
+        except WrongRevision:
             entry = await bucket.get(DATA_KEY_NAME)
             made = entry.value if entry is not None else made
         return bytes.fromhex(made.decode())
@@ -130,7 +130,7 @@ class Worker:
         while True:
             try:
                 return await bucket.create(entry.host, encode(entry), ttl=seconds)
-            except KeyExists:
+            except WrongRevision:
                 if self._loop.time() > deadline:
                     raise HostTaken(
                         f"another worker is registered as {entry.host!r}: give each host a name of its own (--host or HEADRACE_HOST)"

@@ -80,10 +80,10 @@ class Agent:
     def _adopt(self, job: HostJob, chain: Chain, given: list[tuple[int, str]]) -> None:
         job.seen_chains.add(chain.id)
         job.chains[chain.id] = chain
-        job.attempts.update(chain.attempts)
+        if chain.attempts:
+            job.attempts.update(chain.attempts)
         for dataset, source in given:
-            if source != self.host:
-                self._await(job, job.entry(dataset), source)
+            self._await(job, job.entry(dataset), source)
         for segment in chain.segments:
             job.segments[segment.id] = segment
             self.stock.use(job, segment)
@@ -436,8 +436,8 @@ class Agent:
         job = self.jobs.get(frame.job)
         for dataset in frame.datasets if job is not None else []:
             entry = job.entries.get(dataset) if job is not None else None
-            if entry is not None and peer in entry.wanted_by:
-                entry.wanted_by.remove(peer)
+            if entry is not None:
+                entry.wanted_by = [other for other in entry.wanted_by if other != peer]
 
     def granted(self, peer: int, frame: frames.Grant) -> None:
         """A peer has room for offers."""
@@ -461,8 +461,7 @@ class Agent:
         """A link that a peer opened is closed: nobody waits there any more."""
         for job in self.jobs.values():
             for entry in job.entries.values():
-                if peer in entry.wanted_by:
-                    entry.wanted_by.remove(peer)
+                entry.wanted_by = [other for other in entry.wanted_by if other != peer]
         for wants in self._early_wants.values():
             wants[:] = [want for want in wants if want[0] != peer]
 

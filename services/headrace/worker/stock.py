@@ -106,10 +106,10 @@ class Stock:
     def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
         entry.attempt = attempt
         job.dropped.discard(entry.dataset)
-        peers, entry.wanted_by = entry.wanted_by, []
+        peers, entry.wanted_by = entry.wanted_by, ()
         for peer in peers:
             self._serve(job, entry, peer)
-        waiters, entry.waiters = entry.waiters, []
+        waiters, entry.waiters = entry.waiters, ()
         ready = []
         for segment in waiters:
             segment.missing -= 1
@@ -121,12 +121,15 @@ class Stock:
 
     def use(self, job: HostJob, segment: Segment) -> None:
         """A segment takes its inputs: count them as used, and as missing where they are not here."""
+        entries = job.entries
         for dataset in segment.inputs:
-            entry = job.entry(dataset)
+            entry = entries.get(dataset)
+            if entry is None:
+                entry = entries[dataset] = Entry(dataset)
             entry.uses += 1
-            if not entry.here:
+            if entry.value is None and entry.block is None:
                 segment.missing += 1
-                entry.waiters.append(segment)
+                entry.wait(segment)
 
     def unuse(self, job: HostJob, segment: Segment) -> None:
         """A segment ended or was dropped. A small copy of another host's dataset goes with its last use."""
@@ -183,7 +186,7 @@ class Stock:
         kept = {}
         for dataset, entry in job.entries.items():
             entry.uses = 0
-            entry.waiters = []
+            entry.waiters = ()
             if keep_outputs and entry.here and job.is_output[dataset]:
                 kept[dataset] = entry
             else:
@@ -287,7 +290,7 @@ class Stock:
         if entry.here:
             self._serve(job, entry, peer)
         elif peer not in entry.wanted_by:
-            entry.wanted_by.append(peer)
+            entry.wanted_by = [*entry.wanted_by, peer]
 
     def granted(self, job: HostJob, dataset: int, peer: int) -> None:
         """A peer has room for an offer: send the block."""

@@ -12,32 +12,42 @@ STAYS, LEAVES, DISCARDED = 0, 1, 2
 """What becomes of a task's datasets: taken by a later task of the chain, by others, or by nobody."""
 
 
-def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Iterator[tuple[Chain, list[tuple[int, str]]]]:
-    """The chains of an assignment, cut into segments, with (dataset, source host) of each input from outside the chain.
+NO_ATTEMPTS: dict[int, int] = {}
+"""Shared by all chains of first attempts; never changed."""
+_NO_INPUTS: list[int] = []
+_FATES = ([DISCARDED], [LEAVES])
 
-    The segments' `inputs` are set, their `missing` counts are not: that depends on what is here.
+
+def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Iterator[tuple[Chain, list[tuple[int, str]]]]:
+    """The chains of an assignment, cut into segments, with (dataset, source host) of each input that another host has.
+
+    The segments' `missing` counts are not set: that depends on what is here.
     """
-    sources = iter(assign.sources)
+    sources, names = iter(assign.sources), assign.hosts
+    hosts = [name if name != assign.host else "" for name in names]
     start = 0
     for id, length in zip(assign.chains, assign.lengths, strict=True):
-        tasks = assign.tasks[start : start + length]
-        attempts = dict(zip(tasks, assign.attempts[start : start + length], strict=False))
-        chain = Chain(job, id, {task: attempt for task, attempt in attempts.items() if attempt})
-        start += length
+        end = start + length
+        attempts = _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS
+        chain = Chain(job, id, attempts)
         if length == 1:
-            given = [(dataset, assign.hosts[next(sources)]) for dataset in job.task_inputs(tasks[0])]
-            _single(job, chain, tasks[0], next_id)
+            given = _single(job, chain, assign.tasks[start], next_id(), hosts, sources)
         else:
-            given = _cut(job, chain, tasks, next_id, assign.hosts, sources)
+            given = _cut(job, chain, assign.tasks[start:end], next_id, hosts, sources)
+        start = end
         yield chain, given
 
 
-def _single(job: HostJob, chain: Chain, task: int, next_id: Callable[[], int]) -> None:
-    segment = Segment(next_id(), chain, 0)
-    segment.tasks = [task]
-    segment.inputs = job.task_inputs(task)
-    segment.leaves = [LEAVES if any(map(job.needed, job.task_outputs(task))) else DISCARDED]
-    chain.segments = [segment]
+def _attempts(assign: Assign, start: int, end: int) -> dict[int, int]:
+    pairs = zip(assign.tasks[start:end], assign.attempts[start:end], strict=True)
+    return {task: attempt for task, attempt in pairs if attempt}
+
+
+def _single(job: HostJob, chain: Chain, task: int, id: int, hosts: list[str], sources: Iterator[int]) -> list[tuple[int, str]]:
+    start, end = job.input_start[task], job.input_start[task + 1]
+    inputs = job.inputs[start:end] if end > start else _NO_INPUTS
+    chain.segments = [Segment(id, chain, 0, [task], _FATES[job.is_needed[task]], inputs)]
+    return [(dataset, host) for dataset in inputs if (host := hosts[next(sources)])] if inputs else []
 
 
 def _cut(
@@ -47,17 +57,16 @@ def _cut(
     stays = _staying(job, tasks)
     members = set(tasks)
     given: list[tuple[int, str]] = []
-    segment: Segment | None = None
+    segments: list[Segment] = []
     for task in tasks:
         outside = [dataset for dataset in job.task_inputs(task) if dataset not in stays]
         given += [(dataset, hosts[next(sources)]) for dataset in outside if job.producer[dataset] not in members]
-        if segment is None or outside:
-            segment = Segment(next_id(), chain, len(chain.segments))
-            segment.inputs = outside
-            chain.segments.append(segment)
-        segment.tasks.append(task)
-        segment.leaves.append(_fate(job, task, stays))
-    return given
+        if outside or not segments:
+            segments.append(Segment(next_id(), chain, len(segments), [], [], outside))
+        segments[-1].tasks.append(task)
+        segments[-1].leaves.append(_fate(job, task, stays))
+    chain.segments = segments
+    return [(dataset, host) for dataset, host in given if host]
 
 
 def _staying(job: HostJob, tasks: list[int]) -> set[int]:
@@ -68,7 +77,6 @@ def _staying(job: HostJob, tasks: list[int]) -> set[int]:
 
 
 def _fate(job: HostJob, task: int, stays: set[int]) -> int:
-    outputs = job.task_outputs(task)
-    if outputs[0] in stays:
+    if job.first_output[task] in stays:
         return STAYS
-    return LEAVES if any(map(job.needed, outputs)) else DISCARDED
+    return LEAVES if job.is_needed[task] else DISCARDED
