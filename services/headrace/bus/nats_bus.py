@@ -57,7 +57,7 @@ class NatsBus(Bus):
 
     @property
     def connected(self) -> bool:
-        return bool(self._wire.is_connected)
+        return bool(self._wire.is_connected) and not self._wire.stale
 
     async def ensure_streams(self) -> None:
         await self._make([layout.stream(spec, self._settings.replicas) for spec in streams.STREAMS])

@@ -17,6 +17,7 @@ import contextlib
 import importlib.util
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ Sink = Callable[[bytes, bytes, bytes, bytes], None]
 
 _ATTEMPT = 2
 """Seconds for one attempt to connect."""
+_QUIET = 5.0
+"""Seconds between two complaints about the connection in the log."""
 
 
 class _Parser(parser.Parser):  # type: ignore[misc]
@@ -95,11 +98,15 @@ class Wire(Client):  # type: ignore[misc]
         self.sinks: dict[int, Sink] = {}
         self.reconnected: Callable[[], None] = lambda: None
         """Called after each reconnection."""
+        self.stale = False
+        """From a disconnection until `reconnected` is called: what was sent before it has to be sent again first, for the order."""
+        self._unsent: list[bytes] = []
+        self._complained = -_QUIET
         self._deferred: list[Callable[[], None]] = []
 
     def send(self, frame: bytes) -> bool:
         """Write a frame now, after everything that nats-py has still to write. False while there is no connection: it is not kept."""
-        if self._status != Client.CONNECTED:
+        if self.stale or self._status != Client.CONNECTED:
             return False
         try:
             if self._pending:
@@ -117,7 +124,9 @@ class Wire(Client):  # type: ignore[misc]
         sid: int = self._sid
         self._subs[sid] = Subscription(self, sid, subject, queue=queue)
         self.sinks[sid] = sink
-        self.send(b"SUB %b %b %d\r\n" % (subject.encode(), queue.encode(), sid))
+        frame = b"SUB %b %b %d\r\n" % (subject.encode(), queue.encode(), sid)
+        if not self.send(frame):
+            self._unsent.append(frame)
         return sid
 
     def unlisten(self, sid: int) -> None:
@@ -136,6 +145,22 @@ class Wire(Client):  # type: ignore[misc]
             actions, self._deferred = self._deferred, []
             for action in actions:
                 action()
+
+    def complain(self, text: str) -> None:
+        """Log an error of the connection, but not every failed attempt to get it back."""
+        now = time.monotonic()
+        if now - self._complained >= _QUIET:
+            self._complained = now
+            log.warning("%s", text)
+
+    def back(self) -> None:
+        """There is a connection again, on which nats-py has subscribed to what was known when it began to: send the rest.
+        The server ignores a subscription that it has already."""
+        self.stale = False
+        unsent, self._unsent = self._unsent, []
+        for frame in unsent:
+            self.send(frame)
+        self.reconnected()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         """A message that came through nats-py's own parser: in pieces, or among other things."""
@@ -163,23 +188,30 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     wire = Wire()
     refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
     last: list[Exception] = []
+    ready = asyncio.Event()
 
     async def on_error(error: Exception) -> None:
         last[:] = [error]
-        if wire.stats["reconnects"] or wire.is_connected or wire.is_reconnecting:
-            log.warning("NATS connection of %s: %s", name, str(error) or type(error).__name__)
+        if ready.is_set():
+            wire.complain(f"NATS connection of {name}: {str(error) or type(error).__name__}")
         elif "authorization" in str(error).lower() and not refused.done():
             refused.set_result(error)
 
+    async def on_disconnect() -> None:
+        wire.stale = True
+
     async def on_reconnect() -> None:
         log.info("%s is connected to NATS again", name)
-        wire.reconnected()
+        wire.back()
 
-    connecting = asyncio.ensure_future(wire.connect(**options, error_cb=on_error, reconnected_cb=on_reconnect))
+    connecting = asyncio.ensure_future(
+        wire.connect(**options, error_cb=on_error, disconnected_cb=on_disconnect, reconnected_cb=on_reconnect)
+    )
     try:
         await asyncio.wait({connecting, refused}, timeout=settings.connect_timeout, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():
             connecting.result()
+            ready.set()
             return wire
     finally:
         if not connecting.done():

@@ -1,0 +1,176 @@
+"""Feeds on a real server: complete, in order, and open again after whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from headrace.bus import NEW, Bus, Record
+from headrace.bus.nats_bus import NatsBus
+
+Until = Callable[..., Awaitable[None]]
+SUBJECT = "headrace.event.job.host"
+
+
+async def _publish(bus: Bus, count: int, subject: str = SUBJECT) -> None:
+    for number in range(count):
+        bus.publish(subject, b"%d" % number)
+    await bus.flush_acks(10)
+
+
+def test_a_feed_of_an_empty_stream_has_caught_up(runner: asyncio.Runner, bus: Bus) -> None:
+    async def body() -> None:
+        feed = await bus.follow("LOG", "headrace.>", lambda records: None)
+        await asyncio.wait_for(feed.caught_up.wait(), 0.5)
+        assert feed.last_seq == 0
+
+    runner.run(body())
+
+
+@pytest.mark.parametrize("from_seq", [1, 60, 101, 500, NEW])
+def test_a_feed_that_matches_nothing_has_caught_up(runner: asyncio.Runner, bus: Bus, from_seq: int) -> None:
+    async def body() -> None:
+        await _publish(bus, 100)
+        feed = await bus.follow("LOG", ["headrace.job.other.>", "headrace.host.*"], lambda records: None, from_seq=from_seq)
+        await asyncio.wait_for(feed.caught_up.wait(), 0.5)
+
+    runner.run(body())
+
+
+def test_caught_up_comes_after_what_was_there_and_records_are_coalesced(runner: asyncio.Runner, bus: Bus) -> None:
+    async def body() -> None:
+        await _publish(bus, 1000)
+        batches: list[list[Record]] = []
+        feed = await bus.follow("LOG", SUBJECT, batches.append)
+        await asyncio.wait_for(feed.caught_up.wait(), 5)
+        records = [record for batch in batches for record in batch]
+        assert [record.seq for record in records] == list(range(1, 1001))
+        assert [record.data for record in records] == [b"%d" % number for number in range(1000)]
+        assert {record.subject for record in records} == {SUBJECT}
+        assert abs(records[0].time - records[-1].time) < 10
+        assert len(batches) < 200
+        assert feed.last_seq == 1000
+
+    runner.run(body())
+
+
+def test_from_a_sequence_on_and_only_new_ones(runner: asyncio.Runner, bus: Bus, until: Until) -> None:
+    async def body() -> None:
+        await _publish(bus, 10)
+        late: list[Record] = []
+        new: list[Record] = []
+        await bus.follow("LOG", "headrace.event.*.*", late.extend, from_seq=8)
+        feed = await bus.follow("LOG", "headrace.event.*.*", new.extend, from_seq=NEW)
+        assert feed.last_seq == 10
+        await _publish(bus, 2)
+        await until(lambda: len(late) == 5 and len(new) == 2)
+        assert [record.seq for record in late] == [8, 9, 10, 11, 12]
+        assert [record.seq for record in new] == [11, 12]
+
+    runner.run(body())
+
+
+def test_a_lost_message_opens_the_feed_again_where_it_was(runner: asyncio.Runner, bus: NatsBus, until: Until) -> None:
+    async def body() -> None:
+        records: list[Record] = []
+        feed = await bus.follow("LOG", SUBJECT, records.extend)
+        sinks = bus._wire.sinks
+        deaf = next(sid for sid, sink in sinks.items() if getattr(sink, "__self__", None) is feed)
+        sink, dropped = sinks[deaf], []
+
+        def lossy(subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+            if data in (b"3", b"4", b"99") and data not in dropped:
+                dropped.append(data)
+            else:
+                sink(subject, reply, data, headers)
+
+        sinks[deaf] = lossy
+        await _publish(bus, 100)
+        await until(lambda: len(records) == 100)
+        assert [record.data for record in records] == [b"%d" % number for number in range(100)]
+        assert b"3" in dropped
+
+    runner.run(body())
+
+
+def test_the_last_message_of_all_being_lost_is_seen_by_the_heartbeat(runner: asyncio.Runner, bus: NatsBus, until: Until) -> None:
+    async def body() -> None:
+        records: list[Record] = []
+        feed = await bus.follow("LOG", SUBJECT, records.extend)
+        sinks = bus._wire.sinks
+        deaf = next(sid for sid, sink in sinks.items() if getattr(sink, "__self__", None) is feed)
+        sink = sinks[deaf]
+        sinks[deaf] = lambda subject, reply, data, headers: None if data == b"2" else sink(subject, reply, data, headers)
+        await _publish(bus, 3)
+        await until(lambda: len(records) == 3)
+        assert [record.seq for record in records] == [1, 2, 3]
+
+    runner.run(body())
+
+
+def test_a_consumer_that_vanished_is_noticed_by_its_silence(runner: asyncio.Runner, bus: NatsBus, until: Until) -> None:
+    async def body() -> None:
+        records: list[Record] = []
+        feed = await bus.follow("LOG", SUBJECT, records.extend)
+        await _publish(bus, 1)
+        await bus._outbox.call(f"CONSUMER.DELETE.LOG.{feed._id}-{feed._generation}")  # type: ignore[attr-defined]
+        await _publish(bus, 1)
+        await until(lambda: len(records) == 2)
+        assert [record.seq for record in records] == [1, 2]
+
+    runner.run(body())
+
+
+def test_what_reads_a_feed_and_fails_ends_it(runner: asyncio.Runner, bus: Bus, until: Until) -> None:
+    async def body() -> None:
+        seen: list[Record] = []
+
+        def fails(records: list[Record]) -> None:
+            raise ZeroDivisionError("in the fold")
+
+        feed = await bus.follow("LOG", SUBJECT, fails)
+        await bus.follow("LOG", SUBJECT, seen.extend)
+        await _publish(bus, 1)
+        with pytest.raises(ZeroDivisionError, match="in the fold"):
+            await asyncio.wait_for(feed.ended, 5)
+        await _publish(bus, 1)
+        await until(lambda: len(seen) == 2)  # the connection and other feeds go on
+
+    runner.run(body())
+
+
+def test_a_closed_feed_is_silent(runner: asyncio.Runner, bus: Bus, until: Until) -> None:
+    async def body() -> None:
+        closed: list[Record] = []
+        other: list[Record] = []
+        feed = await bus.follow("LOG", SUBJECT, closed.extend)
+        await bus.follow("LOG", SUBJECT, other.extend)
+        await feed.close()
+        await _publish(bus, 5)
+        await until(lambda: len(other) == 5)
+        assert closed == []
+        assert feed.ended.done()
+
+    runner.run(body())
+
+
+def test_flow_control_is_answered(runner: asyncio.Runner, bus: Bus) -> None:
+    """64 MB through one feed: the server stops after some, until it is told to go on."""
+
+    async def body() -> None:
+        received = 0
+
+        def count(records: list[Record]) -> None:
+            nonlocal received
+            received += sum(len(record.data) for record in records)
+
+        for _ in range(64):
+            bus.publish(SUBJECT, b"x" * 1_000_000)
+        await bus.flush_acks(30)
+        feed = await bus.follow("LOG", SUBJECT, count)
+        await asyncio.wait_for(feed.caught_up.wait(), 20)
+        assert received == 64_000_000
+
+    runner.run(body())
