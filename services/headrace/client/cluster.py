@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -81,7 +82,7 @@ class Cluster:
         settings = BusSettings(url=started.url, token=started.token)
         connection = Connection(settings, make_streams=True)
         try:
-            connection.thread.soon(_watch_services, connection, services, hosts)
+            connection.thread.soon(_watch_services, connection, services)
             connection.call(connection.wait_hosts(hosts), timeout)
         except TimeoutError:
             connection.close(flush=False)
@@ -196,6 +197,17 @@ class Cluster:
         stores: int = connection.call(_store_peaks(connection))
         return private_peaks(self._local.pids["supervisor"]) + stores
 
+    def wait(self, stop: threading.Event) -> None:
+        """Wait until the event is set. Raises what ends the cluster, if that comes before."""
+        from headrace.client.connection import Alarm
+
+        connection = self._usable()
+        alarm = Alarm(stop)
+        connection.thread.soon(connection.watch, alarm)
+        stop.wait()
+        if alarm.error is not None:
+            raise alarm.error
+
     def close(self) -> None:
         """Leave the cluster; a local one ends with everything that it started. May be called again."""
         self._finalizer()
@@ -235,20 +247,15 @@ def _close(owner: int, connection: Connection, local: LocalServices | None) -> N
             local.stop()
 
 
-def _watch_services(connection: Connection, services: LocalServices, hosts: int) -> None:
-    """End the connection when the cluster cannot go on: without its supervisor, a central service, or its last host. On its loop."""
+def _watch_services(connection: Connection, services: LocalServices) -> None:
+    """End the connection when the cluster cannot go on. On its loop."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        reports = services.read_reports()
-        if reports is None:
+        failure = services.check_reports()
+        if failure is not None:
             loop.remove_reader(services.report_fd())
-            connection.fail(services.failure())
-            return
-        for report in reports:
-            failure = services.consider(report)
-            if failure is not None:
-                connection.fail(failure)
+            connection.fail(failure)
 
     loop.add_reader(services.report_fd(), read)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+import threading
 import weakref
 from collections.abc import Coroutine
 from typing import Any
@@ -32,6 +33,19 @@ class Watcher:
     def fail(self, error: HeadraceError) -> None:
         """The connection ended. Called on its loop."""
         raise NotImplementedError
+
+
+class Alarm(Watcher):
+    """Sets an event at the connection's end; `error` says what ended it."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self.error: HeadraceError | None = None
+        self._event = event
+
+    def fail(self, error: HeadraceError) -> None:
+        """Remember the error and set the event."""
+        self.error = error
+        self._event.set()
 
 
 class Connection:

@@ -14,10 +14,12 @@ class Orders(msgspec.Struct, kw_only=True):
     runners: int
     capacity: int = 0
     """Bytes of each host's store; 0: the worker's default, shared out among the hosts."""
-    folder: str
-    """Holds the server's files and the log. Removed at the end, like `shm`."""
-    shm: str
-    """Holds the hosts' shared memory."""
+
+
+class Folders(msgspec.Struct, tag="folders", kw_only=True):
+    """The folders were made that the supervisor removes at the end: for the server's files, and for shared memory."""
+
+    paths: list[str]
 
 
 class Started(msgspec.Struct, tag="started", kw_only=True):
@@ -37,7 +39,7 @@ class Died(msgspec.Struct, tag="died", kw_only=True):
     status: int
 
 
-Report = Started | Died
+Report = Folders | Started | Died
 
 encode = msgspec.json.encode
 decode_orders = msgspec.json.Decoder(Orders).decode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from headrace.client.orders import Orders
@@ -20,12 +21,12 @@ def import_all() -> None:
     import uvloop  # noqa: F401
 
 
-def mains(orders: Orders, hosts: list[str], bus: Any) -> Iterator[tuple[str, Main]]:
-    """Name and main function of every service of the cluster. bus: its BusSettings."""
+def mains(orders: Orders, hosts: list[str], shm: Path, bus: Any) -> Iterator[tuple[str, Main]]:
+    """Name and main function of every service of the cluster. shm: folder for shared memory. bus: the server's BusSettings."""
     for name in CENTRAL:
         yield name, _central(name, bus)
     for host in hosts:
-        yield host, _worker(orders, host, bus)
+        yield host, _worker(orders, host, shm, bus)
 
 
 def _central(name: str, bus: Any) -> Main:
@@ -35,10 +36,10 @@ def _central(name: str, bus: Any) -> Main:
     return lambda: run_service(lambda: module.run(module.Settings.from_env(), bus))
 
 
-def _worker(orders: Orders, host: str, bus: Any) -> Main:
+def _worker(orders: Orders, host: str, shm: Path, bus: Any) -> Main:
     from headrace.worker.service import main
     from headrace.worker.settings import Settings
 
-    settings = Settings(host=host, runners=orders.runners, shm_dir=orders.shm, capacity=orders.capacity)
+    settings = Settings(host=host, runners=orders.runners, shm_dir=str(shm), capacity=orders.capacity)
     settings.capacity = orders.capacity or settings.resolved_capacity() // orders.hosts
     return lambda: main(settings, bus)

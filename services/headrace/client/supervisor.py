@@ -17,6 +17,7 @@ import selectors
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from pathlib import Path
 from headrace.bus import EmbeddedServer, parent_death_signal
 from headrace.client import orders, services
 from headrace.client.children import Children, Death
+from headrace.client.folders import Folder, make_folder, shm_base, sweep
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
 
 LIFELINE = 0
@@ -36,6 +38,7 @@ class Supervisor:
     def __init__(self, given: orders.Orders) -> None:
         self.orders = given
         self.ending = False
+        self._folders: list[Folder] = []
         self._reports = _keep_stdout_for_reports()
         self._selector = selectors.DefaultSelector()
         self._watch_signals()
@@ -51,19 +54,27 @@ class Supervisor:
         finally:
             self.children.terminate([name for name in self.children.pids if name != SERVER], SERVICE_GRACE)
             self.children.kill_all(KILL_GRACE)
-            for folder in (self.orders.shm, self.orders.folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            for folder in self._folders:
+                shutil.rmtree(folder.path, ignore_errors=True)
 
     def _start(self) -> None:
-        importing = threading.Thread(target=services.import_all)
+        self._make_folders()
+        folder, shm = self._folders
+        importing = threading.Thread(target=_import_services)
         importing.start()  # while the server starts; over before anything is forked
-        server = EmbeddedServer(Path(self.orders.folder)).start()
+        server = EmbeddedServer(folder.path).start()
         importing.join()
         self.children.adopt(SERVER, server.pid)
         hosts = [f"host-{index}" for index in range(self.orders.hosts)]
-        for name, main in services.mains(self.orders, hosts, server.settings):
+        for name, main in services.mains(self.orders, hosts, shm.path, server.settings):
             self.children.fork(name, self._apart(main))
         self._report(orders.Started(url=server.url, token=server.token, hosts=hosts, pids=self.children.pids))
+
+    def _make_folders(self) -> None:
+        for base in (Path(tempfile.gettempdir()), shm_base()):
+            sweep(base)
+            self._folders.append(make_folder(base))
+        self._report(orders.Folders(paths=[str(folder.path) for folder in self._folders]))
 
     def _apart(self, main: Callable[[], int]) -> Callable[[], int]:
         """`main` in a child that has let go of what is the supervisor's, and dies with it."""
@@ -123,6 +134,11 @@ def _keep_stdout_for_reports() -> int:
     reports = os.dup(1)
     os.dup2(2, 1)
     return reports
+
+
+def _import_services() -> None:
+    with contextlib.suppress(Exception):  # what cannot be imported fails again, where it is used
+        services.import_all()
 
 
 def main() -> None:

@@ -1,0 +1,83 @@
+"""What the commands print: tables on standard output."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from headrace.client.job import JobStatus
+    from headrace_schemas import JobEntry
+
+WIDTH_OF_VALUES = 60
+"""Characters of a value that a table shows."""
+
+
+def describe(value: Any) -> tuple[str, str]:
+    """Type and content of a value, each in a few words.
+
+    >>> describe([1, 2])
+    ('list of 2', '[1, 2]')
+    """
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and dtype is not None:
+        return f"{type(value).__name__} {dtype} {'x'.join(map(str, shape)) or 'scalar'}", _summary(value)
+    size = f" of {len(value)}" if isinstance(value, (list, tuple, dict, set, bytes)) else ""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = WIDTH_OF_VALUES
+    return type(value).__name__ + size, short.repr(value)
+
+
+def _summary(array: Any) -> str:
+    try:
+        return f"{array.min():.6g} to {array.max():.6g}, mean {array.mean():.6g}"
+    except (TypeError, ValueError, AttributeError):  # empty, or not of numbers
+        return reprlib.repr(array)
+
+
+def print_outputs(results: Mapping[str, Any], title: str) -> None:
+    """The outputs of a job."""
+    table = _table(title, "output", "type", "value")
+    for name, value in results.items():
+        table.add_row(name, *describe(value))
+    Console().print(table)
+
+
+def print_jobs(entries: Iterable[JobEntry]) -> None:
+    """A line for each job."""
+    table = _table(None, "job", "name", "state", "tasks", "done", "submitted", "took", "error")
+    for entry in entries:
+        took = f"{entry.ended - entry.submitted:.3f} s" if entry.ended else ""
+        submitted = datetime.fromtimestamp(entry.submitted).strftime("%Y-%m-%d %H:%M:%S") if entry.submitted else ""
+        table.add_row(entry.job, entry.name, entry.state, str(entry.n_tasks), str(entry.n_done), submitted, took, entry.error)
+    Console().print(table)
+
+
+def print_status(status: JobStatus) -> None:
+    """One job."""
+    table = _table(None, "job", status.id)
+    for name, value in (
+        ("name", status.name),
+        ("state", status.state),
+        ("tasks", f"{status.n_tasks}: " + ", ".join(f"{count} {state}" for state, count in status.tasks.items() if count)),
+        ("outputs", f"{status.available} of {status.outputs} available"),
+        ("hosts", ", ".join(status.hosts)),
+        ("error", status.error),
+    ):
+        if value:
+            table.add_row(name, value)
+    Console().print(table)
+
+
+def _table(title: str | None, *columns: str) -> Table:
+    from rich import box
+
+    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,145 @@
+"""The command line, as a shell starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WAIT = 60.0
+GRAPHS = """
+import operator
+import headrace as hr
+
+def broken(value):
+    raise ValueError("on purpose")
+
+good = hr.Graph("good")
+good.add(operator.add, 20, 3, name="sum")
+bad = hr.Graph("bad")
+bad.add(broken, 1, name="breaks")
+"""
+
+
+def headrace(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "headrace.cli", *arguments],
+        env={**_clean_env(), **(env or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+
+
+def _clean_env() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graphs") / "graphs_for_cli.py"
+    path.write_text(GRAPHS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[dict[str, str]]:
+    """A cluster by `headrace up`, and the variables that it printed."""
+    command = [sys.executable, "-m", "headrace.cli", "up", "--hosts", "1"]
+    process = subprocess.Popen(command, env=_clean_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        exports = [process.stdout.readline().split()[1].split("=", 1) for _ in range(2)]
+        yield dict(exports)
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.communicate(timeout=WAIT)[1]
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_help_names_every_command() -> None:
+    shown = headrace("--help").stdout
+    commands = ["demo", "up", "run", "jobs", "status", "cancel", "replay", "controller", "scheduler", "worker", "publisher", "version"]
+    assert [command for command in commands if not re.search(rf"^\W*{command}\b", shown, re.MULTILINE)] == []
+
+
+def test_the_version_is_quick_to_tell() -> None:
+    started = time.perf_counter()
+    done = headrace("version")
+    assert re.fullmatch(r"headrace \d+\.\d+\.\d+\S*\n", done.stdout)
+    assert time.perf_counter() - started < 3.0
+    code = "import headrace.cli.app, sys; print(sorted(m for m in ('numpy', 'nats', 'asyncio', 'rich.table') if m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_graph_runs_on_a_cluster_of_its_own(graphs: Path) -> None:
+    done = headrace("run", f"{graphs}:good", "--hosts", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "good: 1 tasks" in done.stdout
+    assert re.search(r"sum\s+int\s+23", done.stdout)
+
+
+def test_wrong_use_is_status_2(graphs: Path) -> None:
+    several = headrace("run", str(graphs))
+    assert several.returncode == 2
+    assert "several graphs" in several.stderr
+    assert headrace("run").returncode == 2
+    assert headrace("nonsense").returncode == 2
+
+
+def test_what_fails_is_one_line_and_status_1(tmp_path: Path) -> None:
+    done = headrace("jobs", env={"HEADRACE_URL": "nats://127.0.0.1:9", "HEADRACE_CONNECT_TIMEOUT": "0.5"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("headrace: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "127.0.0.1:9" in done.stderr
+
+
+def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Path) -> None:
+    assert headrace("run", f"{graphs}:good", env=up).returncode == 0
+    bad = headrace("run", f"{graphs}:bad", env=up)
+    assert bad.returncode == 1
+    assert bad.stderr.splitlines()[-1] == "headrace: task 'breaks' failed: ValueError: on purpose; its inputs: none"
+    assert 'raise ValueError("on purpose")' in bad.stderr
+
+    listed = headrace("jobs", env=up).stdout
+    good = re.search(r"^\s*(\w+)\s+good\s+done", listed, re.MULTILINE)
+    assert good is not None
+    assert re.search(r"bad\s+failed", listed)
+    shown = headrace("status", good[1], env=up)
+    assert re.search(r"state\s+done", shown.stdout)
+    assert headrace("cancel", good[1], env=up).stdout == f"{good[1]}: done\n"
+    missing = headrace("status", "nosuchjob", env=up)
+    assert (missing.returncode, len(missing.stderr.splitlines())) == (1, 1)
+
+
+def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None:
+    headrace("run", f"{graphs}:good", env=up)
+    job = re.findall(r"^\s*(\w+)\s+good\s+done", headrace("jobs", env=up).stdout, re.MULTILINE)[-1]
+    timeline = headrace("replay", job, env=up)
+    assert timeline.returncode == 0
+    assert "admitted" in timeline.stdout
+    assert "done" in timeline.stdout
+    assert headrace("replay", job, "--check", env=up).returncode == 0
+    lines = headrace("replay", job, "--json", env=up).stdout.splitlines()
+    assert len([json.loads(line) for line in lines]) >= 4
+
+
+def test_the_demo_runs_and_writes_where_it_is_told(tmp_path: Path) -> None:
+    done = headrace("demo", "--no-png", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tasks/s" in done.stdout
+    assert not list(tmp_path.iterdir())

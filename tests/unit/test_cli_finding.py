@@ -1,0 +1,63 @@
+"""Which graph `headrace run` takes from a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import click
+import pytest
+
+from headrace.cli.finding import load_demo, load_graph
+
+names = count()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    before = list(sys.path)
+    yield tmp_path
+    sys.path[:] = before
+
+
+def write(folder: Path, code: str) -> Path:
+    path = folder / f"graphs_{next(names)}.py"
+    path.write_text(f"import headrace as hr\n{code}")
+    return path
+
+
+def test_the_only_graph_of_a_file_is_taken_also_under_two_names(folder: Path) -> None:
+    path = write(folder, "g = hr.Graph('one')\nsame = g")
+    assert load_graph(str(path)).name == "one"
+
+
+def test_a_graph_is_taken_by_name_and_a_function_called(folder: Path) -> None:
+    path = write(folder, "a, b = hr.Graph('first'), hr.Graph('second')\ndef make(): return hr.Graph('third')")
+    assert load_graph(f"{path}:b").name == "second"
+    assert load_graph(f"{path}:make").name == "third"
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "message"),
+    [
+        ("", "", "has no graph: assign an hr.Graph"),
+        ("a, b = hr.Graph('x'), hr.Graph('y')", "", "has several graphs: say which, as FILE.py:a or :b"),
+        ("a = hr.Graph('x')", ":c", "has no graph 'c': say which, as FILE.py:a"),
+        ("def make(): return 5", ":make", "returned int, not an hr.Graph"),
+    ],
+)
+def test_what_is_wrong_is_said(folder: Path, code: str, name: str, message: str) -> None:
+    with pytest.raises(click.UsageError, match=message):
+        load_graph(f"{write(folder, code)}{name}")
+
+
+def test_what_is_no_file_is_said() -> None:
+    with pytest.raises(click.UsageError, match=r"nowhere\.py is no Python file"):
+        load_graph("nowhere.py")
+
+
+def test_the_demo_is_the_ensemble(folder: Path) -> None:
+    demo = load_demo()
+    assert len(demo.build_graph()) > 900

@@ -1,0 +1,39 @@
+"""What the tables of the command line say of values and jobs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headrace.cli.tables import describe, print_jobs, print_outputs, print_status
+from headrace.client.job import JobStatus
+from headrace_schemas import JobEntry
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "content"),
+    [
+        (3, "int", "3"),
+        ("x" * 200, "str", "'" + "x" * 27),
+        ([1, 2], "list of 2", "[1, 2]"),
+        (np.array([[1.0, 2.0], [3.0, 6.0]]), "ndarray float64 2x2", "1 to 6, mean 3"),
+        (np.array([]), "ndarray float64 0", "array([], dtype=float64)"),
+        (np.float32(2), "float32 float32 scalar", "2 to 2, mean 2"),
+    ],
+)
+def test_values_are_described_in_few_words(value: object, kind: str, content: str) -> None:
+    found = describe(value)
+    assert found[0] == kind
+    assert found[1].startswith(content)
+    assert len(found[1]) <= 64
+
+
+def test_tables_hold_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_outputs({"mean": 2.5}, "uk: 3 tasks in 0.1 s")
+    print_jobs([JobEntry(job="abc", name="uk", state="failed", n_tasks=9, n_done=4, error="too hot", submitted=1e9, ended=1e9 + 2)])
+    status = JobStatus("abc", "uk", "running", 9, {"waiting": 5, "assigned": 0, "done": 4}, 2, 1, ("host-0",))
+    print_status(status)
+    printed = capsys.readouterr().out
+    for text in ("uk: 3 tasks in 0.1 s", "2.5", "too hot", "2.000 s", "9: 5 waiting, 4 done", "1 of 2 available", "host-0"):
+        assert text in printed
+    assert "\x1b" not in printed
