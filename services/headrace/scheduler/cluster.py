@@ -1,0 +1,37 @@
+"""The hosts that live, as the scheduler weighs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headrace.ledger import HostRecord
+from headrace.scheduler.placing import Balance
+
+
+class Cluster:
+    """The living hosts at one moment. names: in ascending order. epochs: by name.
+
+    A host's rate is its number of runners: tasks cost a second each unless something better is known.
+    """
+
+    def __init__(self, hosts: Mapping[str, HostRecord], load: Mapping[str, int]) -> None:
+        """hosts: all that are known. load: per host, tasks placed there and not done; may change later."""
+        living = sorted((record.name, record) for record in hosts.values() if record.alive)
+        self.names = [name for name, _ in living]
+        self.epochs = {name: record.epoch for name, record in living}
+        self._rates = {name: float(max(1, record.runners)) for name, record in living}
+        self._load = load
+
+    def joined_since(self, before: Cluster) -> set[str]:
+        """The hosts that have taken up work since, also those that started anew."""
+        return {name for name, epoch in self.epochs.items() if before.epochs.get(name) != epoch}
+
+    def balance(self, names: list[str] | None = None, task_seconds: float = 1.0) -> Balance:
+        """The hosts (all, or some) with what they are busy with."""
+        names = self.names if names is None else names
+        rates = [self._rates[name] for name in names]
+        return Balance(rates, [self._load.get(name, 0) * task_seconds / rate for name, rate in zip(names, rates, strict=True)])
+
+    def share_of(self, names: set[str]) -> float:
+        """The part of the cluster's runners that these hosts have."""
+        return sum(self._rates[name] for name in names) / sum(self._rates.values())

@@ -1,0 +1,34 @@
+"""What chains take from outside themselves: which datasets, chain by chain, in the order in which assignments name their sources."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.graph.topology import Topology
+from headrace.ledger.columns import Ints, ranges
+
+
+class Outside(NamedTuple):
+    """counts: per chain, how many inputs come from outside it. datasets: these inputs, concatenated, tasks and inputs in order."""
+
+    counts: Ints
+    datasets: Ints
+
+
+def outside(topology: Topology, lengths: Ints, tasks: Ints) -> Outside:
+    """The inputs of chains (lengths per chain, tasks concatenated) that are not handed over inside them.
+
+    An input is handed over inside a chain if the task just before makes it: fused tasks have one dataset with one consumer.
+    """
+    counts = topology.n_inputs[tasks]
+    datasets = topology.inputs[ranges(topology.input_start[tasks], counts)]
+    before = np.empty_like(tasks)
+    before[1:] = tasks[:-1]
+    before[np.cumsum(lengths) - lengths] = -1
+    comes_from_outside = topology.producer[datasets] != np.repeat(before, counts)
+    ends = np.zeros(len(datasets) + 1, dtype=np.int64)
+    np.cumsum(comes_from_outside, out=ends[1:])
+    per_chain = ends[np.cumsum(counts)[np.cumsum(lengths) - 1]]
+    return Outside(np.diff(per_chain, prepend=0), datasets[comes_from_outside])

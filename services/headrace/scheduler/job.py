@@ -1,0 +1,181 @@
+"""One job as the scheduler sees it: the ledger's facts, and what was not released yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from headrace.ledger import ASSIGNED, DONE, NOWHERE, STARTED, UNPLACED, WAITING, JobLedger
+from headrace.ledger.columns import FEW, Ints, ints, view
+from headrace.scheduler.queue import Queue, Release
+
+Loaded = Callable[[int, int], None]
+"""Called with a host's index and by how many tasks its load changed."""
+
+
+class JobSchedule:
+    """A planned job. Hosts are indexes in the ledger's table of the job.
+
+    queues: per host, chains placed there and not released. open: per host, tasks of the plan released and not done.
+    where (n_tasks): the host that each task is placed on, also before an assignment says so in the log.
+    top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
+    loose: tasks that are needed again, or were given back, and have no place yet.
+
+    It is made from the ledger alone, so that a scheduler that takes over goes on where the last one stopped.
+    """
+
+    def __init__(self, job: JobLedger, loaded: Loaded) -> None:
+        assert job.plan is not None
+        self.job = job
+        self.n_planned = job.plan.first + len(job.plan.lengths)
+        self.where: Ints = job.host.copy()
+        self.queues: dict[int, Queue] = {}
+        self.open: Counter[int] = Counter()
+        self.top: dict[int, int] = {}
+        self.told: dict[int, int] = {}
+        self._loaded = loaded
+        self._where = view(self.where)
+        self._counted: Ints = np.full(job.n_tasks, UNPLACED, dtype=np.int16)
+        self._count_of = view(self._counted)
+        self._queued: Ints = np.zeros(job.n_tasks, dtype=np.bool_)
+        waiting = np.flatnonzero(job.state == WAITING)
+        chains = np.unique(job.chain[waiting])
+        self.enqueue(chains[chains != UNPLACED])
+        self.loose = set(waiting[(job.chain[waiting] == UNPLACED) & ~self._queued[waiting]].tolist())
+        self._find_released()
+        job.take_changes()
+
+    def _find_released(self) -> None:
+        """What an earlier scheduler released."""
+        released = np.flatnonzero(self.job.state != WAITING)
+        if not len(released):
+            return
+        self._count_many(released)
+        for host in np.unique(self.where[released]).tolist():
+            chains = self.job.chain[released[self.where[released] == host]]
+            self.top[host] = int(chains[chains < self.n_planned].max(initial=-1))
+
+    # --- what is placed and not released ------------------------------------------------------------------------------
+
+    def enqueue(self, chains: Ints) -> None:
+        """Puts chains (ascending ids, of the plan) into the queues of the hosts that their tasks are placed on, in plan order."""
+        if not len(chains):
+            return
+        table, topology = self.job.chains, self.job.topology
+        tasks, lengths = table.expand(chains)[0], table.lengths(chains)
+        self._queued[tasks] = True
+        hosts = self.where[tasks[np.cumsum(lengths) - lengths]]
+        for host in np.unique(hosts).tolist():
+            before = self.queues.get(host)
+            mine = chains[hosts == host]
+            self._set_queue(host, Queue.of(topology, table, mine if before is None else np.union1d(before.rest(), mine)))
+
+    def _set_queue(self, host: int, queue: Queue | None) -> None:
+        old = self.queues.pop(host, None)
+        self._loaded(host, (queue.n_tasks if queue is not None else 0) - (old.n_tasks if old is not None else 0))
+        if queue is not None and queue.n_tasks:
+            self.queues[host] = queue
+
+    def withdraw(self, host: int, last_tasks: int | None = None) -> Ints:
+        """Takes chains back from a host's queue: all, or those at its end that make up about so many tasks. Returns their ids."""
+        queue = self.queues[host]
+        keep = 0 if last_tasks is None else queue.within(max(0, queue.n_tasks - last_tasks), 0)
+        chains = queue.rest()
+        rest = Queue.of(self.job.topology, self.job.chains, chains[:keep]) if keep else None
+        self._set_queue(host, rest)
+        return chains[keep:]
+
+    def move(self, tasks: Ints, hosts: Ints | int) -> None:
+        """These tasks are placed there from now on."""
+        self.where[tasks] = hosts
+
+    # --- releasing ------------------------------------------------------------------------------------------------------
+
+    def release(self, host: int, window: int, integers: int) -> list[Release]:
+        """What the host gets now: nothing while more than half of its window is open, else as much as fits.
+
+        Chains that come before one released already (they were another host's before) do not wait for room: what fills the window may
+        be waiting for them.
+        """
+        queue = self.queues.get(host)
+        if queue is None:
+            return []
+        open_tasks = self.open[host]
+        room = window - open_tasks if open_tasks <= window // 2 else 0
+        count = queue.within(room, self.top.get(host, 0))
+        if not count:
+            return []
+        before = queue.n_tasks
+        parts = queue.take(count, integers)
+        self._loaded(host, queue.n_tasks - before)
+        if not queue.n_tasks:
+            del self.queues[host]
+        for part in parts:
+            self._queued[part.tasks] = False
+        self.top[host] = max(self.top.get(host, -1), int(parts[-1].chains[-1]))
+        return parts
+
+    def sources(self, datasets: Ints) -> list[int]:
+        """Per dataset: the host that holds it, or will make it."""
+        homes = self.job.copies.home[datasets]
+        sources: list[int] = np.where(homes != NOWHERE, homes, self.where[self.job.topology.producer[datasets]]).tolist()
+        return sources
+
+    # --- following the ledger -------------------------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Takes in what changed in the ledger since the last call."""
+        changes = self.job.take_changes()
+        for batch in (changes.assigned, changes.done, changes.failed, changes.needed, changes.revoked):
+            if len(batch.few) > FEW:
+                self._count_many(ints(batch.few))
+            else:
+                self._count_few(batch.few)
+            for tasks in batch.many:
+                self._count_many(tasks)
+        if changes.needed or changes.revoked:
+            self._find_loose([*changes.needed.list(), *changes.revoked.list()])
+
+    def _find_loose(self, tasks: list[int]) -> None:
+        job = self.job
+        self.loose.update(t for t in tasks if job.states[t] == WAITING and job.chain_of[t] == UNPLACED and not self._queued[t])
+
+    def _count_few(self, tasks: list[int]) -> None:
+        job, counted = self.job, self._count_of
+        for task in tasks:
+            host = job.placed[task] if ASSIGNED <= job.states[task] <= STARTED and job.chain_of[task] < self.n_planned else UNPLACED
+            if host != counted[task]:
+                self._open(counted[task], -1)
+                self._open(host, 1)
+                counted[task] = host
+
+    def _count_many(self, tasks: Ints) -> None:
+        job = self.job
+        tasks = job.distinct(tasks)
+        state = job.state[tasks]
+        is_open = (state >= ASSIGNED) & (state < DONE) & (job.chain[tasks] < self.n_planned)
+        now, before = np.where(is_open, job.host[tasks], UNPLACED), self._counted[tasks]
+        change = np.bincount(now + 1, minlength=len(job.hosts) + 1) - np.bincount(before + 1, minlength=len(job.hosts) + 1)
+        for index in np.flatnonzero(change).tolist():
+            self._open(index - 1, int(change[index]))
+        self._counted[tasks] = now
+
+    def _open(self, host: int, change: int) -> None:
+        if host != UNPLACED:
+            self.open[host] += change
+            self._loaded(host, change)
+
+    def status(self) -> dict[str, object]:
+        """For people: per host, how many tasks it has and how many wait for its window."""
+        hosts = self.job.hosts
+        queued = {hosts[host]: queue.n_tasks for host, queue in self.queues.items()}
+        return {"open": {hosts[host]: tasks for host, tasks in self.open.items()}, "queued": queued, "loose": len(self.loose)}
+
+    def close(self) -> None:
+        """The job is over: its hosts are rid of it."""
+        for host, tasks in self.open.items():
+            self._loaded(host, -tasks)
+        for host in list(self.queues):
+            self._set_queue(host, None)

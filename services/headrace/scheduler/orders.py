@@ -1,0 +1,121 @@
+"""Builds the scheduler's messages: columns in, none larger than about a given number of integers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.ledger import JobLedger
+from headrace.scheduler.chains import SMALL_TASKS
+from headrace.scheduler.plan import Placed
+from headrace.scheduler.queue import Release
+from headrace_schemas import Assign, GraphSource, Plan, Reroute
+
+
+class Stamp(NamedTuple):
+    """What every decision carries. at: last sequence folded. term: revision of the lease."""
+
+    at: int
+    term: int
+
+
+class Target(NamedTuple):
+    """A host that gets orders, and the addresses of all hosts of the job's table."""
+
+    host: str
+    epoch: int
+    addresses: list[str]
+
+
+def plan_messages(job: str, placed: Placed, hosts: list[str], epochs: list[int], stamp: Stamp, integers: int) -> list[Plan]:
+    """A plan in as many parts as its size needs. hosts, epochs: the table that `placed` refers to; hosts without a chain are left out."""
+    used = sorted(set(placed.placed))
+    column = placed.placed
+    if used[-1] != len(used) - 1:
+        index = {host: place for place, host in enumerate(used)}
+        column = [index[host] for host in column]
+    cuts = _cuts(placed.lengths, integers)
+    planner = "inline" if len(placed.tasks) <= SMALL_TASKS else "waves"
+    parts = []
+    for part, (first, last, start, end) in enumerate(cuts):
+        parts.append(
+            Plan(
+                at=stamp.at,
+                term=stamp.term,
+                job=job,
+                planner=planner,
+                part=part,
+                parts=len(cuts),
+                hosts=[hosts[host] for host in used],
+                epochs=[epochs[host] for host in used],
+                first=first,
+                lengths=placed.lengths[first:last],
+                tasks=placed.tasks[start:end],
+                placed=column[first:last],
+                makespan=placed.makespan,
+            )
+        )
+    return parts
+
+
+def _cuts(lengths: list[int], integers: int) -> list[tuple[int, int, int, int]]:
+    """Where to cut a plan: per part, the first chain and the one after the last, and the same for tasks."""
+    if 3 * sum(lengths) <= integers:
+        return [(0, len(lengths), 0, sum(lengths))]
+    task_end = np.concatenate(([0], np.cumsum(lengths)))
+    weight = task_end + 2 * np.arange(len(task_end))
+    cuts, first = [], 0
+    while first < len(lengths):
+        last = max(first + 1, int(np.searchsorted(weight, weight[first] + integers, side="right")) - 1)
+        cuts.append((first, last, int(task_end[first]), int(task_end[last])))
+        first = last
+    return cuts
+
+
+def assign_message(job: JobLedger, release: Release, sources: list[int], target: Target, stamp: Stamp, graph: GraphSource | None) -> Assign:
+    """Releases chains to a host. graph: with the first assignment to this host."""
+    attempts = job.attempt[release.tasks] if job.retried else None
+    return Assign(
+        at=stamp.at,
+        term=stamp.term,
+        job=job.job,
+        host=target.host,
+        epoch=target.epoch,
+        hosts=list(job.hosts),
+        addresses=target.addresses,
+        chains=release.chains.tolist(),
+        lengths=release.lengths.tolist(),
+        tasks=release.tasks.tolist(),
+        attempts=attempts.tolist() if attempts is not None and attempts.any() else [],
+        sources=sources,
+        graph=graph,
+    )
+
+
+def reroute_messages(
+    job: JobLedger, datasets: list[int], sources: list[int], target: Target, stamp: Stamp, integers: int
+) -> Iterator[Reroute]:
+    """Tells a host where it gets datasets now."""
+    step = max(1, integers // 3)
+    for first in range(0, len(datasets), step):
+        some = datasets[first : first + step]
+        attempts = job.attempt[job.topology.producer[some]]
+        yield Reroute(
+            at=stamp.at,
+            term=stamp.term,
+            job=job.job,
+            host=target.host,
+            epoch=target.epoch,
+            hosts=list(job.hosts),
+            addresses=target.addresses,
+            datasets=some,
+            attempts=attempts.tolist() if attempts.any() else [],
+            sources=sources[first : first + step],
+        )
+
+
+def graph_source(job: JobLedger) -> GraphSource:
+    """The graph as it was admitted: by its key if it has one, else whole."""
+    return GraphSource(key=job.source.key) if job.source.key else job.source

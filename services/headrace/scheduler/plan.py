@@ -1,0 +1,150 @@
+"""The fast plan: chains in depth-first order, placed wave by wave. A pure function graph x cluster x costs -> plan, at about 1 us a task.
+
+A wave is the chains whose last tasks lie equally deep, so that whatever a chain takes was placed in an earlier wave. Each wave is shared
+out among the hosts so that they finish it together; a chain goes where most of its input is, unless that host has its share already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.graph.topology import Topology
+from headrace.ledger.columns import Ints, ranges
+from headrace.scheduler.chains import Chains, fuse
+from headrace.scheduler.inputs import outside
+from headrace.scheduler.order import rank
+from headrace.scheduler.placing import Balance, Floats, choose_few, choose_many
+
+NARROW = 64
+"""Chains per wave, on average, below which loops over chains (about 2 microseconds each) beat numpy (about 100 a wave)."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What tasks cost. Without measurements every task costs the same.
+
+    function_seconds: per function of the graph; empty if unknown. default_seconds: of a task whose function was not measured.
+    dataset_bytes: per dataset, so that inputs weigh by size; empty: all weigh the same.
+    transfer_seconds: how much later a chain may start on the host that has its inputs rather than have them moved.
+    """
+
+    function_seconds: tuple[float, ...] = ()
+    default_seconds: float = 1.0
+    dataset_bytes: tuple[float, ...] = ()
+    transfer_seconds: float = 0.5
+
+    def task_seconds(self, topology: Topology) -> Floats:
+        """Seconds of each task."""
+        if not self.function_seconds:
+            return np.full(topology.n_tasks, self.default_seconds)
+        return np.array(self.function_seconds)[topology.function]
+
+
+class Placed(NamedTuple):
+    """A plan: chains in plan order. placed: per chain, index of its host. makespan: predicted seconds; 0 without measured costs."""
+
+    lengths: list[int]
+    tasks: list[int]
+    placed: list[int]
+    makespan: float
+
+
+def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int) -> Placed:
+    """Fuse, order and place a graph's tasks on hosts.
+
+    balance: the hosts, with what they are busy with already; what is placed is added to it. longest_chain: in tasks.
+    """
+    ranks = rank(topology)
+    chains = fuse(topology, ranks, longest_chain)
+    n_hosts, n_chains = len(balance.rates), len(chains.lengths)
+    if (n_hosts == 1 or n_chains == 1) and not costs.function_seconds:
+        return Placed(*chains, [balance.idlest()] * n_chains, 0.0)
+    waves = Waves(topology, chains, np.array(ranks.level, dtype=np.int32), costs)
+    narrow = n_chains < NARROW * waves.count
+    placed, makespan = (_place_few if narrow else _place_many)(waves, balance, costs.transfer_seconds)
+    return Placed(*chains, placed, makespan if costs.function_seconds else 0.0)
+
+
+class Waves:
+    """The chains of a graph sorted by wave, and in plan order within each, with what they cost and take.
+
+    chains (n): plan index of each. start (waves + 1): where each wave begins. seconds (n): cost of each.
+    latest (n): the latest wave that it takes something from, -1 for none.
+    row_start (n + 1), row, maker, weight: its inputs from outside: place of the taker here, plan index of the maker's chain, weight.
+    """
+
+    def __init__(self, topology: Topology, chains: Chains, level: Ints, costs: Costs) -> None:
+        lengths, tasks = np.array(chains.lengths), np.array(chains.tasks, dtype=np.int32)
+        ends = np.cumsum(lengths)
+        _, wave = np.unique(level[tasks[ends - 1]], return_inverse=True)
+        taken = outside(topology, lengths, tasks)
+        self.chains = np.argsort(wave, kind="stable")
+        self.start = np.concatenate(([0], np.cumsum(np.bincount(wave))))
+        self.seconds = np.add.reduceat(costs.task_seconds(topology)[tasks], ends - lengths)[self.chains]
+        counts = taken.counts[self.chains]
+        datasets = taken.datasets[ranges((np.cumsum(taken.counts) - taken.counts)[self.chains], counts)]
+        chain_of = np.empty(topology.n_tasks, dtype=np.int32)
+        chain_of[tasks] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        self.row_start = np.concatenate(([0], np.cumsum(counts)))
+        self.row = np.repeat(np.arange(len(lengths)), counts)
+        self.maker = chain_of[topology.producer[datasets]]
+        self.weight = np.array(costs.dataset_bytes)[datasets] if costs.dataset_bytes else np.ones(len(datasets))
+        self.latest = np.full(len(lengths), -1)
+        some = counts > 0
+        if len(datasets):
+            self.latest[some] = np.maximum.reduceat(wave[self.maker], self.row_start[:-1][some])
+
+    @property
+    def count(self) -> int:
+        """How many waves there are."""
+        return len(self.start) - 1
+
+
+def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
+    """A host for each chain, in plan order, and when all of it is done."""
+    n_hosts = len(balance.rates)
+    placed = np.zeros(len(waves.chains), dtype=np.int32)
+    done = np.zeros(waves.count + 1)
+    for wave, (first, last) in enumerate(pairwise(waves.start.tolist())):
+        inputs = slice(waves.row_start[first], waves.row_start[last])
+        cells = (waves.row[inputs] - first) * n_hosts + placed[waves.maker[inputs]]
+        votes = np.bincount(cells, waves.weight[inputs], (last - first) * n_hosts).astype(np.float64).reshape(last - first, n_hosts)
+        seconds = waves.seconds[first:last]
+        ready = float(done[waves.latest[first:last]].mean())
+        shares, level = balance.shares(float(seconds.sum()), ready)
+        hosts = choose_many(seconds, votes, shares, slack)
+        placed[waves.chains[first:last]] = hosts
+        balance.take(np.bincount(hosts, seconds, n_hosts).tolist(), ready)
+        done[wave] = max(level, ready + float(seconds.max()))
+    return placed.tolist(), max(float(done.max()), *balance.free)
+
+
+def _place_few(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
+    """As `_place_many`, by loops."""
+    n_hosts = len(balance.rates)
+    chains, starts, row_start, maker = (c.tolist() for c in (waves.chains, waves.start, waves.row_start, waves.maker))
+    all_seconds, weight, latest = waves.seconds.tolist(), waves.weight.tolist(), waves.latest.tolist()
+    placed = [0] * len(chains)
+    done = [0.0] * (waves.count + 1)
+    for wave, (first, last) in enumerate(pairwise(starts)):
+        votes = []
+        for place in range(first, last):
+            vote = [0.0] * n_hosts
+            for row in range(row_start[place], row_start[place + 1]):
+                vote[placed[maker[row]]] += weight[row]
+            votes.append(vote)
+        seconds = all_seconds[first:last]
+        ready = sum([done[before] for before in latest[first:last]]) / (last - first)
+        shares, level = balance.shares(sum(seconds), ready)
+        hosts = choose_few(seconds, votes, shares, slack)
+        loads = [0.0] * n_hosts
+        for chain, host, cost in zip(chains[first:last], hosts, seconds, strict=True):
+            placed[chain] = host
+            loads[host] += cost
+        balance.take(loads, ready)
+        done[wave] = max(level, ready + max(seconds))
+    return placed, max(*done, *balance.free)

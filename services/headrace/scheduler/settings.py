@@ -1,0 +1,45 @@
+"""Settings of the scheduler. Sizes in tasks or integers, times in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """What the scheduler can be told.
+
+    window_tasks: tasks released to a host and not done, per job, at most (HEADRACE_WINDOW_TASKS). Refilled at half, so a host of one runner
+        is ahead of the scheduler by 4096 tasks: 40 ms of tasks of 10 us, more than a refill takes.
+    window_tasks_per_runner: a host of many runners has a larger window, so that all find work also where the plan has long sequences.
+    chain_tasks: the longest chain. A chain runs on one runner and is released whole; a cut every 1024 tasks costs nothing measurable.
+    message_integers: integers in the columns of one message, at most. At 7 to 8 characters each that is 320 KB, which leaves room for an
+        inline graph (192 KiB) below `MAX_MESSAGE_BYTES`.
+    lease_ttl: how long after the end of this process another may lead. Hosts work through their windows meanwhile.
+    retry_delay: pause before leading again after the log refused a decision.
+    """
+
+    window_tasks: int = 8192
+    window_tasks_per_runner: int = 1024
+    chain_tasks: int = 1024
+    message_integers: int = 40_000
+    lease_ttl: float = 5.0
+    retry_delay: float = 1.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read HEADRACE_WINDOW_TASKS, the others being for tests. Raises msgspec.ValidationError if it is no number."""
+        env = os.environ if env is None else env
+        given = {"window_tasks": env["HEADRACE_WINDOW_TASKS"]} if "HEADRACE_WINDOW_TASKS" in env else {}
+        return msgspec.convert(given, cls, strict=False)
+
+    def window(self, runners: int) -> int:
+        """Tasks of a job that a host of so many runners has at most."""
+        return max(self.window_tasks, self.window_tasks_per_runner * runners)
+
+    @property
+    def longest_chain(self) -> int:
+        """A chain fits into half a window, so that a refill at half always releases something."""
+        return max(1, min(self.chain_tasks, self.window_tasks // 2))

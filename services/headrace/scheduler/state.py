@@ -1,0 +1,197 @@
+"""The scheduler's decisions: a pure state machine. Entries of the log in, plans, assignments and reroutes out.
+
+What is true comes from the ledger; a decision is applied to it at once, and passed over when it comes back in the log. What is decided, and
+when:
+
+| the log says | the scheduler |
+|---|---|
+| a job was admitted | plans it, if a host lives; releases the first windows |
+| tasks are done | refills windows that are half empty |
+| tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
+| a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |
+| a host joined | plans what waits; moves its share of what was not released to it |
+| a job ended | forgets it |
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from headrace.ledger import JobLedger, Ledger, LogEntry
+from headrace.scheduler import recovery
+from headrace.scheduler.cluster import Cluster
+from headrace.scheduler.job import JobSchedule
+from headrace.scheduler.orders import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
+from headrace.scheduler.plan import Costs, plan
+from headrace.scheduler.queue import Release
+from headrace.scheduler.settings import Settings
+from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Plan, Reroute, Revoke
+
+
+class Scheduler:
+    """Decides for all jobs, as the leader of a term.
+
+    ledger: everything folded so far. schedules: the planned jobs that go on. load: per host, tasks of plans placed there and not done.
+    costs: what tasks are thought to cost.
+    """
+
+    def __init__(self, settings: Settings, term: int, costs: Costs | None = None) -> None:
+        self.settings = settings
+        self.term = term
+        self.costs = costs or Costs()
+        self.ledger = Ledger()
+        self.schedules: dict[str, JobSchedule] = {}
+        self.load: Counter[str] = Counter()
+        self._cluster = Cluster({}, self.load)
+        self._unplanned: dict[str, JobLedger] = {}
+        self._moved: defaultdict[str, set[int]] = defaultdict(set)
+
+    # --- in -------------------------------------------------------------------------------------------------------------
+
+    def fold(self, entries: Iterable[LogEntry]) -> None:
+        """Take entries of the log in. What this scheduler decided itself was applied then, and is passed over."""
+        for entry in entries:
+            message = entry.message
+            if isinstance(message, Plan | Assign | Reroute | Revoke) and message.term == self.term:
+                self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
+            elif isinstance(message, HostJoined | HostLost):
+                self._fold_host(entry, message.host)
+            else:
+                self.ledger.fold(entry)
+                if isinstance(message, Events) and message.gone and message.job in self.schedules:
+                    self._moved[message.job].update(message.gone)
+
+    def _fold_host(self, entry: LogEntry, host: str) -> None:
+        """Where this host's copies were the ones to fetch, others may be now."""
+        before = {name: recovery.held_at(schedule.job, host) for name, schedule in self.schedules.items()}
+        self.ledger.fold(entry)
+        for name, datasets in before.items():
+            if datasets:
+                self._moved[name].update(datasets)
+
+    # --- out ------------------------------------------------------------------------------------------------------------
+
+    def decide(self) -> list[Decision]:
+        """Everything that follows from what was folded and was not decided yet, to be published in this order."""
+        stamp, out = Stamp(self.ledger.last_seq, self.term), list[Decision]()
+        before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load)
+        joined = self._cluster.joined_since(before)
+        due = {job.job for job in self.ledger.take_changed() if self._look_at(job)}
+        if self._cluster.names:
+            due.update(self._plan(job, stamp, out) for job in self._unplanned.values())
+            self._unplanned.clear()
+        if self._cluster.epochs != before.epochs:
+            due.update(self.schedules)
+        for name in sorted(due):
+            self._advance(self.schedules[name], joined, stamp, out)
+        return out
+
+    def status(self) -> dict[str, object]:
+        """For people: what is planned and where the work is."""
+        jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
+        return {"term": self.term, "at": self.ledger.last_seq, "waiting": sorted(self._unplanned), "jobs": jobs, "load": dict(self.load)}
+
+    def _look_at(self, job: JobLedger) -> bool:
+        """Something was folded for a job. Returns whether there may be something to release or to place."""
+        schedule = self.schedules.get(job.job)
+        if job.end is not None or job.problem:
+            self._forget(job)
+            return False
+        if schedule is not None:
+            schedule.follow()
+        elif job.plan is not None and job.plan.part + 1 == job.plan.parts:
+            self._take_over(job)
+        elif job.cancel_asked is None:
+            self._unplanned[job.job] = job
+        else:
+            self._unplanned.pop(job.job, None)
+        return job.job in self.schedules
+
+    def _forget(self, job: JobLedger) -> None:
+        schedule = self.schedules.pop(job.job, None)
+        if schedule is not None:
+            schedule.close()
+        self._unplanned.pop(job.job, None)
+        self._moved.pop(job.job, None)
+        if job.end is not None:
+            self.ledger.forget(job.job)
+
+    def _take_over(self, job: JobLedger) -> None:
+        """Goes on with a job that an earlier scheduler planned. Whether its last reroutes were sent is not known: they are sent again."""
+        schedule = self._open(job)
+        if job.retried or any(name not in self._cluster.epochs for name in job.hosts):
+            self._moved[job.job].update(recovery.wanted(schedule.job))
+
+    def _open(self, job: JobLedger) -> JobSchedule:
+        hosts = job.hosts
+
+        def loaded(host: int, change: int) -> None:
+            self.load[hosts[host]] += change
+
+        schedule = self.schedules[job.job] = JobSchedule(job, loaded)
+        return schedule
+
+    def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> str:
+        """Plans a job on the hosts that live. Returns its name."""
+        placed = plan(job.topology, self._cluster.balance(), self.costs, self.settings.longest_chain)
+        epochs = list(self._cluster.epochs.values())
+        for part in plan_messages(job.job, placed, self._cluster.names, epochs, stamp, self.settings.message_integers):
+            self._decide(part, out)
+        self._open(job)
+        return job.job
+
+    def _advance(self, schedule: JobSchedule, joined: set[str], stamp: Stamp, out: list[Decision]) -> None:
+        """Places what has no place, and releases what fits into the windows."""
+        job = schedule.job
+        if not self._cluster.names or job.cancel_asked is not None:
+            return
+        recovery.rehouse(schedule, self._cluster)
+        if joined:
+            recovery.share_with(schedule, joined, self._cluster)
+        self._recover(schedule, stamp, out)
+        self._release(schedule, stamp, out)
+        schedule.follow()
+        self.ledger.changed.pop(job.job, None)
+
+    def _recover(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
+        """Assigns what has no place, whatever the windows: what fills them may be waiting for it. Reroutes who asked elsewhere so far."""
+        loose = schedule.loose
+        if not loose and schedule.job.job not in self._moved:
+            return
+        job, integers = schedule.job, self.settings.message_integers
+        moved = recovery.to_fetch(job, self._moved.pop(job.job, set())) | recovery.remade(job, loose)
+        placed = recovery.place_loose(schedule, self._cluster)
+        rerouted = recovery.reroutes(schedule, moved, self._cluster)
+        for host, queue in placed.items():
+            for part in queue.take(len(queue.chains), integers):
+                self._assign(schedule, host, part, stamp, out)
+        for host, datasets in rerouted.items():
+            sources, target = schedule.sources(datasets), self._target(job, host)
+            for message in reroute_messages(job, datasets.tolist(), sources, target, stamp, integers):
+                self._decide(message, out)
+
+    def _release(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
+        for host in sorted(schedule.queues):
+            name = schedule.job.hosts[host]
+            if name in self._cluster.epochs:
+                window = self.settings.window(self.ledger.hosts[name].runners)
+                for part in schedule.release(host, window, self.settings.message_integers):
+                    self._assign(schedule, host, part, stamp, out)
+
+    def _assign(self, schedule: JobSchedule, host: int, release: Release, stamp: Stamp, out: list[Decision]) -> None:
+        job = schedule.job
+        target = self._target(job, host)
+        graph = graph_source(job) if schedule.told.get(host) != target.epoch else None
+        schedule.told[host] = target.epoch
+        self._decide(assign_message(job, release, schedule.sources(release.inputs), target, stamp, graph), out)
+
+    def _target(self, job: JobLedger, host: int) -> Target:
+        known = self.ledger.hosts
+        addresses = [known[name].address if name in known else "" for name in job.hosts]
+        return Target(job.hosts[host], known[job.hosts[host]].epoch, addresses)
+
+    def _decide(self, message: Decision, out: list[Decision]) -> None:
+        """A decision counts at once, not only when it comes back in the log."""
+        self.ledger.apply(message, 0.0)  # type: ignore[arg-type]
+        out.append(message)
