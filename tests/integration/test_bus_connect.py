@@ -44,6 +44,20 @@ def test_a_server_that_comes_late_is_waited_for(runner: asyncio.Runner, nats_ser
     runner.run(body())
 
 
+def test_a_closed_bus_lets_nobody_wait(runner: asyncio.Runner, nats_server: EmbeddedServer) -> None:
+    async def body() -> None:
+        bus = await Bus.connect(nats_server.settings, "test")
+        await bus.ensure_streams()
+        nats_server.stop()
+        waiting = bus.publish("headrace.job.a.state", b"")
+        await bus.close()
+        for future in (waiting, bus.publish("headrace.job.a.state", b"")):
+            with pytest.raises(NatsUnreachable, match="closed"):
+                await asyncio.wait_for(future, 1)
+
+    runner.run(body())
+
+
 @pytest.mark.parametrize("wrong", [{"token": "wrong"}, {"token": ""}, {"token": "", "user": "u", "password": "p"}])
 def test_wrong_credentials_are_said_at_once(runner: asyncio.Runner, nats_server: EmbeddedServer, wrong: dict[str, str]) -> None:
     since = time.monotonic()

@@ -66,6 +66,20 @@ def test_a_watch_tells_of_what_is_there_changes_deletions_and_expiries(runner: a
     runner.run(body())
 
 
+def test_a_watcher_that_fails_ends_its_feed_and_nothing_else(runner: asyncio.Runner, bus: Bus) -> None:
+    async def body() -> None:
+        def fails(key: str, value: bytes | None, revision: int) -> None:
+            raise ZeroDivisionError(key)
+
+        feed = await bus.kv("jobs").watch(fails)
+        await bus.kv("jobs").put("a", b"1")
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(feed.ended, 5)
+        assert await bus.kv("jobs").keys() == ["a"]
+
+    runner.run(body())
+
+
 def test_a_watch_of_an_empty_bucket_has_caught_up(runner: asyncio.Runner, bus: Bus) -> None:
     async def body() -> None:
         feed = await bus.kv("jobs").watch(lambda key, value, revision: None, "some.*")

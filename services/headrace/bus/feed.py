@@ -61,6 +61,7 @@ class Feed(ABC):
             self.ended.set_exception(error)
 
     def _pass_on(self, records: list[Record]) -> None:
+        """Call what reads the feed; what it raises ends the feed, and reaches nobody else."""
         try:
             self._on_records(records)
         except Exception as error:
@@ -274,6 +275,10 @@ class NatsFeed(Feed):
         if self._batch or self._complete or not self._cursor.caught_up or self.ended.done():
             return
         self._complete = True
-        if self._snapshot is not None:
-            self._snapshot.complete()
+        try:
+            if self._snapshot is not None:
+                self._snapshot.complete()
+        except Exception as error:
+            log.exception("a feed ends: what reads it failed on what is gone")
+            self.fail(error)
         self.caught_up.set()

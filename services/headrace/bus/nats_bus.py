@@ -109,6 +109,7 @@ class NatsBus(Bus):
         for service in self._services:
             with contextlib.suppress(Exception):  # the connection is gone: there is nothing to unsubscribe from
                 await service.stop()
+        self._outbox.close()
         await self._wire.close()
 
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:

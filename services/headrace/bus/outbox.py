@@ -66,6 +66,7 @@ class Outbox:
         self._tick = 0
         self._skip = len(self.inbox) + 1
         self._checks: set[asyncio.Task[None]] = set()
+        self._closed = False
         wire.listen(f"{self.inbox}.*", self._answered)
 
     def publish(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
@@ -125,6 +126,13 @@ class Outbox:
         """The futures of publishes that wait for their acknowledgement, oldest first."""
         return [sent.future for sent in self._waiting.values() if sent.settle == self._acknowledged]
 
+    def close(self) -> None:
+        """Give up what waits, and whatever is sent from here on: nobody is to wait for it for ever."""
+        self._closed = True
+        for sent in self._waiting.values():
+            _abandon(sent.future)
+        self._waiting.clear()
+
     def tick(self) -> None:
         """Send again what has waited too long. Called every TICK seconds while connected."""
         self._tick += 1
@@ -145,9 +153,12 @@ class Outbox:
                 self._wire.send(sent.frame)
 
     def _send(self, subject: str, headers: str, data: bytes, settle: Callable[[int, _Sent, bytes, bytes], None]) -> asyncio.Future[Any]:
+        future = self._loop.create_future()
+        if self._closed:
+            _abandon(future)
+            return future
         n = self._sent = self._sent + 1
         frame = frames.pub(subject, f"{self.inbox}.{n}", headers, data)
-        future = self._loop.create_future()
         self._waiting[n] = _Sent(frame, future, settle, self._tick)
         self._wire.send(frame)
         return future
@@ -229,6 +240,12 @@ class Outbox:
             )
         )
         return future
+
+
+def _abandon(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(NatsUnreachable("the bus was closed before this was acknowledged"))
+        future.exception()  # who does not wait for it need not hear of it
 
 
 class _Stored(msgspec.Struct):

@@ -33,7 +33,7 @@ from headrace.errors import NatsUnreachable, WrongCredentials
 log = logging.getLogger(__name__)
 
 Sink = Callable[[bytes, bytes, bytes, bytes], None]
-"""Called with subject, reply subject, data and raw headers. Must not raise."""
+"""Called with subject, reply subject, data and raw headers. What it raises is logged."""
 
 _ATTEMPT = 2
 """Seconds for one attempt to connect."""
@@ -78,11 +78,12 @@ class _Parser(parser.Parser):  # type: ignore[misc]
             if end + 2 > size:
                 break
             at = end + 2
-            if words[0] == b"MSG":
-                sink(words[1], words[3] if len(words) == 5 else b"", data[start:end], b"")
-            else:
-                body = start + int(words[-2])
-                sink(words[1], words[3] if len(words) == 6 else b"", data[body:end], data[start:body])
+            body = start if words[0] == b"MSG" else start + int(words[-2])
+            reply = words[3] if len(words) == (5 if body == start else 6) else b""
+            try:
+                sink(words[1], reply, data[body:end], data[start:body])
+            except Exception:
+                log.exception("a message on %r cannot be taken", words[1])
         return data[at:]
 
 
@@ -144,7 +145,10 @@ class Wire(Client):  # type: ignore[misc]
         while self._deferred:
             actions, self._deferred = self._deferred, []
             for action in actions:
-                action()
+                try:
+                    action()
+                except Exception:  # it would end nats-py's reader, silently
+                    log.exception("messages cannot be passed on")
 
     def complain(self, text: str) -> None:
         """Log an error of the connection, but not every failed attempt to get it back."""
@@ -167,8 +171,11 @@ class Wire(Client):  # type: ignore[misc]
         sink = self.sinks.get(sid)
         if sink is None:
             await super()._process_msg(sid, subject, reply, data, headers)
-        else:
+            return
+        try:
             sink(subject, reply, data, headers or b"")
+        except Exception:
+            log.exception("a message on %r cannot be taken", subject)
 
     async def _process_err(self, err_msg: str) -> None:
         """An error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
