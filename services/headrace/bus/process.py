@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -14,6 +15,8 @@ from headrace.errors import HeadraceError
 
 log = logging.getLogger(__name__)
 
+GC_ALLOCATIONS = 50_000
+"""Allocations between two collections of the youngest objects: some milliseconds of a busy service's work, and a few MB at most."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 """Loaded at import: between fork and exec nothing may be looked up."""
@@ -51,12 +54,23 @@ def set_up_logging(level: str = "") -> None:
         log.warning("HEADRACE_LOG_LEVEL=%s is none of %s; using WARNING", level, ", ".join(logging.getLevelNamesMapping()))
 
 
+def tune_gc() -> None:
+    """Make the garbage collector look less often, and never at what was imported.
+
+    A service holds objects by the hundred thousand that live as long as their job and form no cycles; with Python's default of a
+    collection every 700 allocations, looking through them took more than half of an agent's time.
+    """
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
+
+
 def run_service(main: Callable[[], Awaitable[None]]) -> int:
     """Run a service to its end: by itself, or by SIGTERM or SIGINT, which cancel it and let it finish in order.
 
     Returns the exit status: 0 also after a signal, 1 after an error, which is logged (without a traceback if it is a HeadraceError).
     """
     set_up_logging()
+    tune_gc()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_supervised(main))
 
