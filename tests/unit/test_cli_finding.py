@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import click
 import pytest
+import typer
 
 from headrace.cli.finding import load_demo, load_graph
 
@@ -49,12 +49,12 @@ def test_a_graph_is_taken_by_name_and_a_function_called(folder: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said(folder: Path, code: str, name: str, message: str) -> None:
-    with pytest.raises(click.UsageError, match=message):
+    with pytest.raises(typer.BadParameter, match=message):
         load_graph(f"{write(folder, code)}{name}")
 
 
 def test_what_is_no_file_is_said() -> None:
-    with pytest.raises(click.UsageError, match=r"nowhere\.py is no Python file"):
+    with pytest.raises(typer.BadParameter, match=r"nowhere\.py is no Python file"):
         load_graph("nowhere.py")
 
 

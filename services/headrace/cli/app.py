@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import click
 import typer
 
 from headrace.cli import commands, services
 from headrace.errors import HeadraceError, TaskFailed
 
 FAILED = 1
+USED_WRONGLY = 2
 INTERRUPTED = 130
 """What a shell reports of a process that Ctrl-C ended."""
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""Of the click that this release of typer brings or uses; the base of all that is wrong with arguments."""
 
 app = typer.Typer(
     name="headrace",
@@ -25,29 +28,29 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_PLAIN: list[Callable[..., int]] = [commands.up, commands.run, commands.jobs, commands.status, commands.cancel, commands.replay]
+_SERVICES: list[Callable[..., int]] = [services.controller, services.scheduler, services.worker, services.publisher]
+
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(commands.demo)
-for command in (commands.up, commands.run, commands.jobs, commands.status, commands.cancel, commands.replay):
+for command in (*_PLAIN, *_SERVICES, commands.version):
     app.command()(command)
-for command in (services.controller, services.scheduler, services.worker, services.publisher):
-    app.command(rich_help_panel="Services")(command)
-app.command()(commands.version)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
     try:
-        status = app(list(arguments), standalone_mode=False)
+        status = app(list(arguments), prog_name="headrace", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        return USED_WRONGLY
     except TaskFailed as error:
         if error.remote_traceback:
             print(error.remote_traceback.rstrip(), file=sys.stderr)
         return fail(error)
     except HeadraceError as error:
         return fail(error)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.options import Capacity, Creds, Hosts, JobId, Password, Runners, Token, Url, User
+from headrace.cli.options import Capacity, Creds, Hosts, JobId, Password, Runners, Token, Url, User, bus_settings
 
 if TYPE_CHECKING:
     from headrace.client.cluster import Cluster
@@ -123,7 +123,7 @@ def replay(
     """Print a job's timeline and final state from the log."""
     from headrace.cli.replaying import replay_job
 
-    return replay_job(job, check, as_json, url, token, user, password, creds)
+    return replay_job(job, bus_settings(url, token, user, password, creds), checked=check, as_json=as_json)
 
 
 def version() -> int:

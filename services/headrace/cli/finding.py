@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import click
+import typer
 
 if TYPE_CHECKING:
     from headrace.graph.builder import Graph
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 def load_graph(target: str) -> Graph:
     """The graph named by FILE.py:graph, or the only one of FILE.py; made by calling it, if the name is a function's.
 
-    Raises click.UsageError where there is none, or more than one.
+    Raises typer.BadParameter where there is none, or more than one.
     """
     path, _, name = target.partition(":")
     module = _import_file(Path(path))
     found = _named(module, name, path) if name else _only(module, path)
     graph = found() if callable(found) else found
     if not _is_graph(graph):
-        raise click.UsageError(f"{target} returned {type(graph).__name__}, not an hr.Graph")
+        raise typer.BadParameter(f"{target} returned {type(graph).__name__}, not an hr.Graph")
     return graph  # type: ignore[no-any-return]
 
 
 def _import_file(path: Path) -> ModuleType:
     """The file as a module that runners can import too: its folder joins the module path."""
     if path.suffix != ".py" or not path.is_file():
-        raise click.UsageError(f"{path} is no Python file: give FILE.py or FILE.py:graph")
+        raise typer.BadParameter(f"{path} is no Python file: give FILE.py or FILE.py:graph")
     sys.path.insert(0, str(path.resolve().parent))
     return importlib.import_module(path.stem)
 
@@ -41,14 +41,14 @@ def _named(module: ModuleType, name: str, path: str) -> Any:
     found = getattr(module, name, None)
     if _is_graph(found) or callable(found):
         return found
-    raise click.UsageError(f"{path} has no graph {name!r}: {_what_there_is(module)}")
+    raise typer.BadParameter(f"{path} has no graph {name!r}: {_what_there_is(module)}")
 
 
 def _only(module: ModuleType, path: str) -> Any:
     graphs = _graphs(module)
     if len(graphs) == 1:
         return graphs[0][1]
-    raise click.UsageError(f"{path} has {'several graphs' if graphs else 'no graph'}: {_what_there_is(module)}")
+    raise typer.BadParameter(f"{path} has {'several graphs' if graphs else 'no graph'}: {_what_there_is(module)}")
 
 
 def _what_there_is(module: ModuleType) -> str:
@@ -73,7 +73,7 @@ def _is_graph(value: Any) -> bool:
 
 
 def load_demo() -> Any:
-    """The module of the ensemble example: installed with the package, or in the examples of a checkout. Raises click.UsageError
+    """The module of the ensemble example: installed with the package, or in the examples of a checkout. Raises typer.BadParameter
     if it is nowhere."""
     import headrace
 
@@ -84,4 +84,4 @@ def load_demo() -> Any:
     if (checkout / "examples" / "ensemble.py").is_file():
         sys.path.insert(0, str(checkout))
         return importlib.import_module("examples.ensemble")
-    raise click.UsageError("the ensemble example was not installed with this package: run examples/ensemble.py of a checkout")
+    raise typer.BadParameter("the ensemble example was not installed with this package: run examples/ensemble.py of a checkout")

@@ -80,7 +80,7 @@ class Cluster:
 
         started = services.wait_started(timeout)
         settings = BusSettings(url=started.url, token=started.token)
-        connection = Connection(settings, make_streams=True)
+        connection = Connection(settings, of_its_own=True)
         try:
             connection.thread.soon(_watch_services, connection, services)
             connection.call(connection.wait_hosts(hosts), timeout)

@@ -17,7 +17,7 @@ from headrace.client.loop_thread import LoopThread
 from headrace.client.settings import FLUSH_SECONDS
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused
 from headrace.ledger import Ledger
-from headrace_schemas import JobEntry, decoder, streams, subjects
+from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, subjects
 
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _ID_LENGTH = 12
@@ -32,6 +32,14 @@ class Watcher:
 
     def fail(self, error: HeadraceError) -> None:
         """The connection ended. Called on its loop."""
+        raise NotImplementedError
+
+
+class Follower(Watcher):
+    """Something that folds what the log says of one job."""
+
+    def on_entries(self, entries: list[Entry]) -> None:
+        """The next entries of the job. Called on the connection's loop."""
         raise NotImplementedError
 
 
@@ -51,37 +59,57 @@ class Alarm(Watcher):
 class Connection:
     """One connection to a cluster. Its methods may be called from any thread; coroutines and callbacks run on its own.
 
+    A connection `of_its_own` to a local cluster makes the cluster's streams, and follows all jobs with one feed that is open from the
+    start, for they are its own; that saves a job the opening of one. Any other connection opens a feed for each job it follows,
+    so as not to read what is everybody's.
+
     bus: to be used on the connection's thread only.
     """
 
-    def __init__(self, settings: BusSettings, *, make_streams: bool = False) -> None:
+    def __init__(self, settings: BusSettings, *, of_its_own: bool = False) -> None:
         self.name = f"client-{socket.gethostname()}-{os.getpid()}"
         self._ledger = Ledger()
         self.thread = LoopThread("headrace-client")
         self.error: HeadraceError | None = None
+        self._of_its_own = of_its_own
+        self._followers: dict[str, Follower] = {}
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._changed: asyncio.Event
         self._key: asyncio.Task[bytes] | None = None
         try:
-            self.bus: Bus = self.thread.call(self._open(settings, make_streams))
+            self.bus: Bus = self.thread.call(self._open(settings))
         except BaseException:
             self.thread.stop()
             raise
 
-    async def _open(self, settings: BusSettings, make_streams: bool) -> Bus:
+    async def _open(self, settings: BusSettings) -> Bus:
         self._changed = asyncio.Event()
         bus = await Bus.connect(settings, self.name)
         try:
-            if make_streams:
+            if self._of_its_own:
                 await bus.ensure_streams()
-            self._host_feed = await LogFeed.open(bus, [subjects.ALL_HOSTS], self._on_hosts)
+            wanted = [subjects.ALL_HOSTS, *(job_subjects("*") if self._of_its_own else ())]
+            self._feed = await LogFeed.open(bus, wanted, self._on_entries)
         except JetStreamRefused as error:
             await bus.close()
             raise ClusterFailed(f"there is no Headrace cluster at {settings.url}: start a controller there first ({error})") from error
         except BaseException:
             await bus.close()
             raise
+        self._feed.ended.add_done_callback(self._feed_ended)
         return bus
+
+    async def follow(self, job: str, follower: Follower) -> LogFeed | None:
+        """Pass on what the log says of a job that is about to be submitted. Returns the feed to close at its end, if there is one
+        for it."""
+        if self._of_its_own:
+            self._followers[job] = follower
+            return None
+        return await LogFeed.open(self.bus, job_subjects(job), follower.on_entries, from_seq=self._ledger.last_seq + 1)
+
+    def unfollow(self, job: str) -> None:
+        """Pass on nothing more."""
+        self._followers.pop(job, None)
 
     @property
     def hosts(self) -> list[str]:
@@ -93,11 +121,6 @@ class Connection:
         """Where the data plane of each host that is at work listens."""
         hosts = self._ledger.hosts
         return {name: split_address(hosts[name].address) for name in hosts.alive()}
-
-    @property
-    def log_position(self) -> int:
-        """A sequence that the log has reached."""
-        return self._ledger.last_seq
 
     def call(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
         """Run a coroutine on the connection's thread and wait for what it returns. Raises what ended the connection, if it has."""
@@ -170,10 +193,28 @@ class Connection:
             await self.bus.flush_acks(FLUSH_SECONDS)
             await self.bus.close()
 
-    def _on_hosts(self, entries: list[Entry]) -> None:
+    def _on_entries(self, entries: list[Entry]) -> None:
+        of_jobs: dict[str, list[Entry]] = {}
         for entry in entries:
-            self._ledger.fold(entry)
-        self._changed.set()
+            message = entry.message
+            if isinstance(message, (HostJoined, HostLost)):
+                self._ledger.fold(entry)
+                self._changed.set()
+            elif message.job in self._followers:
+                of_jobs.setdefault(message.job, []).append(entry)
+        for job, found in of_jobs.items():
+            self._followers[job].on_entries(found)
+
+    def _feed_ended(self, ended: asyncio.Future[None]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            failure = ClusterFailed(f"the log cannot be followed any more: {error}")
+            failure.__cause__ = error
+            self.fail(failure)
+
+
+def job_subjects(job: str) -> list[str]:
+    """What the client that submitted a job reads of it, or of all with "*": not the graph, which it has, nor assignments and purges."""
+    return [f"{subjects.ROOT}.{rest}" for rest in (f"job.{job}.state", f"job.{job}.needed", f"plan.{job}", f"event.{job}.*")]
 
 
 def new_job_id() -> str:

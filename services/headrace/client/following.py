@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from headrace.bus import Entry, LogFeed
-from headrace.client.connection import Connection, Watcher
+from headrace.client.connection import Connection, Follower
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.settings import ATTACH_TIMEOUT
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
@@ -26,7 +26,7 @@ class Waiter:
         self.event = threading.Event()
 
 
-class Following(Watcher):
+class Following(Follower):
     """Follows one job. Made and read by any thread; everything else happens on the connection's.
 
     over: set once the job is over, or `error` says why that will not be heard.
@@ -38,6 +38,8 @@ class Following(Watcher):
         self.over = threading.Event()
         self._connection = connection
         self._ledger = Ledger(keep_values=True)
+        self._admitted: Admitted | None = None
+        self._lock = threading.Lock()
         self._feed: LogFeed | None = None
         self._waiters: list[Waiter] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,6 +49,10 @@ class Following(Watcher):
     def ledger(self) -> JobLedger:
         """What is true of the job. Raises NoSuchJob while the log has said nothing of it."""
         found = self._ledger.jobs.get(self.job)
+        if found is None and self._admitted is not None:
+            with self._lock:  # made once, by the first that needs it
+                self._ledger.apply(self._admitted, time.time())
+            found = self._ledger.jobs[self.job]
         if found is None:
             raise NoSuchJob(f"this cluster knows no job {self.job!r}: it never had one, or it has aged out of the log")
         return found
@@ -57,8 +63,7 @@ class Following(Watcher):
         """Submit the graph and follow the job, both at the same time. The graph is not read back from the log."""
         graph = GraphSource(inline=spec)
         name = self._connection.name
-        admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
-        self._ledger.apply(admitted, time.time())
+        self._admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
         encoded = encode(spec)
         whole = encode(Submit(job=self.job, graph=graph, client=name)) if len(encoded) <= streams.INLINE_GRAPH_BYTES else b""
         self._connection.thread.soon(self._begin, whole, encoded)
@@ -66,29 +71,34 @@ class Following(Watcher):
     async def attach(self) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob."""
         self._connection.watch(self)
-        await self._follow(subjects.for_job(self.job), 1)
-        assert self._feed is not None
+        feed = await LogFeed.open(self._connection.bus, subjects.for_job(self.job), self.on_entries)
+        self._watch(feed)
         async with asyncio.timeout(ATTACH_TIMEOUT):
-            await self._feed.caught_up.wait()
+            await feed.caught_up.wait()
         self.ledger  # noqa: B018 - raises if there is none
 
     def _begin(self, whole: bytes, encoded: bytes) -> None:
         self._connection.watch(self)
-        job = self.job
-        wanted = [subjects.state(job), subjects.needed(job), subjects.plan(job), subjects.event(job, "x")[:-1] + "*"]
-        self._start(self._follow(wanted, self._connection.log_position + 1))
         if whole:
             self._send_request(whole)
         else:
             self._start(self._submit_large(encoded))
+        self._start(self._follow())
+        self.ledger  # noqa: B018 - made now, while the request is on its way
 
     async def _submit_large(self, encoded: bytes) -> None:
         await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, encoded)
         self._send_request(encode(Submit(job=self.job, graph=GraphSource(key=self.job), client=self._connection.name)))
 
-    async def _follow(self, wanted: Iterable[str], from_seq: int) -> None:
-        self._feed = await LogFeed.open(self._connection.bus, wanted, self._on_entries, from_seq=from_seq)
-        self._feed.ended.add_done_callback(self._feed_ended)
+    async def _follow(self) -> None:
+        self._watch(await self._connection.follow(self.job, self))
+
+    def _watch(self, feed: LogFeed | None) -> None:
+        self._feed = feed
+        if feed is not None:
+            feed.ended.add_done_callback(self._feed_ended)
+            if self.over.is_set():
+                self._start(feed.close())
 
     # --- requests -------------------------------------------------------------------------------------------------------
 
@@ -150,11 +160,12 @@ class Following(Watcher):
 
     # --- what the log says -----------------------------------------------------------------------------------------------
 
-    def _on_entries(self, entries: list[Entry]) -> None:
+    def on_entries(self, entries: list[Entry]) -> None:
+        """Fold what the log says, and wake whom it concerns."""
         for entry in entries:
             self._ledger.fold(entry)
         ledger = self._ledger.jobs.get(self.job)
-        if ledger is None:
+        if ledger is None:  # what is said of hosts, before a job that was attached to
             return
         ledger.take_changes()
         if self._waiters:
@@ -176,6 +187,7 @@ class Following(Watcher):
             return
         self.over.set()
         self._wake()
+        self._connection.unfollow(self.job)
         if self._feed is not None:
             self._start(self._feed.close())
 

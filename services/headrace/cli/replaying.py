@@ -1,0 +1,61 @@
+"""`headrace replay`: a job's log read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import typer
+
+from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.client.settings import ATTACH_TIMEOUT
+from headrace.controller.replay import check
+from headrace.errors import NoSuchJob
+from headrace.ledger.replay import final_state, timeline
+from headrace_schemas import encode, subjects
+
+FOUND_DIFFERENCES = 1
+"""Exit status of a check that fails."""
+
+
+def replay_job(job: str, settings: BusSettings, *, checked: bool, as_json: bool) -> int:
+    """Print a job's log and, if asked, what does not follow from it. Returns the exit status. Raises NoSuchJob."""
+    entries = asyncio.run(read_log(job, settings))
+    if not any(getattr(entry.message, "job", None) == job for entry in entries):
+        raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
+    for line in _json_lines(job, entries) if as_json else _lines(job, entries):
+        typer.echo(line)
+    return _check(entries) if checked else 0
+
+
+async def read_log(job: str, settings: BusSettings) -> list[Entry]:
+    """Everything that the log has of a job so far, and which hosts came and went."""
+    entries: list[Entry] = []
+    async with await Bus.connect(settings, "headrace-replay") as bus, asyncio.timeout(ATTACH_TIMEOUT):
+        feed = await LogFeed.open(bus, subjects.for_job(job), entries.extend)
+        await feed.caught_up.wait()
+        await feed.close()
+    return entries
+
+
+def _lines(job: str, entries: Sequence[Entry]) -> list[str]:
+    found = final_state(entries).jobs.get(job)
+    state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} never admitted"
+    return [*map(str, timeline(entries)), "", state]
+
+
+def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:
+    """Every message as it was sent, within its place in the log; then the final state."""
+    lines = [f'{{"seq":{entry.seq},"time":{entry.time!r},"message":{encode(entry.message).decode()}}}' for entry in entries]
+    found = final_state(entries).jobs.get(job)
+    state = msgspec.json.encode(found.status() if found is not None else None).decode()
+    return [*lines, f'{{"state":{state}}}']
+
+
+def _check(entries: Sequence[Entry]) -> int:
+    differences = check(entries)
+    for difference in differences:
+        typer.echo(str(difference), err=True)
+    typer.echo(f"check: {len(differences)} differences between the recorded decisions and those that follow from the log", err=True)
+    return FOUND_DIFFERENCES if differences else 0
