@@ -16,6 +16,9 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
 """prctl option: processes whose parent died become children of this process, instead of process 1's."""
+PR_SET_NAME = 15
+"""prctl option: what `top` and `ps -o comm` call the process."""
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 POLL_SECONDS = 0.005
 """How often an ending supervisor looks whether its children are gone. Only while it ends."""
 
@@ -33,8 +36,8 @@ class Children:
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
-        if sys.platform == "linux":
-            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        if _libc is not None:
+            _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         gc.disable()  # what was imported is shared with the children, and a collection would write to all of it
 
     @property
@@ -53,6 +56,7 @@ class Children:
         sys.stderr.flush()
         pid = os.fork()
         if not pid:
+            _set_name(name)
             _run_child(main)
         self._names[pid] = name
         return pid
@@ -96,6 +100,11 @@ class Children:
         while not over() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             self.reap()
+
+
+def _set_name(name: str) -> None:
+    if _libc is not None:
+        _libc.prctl(PR_SET_NAME, f"hr-{name}".encode(), 0, 0, 0)
 
 
 def _run_child(main: Callable[[], int]) -> None:

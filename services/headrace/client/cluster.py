@@ -123,7 +123,7 @@ class Cluster:
         connection = self._usable()
         following = Following(connection, new_job_id())
         following.submit(freeze(graph))
-        return Job(connection, following, self._progress)
+        return Job(self, connection, following, self._progress)
 
     def compute(self, *nodes: Any, name: str = "compute", timeout: float | None = None, progress: bool | None = None) -> Any:
         """Run what the nodes need, and return their values: of one argument its value, of several a tuple.
@@ -153,7 +153,7 @@ class Cluster:
         connection = self._usable()
         following = Following(connection, job_id)
         connection.call(following.attach())
-        return Job(connection, following, self._progress)
+        return Job(self, connection, following, self._progress)
 
     def jobs(self) -> list[JobEntry]:
         """Every job that the cluster remembers, oldest first: `job` (its id), `name`, `state`, `n_tasks`, `n_done`, `error`, ..."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import secrets
 import socket
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
@@ -19,7 +20,7 @@ from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStre
 from headrace.ledger import Ledger
 from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, subjects
 
-_ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_ID_BYTES = 8
 _ID_LENGTH = 12
 """60 random bits: no two of a billion jobs have the same id."""
 _job_entries = decoder(JobEntry)
@@ -72,6 +73,7 @@ class Connection:
         self.thread = LoopThread("headrace-client")
         self.error: HeadraceError | None = None
         self._of_its_own = of_its_own
+        self._put_offs: set[Callable[[], None]] = set()
         self._followers: dict[str, Follower] = {}
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._changed: asyncio.Event
@@ -130,6 +132,19 @@ class Connection:
             coroutine.close()
             raise
         return self.thread.call(coroutine, timeout)
+
+    def later(self, seconds: float, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the connection's thread, in so many seconds or when the connection is closed."""
+        self.thread.soon(self._put_off, seconds, function, args)
+
+    def _put_off(self, seconds: float, function: Callable[..., object], args: tuple[object, ...]) -> None:
+        def run() -> None:
+            if run in self._put_offs:
+                self._put_offs.discard(run)
+                function(*args)
+
+        self._put_offs.add(run)
+        self.thread.loop.call_later(seconds, run)
 
     def check(self) -> None:
         """Raises what ended the connection, if it has ended; ClusterClosed in a fork of the process."""
@@ -190,6 +205,8 @@ class Connection:
     async def _leave(self, flush: bool) -> None:
         self.fail(ClusterClosed("the cluster was closed"))
         if flush:
+            for run in list(self._put_offs):
+                run()
             await self.bus.flush_acks(FLUSH_SECONDS)
             await self.bus.close()
 
@@ -219,4 +236,4 @@ def job_subjects(job: str) -> list[str]:
 
 def new_job_id() -> str:
     """A random id for a job: 12 letters and digits."""
-    return "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+    return base64.b32encode(secrets.token_bytes(_ID_BYTES))[:_ID_LENGTH].decode().lower()

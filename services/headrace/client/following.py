@@ -11,7 +11,7 @@ from typing import Any
 from headrace.bus import Entry, LogFeed
 from headrace.client.connection import Connection, Follower
 from headrace.client.fetching import Fetcher, Held
-from headrace.client.settings import ATTACH_TIMEOUT
+from headrace.client.settings import ATTACH_TIMEOUT, RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import JobLedger, Ledger
 from headrace.link import job_key
@@ -84,7 +84,7 @@ class Following(Follower):
         else:
             self._start(self._submit_large(encoded))
         self._start(self._follow())
-        self.ledger  # noqa: B018 - made now, while the request is on its way
+        self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
 
     async def _submit_large(self, encoded: bytes) -> None:
         await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, encoded)
@@ -107,10 +107,10 @@ class Following(Follower):
         self.request(Cancel(job=self.job, reason=reason))
 
     def release(self) -> None:
-        """The job's outputs need not be kept any longer. Once is enough."""
+        """The job's outputs need not be kept any longer. Once is enough, and it can wait until what the caller does next is on its way."""
         if not self._released:
             self._released = True
-            self.request(Release(job=self.job))
+            self._connection.later(RELEASE_DELAY, self._send_request, encode(Release(job=self.job)))
 
     def request(self, request: Request) -> None:
         """Send a request about the job."""

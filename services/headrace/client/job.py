@@ -15,6 +15,7 @@ from headrace.errors import JobTimeout
 from headrace.values import decode
 
 if TYPE_CHECKING:
+    from headrace.client.cluster import Cluster
     from headrace.client.connection import Connection
 
 
@@ -45,7 +46,8 @@ class Job:
     kept: copy one to change it. Values are fetched once and shared by all calls.
     """
 
-    def __init__(self, connection: Connection, following: Following, progress: bool | None) -> None:
+    def __init__(self, cluster: Cluster, connection: Connection, following: Following, progress: bool | None) -> None:
+        self._cluster = cluster  # which would close if nobody held it
         self._connection = connection
         self._following = following
         self._progress = progress
@@ -98,10 +100,9 @@ class Job:
         Arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, and
         OutputsLost if a host was lost after the job was done.
         """
+        values = self.values(None, timeout, progress)
         ledger = self._following.ledger
-        outputs = ledger.spec.outputs
-        values = self.values(outputs, timeout, progress)
-        return dict(zip(map(ledger.dataset_name, outputs), values, strict=True))
+        return dict(zip(map(ledger.dataset_name, ledger.spec.outputs), values, strict=True))
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
         """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
@@ -111,21 +112,25 @@ class Job:
                 break
         else:
             raise KeyError(f"job {self.id} has no output {name!r}")
+        end = _deadline(timeout)
         if dataset not in self._values and not self.done:
             waiter = Waiter(dataset)
             self._connection.thread.soon(self._following.add, waiter)
             self._await(waiter.event, timeout, progress)
         if not ledger.available(dataset):
             self._raise_failure()
-        self._load([dataset])
+        self._load([dataset], end)
         return self._values[dataset]
 
-    def values(self, datasets: list[int], timeout: float | None = None, progress: bool | None = None) -> list[Any]:
-        """The values of outputs by their ids in the frozen graph; `results` for those who know the ids. Waits for the whole job."""
+    def values(self, datasets: list[int] | None, timeout: float | None = None, progress: bool | None = None) -> list[Any]:
+        """The values of outputs by their ids in the frozen graph, all if None is given. As `results` otherwise."""
+        end = _deadline(timeout)
         self._await(self._following.over, timeout, progress)
         self._raise_failure()
-        self._load(datasets)
-        if len(self._values) == len(self._following.ledger.spec.outputs):
+        outputs = self._following.ledger.spec.outputs
+        datasets = outputs if datasets is None else datasets
+        self._load(datasets, end)
+        if len(self._values) == len(outputs):
             self.release()
         return [self._values[dataset] for dataset in datasets]
 
@@ -157,16 +162,25 @@ class Job:
         if end is not None and (error := exception_for(end)) is not None:
             raise error
 
-    def _load(self, datasets: Iterable[int]) -> None:
-        """Decode the values of these outputs that have not been yet; fetch them first, if they did not come with the log."""
+    def _load(self, datasets: Iterable[int], end: float) -> None:
+        """Decode the values of these outputs that have not been yet; fetch them first, until `end`, if they did not come with the log."""
         with self._lock:
             missing = [dataset for dataset in datasets if dataset not in self._values]
             inline = self._following.ledger.values
             if all(dataset in inline for dataset in missing):
                 self._values.update((dataset, decode(inline[dataset])) for dataset in missing)
             elif missing:
-                encoded = self._connection.call(self._following.fetch(missing))
+                encoded = self._fetch(missing, end)
                 self._values.update((dataset, decode(encoded[dataset])) for dataset in missing)
+
+    def _fetch(self, datasets: list[int], end: float) -> dict[int, memoryview]:
+        try:
+            found: dict[int, memoryview] = self._connection.call(self._following.fetch(datasets), end - time.monotonic())
+        except TimeoutError:
+            raise JobTimeout(
+                f"the values of {len(datasets)} outputs of job {self.id} were not fetched in time: ask for them again"
+            ) from None
+        return found
 
     def _counts(self) -> Counts:
         ledger = self._following.ledger
@@ -188,3 +202,7 @@ class Job:
             hosts=tuple(self._connection.hosts),
             error=error,
         )
+
+
+def _deadline(timeout: float | None) -> float:
+    return time.monotonic() + (timeout if timeout is not None else threading.TIMEOUT_MAX)

@@ -26,3 +26,6 @@ ATTACH_TIMEOUT = 30.0
 """Seconds that reading the log of a job that was submitted before may take: a log of a million tasks takes a few."""
 STATUS_TIMEOUT = 2.0
 """Seconds in which a host answers how it stands, unless it is not well."""
+RELEASE_DELAY = 0.002
+"""Seconds after which hosts are told that a client has its results: a program that submits one small job after the other has the
+next one on its way by then, and does not wait for this."""
