@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.controller.uses import HOST_BITS, HOST_MASK, Uses
 from headrace.ledger import ASKED, NOWHERE, RELEASED, Changes, JobLedger, Touched
-from headrace.ledger.columns import FEW, Batch, Ints
+from headrace.ledger.columns import FEW, Batch, Ints, distinct
 
 Drops = dict[int, list[int]]
 """Host -> datasets that it may drop, in ascending order."""
@@ -29,6 +29,7 @@ class Purges:
         self._uses = Uses(job)
         self._tasks = Batch()
         self._touched: list[Touched] = []
+        self._released = Batch()
 
     def note(self, changes: Changes) -> None:
         """Remember what changed, for `take`."""
@@ -37,22 +38,17 @@ class Purges:
                 self._tasks.few += batch.few
                 self._tasks.many += batch.many
         self._touched += changes.touched
-        self._uses.datasets.few += changes.released.list()
+        self._released.few += changes.released.list()
 
     def take(self) -> Drops:
         """What can be dropped now, going by all that was noted. The caller folds it as purges before it asks again."""
-        uses = self._uses
-        if len(self._tasks) > FEW:
-            uses.follow(self._job.distinct(self._tasks.array()))
-        elif self._tasks:
-            uses.follow_few(sorted(set(self._tasks.list())))
-        for touched in self._touched:
-            uses.touch(touched)
-        self._tasks, self._touched = Batch(), []
-        pairs, datasets = uses.pairs, uses.datasets
-        uses.pairs, uses.datasets = Batch(), Batch()
+        self._uses.follow(self._tasks)
+        self._uses.touch(self._touched)
+        pairs, datasets = self._uses.candidates()
+        datasets.few += self._released.few
+        self._tasks, self._touched, self._released = Batch(), [], Batch()
         if len(pairs) + len(datasets) > FEW:
-            return self._many(np.unique(pairs.array()), np.unique(datasets.array()))
+            return self._many(distinct(pairs.array()), distinct(datasets.array()))
         return self._few(sorted(set(pairs.list())), sorted(set(datasets.list())))
 
     def _few(self, pairs: list[int], datasets: list[int]) -> Drops:
@@ -60,7 +56,7 @@ class Purges:
         homes = job.copies.homes
         for pair in pairs:
             dataset, host = pair >> HOST_BITS, pair & HOST_MASK
-            if homes[dataset] != host and job.copies.holds(host, dataset) and not self._uses.left_one(pair):
+            if homes[dataset] != host and job.copies.holds(host, dataset):
                 drops.setdefault(host, []).append(dataset)
         for dataset in datasets:
             held = job.flag[dataset] & (ASKED | RELEASED) == ASKED
@@ -71,9 +67,7 @@ class Purges:
     def _many(self, pairs: Ints, datasets: Ints) -> Drops:
         job, home = self._job, self._job.copies.home
         of, hosts = pairs >> HOST_BITS, pairs & HOST_MASK
-        idle = (home[of] != hosts) & job.copies.held_at(of, hosts)
-        pairs = pairs[idle]
-        pairs = pairs[self._uses.left(pairs) == 0]
+        pairs = pairs[(home[of] != hosts) & job.copies.held_at(of, hosts)]
         held = (job.flags[datasets] & (ASKED | RELEASED)) == ASKED
         free = datasets[(home[datasets] != NOWHERE) & ~held & (self._uses.blocking[datasets] == 0)]
         drops = np.concatenate([pairs, free << HOST_BITS | home[free]])
@@ -92,7 +86,7 @@ def released_outputs(job: JobLedger) -> Drops:
 
 
 def _by_host(datasets: Ints, hosts: Ints) -> Drops:
-    return {host: np.sort(datasets[hosts == host]).tolist() for host in np.unique(hosts).tolist()}
+    return {host: np.sort(datasets[hosts == host]).tolist() for host in distinct(hosts).tolist()}
 
 
 def _without_kept(job: JobLedger, drops: Drops) -> Drops:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, RELEASED, STARTED, Changes, JobLedger
-from headrace.ledger.columns import FEW, Ints, ints, ranges
+from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, VALUE, Changes, JobLedger
+from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
 from headrace_schemas import TaskError
 
 DEATHS = ("runner_died", "out_of_memory")
@@ -72,28 +72,32 @@ def _broken(job: JobLedger, failed: list[int]) -> set[int]:
 
 
 def _missing(job: JobLedger, changes: Changes) -> Ints:
-    """Datasets that were lost, and those that tasks which are done now did not leave anywhere; by tasks that are done, once each."""
-    topology = job.topology
+    """Datasets that were lost, and those that tasks which are done now did not leave anywhere; by tasks that are done, once each.
+
+    On a host, that is: a value in the log is for the client, no task can have it.
+    """
+    topology, home = job.topology, job.copies.home
     lost = changes.lost.array().astype(np.int64) if changes.lost else ints(())
     if len(changes.done) > FEW:
         tasks = changes.done.array()
         made = tasks if job.one_output_each else ranges(topology.first_output[tasks], topology.n_outputs[tasks])
-        made = made[~job.are_available(made)]
+        made = made[home[made] == NOWHERE]
     else:
-        made = ints([d for task in changes.done.list() for d in topology.outputs_of(task) if not job.available(d)])
+        made = ints([d for task in changes.done.list() for d in topology.outputs_of(task) if job.copies.homes[d] == NOWHERE])
     if not len(made) and not len(lost):
         return made
-    missing = np.unique(np.concatenate([lost, made]))
-    return missing[~job.are_available(missing) & (job.state[topology.producer[missing]] == DONE)]
+    missing = distinct(np.concatenate([lost, made]))
+    over: Ints = missing[(home[missing] == NOWHERE) & (job.state[topology.producer[missing]] == DONE)]
+    return over
 
 
 def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
-    """Per dataset: whether it is an output that is held for the client, or a task takes it that is not done.
+    """Per dataset: whether it is an output that the client must have yet, or a task takes it that is not done.
 
     A task that is at work further on in the chain of its maker has it already.
     """
     topology = job.topology
-    wanted: Ints = (job.flags[datasets] & (ASKED | RELEASED)) == ASKED
+    wanted: Ints = (job.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED
     counts = topology.n_consumers[datasets]
     consumers = topology.consumers[ranges(topology.consumer_start[datasets], counts)] if counts.any() else ints(())
     makers = np.repeat(topology.producer[datasets], counts)
@@ -111,8 +115,8 @@ def _with_makers_of_inputs(job: JobLedger, tasks: Ints) -> Ints:
     while len(tasks):
         found[tasks] = True
         counts = topology.n_inputs[tasks]
-        inputs = np.unique(topology.inputs[ranges(topology.input_start[tasks], counts)]) if counts.any() else ints(())
-        makers = np.unique(topology.producer[inputs[~job.are_available(inputs)]])
+        inputs = distinct(topology.inputs[ranges(topology.input_start[tasks], counts)]) if counts.any() else ints(())
+        makers = distinct(topology.producer[inputs[job.copies.home[inputs] == NOWHERE]])
         tasks = makers[(job.state[makers] == DONE) & ~found[makers]]
     result: Ints = np.flatnonzero(found)
     return result

@@ -87,10 +87,15 @@ class Controller:
         ended = self._ended(job, changes, at)
         if ended is not None:
             return [ended]
-        purges = self._purges.get(job.job) or self._purges.setdefault(job.job, Purges(job))
-        purges.note(changes)
+        purges = self._purges.get(job.job)
+        if purges is None and (changes.touched or changes.moved):
+            purges = self._purges[job.job] = Purges(job)
+        if purges is not None:
+            purges.note(changes)
         tasks = needed(job, changes)
-        return self._needed(job, tasks, at) if tasks else self._purge(job, purges.take(), at)
+        if tasks:
+            return self._needed(job, tasks, at)
+        return self._purge(job, purges.take(), at) if purges is not None else []
 
     def _ended(self, job: JobLedger, changes: Changes, at: int) -> Ended | None:
         if job.problem:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import NamedTuple
 
 import numpy as np
 
 from headrace.ledger import DONE, UNPLACED, JobLedger, Touched
-from headrace.ledger.columns import FEW, Batch, Growing, Ints, ints, ranges, view
+from headrace.ledger.columns import FEW, Batch, Growing, Ints, add_at, distinct, ints, ranges, view
 
 OVER = -2
 """Instead of a host: the task is done and uses nothing any more."""
@@ -16,14 +17,21 @@ HOST_BITS = 16
 HOST_MASK = (1 << HOST_BITS) - 1
 
 
+class Candidates(NamedTuple):
+    """Copies that might be dropped now. pairs: away from home, with no unfinished consumers there. datasets: whose home copy it may be."""
+
+    pairs: Batch
+    datasets: Batch
+
+
 class Uses:
     """Counts, per pair of dataset and host, the consumers placed there that are not done.
 
     A pair *blocks* the home copy of its dataset while it has such consumers and still depends on the home: the home is on that host, or
     that host has no copy yet. A consumer that is not placed blocks too. `blocking` (per dataset) counts what blocks.
 
-    After changes, `pairs` and `datasets` name the pairs whose copy, and the datasets whose home copy, might be dropped now.
-    Counts follow the ledger by comparison (what a task was counted as, and what it is), so the order of changes does not matter.
+    Counts follow the ledger by comparison (what a task was counted as, and what it is), so the order of changes does not matter: tell all
+    changes by `follow` and `touch`, then ask for the `candidates`.
     """
 
     def __init__(self, job: JobLedger) -> None:
@@ -34,50 +42,27 @@ class Uses:
         self._keys: Ints = ints(())
         self._ids: Ints = ints(())
         self._pair, self._left, self._blocks = Growing(np.int64), Growing(np.int32), Growing(np.uint8)
-        self.pairs, self.datasets = Batch(), Batch()
+        self._stale = Batch()
+        self._found = Candidates(Batch(), Batch())
         self._make_views()
 
     def _make_views(self) -> None:
         self._keys_seen, self._ids_seen = view(self._keys), view(self._ids)
         self._left_seen, self._blocks_seen = view(self._left.array), view(self._blocks.array)
 
-    def left(self, pairs: Ints) -> Ints:
-        """Per pair: how many consumers on that host are not done."""
-        uses = self._find(pairs)
-        result: Ints = np.where(uses >= 0, self._left.array[uses], 0) if self._left.length else np.zeros(len(pairs), dtype=np.int32)
-        return result
-
-    def left_one(self, pair: int) -> int:
-        """`left` for one pair."""
-        use = self._find_one(pair)
-        return self._left_seen[use] if use >= 0 else 0
-
     # --- tasks that were placed, are done, or are needed again ---------------------------------------------------------
 
-    def follow(self, tasks: Ints) -> None:
-        """Count some tasks (distinct ones) as what they are now: unfinished on a host, not placed, or done."""
-        job, topology = self._job, self._job.topology
-        old, new = self._counted[tasks], np.where(job.state[tasks] == DONE, OVER, job.host[tasks])
-        other = old != new
-        if not other.all():
-            tasks, old, new = tasks[other], old[other], new[other]
-        self._counted[tasks] = new
-        counts = topology.n_inputs[tasks]
-        edges = ranges(topology.input_start[tasks], counts) if counts.any() else ints(())
-        if not len(edges):
+    def follow(self, tasks: Batch) -> None:
+        """Count some tasks as what they are now: unfinished on a host, not placed, or done."""
+        if len(tasks) > FEW:
+            self._follow_many(self._job.distinct(tasks.array()))
             return
-        datasets = topology.inputs[edges].astype(np.int64)
-        self._leave(edges, datasets, np.repeat(old, counts))
-        self._arrive(edges, datasets, np.repeat(new, counts))
-
-    def follow_few(self, tasks: list[int]) -> None:
-        """The same for a few tasks; quicker for those that are done and have few inputs."""
-        rest = [task for task in tasks if not self._finish(task)]
+        rest = [task for task in sorted(set(tasks.list())) if not self._finish(task)]
         if rest:
-            self.follow(np.unique(ints(rest)))
+            self._follow_many(ints(rest))
 
     def _finish(self, task: int) -> bool:
-        """Count a task as done, if it is, was placed, and its inputs are few."""
+        """Count a task as done, if it is, was placed, and its inputs are few. A shorter way than `_follow_many`."""
         topology = self._job.topology
         start, end = int(topology.input_start[task]), int(topology.input_start[task + 1])
         if start == end:
@@ -88,51 +73,78 @@ class Uses:
         for use in self._use[start:end].tolist():
             self._left_seen[use] -= 1
             if not self._left_seen[use]:
-                self._refresh_one(use)
+                self._stale.few.append(use)
         return True
 
-    def _leave(self, edges: Ints, datasets: Ints, old: Ints) -> None:
-        np.subtract.at(self.blocking, datasets[old == UNPLACED], 1)
-        uses = self._use[edges[old >= 0]]
-        np.subtract.at(self._left.array, uses, 1)
-        self._refresh(uses[self._left.array[uses] == 0])
+    def _follow_many(self, tasks: Ints) -> None:
+        job, topology = self._job, self._job.topology
+        old, new = self._counted[tasks], np.where(job.state[tasks] == DONE, OVER, job.host[tasks])
+        other = old != new
+        if not other.all():
+            tasks, old, new = tasks[other], old[other], new[other]
+        self._counted[tasks] = new
+        counts = topology.n_inputs[tasks]
+        edges = ranges(topology.input_start[tasks], counts) if counts.any() else ints(())
+        if len(edges):
+            self._leave(edges, np.repeat(old, counts))
+            self._arrive(edges, np.repeat(new, counts))
 
-    def _arrive(self, edges: Ints, datasets: Ints, new: Ints) -> None:
-        np.add.at(self.blocking, datasets[new == UNPLACED], 1)
-        placed = new >= 0
-        if not placed.any():
-            return
-        uses = self._find_or_make(datasets[placed] << HOST_BITS | new[placed])
-        self._use[edges[placed]] = uses
-        np.add.at(self._left.array, uses, 1)
-        self._refresh(uses[self._blocks.array[uses] == 0])
+    def _leave(self, edges: Ints, old: Ints) -> None:
+        unplaced = old == UNPLACED
+        if unplaced.any():
+            add_at(self.blocking, self._job.topology.inputs[edges[unplaced]], -1)
+        uses = self._use[edges[old >= 0]]
+        add_at(self._left.array, uses, -1)
+        self._stale.add(uses[self._left.array[uses] == 0])
+
+    def _arrive(self, edges: Ints, new: Ints) -> None:
+        datasets = self._job.topology.inputs[edges].astype(np.int64)
+        unplaced, placed = new == UNPLACED, new >= 0
+        if unplaced.any():
+            add_at(self.blocking, datasets[unplaced], 1)
+        if placed.any():
+            uses = self._find_or_make(datasets[placed] << HOST_BITS | new[placed])
+            self._use[edges[placed]] = uses
+            add_at(self._left.array, uses, 1)
+            self._stale.add(uses[self._blocks.array[uses] == 0])
 
     # --- copies that came or went ---------------------------------------------------------------------------------------
 
-    def touch(self, touched: Touched) -> None:
-        """A host has, or has no more, copies of some datasets, or is their home now."""
-        datasets = touched.datasets
-        if len(datasets) > FEW:
-            many = np.asarray(datasets, dtype=np.int64)
-            pairs = many << HOST_BITS | touched.host
-            uses = self._find(pairs)
-            self._refresh(uses[uses >= 0])
-            self.pairs.add(pairs)
-            self.datasets.add(many)
+    def touch(self, touched: list[Touched]) -> None:
+        """Hosts have, or have no more, copies of some datasets, or are their home now."""
+        if sum(len(some.datasets) for some in touched) <= FEW:
+            for some in touched:
+                self._touch_few(some.host, some.datasets if isinstance(some.datasets, list) else some.datasets.tolist())
             return
-        for dataset in datasets if isinstance(datasets, list) else datasets.tolist():
-            pair = dataset << HOST_BITS | touched.host
+        datasets = [np.asarray(some.datasets, dtype=np.int64) for some in touched]
+        pairs = np.concatenate([many << HOST_BITS | some.host for many, some in zip(datasets, touched, strict=True)])
+        uses = self._find(pairs)
+        self._stale.add(uses[uses >= 0])
+        self._found.pairs.add(pairs[uses < 0])
+        self._found.datasets.add(pairs >> HOST_BITS)
+
+    def _touch_few(self, host: int, datasets: list[int]) -> None:
+        for dataset in datasets:
+            pair = dataset << HOST_BITS | host
             use = self._find_one(pair)
             if use >= 0:
+                self._stale.few.append(use)
+            else:
+                self._found.pairs.few.append(pair)
+        self._found.datasets.few += datasets
+
+    def candidates(self) -> Candidates:
+        """What might be dropped since the last call, after seeing which pairs block now."""
+        if len(self._stale) > FEW:
+            self._refresh(distinct(self._stale.array()))
+        else:
+            for use in set(self._stale.list()):
                 self._refresh_one(use)
-            self.pairs.few.append(pair)
-            self.datasets.few.append(dataset)
+        self._stale = Batch()
+        found, self._found = self._found, Candidates(Batch(), Batch())
+        return found
 
     def _refresh(self, uses: Ints) -> None:
-        """See whether these pairs block, and who may be free of what now."""
-        if not len(uses):
-            return
-        uses = np.unique(uses)
         pairs = self._pair.array[uses]
         datasets, hosts = pairs >> HOST_BITS, pairs & HOST_MASK
         copies = self._job.copies
@@ -140,9 +152,9 @@ class Uses:
         blocks = busy & ((copies.home[datasets] == hosts) | ~copies.held_at(datasets, hosts))
         change = blocks.astype(np.int32) - self._blocks.array[uses]
         self._blocks.array[uses] = blocks
-        np.add.at(self.blocking, datasets, change)
-        self.pairs.add(pairs[~busy])
-        self.datasets.add(datasets[change < 0])
+        add_at(self.blocking, datasets, change)
+        self._found.pairs.add(pairs[~busy])
+        self._found.datasets.add(datasets[change < 0])
 
     def _refresh_one(self, use: int) -> None:
         pair = int(self._pair.array[use])
@@ -154,9 +166,9 @@ class Uses:
         if change:
             self._blocks_seen[use] = blocks
             self.blocking[dataset] += change
-            self.datasets.few.append(dataset)
+            self._found.datasets.few.append(dataset)
         if not busy:
-            self.pairs.few.append(pair)
+            self._found.pairs.few.append(pair)
 
     # --- the table of pairs -----------------------------------------------------------------------------------------------
 
@@ -174,11 +186,21 @@ class Uses:
         return self._ids_seen[place] if place < len(self._keys_seen) and self._keys_seen[place] == pair else -1
 
     def _find_or_make(self, pairs: Ints) -> Ints:
-        uses = self._find(pairs)
-        missing = uses < 0
-        if not missing.any():
-            return uses
-        new = np.unique(pairs[missing])
+        order = np.argsort(pairs)
+        ordered = pairs[order]
+        first = np.ones(len(pairs), dtype=np.bool_)
+        first[1:] = ordered[1:] != ordered[:-1]
+        wanted = ordered[first]
+        found = self._find(wanted)
+        missing = found < 0
+        if missing.any():
+            found[missing] = self._make(wanted[missing])
+        uses = np.empty(len(pairs), dtype=np.int32)
+        uses[order] = found[np.cumsum(first) - 1]
+        return uses
+
+    def _make(self, new: Ints) -> Ints:
+        """New pairs, distinct and in ascending order. Returns their places."""
         before = np.searchsorted(self._keys, new)
         ids = np.arange(self._pair.length, self._pair.length + len(new))
         self._keys, self._ids = np.insert(self._keys, before, new), np.insert(self._ids, before, ids)
@@ -186,5 +208,4 @@ class Uses:
         for column in (self._left, self._blocks):
             column.resize(self._pair.length, 0)
         self._make_views()
-        uses[missing] = self._find(pairs[missing])
-        return uses
+        return ids

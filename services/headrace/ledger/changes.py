@@ -8,7 +8,7 @@ from headrace.ledger.columns import Batch, Ints
 
 
 class Touched(NamedTuple):
-    """Datasets whose copy on a host came or went, or became the home."""
+    """Datasets whose copy on a host came, was lost, or became the home. What went by a purge is not told: nothing follows from it."""
 
     host: int
     datasets: Ints | list[int]
@@ -20,7 +20,7 @@ class Changes:
     done: tasks that are done now. moved: tasks that were placed on another host than before (or on their first).
     assigned: tasks released to a host. needed: tasks that must run (again). revoked: tasks that a host gave back.
     failed: tasks whose attempt failed, or was lost with its host.
-    touched: where copies came or went. lost: datasets without a copy that was not purged (a host lost or dropped it, or says it never
+    touched: where copies came or were lost. lost: datasets without a copy that was not purged (a host lost or dropped it, or says it never
     had it). outputs: asked-for outputs that are available now. released: outputs that need not be kept any more.
     """
 

@@ -42,9 +42,31 @@ def ranges(starts: Ints, lengths: Ints) -> Ints:
     return result
 
 
+def distinct(values: Ints) -> Ints:
+    """The distinct values, in ascending order: np.unique, but by sorting, which numpy does several times as fast as hashing.
+
+    >>> distinct(ints([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered: Ints = np.sort(values)
+    if len(ordered) > 1:
+        ordered = ordered[np.concatenate([_TRUE, ordered[1:] != ordered[:-1]])]
+    return ordered
+
+
+def add_at(column: Ints, places: Ints, amounts: Ints | int) -> None:
+    """column[places] += amounts, also where a place comes several times. numpy has a quick way for amounts of the column's own type."""
+    if isinstance(amounts, int):
+        amounts = np.full(len(places), amounts, dtype=column.dtype)
+    np.add.at(column, places, amounts.astype(column.dtype, copy=False))
+
+
 def within(column: list[int], size: int) -> bool:
     """Whether every id is one of `size`: a host may say anything, and a fold must survive it."""
     return not column or (min(column) >= 0 and max(column) < size)
+
+
+_TRUE = np.ones(1, dtype=np.bool_)
 
 
 class Batch:

@@ -8,6 +8,7 @@ from headrace.ledger.columns import Ints, view
 
 WORD = 64
 """Hosts per column of bits."""
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 NOWHERE = -1
 """The home of a dataset that no host holds."""
 
@@ -64,11 +65,14 @@ class Copies:
 
     def held_at(self, datasets: Ints, hosts: Ints) -> Ints:
         """Per pair of dataset and host: whether it holds a copy."""
+        if len(self._held) == 1:
+            held: Ints = (self._held[0][datasets] >> hosts.astype(np.uint64) & _ONE) != _ZERO
+            return held
         result = np.zeros(len(datasets), dtype=np.bool_)
         for word, column in enumerate(self._held):
             here = hosts // WORD == word
             bits = column[datasets] >> (hosts % WORD).astype(np.uint64)
-            result |= here & ((bits & np.uint64(1)) != 0)
+            result |= here & ((bits & _ONE) != _ZERO)
         return result
 
     def was_dropped(self, host: int, dataset: int) -> bool:

@@ -132,7 +132,10 @@ def _kept(job: JobLedger, host: int, datasets: list[int]) -> None:
 def _gone(job: JobLedger, host: int, datasets: list[int]) -> None:
     """The host has no copy of these, whatever was thought."""
     many = ints(datasets)
-    job.dropped(host, *job.copies.drop(host, many))
+    had, moved = job.copies.drop(host, many)
+    if len(had):
+        job.changes.touched.append(Touched(host, had))
+    job.rehomed(moved)
     job.kept.difference_update((dataset, host) for dataset in datasets)
     job.changes.lost.add(many[job.copies.home[many] == NOWHERE])
 

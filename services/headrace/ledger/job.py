@@ -12,7 +12,7 @@ from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
-from headrace.ledger.columns import Ints, view
+from headrace.ledger.columns import Ints, distinct, view
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace_schemas import Admitted, Ended, GraphSpec, Plan, TaskError
 
@@ -183,14 +183,12 @@ class JobLedger:
             self.n_missing -= 1
             self.changes.outputs.few.append(dataset)
 
-    def dropped(self, host: int, had: Ints, moved: Ints) -> Ints:
-        """A host has these datasets no more; of `moved` it was the home. Returns those that are nowhere now."""
-        if len(had):
-            self.changes.touched.append(Touched(host, had))
-        homes = self.copies.home[moved]
-        for home in np.unique(homes[homes != NOWHERE]).tolist():
-            self.changes.touched.append(Touched(home, moved[homes == home]))
-        nowhere: Ints = moved[homes == NOWHERE]
+    def rehomed(self, datasets: Ints) -> Ints:
+        """The home of these datasets dropped them: they have another home now, or are nowhere. Returns the latter."""
+        homes = self.copies.home[datasets]
+        for home in distinct(homes[homes != NOWHERE]).tolist():
+            self.changes.touched.append(Touched(home, datasets[homes == home]))
+        nowhere: Ints = datasets[homes == NOWHERE]
         self.n_missing += int(((self.flags[nowhere] & (ASKED | RELEASED | VALUE)) == ASKED).sum())
         return nowhere
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.ledger.chains import consecutive
-from headrace.ledger.columns import FEW, Ints, ints, ranges, within
+from headrace.ledger.changes import Touched
+from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges, within
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, UNPLACED, WAITING, JobLedger
 from headrace_schemas import Assign, CancelAsked, Ended, Needed, Plan, Published, Purge, Released, Revoke
 
@@ -135,8 +136,8 @@ def fold_purge(job: JobLedger, purge: Purge) -> None:
     if not within(purge.datasets, job.topology.n_datasets):
         return
     host = job.host_id(purge.host)
-    had, moved = job.copies.drop(host, ints(purge.datasets))
-    job.dropped(host, had, moved)
+    _, moved = job.copies.drop(host, ints(purge.datasets))
+    job.rehomed(moved)
 
 
 def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
@@ -158,7 +159,7 @@ def fold_released(job: JobLedger, released: Released) -> None:
     """Outputs need not be kept for the client."""
     if not within(released.datasets, job.topology.n_datasets):
         return
-    datasets = np.unique(ints(released.datasets)) if released.datasets else ints(job.outputs())
+    datasets = distinct(ints(released.datasets)) if released.datasets else ints(job.outputs())
     datasets = datasets[(job.flags[datasets] & (ASKED | RELEASED)) == ASKED]
     job.n_missing -= int((~job.are_available(datasets)).sum())
     job.flags[datasets] |= RELEASED
@@ -185,7 +186,9 @@ def fold_published(job: JobLedger, published: Published) -> None:
 def fold_host_lost(job: JobLedger, host: int) -> None:
     """A host is gone with all that it held, and what it was to do failed."""
     had, moved = job.copies.lose(host)
-    job.changes.lost.add(job.dropped(host, had, moved))
+    if len(had):
+        job.changes.touched.append(Touched(host, had))
+    job.changes.lost.add(job.rehomed(moved))
     busy = np.flatnonzero((job.host == host) & ((job.state == ASSIGNED) | (job.state == STARTED)))
     job.state[busy] = FAILED
     job.changes.failed.add(busy)

@@ -1,0 +1,420 @@
+"""A small world around the controller, without I/O: a log, hosts that run chains, a scheduler that places them, and things that go wrong.
+
+Hosts and scheduler act on what they read in the log, late or soon; what they write arrives in any order, twice, or (from a dead host) too
+late.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.bus import Entry
+from headrace.controller.state import Controller
+from headrace.ledger import ASKED, DONE, RELEASED, JobLedger, Ledger
+from headrace_schemas import (
+    Admitted,
+    Assign,
+    Ended,
+    Events,
+    FunctionSpec,
+    GraphSource,
+    GraphSpec,
+    HostJoined,
+    HostLost,
+    Needed,
+    Plan,
+    Purge,
+    Released,
+    TaskError,
+)
+
+JOB = "job"
+
+
+def graph(rnd: random.Random, n_tasks: int, retries: int = 2) -> GraphSpec:
+    """A random graph: mostly single outputs, some generators, asked-for outputs among all datasets and always the sinks."""
+    n_outputs, n_inputs, inputs, owner = [], [], [], []
+    taken: set[int] = set()
+    for task in range(n_tasks):
+        chosen = sorted(rnd.sample(range(len(owner)), min(len(owner), rnd.choice([0, 1, 1, 2, 3])))) if owner else []
+        inputs += chosen
+        taken.update(chosen)
+        n_inputs.append(len(chosen))
+        n_outputs.append(3 if rnd.random() < 0.15 else 1)
+        owner += [task] * n_outputs[-1]
+    asked = sorted({d for d in range(len(owner)) if d not in taken or rnd.random() < 0.1})
+    return GraphSpec(
+        name="g", n_tasks=n_tasks, shape_hash="s", content_hash="c", function=[0] * n_tasks, n_outputs=n_outputs, n_inputs=n_inputs,
+        inputs=inputs, outputs=asked, blocks=[b""], block_size=n_tasks,
+        functions=[FunctionSpec(name="f", module="m", qualname="f", retries=retries)],
+    )  # fmt: skip
+
+
+@dataclass
+class Chain:
+    """A chain as a host works through it: the next task is tasks[at]."""
+
+    id: int
+    tasks: list[int]
+    attempts: list[int]
+    at: int = 0
+    inside: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Host:
+    """What is really so on a host."""
+
+    name: str
+    epoch: int
+    store: set[int] = field(default_factory=set)
+    chains: list[Chain] = field(default_factory=list)
+    read: int = 0
+    outbox: list[Events] = field(default_factory=list)
+    alive: bool = True
+
+
+class World:
+    """Everything, driven by one random generator. Rates are probabilities per step."""
+
+    def __init__(self, seed: int, n_tasks: int, n_hosts: int, *, fail: float = 0.0, die: float = 0.0, lose: float = 0.0,
+                 crash: float = 0.0, shuffle: float = 0.0) -> None:  # fmt: skip
+        self.rnd = random.Random(seed)
+        self.fail, self.die, self.lose, self.crash, self.shuffle = fail, die, lose, crash, shuffle
+        self.log: list[Entry] = []
+        self.spec = graph(self.rnd, n_tasks)
+        self.hosts: dict[str, Host] = {}
+        self.epoch = 0
+        self.term = 1
+        self.controller = Controller(self.term)
+        self.controller_read = 0
+        self.controller_outbox: list[Any] = []
+        self.ledger = Ledger()
+        self.scheduler_read = 0
+        self.pending: list[tuple[list[int], list[int]]] = []
+        self.next_chain = 0
+        self.planned = False
+        self.n_deaths: dict[int, int] = defaultdict(int)
+        self.n_raised: dict[int, int] = defaultdict(int)
+        self.append(Admitted(at=0, term=1, job=JOB, name="g", n_tasks=n_tasks, graph=GraphSource(inline=self.spec)))
+        for index in range(n_hosts):
+            self.join(f"h{index}")
+
+    # --- the log ---------------------------------------------------------------------------------------------------
+
+    def append(self, message: Any) -> None:
+        self.log.append(Entry(len(self.log) + 1, float(len(self.log)), "", message))
+
+    def deliver(self, outbox: list[Any]) -> None:
+        """Put one waiting message into the log; perhaps not the first, perhaps not for the last time."""
+        place = self.rnd.randrange(len(outbox)) if self.rnd.random() < self.shuffle else 0
+        self.append(outbox[place])
+        if self.rnd.random() >= self.shuffle / 2:
+            del outbox[place]
+
+    # --- hosts -----------------------------------------------------------------------------------------------------
+
+    def join(self, name: str) -> None:
+        self.epoch += 1
+        self.hosts[name] = Host(name, self.epoch, read=len(self.log))
+        self.append(HostJoined(at=0, term=self.term, host=name, epoch=self.epoch, address="", runners=1, capacity=1))
+
+    def lose_host(self, host: Host) -> None:
+        """It goes, with some of what it wanted to say; later it is back, with nothing."""
+        host.alive = False
+        late = [events for events in host.outbox if self.rnd.random() < 0.5]
+        for events in late[: len(late) // 2]:
+            self.append(events)
+        self.append(HostLost(at=0, term=self.term, host=host.name, epoch=host.epoch))
+        for events in late[len(late) // 2 :]:
+            self.append(events)
+        self.join(host.name)
+
+    def host_reads(self, host: Host) -> None:
+        """Act on what the log has for this host."""
+        for entry in self.log[host.read :]:
+            message = entry.message
+            if isinstance(message, Assign) and message.host == host.name and message.epoch == host.epoch:
+                self.take_assignment(host, message)
+            elif isinstance(message, Purge) and message.host == host.name and message.epoch == host.epoch:
+                self.take_purge(host, message)
+        host.read = len(self.log)
+
+    def take_assignment(self, host: Host, assign: Assign) -> None:
+        start = 0
+        for chain, length in zip(assign.chains, assign.lengths, strict=True):
+            part = slice(start, start + length)
+            start += length
+            if all(chain != known.id for known in host.chains):
+                host.chains.append(Chain(chain, assign.tasks[part], (assign.attempts or [0] * len(assign.tasks))[part]))
+
+    def take_purge(self, host: Host, purge: Purge) -> None:
+        """Drop, but for what an unfinished assignment here or a host that has no copy yet needs."""
+        kept = [d for d in purge.datasets if d in host.store and self.still_wanted(host, d)]
+        host.store.difference_update(d for d in purge.datasets if d not in kept)
+        if kept:
+            host.outbox.append(self.events(host, kept=kept))
+
+    def still_wanted(self, host: Host, dataset: int) -> bool:
+        return any(
+            dataset in self.inputs(task)
+            for other in self.hosts.values() if other is host or dataset not in other.store
+            for chain in other.chains for task in chain.tasks[chain.at :]
+        )  # fmt: skip
+
+    def events(self, host: Host, **columns: Any) -> Events:
+        return Events(job=JOB, host=host.name, epoch=host.epoch, **columns)
+
+    def inputs(self, task: int) -> list[int]:
+        return self.ledger_job().topology.inputs_of(task).tolist()
+
+    def ledger_job(self) -> JobLedger:
+        if JOB not in self.ledger.jobs:
+            self.ledger.apply(self.log[0].message, 0.0)
+        return self.ledger.jobs[JOB]
+
+    def run_one(self, host: Host, faults: bool) -> None:
+        """Run the next task of some chain, if its inputs are here or can be had."""
+        runnable = [chain for chain in host.chains if chain.at < len(chain.tasks)]
+        if not runnable:
+            return
+        chain = self.rnd.choice(runnable)
+        task, attempt = chain.tasks[chain.at], chain.attempts[chain.at]
+        if not self.fetch(host, chain, task):
+            return
+        if faults and self.rnd.random() < self.fail and self.n_raised[task] < 2:
+            self.n_raised[task] += 1
+            self.give_up(host, chain, task, attempt, "raised")
+        elif faults and self.rnd.random() < self.die and self.n_deaths[task] < 2:
+            self.n_deaths[task] += 1
+            self.give_up(host, chain, task, attempt, self.rnd.choice(["runner_died", "out_of_memory"]))
+        else:
+            self.finish(host, chain, task, attempt)
+
+    def fetch(self, host: Host, chain: Chain, task: int) -> bool:
+        missing = [d for d in self.inputs(task) if d not in host.store and d not in chain.inside]
+        for dataset in missing:
+            holders = [other for other in self.hosts.values() if other.alive and dataset in other.store]
+            if holders:
+                host.store.add(dataset)
+                host.outbox.append(self.events(host, copied=[dataset]))
+            else:
+                self.say_gone(dataset)
+                return False
+        return True
+
+    def say_gone(self, dataset: int) -> None:
+        """Whom the scheduler believes to have it says that it has not."""
+        name = self.ledger_job().holder(dataset)
+        if name and not any(dataset in events.gone for events in self.hosts[name].outbox):
+            self.hosts[name].outbox.append(self.events(self.hosts[name], gone=[dataset]))
+
+    def give_up(self, host: Host, chain: Chain, task: int, attempt: int, reason: str) -> None:
+        chain.at = len(chain.tasks)
+        error = TaskError(task=task, attempt=attempt, reason=reason, error="E")
+        host.outbox.append(self.events(host, failed=[error]))
+
+    def finish(self, host: Host, chain: Chain, task: int, attempt: int) -> None:
+        topology = self.ledger_job().topology
+        chain.at += 1
+        made = list(topology.outputs_of(task))
+        inside = [d for d in made if self.stays(chain, d)]
+        chain.inside.update(inside)
+        left = [d for d in made if d not in inside and (self.spec.outputs.count(d) or len(topology.consumers_of(d)))]
+        host.store.update(left)
+        values = [d for d in left if d in self.spec.outputs and self.rnd.random() < 0.3]
+        one_by_one = self.rnd.random() < 0.5
+        if one_by_one:
+            for dataset in left:
+                host.outbox.append(self.events(host, produced=[dataset], produced_attempts=[attempt], sizes=[1]))
+        ended = chain.at == len(chain.tasks)
+        columns = {} if one_by_one else {"produced": left, "produced_attempts": [attempt] * len(left), "sizes": [1] * len(left)}
+        done = {"chains": [chain.id]} if ended and self.rnd.random() < 0.7 else {"done": [task], "done_attempts": [attempt]}
+        host.outbox.append(self.events(host, **columns, **done, value_ids=values, values=[b"v"] * len(values)))
+
+    def stays(self, chain: Chain, dataset: int) -> bool:
+        consumers = self.ledger_job().topology.consumers_of(dataset).tolist()
+        return bool(consumers) and dataset not in self.spec.outputs and set(consumers) <= set(chain.tasks)
+
+    # --- the scheduler ----------------------------------------------------------------------------------------------
+
+    def schedule(self) -> None:
+        """Read on in the log, plan what is new, assign what is pending."""
+        end = self.rnd.randint(self.scheduler_read, len(self.log))
+        for entry in self.log[self.scheduler_read : end]:
+            self.ledger.fold(entry)
+            if isinstance(entry.message, Needed):
+                self.need(entry.message)
+        self.scheduler_read = end
+        alive = self.ledger.hosts.alive()
+        if not alive:
+            return
+        if not self.planned:
+            self.plan(alive)
+        ready, later = [], []
+        for chain in self.pending:
+            (ready if self.rnd.random() < 0.6 else later).append(chain)
+        self.pending = later
+        for tasks, attempts in ready:
+            self.assign(tasks, attempts, alive)
+
+    def need(self, needed: Needed) -> None:
+        for task, attempt in zip(needed.tasks, needed.attempts, strict=True):
+            if self.ledger_job().attempts[task] == attempt:
+                self.pending.append(([task], [attempt]))
+
+    def plan(self, alive: list[str]) -> None:
+        """Fuse some tasks along edges with one consumer, and place the chains anywhere."""
+        self.planned = True
+        topology = self.ledger_job().topology
+        chains: list[list[int]] = []
+        for task in range(self.spec.n_tasks):
+            makers = {int(topology.producer[d]) for d in topology.inputs_of(task) if len(topology.consumers_of(int(d))) == 1}
+            home = [chain for chain in chains if chain[-1] in makers and self.spec.n_outputs[chain[-1]] == 1
+                    and topology.first_output[chain[-1]] not in self.spec.outputs]  # fmt: skip
+            if home and self.rnd.random() < 0.8:
+                home[0].append(task)
+            else:
+                chains.append([task])
+        hosts = [self.rnd.randrange(len(alive)) for _ in chains]
+        half = len(chains) // 2
+        for part, (low, high) in enumerate(((0, half), (half, len(chains)))):
+            self.append(Plan(
+                at=0, term=1, job=JOB, planner="test", part=part, parts=2, hosts=alive, epochs=[0] * len(alive), first=low,
+                lengths=[len(chain) for chain in chains[low:high]], tasks=[t for chain in chains[low:high] for t in chain],
+                placed=hosts[low:high],
+            ))  # fmt: skip
+        self.pending = [(chain, [0] * len(chain)) for chain in chains]
+        self.next_chain = len(chains)
+        self.planned_ids = {chain[0]: index for index, chain in enumerate(chains)}
+        self.planned_hosts = [alive[host] for host in hosts]
+
+    def assign(self, tasks: list[int], attempts: list[int], alive: list[str]) -> None:
+        job = self.ledger_job()
+        if any(job.attempts[task] > attempt for task, attempt in zip(tasks, attempts, strict=True)):
+            return
+        if attempts[0] == 0 and not any(attempts):
+            chain = self.planned_ids[tasks[0]]
+            planned = self.planned_hosts[chain]
+            host = planned if planned in alive else self.rnd.choice(alive)
+        else:
+            chain, self.next_chain = self.next_chain, self.next_chain + 1
+            host = self.rnd.choice(alive)
+        epoch = self.ledger.hosts[host].epoch
+        self.append(Assign(
+            at=0, term=1, job=JOB, host=host, epoch=epoch, hosts=list(job.hosts), addresses=[], chains=[chain], lengths=[len(tasks)],
+            tasks=tasks, attempts=attempts if any(attempts) else [],
+        ))  # fmt: skip
+
+    # --- the controller ---------------------------------------------------------------------------------------------
+
+    def control(self) -> list[Any]:
+        """Fold a batch, decide, and check the decisions against the rules, said in the plainest way."""
+        end = self.rnd.randint(self.controller_read, len(self.log))
+        for entry in self.log[self.controller_read : end]:
+            self.controller.fold(entry)
+        self.controller_read = end
+        decisions = self.controller.decide(end)
+        self.controller_outbox += decisions
+        job = self.controller.ledger.jobs.get(JOB)
+        if job is not None and job.end is None:
+            assert not droppable(job), "a copy can be dropped and is not"
+        for decision in decisions:
+            if isinstance(decision, Purge) and job is not None and job.end is None:
+                assert_harmless(job, decision)
+        return decisions
+
+    def restart_controller(self) -> None:
+        """The controller dies with some decisions not published; the next one reads the log from its beginning."""
+        for decision in self.controller_outbox[: self.rnd.randint(0, len(self.controller_outbox))]:
+            self.append(decision)
+        self.controller_outbox = []
+        self.term += 1
+        self.controller = Controller(self.term)
+        for entry in self.log:
+            self.controller.fold(entry)
+        self.controller_read = len(self.log)
+
+    # --- all together ------------------------------------------------------------------------------------------------
+
+    def step(self, faults: bool = True) -> None:
+        rnd = self.rnd
+        if faults and rnd.random() < self.lose:
+            self.lose_host(rnd.choice(list(self.hosts.values())))
+        if faults and rnd.random() < self.crash:
+            self.restart_controller()
+        what = rnd.random()
+        if what < 0.25:
+            self.schedule()
+        elif what < 0.5:
+            self.control()
+        elif what < 0.6 and self.controller_outbox:
+            self.deliver(self.controller_outbox)
+        else:
+            host = rnd.choice(list(self.hosts.values()))
+            if host.outbox and rnd.random() < 0.4:
+                self.deliver(host.outbox)
+            else:
+                self.host_reads(host)
+                self.run_one(host, faults)
+
+    def run(self, steps: int = 300, drain: int = 20_000) -> str:
+        """Steps with faults, then without until the job has ended. Returns how."""
+        for _ in range(steps):
+            if self.ended():
+                break
+            self.step()
+        for _ in range(drain):
+            if self.ended():
+                self.flush()
+                return self.ended()
+            self.step(faults=False)
+        raise AssertionError(f"the job does not end: {self.controller.ledger.jobs[JOB].status()}")
+
+    def flush(self) -> None:
+        """What the controller published arrives, late or not: a message is sent until it is acknowledged."""
+        while self.controller_outbox:
+            self.deliver(self.controller_outbox)
+
+    def ended(self) -> str:
+        found = [entry.message for entry in self.log if isinstance(entry.message, Ended)]
+        return found[0].state if found else ""
+
+    def release(self) -> None:
+        """The client has everything; the controller says what can be dropped."""
+        self.append(Released(at=0, term=self.term, job=JOB))
+        self.controller_read, batch = len(self.log), self.log[self.controller_read :]
+        for entry in batch:
+            self.controller.fold(entry)
+        self.controller_outbox += self.controller.decide(len(self.log))
+        self.flush()
+
+
+def droppable(job: JobLedger) -> set[tuple[int, int]]:
+    """Every (dataset, host) that the rules for purges allow to drop now, found by looking at everything."""
+    found = set()
+    for dataset in range(job.topology.n_datasets):
+        holders = job.copies.hosts(dataset)
+        users = {int(job.host[t]) for t in job.topology.consumers_of(dataset) if job.state[t] != DONE}
+        home = int(job.copies.home[dataset])
+        for host in holders:
+            held = int(job.flags[dataset]) & (ASKED | RELEASED) == ASKED
+            waiting = [user for user in users if user not in holders or user == home]
+            if (dataset, host) not in job.kept and (host not in users if host != home else not waiting and not held):
+                found.add((dataset, host))
+    return found
+
+
+def assert_harmless(job: JobLedger, purge: Purge) -> None:
+    """Nobody who is not done loses a dataset by this purge that cannot be had elsewhere."""
+    host = job.host_ids[purge.host]
+    for dataset in purge.datasets:
+        for task in job.topology.consumers_of(dataset).tolist():
+            if job.state[task] != DONE:
+                assert job.host[task] != host, f"dataset {dataset} is dropped on {purge.host}, where task {task} is not done"
+                assert job.available(dataset), f"dataset {dataset} is dropped on {purge.host}, and task {task} cannot have it"
+        held = int(job.flags[dataset]) & (ASKED | RELEASED) == ASKED
+        assert not held or job.available(dataset), f"output {dataset} is dropped"
