@@ -268,9 +268,8 @@ class Agent:
             job.report.chain_done(chain.id)
 
     def _fail(self, job: HostJob, chain: Chain, error: TaskError) -> None:
-        """A task failed: its chain ends here, and whoever decides says what is needed again."""
+        """A task failed: its chain ends here, and the controller says what of it is needed again."""
         job.report.failed(error)
-        job.report.revoked(chain.id)
         self._drop_chain(chain)
 
     def _drop_chain(self, chain: Chain) -> None:

@@ -1,0 +1,123 @@
+"""Two hosts with nothing in common but a network: data goes from one to the other directly, and hardly a byte of it through NATS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.bus.server import server_binary
+from tests.integration.namespaces import Network, network, shm_folder
+
+WAIT = 60.0
+CLIENT = """
+import json, sys
+import numpy as np
+import headrace as hr
+
+def load(k):
+    return np.full(500_000, float(k))
+
+def pair(a, b):
+    return float(a.sum() + b.sum())
+
+with hr.Cluster.connect(sys.argv[1]) as cluster:
+    graph = hr.Graph("crossing")
+    fields = [graph.add(load, k) for k in range(24)]
+    pairs = [graph.add(pair, fields[k], fields[(k + 12) % 24], name=f"pair-{k}") for k in range(24)]
+    graph.output(pairs, graph.add(np.add, fields[0], fields[23], name="field"))
+    results = cluster.submit(graph).results(60)
+    field = results.pop("field")
+    with open(sys.argv[2], "w") as file:
+        json.dump({"pairs": results, "field": [float(field.min()), float(field.max())], "hosts": cluster.hosts}, file)
+"""
+
+
+@contextlib.contextmanager
+def started(commands: list[tuple[list[str], dict[str, str]]], log: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes, ended by their ids afterwards."""
+    processes: list[subprocess.Popen[bytes]] = []
+    with open(log, "ab") as out:
+        try:
+            for command, env in commands:
+                processes.append(subprocess.Popen(command, env={**os.environ, **env}, stdout=out, stderr=out))
+            yield processes
+        finally:
+            for process in reversed(processes):
+                process.terminate()
+            for process in reversed(processes):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
+                process.wait()
+
+
+def services(net: Network, url: str, folders: list[Path]) -> list[tuple[list[str], dict[str, str]]]:
+    """Commands of the central services in the hub, and of a worker per host."""
+    headrace = [sys.executable, "-m", "headrace.cli"]
+    env = {"HEADRACE_URL": url, "HEADRACE_LOG_LEVEL": "INFO"}
+    commands = [(net.inside(net.hub, [*headrace, name]), env) for name in ("controller", "scheduler", "publisher")]
+    for index, host in enumerate(net.hosts):
+        own = {
+            "HEADRACE_HOST": f"h{index}",
+            "HEADRACE_LISTEN": f"{net.address(host)}:0",
+            "HEADRACE_SHM_DIR": str(folders[index]),
+            "HEADRACE_CAPACITY": str(256 << 20),
+        }
+        commands.append((net.inside(host, [*headrace, "worker"]), env | own))
+    return commands
+
+
+def nats_bytes(net: Network, port: int) -> int:
+    """Bytes that the NATS server has taken in and given out so far."""
+    fetch = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}/varz').read().decode())"
+    seen = json.loads(subprocess.check_output(net.inside(net.hub, [sys.executable, "-c", fetch])))
+    return int(seen["in_bytes"]) + int(seen["out_bytes"])
+
+
+@pytest.mark.netns
+def test_data_goes_from_host_to_host_and_not_through_nats(tmp_path: Path) -> None:
+    with network(2) as net, contextlib.ExitStack() as stack:
+        folders = [shm_folder(str(index)) for index in range(2)]
+        for folder in folders:
+            stack.callback(shutil.rmtree, folder, True)
+        url = f"nats://{net.address(net.hub)}:4222"
+        server = [server_binary(), "-js", "-sd", str(tmp_path / "js"), "-a", net.address(net.hub), "-p", "4222", "-m", "8222"]
+        script, answer, log = tmp_path / "client.py", tmp_path / "answer.json", tmp_path / "log"
+        script.write_text(CLIENT)
+        stack.enter_context(started([(net.inside(net.hub, server), {})], log))
+        stack.enter_context(started(services(net, url, folders), log))
+        _wait_for_hosts(net, url, 2, log)
+        before = nats_bytes(net, 8222), [net.sent_bytes(host) for host in net.hosts]
+        client = subprocess.run(
+            net.inside(net.hub, [sys.executable, str(script), url, str(answer)]), capture_output=True, text=True, timeout=WAIT
+        )
+        assert client.returncode == 0, client.stderr + log.read_text()
+        through_nats = nats_bytes(net, 8222) - before[0]
+        sent = [net.sent_bytes(host) - was for host, was in zip(net.hosts, before[1], strict=True)]
+        assert not any(any(folder.iterdir()) for folder in folders)
+    found = json.loads(answer.read_text())
+    assert found["pairs"] == {f"pair-{k}": 500_000.0 * (k + (k + 12) % 24) for k in range(24)}
+    assert found["field"] == [23.0, 23.0]
+    assert found["hosts"] == ["h0", "h1"]
+    moved = sum(sent)
+    assert moved > 10 * 4_000_000, "the hosts were to exchange fields"
+    assert through_nats < moved / 100, f"{through_nats} bytes through NATS, {moved} between the hosts"
+
+
+def _wait_for_hosts(net: Network, url: str, count: int, log: Path) -> None:
+    look = f"import headrace as hr; print(len(hr.Cluster.connect({url!r}).hosts))"
+    deadline = time.monotonic() + WAIT
+    while True:
+        seen = subprocess.run(net.inside(net.hub, [sys.executable, "-c", look]), capture_output=True, text=True)
+        if seen.stdout.strip() == str(count):
+            return
+        assert time.monotonic() < deadline, seen.stderr + log.read_text()
