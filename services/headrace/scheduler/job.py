@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from headrace.ledger import ASSIGNED, DONE, NOWHERE, STARTED, UNPLACED, WAITING, JobLedger
-from headrace.ledger.columns import FEW, Ints, ints, view
+from headrace.ledger.columns import FEW, Ints, ints, ranges, view
 from headrace.scheduler.queue import Queue, Release
 
 Loaded = Callable[[int, int], None]
@@ -22,6 +22,7 @@ class JobSchedule:
     where (n_tasks): the host that each task is placed on, also before an assignment says so in the log.
     top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
     loose: tasks that are needed again, or were given back, and have no place yet.
+    moved: datasets that may be, or be made, elsewhere than was last said.
 
     It is made from the ledger alone, so that a scheduler that takes over goes on where the last one stopped.
     """
@@ -35,6 +36,7 @@ class JobSchedule:
         self.open: Counter[int] = Counter()
         self.top: dict[int, int] = {}
         self.told: dict[int, int] = {}
+        self.moved: set[int] = set()
         self._loaded = loaded
         self._where = view(self.where)
         self._counted: Ints = np.full(job.n_tasks, UNPLACED, dtype=np.int16)
@@ -90,6 +92,12 @@ class JobSchedule:
     def move(self, tasks: Ints, hosts: Ints | int) -> None:
         """These tasks are placed there from now on."""
         self.where[tasks] = hosts
+        topology = self.job.topology
+        self.moved.update(ranges(topology.first_output[tasks], topology.n_outputs[tasks]).tolist())
+
+    def say_all_sources(self) -> None:
+        """An earlier scheduler may have moved what it had not released, and whether it said so to those who wait is not known."""
+        self.moved.update(range(self.job.topology.n_datasets))
 
     # --- releasing ------------------------------------------------------------------------------------------------------
 

@@ -5,11 +5,9 @@ All of it works on one job's schedule, and on as many tasks as are concerned.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-
 import numpy as np
 
+from headrace.graph.topology import Flags
 from headrace.ledger import ASSIGNED, NOWHERE, STARTED, JobLedger
 from headrace.ledger.columns import Ints, ints, ranges
 from headrace.scheduler.cluster import Cluster
@@ -72,11 +70,11 @@ def place_loose(schedule: JobSchedule, cluster: Cluster) -> dict[int, Queue]:
         return {}
     tasks = ints(sorted(schedule.loose))
     schedule.loose.clear()
-    lives = np.array([name in cluster.epochs for name in schedule.job.hosts], dtype=np.bool_)
-    homeless = tasks[~lives[schedule.where[tasks]]]
+    homeless = tasks[~_alive(schedule.job, cluster)[schedule.where[tasks]]]
     if len(homeless):
-        schedule.move(homeless, _spread(schedule, np.ones(len(homeless), dtype=np.int64), homeless, cluster.names, cluster))
+        schedule.move(homeless, _spread(schedule, np.ones_like(homeless), homeless, cluster.names, cluster))
     hosts, first, placed = schedule.where[tasks], len(schedule.job.chains), {}
+    schedule.move(tasks, hosts)
     for host in np.unique(hosts).tolist():
         mine = tasks[hosts == host]
         placed[host] = Queue(schedule.job.topology, np.arange(first, first + len(mine)), np.ones_like(mine), mine)
@@ -84,54 +82,41 @@ def place_loose(schedule: JobSchedule, cluster: Cluster) -> dict[int, Queue]:
     return placed
 
 
+def _alive(job: JobLedger, cluster: Cluster) -> Flags:
+    """Per host of the job's table: whether it lives."""
+    return np.array([name in cluster.epochs for name in job.hosts], dtype=np.bool_)
+
+
 # --- what others fetch ------------------------------------------------------------------------------------------------
 
 
-def held_at(job: JobLedger, host: str) -> list[int]:
+def held_at(job: JobLedger, host: str) -> Ints:
     """The datasets that are fetched from this host."""
     index = job.host_ids.get(host)
-    return [] if index is None else np.flatnonzero(job.copies.home == index).tolist()
+    return ints([]) if index is None else np.flatnonzero(job.copies.home == index)
 
 
-def wanted(job: JobLedger) -> list[int]:
-    """The datasets that released tasks take."""
+def reroutes(schedule: JobSchedule, cluster: Cluster) -> dict[int, Ints]:
+    """Which of the datasets that moved a host must ask another for: those that its released tasks take and that it neither holds nor will
+    make. Not those of which nobody knows yet where they will be."""
+    if not schedule.moved:
+        return {}
+    job = schedule.job
+    datasets, hosts = _taken(job)
+    moved = np.zeros(job.topology.n_datasets, dtype=np.bool_)
+    moved[list(schedule.moved)] = True
+    schedule.moved.clear()
+    datasets, hosts = datasets[moved[datasets]], hosts[moved[datasets]]
+    sources = ints(schedule.sources(datasets))
+    maker_state = job.state[job.topology.producer[datasets]]
+    known = (job.copies.home[datasets] != NOWHERE) | (maker_state <= STARTED)
+    alive = _alive(job, cluster)
+    asks = known & (sources != hosts) & alive[sources] & alive[hosts] & ~job.copies.held_at(datasets, hosts)
+    return {host: np.unique(datasets[asks & (hosts == host)]) for host in np.unique(hosts[asks]).tolist()}
+
+
+def _taken(job: JobLedger) -> tuple[Ints, Ints]:
+    """Every dataset that a released task takes, with the task's host."""
     busy = np.flatnonzero((job.state == ASSIGNED) | (job.state == STARTED))
-    taken = ranges(job.topology.input_start[busy], job.topology.n_inputs[busy])
-    datasets: list[int] = np.unique(job.topology.inputs[taken]).tolist()
-    return datasets
-
-
-def to_fetch(job: JobLedger, datasets: Iterable[int]) -> set[int]:
-    """Those of the datasets that exist, or that a released task makes: of others nobody knows yet where they will be."""
-    home, state, producer = job.copies.home, job.states, job.topology.producer
-    return {d for d in datasets if home[d] != NOWHERE or ASSIGNED <= state[int(producer[d])] <= STARTED}
-
-
-def remade(job: JobLedger, tasks: Iterable[int]) -> set[int]:
-    """The datasets that tasks make and that are nowhere now."""
-    made = [dataset for task in tasks for dataset in job.topology.outputs_of(task)]
-    return {dataset for dataset in made if job.copies.home[dataset] == NOWHERE}
-
-
-def reroutes(schedule: JobSchedule, datasets: Iterable[int], cluster: Cluster) -> dict[int, Ints]:
-    """Who must ask another for which of these datasets: hosts with released tasks that take it and that neither hold nor will make it."""
-    job = schedule.job
-    asking: defaultdict[int, set[int]] = defaultdict(set)
-    for dataset in sorted(datasets):
-        for task in job.topology.consumers_of(dataset).tolist():
-            if ASSIGNED <= job.states[task] <= STARTED and job.hosts[job.placed[task]] in cluster.epochs:
-                asking[job.placed[task]].add(dataset)
-    return {host: found for host in sorted(asking) if len(found := _elsewhere(schedule, host, sorted(asking[host]), cluster))}
-
-
-def _elsewhere(schedule: JobSchedule, host: int, datasets: list[int], cluster: Cluster) -> Ints:
-    """Those of the datasets that a host can fetch from another one that lives."""
-    job = schedule.job
-    sources = schedule.sources(ints(datasets))
-    return ints(
-        [
-            dataset
-            for dataset, source in zip(datasets, sources, strict=True)
-            if source != host and job.hosts[source] in cluster.epochs and not job.copies.holds(host, dataset)
-        ]
-    )
+    counts = job.topology.n_inputs[busy]
+    return job.topology.inputs[ranges(job.topology.input_start[busy], counts)], np.repeat(job.host[busy], counts)

@@ -15,7 +15,7 @@ when:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 
 from headrace.ledger import JobLedger, Ledger, LogEntry
@@ -45,7 +45,6 @@ class Scheduler:
         self.load: Counter[str] = Counter()
         self._cluster = Cluster({}, self.load)
         self._unplanned: dict[str, JobLedger] = {}
-        self._moved: defaultdict[str, set[int]] = defaultdict(set)
 
     # --- in -------------------------------------------------------------------------------------------------------------
 
@@ -60,15 +59,14 @@ class Scheduler:
             else:
                 self.ledger.fold(entry)
                 if isinstance(message, Events) and message.gone and message.job in self.schedules:
-                    self._moved[message.job].update(message.gone)
+                    n_datasets = self.schedules[message.job].job.topology.n_datasets
+                    self.schedules[message.job].moved.update(d for d in message.gone if 0 <= d < n_datasets)
 
     def _fold_host(self, entry: LogEntry, host: str) -> None:
         """Where this host's copies were the ones to fetch, others may be now."""
-        before = {name: recovery.held_at(schedule.job, host) for name, schedule in self.schedules.items()}
+        for schedule in self.schedules.values():
+            schedule.moved.update(recovery.held_at(schedule.job, host).tolist())
         self.ledger.fold(entry)
-        for name, datasets in before.items():
-            if datasets:
-                self._moved[name].update(datasets)
 
     # --- out ------------------------------------------------------------------------------------------------------------
 
@@ -101,7 +99,7 @@ class Scheduler:
         if schedule is not None:
             schedule.follow()
         elif job.plan is not None and job.plan.part + 1 == job.plan.parts:
-            self._take_over(job)
+            self._open(job).say_all_sources()
         elif job.cancel_asked is None:
             self._unplanned[job.job] = job
         else:
@@ -113,15 +111,8 @@ class Scheduler:
         if schedule is not None:
             schedule.close()
         self._unplanned.pop(job.job, None)
-        self._moved.pop(job.job, None)
         if job.end is not None:
             self.ledger.forget(job.job)
-
-    def _take_over(self, job: JobLedger) -> None:
-        """Goes on with a job that an earlier scheduler planned. Whether its last reroutes were sent is not known: they are sent again."""
-        schedule = self._open(job)
-        if job.retried or any(name not in self._cluster.epochs for name in job.hosts):
-            self._moved[job.job].update(recovery.wanted(schedule.job))
 
     def _open(self, job: JobLedger) -> JobSchedule:
         hosts = job.hosts
@@ -156,13 +147,11 @@ class Scheduler:
 
     def _recover(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
         """Assigns what has no place, whatever the windows: what fills them may be waiting for it. Reroutes who asked elsewhere so far."""
-        loose = schedule.loose
-        if not loose and schedule.job.job not in self._moved:
+        if not schedule.loose and not schedule.moved:
             return
         job, integers = schedule.job, self.settings.message_integers
-        moved = recovery.to_fetch(job, self._moved.pop(job.job, set())) | recovery.remade(job, loose)
         placed = recovery.place_loose(schedule, self._cluster)
-        rerouted = recovery.reroutes(schedule, moved, self._cluster)
+        rerouted = recovery.reroutes(schedule, self._cluster)
         for host, queue in placed.items():
             for part in queue.take(len(queue.chains), integers):
                 self._assign(schedule, host, part, stamp, out)

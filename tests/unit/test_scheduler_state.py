@@ -1,0 +1,299 @@
+"""The scheduler's state machine, driven by entries of the log: late, repeated, and with everything else going wrong in between."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.bus import Entry
+from headrace.ledger import DONE
+from headrace.scheduler.plan import Costs
+from headrace.scheduler.settings import Settings
+from headrace.scheduler.state import Scheduler
+from headrace_schemas import (
+    Admitted,
+    Assign,
+    CancelAsked,
+    Ended,
+    Events,
+    GraphSource,
+    GraphSpec,
+    HostJoined,
+    LogMessage,
+    Needed,
+    Plan,
+    Reroute,
+    encode,
+)
+from headrace_schemas.streams import MAX_MESSAGE_BYTES
+from tests.scheduler_graphs import flat, layers, make_spec, parallel_chains, specs
+from tests.scheduler_world import JOB, World
+
+TINY = Settings(window_tasks=4, window_tasks_per_runner=1, chain_tasks=3, message_integers=12)
+HOSTS = ["a", "b", "c"]
+SOME = st.integers(0, 6)
+
+CALM = st.one_of(
+    st.tuples(st.just("deliver"), SOME, SOME),
+    st.tuples(st.just("work"), st.sampled_from(HOSTS), st.integers(1, 4)),
+    st.tuples(st.just("restart"), SOME),
+)
+STORM = st.one_of(
+    CALM,
+    st.tuples(st.just("lose"), st.sampled_from(HOSTS)),
+    st.tuples(st.just("join"), st.sampled_from(HOSTS), st.integers(1, 3)),
+    st.tuples(st.just("say_gone"), st.sampled_from(HOSTS), st.integers(0, 99)),
+    st.tuples(st.just("need")),
+    st.tuples(st.just("work"), st.sampled_from(HOSTS), st.integers(1, 4), st.booleans()),
+)
+
+
+def started(spec: GraphSpec, hosts: int) -> World:
+    world = World(TINY)
+    for name in HOSTS[:hosts]:
+        world.join(name)
+    world.admit(spec)
+    return world
+
+
+def check_counts(world: World) -> None:
+    """What the scheduler counts one by one is what its ledger says as a whole."""
+    schedule = world.scheduler.schedules.get(JOB)
+    if schedule is None:
+        return
+    job, expected, load = schedule.job, defaultdict(int), defaultdict(int)
+    for task in range(job.n_tasks):
+        if 1 <= job.states[task] <= 2 and job.chain_of[task] < schedule.n_planned:
+            expected[job.placed[task]] += 1
+    for host, tasks in [*expected.items(), *((host, queue.n_tasks) for host, queue in schedule.queues.items())]:
+        load[job.hosts[host]] += tasks
+    assert {host: n for host, n in schedule.open.items() if n} == expected
+    assert {host: n for host, n in world.scheduler.load.items() if n} == load
+
+
+@settings(deadline=None)
+@given(specs(), st.integers(1, 3), st.lists(CALM, max_size=30))
+def test_windows_are_released_in_plan_order_and_never_exceed_the_limit(spec: GraphSpec, hosts: int, steps: list[tuple]) -> None:
+    world = started(spec, hosts)
+    for name, *arguments in [*steps, *[("deliver", 100), *(("work", host, 100) for host in HOSTS)] * 20]:
+        getattr(world, name)(*arguments)
+        check_counts(world)
+        if JOB in world.scheduler.schedules:
+            assert all(n <= TINY.window_tasks for n in world.scheduler.schedules[JOB].open.values())
+    world.finish()
+    chains: defaultdict[str, list[int]] = defaultdict(list)
+    for assign in world.released:
+        chains[assign.host] += assign.chains
+        assert not any(assign.attempts)
+    assert all(ids == sorted(set(ids)) for ids in chains.values())
+    assert sorted(world.promised) == [(task, 0) for task in range(spec.n_tasks)]
+    assert world.job.n_done == spec.n_tasks
+
+
+@settings(deadline=None, max_examples=200)
+@given(specs(), st.integers(0, 3), st.lists(STORM, max_size=40))
+def test_every_attempt_is_assigned_once_and_everything_runs_in_the_end(spec: GraphSpec, hosts: int, steps: list[tuple]) -> None:
+    """`World` checks every assignment: once an attempt, sources as they are placed, the graph before anything else."""
+    world = started(spec, hosts)
+    for name, *arguments in steps:
+        getattr(world, name)(*arguments)
+        check_counts(world)
+    world.finish()
+    check_counts(world)
+    assert all(state == DONE for state in world.job.states)
+
+
+@settings(deadline=None)
+@given(specs(), st.lists(CALM, max_size=15), st.sampled_from(HOSTS[:2]))
+def test_after_a_host_is_lost_everything_goes_to_those_that_live(spec: GraphSpec, steps: list[tuple], lost: str) -> None:
+    world = started(spec, 2)
+    for name, *arguments in steps:
+        getattr(world, name)(*arguments)
+    world.deliver(len(world.log))
+    world.lose(lost)
+    world.need()
+    before = len(world.released)
+    world.deliver(len(world.log))
+    assert lost not in {assign.host for assign in world.released[before:]}
+    for assign in world.released[before:]:
+        assert lost not in {assign.hosts[source] for source in assign.sources}
+    schedule = world.scheduler.schedules[JOB]
+    assert not schedule.loose
+    assert lost not in {schedule.job.hosts[host] for host in schedule.queues}
+
+
+# --- single cases ---------------------------------------------------------------------------------------------------
+
+
+class Driver:
+    """A scheduler and a log that only this test writes to."""
+
+    def __init__(self, options: Settings = TINY, hosts: int = 2) -> None:
+        self.scheduler = Scheduler(options, term=5)
+        self.seq = 0
+        for name in HOSTS[:hosts]:
+            self.tell(joined(name))
+
+    def tell(self, *messages: LogMessage) -> list:
+        for message in messages:
+            self.seq += 1
+            self.scheduler.fold([Entry(self.seq, 0.0, "", message)])
+        return self.scheduler.decide()
+
+    def admit(self, spec: GraphSpec, job: str = JOB) -> list:
+        return self.tell(Admitted(at=0, term=1, job=job, name="n", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec)))
+
+
+def joined(name: str, epoch: int = 1, runners: int = 1) -> HostJoined:
+    return HostJoined(at=0, term=1, host=name, epoch=epoch, address=f"{name}:{epoch}", runners=runners, capacity=1)
+
+
+def test_a_single_task_is_planned_and_assigned_with_its_graph() -> None:
+    driver = Driver(hosts=1)
+    plan, assign = driver.admit(flat(1))
+    assert isinstance(plan, Plan)
+    assert (plan.planner, plan.hosts, plan.tasks, plan.at, plan.term) == ("inline", ["a"], [0], 2, 5)
+    assert isinstance(assign, Assign)
+    assert (assign.host, assign.epoch, assign.addresses, assign.chains, assign.tasks) == ("a", 1, ["a:1"], [0], [0])
+    assert assign.graph is not None
+    assert assign.graph.inline is not None
+
+
+def test_a_job_waits_for_the_first_host() -> None:
+    driver = Driver(hosts=0)
+    assert driver.admit(flat(1)) == []
+    assert [type(message) for message in driver.tell(joined("a"))] == [Plan, Assign]
+
+
+def test_single_tasks_go_to_the_idle_host() -> None:
+    driver = Driver()
+    hosts = [driver.admit(flat(1), f"job{n}")[1].host for n in range(4)]
+    assert hosts == ["a", "b", "a", "b"]
+    driver.tell(Events(job="job0", host="a", epoch=1, done=[0], produced=[0]), Ended(at=1, term=1, job="job0", state="done"))
+    assert driver.admit(flat(1), "next")[1].host == "a"
+
+
+def test_a_graph_in_the_object_store_is_named_by_its_key() -> None:
+    driver = Driver(hosts=1)
+    graph = GraphSource(inline=flat(1), key="graph-1")
+    _, assign = driver.tell(Admitted(at=0, term=1, job=JOB, name="n", n_tasks=1, graph=graph))
+    assert assign.graph == GraphSource(key="graph-1")
+
+
+def test_a_window_is_refilled_at_half() -> None:
+    driver = Driver(hosts=1)
+    first = [m for m in driver.admit(flat(10)) if isinstance(m, Assign)]
+    assert [task for assign in first for task in assign.tasks] == [0, 1, 2, 3]
+    assert driver.tell(Events(job=JOB, host="a", epoch=1, chains=[0])) == []
+    refill = driver.tell(Events(job=JOB, host="a", epoch=1, chains=[1]))
+    assert [task for assign in refill for task in assign.tasks] == [4, 5]
+    assert refill[0].graph is None
+
+
+def test_a_job_that_ended_or_is_to_be_stopped_gets_nothing_more() -> None:
+    driver = Driver(hosts=1)
+    driver.admit(flat(10))
+    events = Events(job=JOB, host="a", epoch=1, chains=[0, 1, 2, 3])
+    assert driver.tell(CancelAsked(at=1, term=1, job=JOB), events) == []
+    assert driver.tell(Ended(at=1, term=1, job=JOB, state="cancelled")) == []
+    assert driver.scheduler.schedules == {}
+    assert not any(driver.scheduler.load.values())
+
+
+def test_a_graph_that_cannot_be_run_is_not_planned() -> None:
+    spec = flat(3)
+    spec.inputs, spec.n_inputs = [2, 0, 1], [1, 1, 1]
+    assert Driver().admit(spec) == []
+
+
+def test_a_failed_task_is_tried_again_on_its_host_and_who_waits_for_it_elsewhere_is_told() -> None:
+    """Tasks 0 and 1 on different hosts, both taken by 2 on one of them: the other's is made anew."""
+    driver = Driver()
+    decisions = driver.admit(make_spec([[], [], [0, 1]], outputs=[0, 1, 2]))
+    host = {task: m.host for m in decisions if isinstance(m, Assign) for task in m.tasks}
+    assert host[0] != host[1]
+    far = 0 if host[2] == host[1] else 1
+    done = Events(job=JOB, host=host[far], epoch=1, done=[far], produced=[far])
+    assert driver.tell(done, Events(job=JOB, host=host[far], epoch=1, gone=[far])) == []
+    assign, reroute = driver.tell(Needed(at=9, term=1, job=JOB, tasks=[far], attempts=[1]))
+    assert (assign.host, assign.tasks, assign.attempts, assign.chains) == (host[far], [far], [1], [3])
+    assert isinstance(reroute, Reroute)
+    assert (reroute.host, reroute.datasets, reroute.attempts) == (host[2], [far], [1])
+    assert reroute.hosts[reroute.sources[0]] == host[far]
+
+
+def test_a_copy_elsewhere_is_used_when_a_host_has_lost_its_own() -> None:
+    spec = make_spec([[], [0], [0], [0]], outputs=[0, 1, 2, 3])
+    driver = Driver(hosts=3)
+    driver.scheduler.costs = Costs(transfer_seconds=0)
+    decisions = driver.admit(spec)
+    host = {task: m.host for m in decisions if isinstance(m, Assign) for task in m.tasks}
+    assert {host[1], host[2], host[3]} == {"a", "b", "c"}
+    first = host[0]
+    second, third = sorted({"a", "b", "c"} - {first})
+    reroute, *more = driver.tell(
+        Events(job=JOB, host=first, epoch=1, done=[0], produced=[0]),
+        Events(job=JOB, host=second, epoch=1, copied=[0]),
+        Events(job=JOB, host=first, epoch=1, gone=[0]),
+    )
+    assert {(m.host, m.hosts[m.sources[0]]) for m in [reroute, *more]} == {(third, second), (first, second)}
+
+
+def test_a_host_that_joins_gets_its_share_of_what_was_not_released() -> None:
+    driver = Driver(hosts=1)
+    driver.admit(flat(44))
+    decisions = driver.tell(joined("b"))
+    assert {m.host for m in decisions} == {"b"}
+    queues = driver.scheduler.schedules[JOB].queues
+    assert [queue.n_tasks for queue in queues.values()] == [20, 16]
+
+
+def test_a_host_that_restarts_gets_the_graph_again() -> None:
+    driver = Driver(hosts=1)
+    driver.admit(flat(3))
+    driver.tell(joined("a", epoch=2))
+    (assign,) = driver.tell(Needed(at=3, term=1, job=JOB, tasks=[0, 1, 2], attempts=[1, 1, 1]))
+    assert assign.epoch == 2
+    assert assign.graph is not None
+    assert assign.addresses == ["a:2"]
+
+
+def test_chains_that_a_host_gives_back_are_placed_again() -> None:
+    driver = Driver(hosts=1)
+    driver.admit(flat(3))
+    (assign,) = driver.tell(Events(job=JOB, host="a", epoch=1, revoked=[2]))
+    assert (assign.tasks, assign.chains) == ([2], [3])
+
+
+def test_half_a_plan_is_made_anew() -> None:
+    """The scheduler before died between two parts of a plan: no chain of it was released."""
+    first = Driver()
+    spec = parallel_chains(8, 4)
+    decisions = first.admit(spec)
+    plans = [m for m in decisions if isinstance(m, Plan)]
+    assert len(plans) > 1
+    second = Driver()
+    second.scheduler.term = 6
+    again = second.tell(Admitted(at=0, term=1, job=JOB, name="n", n_tasks=32, graph=GraphSource(inline=spec)), plans[0])
+    assert [m.tasks for m in again if isinstance(m, Plan)] == [m.tasks for m in plans]
+
+
+def test_no_message_is_too_large() -> None:
+    driver = Driver(Settings(), hosts=2)
+    spec = layers(20, 1500)
+    decisions = driver.tell(Admitted(at=0, term=1, job=JOB, name="n", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec, key="g")))
+    assert max(len(encode(message)) for message in decisions) < MAX_MESSAGE_BYTES
+    plans = [m for m in decisions if isinstance(m, Plan)]
+    assert len(plans) > 1
+    assert [m.first for m in plans] == [sum(len(before.lengths) for before in plans[:place]) for place in range(len(plans))]
+    assert sorted(task for m in plans for task in m.tasks) == list(range(spec.n_tasks))
+
+
+def test_status_tells_what_is_where() -> None:
+    driver = Driver(hosts=1)
+    driver.admit(flat(10))
+    status = driver.scheduler.status()
+    assert status["jobs"] == {JOB: {"open": {"a": 4}, "queued": {"a": 6}, "loose": 0}}
+    assert status["load"] == {"a": 10}
