@@ -108,9 +108,12 @@ class World:
     def append(self, message: Any) -> None:
         self.log.append(Entry(len(self.log) + 1, float(len(self.log)), "", message))
 
-    def deliver(self, outbox: list[Any]) -> None:
-        """Put one waiting message into the log; perhaps not the first, perhaps not for the last time."""
-        place = self.rnd.randrange(len(outbox)) if self.rnd.random() < self.shuffle else 0
+    def deliver(self, outbox: list[Any], in_order: bool = False) -> None:
+        """Put one waiting message into the log; perhaps not the first, perhaps not for the last time.
+
+        In order where their writer may die: then what it sent is there up to some message, and not beyond.
+        """
+        place = 0 if in_order or self.rnd.random() >= self.shuffle else self.rnd.randrange(len(outbox))
         self.append(outbox[place])
         if self.rnd.random() >= self.shuffle / 2:
             del outbox[place]
@@ -352,7 +355,7 @@ class World:
         elif what < 0.5:
             self.control()
         elif what < 0.6 and self.controller_outbox:
-            self.deliver(self.controller_outbox)
+            self.deliver(self.controller_outbox, in_order=self.crash > 0)
         else:
             host = rnd.choice(list(self.hosts.values()))
             if host.outbox and rnd.random() < 0.4:
@@ -377,7 +380,7 @@ class World:
     def flush(self) -> None:
         """What the controller published arrives, late or not: a message is sent until it is acknowledged."""
         while self.controller_outbox:
-            self.deliver(self.controller_outbox)
+            self.deliver(self.controller_outbox, in_order=self.crash > 0)
 
     def ended(self) -> str:
         found = [entry.message for entry in self.log if isinstance(entry.message, Ended)]

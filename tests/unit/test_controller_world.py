@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from headrace.bus import Entry
 from headrace.controller.replay import check
 from headrace.ledger import Ledger
-from headrace_schemas import Ended, Events, LogMessage, Purge
+from headrace_schemas import Assign, Ended, Events, LogMessage, Purge
 from tests.unit.controller_world import JOB, World
 
 worlds = given(seed=st.integers(0, 10**9), n_tasks=st.integers(1, 14), n_hosts=st.integers(1, 3))
@@ -54,21 +54,32 @@ def test_nothing_is_purged_twice_unless_it_was_kept_or_made_again(seed: int, n_t
     world = World(seed, n_tasks, n_hosts, shuffle=0.3)
     world.run()
     world.release()
+    topology = world.ledger_job().topology
     purged: Counter[tuple[str, int]] = Counter()
-    for entry in world.log:
+    seen: list[LogMessage] = []
+    attempts: set[tuple[int, int]] = set()
+    for entry in sorted(world.log, key=when):
         message = entry.message
         if isinstance(message, Events):
-            for dataset in message.kept:
-                purged[message.host, dataset] = 0
-        elif isinstance(message, Purge) and message.term == world.term:
-            for dataset in message.datasets:
-                purged[message.host, dataset] += entry.seq == first_seq(world.log, message)
+            newer = [made for made in zip(message.produced, message.produced_attempts, strict=True) if made not in attempts]
+            attempts.update(newer)
+            again = message.kept + [dataset for dataset, attempt in newer if attempt]
+        elif isinstance(message, Assign) and message.attempts:
+            again = [d for task in message.tasks for d in (*topology.inputs_of(task).tolist(), *topology.outputs_of(task))]
+        elif isinstance(message, Purge) and not any(message is other for other in seen):
+            seen.append(message)
+            purged.update((message.host, dataset) for dataset in message.datasets)
+            continue
+        else:
+            continue
+        for dataset in again:
+            purged[message.host, dataset] = 0
     assert max(purged.values(), default=0) <= 1
 
 
-def first_seq(log: list[Entry], message: LogMessage) -> int:
-    """Where a message is in the log for the first time; it may be there again."""
-    return next(entry.seq for entry in log if entry.message is message)
+def when(entry: Entry) -> float:
+    """Purges count from when they were decided."""
+    return entry.message.at + 0.5 if isinstance(entry.message, Purge) else entry.seq
 
 
 @worlds
