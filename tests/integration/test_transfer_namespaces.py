@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -26,18 +27,18 @@ import headrace as hr
 def load(k):
     return np.full(500_000, float(k))
 
-def pair(a, b):
-    return float(a.sum() + b.sum())
+def mix(*fields):
+    return float(sum(field.sum() for field in fields))
 
 with hr.Cluster.connect(sys.argv[1]) as cluster:
     graph = hr.Graph("crossing")
     fields = [graph.add(load, k) for k in range(24)]
-    pairs = [graph.add(pair, fields[k], fields[(k + 12) % 24], name=f"pair-{k}") for k in range(24)]
-    graph.output(pairs, graph.add(np.add, fields[0], fields[23], name="field"))
+    mixed = [graph.add(mix, *[fields[j] for j in row], name=f"mix-{k}") for k, row in enumerate(json.loads(sys.argv[3]))]
+    graph.output(mixed, graph.add(np.add, fields[0], fields[23], name="field"))
     results = cluster.submit(graph).results(60)
     field = results.pop("field")
     with open(sys.argv[2], "w") as file:
-        json.dump({"pairs": results, "field": [float(field.min()), float(field.max())], "hosts": cluster.hosts}, file)
+        json.dump({"mixed": results, "field": [float(field.min()), float(field.max())], "hosts": cluster.hosts}, file)
 """
 
 
@@ -78,13 +79,15 @@ def services(net: Network, url: str, folders: list[Path]) -> list[tuple[list[str
 
 def nats_bytes(net: Network, port: int) -> int:
     """Bytes that the NATS server has taken in and given out so far."""
-    fetch = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}/varz').read().decode())"
+    fetch = f"import urllib.request; print(urllib.request.urlopen('http://{net.address(net.hub)}:{port}/varz').read().decode())"
     seen = json.loads(subprocess.check_output(net.inside(net.hub, [sys.executable, "-c", fetch])))
     return int(seen["in_bytes"]) + int(seen["out_bytes"])
 
 
 @pytest.mark.netns
 def test_data_goes_from_host_to_host_and_not_through_nats(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    rows = [draw.sample(range(24), 3) for _ in range(24)]
     with network(2) as net, contextlib.ExitStack() as stack:
         folders = [shm_folder(str(index)) for index in range(2)]
         for folder in folders:
@@ -97,15 +100,14 @@ def test_data_goes_from_host_to_host_and_not_through_nats(tmp_path: Path) -> Non
         stack.enter_context(started(services(net, url, folders), log))
         _wait_for_hosts(net, url, 2, log)
         before = nats_bytes(net, 8222), [net.sent_bytes(host) for host in net.hosts]
-        client = subprocess.run(
-            net.inside(net.hub, [sys.executable, str(script), url, str(answer)]), capture_output=True, text=True, timeout=WAIT
-        )
+        command = [sys.executable, str(script), url, str(answer), json.dumps(rows)]
+        client = subprocess.run(net.inside(net.hub, command), capture_output=True, text=True, timeout=WAIT)
         assert client.returncode == 0, client.stderr + log.read_text()
         through_nats = nats_bytes(net, 8222) - before[0]
         sent = [net.sent_bytes(host) - was for host, was in zip(net.hosts, before[1], strict=True)]
         assert not any(any(folder.iterdir()) for folder in folders)
     found = json.loads(answer.read_text())
-    assert found["pairs"] == {f"pair-{k}": 500_000.0 * (k + (k + 12) % 24) for k in range(24)}
+    assert found["mixed"] == {f"mix-{k}": 500_000.0 * sum(row) for k, row in enumerate(rows)}
     assert found["field"] == [23.0, 23.0]
     assert found["hosts"] == ["h0", "h1"]
     moved = sum(sent)

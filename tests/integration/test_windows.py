@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -28,13 +29,15 @@ def add(*numbers: int) -> int:
 
 
 def crossing_graph(path: Path, width: int = 8, depth: int = 12) -> tuple[hr.Graph, list[int]]:
-    """Layers in which every task takes two results of the layer before, near and far; and what must come out."""
+    """Layers in which every task takes three results of the layer before, near and far; and what must come out."""
     graph = hr.Graph("crossing")
     nodes = [graph.add(gate, str(path), k) for k in range(width)]
     values = list(range(width))
+    draw = random.Random(1)
     for _ in range(depth):
-        nodes = [graph.add(add, nodes[k], nodes[(k + width // 2) % width]) for k in range(width)]
-        values = [values[k] + values[(k + width // 2) % width] for k in range(width)]
+        rows = [draw.sample(range(width), 3) for _ in range(width)]
+        nodes = [graph.add(add, *[nodes[k] for k in row]) for row in rows]
+        values = [sum(values[k] for k in row) for row in rows]
     return graph, values
 
 

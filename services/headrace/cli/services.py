@@ -58,4 +58,6 @@ def _serve(service: str, given: Mapping[str, Any], url: str, token: str, user: s
     for name, value in given.items():
         setattr(settings, name, value)
     bus = bus_settings(url, token, user, password, creds)
+    if service == "worker":  # it forks before there is an event loop
+        return int(module.main(settings, bus))
     return run_service(lambda: module.run(settings, bus))
