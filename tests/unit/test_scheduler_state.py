@@ -21,6 +21,7 @@ from headrace_schemas import (
     GraphSource,
     GraphSpec,
     HostJoined,
+    HostLost,
     LogMessage,
     Needed,
     Plan,
@@ -239,6 +240,20 @@ def test_a_copy_elsewhere_is_used_when_a_host_has_lost_its_own() -> None:
         Events(job=JOB, host=first, epoch=1, gone=[0]),
     )
     assert {(m.host, m.hosts[m.sources[0]]) for m in [reroute, *more]} == {(third, second), (first, second)}
+
+
+def test_a_copy_elsewhere_is_used_when_its_host_is_lost() -> None:
+    driver = Driver(hosts=3)
+    driver.scheduler.costs = Costs(transfer_seconds=0)
+    decisions = driver.admit(make_spec([[], [0], [0], [0]], outputs=[0, 1, 2, 3]))
+    first = next(m.host for m in decisions if isinstance(m, Assign) and 0 in m.tasks)
+    second, third = sorted({"a", "b", "c"} - {first})
+    (reroute,) = driver.tell(
+        Events(job=JOB, host=first, epoch=1, done=[0], produced=[0]),
+        Events(job=JOB, host=second, epoch=1, copied=[0]),
+        HostLost(at=3, term=1, host=first, epoch=1),
+    )
+    assert (reroute.host, reroute.datasets, reroute.hosts[reroute.sources[0]]) == (third, [0], second)
 
 
 def test_a_host_that_joins_gets_its_share_of_what_was_not_released() -> None:
