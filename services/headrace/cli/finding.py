@@ -30,11 +30,15 @@ def load_graph(target: str) -> Graph:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """The file as a module that runners can import too: its folder joins the module path."""
+    """The file as a module. What it defines travels by value, for the runners of a cluster elsewhere have no such file."""
+    import cloudpickle
+
     if path.suffix != ".py" or not path.is_file():
         raise typer.BadParameter(f"{path} is no Python file: give FILE.py or FILE.py:graph")
     sys.path.insert(0, str(path.resolve().parent))
-    return importlib.import_module(path.stem)
+    module = importlib.import_module(path.stem)
+    cloudpickle.register_pickle_by_value(module)
+    return module
 
 
 def _named(module: ModuleType, name: str, path: str) -> Any:

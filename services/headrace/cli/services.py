@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -13,17 +12,17 @@ from headrace.cli.options import Capacity, Creds, Password, Runners, Token, Url,
 
 def controller(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
     """Start a controller: the life of jobs."""
-    return _serve("controller", {}, url, token, user, password, creds)
+    return _serve("controller", url, token, user, password, creds)
 
 
 def scheduler(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
     """Start a scheduler: plans and windows."""
-    return _serve("scheduler", {}, url, token, user, password, creds)
+    return _serve("scheduler", url, token, user, password, creds)
 
 
 def publisher(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
     """Start a publisher: announces outputs."""
-    return _serve("publisher", {}, url, token, user, password, creds)
+    return _serve("publisher", url, token, user, password, creds)
 
 
 def worker(
@@ -46,18 +45,21 @@ def worker(
     creds: Creds = "",
 ) -> int:
     """Start a worker: one host's agent and its runners."""
+    from headrace.worker.service import main
+    from headrace.worker.settings import Settings
+
+    settings = Settings.from_env()
     given = {"host": host, "runners": runners, "capacity": capacity, "shm_dir": shm_dir, "listen": listen, "advertise": advertise}
-    return _serve("worker", {name: value for name, value in given.items() if value}, url, token, user, password, creds)
+    for name, value in given.items():
+        if value:
+            setattr(settings, name, value)
+    return main(settings, bus_settings(url, token, user, password, creds))
 
 
-def _serve(service: str, given: Mapping[str, Any], url: str, token: str, user: str, password: str, creds: str) -> int:
+def _serve(service: str, url: str, token: str, user: str, password: str, creds: str) -> int:
     from headrace.bus import run_service
 
     module: Any = importlib.import_module(f"headrace.{service}.service")
     settings = module.Settings.from_env()
-    for name, value in given.items():
-        setattr(settings, name, value)
     bus = bus_settings(url, token, user, password, creds)
-    if service == "worker":  # it forks before there is an event loop
-        return int(module.main(settings, bus))
     return run_service(lambda: module.run(settings, bus))

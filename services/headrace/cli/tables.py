@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WIDTH_OF_VALUES = 60
 """Characters of a value that a table shows."""
 
+WIDTH_OF_A_FILE = 1000
+"""Characters of a line where no terminal limits it: enough for any row."""
+
 
 def describe(value: Any) -> tuple[str, str]:
     """Type and content of a value, each in a few words.
@@ -45,7 +48,7 @@ def print_outputs(results: Mapping[str, Any], title: str) -> None:
     table = _table(title, "output", "type", "value")
     for name, value in results.items():
         table.add_row(name, *describe(value))
-    Console().print(table)
+    _print(table)
 
 
 def print_jobs(entries: Iterable[JobEntry]) -> None:
@@ -55,7 +58,7 @@ def print_jobs(entries: Iterable[JobEntry]) -> None:
         took = f"{entry.ended - entry.submitted:.3f} s" if entry.ended else ""
         submitted = datetime.fromtimestamp(entry.submitted).strftime("%Y-%m-%d %H:%M:%S") if entry.submitted else ""
         table.add_row(entry.job, entry.name, entry.state, str(entry.n_tasks), str(entry.n_done), submitted, took, entry.error)
-    Console().print(table)
+    _print(table)
 
 
 def print_status(status: JobStatus) -> None:
@@ -71,7 +74,7 @@ def print_status(status: JobStatus) -> None:
     ):
         if value:
             table.add_row(name, value)
-    Console().print(table)
+    _print(table)
 
 
 def _table(title: str | None, *columns: str) -> Table:
@@ -81,3 +84,9 @@ def _table(title: str | None, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _print(table: Table) -> None:
+    """Fitted to the terminal; a file or a pipe gets whole lines."""
+    console = Console()
+    Console(width=None if console.is_terminal else WIDTH_OF_A_FILE).print(table)

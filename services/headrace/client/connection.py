@@ -92,6 +92,8 @@ class Connection:
                 await bus.ensure_streams()
             wanted = [subjects.ALL_HOSTS, *(job_subjects("*") if self._of_its_own else ())]
             self._feed = await LogFeed.open(bus, wanted, self._on_entries)
+            if not self._of_its_own:
+                await self._feed.caught_up.wait()
         except JetStreamRefused as error:
             await bus.close()
             raise ClusterFailed(f"there is no Headrace cluster at {settings.url}: start a controller there first ({error})") from error

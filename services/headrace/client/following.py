@@ -73,9 +73,14 @@ class Following(Follower):
         self._connection.watch(self)
         feed = await LogFeed.open(self._connection.bus, subjects.for_job(self.job), self.on_entries)
         self._watch(feed)
-        async with asyncio.timeout(ATTACH_TIMEOUT):
-            await feed.caught_up.wait()
-        self.ledger  # noqa: B018 - raises if there is none
+        caught_up = asyncio.ensure_future(feed.caught_up.wait())
+        await asyncio.wait([caught_up, feed.ended], timeout=ATTACH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        caught_up.cancel()
+        try:
+            self.ledger  # noqa: B018 - raises if there is none
+        except NoSuchJob:
+            await feed.close()
+            raise
 
     def _begin(self, whole: bytes, encoded: bytes) -> None:
         self._connection.watch(self)
@@ -168,12 +173,13 @@ class Following(Follower):
         if ledger is None:  # what is said of hosts, before a job that was attached to
             return
         ledger.take_changes()
-        if self._waiters:
-            self._wake()
+        self._wake()
         if ledger.end is not None:
             self._finish()
 
     def _wake(self) -> None:
+        if not self._waiters:
+            return
         ledger = self.ledger
         ready = [
             waiter for waiter in self._waiters if self.over.is_set() or (waiter.dataset is not None and ledger.available(waiter.dataset))
