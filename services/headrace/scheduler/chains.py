@@ -27,6 +27,8 @@ class Chains(NamedTuple):
 
 def fuse(topology: Topology, ranks: Ranks, longest: int) -> Chains:
     """The chains of a graph, none longer than `longest` tasks."""
+    if not len(topology.inputs):
+        return Chains([1] * topology.n_tasks, list(range(topology.n_tasks)))
     if topology.n_tasks <= SMALL_TASKS:
         return _fuse_few(topology, ranks, longest)
     return _fuse_many(topology, ranks, longest)

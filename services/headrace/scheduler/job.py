@@ -110,9 +110,11 @@ class JobSchedule:
         queue = self.queues.get(host)
         if queue is None:
             return []
-        open_tasks = self.open[host]
+        open_tasks, top = self.open[host], self.top.get(host, -1)
         room = window - open_tasks if open_tasks <= window // 2 else 0
-        count = queue.within(room, self.top.get(host, 0))
+        if not room and queue.first > top:
+            return []
+        count = queue.within(room, top)
         if not count:
             return []
         before = queue.n_tasks

@@ -20,10 +20,14 @@ class Ranks(NamedTuple):
 
 def rank(topology: Topology) -> Ranks:
     """Levels and urgencies of all tasks; about 0.1 microseconds an edge and 0.3 a task."""
+    n = topology.n_tasks
+    if not len(topology.inputs):
+        return Ranks([0] * n, list(range(n)))
     n_inputs = topology.n_inputs.tolist()
     makers = topology.producer[topology.inputs].tolist()
     urgency = _source_order(n_inputs, _first_ends(topology, n_inputs, makers))
-    level = [0] * topology.n_tasks
+    level = [0] * n
+    level_of, urgency_of = level.__getitem__, urgency.__getitem__
     position = 0
     for task, count in enumerate(n_inputs):
         if count == 1:
@@ -32,8 +36,8 @@ def rank(topology: Topology) -> Ranks:
             urgency[task] = urgency[maker]
         elif count:
             row = makers[position : position + count]
-            level[task] = max([level[maker] for maker in row]) + 1
-            urgency[task] = max([urgency[maker] for maker in row])
+            level[task] = max(map(level_of, row)) + 1
+            urgency[task] = max(map(urgency_of, row))
         position += count
     return Ranks(level, urgency)
 

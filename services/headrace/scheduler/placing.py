@@ -59,7 +59,37 @@ def choose_few(costs: list[float], votes: list[list[float]], shares: list[float]
     costs: seconds per chain. votes: per chain, how much of its input is on each host. shares: seconds of work that each host should take.
     slack: by how much (seconds) a host may exceed its share rather than have inputs moved.
     """
-    placed, left, shut = [-1] * len(costs), list(shares), [False] * len(shares)
+    left = list(shares)
+    placed = _all_preferred(costs, votes, left, slack) or _clearest_first(costs, votes, left, slack)
+    if -1 in placed:
+        rest = [c for c, host in enumerate(placed) if host < 0]
+        for c, host in zip(rest, _runs_few([costs[c] for c in rest], left), strict=True):
+            placed[c] = host
+    return placed
+
+
+def _all_preferred(costs: list[float], votes: list[list[float]], left: list[float], slack: float) -> list[int] | None:
+    """The usual case: every host can take all chains that prefer it, whichever comes last. None if that is not so."""
+    placed, demand = [], [0.0] * len(left)
+    for cost, vote in zip(costs, votes, strict=True):
+        best = max(vote)
+        if best > 0:
+            host = vote.index(best)
+            demand[host] += cost
+            placed.append(host)
+        else:
+            placed.append(-1)
+    spare = slack + min(costs) / 2
+    for host, cost in enumerate(demand):
+        if cost > left[host] + spare:
+            return None
+    left[:] = [room - cost for room, cost in zip(left, demand, strict=True)]
+    return placed
+
+
+def _clearest_first(costs: list[float], votes: list[list[float]], left: list[float], slack: float) -> list[int]:
+    """Host by host, the chains that prefer it most; those that find no room there ask for the next best host. -1: no preference left."""
+    placed, shut = [-1] * len(costs), [False] * len(left)
     pool = [c for c, vote in enumerate(votes) if any(vote)]
     while pool:
         wanted = _preferences_few(votes, shut, pool)
@@ -69,9 +99,6 @@ def choose_few(costs: list[float], votes: list[list[float]], shares: list[float]
         for host in refused:
             shut[host] = True
         pool = [c for c in pool if placed[c] < 0]
-    rest = [c for c, host in enumerate(placed) if host < 0]
-    for c, host in zip(rest, _runs_few([costs[c] for c in rest], left), strict=True):
-        placed[c] = host
     return placed
 
 

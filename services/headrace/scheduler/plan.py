@@ -132,9 +132,9 @@ def _place_few(waves: Waves, balance: Balance, slack: float) -> tuple[list[int],
     done = [0.0] * (waves.count + 1)
     for wave, (first, last) in enumerate(pairwise(starts)):
         votes = []
-        for place in range(first, last):
+        for begin, end in pairwise(row_start[first : last + 1]):
             vote = [0.0] * n_hosts
-            for row in range(row_start[place], row_start[place + 1]):
+            for row in range(begin, end):
                 vote[placed[maker[row]]] += weight[row]
             votes.append(vote)
         seconds = all_seconds[first:last]

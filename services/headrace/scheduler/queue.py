@@ -49,6 +49,11 @@ class Queue:
         """Ids of the chains still in the queue."""
         return self.chains[self._next :]
 
+    @property
+    def first(self) -> int:
+        """Id of the chain at the front."""
+        return int(self.chains[self._next])
+
     def within(self, tasks: int, before: int) -> int:
         """How many chains from the front may be taken: those with ids below `before`, then as many as have no more than `tasks` tasks."""
         first = max(self._next, int(np.searchsorted(self.chains, before)))
