@@ -37,8 +37,8 @@ def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Dif
     entries: the whole log, or everything of some jobs and of all hosts, in order. limits: of the controller that wrote it.
 
     Each term is replayed as its controller lived it: it took in what others had written before it led, and decided from then on. What it
-    decided last may be recorded in part, for it may have ended between two messages. (If it lost its connection, and then ended before it had
-    sent again what was lost, later decisions are in the log without an earlier one: that is reported too.)
+    decided last may be recorded in part, for it may have ended between two messages. (If it lost its connection, and then ended before it
+    had sent again what was lost, later decisions are in the log without an earlier one: that is reported too.)
     """
     by_term: dict[int, Groups] = {}
     for entry in entries:

@@ -62,6 +62,7 @@ class JobLedger:
         self.problem = ""
         try:
             self._make_columns(_validated(admitted))
+            self.name, self.n_tasks = self.spec.name, self.spec.n_tasks
         except GraphError as error:
             self.problem = str(error)
             self._make_columns(_NOTHING)
@@ -206,6 +207,10 @@ _NOTHING = Topology.from_spec(GraphSpec(name="", n_tasks=0, shape_hash="", conte
 def _validated(admitted: Admitted) -> Topology:
     spec = admitted.graph.inline
     if spec is None:
-        where = f"object {admitted.graph.key!r} of the store 'graphs' is missing" if admitted.graph.key else "the submission had none"
+        where = (
+            f"object {admitted.graph.key!r} of the store 'graphs' is missing"
+            if admitted.graph.key
+            else "the submission had none that could be read"
+        )
         raise GraphError(f"job {admitted.job} has no graph: {where}; submit it again")
     return validate(spec)

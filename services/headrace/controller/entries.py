@@ -1,0 +1,105 @@
+"""Jobs as people see them: the bucket `jobs`, a projection of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Container
+
+import msgspec
+
+from headrace.bus import Bus
+from headrace.controller.settings import Settings
+from headrace.ledger import JobLedger
+from headrace_schemas import JobEntry, decoder, encode
+from headrace_schemas.streams import JOBS
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds for the last entries to be stored. They are made again from the log by whoever leads next."""
+
+_decode = decoder(JobEntry).decode
+
+
+def entry_of(job: JobLedger) -> JobEntry:
+    """What the bucket says of a job."""
+    end = job.end
+    return JobEntry(
+        job=job.job,
+        name=job.name,
+        state=job.phase,
+        n_tasks=job.n_tasks,
+        n_done=job.n_done,
+        client=job.client,
+        error=end.reason if end is not None else "",
+        submitted=job.submitted,
+        ended=job.ended_at,
+    )
+
+
+class Entries:
+    """Writes entries that changed: soon if the state did, now and then if only the progress did."""
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._bucket = bus.kv(JOBS.name)
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._written: dict[str, str] = {}
+        self._waiting: dict[str, JobLedger] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: set[asyncio.Task[int]] = set()
+
+    async def load(self, jobs: Container[str]) -> None:
+        """Read what is there of some jobs, so that what is right is not written again."""
+        for key, found in (await self._bucket.entries()).items():
+            with contextlib.suppress(msgspec.DecodeError):
+                if key in jobs:
+                    self._written[key] = _decode(found.value).state
+
+    def changed(self, job: JobLedger) -> None:
+        """Something happened to a job."""
+        changed = self._written.get(job.job) != job.phase
+        if changed or job.end is None:
+            self._waiting[job.job] = job
+            self._flush_in(self._settings.entry_delay if changed else self._settings.entry_interval)
+
+    def forget(self, job: str) -> None:
+        """A job is not in memory any more. Its entry stays."""
+        self._written.pop(job, None)
+
+    async def close(self) -> None:
+        """Write what waits, if that can be done now."""
+        self._cancel()
+        self._flush()
+        if self._writing:
+            _, late = await asyncio.wait(self._writing, timeout=CLOSE_TIMEOUT)
+            for task in late:
+                task.cancel()
+
+    def _flush_in(self, delay: float) -> None:
+        when = self._loop.time() + delay
+        if self._timer is not None and self._timer.when() <= when:
+            return
+        self._cancel()
+        self._timer = self._loop.call_at(when, self._flush)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _flush(self) -> None:
+        self._timer = None
+        waiting, self._waiting = self._waiting, {}
+        for job in waiting.values():
+            self._written[job.job] = job.phase
+            task = self._loop.create_task(self._bucket.put(job.job, encode(entry_of(job))))
+            self._writing.add(task)
+            task.add_done_callback(self._written_one)
+
+    def _written_one(self, task: asyncio.Task[int]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("an entry of the bucket 'jobs' could not be written: %s", task.exception())

@@ -1,0 +1,262 @@
+"""The controller as a process: feeds `state.Controller` with the log, and publishes what it decides.
+
+One controller leads at a time, by a lease whose revision is its term. It reads the log from its beginning, and when it has caught up it
+takes requests, watches the hosts' leases, and decides. When it loses the lease it stops at once and stands by again, with nothing
+remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import msgspec
+
+from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed
+from headrace.bus.bus import Consumption
+from headrace.controller.entries import Entries
+from headrace.controller.settings import Settings
+from headrace.controller.state import Controller, Decided
+from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
+from headrace.errors import HeadraceError, WrongRevision
+from headrace.ledger import JobLedger
+from headrace_schemas import HostEntry, Needed, Purge, Released, decoder, subjects
+from headrace_schemas.streams import HOSTS, REQUESTS, SECRETS
+
+log = logging.getLogger(__name__)
+
+NAME = "headrace-controller"
+LEASE = "controller"
+DURABLE = "controller"
+"""Name of the consumer of the requests: all controllers share it, and one leads."""
+DATA_KEY = "dataplane"
+"""Key of the bucket `secrets`: what hosts and clients prove to one another that they know."""
+DATA_KEY_BYTES = 32
+TICK = 1.0
+"""Seconds between looks at jobs that are over."""
+
+_decode_host = decoder(HostEntry).decode
+
+
+class LeaseLost(HeadraceError):
+    """Another controller may lead: this one must not decide any more."""
+
+
+async def run(settings: Settings, bus_settings: BusSettings) -> None:
+    """Lead, or stand by to lead, until cancelled. Raises HeadraceError when it cannot go on (the log is full, or of a newer schema)."""
+    async with await Bus.connect(bus_settings, NAME) as bus:
+        await bus.ensure_streams()
+        await bus.ensure_buckets()
+        await ensure_data_key(bus)
+        service = Service(bus, settings)
+        await bus.serve(NAME, "the life of jobs", {"status": service.status})
+        while True:
+            try:
+                await service.lead()
+            except LeaseLost as error:
+                log.error("%s", error)
+
+
+async def ensure_data_key(bus: Bus) -> None:
+    """Make the secret of the data plane, if nobody has."""
+    try:
+        await bus.kv(SECRETS.name).create(DATA_KEY, secrets.token_hex(DATA_KEY_BYTES).encode())
+    except WrongRevision:
+        log.debug("the secret of the data plane is there already")
+
+
+class Service:
+    """Stands by, and leads when it is its turn."""
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._leading: Leading | None = None
+
+    async def lead(self) -> None:
+        """Wait for the lease, then lead until it is lost: then LeaseLost is raised."""
+        lease = self._bus.lease(LEASE, f"{socket.gethostname()}-{os.getpid()}", self._settings.lease_ttl)
+        term = await lease.acquire()
+        leading = self._leading = Leading(self._bus, self._settings, term, lease.lost)
+        try:
+            await leading.run()
+        finally:
+            self._leading = None
+            await lease.release()
+
+    async def status(self, _request: bytes) -> bytes:
+        """For people and tools: what this controller knows, as JSON."""
+        leading = self._leading
+        return msgspec.json.encode({"leads": False} if leading is None else leading.status())
+
+
+class Leading:
+    """One term."""
+
+    def __init__(self, bus: Bus, settings: Settings, term: int, lost: asyncio.Event) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._term = term
+        self._lost = lost
+        self._controller = Controller(term, settings.limits)
+        self._entries = Entries(bus, settings)
+        self._decides = False
+        self._registered: dict[str, int] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._looked = 0.0
+
+    async def run(self) -> None:
+        """Catch up, serve, and stop when the lease is lost or something fails that nobody else can mend."""
+        open_: list[Feed | LogFeed | Consumption] = []
+        lost, ticking = waiting = [asyncio.ensure_future(some) for some in (self._lost.wait(), self._tick())]
+        try:
+            feed = await LogFeed.open(self._bus, subjects.LOG_SUBJECTS, self._on_entries)
+            open_.append(feed)
+            waiting.append(asyncio.ensure_future(feed.caught_up.wait()))
+            await self._until(*waiting, feed.ended)
+            await self._entries.load(self._controller.ledger.jobs)
+            self._begin()
+            open_.append(await self._watch_hosts())
+            open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
+            log.info("leading in term %d from entry %d", self._term, self._controller.ledger.last_seq)
+            await self._until(lost, feed.ended, self._failed, ticking)
+        finally:
+            self._decides = False
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
+
+    async def _until(self, *what: asyncio.Future[Any]) -> None:
+        """Wait for the first of these. Raises what it raised, and LeaseLost if the lease was lost."""
+        done, _ = await asyncio.wait(what, return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        if self._lost.is_set():
+            raise LeaseLost(f"the lease of term {self._term} is lost: another controller may lead, this one stops and stands by")
+
+    # --- the log in, decisions out ----------------------------------------------------------------------------------------
+
+    def _on_entries(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._controller.fold(entry)
+        if self._decides:
+            self._decide()
+        self._forget(entries[-1].time)
+
+    def _begin(self) -> None:
+        """Everything that was written is folded: from here on decide, beginning with what nobody has."""
+        self._decides = True
+        self._decide()
+
+    def _decide(self) -> None:
+        if self._lost.is_set():
+            return
+        at = self._controller.ledger.last_seq
+        for place, decision in enumerate(self._controller.decide(at)):
+            self._publish(Note(_subject(decision), decision, f"decided.{self._term}.{at}.{place}"))
+        for job in self._controller.seen:
+            self._entries.changed(job)
+
+    def _publish(self, note: Note) -> None:
+        self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(self._published)
+
+    def _published(self, stored: asyncio.Future[int]) -> None:
+        """What is decided must get into the log: if it is refused for good, this controller cannot go on."""
+        if stored.cancelled() or self._failed.done():
+            return
+        error = stored.exception()
+        if error is not None:
+            self._failed.set_exception(error)
+
+    # --- requests ---------------------------------------------------------------------------------------------------------
+
+    def _on_request(self, data: bytes) -> Awaitable[object]:
+        """Write a request down at once; it is done when the log has it."""
+        try:
+            note = note_of_request(data, self._controller.ledger.last_seq, self._term)
+        except BadRequest as error:
+            log.warning("%s", error)
+            return _nothing()
+        return self._bus.publish(note.subject, note.message, msg_id=note.msg_id)
+
+    # --- hosts ------------------------------------------------------------------------------------------------------------
+
+    async def _watch_hosts(self) -> Feed:
+        feed = await self._bus.kv(HOSTS.name).watch(self._on_host)
+        await feed.caught_up.wait()
+        for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
+            self._publish(note_of_loss(host, epoch, self._at, self._term))
+        return feed
+
+    def _on_host(self, key: str, value: bytes | None, _revision: int) -> None:
+        if value is None:
+            epoch = self._registered.pop(key, None)
+            if epoch is not None:
+                self._publish(note_of_loss(key, epoch, self._at, self._term))
+            return
+        try:
+            entry = _decode_host(value)
+        except msgspec.DecodeError as error:
+            log.error("host %r is ignored, for its entry cannot be read: %s", key, error)
+            return
+        known = self._registered.get(entry.host)
+        self._registered[entry.host] = entry.epoch
+        if known != entry.epoch and is_news(entry, self._controller.ledger.hosts):
+            self._publish(note_of_host(entry, self._at, self._term))
+
+    @property
+    def _at(self) -> int:
+        return self._controller.ledger.last_seq
+
+    # --- jobs that are over -------------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._forget(time.time())
+            if self._decides:
+                self._release(time.time())
+
+    def _forget(self, now: float) -> None:
+        """Drop from memory what ended long ago and of which no host holds anything. now: by the log's clock."""
+        if now - self._looked < TICK:
+            return
+        self._looked = now
+        for job in list(self._controller.ledger.jobs.values()):
+            if job.end is not None and now - job.ended_at > self._settings.forget_after and _released(job):
+                self._controller.forget(job.job)
+                self._entries.forget(job.job)
+
+    def _release(self, now: float) -> None:
+        """Give up outputs that nobody fetched. That is written down like a client's release, and acted on when it is in the log."""
+        for job in self._controller.ledger.jobs.values():
+            if job.end is not None and now - job.ended_at > self._settings.outputs_kept and not _released(job):
+                released = Released(at=self._at, term=self._term, job=job.job)
+                self._publish(Note(subjects.state(job.job), released, f"expired.{job.job}"))
+
+    def status(self) -> dict[str, object]:
+        """For `status`."""
+        ledger = self._controller.ledger
+        jobs = [job.status() for job in ledger.jobs.values() if job.end is None]
+        hosts = {name: {"epoch": ledger.hosts[name].epoch, "address": ledger.hosts[name].address} for name in ledger.hosts.alive()}
+        return {"leads": True, "term": self._term, "last_seq": ledger.last_seq, "jobs": jobs, "n_jobs": len(ledger.jobs), "hosts": hosts}
+
+
+def _subject(decision: Decided) -> str:
+    if isinstance(decision, Purge):
+        return subjects.purge(decision.job, decision.host)
+    return subjects.needed(decision.job) if isinstance(decision, Needed) else subjects.state(decision.job)
+
+
+def _released(job: JobLedger) -> bool:
+    return job.over or job.n_released == job.n_outputs
+
+
+async def _nothing() -> None:
+    """A request that needs nothing done is done."""

@@ -1,0 +1,37 @@
+"""Settings of the controller. Times in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from headrace.controller.state import Limits
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """What the controller can be told.
+
+    lease_ttl: how long after the end of this process another may lead. Hosts work through their windows meanwhile.
+    entry_delay: a change of a job's state is shown in the bucket `jobs` after so long; a job that lives shorter is written once.
+    entry_interval: progress is shown there at most so often.
+    forget_after: a job that is over, and of which nothing is held any more, stays in memory for so long, for late messages.
+    outputs_kept: outputs that the client never released are kept for so long after the job's end (HEADRACE_OUTPUTS_KEPT): a day lets
+        somebody come back for them, and a client that died fills no store for ever.
+    limits: numbers that decisions depend on. A replay must use the same.
+    """
+
+    lease_ttl: float = 5.0
+    entry_delay: float = 0.02
+    entry_interval: float = 1.0
+    forget_after: float = 60.0
+    outputs_kept: float = 86_400.0
+    limits: Limits = Limits()
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read HEADRACE_OUTPUTS_KEPT, the others being for tests. Raises msgspec.ValidationError if it is no number."""
+        env = os.environ if env is None else env
+        given = {"outputs_kept": env["HEADRACE_OUTPUTS_KEPT"]} if "HEADRACE_OUTPUTS_KEPT" in env else {}
+        return msgspec.convert(given, cls, strict=False)
