@@ -83,7 +83,7 @@ class Program:
     def left(self) -> list[str]:
         """What is left once it ended: processes and files."""
         files = [str(path) for folder in self.folders for path in folder.iterdir()]
-        return [" ".join([str(process.pid), *process.cmdline()[:3]]) for process in self.processes()] + files
+        return [f"process {process.pid}" for process in self.processes()] + files
 
     def check_gone(self) -> None:
         """Everything goes, soon."""

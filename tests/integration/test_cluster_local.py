@@ -42,6 +42,10 @@ def wait_for(path: str) -> str:
     return path
 
 
+def read_input() -> str:
+    return sys.stdin.read()
+
+
 @hr.task
 def double(x: int) -> int:
     return 2 * x
@@ -180,7 +184,9 @@ def test_a_job_can_be_found_again_by_another_client(cluster: hr.Cluster) -> None
     with hr.Cluster.connect(cluster.url, token=cluster.token) as other:
         assert other.hosts == ["host-0", "host-1"]
         assert other.job(job.id).results(WAIT) == {"sum": 23}
-        assert ("found", "done") in [(entry.name, entry.state) for entry in other.jobs()]
+        deadline = time.monotonic() + WAIT
+        while ("found", "done") not in [(entry.name, entry.state) for entry in other.jobs()]:  # written after the log is
+            assert time.monotonic() < deadline
         with pytest.raises(hr.NoSuchJob, match="nosuchjob"):
             other.job("nosuchjob")
         with pytest.raises(hr.ClusterFailed, match="only a local cluster"):
@@ -202,6 +208,14 @@ def test_modules_beside_the_caller_are_found_by_tasks(tmp_path: Path, monkeypatc
         graph = hr.Graph()
         graph.add(module.where, name="where")
         assert cluster.submit(graph).results(WAIT) == {"where": str(tmp_path)}
+
+
+def test_a_task_has_no_input_to_read_and_its_output_goes_to_the_log(tmp_path: Path) -> None:
+    with hr.Cluster.local(hosts=1, log_file=tmp_path / "log") as cluster:
+        graph = hr.Graph()
+        graph.output(graph.add(read_input, name="input"), graph.add(print, "hello from a task", flush=True, name="output"))
+        assert cluster.submit(graph).results(WAIT) == {"input": "", "output": None}
+    assert "hello from a task" in (tmp_path / "log").read_text()
 
 
 def test_the_peak_of_memory_counts_tasks_and_stores(cluster: hr.Cluster) -> None:

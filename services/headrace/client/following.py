@@ -74,7 +74,8 @@ class Following(Follower):
         feed = await LogFeed.open(self._connection.bus, subjects.for_job(self.job), self.on_entries)
         self._watch(feed)
         caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        await asyncio.wait([caught_up, feed.ended], timeout=ATTACH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [caught_up, feed.ended]
+        await asyncio.wait(either, timeout=ATTACH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         caught_up.cancel()
         try:
             self.ledger  # noqa: B018 - raises if there is none

@@ -87,6 +87,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()
             os.close(self._reports)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), LIFELINE)
             return main()
 
         return start
