@@ -67,4 +67,6 @@ class Bar:
         console = Console(stderr=True, force_jupyter=False)
         progress = Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False, transient=True)
         progress.start()
-        return progress, progress.add_task(self._name, total=None, running=0)
+        task = progress.add_task(self._name, total=None, running=0)
+        progress.tasks[task].start_time = self._begin - PROGRESS_AFTER  # by the same clock
+        return progress, task
