@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class JobStatus:
     """How a job stands.
 
-    state: queued | running | done | failed | cancelled. tasks: how many tasks are waiting, assigned, started, done and failed.
+    state: queued | running | done | failed | cancelled. tasks: how many tasks are waiting, assigned, started, done and failed; whoever
+    submitted the job reads no assignments, and counts what was released to a host as waiting until the host reports on it.
     outputs, available: how many outputs were asked for, and how many of them exist. hosts: names of the cluster's hosts.
     error: why it failed or was cancelled, in one line.
     """
