@@ -40,7 +40,8 @@ class Lease:
         try:
             while not await self.try_acquire():
                 with contextlib.suppress(TimeoutError):  # look again now and then, should the marker have been missed
-                    await asyncio.wait_for(free.wait(), self._ttl)
+                    async with asyncio.timeout(self._ttl):
+                        await free.wait()
                 free.clear()
         finally:
             await feed.close()
@@ -67,7 +68,8 @@ class Lease:
         if not self.lost.is_set():
             self.lost.set()
             with contextlib.suppress(HeadraceError, TimeoutError):  # taken over, or no connection: it expires by itself
-                await asyncio.wait_for(self._bucket.delete(self._key, self._revision), self._ttl)
+                async with asyncio.timeout(self._ttl):
+                    await self._bucket.delete(self._key, self._revision)
 
     async def _renew(self, since: float) -> None:
         """Write the key again until that fails, or comes too late. `since`: when the last write that succeeded was sent."""
@@ -79,7 +81,8 @@ class Lease:
                 left = since + self._ttl - sent
                 if left <= 0:
                     raise TimeoutError(f"not renewed within {self._ttl:g} s")
-                self._revision = await asyncio.wait_for(self._bucket.update(self._key, self._value, self._revision, self._ttl), left)
+                async with asyncio.timeout(left):
+                    self._revision = await self._bucket.update(self._key, self._value, self._revision, self._ttl)
                 since = sent
         except (HeadraceError, TimeoutError) as error:
             log.warning("lease %s (term %d) is lost: %s", self._key, self.term, error or f"not renewed within {self._ttl:g} s")

@@ -88,7 +88,8 @@ class Outbox:
         """A request that may be repeated. Raises NatsUnreachable after `timeout` seconds without an answer."""
         future: asyncio.Future[Reply] = self._send(subject, "", data, self._replied)
         try:
-            return await asyncio.wait_for(future, timeout)
+            async with asyncio.timeout(timeout):  # not wait_for, which before Python 3.12 may lose a cancellation
+                return await future
         except TimeoutError:
             raise NatsUnreachable(f"no answer to {subject} within {timeout:g} s") from None
 
@@ -96,7 +97,8 @@ class Outbox:
         """A request that is sent once. Raises NatsUnreachable if nobody serves the subject or answers within `timeout` seconds."""
         future: asyncio.Future[Reply] = self._send(frames.check_subject(subject), "", data, self._answered_once)
         try:
-            return await asyncio.wait_for(future, timeout)
+            async with asyncio.timeout(timeout):  # not wait_for, which before Python 3.12 may lose a cancellation
+                return await future
         except TimeoutError:
             raise NatsUnreachable(f"no answer to {subject} within {timeout:g} s") from None
 
