@@ -177,7 +177,9 @@ class Worker:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             count += 1
-            self._agent.tick(self._loop.time(), self._runners.executing())
+            executing = self._runners.executing()
+            self._agent.executing(executing)
+            self._agent.tick(self._loop.time(), executing)
             if count % RETRY_TICKS == 0:
                 self._agent.retry_links()
                 self._give_back_memory()
@@ -239,7 +241,6 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        self._agent.executing(self._runners.executing())
         for action in self._agent.reports():
             self._act(action)
 
