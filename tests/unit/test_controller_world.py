@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.bus import Entry
+from headrace.controller import purges, recovery, uses
 from headrace.controller.replay import check
-from headrace.ledger import Ledger
+from headrace.ledger import Ledger, facts, orders
 from headrace_schemas import Assign, Ended, Events, LogMessage, Purge
 from tests.unit.controller_world import JOB, World
 
@@ -42,6 +44,25 @@ def test_jobs_end_whatever_order_messages_come_in(seed: int, n_tasks: int, n_hos
 @worlds
 @settings(max_examples=120, deadline=None)
 def test_jobs_with_retries_left_end_whatever_breaks(seed: int, n_tasks: int, n_hosts: int) -> None:
+    world = World(seed, n_tasks, n_hosts, fail=0.1, die=0.05, lose=0.02, crash=0.02, shuffle=0.3)
+    assert world.run() == "done"
+    world.release()
+    assert check(world.log) == []
+
+
+@pytest.fixture(params=[0, 4], ids=["numpy", "mixed"])
+def short_batches(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Has batches of more than so few entries go the way of long ones, which small worlds would not."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (facts, orders, uses, purges, recovery):
+            patch.setattr(module, "FEW", request.param)
+        yield
+
+
+@pytest.mark.usefixtures("short_batches")
+@worlds
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_long_batches_are_handled_as_short_ones_are(seed: int, n_tasks: int, n_hosts: int) -> None:
     world = World(seed, n_tasks, n_hosts, fail=0.1, die=0.05, lose=0.02, crash=0.02, shuffle=0.3)
     assert world.run() == "done"
     world.release()
@@ -125,13 +146,13 @@ def finished_log() -> list[Entry]:
         world = World(seed, 10, 2)
         world.run()
         world.release()
-        if len(purges(world.log)) > 3:
+        if len(purge_places(world.log)) > 3:
             assert check(world.log) == []
             return world.log
     raise AssertionError("no such log")
 
 
-def purges(log: list[Entry]) -> list[int]:
+def purge_places(log: list[Entry]) -> list[int]:
     return [place for place, entry in enumerate(log) if isinstance(entry.message, Purge)]
 
 
@@ -142,13 +163,13 @@ def with_message(log: list[Entry], place: int, **changes: object) -> list[Entry]
 
 def test_a_purge_that_lacks_a_dataset_is_found() -> None:
     log = finished_log()
-    place = purges(log)[0]
+    place = purge_places(log)[0]
     assert check(with_message(log, place, datasets=log[place].message.datasets[1:]))
 
 
 def test_a_purge_with_one_dataset_more_is_found() -> None:
     log = finished_log()
-    for place in purges(log):
+    for place in purge_places(log):
         found = check(with_message(log, place, datasets=[*log[place].message.datasets, 0]))
         assert f"entry {log[place].seq} " in str(found[0])
         assert "does not follow" in str(found[0])
@@ -156,14 +177,14 @@ def test_a_purge_with_one_dataset_more_is_found() -> None:
 
 def test_a_purge_on_another_host_is_found() -> None:
     log = finished_log()
-    place = purges(log)[0]
+    place = purge_places(log)[0]
     other = "h1" if log[place].message.host == "h0" else "h0"
     assert check(with_message(log, place, host=other))
 
 
 def test_a_purge_that_was_removed_is_found() -> None:
     log = finished_log()
-    place = purges(log)[0]
+    place = purge_places(log)[0]
     found = check(log[:place] + log[place + 1 :])
     assert any("not recorded" in str(difference) for difference in found)
 
