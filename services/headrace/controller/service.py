@@ -245,7 +245,14 @@ class Leading:
         ledger = self._controller.ledger
         jobs = [job.status() for job in ledger.jobs.values() if job.end is None]
         hosts = {name: {"epoch": ledger.hosts[name].epoch, "address": ledger.hosts[name].address} for name in ledger.hosts.alive()}
-        return {"leads": self._decides, "term": self._term, "last_seq": ledger.last_seq, "jobs": jobs, "n_jobs": len(ledger.jobs), "hosts": hosts}
+        return {
+            "leads": self._decides,
+            "term": self._term,
+            "last_seq": ledger.last_seq,
+            "jobs": jobs,
+            "n_jobs": len(ledger.jobs),
+            "hosts": hosts,
+        }
 
 
 def _subject(decision: Decided) -> str:

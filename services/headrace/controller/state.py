@@ -72,13 +72,15 @@ class Controller:
 
     def _decide_job(self, job: JobLedger, at: int) -> Iterator[Decided]:
         """One thing after another, until nothing follows any more."""
-        following = True
-        while following:
-            following = False
-            for decision in self._step(job, job.take_changes(), at):
-                following = True
+        changes = job.take_changes()
+        while True:
+            decisions = self._step(job, changes, at)
+            for decision in decisions:
                 self.ledger.apply(decision, self._time)
                 yield decision
+            changes = job.take_changes()
+            if not decisions or not changes:
+                return
 
     def _step(self, job: JobLedger, changes: Changes, at: int) -> list[Decided]:
         if job.end is not None:

@@ -48,7 +48,7 @@ class Uses:
 
     def _make_views(self) -> None:
         self._keys_seen, self._ids_seen = view(self._keys), view(self._ids)
-        self._left_seen, self._blocks_seen = view(self._left.array), view(self._blocks.array)
+        self._left_seen, self._blocks_seen, self._pair_seen = view(self._left.array), view(self._blocks.array), view(self._pair.array)
 
     # --- tasks that were placed, are done, or are needed again ---------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Uses:
         self._found.datasets.add(datasets[change < 0])
 
     def _refresh_one(self, use: int) -> None:
-        pair = int(self._pair.array[use])
+        pair = self._pair_seen[use]
         dataset, host = pair >> HOST_BITS, pair & HOST_MASK
         copies = self._job.copies
         busy = self._left_seen[use] > 0

@@ -24,7 +24,7 @@ class ChainTable:
         return self._start.length
 
     def __contains__(self, chain: int) -> bool:
-        return 0 <= chain < self._start.length and bool(self._start.array[chain] >= 0)
+        return self._start.get(chain) >= 0
 
     def define(self, chains: Ints, lengths: Ints, tasks: Ints, hosts: Ints | int, attempts: Ints | int = 0) -> None:
         """Say what chains are: `lengths` and `hosts` per chain, `tasks` and `attempts` concatenated. A later word replaces an earlier."""
@@ -59,19 +59,21 @@ class ChainTable:
 
     def one(self, chain: int) -> tuple[list[int], list[int]]:
         """The tasks of a chain and their attempts; empty if it is unknown."""
-        if chain not in self:
+        start = self._start.get(chain)
+        if start < 0:
             return [], []
-        start = int(self._start.array[chain])
-        end = start + int(self._length.array[chain])
+        end = start + self._length.get(chain)
         return self._tasks.array[start:end].tolist(), self._attempts.array[start:end].tolist()
 
     def tasks_of(self, chain: int) -> list[int]:
         """The tasks of a chain, in the order in which they run; empty if it is unknown."""
-        return self.one(chain)[0]
+        start = self._start.get(chain)
+        tasks: list[int] = self._tasks.array[start : start + self._length.get(chain)].tolist() if start >= 0 else []
+        return tasks
 
     def host_of(self, chain: int) -> int:
         """Index of the host that a chain is placed on; -1 if it is unknown."""
-        return int(self._host.array[chain]) if chain in self else -1
+        return self._host.get(chain)
 
     def _make_room(self, length: int) -> None:
         for column in (self._start, self._length, self._host):

@@ -37,3 +37,6 @@ class Changes:
         self.lost = Batch()
         self.outputs = Batch()
         self.released = Batch()
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)

@@ -118,6 +118,10 @@ class Growing:
         """What is in it: a view, to be read or written at once and not kept."""
         return self._room[: self.length]
 
+    def get(self, place: int) -> int:
+        """One entry; -1 if there is none."""
+        return int(self._room[place]) if 0 <= place < self.length else -1
+
     def resize(self, length: int, fill: int) -> None:
         """Make it at least so long; new entries are `fill`."""
         if length <= self.length:

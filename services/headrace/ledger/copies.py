@@ -20,7 +20,7 @@ class Copies:
     the copy back; `allow` forgets it, when there is a reason for a new copy.
     """
 
-    __slots__ = ("_dropped", "_held", "_views", "any_dropped", "home", "homes", "n_datasets")
+    __slots__ = ("_dropped", "_dropped_views", "_held", "_views", "any_dropped", "home", "homes", "n_datasets")
 
     def __init__(self, n_datasets: int) -> None:
         self.n_datasets = n_datasets
@@ -29,6 +29,7 @@ class Copies:
         self._held: list[Ints] = []
         self._views: list[memoryview[int]] = []
         self._dropped: list[Ints] = []
+        self._dropped_views: list[memoryview[int]] = []
         self.any_dropped = False
         self._word(0)
 
@@ -39,6 +40,7 @@ class Copies:
             self._held.append(np.zeros(self.n_datasets, dtype=np.uint64))
             self._views.append(view(self._held[-1]))
             self._dropped.append(np.zeros(self.n_datasets, dtype=np.uint64))
+            self._dropped_views.append(view(self._dropped[-1]))
         return word
 
     # --- questions ------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ class Copies:
     def was_dropped(self, host: int, dataset: int) -> bool:
         """Whether the host is known to have dropped its copy."""
         word = host // WORD
-        return word < len(self._dropped) and bool(int(self._dropped[word][dataset]) >> host % WORD & 1)
+        return word < len(self._dropped) and bool(self._dropped_views[word][dataset] >> host % WORD & 1)
 
     def dropped_by(self, host: int, datasets: Ints) -> Ints:
         """Per dataset: whether this host is known to have dropped its copy."""
@@ -115,7 +117,7 @@ class Copies:
             return False, False
         held[dataset] = bits | bit
         if self.any_dropped:
-            self._dropped[word][dataset] &= ~np.uint64(bit)
+            self._dropped_views[word][dataset] &= ~bit
         if self.homes[dataset] != NOWHERE:
             return True, False
         self.homes[dataset] = host
@@ -131,6 +133,19 @@ class Copies:
         moved = had[self.home[had] == host]
         self.home[moved] = self._lowest(moved)
         return had, moved
+
+    def drop_one(self, host: int, dataset: int) -> bool:
+        """`drop` for one dataset: whether it was the home of it."""
+        word, bit = self._word(host), 1 << host % WORD
+        self._dropped_views[word][dataset] |= bit
+        self.any_dropped = True
+        if not self._views[word][dataset] & bit:
+            return False
+        self._views[word][dataset] &= ~bit
+        if self.homes[dataset] != host:
+            return False
+        self.homes[dataset] = next(iter(self.hosts(dataset)), NOWHERE)
+        return True
 
     def lose(self, host: int) -> tuple[Ints, Ints]:
         """A host is lost with all that it held; what it dropped does not matter any more. Returns the same as `drop`."""

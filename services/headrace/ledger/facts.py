@@ -56,12 +56,15 @@ def _produced(job: JobLedger, host: int, events: Events) -> None:
         return
     if len(attempts) not in (0, len(datasets)):
         return
-    if len(datasets) > FEW or job.copies.any_dropped:
+    if len(datasets) > FEW:
         _produced_many(job, host, ints(datasets), ints(attempts) if attempts else 0, ints(sizes) if sizes else 0)
         return
     for place, dataset in enumerate(datasets):
+        newer = bool(attempts) and attempts[place] > job.made_by[dataset]
+        if not newer and job.copies.any_dropped and job.copies.was_dropped(host, dataset):
+            continue
         job.sizes[dataset] = sizes[place] if sizes else 0
-        if attempts and attempts[place] > job.made_by[dataset]:
+        if newer:
             job.made_by[dataset] = attempts[place]
         _, first = job.copies.add_one(host, dataset)
         if first:
@@ -86,11 +89,13 @@ def _produced_many(job: JobLedger, host: int, datasets: Ints, attempts: Ints | i
 def _copied(job: JobLedger, host: int, datasets: list[int]) -> None:
     if not within(datasets, job.topology.n_datasets):
         return
-    if len(datasets) > FEW or job.copies.any_dropped:
+    if len(datasets) > FEW:
         many = ints(datasets)
         _add_copies(job, host, many[~job.copies.dropped_by(host, many)] if job.copies.any_dropped else many)
     else:
         for dataset in datasets:
+            if job.copies.any_dropped and job.copies.was_dropped(host, dataset):
+                continue
             _, first = job.copies.add_one(host, dataset)
             if first:
                 job.found_one(dataset)

@@ -136,8 +136,12 @@ def fold_purge(job: JobLedger, purge: Purge) -> None:
     if not within(purge.datasets, job.topology.n_datasets):
         return
     host = job.host_id(purge.host)
-    _, moved = job.copies.drop(host, ints(purge.datasets))
-    job.rehomed(moved)
+    if len(purge.datasets) > FEW:
+        _, moved = job.copies.drop(host, ints(purge.datasets))
+    else:
+        moved = ints([dataset for dataset in purge.datasets if job.copies.drop_one(host, dataset)])
+    if len(moved):
+        job.rehomed(moved)
 
 
 def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
