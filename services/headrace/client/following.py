@@ -113,8 +113,11 @@ class Following(Follower):
         self.request(Cancel(job=self.job, reason=reason))
 
     def release(self) -> None:
-        """The job's outputs need not be kept any longer. Once is enough, and it can wait until what the caller does next is on its way."""
-        if not self._released:
+        """The job's outputs need not be kept any longer. Once is enough, and it can wait until what the caller does next is on its way.
+
+        Outputs whose values came with the log are kept nowhere: if all are such, there is nothing to say.
+        """
+        if not self._released and len(self.ledger.values) < self.ledger.n_outputs:
             self._released = True
             self._connection.later(RELEASE_DELAY, self._send_request, encode(Release(job=self.job)))
 

@@ -182,12 +182,12 @@ class Stock:
         return self._arriving.pop(host, None)
 
     def drop_job(self, job: HostJob, keep_outputs: bool) -> None:
-        """Drop what a job that is over has here, save outputs that the client may still come for."""
+        """Drop what a job that is over has here, save outputs that the client may still come for: the small ones are in the log."""
         kept = {}
         for dataset, entry in job.entries.items():
             entry.uses = 0
             entry.waiters = ()
-            if keep_outputs and entry.here and job.is_output[dataset]:
+            if keep_outputs and entry.block is not None and job.is_output[dataset]:
                 kept[dataset] = entry
             else:
                 self._discard(entry)
