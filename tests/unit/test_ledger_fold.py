@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.bus import Entry
-from headrace.ledger import ASSIGNED, DONE, FAILED, NOWHERE, STARTED, WAITING, JobLedger, Ledger
+from headrace.ledger import ASSIGNED, DONE, FAILED, NOWHERE, PUBLISHED, STARTED, WAITING, JobLedger, Ledger
 from headrace_schemas import (
     Admitted,
     Assign,
@@ -259,9 +259,8 @@ def test_a_value_in_an_event_makes_an_output_available() -> None:
     assert log.job.values == {0: b"first"}
     assert log.job.n_missing == 1
     assert log.job.take_changes().outputs.list() == [0]
-    assert log.job.unpublished() == [0]
     log.fold(Published(at=0, term=1, job="j", outputs=[Output(dataset=0, name="f-0")]))
-    assert log.job.unpublished() == []
+    assert [bool(flags & PUBLISHED) for flags in log.job.flags.tolist()] == [True, False]
 
 
 def test_values_are_kept_only_if_asked() -> None:

@@ -1,0 +1,7 @@
+"""The life of jobs: admission, progress, purges, recovery.
+
+written.py    requests and hosts' leases -> what is written into the log before it is acted on
+state.py      the log so far -> decisions, by recovery.py (what must run again) and purges.py (what can be dropped, from uses.py)
+service.py    the log in, decisions out; entries.py shows jobs in a bucket
+replay.py     makes every decision again and compares
+"""

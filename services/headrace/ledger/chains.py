@@ -53,10 +53,6 @@ class ChainTable:
         slots = self._slots(chains)
         return self._tasks.array[slots], self._attempts.array[slots]
 
-    def lengths(self, chains: Ints) -> Ints:
-        """How many tasks each of some known chains has."""
-        return self._length.array[chains]
-
     def one(self, chain: int) -> tuple[list[int], list[int]]:
         """The tasks of a chain and their attempts; empty if it is unknown."""
         start = self._start.get(chain)

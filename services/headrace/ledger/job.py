@@ -127,12 +127,6 @@ class JobLedger:
         asked: list[int] = np.flatnonzero(self.flags & ASKED).tolist()
         return asked
 
-    def unpublished(self) -> list[int]:
-        """The outputs that are available and not announced, in ascending order."""
-        asked = np.flatnonzero((self.flags & (ASKED | PUBLISHED)) == ASKED)
-        ready: list[int] = asked[self.are_available(asked)].tolist()
-        return ready
-
     def holder(self, dataset: int) -> str:
         """Name of the host to fetch a dataset from; empty if there is none."""
         home = self.copies.homes[dataset]
