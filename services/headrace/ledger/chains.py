@@ -48,6 +48,10 @@ class ChainTable:
         inside = chains[(chains >= 0) & (chains < self._start.length)]
         return inside[self._start.array[inside] >= 0]
 
+    def lengths(self, chains: Ints) -> Ints:
+        """How many tasks each of some known chains has."""
+        return self._length.array[chains]
+
     def expand(self, chains: Ints) -> tuple[Ints, Ints]:
         """The tasks of known chains, concatenated, and their attempts."""
         slots = self._slots(chains)
