@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 import numpy as np
+import pytest
 
 import headrace as hr
 
@@ -83,6 +84,23 @@ def test_a_view_that_a_task_keeps_is_unchanged_after_purge_and_reuse() -> None:
     with hr.Cluster.local(hosts=1, runners=1, capacity=CAPACITY) as cluster:
         seen = cluster.submit(graph).results(WAIT)["seen"]
     assert sorted(seen) == [(float(k), float(k), False) for k in range(4)]
+
+
+def test_more_live_data_than_the_capacity_is_held_above_it() -> None:
+    n = 2 * CAPACITY // FIELD
+    graph = hr.Graph("above")
+    graph.output(graph.add(len, [graph.add(field, k) for k in range(n)], name="n"))
+    with hr.Cluster.local(hosts=1, runners=1, capacity=CAPACITY) as cluster:
+        assert cluster.submit(graph).results(WAIT) == {"n": n}
+
+
+def test_more_live_data_than_the_address_space_fails_the_job_and_the_cluster_goes_on() -> None:
+    graph = hr.Graph("too-much")
+    graph.output(graph.add(len, [graph.add(field, k) for k in range(5 * CAPACITY // FIELD)], name="n"))
+    with hr.Cluster.local(hosts=1, runners=1, capacity=CAPACITY) as cluster:
+        with pytest.raises(hr.TaskFailed, match="no room for a result"):
+            cluster.submit(graph).results(WAIT)
+        assert cluster.compute(hr.delayed(total)(np.ones(3)), timeout=WAIT) == 3.0
 
 
 def test_a_result_that_a_caller_keeps_is_unchanged_by_later_jobs() -> None:

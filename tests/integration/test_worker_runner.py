@@ -7,8 +7,10 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,7 +218,70 @@ def test_too_few_and_too_many_yields_are_failures(host: Host) -> None:
     host.run([[0], [1]], [[1], [1]], [{}, {}])
     host.until(lambda: len(host.errors()) == 2)
     assert "yielded only 2" in host.errors()[0].error
-    assert "yielded more" in host.errors()[1].error or "returned" in host.errors()[1].error
+    assert "yielded more" in host.errors()[1].error
+    assert 3 not in host.values(), "the last dataset counts once it is known to be the last"
+
+
+@pytest.mark.parametrize("metadata", [{"x": 2**80}, {"x": "y" * 1_000_000}, {"x": object()}])
+def test_metadata_that_cannot_travel_is_the_tasks_failure(host: Host, metadata) -> None:
+    graph = hr.Graph("metadata")
+    graph.add(lambda: hr.Output(1, **metadata), name="culprit")
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(host.errors)
+    assert (host.errors()[0].name, host.errors()[0].reason) == ("culprit", "bad_output")
+
+
+def test_what_a_failure_says_is_bounded_and_has_only_characters_that_travel(host: Host) -> None:
+    def fail():
+        raise ValueError("bad \udc80" + "x" * 5_000_000)
+
+    graph = hr.Graph("long")
+    graph.add(fail)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(host.errors)
+    assert "bad \\udc80" in host.errors()[0].error
+    assert len(host.errors()[0].error) < 3_000
+    assert len(host.errors()[0].traceback) < 40_000
+
+
+def test_a_result_that_waited_for_room_and_gets_none_is_a_failure(host: Host) -> None:
+    graph = hr.Graph("waiting")
+    graph.add(lambda: np.ones(10_000))
+    host.open(graph)
+
+    def answer(frame: protocol.Allocate) -> None:
+        host.send(protocol.Grant(frame.job, frame.dataset, 0, NO_ROOM_YET))
+        host.send(protocol.Grant(frame.job, frame.dataset, 0, NEVER))
+
+    host.on_allocate = answer
+    host.run([[0]], [[1]], [{}])
+    host.until(host.errors)
+    assert host.errors()[0].reason == "too_large"
+
+
+def test_what_a_task_started_ends_with_its_runner(host: Host) -> None:
+    graph = hr.Graph("children")
+    graph.add(lambda: subprocess.Popen(["sleep", "600"]).pid)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(lambda: host.done() == [0])
+    child = decode(host.values()[0])
+    os.kill(host.pid, signal.SIGKILL)
+    assert host.reports() == [Exited(0, host.pid, -9)]
+    deadline = time.monotonic() + PATIENCE
+    while _runs(child):
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
+    host.fork()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
 
 
 def test_a_result_that_never_fits_is_a_failure(host: Host) -> None:

@@ -112,6 +112,20 @@ def test_a_stream_of_ten_times_the_capacity_stays_within_it():
     assert store.used == 0
 
 
+def test_without_purges_results_go_above_the_capacity_and_fail_when_the_address_space_is_full():
+    n, nbytes = 60, 100_000
+    world = World([[] for _ in range(n)], list(range(n)), dict.fromkeys(range(n), nbytes), 1, 1, capacity=5 * nbytes)
+    world.assign([[task] for task in range(n)], [0] * n, list(range(n)))
+    runner, rng = world.runners["h0", 0], random.Random(1)
+    for _ in range(40):
+        while world.step(rng):
+            pass
+        world.tick(2.0)
+    assert world.agents["h0"].stock.store.used > 25 * nbytes, "the address space is eight times the capacity"
+    assert runner.refused, "what does not fit there is refused"
+    assert len(world.produced()) + len(runner.refused) == n
+
+
 def test_a_purge_of_what_is_still_needed_is_answered_with_kept():
     world = World([[], [0]], [1], {0: 10_000}, 1, 1, capacity=1 << 20)
     world.assign([[0], [1]], [0, 0], [0, 1])

@@ -15,7 +15,7 @@ from headrace.worker import actions, protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
-from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge
+from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
@@ -62,6 +62,7 @@ class ModelRunner:
     kept: dict[int, bytes] = field(default_factory=dict)
     deferred: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
     job: int = -1
 
     def step(self) -> None:
@@ -84,6 +85,11 @@ class ModelRunner:
             segment, value = self.deferred.pop(frame.dataset)
             self._write(frame, value)
             self._send(protocol.Results(self.job, datasets=[frame.dataset], values=[frame.block], segments=[segment]))
+        elif isinstance(frame, protocol.Grant) and frame.dataset in self.deferred and frame.offset == NEVER:
+            segment, _ = self.deferred.pop(frame.dataset)
+            self.refused.append(frame.dataset)
+            error = TaskError(task=frame.dataset, reason="too_large")
+            self._send(protocol.Results(self.job, failed=[error], failed_segments=[segment]))
         elif isinstance(frame, protocol.CloseJob):
             self.queue.clear()
             self.deferred.clear()

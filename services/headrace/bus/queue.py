@@ -59,7 +59,7 @@ class Queue(Consumption):
 
     @property
     def _deliver(self) -> str:
-        return f"headrace.deliver.{self._stream}.{self._durable}"
+        return f"_headrace.deliver.{self._stream}.{self._durable}"
 
     @property
     def _api(self) -> str:

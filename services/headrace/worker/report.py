@@ -84,7 +84,7 @@ class JobReport:
     def failed(self, error: TaskError) -> None:
         """An attempt failed."""
         self._events.failed.append(error)
-        self._add(len(error.traceback) + VALUE_FACTOR * len(error.pickled) + 512)
+        self._add(len(error.traceback) + len(error.error) + sum(map(len, error.inputs)) + VALUE_FACTOR * len(error.pickled) + 512)
 
     def revoked(self, chain: int) -> None:
         """A chain is given back: what it has not done, it will not do."""

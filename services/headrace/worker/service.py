@@ -60,6 +60,7 @@ class Worker:
         self._pumping = False
         self._report_timer: asyncio.TimerHandle | None = None
         self._last_report = 0.0
+        self._above = False
 
     async def run(self) -> None:
         """Serve until cancelled, or until this host cannot go on."""
@@ -182,10 +183,15 @@ class Worker:
             self._agent.tick(self._loop.time(), executing)
             if count % RETRY_TICKS == 0:
                 self._agent.retry_links()
-                self._give_back_memory()
+                self._look_at_memory()
             self._pump()
 
-    def _give_back_memory(self) -> None:
+    def _look_at_memory(self) -> None:
+        """Say when the store is above its capacity, and give memory back that it does not need any more."""
+        above = self._store.used > self._capacity
+        if above and not self._above:
+            log.warning("the store holds %d bytes, above its capacity of %d: nothing else could go on", self._store.used, self._capacity)
+        self._above = above
         if self._store.backed > self._capacity + self._capacity // 5:
             for offset, nbytes in self._store.trim(self._capacity):
                 self._arena.release_pages(offset, nbytes)
@@ -201,7 +207,10 @@ class Worker:
     def _pump(self) -> None:
         self._pumping = False
         for action in self._agent.take():
-            self._act(action)
+            try:
+                self._act(action)
+            except Exception:  # the others must be carried out all the same
+                log.exception("an action cannot be carried out: %.500r", action)
         self._schedule_report()
 
     def _act(self, action: Action) -> None:

@@ -13,6 +13,8 @@ import itertools
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+import msgspec
+
 from headrace.graph.naming import input_names, task_name
 from headrace.link import frames
 from headrace.worker import protocol
@@ -28,6 +30,8 @@ from headrace_schemas import Assign, Ended, GraphSpec, Purge, Reroute, Revoke, T
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
+MOST_STALLS = 10
+"""Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
 UP, DOWN, CONNECTING = "up", "down", "connecting"
 
 
@@ -52,6 +56,7 @@ class Agent:
         self._terms: dict[str, int] = {}
         self._now = 0.0
         self._stalled_since: tuple[int, float] = (0, 0.0)
+        self._stalls = 0
         self._doomed: dict[int, tuple[float, int]] = {}
 
     # --- the log ----------------------------------------------------------------------------------------------------
@@ -469,11 +474,7 @@ class Agent:
     def tick(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
         """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
         self._now = now
-        if self.stock.first_claim is None or self.stock.progress != self._stalled_since[0] or self._at_work():
-            self._stalled_since = (self.stock.progress, now)
-        elif now - self._stalled_since[1] > self.settings.stall_seconds:
-            self._undefer(self.stock.settle(overcommit=True))
-            self._stalled_since = (self.stock.progress, now)
+        self._watch_for_stall(now)
         for slot, (deadline, number) in list(self._doomed.items()):
             task = executing[slot]
             if task is None or task[0] != number:
@@ -481,6 +482,17 @@ class Agent:
             elif now >= deadline:
                 del self._doomed[slot]
                 self._actions.append(KillRunner(slot))
+
+    def _watch_for_stall(self, now: float) -> None:
+        """With nothing at work that could free memory, results get room above the capacity: at first one, then more at every tick."""
+        if self.stock.first_claim is None:
+            self._stalls = 0
+        if self.stock.first_claim is None or self._at_work() or (not self._stalls and self.stock.progress != self._stalled_since[0]):
+            self._stalled_since = (self.stock.progress, now)
+        elif self._stalls or now - self._stalled_since[1] > self.settings.stall_seconds:
+            self._undefer(self.stock.overcommit(1 << self._stalls))
+            self._stalls = min(self._stalls + 1, MOST_STALLS)
+            self._stalled_since = (self.stock.progress, now)
 
     def _at_work(self) -> bool:
         return any(runner.busy for runner in self.runners.slots) or self.stock.transfers > 0
@@ -528,7 +540,7 @@ class Agent:
                 continue
             if slot not in job.runners:
                 job.runners.add(slot)
-                self._actions.append(ToRunner(slot, protocol.OpenJob(number, job.spec)))
+                self._actions.append(ToRunner(slot, protocol.OpenJob(number, msgspec.structs.replace(job.spec, annotated=[], metadata=[]))))
             locate = partial(self.stock.locate, job, runner=runner)
             self._actions.append(ToRunner(slot, run_frame(job, segments, locate)))
 

@@ -227,12 +227,21 @@ class Stock:
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NO_ROOM_YET)))
         return False
 
-    def settle(self, overcommit: bool = False) -> list[Claim]:
-        """Grant what there is room for, in plan order; with `overcommit`, the first in any case. Returns what was granted."""
+    def settle(self) -> list[Claim]:
+        """Grant what there is room for, in plan order. Returns what was granted."""
         settled = []
-        while self._claims and self._grant(self._claims[0], overcommit):
+        while self._claims and self._grant(self._claims[0]):
             settled.append(heapq.heappop(self._claims))
-            overcommit = False
+        return settled
+
+    def overcommit(self, count: int) -> list[Claim]:
+        """Grant the first `count` claims above the capacity, or refuse them if even the address space is full. Returns them."""
+        settled = []
+        for _ in range(min(count, len(self._claims))):
+            claim = heapq.heappop(self._claims)
+            if not self._grant(claim, overcommit=True):
+                self._refuse(claim)
+            settled.append(claim)
         return settled
 
     def drop_claims(self, slot: int) -> None:

@@ -99,6 +99,12 @@ def _leave(main: object) -> NoReturn:
         os._exit(code)
 
 
+def _kill_group(leader: int) -> None:
+    """Kill a runner, or what is left of what it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
 class _Server:
     """The fork server's own process."""
 
@@ -127,7 +133,7 @@ class _Server:
             if self._sock in ready and not self._serve_one(wake, woken):
                 break
         for pid in self._slots:
-            os.kill(pid, signal.SIGKILL)
+            _kill_group(pid)
         for pid in self._slots:
             os.waitpid(pid, 0)
 
@@ -143,6 +149,8 @@ class _Server:
                 sock.close()
             _leave(lambda: self._become_runner(fds[0], slot))
         os.close(fds[0])
+        with contextlib.suppress(OSError):  # it may have ended already
+            os.setpgid(pid, pid)  # what a task starts ends with its runner
         self._slots[pid] = slot
         self._sock.send(_REPORT.pack(_FORKED, slot, pid, 0))
         return True
@@ -160,4 +168,5 @@ class _Server:
                 return
             slot = self._slots.pop(pid, -1)
             if slot >= 0:
+                _kill_group(pid)
                 self._sock.send(_REPORT.pack(_EXITED, slot, pid, os.waitstatus_to_exitcode(status)))

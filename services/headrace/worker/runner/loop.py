@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 import cloudpickle
 import msgspec
 
-from headrace.errors import FunctionNotFound, HeadraceError
+from headrace.errors import FunctionNotFound, GraphError, HeadraceError
+from headrace.graph.checks import check_metadata
 from headrace.graph.output import Output
 from headrace.graph.templates import bind
 from headrace.values import Encoded, NotPicklable, decode, encode, freeze
@@ -38,6 +39,8 @@ BATCH_SECONDS = 0.0005
 """Results wait at most about so long for company; a task expected to last longer is not started before they are sent."""
 PROGRESS_SECONDS = 0.05
 """Inside a long chain, what is done is told this often."""
+ERROR_CHARACTERS, TRACEBACK_CHARACTERS, INPUT_NAMES = 2_000, 32_000, 100
+"""What a failure says of itself, at most: it travels in a message, and a person reads it."""
 EXCEPTION_BYTES = 64 * 1024
 """A pickled exception above this size is not sent; its text always is."""
 
@@ -70,6 +73,8 @@ class Put(msgspec.Struct):
     """A result that waits for room."""
 
     segment: Segment
+    place: int
+    """Index of its task in the segment."""
     encoded: Encoded
     metadata: dict[str, Any] | None
     generator: Suspended | None = None
@@ -266,10 +271,12 @@ class Runner:
     def _put(self, segment: Segment, place: int, dataset: int, value: Any, generator: Suspended | None = None) -> bool:
         """Send a value that leaves its chain, or have it wait for room; False if it waits."""
         job, metadata = segment.job, None
-        if isinstance(value, Output):
-            value, metadata = value.value, value.metadata
         try:
+            if isinstance(value, Output):
+                value, metadata = value.value, check_metadata(value.metadata, job.dataset_name(dataset))
             encoded = encode(value)
+        except GraphError as error:
+            self._report(segment, place, error, "bad_output")
         except NotPicklable as error:
             self._report(segment, place, error, "unpicklable")
         if encoded.nbytes <= INLINE_VALUE_BYTES:
@@ -278,13 +285,9 @@ class Runner:
         grant = self._ask(segment, dataset, encoded.nbytes)
         if grant is None:
             return True
+        put = Put(segment, place, encoded, metadata, generator)
         if grant.offset == NEVER:
-            text = (
-                f"there is no room for a result of {encoded.nbytes} bytes: it is larger than the store of its host "
-                "(raise HEADRACE_CAPACITY), or the shared-memory folder is full (see the host's log)"
-            )
-            self._report(segment, place, StoreTooSmall(text), "too_large")
-        put = Put(segment, encoded, metadata, generator)
+            self._refused(put)
         if grant.offset == NO_ROOM_YET:
             segment.puts += 1
             self._puts[job.number, dataset] = put
@@ -307,24 +310,31 @@ class Runner:
         self._now = perf_counter()
         self._outbox.dataset(grant.job, grant.dataset, grant.block, put.metadata, self._now)
 
+    def _refused(self, put: Put) -> NoReturn:
+        text = (
+            f"there is no room for a result of {put.encoded.nbytes} bytes: it is larger than the store of its host, or what is held there "
+            "cannot be dropped. Raise HEADRACE_CAPACITY (or capacity=), or let the graph hold less at a time"
+        )
+        self._report(put.segment, put.place, StoreTooSmall(text), "too_large")
+
     def _use(self, grant: protocol.Grant) -> None:
-        """There is room now for a result that waited."""
+        """There is room now for a result that waited, or it is known that there never will be."""
         put = self._puts.pop((grant.job, grant.dataset), None)
         if put is None:
             return
-        self._write(grant, put)
-        segment, generator = put.segment, put.generator
-        segment.puts -= 1
-        if generator is None:
-            self._end(segment, resumed=True)
-            return
-        put.generator = None
         try:
-            self._generate(generator)
+            self._use_for(grant, put)
         except TaskStopped:
-            segment.job.dead_chains.add(segment.chain)
-            return
-        self._end(segment)
+            put.segment.job.dead_chains.add(put.segment.chain)
+
+    def _use_for(self, grant: protocol.Grant, put: Put) -> None:
+        if grant.offset == NEVER:
+            self._refused(put)
+        self._write(grant, put)
+        put.segment.puts -= 1
+        if put.generator is not None:
+            self._generate(put.generator)
+        self._end(put.segment, resumed=put.generator is None)
 
     def _end(self, segment: Segment, resumed: bool = False) -> None:
         """Report the segment once its tasks ended and nothing of it waits for room."""
@@ -350,9 +360,9 @@ class Runner:
                 self._report(segment, place, error)
             self._now = perf_counter()
             self._took(segment.job, task, self._now - began)
-            if generator.index >= len(outputs):
-                self._report(segment, place, BadOutput(f"declared with outputs={len(outputs)}, but yielded more"), "bad_output")
             generator.index += 1
+            if generator.index == len(outputs):  # the last one counts once it is known to be the last
+                self._expect_end(generator)
             stored = self._put(segment, place, outputs[generator.index - 1], value, generator)
             value = None
             if not stored:
@@ -360,9 +370,23 @@ class Runner:
             if segment.job.closed:
                 return
             self._flush_before(segment.job, task)
+            if generator.index == len(outputs):
+                return
         if generator.index < len(outputs):
             text = f"declared with outputs={len(outputs)}, but yielded only {generator.index}"
             self._report(segment, place, BadOutput(text), "bad_output")
+
+    def _expect_end(self, generator: Suspended) -> None:
+        """See that a generator yields no more. Its end runs here, before its last dataset is out."""
+        segment, place = generator.segment, generator.place
+        try:
+            next(generator.iterator)
+        except StopIteration:
+            return
+        except BaseException as error:
+            self._report(segment, place, error)
+        outputs = segment.job.outputs(segment.tasks[place])
+        self._report(segment, place, BadOutput(f"declared with outputs={len(outputs)}, but yielded more"), "bad_output")
 
 
 def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
@@ -395,6 +419,8 @@ def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, rea
     except Exception:
         pickled = b""
     line = "".join(traceback.format_exception_only(type(error), error)).strip()
+    if isinstance(error, BadOutput | StoreTooSmall):
+        line = str(error)
     if isinstance(error, FunctionNotFound):
         reason = "import_failed"
     return TaskError(
@@ -402,9 +428,16 @@ def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, rea
         attempt=attempt,
         reason=reason,
         name=name,
-        inputs=inputs,
-        error=line,
-        traceback=text,
+        inputs=inputs[:INPUT_NAMES],
+        error=_short(line, ERROR_CHARACTERS),
+        traceback=_short(text, TRACEBACK_CHARACTERS),
         pickled=pickled if len(pickled) <= EXCEPTION_BYTES else b"",
         pid=os.getpid(),
     )
+
+
+def _short(text: str, limit: int) -> str:
+    """The text's beginning and end, in characters that every encoding has."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} [... {len(text) - limit} characters left out ...] {text[-half:]}"
