@@ -208,9 +208,13 @@ def test_what_is_no_count_of_outputs_is_refused(outputs: Any) -> None:
 
 def test_metadata_is_a_dict_that_json_can_carry() -> None:
     g = Graph()
-    with pytest.raises(GraphError, match="metadata of a task of 'abs'"):
+    with pytest.raises(GraphError, match=r"metadata of task 'abs-0'.*key 1"):
         g.add(abs, 1, metadata={1: 2})  # type: ignore[dict-item]
-    g.add(abs, 1, name="odd", metadata={"step": np.int64(3)})
+    with pytest.raises(GraphError, match=r"metadata of task 'odd'.*numpy"):
+        g.add(abs, 1, name="odd", metadata={"step": np.int64(3)})
+    assert len(g) == 0
+    g.add(abs, 1, name="odd", metadata=(given := {"list": []}))
+    given["list"].append(np.int64(3))
     with pytest.raises(GraphError, match=r"metadata of task 'odd'.*numpy"):
         freeze(g)
 

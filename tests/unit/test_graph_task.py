@@ -6,6 +6,7 @@ import functools
 import inspect
 import operator
 import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_a_node_is_never_a_cycle_even_if_its_list_is_modified() -> None:
     arguments: list[Any] = [1.0]
     node = mean.delay(arguments)
     arguments.append(node)
-    with pytest.raises(NotPicklable, match="stands where"):  # the list had no node in it when the call was made
+    with pytest.raises(NotPicklable, match=r"argument 0 .* was changed after `add`"):
         freeze(Graph.from_nodes(node))
 
 
@@ -222,3 +223,31 @@ def test_a_partial_of_a_decorated_function_runs_the_plain_one() -> None:
 def test_a_decorated_function_may_be_an_argument() -> None:
     g = Graph()
     assert evaluate(freeze(Graph.from_nodes(g.add(functools.reduce, task(operator.add), [g.add(abs, -1), 2, 3])))) == {"reduce-1": 6}
+
+
+def three(start: int) -> Iterator[int]:
+    yield from range(start, start + 3)
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda g: g.add(three, 1),
+        lambda g: g.add(functools.partial(three, 1)),
+        lambda g: g.add(task(three), 1),
+        lambda g: g.add(functools.partial(task(three), 1)),
+        lambda g: task(three)(g.add(abs, 1)),
+        lambda g: task(three).delay(1),
+        lambda g: delayed(three)(1),
+        lambda g: task(three).options(name="steps")(1),
+    ],
+)
+def test_a_generator_function_says_how_many_it_yields(add: Callable[[Graph], Any]) -> None:
+    with pytest.raises(GraphError, match=r"'three' is a generator function.*give outputs=n"):
+        add(Graph())
+
+
+def test_a_generator_function_may_yield_a_single_dataset() -> None:
+    g = Graph()
+    for node in (g.add(three, 1, outputs=1), task(three, outputs=1).delay(1), task(three).options(outputs=1)(1)):
+        assert node.n_outputs == 1

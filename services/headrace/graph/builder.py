@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from headrace.errors import GraphError
-from headrace.graph.callables import Wrapper, function_name, identity
-from headrace.graph.checks import check_count, check_metadata, check_name
+from headrace.graph.callables import Wrapper, function_name, identity, yields
+from headrace.graph.checks import check_count, check_metadata, check_name, default_outputs
 from headrace.graph.node import Dataset, Node
 from headrace.graph.search import BoundSearch
 from headrace.graph.templates import Template
@@ -18,11 +18,13 @@ _ID_DIGITS = 10
 
 
 class Function(NamedTuple):
-    """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again."""
+    """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again. generator: whether
+    calling it gives a generator."""
 
     callable: Callable[..., Any]
     name: str
     retries: int
+    generator: bool
 
 
 class Columns:
@@ -73,7 +75,7 @@ class Graph:
         return True
 
     def __repr__(self) -> str:
-        return f"<Graph {self.name!r}: {len(self)} tasks>"
+        return f"<Graph {self.name!r}: {len(self)} task{'s' * (len(self) != 1)}>"
 
     def add(
         self,
@@ -93,11 +95,12 @@ class Graph:
         modified by it.
 
         name: unique in the graph; "<function>-<id>" by default.
-        outputs: how many datasets the task makes; 1 by default. With a generator function, the n that it yields, each usable at once;
-        with any other, the n values of the sequence that it returns.
-        metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry.
+        outputs: how many datasets the task makes; 1 by default. With a generator function, which needs it, the n that it yields, each
+        usable at once; with any other, the n values of the sequence that it returns.
+        metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry, up to 64 KiB as JSON.
 
-        Raises GraphError for a name that is taken or no name, a node of another graph, and counts or metadata that are none.
+        Raises GraphError for a name that is taken or no name, a node of another graph, counts or metadata that are none, and a
+        generator function without outputs.
         """
         return self.call(function, args, kwargs, name, outputs, metadata)
 
@@ -114,8 +117,11 @@ class Graph:
         index = self._index_of(function)
         search = BoundSearch(self)
         template = search.template(args, kwargs)
+        if outputs is None and isinstance(function, Wrapper):
+            outputs = function.outputs
         if outputs is None:
-            outputs = function.outputs if isinstance(function, Wrapper) else 1
+            known = self.columns.functions[index]
+            outputs = default_outputs(known.generator, known.name)
         return self._append(index, template, search.keys, outputs, name, metadata)
 
     def output(self, *nodes: Node | Dataset | Iterable[Any]) -> None:
@@ -208,7 +214,7 @@ class Graph:
         index = self._identities.get(key)
         if index is None:
             index = self._identities[key] = self._known[id(function)] = len(self.columns.functions)
-            self.columns.functions.append(Function(function, name, retries))
+            self.columns.functions.append(Function(function, name, retries, yields(function)))
         return index
 
     def _append(
@@ -219,7 +225,8 @@ class Graph:
         if outputs != 1:
             outputs = check_count(outputs, f"outputs of a task of {columns.functions[index].name!r}", 1)
         if metadata is not None:
-            metadata = dict(check_metadata(metadata, f"a task of {columns.functions[index].name!r}"))
+            label = f"{columns.functions[index].name}-{task}" if name is None else name
+            metadata = dict(check_metadata(metadata, f"task {label!r}"))
         if name is not None:
             self._give_name(task, name)
         if metadata:

@@ -19,12 +19,13 @@ _CALL = "__call__"
 class Wrapper:
     """Base of what stands for a plain function on the user's side, with what tasks of it have in common; `unwrap` takes it off.
 
-    label: what they are called. outputs: how many datasets they make. retries: how often one that raised is tried again.
+    label: what they are called. outputs: how many datasets they make, None if that was not said.
+    retries: how often one that raised is tried again.
     """
 
     function: Callable[..., Any]
     label: str
-    outputs: int
+    outputs: int | None
     retries: int
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -9,6 +10,14 @@ from headrace.errors import GraphError
 
 MAX_NAME = 1000
 """Characters in a name. Names go into messages, logs and error texts, where longer ones are a mistake rather than a name."""
+
+
+MAX_METADATA = 64 * 1024
+"""Bytes of the metadata of one dataset, as JSON. It travels in messages of up to half a megabyte, twice where a task and its yield both
+give some; what is larger is data and belongs into the value."""
+MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
+"""The integers that both JSON readers and msgpack take."""
+_PLAIN = frozenset({str, bool, type(None)})
 
 
 def check_name(name: Any, what: str = "a task") -> str:
@@ -33,8 +42,57 @@ def check_count(count: Any, what: str, least: int) -> int:
     return value
 
 
+def default_outputs(is_generator: bool, function: str) -> int:
+    """How many datasets a task makes that was not told: 1. Raises GraphError for a generator function, whose yields cannot be known."""
+    if is_generator:
+        raise GraphError(
+            f"{function!r} is a generator function, and how many datasets it yields is not known before it runs: give outputs=n "
+            "(to Graph.add, hr.task or options), or return a list for a single value"
+        )
+    return 1
+
+
 def check_metadata(metadata: Any, what: str) -> dict[str, Any]:
-    """The metadata, if it is a dict with str keys. Raises GraphError otherwise."""
-    if not isinstance(metadata, dict) or not all(isinstance(key, str) for key in metadata):
+    """The metadata, if it can travel. `what` says whose it is: "task 'load-3'".
+
+    It can if it is a dict with str keys throughout, its values are what JSON and msgpack carry (str, int of 64 bits, finite float, bool,
+    None, lists and dicts of them, dates and times), and it has up to `MAX_METADATA` bytes as JSON. Raises GraphError otherwise.
+    """
+    import msgspec  # most graphs have no metadata, and are built without it
+
+    if not isinstance(metadata, dict):
         raise GraphError(f"the metadata of {what} is a dict with str keys, not {metadata!r:.80}")
+    try:
+        _check_value(metadata)
+        size = len(msgspec.json.encode(metadata))
+        msgspec.msgpack.encode(metadata)
+    except RecursionError:
+        raise GraphError(f"the metadata of {what} contains itself or is nested too deep") from None
+    except Exception as error:
+        raise GraphError(
+            f"the metadata of {what} cannot be sent as JSON: {error}. Use str, int, float, bool, None, lists and dicts with str keys"
+        ) from error
+    if size > MAX_METADATA:
+        raise GraphError(f"the metadata of {what} has {size:,} bytes as JSON, more than {MAX_METADATA:,}: put what is large into the value")
     return metadata
+
+
+def _check_value(value: Any) -> None:
+    """Raises ValueError for what the encoders would change without a word, or one of them refuses: keys, numbers."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return
+    if kind is int:
+        if not MIN_INT <= value <= MAX_INT:
+            raise ValueError("an int has more than 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is no number in JSON")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise ValueError(f"the key {key!r:.80} is no str")
+            _check_value(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _check_value(item)

@@ -12,7 +12,8 @@ from headrace.errors import GraphError, NotPicklable
 from headrace.graph.builder import Columns, Graph
 from headrace.graph.functions import describe, dumps
 from headrace.graph.hashing import code_bytes, content_hash, shape_hash
-from headrace.graph.templates import Template
+from headrace.graph.search import FreeSearch
+from headrace.graph.templates import Nested, Template
 from headrace.graph.validation import validate
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 
@@ -101,7 +102,20 @@ def _blame(graph: Graph, start: int, templates: list[Template]) -> None:
                 dumps(part)
             except Exception as error:
                 what = f"argument {where!r}" if isinstance(where, str) else f"argument {where} (counted from 0)"
+                if _has_node(part):
+                    raise NotPicklable(
+                        f"{what} of task {graph.task_name(task)!r} was changed after `add`: there is a node in it now that was not there "
+                        "then. A task takes what was added before it (so there are no cycles): add it once its lists and dicts are complete"
+                    ) from error
                 raise NotPicklable(f"{what} of task {graph.task_name(task)!r} cannot be pickled: {error}") from error
+
+
+def _has_node(part: Any) -> bool:
+    """Whether there is a node where the search of a call's arguments would have found it."""
+    try:
+        return FreeSearch().filler(part.items if isinstance(part, Nested) else part) is not None
+    except RecursionError:  # it contains itself
+        return False
 
 
 def _parts(template: Template) -> Iterator[tuple[int | str, Any]]:

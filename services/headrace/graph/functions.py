@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.errors import FunctionNotFound
 from headrace.graph.builder import Function
-from headrace.graph.callables import exported, find_attribute, unwrap, yields
+from headrace.graph.callables import exported, find_attribute, unwrap
 from headrace_schemas.graph import FunctionSpec
 
 PROTOCOL = 5
@@ -19,7 +19,7 @@ PROTOCOL = 5
 
 def describe(function: Function) -> FunctionSpec:
     """A callable of a graph, ready to travel. Raises whatever pickling it raises."""
-    spec = FunctionSpec(name=function.name, generator=yields(function.callable), retries=function.retries)
+    spec = FunctionSpec(name=function.name, generator=function.generator, retries=function.retries)
     place = exported(function.callable)
     if place is None:
         spec.pickled = _cloudpickle(function.callable)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, overload
 
-from headrace.graph.callables import Wrapper, find_attribute, function_name, unwrap
-from headrace.graph.checks import check_count, check_metadata, check_name
+from headrace.graph.callables import Wrapper, find_attribute, function_name, unwrap, yields
+from headrace.graph.checks import check_count, check_metadata, check_name, default_outputs
 from headrace.graph.node import Call, Node
 from headrace.graph.search import FreeSearch
 
@@ -20,17 +20,18 @@ class Task(Wrapper):
     `delay` makes a node in any case; `options` gives one node a name, metadata or another number of outputs. Name, docstring and
     signature are those of the function. Made by `hr.task`.
 
-    function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes.
+    function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes, None if not said.
     retries: how often a task of it that raised is tried again.
     """
 
-    def __init__(self, function: Callable[..., Any], label: str | None = None, outputs: int = 1, retries: int = 0) -> None:
+    def __init__(self, function: Callable[..., Any], label: str | None = None, outputs: int | None = None, retries: int = 0) -> None:
         if not callable(function):
             raise TypeError(f"hr.task decorates functions and other callables, not {function!r}")
         functools.update_wrapper(self, function)
         self.function = unwrap(function)
         self.label = function_name(function) if label is None else check_name(label, "a task's function")
-        self.outputs = check_count(outputs, "outputs", 1)
+        self.outputs = outputs if outputs is None else check_count(outputs, "outputs", 1)
+        self.generator = yields(self.function)
         self.retries = check_count(retries, "retries", 0)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -80,7 +81,7 @@ class Options:
         self._task = function
         self._name = name if name is None else check_name(name)
         self._outputs = function.outputs if outputs is None else check_count(outputs, "outputs", 1)
-        self._metadata = metadata if metadata is None else check_metadata(metadata, f"a task of {function.label!r}")
+        self._metadata = metadata if metadata is None else check_metadata(metadata, f"task {name or function.label!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Node:
         """A node that calls the function on these arguments."""
@@ -94,15 +95,16 @@ class Options:
                 bound: Node = node.graph.call(self._task, args, kwargs, self._name, self._outputs, self._metadata)
                 return bound
         call = Call(self._task, self._task.label, template, tuple(search.keys), self._name, self._metadata)
-        return Node(None, -1, -1, self._outputs, call)
+        outputs = self._outputs if self._outputs is not None else default_outputs(self._task.generator, self._task.label)
+        return Node(None, -1, -1, outputs, call)
 
 
 @overload
-def task(function: Callable[..., Any], /, *, name: str | None = None, outputs: int = 1, retries: int = 0) -> Task: ...
+def task(function: Callable[..., Any], /, *, name: str | None = None, outputs: int | None = None, retries: int = 0) -> Task: ...
 @overload
-def task(*, name: str | None = None, outputs: int = 1, retries: int = 0) -> Callable[[Callable[..., Any]], Task]: ...
+def task(*, name: str | None = None, outputs: int | None = None, retries: int = 0) -> Callable[[Callable[..., Any]], Task]: ...
 def task(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None, outputs: int = 1, retries: int = 0
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, outputs: int | None = None, retries: int = 0
 ) -> Task | Callable[[Callable[..., Any]], Task]:
     """Decorates a function so that calling it on nodes makes a node; on values, it is just the function.
 
@@ -111,7 +113,8 @@ def task(
     given to `Graph.add`.
 
     name: what its tasks are called, "<name>-<id>"; the function's name by default. (`options` names a single node.)
-    outputs: n > 1 for a function that returns n values, or a generator function that yields n: n datasets, each used by itself.
+    outputs: n > 1 for a function that returns n values: n datasets, each used by itself. A generator function needs it, here or in
+    `options`: the n that it yields.
     retries: how often a task of it that raised is tried again.
 
     >>> @task
@@ -127,7 +130,9 @@ def task(
     return Task(function, name, outputs, retries)
 
 
-def delayed(function: Callable[..., Any], /, *, name: str | None = None, outputs: int = 1, retries: int = 0) -> Callable[..., Node]:
+def delayed(
+    function: Callable[..., Any], /, *, name: str | None = None, outputs: int | None = None, retries: int = 0
+) -> Callable[..., Node]:
     """A function that makes a node of every call, also on plain values; options as for `task`.
 
     >>> delayed(max)(3, 5)
