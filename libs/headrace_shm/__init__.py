@@ -6,7 +6,7 @@ nothing else.
 
 from .allocator import ALIGNMENT, LARGE, PAGE, Allocator
 from .arena import Arena
-from .errors import ArenaFull, KeyExists, NotSealed, ShmError, TooLarge, UnknownKey
+from .errors import ArenaFull, KeyExists, NotSealed, ShmError, SpillFailed, TooLarge, UnknownKey
 from .store import Block, Store
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "KeyExists",
     "NotSealed",
     "ShmError",
+    "SpillFailed",
     "Store",
     "TooLarge",
     "UnknownKey",

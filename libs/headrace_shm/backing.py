@@ -65,6 +65,35 @@ def write_zeros(fd: int, offset: int, nbytes: int) -> None:
         offset += os.pwrite(fd, memoryview(ZEROS)[: end - offset], offset)
 
 
+def write_range(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of `data`, plain bytes, at `offset`.
+
+    Raises:
+        OSError: the disk is full, or cannot be written.
+    """
+    while data.nbytes:  # the system writes at most 2 GiB at once
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def read_range(fd: int, target: memoryview, offset: int) -> None:
+    """Fill `target`, plain writable bytes, from `offset` on.
+
+    Raises:
+        OSError: the file cannot be read, or ends before (`EIO`).
+    """
+    while target.nbytes:
+        if hasattr(os, "preadv"):
+            count = os.preadv(fd, [target], offset)
+        else:
+            data = os.pread(fd, target.nbytes, offset)
+            count = len(data)
+            target[:count] = data
+        if not count:
+            raise OSError(errno.EIO, f"the file ends {target.nbytes} bytes early")
+        target, offset = target[count:], offset + count
+
+
 def take_memory(fd: int, offset: int, nbytes: int) -> bool:
     """Give the memory of whole pages back to the system; they read as zeros afterwards. False where the system cannot.
 

@@ -30,3 +30,7 @@ class NotSealed(ShmError, ValueError):
 
 class ArenaFull(ShmError, OSError):
     """The file system that backs the arena has no room left; `errno` is `ENOSPC`."""
+
+
+class SpillFailed(ShmError, OSError):
+    """The disk that blocks are moved to cannot be written or read; `errno` is the system's, `ENOSPC` where it is full."""
