@@ -19,6 +19,7 @@ from headrace.graph.naming import input_names, task_name
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, KillRunner, Report, ToHost, ToPeer, ToRunner
+from headrace.worker.checks import check_allocate, check_released, check_results
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.protocol import NO_ROOM_YET
@@ -190,12 +191,13 @@ class Agent:
         self.runners.runner_started(slot)
 
     def allocate(self, slot: int, frame: protocol.Allocate) -> None:
-        """A runner wants room for a result."""
+        """A runner wants room for a result. Raises ValueError for what it may not ask."""
         job, runner = self._by_number.get(frame.job), self.runners.slots[slot]
-        segment = job.segments.get(frame.segment) if job is not None else None
-        if job is None or segment is None:
+        segment = runner.outstanding.get(frame.segment)
+        if job is None or segment is None or segment.dead:
             self._actions.append(ToRunner(slot, protocol.Grant(frame.job, frame.dataset, 0, NO_ROOM_YET)))
             return
+        check_allocate(job, segment, frame)
         who = Claimant(slot=slot, generation=runner.generation, segment=segment.id)
         if not self.stock.claim(Claim(segment.chain.order, 0, job, frame.dataset, frame.nbytes, who)):
             runner.deferred.add(segment.id)
@@ -213,17 +215,19 @@ class Agent:
             self.stock.take_back(entry)
 
     def released(self, slot: int, frame: protocol.Released) -> None:
-        """A runner let go of views."""
+        """A runner let go of views. Raises ValueError if it says so in a way that nobody can understand."""
+        check_released(frame)
         client = self.runners.slots[slot].client
         for block, count in zip(frame.blocks, frame.counts, strict=True):
             if self.stock.store.release(block, client, count):
                 self.stock.progress += 1
 
     def results(self, slot: int, frame: protocol.Results) -> None:
-        """What a runner has done."""
+        """What a runner has done. Raises ValueError for what it may not say; then nothing of it counts."""
         job = self._by_number.get(frame.job)
         if job is None or job.ended:
             return
+        check_results(job, self.runners.slots[slot].outstanding, frame)
         for dataset, value in zip(frame.datasets, frame.values, strict=True):
             self._produced(job, slot, dataset, value)
         for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
@@ -248,9 +252,12 @@ class Agent:
             if job.n_consumers[dataset] or not small_output or dataset in job.entries:
                 self._wake(self.stock.value(job, dataset, attempt, value))
             return
-        nbytes = self._written(job, dataset)
-        self._wake(self.stock.block(job, dataset, attempt, value, self.runners.slots[slot].client))
-        job.report.produced(dataset, attempt, nbytes, None)
+        nbytes, client = self._written(job, dataset), self.runners.slots[slot].client
+        if self.stock.is_granted(job, dataset, value, client):
+            self._wake(self.stock.block(job, dataset, attempt, value, client))
+            job.report.produced(dataset, attempt, nbytes, None)
+        elif dataset not in job.entries or not job.entries[dataset].here:
+            job.report.gone(dataset)  # its room was taken back meanwhile
 
     def _written(self, job: HostJob, dataset: int) -> int:
         entry = job.entries.get(dataset)
@@ -261,9 +268,10 @@ class Agent:
             self.runners.ready(segment)
 
     def _segment_ended(self, job: HostJob, slot: int, id: int) -> None:
-        segment = self.runners.ended(slot, id)
-        if segment is None or job.segments.pop(id, None) is None:
+        segment = self.runners.ended(slot, id) if id in job.segments else None
+        if segment is None:
             return
+        del job.segments[id]
         self.stock.unuse(job, segment)
         self.stock.progress += 1
         chain = segment.chain
@@ -501,7 +509,9 @@ class Agent:
         """What the status page shows, a slot each: (job number, task). Each task is reported as started once."""
         for item in tasks:
             job = self._by_number.get(item[0]) if item is not None else None
-            if item is not None and job is not None and not job.ended and item[1] not in job.running:
+            if item is None or job is None or job.ended or item[1] in job.running:
+                continue
+            if 0 <= item[1] < job.spec.n_tasks:  # tasks could write to the page themselves
                 job.running.add(item[1])
                 job.report.started(item[1])
 

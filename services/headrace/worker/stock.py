@@ -91,7 +91,7 @@ class Stock:
         """A large dataset was written to the block it was granted. Returns the segments that miss nothing any more."""
         entry = job.entry(dataset)
         block = entry.granted
-        if block is None or block.id != block_id or block.writer != writer:
+        if block is None or not self.is_granted(job, dataset, block_id, writer):
             return []
         entry.granted = None
         self.store.seal(block.key)
@@ -102,6 +102,13 @@ class Stock:
         entry.nbytes = block.nbytes
         self.progress += 1
         return self._arrived(job, entry, attempt)
+
+    @staticmethod
+    def is_granted(job: HostJob, dataset: int, block_id: int, writer: object) -> bool:
+        """Whether this block is the room that the dataset was granted, and this writer's."""
+        entry = job.entries.get(dataset)
+        block = entry.granted if entry is not None else None
+        return block is not None and block.id == block_id and block.writer == writer
 
     def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
         entry.attempt = attempt

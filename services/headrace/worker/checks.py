@@ -1,0 +1,96 @@
+"""What a runner says, held against what it may say: tasks execute in its process, so anything may come out of it.
+
+Every check raises ValueError before anything was changed; the runner that said it is replaced, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.worker import protocol
+from headrace.worker.jobs import HostJob, Segment
+from headrace_schemas import TaskError
+from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
+
+LONGEST_SECONDS = 1e9
+"""No task took longer, and sums of this stay finite: JSON has no infinity."""
+MOST_TASKS = 1 << 31
+"""No count of ended tasks is larger, so that sums fit into 64 bits."""
+
+
+def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol.Results) -> None:
+    """A runner's results for a job that it has. `outstanding`: the segments that this runner has, by id."""
+    _same_length("datasets", frame.datasets, frame.values)
+    _same_length("metadata", frame.metadata_ids, frame.metadata)
+    _same_length("functions", frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest)
+    _same_length("failures", frame.failed_segments, frame.failed)
+    _within("dataset", frame.datasets, len(job.producer))
+    _within("dataset", frame.metadata_ids, len(job.producer))
+    _within("task", frame.tasks, job.spec.n_tasks)
+    _within("function", frame.functions, len(job.spec.functions))
+    for value in frame.values:
+        if isinstance(value, bytes) and len(value) > INLINE_VALUE_BYTES:
+            raise ValueError(f"a value of {len(value)} bytes in a frame, where up to {INLINE_VALUE_BYTES} are allowed")
+    _check_profile(frame)
+    for metadata in frame.metadata:
+        _fits(metadata, "metadata")
+    for id, error in zip(frame.failed_segments, frame.failed, strict=True):
+        _check_failure(job, outstanding.get(id), error)
+
+
+def check_allocate(job: HostJob, segment: Segment, frame: protocol.Allocate) -> None:
+    """A runner's question for room for a result of a segment that it has."""
+    _within("dataset", [frame.dataset], len(job.producer))
+    if segment.chain.job is not job or job.producer[frame.dataset] not in segment.tasks:
+        raise ValueError(f"room is asked for dataset {frame.dataset}, which segment {segment.id} does not make")
+    if frame.nbytes < 0:
+        raise ValueError(f"room is asked for {frame.nbytes} bytes")
+
+
+def check_released(frame: protocol.Released) -> None:
+    """A runner's word that views are gone."""
+    _same_length("blocks", frame.blocks, frame.counts)
+    if frame.counts and min(frame.counts) < 1:
+        raise ValueError("views are released less than once")
+
+
+def _same_length(what: str, *columns: Sequence[object]) -> None:
+    if len(set(map(len, columns))) > 1:
+        raise ValueError(f"columns of {what} that differ in length: {[*map(len, columns)]}")
+
+
+def _within(what: str, ids: list[int], end: int) -> None:
+    if ids and not (min(ids) >= 0 and max(ids) < end):
+        raise ValueError(f"a {what} between {min(ids)} and {max(ids)}, where the job has {end}")
+
+
+def _check_profile(frame: protocol.Results) -> None:
+    for count in frame.function_counts:
+        if not 0 < count < MOST_TASKS:
+            raise ValueError(f"{count} tasks of a function ended")
+    for seconds in (*frame.function_seconds, *frame.function_longest):
+        if not 0 <= seconds < LONGEST_SECONDS:  # also false for what is no number
+            raise ValueError(f"tasks took {seconds} s")
+
+
+def _check_failure(job: HostJob, segment: Segment | None, error: TaskError) -> None:
+    """A failure of a segment that the runner has (None: dropped meanwhile, so that nobody looks at it)."""
+    if segment is None:
+        return
+    if segment.chain.job is not job or error.task not in segment.tasks:
+        raise ValueError(f"a failure of task {error.task}, which is not in segment {segment.id}")
+    if error.attempt != segment.chain.attempts.get(error.task, 0):
+        raise ValueError(f"a failure of attempt {error.attempt} of task {error.task}, which was not asked for")
+    _fits(error, "a failure's description")
+
+
+def _fits(item: object, what: str) -> None:
+    """It can be part of a message on the bus."""
+    try:
+        size = len(msgspec.json.encode(item))
+    except Exception as error:  # whatever keeps msgspec from encoding what msgspec decoded
+        raise ValueError(f"{what} that cannot be sent as JSON: {error}") from error
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"{what} of {size} bytes as JSON, where up to {MAX_MESSAGE_BYTES} are allowed")
