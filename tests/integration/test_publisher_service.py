@@ -139,3 +139,25 @@ def test_two_publishers_that_both_think_they_lead_announce_once(
         assert outputs.datasets == list(range(2000))
 
     runner.run(asyncio.wait_for(scene(), 30))
+
+
+def test_an_output_whose_metadata_is_too_large_for_the_server_is_announced_without(
+    bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]
+) -> None:
+    """Each half of the metadata fits into a message, and the whole does not."""
+
+    async def scene() -> None:
+        outputs = Outputs()
+        await outputs.open(bus)
+        spec = flat(2)
+        spec.annotated, spec.metadata = [0], [{"given": "x" * (5 << 20)}]
+        await bus.publish(subjects.host("a"), HostJoined(at=0, term=1, host="a", epoch=1, address="a:1", runners=1, capacity=1))
+        await bus.publish(subjects.admitted("j"), Admitted(at=0, term=1, job="j", name="n", n_tasks=2, graph=GraphSource(inline=spec)))
+        yielded = {"yielded": "y" * (5 << 20)}
+        made = Events(job="j", host="a", epoch=1, produced=[0, 1], sizes=[1, 1], metadata_ids=[0], metadata=[yielded])
+        async with publisher(nats_server):
+            await bus.publish(subjects.event("j", "a"), made)
+            await until(lambda: len(outputs.found) >= 2)
+        assert [(output.dataset, list(output.metadata)) for output in outputs.found] == [(0, ["headrace_error"]), (1, [])]
+
+    runner.run(asyncio.wait_for(scene(), 30))

@@ -244,3 +244,36 @@ def test_status_tells_what_is_due() -> None:
     assert stream.publisher.status() == {"term": 1, "at": 4, "announced": 0, "due": {"j": 2}}
     stream.settle()
     assert stream.publisher.status()["announced"] == 2
+
+
+def test_what_is_too_large_for_the_server_is_announced_in_parts_and_at_last_without_metadata() -> None:
+    stream = Stream()
+    stream.admit()
+    large = {"field": "x" * 5000}
+    produced = [1, 2, 3]
+    stream.put(Events(job="j", host="a", epoch=1, produced=produced, sizes=[1, 1, 1], metadata_ids=[2], metadata=[large]))
+    stream.deliver()
+    refusals = 0
+    while stream.sent:
+        message = stream.sent[0].message
+        if len(encode(message)) <= 1000:
+            stream.store()
+            continue
+        refusals += 1
+        assert refusals < 10, "it is retried for ever"
+        stream.sent.pop(0)
+        assert stream.publisher.refused(message)
+        stream.sent += stream.publisher.decide()
+    assert sorted(stream.announced()) == produced
+    outputs = [output for entry in stream.log if isinstance(entry.message, Published) for output in entry.message.outputs]
+    assert {output.dataset: list(output.metadata) for output in outputs} == {1: [], 2: ["headrace_error"], 3: []}
+
+
+def test_an_output_that_is_refused_even_without_metadata_is_not_tried_again() -> None:
+    stream = Stream()
+    stream.admit()
+    stream.put(Events(job="j", host="a", epoch=1, produced=[1]))
+    stream.deliver()
+    assert stream.publisher.refused(stream.sent.pop().message)
+    (again,) = stream.publisher.decide()
+    assert not stream.publisher.refused(again.message)

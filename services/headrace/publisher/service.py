@@ -20,6 +20,8 @@ from headrace_schemas import Published, subjects
 log = logging.getLogger(__name__)
 
 LEASE = "publisher"
+TOO_LARGE = frozenset({0, 10054})
+"""Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
 FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host", "output")]
 """What outputs come to be by, who holds them, and what was announced. Not plans and assignments."""
 
@@ -90,6 +92,9 @@ class PublisherService:
         error = done.exception()
         if error is None:
             publisher.stored(message, done.result())
+            self._publish(publisher.decide())
+        elif type(error) is PublishRefused and error.code in TOO_LARGE and publisher.refused(message):
+            log.warning("an announcement of job %s is announced in smaller parts, or without metadata: %s", message.job, error)
             self._publish(publisher.decide())
         elif not self._refused.done():
             self._refused.set_exception(error)

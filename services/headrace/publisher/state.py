@@ -14,6 +14,10 @@ from headrace.ledger import VALUE, JobLedger, Ledger, LogEntry
 from headrace.publisher.settings import Settings
 from headrace_schemas import Output, Published, encode
 
+ERROR_KEY = "headrace_error"
+"""Key of the metadata of an output whose own metadata could not be announced."""
+TOO_LARGE = "the metadata of this output is larger than a message of this NATS server may be, and was left out"
+
 
 class Batch(NamedTuple):
     """A message to publish, if the last one on its subject has the sequence `after` (0: there is none)."""
@@ -26,9 +30,12 @@ class JobOutputs:
     """The outputs of one job. due: that exist and were not announced, in the order in which they came to be.
 
     after: sequence of the last announcement in the log. waiting: whether one is on its way there.
+    size: bytes that a message may have, less after one was refused. bare: outputs to be announced without their metadata.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.bare: set[int] = set()
         self.due: dict[int, None] = {}
         self.announced: set[int] = set()
         self.after = 0
@@ -37,6 +44,17 @@ class JobOutputs:
     def exist(self, datasets: Iterable[int]) -> None:
         """These outputs exist now, perhaps again."""
         self.due.update((dataset, None) for dataset in datasets if dataset not in self.announced)
+
+    def refused(self, message: Published) -> bool:
+        """A batch is too large for the server: try smaller ones, and a single output without its metadata. False if that was tried."""
+        self.waiting = False
+        if len(message.outputs) > 1:
+            self.size = len(encode(message)) // 2
+            return True
+        dataset = message.outputs[0].dataset
+        tried = dataset in self.bare
+        self.bare.add(dataset)
+        return not tried
 
     def committed(self, message: Published, seq: int) -> None:
         """An announcement is in the log."""
@@ -75,6 +93,11 @@ class Publisher:
         self.announced += len(message.outputs)
         self._look_at.add(message.job)
 
+    def refused(self, message: Published) -> bool:
+        """A batch was refused for its size: what it has is announced otherwise. False if nothing is left to try."""
+        self._look_at.add(message.job)
+        return self._of(message.job).refused(message)
+
     def decide(self) -> list[Batch]:
         """What to publish now: for every job whose last batch is stored, the next one, as large as it may be."""
         for job in self.ledger.take_changed():
@@ -90,7 +113,10 @@ class Publisher:
         return {"term": self.term, "at": self.ledger.last_seq, "announced": self.announced, "due": due}
 
     def _of(self, job: str) -> JobOutputs:
-        return self.jobs.setdefault(job, JobOutputs())
+        outputs = self.jobs.get(job)
+        if outputs is None:
+            outputs = self.jobs[job] = JobOutputs(self.settings.message_bytes)
+        return outputs
 
     def _next(self, name: str) -> Batch | None:
         outputs, job = self._of(name), self.ledger.jobs.get(name)
@@ -103,17 +129,20 @@ class Publisher:
         if not outputs.due:
             return None
         outputs.waiting = True
-        batch = list(_fitting((describe(job, dataset) for dataset in outputs.due), self.settings.message_bytes))
+        batch = list(_fitting((describe(job, dataset, bare=dataset in outputs.bare) for dataset in outputs.due), outputs.size))
         return Batch(Published(at=self.ledger.last_seq, term=self.term, job=name, outputs=batch), outputs.after)
 
 
-def describe(job: JobLedger, dataset: int) -> Output:
-    """An output as it is announced: its name, its task's metadata overlaid with what was yielded, and who holds it."""
+def describe(job: JobLedger, dataset: int, *, bare: bool = False) -> Output:
+    """An output as it is announced: its name, its task's metadata overlaid with what was yielded, and who holds it.
+
+    bare: say instead of the metadata that it was too large.
+    """
     by_value = bool(job.flag[dataset] & VALUE)
     return Output(
         dataset=dataset,
         name=job.dataset_name(dataset),
-        metadata=job.metadata(dataset),
+        metadata={ERROR_KEY: TOO_LARGE} if bare else job.metadata(dataset),
         host="" if by_value else job.holder(dataset),
         bytes=job.sizes[dataset],
     )
