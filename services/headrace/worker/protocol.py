@@ -15,7 +15,9 @@ from headrace_schemas import GraphSpec, TaskError
 
 LENGTH = struct.Struct("<I")
 FRAME_LIMIT = 1 << 30
-"""Bytes. A graph is the largest frame; a length above this means that the stream is out of step."""
+"""Bytes, to a runner. A graph is the largest frame; a length above this means that the stream is out of step."""
+AGENT_FRAME_LIMIT = 1 << 28
+"""Bytes, to the agent, which must not hold more for one runner: what small values come to in tens of milliseconds is a tenth of it."""
 
 
 class Frame(msgspec.Struct, array_like=True):
@@ -139,12 +141,12 @@ class FrameBuffer:
         """Add what was read."""
         self._data += data
 
-    def _bodies(self) -> Iterator[memoryview]:
+    def _bodies(self, limit: int) -> Iterator[memoryview]:
         data, start = self._data, 0
         with memoryview(data) as view:
             while len(data) - start >= LENGTH.size:
                 (length,) = LENGTH.unpack_from(data, start)
-                if length > FRAME_LIMIT:
+                if length > limit:
                     raise ValueError(f"a frame of {length} bytes: the stream is out of step")
                 end = start + LENGTH.size + length
                 if end > len(data):
@@ -156,8 +158,8 @@ class FrameBuffer:
 
     def to_runner(self) -> list[ToRunner]:
         """Complete frames, decoded, at the runner's end. Raises ValueError or msgspec.DecodeError if the stream is corrupt."""
-        return [_to_runner.decode(body) for body in self._bodies()]
+        return [_to_runner.decode(body) for body in self._bodies(FRAME_LIMIT)]
 
     def to_agent(self) -> list[ToAgent]:
         """The same at the agent's end."""
-        return [_to_agent.decode(body) for body in self._bodies()]
+        return [_to_agent.decode(body) for body in self._bodies(AGENT_FRAME_LIMIT)]

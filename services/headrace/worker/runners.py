@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -19,6 +20,9 @@ from headrace.worker.zygote import Exited, Forked, Zygote
 
 log = logging.getLogger(__name__)
 
+LINGER_SECONDS = 1.0
+"""Between the end of a runner's socket and its exit. Both come together, unless a task closed the socket."""
+
 OnFrames = Callable[[int, "list[protocol.ToAgent]"], None]
 OnDeath = Callable[[int, "tuple[int, int] | None", int, int], None]
 
@@ -34,6 +38,7 @@ class _Connection(asyncio.Protocol):
         self._runners = runners
         self._slot = slot
         self._frames = protocol.FrameBuffer()
+        self._corrupt = False
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,24 +46,35 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Pass complete frames on; a corrupt stream ends the runner, nothing else."""
-        self._frames.feed(data)
-        try:
-            frames = self._frames.to_agent()
-        except (ValueError, msgspec.DecodeError) as error:
-            log.error("runner %d sent what cannot be read (%s): it is replaced", self._slot, error)
-            self._runners.kill(self._slot)
+        """Pass complete frames on. A stream that is corrupt, or says what no runner may say, ends the runner, nothing else."""
+        if self._corrupt:
             return
-        if frames:
-            self._runners.on_frames(self._slot, frames)
+        try:
+            self._frames.feed(data)
+            frames = self._frames.to_agent()
+            if frames:
+                self._runners.on_frames(self._slot, frames)
+        except (ValueError, msgspec.DecodeError, RecursionError, MemoryError) as error:
+            self._refuse("runner %d sent what it may not (%s): it is replaced", self._slot, error)
+        except Exception:  # a mistake of the agent's; all the same the others go on
+            self._refuse("what runner %d sent could not be dealt with: it is replaced", self._slot, exc_info=True)
+
+    def _refuse(self, message: str, *about: object, exc_info: bool = False) -> None:
+        """End the runner. The loop must see no exception: it would keep the process and lose its socket."""
+        self._corrupt = True
+        log.error(message, *about, exc_info=exc_info)
+        self._frames = protocol.FrameBuffer()
+        self._runners.kill(self._slot)
+        self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Everything that the runner sent has been read."""
+        self._transport = None
         self._runners.lost(self._slot)
 
     def send(self, data: bytes) -> None:
-        """Write to the runner."""
-        if self._transport is not None:
+        """Write to the runner; to one that is gone, nothing."""
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
@@ -125,9 +141,17 @@ class Runners:
                 self._bury(report.slot)
 
     def lost(self, slot: int) -> None:
-        """The runner's socket is at its end."""
-        self._slots[slot].drained = True
+        """The runner's socket is at its end. A process that only closed it, and cannot be heard any more, is ended after a while."""
+        state = self._slots[slot]
+        state.drained = True
+        if state.exited is None:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end_deaf, slot, state)
         self._bury(slot)
+
+    def _end_deaf(self, slot: int, state: _Slot) -> None:
+        if self._slots[slot] is state and state.exited is None and not self.failed.done():
+            log.error("runner %d (process %d) has closed its socket and goes on: it is replaced", slot, state.pid)
+            self.kill(slot)
 
     def _bury(self, number: int) -> None:
         """Once a runner is dead and drained: say so, and start another."""
@@ -163,7 +187,8 @@ class Runners:
     def kill(self, slot: int) -> None:
         """End the runner in a slot by force; another takes its place."""
         if self._slots[slot].pid and self._slots[slot].exited is None:
-            os.kill(self._slots[slot].pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # gone, which is not told yet
+                os.kill(self._slots[slot].pid, signal.SIGKILL)
 
     def pids(self) -> list[int]:
         """The runners' process ids; 0 for one that is starting."""
