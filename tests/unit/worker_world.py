@@ -280,7 +280,7 @@ class World:
         elif isinstance(frame, frames.Offer):
             agent.offered(sender, frame)
         elif isinstance(frame, frames.Gone):
-            agent.gone(frame)
+            agent.gone(sender, frame)
         elif isinstance(frame, frames.Data):
             place = agent.receiving(sender, frame, self.large[frame.dataset])
             assert place is not None or self.ended, "bytes came that were not granted"

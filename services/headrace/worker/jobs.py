@@ -35,6 +35,8 @@ class Entry:
     """The host to have it from; empty if it is made here."""
     asked = False
     """Whether the source was asked since its link opened."""
+    offered = ""
+    """The host whose offer of it waits for memory."""
     uses = 0
     """Segments here that take it and have not ended."""
     sending = 0

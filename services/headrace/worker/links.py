@@ -114,7 +114,7 @@ class Links(Handler):
         elif isinstance(frame, frames.Data):
             agent.received(host, frame)
         elif isinstance(frame, frames.Gone):
-            agent.gone(frame)
+            agent.gone(host, frame)
         else:
             raise ValueError(f"host {host} sent a {type(frame).__name__} over a link that it did not open")
 

@@ -21,6 +21,7 @@ from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, KillRunner, Report, ToHost, ToPeer, ToRunner
 from headrace.worker.checks import check_allocate, check_released, check_results
 from headrace.worker.dispatch import Dispatcher, run_frame
+from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.report import JobReport
@@ -50,7 +51,7 @@ class Agent:
         self.stock = Stock(store, self._actions)
         self.runners = Dispatcher(settings)
         self._links: dict[str, str] = {}
-        self._early_wants: dict[str, list[tuple[int, list[int]]]] = {}
+        self._early_wants = EarlyWants()
         self._asks: dict[str, dict[str, list[int]]] = {}
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
@@ -79,7 +80,7 @@ class Agent:
     def _open(self, name: str, graph: GraphSpec) -> HostJob:
         job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch))
         self.jobs[name] = self._by_number[job.number] = job
-        for peer, datasets in self._early_wants.pop(name, []):
+        for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
         return job
 
@@ -150,7 +151,7 @@ class Agent:
     def end(self, message: Ended) -> None:
         """A job is over."""
         self._over.add(message.job)
-        for peer, datasets in self._early_wants.pop(message.job, []):
+        for peer, datasets in self._early_wants.take(message.job):
             self._actions.append(ToPeer(peer, frames.Gone(message.job, datasets)))
         job = self.jobs.get(message.job)
         if job is None or job.ended:
@@ -355,9 +356,12 @@ class Agent:
         if written is not None:
             self.stock.store.abort(written.id)
 
-    def _unreceived(self, entry: Entry) -> None:
-        if entry.granted is not None and entry.granted.writer == LINK:
-            self.stock.take_back(entry)
+    def _unreceived(self, entry: Entry) -> bool:
+        """Take back the room for what another host was to send; whether there was any."""
+        if entry.granted is None or entry.granted.writer != LINK:
+            return False
+        self.stock.take_back(entry)
+        return True
 
     def retry_links(self) -> None:
         """Open links again from which something is awaited, and report the hosts."""
@@ -370,7 +374,9 @@ class Agent:
                     self._await(job, entry, entry.source)
 
     def values_received(self, frame: frames.Values, payload: memoryview) -> None:
-        """Small datasets came. Those of a job that is over are ignored."""
+        """Small datasets came. Those of a job that is over, and those not asked for, are ignored. Raises ValueError for large ones."""
+        if frame.lengths and max(frame.lengths) > INLINE_VALUE_BYTES:
+            raise ValueError(f"a value of {max(frame.lengths)} bytes, where up to {INLINE_VALUE_BYTES} travel so")
         job = self.jobs.get(frame.job)
         if job is None or job.ended:
             return
@@ -378,7 +384,8 @@ class Agent:
         for dataset, attempt, length in zip(frame.datasets, frame.attempts, frame.lengths, strict=True):
             value = bytes(payload[start : start + length])
             start += length
-            if dataset in job.entries:
+            entry = job.entries.get(dataset)
+            if entry is not None and entry.source:
                 self._wake(self.stock.value(job, dataset, attempt, value))
 
     def offered(self, host: str, frame: frames.Offer) -> None:
@@ -388,7 +395,7 @@ class Agent:
             return
         for dataset, nbytes in zip(frame.datasets, frame.sizes, strict=True):
             entry = job.entries.get(dataset)
-            if entry is not None and not entry.here and entry.granted is None:
+            if entry is not None and entry.source == host and not entry.here and entry.granted is None and entry.offered != host:
                 order = min((segment.chain.order for segment in entry.waiters), default=0)
                 self.stock.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
 
@@ -413,35 +420,31 @@ class Agent:
         self._wake(self.stock.block(job, frame.dataset, frame.attempt, block.id, LINK))
         job.report.copied(frame.dataset)
 
-    def gone(self, frame: frames.Gone) -> None:
+    def gone(self, host: str, frame: frames.Gone) -> None:
         """Another host has not got what it was asked for."""
         job = self.jobs.get(frame.job)
         if job is None or job.ended:
             return
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
-            if entry is not None and not entry.here:
-                self._unreceived(entry)
+            if entry is not None and not entry.here and (self._unreceived(entry) or entry.source == host):
                 job.report.gone(dataset)
 
     # --- peers: what others ask of this host ----------------------------------------------------------------------------
 
     def wanted(self, peer: int, frame: frames.Want) -> None:
-        """A peer asks for datasets. For a job that is not known here yet, the question is kept."""
+        """A peer asks for datasets. For a job that is not known here yet, the question is kept. Raises ValueError if that are too many."""
         job = self.jobs.get(frame.job)
         if job is not None:
             self._want(job, frame.datasets, peer)
         elif frame.job in self._over:
             self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
         else:
-            self._early_wants.setdefault(frame.job, []).append((peer, frame.datasets))
+            self._early_wants.add(peer, frame.job, frame.datasets)
 
-    def _want(self, job: HostJob, datasets: list[int], peer: int) -> None:
-        for dataset in datasets:
-            if not 0 <= dataset < len(job.producer):
-                self._actions.append(ToPeer(peer, frames.Gone(job.name, [dataset])))
-            else:
-                self.stock.wanted(job, dataset, peer)
+    def _want(self, job: HostJob, datasets: Iterable[int], peer: int) -> None:
+        for dataset in dict.fromkeys(datasets):
+            self.stock.wanted(job, dataset, peer)
 
     def unwanted(self, peer: int, frame: frames.Unwant) -> None:
         """A peer needs datasets no longer."""
@@ -457,13 +460,14 @@ class Agent:
         if job is None:
             self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
             return
-        for dataset in frame.datasets:
+        for dataset in dict.fromkeys(frame.datasets):
             self.stock.granted(job, dataset, peer)
 
     def sent(self, peer: int, frame: frames.Data, block: int) -> None:
         """A block is out, or its link is gone: let go of it."""
         if self.stock.store.release(block, ("peer", peer)):
             self.stock.progress += 1
+        self.stock.sending.discard((peer, block))
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
         if entry is not None and entry.sending:
@@ -473,9 +477,9 @@ class Agent:
         """A link that a peer opened is closed: nobody waits there any more."""
         for job in self.jobs.values():
             for entry in job.entries.values():
-                entry.wanted_by = [other for other in entry.wanted_by if other != peer]
-        for wants in self._early_wants.values():
-            wants[:] = [want for want in wants if want[0] != peer]
+                if peer in entry.wanted_by:
+                    entry.wanted_by = [other for other in entry.wanted_by if other != peer]
+        self._early_wants.drop(peer)
 
     # --- time, and what follows ------------------------------------------------------------------------------------------
 

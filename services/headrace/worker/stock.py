@@ -73,6 +73,8 @@ class Stock:
         """Counts what changed for claims to be looked at again."""
         self.transfers = 0
         """Datasets granted to other hosts and not here yet."""
+        self.sending: set[tuple[int, int]] = set()
+        """Sends under way: peer and block. Nothing is sent to a peer twice at a time."""
         self._arriving: dict[str, Block[int]] = {}
         """Blocks that a link writes to right now, by the host at its other end: not to be given to anyone else meanwhile."""
 
@@ -230,7 +232,9 @@ class Stock:
         if not self._claims and self._grant(claim):
             return True
         heapq.heappush(self._claims, claim)
-        if claim.who.slot >= 0:
+        if claim.who.slot < 0:
+            claim.job.entry(claim.dataset).offered = claim.who.host
+        else:
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NO_ROOM_YET)))
         return False
 
@@ -238,14 +242,14 @@ class Stock:
         """Grant what there is room for, in plan order. Returns what was granted."""
         settled = []
         while self._claims and self._grant(self._claims[0]):
-            settled.append(heapq.heappop(self._claims))
+            settled.append(_dealt_with(heapq.heappop(self._claims)))
         return settled
 
     def overcommit(self, count: int) -> list[Claim]:
         """Grant the first `count` claims above the capacity, or refuse them if even the address space is full. Returns them."""
         settled = []
         for _ in range(min(count, len(self._claims))):
-            claim = heapq.heappop(self._claims)
+            claim = _dealt_with(heapq.heappop(self._claims))
             if not self._grant(claim, overcommit=True):
                 self._refuse(claim)
             settled.append(claim)
@@ -258,13 +262,16 @@ class Stock:
 
     def drop_offers(self, host: str) -> None:
         """The link to a host is gone, and so are its offers."""
-        self._claims = [claim for claim in self._claims if claim.who.host != host or claim.who.slot >= 0]
+        claims, self._claims = self._claims, []
+        for claim in claims:
+            gone = claim.who.host == host and claim.who.slot < 0
+            _dealt_with(claim) if gone else self._claims.append(claim)
         heapq.heapify(self._claims)
 
     def _grant(self, claim: Claim, overcommit: bool = False) -> bool:
         """Whether the claim is dealt with: granted, refused for good, or not needed any more."""
         entry = claim.job.entry(claim.dataset)
-        if claim.who.slot < 0 and (entry.here or entry.granted):
+        if claim.who.slot < 0 and (entry.here or entry.granted or entry.source != claim.who.host):
             return True
         try:
             block = self.store.allocate(self._next_key(), claim.nbytes, claim.who.writer, overcommit=overcommit)
@@ -299,7 +306,8 @@ class Stock:
 
     def wanted(self, job: HostJob, dataset: int, peer: int) -> None:
         """A peer asks for a dataset: it is sent or offered now, or when it exists."""
-        if dataset in job.dropped or (job.ended and dataset not in job.entries):
+        unknown = dataset >= len(job.producer)
+        if unknown or dataset in job.dropped or (job.ended and dataset not in job.entries):
             self._out(peer, job).gone.datasets.append(dataset)
             return
         entry = job.entry(dataset)
@@ -314,6 +322,9 @@ class Stock:
         if entry is None or entry.block is None:
             self._out(peer, job).gone.datasets.append(dataset)
             return
+        if (peer, entry.block.id) in self.sending:
+            return
+        self.sending.add((peer, entry.block.id))
         entry.sending += 1
         block = self.store.hold(entry.block.key, ("peer", peer))
         data = frames.Data(job.name, dataset, entry.attempt)
@@ -354,3 +365,11 @@ class Stock:
             if out.gone.datasets:
                 self._actions.append(ToPeer(peer, out.gone))
         self._outgoing.clear()
+
+
+def _dealt_with(claim: Claim) -> Claim:
+    """The claim does not wait any more; another offer of its dataset may."""
+    entry = claim.job.entries.get(claim.dataset)
+    if entry is not None and claim.who.slot < 0 and entry.offered == claim.who.host:
+        entry.offered = ""
+    return claim
