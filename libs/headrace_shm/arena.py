@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Arena:
         self._writable_map = mmap.mmap(fd, self.address_space)
         self._readonly_map = mmap.mmap(fd, self.address_space, access=mmap.ACCESS_READ)
         self._writable = memoryview(self._writable_map)
+        self._starts = _address(self._writable_map), _address(self._readonly_map)
         self._reserved = bytearray()  # 1 for a page known to have memory; made at the first `reserve`, so that readers do without
         self.backed = 0
         """Bytes that this object has reserved and not given back."""
@@ -102,6 +103,37 @@ class Arena:
         exporter = np.frombuffer(self._readonly_map, np.uint8, nbytes, offset)
         weakref.finalize(exporter, on_release).atexit = False
         return exporter.data
+
+    def lend(self, offset: int, nbytes: int, on_release: Callable[[], None]) -> memoryview:
+        """The bytes at `offset`, to write into, with word of when nothing made from the view is left: `writable` as `readonly` tells it.
+
+        Raises:
+            ValueError: the range is not inside the arena, or the arena is closed.
+        """
+        if offset < 0 or nbytes < 0 or offset + nbytes > self._limit:
+            raise self._out_of_range(offset, nbytes)
+        exporter = np.frombuffer(self._writable_map, np.uint8, nbytes, offset)
+        weakref.finalize(exporter, on_release).atexit = False
+        return exporter.data
+
+    def offset_of(self, data: Any) -> int | None:
+        """Where in the arena the bytes of `data` lie: an array, or any other buffer; in a view of this object, read-only or not.
+
+        None where they lie elsewhere, and also for what has no bytes, or gaps between them.
+
+        >>> arena = Arena.create(1 << 20)
+        >>> array = np.frombuffer(arena.writable(4096, 800), np.float64)
+        >>> arena.offset_of(array), arena.offset_of(array[10:]), arena.offset_of(array.copy())
+        (4096, 4176, None)
+        """
+        array = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8) if memoryview(data).nbytes else np.empty(0)
+        if self.fd < 0 or not array.nbytes or not (array.flags.c_contiguous or array.flags.f_contiguous):
+            return None
+        address = array.__array_interface__["data"][0]
+        for start in self._starts:
+            if 0 <= address - start <= self.address_space - array.nbytes:
+                return int(address - start)
+        return None
 
     def reserve(self, offset: int, nbytes: int) -> None:
         """Put memory behind a range before it is written, so that a full file system is an error here and not a SIGBUS there.
@@ -186,3 +218,8 @@ class Arena:
         if self.fd < 0:
             return ValueError("the arena is closed")
         return ValueError(f"{nbytes} bytes at offset {offset} are not inside the arena of {self.address_space} bytes")
+
+
+def _address(mapping: mmap.mmap) -> int:
+    """Where a mapping begins in this process's memory."""
+    return int(np.frombuffer(mapping, np.uint8, 1).__array_interface__["data"][0])
