@@ -11,12 +11,13 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import urlsplit
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
 from headrace.client.fetching import split_address
 from headrace.client.loop_thread import LoopThread
 from headrace.client.settings import FLUSH_SECONDS
-from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused
+from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
 from headrace.ledger import Ledger
 from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, subjects
 
@@ -24,6 +25,7 @@ _ID_BYTES = 8
 _ID_LENGTH = 12
 """60 random bits: no two of a billion jobs have the same id."""
 _job_entries = decoder(JobEntry)
+_SCHEMES = ("nats", "tls", "ws", "wss")
 KEY_NAME = "dataplane"
 """The key in the bucket `secrets` that hosts and clients prove to have."""
 
@@ -68,6 +70,7 @@ class Connection:
     """
 
     def __init__(self, settings: BusSettings, *, of_its_own: bool = False) -> None:
+        check_urls(settings.url)
         self.name = f"client-{socket.gethostname()}-{os.getpid()}"
         self._ledger = Ledger()
         self.thread = LoopThread("headrace-client")
@@ -106,10 +109,15 @@ class Connection:
     async def follow(self, job: str, follower: Follower) -> LogFeed | None:
         """Pass on what the log says of a job that is about to be submitted. Returns the feed to close at its end, if there is one
         for it."""
-        if self._of_its_own:
-            self._followers[job] = follower
+        if self.follow_own(job, follower):
             return None
         return await LogFeed.open(self.bus, job_subjects(job), follower.on_entries, from_seq=self._ledger.last_seq + 1)
+
+    def follow_own(self, job: str, follower: Follower) -> bool:
+        """`follow`, if that takes nothing but a word to the feed that is open."""
+        if self._of_its_own:
+            self._followers[job] = follower
+        return self._of_its_own
 
     def unfollow(self, job: str) -> None:
         """Pass on nothing more."""
@@ -234,6 +242,32 @@ class Connection:
 def job_subjects(job: str) -> list[str]:
     """What the client that submitted a job reads of it, or of all with "*": not the graph, which it has, nor assignments and purges."""
     return [f"{subjects.ROOT}.{rest}" for rest in (f"job.{job}.state", f"job.{job}.needed", f"plan.{job}", f"event.{job}.*")]
+
+
+def check_urls(urls: str) -> None:
+    """Raises NatsUnreachable for what is no address of a server, or several separated by commas."""
+    for url in map(str.strip, urls.split(",")):
+        try:
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            parts.port  # noqa: B018 - raises if it is none
+        except ValueError as error:
+            raise _no_url(url, str(error)) from None
+        if parts.scheme not in _SCHEMES:
+            raise _no_url(url, f"{parts.scheme!r} is not one of {', '.join(_SCHEMES)}")
+        if not parts.hostname:
+            raise _no_url(url, "it has no host")
+
+
+def _no_url(url: str, why: str) -> NatsUnreachable:
+    return NatsUnreachable(f"{url!r} is no address of a NATS server: {why}; give one like nats://127.0.0.1:4222")
+
+
+def check_job_id(job: str) -> str:
+    """The job's id. Raises NoSuchJob for what cannot be one."""
+    try:
+        return subjects.token(job)
+    except (TypeError, ValueError):
+        raise NoSuchJob(f"{job!r:.80} is no job's id: `headrace jobs` and Cluster.jobs() list those that there are") from None
 
 
 def new_job_id() -> str:

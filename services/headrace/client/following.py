@@ -13,9 +13,9 @@ from headrace.client.connection import Connection, Follower
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.settings import ATTACH_TIMEOUT, RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
-from headrace.ledger import JobLedger, Ledger
+from headrace.ledger import CONTROLLER, JobLedger, Ledger
 from headrace.link import job_key
-from headrace_schemas import Admitted, Cancel, GraphSource, GraphSpec, Release, Request, Submit, encode, streams, subjects
+from headrace_schemas import Admitted, Cancel, Ended, GraphSource, GraphSpec, Release, Request, Submit, encode, streams, subjects
 
 
 class Waiter:
@@ -89,7 +89,8 @@ class Following(Follower):
             self._send_request(whole)
         else:
             self._start(self._submit_large(encoded))
-        self._start(self._follow())
+        if not self._connection.follow_own(self.job, self):
+            self._start(self._follow())
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
 
     async def _submit_large(self, encoded: bytes) -> None:
@@ -177,6 +178,10 @@ class Following(Follower):
         if ledger is None:  # what is said of hosts, before a job that was attached to
             return
         ledger.take_changes()
+        if ledger.end is None and _is_done(ledger):
+            self._ledger.apply(
+                Ended(at=self._ledger.last_seq, term=self._ledger.terms[CONTROLLER], job=self.job, state="done"), entries[-1].time
+            )
         self._wake()
         if ledger.end is not None:
             self._finish()
@@ -228,3 +233,9 @@ class Following(Follower):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(error)
+
+
+def _is_done(ledger: JobLedger) -> bool:
+    """Whether every output has come with the log, and nothing before that can have ended the job in another way: then the controller
+    must decide that it is done, and nobody who has the values need wait until it has said so."""
+    return len(ledger.values) == ledger.n_outputs and ledger.cancel_asked is None and not ledger.failures and not ledger.problem

@@ -38,6 +38,8 @@ DURABLE = "controller"
 DATA_KEY = "dataplane"
 """Key of the bucket `secrets`: what hosts and clients prove to one another that they know."""
 DATA_KEY_BYTES = 32
+FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] != "output"]
+"""Everything but what was published, from which nothing follows."""
 TICK = 1.0
 """Seconds between looks at jobs that are over."""
 
@@ -116,7 +118,7 @@ class Leading:
         open_: list[Feed | LogFeed | Consumption] = []
         lost, ticking = waiting = [asyncio.ensure_future(some) for some in (self._lost.wait(), self._tick())]
         try:
-            feed = await LogFeed.open(self._bus, subjects.LOG_SUBJECTS, self._on_entries)
+            feed = await LogFeed.open(self._bus, FOLLOWED, self._on_entries)
             open_.append(feed)
             waiting.append(asyncio.ensure_future(feed.caught_up.wait()))
             await self._until(*waiting, feed.ended)

@@ -90,7 +90,7 @@ class Controller:
         if ended is not None:
             return [ended]
         purges = self._purges.get(job.job)
-        if purges is None and (changes.touched or changes.moved):
+        if purges is None and (changes.touched or (changes.moved and len(job.topology.inputs))):
             purges = self._purges[job.job] = Purges(job)
         if purges is not None:
             purges.note(changes)

@@ -41,22 +41,23 @@ class Topology:
     @classmethod
     def from_spec(cls, spec: GraphSpec) -> Topology:
         """The topology of a graph that was validated, or that `freeze` made; `validation.validate` does both."""
-        n_outputs = per_task(spec.n_outputs, spec.n_tasks, 1)
-        first_output = offsets(n_outputs)
-        n_datasets = int(first_output[-1])
+        n = spec.n_tasks
+        first_output, producer = _makers(spec)
+        n_datasets = len(producer)
         function = np.array(spec.function, dtype=np.int32)
+        yields = [kind.generator for kind in spec.functions]
         is_output = np.zeros(n_datasets, dtype=np.bool_)
         is_output[np.array(spec.outputs, dtype=np.int64)] = True
         return cls(
-            n_tasks=spec.n_tasks,
+            n_tasks=n,
             n_datasets=n_datasets,
             function=function,
             first_output=first_output,
-            input_start=offsets(per_task(spec.n_inputs, spec.n_tasks, 0)),
+            input_start=offsets(np.array(spec.n_inputs, dtype=np.int64)) if spec.n_inputs else np.zeros(n + 1, dtype=np.int64),
             inputs=np.array(spec.inputs, dtype=np.int32),
-            producer=np.repeat(np.arange(spec.n_tasks, dtype=np.int32), n_outputs),
+            producer=producer,
             is_output=is_output,
-            is_generator=np.array([kind.generator for kind in spec.functions], dtype=np.bool_)[function],
+            is_generator=np.array(yields, dtype=np.bool_)[function] if any(yields) else np.zeros(n, dtype=np.bool_),
         )
 
     @cached_property
@@ -96,6 +97,15 @@ class Topology:
     def outputs_of(self, task: int) -> range:
         """The datasets that a task makes."""
         return range(int(self.first_output[task]), int(self.first_output[task + 1]))
+
+
+def _makers(spec: GraphSpec) -> tuple[Offsets, Ids]:
+    """The columns first_output and producer."""
+    tasks = np.arange(spec.n_tasks, dtype=np.int32)
+    if not spec.n_outputs:
+        return np.arange(spec.n_tasks + 1, dtype=np.int64), tasks
+    n_outputs = np.array(spec.n_outputs, dtype=np.int64)
+    return offsets(n_outputs), np.repeat(tasks, n_outputs)
 
 
 def per_task(column: list[int], n_tasks: int, default: int) -> Offsets:

@@ -9,7 +9,7 @@ older epoch or of a service's older term is ignored. `Ledger.take_changed` and `
 from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.copies import NOWHERE, Copies
-from headrace.ledger.fold import Ledger, LogEntry
+from headrace.ledger.fold import CONTROLLER, Ledger, LogEntry
 from headrace.ledger.hosts import HostRecord, Hosts
 from headrace.ledger.job import (
     ASKED,
@@ -29,6 +29,7 @@ from headrace.ledger.job import (
 __all__ = [
     "ASKED",
     "ASSIGNED",
+    "CONTROLLER",
     "DONE",
     "FAILED",
     "NOWHERE",

@@ -43,6 +43,19 @@ class ChainTable:
             self._attempts.array[before:] = attempts
         self._host.array[chains] = hosts
 
+    def define_one(self, chain: int, tasks: list[int], host: int) -> None:
+        """`define` for one chain of first attempts."""
+        self._make_room(chain + 1)
+        self._start.array[chain] = self._tasks.length
+        self._length.array[chain] = len(tasks)
+        self._host.array[chain] = host
+        self._tasks.extend(tasks)
+        self._attempts.resize(self._tasks.length, 0)
+
+    def place(self, chain: int, host: int) -> None:
+        """Say that a known chain is placed there."""
+        self._host.array[chain] = host
+
     def known(self, chains: Ints) -> Ints:
         """Those of the chains that are in the table."""
         inside = chains[(chains >= 0) & (chains < self._start.length)]

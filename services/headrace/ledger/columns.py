@@ -133,7 +133,7 @@ class Growing:
         self._room[self.length : length] = fill
         self.length = length
 
-    def extend(self, values: Ints) -> None:
+    def extend(self, values: Ints | list[int]) -> None:
         """Add values at the end."""
         before = self.length
         self.resize(before + len(values), 0)

@@ -14,7 +14,7 @@ from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.columns import Ints, distinct, view
 from headrace.ledger.copies import NOWHERE, Copies
-from headrace_schemas import Admitted, Ended, GraphSpec, Plan, TaskError
+from headrace_schemas import Admitted, Ended, GraphSpec, TaskError
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
 """States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
@@ -34,6 +34,8 @@ class JobLedger:
     Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
     Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
     `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks.
+    `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
+    chain, and planned once that is assigned.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
@@ -47,7 +49,7 @@ class JobLedger:
         self.hosts: list[str] = []
         self.host_ids: dict[str, int] = {}
         self.chains = ChainTable()
-        self.plan: Plan | None = None
+        self.n_planned, self.planned = 0, False
         self.changes = Changes()
         self.keep_values = keep_values
         self.values: dict[int, bytes] = {}
@@ -84,6 +86,9 @@ class JobLedger:
         self.n_outputs = self.n_missing = int(topology.is_output.sum())
         self.one_output_each = n == m
         self._scratch: Ints = np.zeros(n, dtype=np.int32)
+        if n == 1:
+            self.n_planned = 1
+            self.chains.define_one(0, [0], UNPLACED)
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -97,7 +102,7 @@ class JobLedger:
     @property
     def phase(self) -> str:
         """queued | running | done | failed | cancelled."""
-        return self.end.state if self.end is not None else "running" if len(self.chains) else "queued"
+        return self.end.state if self.end is not None else "running" if self.hosts and self.n_planned else "queued"
 
     @property
     def over(self) -> bool:

@@ -17,7 +17,7 @@ def fold_plan(job: JobLedger, plan: Plan) -> None:
     """A part of the plan: what the chains are and where they are placed. A chain that was assigned already stays as it was assigned."""
     if not within(plan.tasks, job.topology.n_tasks) or sum(plan.lengths) != len(plan.tasks):
         return
-    job.plan = plan
+    job.n_planned, job.planned = plan.first + len(plan.lengths), plan.part + 1 == plan.parts
     table = ints([job.host_id(name) for name in plan.hosts])
     chains, lengths = consecutive(plan.first, len(plan.lengths)), ints(plan.lengths)
     placed, tasks = table[ints(plan.placed)], ints(plan.tasks)
@@ -38,6 +38,7 @@ def fold_assign(job: JobLedger, assign: Assign, alive: bool) -> None:
     for name in assign.hosts:
         job.host_id(name)
     host = job.host_id(assign.host)
+    job.planned = job.planned or job.n_tasks == 1
     if len(tasks) > FEW or job.retried or any(assign.attempts):
         _assign_many(job, assign, host, alive)
         return
@@ -50,8 +51,10 @@ def fold_assign(job: JobLedger, assign: Assign, alive: bool) -> None:
 
 def _assign_few(job: JobLedger, chain: int, tasks: list[int], host: int, alive: bool) -> None:
     """One chain of first attempts."""
-    if job.chains.tasks_of(chain) != tasks or job.chains.host_of(chain) != host:
-        job.chains.define(ints([chain]), ints([len(tasks)]), ints(tasks), host)
+    if job.chains.tasks_of(chain) != tasks:
+        job.chains.define_one(chain, tasks, host)
+    elif job.chains.host_of(chain) != host:
+        job.chains.place(chain, host)
     for task in tasks:
         if job.states[task] != WAITING:
             continue
@@ -62,7 +65,7 @@ def _assign_few(job: JobLedger, chain: int, tasks: list[int], host: int, alive: 
             job.states[task] = FAILED
             job.changes.failed.few.append(task)
         if job.placed[task] != host:
-            _place(job, ints([task]), ints([host]))
+            _place_one(job, task, host)
 
 
 def _assign_many(job: JobLedger, assign: Assign, host: int, alive: bool) -> None:
@@ -101,6 +104,15 @@ def _place(job: JobLedger, tasks: Ints, hosts: Ints) -> None:
         job.copies.allow(datasets, np.repeat(hosts, counts))
         if job.kept:
             job.unkeep(datasets)
+
+
+def _place_one(job: JobLedger, task: int, host: int) -> None:
+    """`_place` for one task."""
+    if job.copies.any_dropped:
+        _place(job, ints([task]), ints([host]))
+        return
+    job.changes.moved.few.append(task)
+    job.placed[task] = host
 
 
 def fold_revoke(job: JobLedger, revoke: Revoke) -> None:

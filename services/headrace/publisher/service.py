@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 LEASE = "publisher"
 TOO_LARGE = frozenset({0, 10054})
 """Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
-FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host", "output")]
-"""What outputs come to be by, who holds them, and what was announced. Not plans and assignments."""
+FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host")]
+"""What outputs come to be by, and who holds them. Not plans and assignments; nor, while it leads, what it announced itself."""
 
 
 class PublisherService:
@@ -55,30 +55,62 @@ class PublisherService:
     async def _lead(self, lease: Lease) -> None:
         """Announce until the lease is lost. Raises PublishRefused if another publisher came first, or the log is full."""
         publisher = Publisher(self._settings, lease.term)
-        self._refused = asyncio.get_running_loop().create_future()
+        lost = asyncio.ensure_future(lease.lost.wait())
+        try:
+            if await self._catch_up(publisher, lost):
+                await self._announce(publisher, lost)
+        finally:
+            lost.cancel()
+
+    async def _catch_up(self, publisher: Publisher, lost: asyncio.Future[Any]) -> bool:
+        """Fold everything that is in the log. False if the lease was lost before that was done."""
+        feed = await LogFeed.open(self._bus, [*FOLLOWED, subjects.ALL_OUTPUTS], publisher.fold)
+        caught_up = asyncio.ensure_future(feed.caught_up.wait())
+        ends: list[asyncio.Future[Any]] = [caught_up, feed.ended, lost]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if feed.ended.done():
+                feed.ended.result()
+            return caught_up.done()
+        finally:
+            caught_up.cancel()
+            await feed.close()
+
+    async def _announce(self, publisher: Publisher, lost: asyncio.Future[Any]) -> None:
+        """Announce all outputs that come to be from here on. What came shortly one after the other is looked at together."""
+        waiting: list[Entry] = []
 
         def on_entries(entries: list[Entry]) -> None:
-            publisher.fold(entries)
-            if self._publisher is publisher:
-                self._publish(publisher.decide())
+            if not waiting:
+                asyncio.get_running_loop().call_later(self._settings.linger, take)
+            waiting.extend(entries)
 
-        feed = await LogFeed.open(self._bus, FOLLOWED, on_entries)
-        lost = asyncio.ensure_future(lease.lost.wait())
-        caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        ends: list[asyncio.Future[Any]] = [feed.ended, lost, self._refused]
+        def take() -> None:
+            if self._publisher is publisher:
+                entries = waiting.copy()
+                waiting.clear()
+                self._take(publisher, entries)
+
+        self._refused = asyncio.get_running_loop().create_future()
+        feed = await LogFeed.open(self._bus, FOLLOWED, on_entries, from_seq=publisher.ledger.last_seq + 1)
         try:
-            await asyncio.wait([caught_up, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if caught_up.done():
-                self._publisher = publisher
-                self._publish(publisher.decide())
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            self._publisher = publisher
+            self._publish(publisher.decide())
+            ends = [feed.ended, lost, self._refused]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 if end.done():
                     end.result()
         finally:
-            for waiting in (lost, caught_up):
-                waiting.cancel()
             await feed.close()
+
+    def _take(self, publisher: Publisher, entries: list[Entry]) -> None:
+        try:
+            publisher.fold(entries)
+            self._publish(publisher.decide())
+        except Exception as error:
+            if not self._refused.done():
+                self._refused.set_exception(error)
 
     def _publish(self, batches: list[Batch]) -> None:
         for message, after in batches:

@@ -22,6 +22,10 @@ class Cluster:
         self._rates = {name: float(max(1, record.runners)) for name, record in living}
         self._load = load
 
+    def idlest(self) -> str:
+        """The host that has the least to do for each of its runners."""
+        return min(self.names, key=lambda name: self._load.get(name, 0) / self._rates[name])
+
     def joined_since(self, before: Cluster) -> set[str]:
         """The hosts that have taken up work since, also those that started anew."""
         return {name for name, epoch in self.epochs.items() if before.epochs.get(name) != epoch}

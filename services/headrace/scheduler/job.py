@@ -28,9 +28,8 @@ class JobSchedule:
     """
 
     def __init__(self, job: JobLedger, loaded: Loaded) -> None:
-        assert job.plan is not None
         self.job = job
-        self.n_planned = job.plan.first + len(job.plan.lengths)
+        self.n_planned = job.n_planned
         self.where: Ints = job.host.copy()
         self.queues: dict[int, Queue] = {}
         self.open: Counter[int] = Counter()

@@ -20,6 +20,14 @@ class Release(NamedTuple):
     tasks: Ints
     inputs: Ints
 
+    @classmethod
+    def of_one_task(cls) -> Release:
+        """The only chain of a graph of one task."""
+        return _ONE_TASK
+
+
+_ONE_TASK = Release(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
+
 
 class Queue:
     """Chains with their tasks and outside inputs as columns; taken from the front."""

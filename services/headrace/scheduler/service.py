@@ -19,8 +19,10 @@ from headrace_schemas import Decision, Plan, subjects
 log = logging.getLogger(__name__)
 
 LEASE = "scheduler"
-FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] != "output"]
-"""What is true of jobs and hosts. What was published changes nothing here."""
+FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host")]
+"""What others say of jobs and hosts. What was published changes nothing here."""
+DECIDED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("plan", "assign")]
+"""What schedulers say: read to catch up with those before. A leader knows what it decides itself, and does not have it sent back."""
 
 
 class SchedulerService:
@@ -52,29 +54,45 @@ class SchedulerService:
     async def _lead(self, lease: Lease) -> None:
         """Decide until the lease is lost. Raises PublishRefused if the log did not take a decision: what was decided on it is void."""
         scheduler = Scheduler(self._settings, lease.term)
-        self._refused = asyncio.get_running_loop().create_future()
+        lost = asyncio.ensure_future(lease.lost.wait())
+        try:
+            if await self._catch_up(scheduler, lost):
+                await self._decide(scheduler, lost)
+        finally:
+            lost.cancel()
+
+    async def _catch_up(self, scheduler: Scheduler, lost: asyncio.Future[Any]) -> bool:
+        """Fold everything that is in the log. False if the lease was lost before that was done."""
+        feed = await LogFeed.open(self._bus, [*FOLLOWED, *DECIDED], scheduler.fold)
+        caught_up = asyncio.ensure_future(feed.caught_up.wait())
+        ends: list[asyncio.Future[Any]] = [caught_up, feed.ended, lost]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if feed.ended.done():
+                feed.ended.result()
+            return caught_up.done()
+        finally:
+            caught_up.cancel()
+            await feed.close()
+
+    async def _decide(self, scheduler: Scheduler, lost: asyncio.Future[Any]) -> None:
+        """Decide on everything that others write from here on."""
 
         def on_entries(entries: list[Entry]) -> None:
             scheduler.fold(entries)
-            if self._scheduler is scheduler:
-                self._publish(scheduler.decide())
+            self._publish(scheduler.decide())
 
-        feed = await LogFeed.open(self._bus, FOLLOWED, on_entries)
-        lost = asyncio.ensure_future(lease.lost.wait())
-        caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        ends: list[asyncio.Future[Any]] = [feed.ended, lost, self._refused]
+        self._refused = asyncio.get_running_loop().create_future()
+        feed = await LogFeed.open(self._bus, FOLLOWED, on_entries, from_seq=scheduler.ledger.last_seq + 1)
         try:
-            await asyncio.wait([caught_up, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if caught_up.done():
-                self._scheduler = scheduler
-                self._publish(scheduler.decide())
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            self._scheduler = scheduler
+            self._publish(scheduler.decide())
+            ends = [feed.ended, lost, self._refused]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 if end.done():
                     end.result()
         finally:
-            for waiting in (lost, caught_up):
-                waiting.cancel()
             await feed.close()
 
     def _publish(self, decisions: list[Decision]) -> None:

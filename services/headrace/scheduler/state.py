@@ -6,6 +6,7 @@ when:
 | the log says | the scheduler |
 |---|---|
 | a job was admitted | plans it, if a host lives; releases the first windows |
+| a job of one task was admitted | assigns it, for there is nothing to plan: no Plan, no window |
 | tasks are done | refills windows that are half empty |
 | tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
 | a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from headrace.ledger import JobLedger, Ledger, LogEntry
+from headrace.ledger import WAITING, JobLedger, Ledger, LogEntry
 from headrace.scheduler import recovery
 from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.job import JobSchedule
@@ -32,7 +33,8 @@ from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Pla
 class Scheduler:
     """Decides for all jobs, as the leader of a term.
 
-    ledger: everything folded so far. schedules: the planned jobs that go on. load: per host, tasks of plans placed there and not done.
+    ledger: everything folded so far. schedules: the planned jobs that go on. single: jobs of one task that need no schedule, with the host
+    that has it: those whose first attempt is all that was ever needed. load: per host, tasks of plans placed there and not done.
     costs: what tasks are thought to cost.
     """
 
@@ -42,8 +44,10 @@ class Scheduler:
         self.costs = costs or Costs()
         self.ledger = Ledger()
         self.schedules: dict[str, JobSchedule] = {}
+        self.single: dict[str, str] = {}
         self.load: Counter[str] = Counter()
         self._cluster = Cluster({}, self.load)
+        self._hosts_changed = False
         self._unplanned: dict[str, JobLedger] = {}
 
     # --- in -------------------------------------------------------------------------------------------------------------
@@ -64,6 +68,7 @@ class Scheduler:
 
     def _fold_host(self, entry: LogEntry, host: str) -> None:
         """Where this host's copies were the ones to fetch, others may be now."""
+        self._hosts_changed = True
         for schedule in self.schedules.values():
             schedule.moved.update(recovery.held_at(schedule.job, host).tolist())
         self.ledger.fold(entry)
@@ -73,14 +78,15 @@ class Scheduler:
     def decide(self) -> list[Decision]:
         """Everything that follows from what was folded and was not decided yet, to be published in this order."""
         stamp, out = Stamp(self.ledger.last_seq, self.term), list[Decision]()
-        before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load)
-        joined = self._cluster.joined_since(before)
+        joined: set[str] = set()
         due = {job.job for job in self.ledger.take_changed() if self._look_at(job)}
-        if self._cluster.names:
-            due.update(self._plan(job, stamp, out) for job in self._unplanned.values())
-            self._unplanned.clear()
-        if self._cluster.epochs != before.epochs:
+        if self._hosts_changed:
+            before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load)
+            joined, self._hosts_changed = self._cluster.joined_since(before), False
             due.update(self.schedules)
+        if self._unplanned and self._cluster.names:
+            due.update(job.job for job in self._unplanned.values() if self._plan(job, stamp, out))
+            self._unplanned.clear()
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
         return out
@@ -88,6 +94,7 @@ class Scheduler:
     def status(self) -> dict[str, object]:
         """For people: what is planned and where the work is."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
+        jobs |= {name: {"open": {host: 1}, "queued": {}, "loose": 0} for name, host in self.single.items()}
         return {"term": self.term, "at": self.ledger.last_seq, "waiting": sorted(self._unplanned), "jobs": jobs, "load": dict(self.load)}
 
     def _look_at(self, job: JobLedger) -> bool:
@@ -98,7 +105,10 @@ class Scheduler:
             return False
         if schedule is not None:
             schedule.follow()
-        elif job.plan is not None and job.plan.part + 1 == job.plan.parts:
+        elif job.job in self.single and job.states[0] != WAITING:
+            return False
+        elif job.planned:
+            self._forget_single(job.job)
             self._open(job).say_all_sources()
         elif job.cancel_asked is None:
             self._unplanned[job.job] = job
@@ -110,9 +120,15 @@ class Scheduler:
         schedule = self.schedules.pop(job.job, None)
         if schedule is not None:
             schedule.close()
+        self._forget_single(job.job)
         self._unplanned.pop(job.job, None)
         if job.end is not None:
             self.ledger.forget(job.job)
+
+    def _forget_single(self, job: str) -> None:
+        host = self.single.pop(job, None)
+        if host is not None:
+            self.load[host] -= 1
 
     def _open(self, job: JobLedger) -> JobSchedule:
         hosts = job.hosts
@@ -123,14 +139,26 @@ class Scheduler:
         schedule = self.schedules[job.job] = JobSchedule(job, loaded)
         return schedule
 
-    def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> str:
-        """Plans a job on the hosts that live. Returns its name."""
+    def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> bool:
+        """Plans a job on the hosts that live. Returns whether anything of it is to be released yet."""
+        if job.n_tasks == 1:
+            self._assign_single(job, stamp, out)
+            return False
         placed = plan(job.topology, self._cluster.balance(), self.costs, self.settings.longest_chain)
         epochs = list(self._cluster.epochs.values())
         for part in plan_messages(job.job, placed, self._cluster.names, epochs, stamp, self.settings.message_integers):
             self._decide(part, out)
         self._open(job)
-        return job.job
+        return True
+
+    def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> None:
+        """The only task of a job goes to the idlest host."""
+        name = self._cluster.idlest()
+        target = self._target(job, job.host_id(name))
+        self._decide(assign_message(job, Release.of_one_task(), [], target, stamp, graph_source(job)), out)
+        self.ledger.changed.pop(job.job, None)
+        self.single[job.job] = name
+        self.load[name] += 1
 
     def _advance(self, schedule: JobSchedule, joined: set[str], stamp: Stamp, out: list[Decision]) -> None:
         """Places what has no place, and releases what fits into the windows."""
