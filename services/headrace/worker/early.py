@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-MOST_EARLY = 1 << 20
-"""Datasets that one peer may ask for early: many times a window. Nothing else bounds what is kept for jobs that may never come."""
+MOST_EARLY = 1 << 18
+"""Datasets that one peer may ask for early: many times a window, and few enough for one answer. Nothing else bounds what is kept for
+jobs that may never come."""
 
 
 class EarlyWants:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable
 
-from headrace.link import Handler, Identity, Link, LinkError, Server, connect, frames, serve
+from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Server, connect, frames, serve
 from headrace.worker.actions import Action, Connect, SendBlock, ToHost, ToPeer
 from headrace.worker.state import Agent
 from headrace_shm import Arena
 
 log = logging.getLogger(__name__)
+
+UNREAD_BYTES = 256 << 20
+"""Small values and answers that may wait for a peer to read them; the link to one that asks for more and does not read ends.
+Blocks of the store do not count: they stay where they are until they are sent."""
 
 
 class Links(Handler):
@@ -28,6 +33,10 @@ class Links(Handler):
         self._hosts: dict[Link, str] = {}
         self._peers: dict[int, Link] = {}
         self._numbers: dict[Link, int] = {}
+        self._owed: dict[Link, Counter[tuple[str, int]]] = {}
+        """What was granted to a host and has not come, by job and dataset."""
+        self._block_bytes: Counter[int] = Counter()
+        """Bytes of blocks that are being sent, by peer."""
         self._next = itertools.count(1)
         self._opening: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
@@ -42,27 +51,45 @@ class Links(Handler):
     def act(self, action: Action) -> None:
         """Carry out an action that concerns links. Those of links that have ended are dropped: the agent was told."""
         if isinstance(action, ToPeer):
-            link = self._peers.get(action.peer)
-            if link is not None:
-                link.send(action.frame, action.payload) if action.payload else link.send(action.frame)
+            self._to_peer(action)
         elif isinstance(action, SendBlock):
             self._send_block(action)
         elif isinstance(action, ToHost):
-            link = self._to_hosts.get(action.host)
-            if link is not None:
-                link.send(action.frame)
+            self._to_host(action)
         elif isinstance(action, Connect):
             task = asyncio.ensure_future(self._open(action.host, action.address))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
+    def _to_peer(self, action: ToPeer) -> None:
+        link = self._peers.get(action.peer)
+        if link is None or link.closed:
+            return
+        link.send(action.frame, action.payload) if action.payload else link.send(action.frame)
+        unread = link.queued_bytes - self._block_bytes[action.peer]
+        if unread > UNREAD_BYTES:
+            log.warning("link to %s %r ends: it asked for %d bytes that it does not read", link.role, link.peer, unread)
+            link.close("it does not read what it asked for")
+
+    def _to_host(self, action: ToHost) -> None:
+        link = self._to_hosts.get(action.host)
+        if link is None or link.closed:
+            return
+        if isinstance(action.frame, frames.Grant):
+            self._owed[link].update((action.frame.job, dataset) for dataset in action.frame.datasets)
+        link.send(action.frame)
+
     def _send_block(self, action: SendBlock) -> None:
         def sent(_: bool) -> None:
+            self._block_bytes[action.peer] -= action.nbytes
+            if not self._block_bytes[action.peer]:
+                del self._block_bytes[action.peer]
             self._agent.sent(action.peer, action.frame, action.block)
             self._wake()
 
         link = self._peers.get(action.peer)
-        if link is None:
+        self._block_bytes[action.peer] += action.nbytes
+        if link is None or link.closed:
             asyncio.get_running_loop().call_soon(sent, False)
         else:
             link.send(action.frame, self._arena.writable(action.offset, action.nbytes), on_sent=sent)
@@ -71,12 +98,16 @@ class Links(Handler):
         name, _, port = address.rpartition(":")
         try:
             link = await connect((name, int(port)), self._identity, self._key, self)
+            if link.closed or link.peer != host:
+                link.close("another host is at this address")
+                raise LinkError(f"{link.role} {link.peer!r} answers there" if link.peer != host else "it ended at once")
         except (LinkError, OSError, ValueError) as error:
             log.warning("no link to host %s at %s: %s", host, address, error)
             self._agent.host_unreachable(host)
         else:
             self._to_hosts[host] = link
             self._hosts[link] = host
+            self._owed[link] = Counter()
             self._agent.host_connected(host)
         self._wake()
 
@@ -88,6 +119,7 @@ class Links(Handler):
     def link_closed(self, link: Link, reason: str) -> None:
         """Tell the agent who is gone."""
         host, number = self._hosts.pop(link, None), self._numbers.pop(link, None)
+        self._owed.pop(link, None)
         if host is not None:
             log.info("the link to host %s has ended: %s", host, reason)
             del self._to_hosts[host]
@@ -98,12 +130,16 @@ class Links(Handler):
         self._wake()
 
     def frame_received(self, link: Link, frame: frames.Frame, payload: memoryview) -> None:
-        """Pass a frame to the agent."""
-        if link in self._hosts:
-            self._from_host(self._hosts[link], frame, payload)
-        else:
-            self._from_peer(link, frame)
-        self._wake()
+        """Pass a frame to the agent. What it may not say ends the link."""
+        try:
+            if link in self._hosts:
+                self._from_host(self._hosts[link], frame, payload)
+            else:
+                self._from_peer(link, frame)
+        except ValueError as error:
+            raise MalformedFrame(f"a {type(frame).__name__} frame that may not come: {error}") from error
+        finally:
+            self._wake()
 
     def _from_host(self, host: str, frame: frames.Frame, payload: memoryview) -> None:
         agent = self._agent
@@ -116,7 +152,7 @@ class Links(Handler):
         elif isinstance(frame, frames.Gone):
             agent.gone(host, frame)
         else:
-            raise ValueError(f"host {host} sent a {type(frame).__name__} over a link that it did not open")
+            raise ValueError("the other side did not open this link")
 
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:
         number = self._numbers.get(link)
@@ -130,15 +166,26 @@ class Links(Handler):
         elif isinstance(frame, frames.Unwant):
             self._agent.unwanted(number, frame)
         else:
-            raise ValueError(f"{link.role} {link.peer} sent a {type(frame).__name__}, which nobody asked it for")
+            raise ValueError("nobody asked for it")
 
     def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | None:
         """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
         host = self._hosts.get(link)
-        if host is None:
+        if host is None or not self._pay(link, (frame.job, frame.dataset)) or nbytes > self._agent.stock.store.capacity:
             return None
         place = self._agent.receiving(host, frame, nbytes)
-        return memoryview(bytearray(nbytes)) if place is None else self._arena.writable(*place)
+        if place is None:
+            return memoryview(bytearray(nbytes))
+        self._arena.reserve(*place)  # a full shared-memory folder ends the link here; written to without this, it would end the process
+        return self._arena.writable(*place)
+
+    def _pay(self, link: Link, what: tuple[str, int]) -> bool:
+        """Whether a host owes this dataset; from now on once less."""
+        owed = self._owed[link]
+        if owed[what] > 1:
+            owed[what] -= 1
+            return True
+        return owed.pop(what, 0) == 1
 
     async def close(self) -> None:
         """End all links."""

@@ -16,6 +16,8 @@ from headrace_shm.errors import TooLarge
 
 VALUES_BYTES = 1 << 20
 """Small values for one peer travel together up to about so many bytes a frame."""
+MOST_IDS = 100_000
+"""Datasets in one frame: with three columns of the longest integers there are, within what a link takes."""
 LINK = ("link",)
 """Writer of what comes from other hosts, in the store's books."""
 PRESSURE = 0.9
@@ -347,6 +349,9 @@ class Stock:
 
     def _out(self, peer: int, job: HostJob) -> Outgoing:
         out = self._outgoing.get((peer, job.name))
+        if out is not None and max(len(out.values.datasets), len(out.offer.datasets), len(out.gone.datasets)) >= MOST_IDS:
+            self.send_out()
+            out = None
         if out is None:
             name = job.name
             out = Outgoing(frames.Values(name, [], [], []), [], frames.Offer(name, [], [], []), frames.Gone(name, []))
