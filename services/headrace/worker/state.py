@@ -26,7 +26,7 @@ from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
-from headrace.worker.stock import LINK, Claim, Claimant, Stock
+from headrace.worker.stock import LINK, MOST_IDS, Claim, Claimant, Stock
 from headrace.worker.window import chains_of
 from headrace_schemas import Assign, Ended, GraphSpec, Purge, Reroute, Revoke, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
@@ -540,7 +540,8 @@ class Agent:
         self.stock.send_out()
         for host, jobs in self._asks.items():
             for name, datasets in jobs.items():
-                self._actions.append(ToHost(host, frames.Want(name, datasets, [0] * len(datasets))))
+                for part in (datasets[start : start + MOST_IDS] for start in range(0, len(datasets), MOST_IDS)):
+                    self._actions.append(ToHost(host, frames.Want(name, part, [0] * len(part))))
         self._asks.clear()
         actions = list(self._actions)
         self._actions.clear()
