@@ -26,6 +26,8 @@ class JobReport:
     def _new(self) -> None:
         self._events = Events(**self._identity)  # type: ignore[arg-type]
         self._bytes = 0
+        self.urgent = False
+        """Whether somebody waits for what is in here."""
 
     def _add(self, nbytes: float) -> None:
         """Account for what was just added; begin another message when this one is full."""
@@ -54,9 +56,10 @@ class JobReport:
         self._events.started.append(task)
         self._add(ID_BYTES)
 
-    def produced(self, dataset: int, attempt: int, nbytes: int, value: bytes | None) -> None:
-        """A dataset exists here; `value` is given for a small output that was asked for."""
+    def produced(self, dataset: int, attempt: int, nbytes: int, value: bytes | None, asked: bool) -> None:
+        """A dataset exists here. asked: whether it is an output; `value` is given for a small one."""
         events = self._events
+        self.urgent = self.urgent or asked
         if attempt and not events.produced_attempts:
             events.produced_attempts = [0] * len(events.produced)
         events.produced.append(dataset)
@@ -83,26 +86,31 @@ class JobReport:
 
     def failed(self, error: TaskError) -> None:
         """An attempt failed."""
+        self.urgent = True
         self._events.failed.append(error)
         self._add(len(error.traceback) + len(error.error) + sum(map(len, error.inputs)) + VALUE_FACTOR * len(error.pickled) + 512)
 
     def revoked(self, chain: int) -> None:
         """A chain is given back: what it has not done, it will not do."""
+        self.urgent = True
         self._events.revoked.append(chain)
         self._add(ID_BYTES)
 
     def kept(self, dataset: int) -> None:
         """A purge named a dataset that is needed here."""
+        self.urgent = True
         self._events.kept.append(dataset)
         self._add(ID_BYTES)
 
     def gone(self, dataset: int) -> None:
         """Whoever was to have a dataset has it no more."""
+        self.urgent = True
         self._events.gone.append(dataset)
         self._add(ID_BYTES)
 
     def unreachable(self, host: str) -> None:
         """No link to a host can be opened."""
+        self.urgent = True
         if host not in self._events.unreachable:
             self._events.unreachable.append(host)
             self._add(len(host) + ID_BYTES)

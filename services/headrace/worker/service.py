@@ -59,7 +59,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._pumping = False
         self._report_timer: asyncio.TimerHandle | None = None
-        self._last_report = 0.0
+        self._last_report = self._report_due = 0.0
         self._above = False
 
     async def run(self) -> None:
@@ -239,13 +239,19 @@ class Worker:
 
     def _schedule_report(self) -> None:
         """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
-        if self._report_timer is not None or not self._agent.has_reports:
+        if not self._agent.has_reports:
             return
-        wait = self._last_report + self._settings.report_seconds - self._loop.time()
-        if wait <= 0:
+        urgent = self._agent.has_urgent_reports
+        due = self._last_report + (self._settings.report_seconds if urgent else self._settings.quiet_report_seconds)
+        if self._report_timer is not None:
+            if self._report_due <= due:
+                return
+            self._report_timer.cancel()
+        self._report_due = due
+        if urgent and due <= self._loop.time():
             self._report()
         else:
-            self._report_timer = self._loop.call_later(wait, self._report)
+            self._report_timer = self._loop.call_at(max(due, self._loop.time()), self._report)
 
     def _report(self) -> None:
         self._report_timer = None

@@ -11,6 +11,7 @@ import msgspec
 import psutil
 
 from headrace.errors import HeadraceError
+from headrace.sizes import parse_capacity
 
 
 class SettingsError(HeadraceError, ValueError):
@@ -36,7 +37,10 @@ class Settings(msgspec.Struct, kw_only=True):
     lease_seconds: float = 5.0
     """A host that was silent for so long is lost: short enough to go on soon, long enough to survive a busy machine."""
     report_seconds: float = 0.001
-    """Events wait so long to travel together, unless the host was quiet before."""
+    """What somebody waits for (outputs, failures, memory to be freed) waits so long to travel together, unless the host was quiet."""
+    quiet_report_seconds: float = 0.02
+    """All other facts wait so long: they change what is known, not what happens next, and a message costs every service that folds it
+    some 100 us. With long tasks, this is most of what the services cost."""
     queue_seconds: float = 0.01
     """Predicted work that may wait at a runner: more than the way from agent to runner takes, little enough to share it out evenly."""
     queue_segments: int = 512
@@ -69,13 +73,15 @@ class Settings(msgspec.Struct, kw_only=True):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _SHM_DIR, _LISTEN and _ADVERTISE. Raises SettingsError for a bad number."""
+        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _SHM_DIR, _LISTEN and _ADVERTISE. Raises SettingsError for a bad number or size."""
         env = os.environ
         settings = cls(host=env.get("HEADRACE_HOST") or _host_name())
-        for name in ("runners", "capacity"):
-            text = env.get(f"HEADRACE_{name.upper()}", "")
-            if text:
-                setattr(settings, name, _positive(name, text))
+        if text := env.get("HEADRACE_RUNNERS", ""):
+            settings.runners = _positive("runners", text)
+        try:
+            settings.capacity = parse_capacity(env.get("HEADRACE_CAPACITY") or "0")
+        except ValueError as error:
+            raise SettingsError(f"HEADRACE_CAPACITY: {error}") from error
         for name in ("shm_dir", "listen", "advertise"):
             setattr(settings, name, env.get(f"HEADRACE_{name.upper()}") or getattr(settings, name))
         return settings

@@ -249,14 +249,14 @@ class Agent:
         attempt = job.attempts.get(job.producer[dataset], 0)
         if isinstance(value, bytes):
             small_output = job.is_output[dataset] and len(value) <= INLINE_VALUE_BYTES
-            job.report.produced(dataset, attempt, len(value), value if small_output else None)
+            job.report.produced(dataset, attempt, len(value), value if small_output else None, job.is_output[dataset])
             if job.n_consumers[dataset] or not small_output or dataset in job.entries:
                 self._wake(self.stock.value(job, dataset, attempt, value))
             return
         nbytes, client = self._written(job, dataset), self.runners.slots[slot].client
         if self.stock.is_granted(job, dataset, value, client):
             self._wake(self.stock.block(job, dataset, attempt, value, client))
-            job.report.produced(dataset, attempt, nbytes, None)
+            job.report.produced(dataset, attempt, nbytes, None, job.is_output[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:
             job.report.gone(dataset)  # its room was taken back meanwhile
 
@@ -563,6 +563,11 @@ class Agent:
     def has_reports(self) -> bool:
         """Whether facts wait to be published."""
         return any(job.report.waiting for job in self.jobs.values())
+
+    @property
+    def has_urgent_reports(self) -> bool:
+        """Whether somebody waits for them: the client, whoever decides about failures, or this host for memory."""
+        return self.stock.pressed or any(job.report.urgent for job in self.jobs.values())
 
     def reports(self) -> list[Action]:
         """The facts collected since the last call."""
