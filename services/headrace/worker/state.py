@@ -144,6 +144,7 @@ class Agent:
                 continue
             if host == self.host:
                 entry.source, entry.asked = "", False
+                self._unreceived(entry)
             else:
                 entry.asked = False
                 self._await(job, entry, host)
@@ -356,12 +357,10 @@ class Agent:
         if written is not None:
             self.stock.store.abort(written.id)
 
-    def _unreceived(self, entry: Entry) -> bool:
-        """Take back the room for what another host was to send; whether there was any."""
-        if entry.granted is None or entry.granted.writer != LINK:
-            return False
-        self.stock.take_back(entry)
-        return True
+    def _unreceived(self, entry: Entry) -> None:
+        """Take back the room for what another host was to send."""
+        if entry.granted is not None and entry.granted.writer == LINK:
+            self.stock.take_back(entry)
 
     def retry_links(self) -> None:
         """Open links again from which something is awaited, and report the hosts."""
@@ -373,8 +372,8 @@ class Agent:
                     job.report.unreachable(entry.source)
                     self._await(job, entry, entry.source)
 
-    def values_received(self, frame: frames.Values, payload: memoryview) -> None:
-        """Small datasets came. Those of a job that is over, and those not asked for, are ignored. Raises ValueError for large ones."""
+    def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
+        """Small datasets came. Those of a job that is over, or not asked for there, are ignored. Raises ValueError for large ones."""
         if frame.lengths and max(frame.lengths) > INLINE_VALUE_BYTES:
             raise ValueError(f"a value of {max(frame.lengths)} bytes, where up to {INLINE_VALUE_BYTES} travel so")
         job = self.jobs.get(frame.job)
@@ -385,7 +384,7 @@ class Agent:
             value = bytes(payload[start : start + length])
             start += length
             entry = job.entries.get(dataset)
-            if entry is not None and entry.source:
+            if entry is not None and entry.source == host:
                 self._wake(self.stock.value(job, dataset, attempt, value))
 
     def offered(self, host: str, frame: frames.Offer) -> None:
@@ -427,7 +426,8 @@ class Agent:
             return
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
-            if entry is not None and not entry.here and (self._unreceived(entry) or entry.source == host):
+            if entry is not None and entry.source == host and not entry.here:
+                self._unreceived(entry)
                 job.report.gone(dataset)
 
     # --- peers: what others ask of this host ----------------------------------------------------------------------------
