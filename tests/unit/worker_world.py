@@ -276,7 +276,7 @@ class World:
         elif isinstance(frame, frames.Grant):
             agent.granted(peer, frame)
         elif isinstance(frame, frames.Values):
-            agent.values_received(frame, memoryview(payload))
+            agent.values_received(sender, frame, memoryview(payload))
         elif isinstance(frame, frames.Offer):
             agent.offered(sender, frame)
         elif isinstance(frame, frames.Gone):

@@ -144,7 +144,7 @@ class Links(Handler):
     def _from_host(self, host: str, frame: frames.Frame, payload: memoryview) -> None:
         agent = self._agent
         if isinstance(frame, frames.Values):
-            agent.values_received(frame, payload)
+            agent.values_received(host, frame, payload)
         elif isinstance(frame, frames.Offer):
             agent.offered(host, frame)
         elif isinstance(frame, frames.Data):
