@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         NotPicklable,
         OutputsLost,
         TaskFailed,
+        UnreadableResult,
         WrongCredentials,
     )
     from headrace.graph.builder import Graph
@@ -68,8 +69,8 @@ __all__ = [
     "Output",
     "OutputsLost",
     "TaskFailed",
+    "UnreadableResult",
     "WrongCredentials",
-    "__version__",
     "delayed",
     "task",
 ]
@@ -90,7 +91,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """The public name, imported on its first use (PEP 562)."""
-    if name not in __all__:
+    if name not in __all__ and name != "__version__":
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     value = _version() if name == "__version__" else getattr(import_module(_HOMES.get(name, "headrace.errors")), name)
     globals()[name] = value
@@ -98,7 +99,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]
 
 
 def _version() -> str:

@@ -56,7 +56,8 @@ class TaskFailed(JobFailed):
 
     def __str__(self) -> str:
         how = "" if self.reason == "raised" else f" ({self.reason.replace('_', ' ')})"
-        return f"task {self.task!r} failed{how}: {self.error}; its inputs: {', '.join(self.inputs) or 'none'}"
+        inputs = f"; its inputs: {', '.join(self.inputs)}" if self.inputs else ""
+        return f"task {self.task!r} failed{how}: {self.error}{inputs}"
 
 
 class NatsUnreachable(HeadraceError, ConnectionError):
@@ -100,3 +101,7 @@ class NoSuchJob(HeadraceError, KeyError):
 
 class OutputsLost(JobFailed):
     """The job was done, but the host that held its outputs was lost, or they were released, before they were fetched. Submit it again."""
+
+
+class UnreadableResult(HeadraceError):
+    """An output was made and fetched, and cannot be unpickled in this process. The message names the output; the `__cause__` says why."""

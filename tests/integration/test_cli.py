@@ -88,7 +88,7 @@ def test_the_version_is_quick_to_tell() -> None:
 def test_a_graph_runs_on_a_cluster_of_its_own(graphs: Path) -> None:
     done = headrace("run", f"{graphs}:good", "--hosts", "1")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "good: 1 tasks" in done.stdout
+    assert "good: 1 task in" in done.stdout
     assert re.search(r"sum\s+int\s+23", done.stdout)
 
 
@@ -98,6 +98,44 @@ def test_wrong_use_is_status_2(graphs: Path) -> None:
     assert "several graphs" in several.stderr
     assert headrace("run").returncode == 2
     assert headrace("nonsense").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (["up", "--hosts", "0"], {}),
+        (["up", "--capacity", "100"], {}),
+        (["up"], {"HEADRACE_CAPACITY": "4 elephants"}),
+        (["jobs"], {"HEADRACE_CONNECT_TIMEOUT": "soon"}),
+    ],
+)
+def test_settings_that_cannot_be_used_are_told_without_a_traceback(arguments: list[str], env: dict[str, str]) -> None:
+    done = headrace(*arguments, env=env)
+    assert done.returncode == 2
+    assert "Invalid value" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_of_a_file_that_raises_only_its_own_frames_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "raising.py"
+    path.write_text("import headrace as hr\ndef make():\n    hr.Graph().add(len, '', metadata={1: 2})\ng = make()\n")
+    done = headrace("run", str(path))
+    assert done.returncode == 1
+    assert re.findall(r'File "(.*)", line (\d+)', done.stderr) == [(str(path), "4"), (str(path), "3")]
+    assert done.stderr.splitlines()[-1] == f"headrace: {path} raised GraphError"
+    path.write_text("import nothing_of_this_name\n")
+    done = headrace("run", str(path))
+    assert re.findall(r'File "(.*)", line (\d+)', done.stderr) == [(str(path), "1")]
+
+
+@pytest.mark.parametrize("name", ["my.graph.py", "json.py", "queue.py"])
+def test_a_file_may_have_any_name_and_neighbours(tmp_path: Path, name: str) -> None:
+    (tmp_path / "neighbour_of_graphs.py").write_text("def triple(x): return 3 * x\n")
+    text = "import headrace as hr\nfrom neighbour_of_graphs import triple\ndef f(x): return triple(x) + 1\ng = hr.Graph('g')\ng.add(f, 2)\n"
+    (tmp_path / name).write_text(text)
+    done = headrace("run", str(tmp_path / name), "--hosts", "1", "--capacity", "64M")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"f-0\s+int\s+7", done.stdout)
 
 
 def test_what_fails_is_one_line_and_status_1(tmp_path: Path) -> None:
@@ -112,7 +150,7 @@ def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Pat
     assert headrace("run", f"{graphs}:good", env=up).returncode == 0
     bad = headrace("run", f"{graphs}:bad", env=up)
     assert bad.returncode == 1
-    assert bad.stderr.splitlines()[-1] == "headrace: task 'breaks' failed: ValueError: on purpose; its inputs: none"
+    assert bad.stderr.splitlines()[-1] == "headrace: task 'breaks' failed: ValueError: on purpose"
     assert 'raise ValueError("on purpose")' in bad.stderr
 
     listed = headrace("jobs", env=up).stdout
@@ -122,8 +160,18 @@ def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Pat
     shown = headrace("status", good[1], env=up)
     assert re.search(r"state\s+done", shown.stdout)
     assert headrace("cancel", good[1], env=up).stdout == f"{good[1]}: done\n"
-    missing = headrace("status", "nosuchjob", env=up)
-    assert (missing.returncode, len(missing.stderr.splitlines())) == (1, 1)
+    for command in ("status", "cancel", "replay"):
+        for job in ("nosuchjob", "", "no such job", "a.b", "x" * 200):
+            missing = headrace(command, job, env=up)
+            assert (missing.returncode, len(missing.stderr.splitlines())) == (1, 1), missing.stderr
+
+
+@pytest.mark.parametrize("url", ["garbage::x", "nats://host:port", "http://127.0.0.1:4222", " "])
+def test_an_address_that_is_none_is_one_line(url: str) -> None:
+    for command in ("jobs", "controller"):
+        done = headrace(command, "--url", url)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert "is no address of a NATS server" in done.stderr
 
 
 def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None:
@@ -132,6 +180,8 @@ def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None
     timeline = headrace("replay", job, env=up)
     assert timeline.returncode == 0
     assert "admitted" in timeline.stdout
+    times = {line.split()[4]: float(line.split()[1]) for line in timeline.stdout.splitlines() if " s  " in line}
+    assert times["host_joined"] < times["admitted"] == 0.0
     assert "done" in timeline.stdout
     assert headrace("replay", job, "--check", env=up).returncode == 0
     lines = headrace("replay", job, "--json", env=up).stdout.splitlines()

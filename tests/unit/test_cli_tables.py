@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headrace.cli.tables import describe, print_jobs, print_outputs, print_status
+from headrace.cli.tables import counted, describe, print_jobs, print_outputs, print_status
 from headrace.client.job import JobStatus
 from headrace_schemas import JobEntry
 
@@ -31,9 +31,26 @@ def test_values_are_described_in_few_words(value: object, kind: str, content: st
 def test_tables_hold_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     print_outputs({"mean": 2.5}, "uk: 3 tasks in 0.1 s")
     print_jobs([JobEntry(job="abc", name="uk", state="failed", n_tasks=9, n_done=4, error="too hot", submitted=1e9, ended=1e9 + 2)])
-    status = JobStatus("abc", "uk", "running", 9, {"waiting": 5, "assigned": 0, "done": 4}, 2, 1, ("host-0",))
+    status = JobStatus("abc", "uk", "running", 9, {"pending": 5, "started": 0, "done": 4}, 2, 1, ("host-0",))
     print_status(status)
     printed = capsys.readouterr().out
-    for text in ("uk: 3 tasks in 0.1 s", "2.5", "too hot", "2.000 s", "9: 5 waiting, 4 done", "1 of 2 available", "host-0"):
+    for text in ("uk: 3 tasks in 0.1 s", "2.5", "too hot", "2.000 s", "9: 5 pending, 4 done", "1 of 2 available", "host-0"):
         assert text in printed
     assert "\x1b" not in printed
+
+
+def test_a_title_is_one_line_and_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    title = "a title that is longer than the table below it, [bold] as it is"
+    print_outputs({"a[b]": 1}, title)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == title
+    assert any(line.split() == ["a[b]", "int", "1"] for line in lines)
+
+
+def test_errors_of_ours_are_shown_without_their_module(capsys: pytest.CaptureFixture[str]) -> None:
+    print_jobs([JobEntry(job="a", name="b", state="failed", n_tasks=1, error="headrace.worker.runner.loop.BadOutput: too few")])
+    assert "headrace.worker" not in capsys.readouterr().out
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]

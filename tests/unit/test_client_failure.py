@@ -80,3 +80,34 @@ def test_the_failure_can_be_pickled() -> None:
     failure = raised(exception_for(ended(error=task_error())))
     copy = pickle.loads(pickle.dumps(failure))
     assert (str(copy), copy.task, copy.remote_traceback) == (str(failure), failure.task, failure.remote_traceback)
+
+
+class Stubborn(Exception):
+    def __reduce__(self) -> tuple[object, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("not here")
+
+
+def test_an_original_that_cannot_be_made_again_is_said_to_be_missing() -> None:
+    for pickled, why in ((pickle.dumps(Stubborn()), r"cannot be made again here (RuntimeError: not here)"), (b"", "could not be sent")):
+        failure = raised(exception_for(ended(error=task_error(pickled))))
+        assert failure.__cause__ is None
+        assert any(why in note for note in failure.__notes__)
+    died = raised(exception_for(ended(error=task_error(reason="runner_died"))))
+    assert not any("original" in note for note in died.__notes__)
+
+
+def test_inputs_are_left_out_where_there_are_none() -> None:
+    assert str(TaskFailed("a", "ValueError: b")) == "task 'a' failed: ValueError: b"
+
+
+def test_errors_of_ours_are_named_without_their_module() -> None:
+    error = task_error(reason="bad_output")
+    error.error = "headrace.worker.runner.loop.BadOutput: yielded headrace.worker.x"
+    error.traceback = "Traceback (most recent call last):\n  headrace.client.job\nheadrace.errors.GraphError: b\n"
+    failure = raised(exception_for(ended(error=error)))
+    assert failure.error == "BadOutput: yielded headrace.worker.x"
+    assert failure.remote_traceback == "Traceback (most recent call last):\n  headrace.client.job\nGraphError: b\n"

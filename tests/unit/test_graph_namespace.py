@@ -16,7 +16,11 @@ def test_the_names_are_those_of_the_graph_package() -> None:
     assert (hr.Node, hr.Dataset, hr.Output) == (node.Node, node.Dataset, output.Output)
     assert issubclass(hr.GraphError, hr.HeadraceError)
     assert hr.__version__.count(".") >= 2
-    assert set(hr.__all__) <= set(dir(hr))
+    assert set(dir(hr)) == {*hr.__all__, "__version__"}
+    star: dict[str, object] = {}
+    exec("from headrace import *", star)
+    assert set(star) - {"__builtins__"} == set(hr.__all__)
+    assert not any(name.startswith("_") for name in hr.__all__)
 
 
 @pytest.mark.parametrize("name", [name for name in hr.__all__ if name != "Cluster"])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from headrace.cli import commands, services
+from headrace.cli.user_code import UserCodeFailed
 from headrace.errors import HeadraceError, TaskFailed
 
 FAILED = 1
@@ -44,6 +45,9 @@ def run(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]
         return USED_WRONGLY
+    except UserCodeFailed as error:
+        print(error.trace.rstrip(), file=sys.stderr)
+        return fail(error)
     except TaskFailed as error:
         if error.remote_traceback:
             print(error.remote_traceback.rstrip(), file=sys.stderr)

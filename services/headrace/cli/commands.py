@@ -27,13 +27,14 @@ def demo(context: typer.Context) -> int:
 
 def up(hosts: Hosts = 2, runners: Runners = 1, capacity: Capacity = 0) -> int:
     """Run a local cluster until Ctrl-C, and print how to connect to it."""
+    from headrace.cli.tables import counted
     from headrace.client.cluster import Cluster
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Cluster.local(hosts, runners, capacity or None) as cluster:
         typer.echo(f"export HEADRACE_URL={cluster.url}\nexport HEADRACE_TOKEN={cluster.token}")
-        typer.echo(f"# {hosts} hosts of {runners} runners each; Ctrl-C ends them", err=True)
+        typer.echo(f"# {counted(hosts, 'host')} of {counted(runners, 'runner')} each; Ctrl-C ends them", err=True)
         cluster.wait(stop)
     return 0
 
@@ -54,7 +55,7 @@ def run(
     import time
 
     from headrace.cli.finding import load_graph
-    from headrace.cli.tables import print_outputs
+    from headrace.cli.tables import counted, print_outputs
     from headrace.client.cluster import Cluster
 
     graph = load_graph(target)
@@ -68,7 +69,7 @@ def run(
         except BaseException:
             job.cancel("its client stopped waiting for it")
             raise
-        print_outputs(results, f"{graph.name}: {len(graph)} tasks in {time.perf_counter() - start:.3f} s")
+        print_outputs(results, f"{graph.name}: {counted(len(graph), 'task')} in {time.perf_counter() - start:.3f} s")
     return 0
 
 
@@ -137,4 +138,5 @@ def version() -> int:
 def _connect(url: str, token: str, user: str, password: str, creds: str) -> Cluster:
     from headrace.client.cluster import Cluster
 
+    bus_settings(url, token, user, password, creds)  # so that what is wrong with them is told as a wrong use
     return Cluster.connect(url, token=token, user=user, password=password, creds=creds)

@@ -4,41 +4,72 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import re
 import sys
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from headrace.cli.user_code import call
+
 if TYPE_CHECKING:
     from headrace.graph.builder import Graph
+
+
+_MODULE_PREFIX = "headrace_run_"
+"""Of the module that a graph file becomes."""
 
 
 def load_graph(target: str) -> Graph:
     """The graph named by FILE.py:graph, or the only one of FILE.py; made by calling it, if the name is a function's.
 
-    Raises typer.BadParameter where there is none, or more than one.
+    Raises typer.BadParameter where there is none, or more than one, and UserCodeFailed for an error of the file's.
     """
     path, _, name = target.partition(":")
-    module = _import_file(Path(path))
+    file = Path(path)
+    if file.suffix != ".py" or not file.is_file():
+        raise typer.BadParameter(f"{path} is no Python file: give FILE.py or FILE.py:graph")
+    file = file.resolve()
+    module = call(file, lambda: _import_file(file))
     found = _named(module, name, path) if name else _only(module, path)
-    graph = found() if callable(found) else found
+    graph = call(file, found) if callable(found) else found
     if not _is_graph(graph):
         raise typer.BadParameter(f"{target} returned {type(graph).__name__}, not an hr.Graph")
     return graph  # type: ignore[no-any-return]
 
 
 def _import_file(path: Path) -> ModuleType:
-    """The file as a module. What it defines travels by value, for the runners of a cluster elsewhere have no such file."""
+    """The file as a module, under a name that no other module has, whatever the file is called.
+
+    What it defines travels by value, for the runners of a cluster elsewhere have no such file. Modules beside it can be imported; they
+    come before what is installed, as for a script, but after Python's own.
+    """
     import cloudpickle
 
-    if path.suffix != ".py" or not path.is_file():
-        raise typer.BadParameter(f"{path} is no Python file: give FILE.py or FILE.py:graph")
-    sys.path.insert(0, str(path.resolve().parent))
-    module = importlib.import_module(path.stem)
+    sys.path.insert(_place_for_scripts(), str(path.parent))
+    name = _MODULE_PREFIX + re.sub(r"\W", "_", path.stem)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     cloudpickle.register_pickle_by_value(module)
+    spec.loader.exec_module(module)
     return module
+
+
+def _place_for_scripts() -> int:
+    """Where in the module path Python's own modules end."""
+    standard = os.path.realpath(sysconfig.get_path("stdlib"))
+    within = [index for index, entry in enumerate(sys.path) if entry and _is_standard(os.path.realpath(entry), standard)]
+    return within[-1] + 1 if within else len(sys.path)
+
+
+def _is_standard(entry: str, standard: str) -> bool:
+    return entry in (standard, os.path.join(standard, "lib-dynload"))
 
 
 def _named(module: ModuleType, name: str, path: str) -> Any:

@@ -9,10 +9,11 @@ import msgspec
 import typer
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.client.connection import check_job_id
 from headrace.client.settings import ATTACH_TIMEOUT
 from headrace.controller.replay import check
 from headrace.errors import NoSuchJob
-from headrace.ledger.replay import final_state, timeline
+from headrace.ledger.replay import Line, final_state, timeline
 from headrace_schemas import encode, subjects
 
 FOUND_DIFFERENCES = 1
@@ -21,6 +22,7 @@ FOUND_DIFFERENCES = 1
 
 def replay_job(job: str, settings: BusSettings, *, checked: bool, as_json: bool) -> int:
     """Print a job's log and, if asked, what does not follow from it. Returns the exit status. Raises NoSuchJob."""
+    check_job_id(job)
     entries = asyncio.run(read_log(job, settings))
     if not any(getattr(entry.message, "job", None) == job for entry in entries):
         raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
@@ -42,7 +44,13 @@ async def read_log(job: str, settings: BusSettings) -> list[Entry]:
 def _lines(job: str, entries: Sequence[Entry]) -> list[str]:
     found = final_state(entries).jobs.get(job)
     state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} never admitted"
-    return [*map(str, timeline(entries)), "", state]
+    return [*map(str, since_admission(timeline(entries))), "", state]
+
+
+def since_admission(lines: list[Line]) -> list[Line]:
+    """The lines with their times counted from the job's admission: what hosts did before it has negative ones."""
+    admitted = next((line.seconds for line in lines if line.kind == "admitted"), 0.0)
+    return [line._replace(seconds=line.seconds - admitted) for line in lines]
 
 
 def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from headrace.client.failure import without_modules
 
 if TYPE_CHECKING:
     from headrace.client.job import JobStatus
@@ -45,25 +48,26 @@ def _summary(array: Any) -> str:
 
 def print_outputs(results: Mapping[str, Any], title: str) -> None:
     """The outputs of a job."""
-    table = _table(title, "output", "type", "value")
+    table = _table("output", "type", "value")
     for name, value in results.items():
-        table.add_row(name, *describe(value))
-    _print(table)
+        _add_row(table, name, *describe(value))
+    _print(table, title)
 
 
 def print_jobs(entries: Iterable[JobEntry]) -> None:
     """A line for each job."""
-    table = _table(None, "job", "name", "state", "tasks", "done", "submitted", "took", "error")
+    table = _table("job", "name", "state", "tasks", "done", "submitted", "took", "error")
     for entry in entries:
         took = f"{entry.ended - entry.submitted:.3f} s" if entry.ended else ""
         submitted = datetime.fromtimestamp(entry.submitted).strftime("%Y-%m-%d %H:%M:%S") if entry.submitted else ""
-        table.add_row(entry.job, entry.name, entry.state, str(entry.n_tasks), str(entry.n_done), submitted, took, entry.error)
+        error = without_modules(entry.error)
+        _add_row(table, entry.job, entry.name, entry.state, str(entry.n_tasks), str(entry.n_done), submitted, took, error)
     _print(table)
 
 
 def print_status(status: JobStatus) -> None:
     """One job."""
-    table = _table(None, "job", status.id)
+    table = _table("job", status.id)
     for name, value in (
         ("name", status.name),
         ("state", status.state),
@@ -73,20 +77,36 @@ def print_status(status: JobStatus) -> None:
         ("error", status.error),
     ):
         if value:
-            table.add_row(name, value)
+            _add_row(table, name, value)
     _print(table)
 
 
-def _table(title: str | None, *columns: str) -> Table:
+def counted(number: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "task"), counted(3, "task")
+    ('1 task', '3 tasks')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _table(*columns: str) -> Table:
     from rich import box
 
-    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE, show_edge=False)
+    table = Table(box=box.SIMPLE, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _print(table: Table) -> None:
-    """Fitted to the terminal; a file or a pipe gets whole lines."""
+def _add_row(table: Table, *cells: str) -> None:
+    """Cells as they are: names may have what rich takes for markup."""
+    table.add_row(*map(Text, cells))
+
+
+def _print(table: Table, title: str = "") -> None:
+    """Fitted to the terminal; a file or a pipe gets whole lines. The title is a line of its own, however narrow the table."""
     console = Console()
+    if title:
+        console.print(Text(title), soft_wrap=True)
     Console(width=None if console.is_terminal else WIDTH_OF_A_FILE).print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import weakref
 from types import TracebackType
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from headrace.client.interrupts import interrupts_held
 from headrace.client.local import LocalServices
 from headrace.client.nested import datasets_in, with_values
 from headrace.client.settings import START_TIMEOUT, STATUS_TIMEOUT
 from headrace.errors import ClusterFailed, HeadraceError, NatsUnreachable
 from headrace.graph.builder import Graph
+from headrace.graph.node import Dataset, Node
+from headrace.sizes import MIN_CAPACITY
 
 if TYPE_CHECKING:  # imported at run time while the services of a local cluster start, and not before
     from headrace.bus import BusSettings
@@ -37,7 +41,7 @@ class Cluster:
         self._settings = settings
         self._local = local
         self._progress = progress
-        self._finalizer = weakref.finalize(self, _close, os.getpid(), connection, local)
+        self._finalizer = weakref.finalize(self, _close_at_last, os.getpid(), connection, local)
 
     # --- making one -----------------------------------------------------------------------------------------------------
 
@@ -57,9 +61,10 @@ class Cluster:
         What can be imported here, can be in tasks; the module path and the working directory are those of this process.
 
         hosts: worker services; they share no memory with one another, as if they were machines. runners: processes that execute tasks,
-        per host. capacity: bytes of each host's store; by default half of the memory, shared out. progress: show a bar while waiting for
-        long; by default where standard error is a terminal. log_file: where the services log (from HEADRACE_LOG_LEVEL up, by default
-        warnings) and what tasks print goes; by default a file that ends with the cluster. timeout: seconds for the start.
+        per host. capacity: bytes of each host's store, at least 1 MiB; by default half of the memory, shared out. progress: show a bar
+        while waiting for long; by default where standard error is a terminal. log_file: where the services log (from
+        HEADRACE_LOG_LEVEL up, by default warnings) and what tasks print goes; by default a file that ends with the cluster.
+        timeout: seconds for the start.
 
         Raises ClusterFailed with the end of the services' log, if they do not start.
         """
@@ -68,7 +73,8 @@ class Cluster:
         try:
             return cls._join(services, hosts, progress, timeout)
         except BaseException:
-            services.stop()
+            with interrupts_held():
+                services.stop()
             raise
 
     @classmethod
@@ -99,7 +105,7 @@ class Cluster:
         url: its NATS server, or several separated by commas. token, or user=, password=, creds= and others of `BusSettings`: how to log in.
         What is not given is taken from HEADRACE_URL, HEADRACE_TOKEN and so on. progress: as of `local`.
 
-        Raises NatsUnreachable, WrongCredentials, NoJetStream, and ClusterFailed where there is a server but no cluster.
+        Raises NatsUnreachable (for a bad url too), WrongCredentials, NoJetStream, and ClusterFailed where there is a server but no cluster.
         """
         from headrace.bus import BusSettings
         from headrace.client.connection import Connection
@@ -113,8 +119,11 @@ class Cluster:
     def submit(self, graph: Graph) -> Job:
         """Start to run a graph. Returns at once; the graph may be changed and submitted again afterwards.
 
-        Raises GraphError and NotPicklable for a graph that cannot run, ClusterClosed, and what ended the connection.
+        Raises TypeError for what is no graph, GraphError and NotPicklable for one that cannot run, ClusterClosed, and what ended the
+        connection.
         """
+        if not isinstance(graph, Graph):
+            raise TypeError(_not_a_graph(graph))
         from headrace.client.connection import new_job_id
         from headrace.client.following import Following
         from headrace.client.job import Job
@@ -129,8 +138,8 @@ class Cluster:
         """Run what the nodes need, and return their values: of one argument its value, of several a tuple.
 
         Nodes may be of graphs or made by calling functions decorated with `hr.task`, and stand anywhere inside lists, tuples and
-        dict values; what is no node is returned as it is. A node of several outputs gives the list of its values. name: of the
-        job. timeout, progress and errors as of `Job.results`; on any error the job is cancelled.
+        dict values; what is no node is returned as it is, but a graph is a TypeError (`submit` runs graphs). A node of several outputs
+        gives the list of its values. name: of the job. timeout, progress and errors as of `Job.results`; on any error the job is cancelled.
         """
         wanted = datasets_in(nodes)
         values: dict[Any, Any] = {}
@@ -147,11 +156,12 @@ class Cluster:
 
     def job(self, job_id: str) -> Job:
         """A job that was submitted before, by whomever. Raises NoSuchJob."""
+        from headrace.client.connection import check_job_id
         from headrace.client.following import Following
         from headrace.client.job import Job
 
         connection = self._usable()
-        following = Following(connection, job_id)
+        following = Following(connection, check_job_id(job_id))
         connection.call(following.attach())
         return Job(self, connection, following, self._progress)
 
@@ -209,8 +219,14 @@ class Cluster:
             raise alarm.error
 
     def close(self) -> None:
-        """Leave the cluster; a local one ends with everything that it started. May be called again."""
-        self._finalizer()
+        """Leave the cluster; a local one ends with everything that it started. May be called again. A Ctrl-C waits until it is done."""
+        detached = self._finalizer.detach()
+        if detached is None:
+            return
+        with interrupts_held() as held:
+            _close(*detached[2])
+        if held and not isinstance(sys.exception(), KeyboardInterrupt):
+            raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
         return self
@@ -229,13 +245,27 @@ class Cluster:
 
 
 def _check_sizes(hosts: int, runners: int, capacity: int | None) -> None:
-    for name, value in (("hosts", hosts), ("runners", runners), ("capacity", 1 if capacity is None else capacity)):
+    for name, value in (("hosts", hosts), ("runners", runners)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}={value!r}: give a whole number from 1")
+    if capacity is not None and (not isinstance(capacity, int) or capacity < MIN_CAPACITY):
+        raise ValueError(f"capacity={capacity!r}: give a whole number of bytes, at least {MIN_CAPACITY} (1 MiB)")
+
+
+def _not_a_graph(given: Any) -> str:
+    if isinstance(given, (Node, Dataset)):
+        return f"submit takes an hr.Graph, not {given}: use cluster.compute(node) for its value, or submit(hr.Graph.from_nodes(node))"
+    return f"submit takes an hr.Graph, not {given!r:.80}: make one with hr.Graph() and its add, or use cluster.compute for nodes"
+
+
+def _close_at_last(owner: int, connection: Connection, local: LocalServices | None) -> None:
+    """`_close` where nobody asked for it: the cluster was forgotten, or the interpreter exits."""
+    with interrupts_held():
+        _close(owner, connection, local)
 
 
 def _close(owner: int, connection: Connection, local: LocalServices | None) -> None:
-    """End what a cluster began, in the process that began it; at the latest when the interpreter exits."""
+    """End what a cluster began, in the process that began it."""
     if os.getpid() != owner:
         return
     if local is not None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 from headrace.errors import HeadraceError, JobCancelled, JobFailed, TaskFailed
 from headrace_schemas import Ended, TaskError
+
+_OWN_MODULE = re.compile(r"^headrace(?:\.\w+)+\.(?=[A-Z]\w*(?::|$))", re.MULTILINE)
+"""Where a traceback names an error of ours, the module that it is defined in, which is nobody's business."""
 
 
 def exception_for(ended: Ended) -> HeadraceError | None:
@@ -24,20 +28,36 @@ def task_failed(error: TaskError) -> TaskFailed:
 
     It unpickles: the error is from an authenticated host of the user's own job.
     """
-    failure = TaskFailed(error.name, error.error, tuple(error.inputs), error.traceback, error.reason)
-    original = _original(error.pickled)
-    note = f"On the runner (process {error.pid}):\n{error.traceback}" if error.traceback else ""
+    traceback = without_modules(error.traceback)
+    failure = TaskFailed(error.name, without_modules(error.error), tuple(error.inputs), traceback, error.reason)
+    original, why_not = _original(error)
+    if why_not:
+        failure.add_note(why_not)
+    note = f"On the runner (process {error.pid}):\n{traceback}" if traceback else ""
     if note:
         (failure if original is None else original).add_note(note)
     failure.__cause__ = original
     return failure
 
 
-def _original(pickled: bytes) -> BaseException | None:
-    if not pickled:
-        return None
+def without_modules(text: str) -> str:
+    """An error's text or traceback with the names of our own errors only.
+
+    >>> without_modules("headrace.worker.runner.loop.BadOutput: too few")
+    'BadOutput: too few'
+    """
+    return _OWN_MODULE.sub("", text)
+
+
+def _original(error: TaskError) -> tuple[BaseException | None, str]:
+    """The exception that was raised on the runner, or why there is none although one was raised."""
+    if not error.pickled:
+        unsent = "The original exception could not be sent (it cannot be pickled, or is too large): this is its text."
+        return None, unsent if error.reason == "raised" else ""
     try:
-        value = pickle.loads(pickled)
-    except Exception:  # whatever a class of the user's may raise: its text travelled too
-        return None
-    return value if isinstance(value, BaseException) else None
+        value = pickle.loads(error.pickled)
+    except Exception as problem:  # whatever a class of the user's may raise: its text travelled too
+        return None, f"The original exception cannot be made again here ({type(problem).__name__}: {problem}): this is its text."
+    if not isinstance(value, BaseException):
+        return None, f"What came as the original exception is none, but {type(value).__name__}: this is its text."
+    return value, ""

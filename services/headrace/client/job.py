@@ -8,23 +8,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.client.failure import exception_for
+from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.progress import Bar, Counts, is_wanted
-from headrace.errors import JobTimeout
+from headrace.errors import JobTimeout, UnreadableResult
 from headrace.values import decode
 
 if TYPE_CHECKING:
     from headrace.client.cluster import Cluster
     from headrace.client.connection import Connection
+    from headrace.ledger import JobLedger
 
 
 @dataclass(frozen=True)
 class JobStatus:
     """How a job stands.
 
-    state: queued | running | done | failed | cancelled. tasks: how many tasks are waiting, assigned, started, done and failed; whoever
-    submitted the job reads no assignments, and counts what was released to a host as waiting until the host reports on it.
+    state: queued | running | done | failed | cancelled. tasks: how many tasks are pending (for inputs, a host or a runner), started (they
+    run, as of a tenth of a second ago), done and failed.
     outputs, available: how many outputs were asked for, and how many of them exist. hosts: names of the cluster's hosts.
     error: why it failed or was cancelled, in one line.
     """
@@ -98,8 +99,8 @@ class Job:
     def results(self, timeout: float | None = None, *, progress: bool | None = None) -> dict[str, Any]:
         """Wait for the job and return the values of all its outputs, by name; those of a task with several are "name[0]", "name[1]", ...
 
-        Arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, and
-        OutputsLost if a host was lost after the job was done.
+        Arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a
+        host was lost after the job was done, and UnreadableResult for a value that cannot be unpickled here.
         """
         values = self.values(None, timeout, progress)
         ledger = self._following.ledger
@@ -108,11 +109,7 @@ class Job:
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
         """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
         ledger = self._following.ledger
-        for dataset in ledger.spec.outputs:
-            if ledger.dataset_name(dataset) == name:
-                break
-        else:
-            raise KeyError(f"job {self.id} has no output {name!r}")
+        dataset = self._output(name)
         end = _deadline(timeout)
         if dataset not in self._values and not self.done:
             waiter = Waiter(dataset)
@@ -122,6 +119,20 @@ class Job:
             self._raise_failure()
         self._load([dataset], end)
         return self._values[dataset]
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """The metadata of one output: what was given with its task, updated by what it was yielded with, once it was.
+
+        Does not wait. Raises KeyError if no output has that name.
+        """
+        return self._following.ledger.metadata(self._output(name))
+
+    def _output(self, name: str) -> int:
+        ledger = self._following.ledger
+        for dataset in ledger.spec.outputs:
+            if ledger.dataset_name(dataset) == name:
+                return dataset
+        raise KeyError(f"job {self.id} has no output {name!r}")
 
     def values(self, datasets: list[int] | None, timeout: float | None = None, progress: bool | None = None) -> list[Any]:
         """The values of outputs by their ids in the frozen graph, all if None is given. As `results` otherwise."""
@@ -169,10 +180,20 @@ class Job:
             missing = [dataset for dataset in datasets if dataset not in self._values]
             inline = self._following.ledger.values
             if all(dataset in inline for dataset in missing):
-                self._values.update((dataset, decode(inline[dataset])) for dataset in missing)
+                self._values.update((dataset, self._decode(dataset, inline[dataset])) for dataset in missing)
             elif missing:
                 encoded = self._fetch(missing, end)
-                self._values.update((dataset, decode(encoded[dataset])) for dataset in missing)
+                self._values.update((dataset, self._decode(dataset, encoded[dataset])) for dataset in missing)
+
+    def _decode(self, dataset: int, encoded: memoryview | bytes) -> Any:
+        try:
+            return decode(encoded)
+        except Exception as error:  # whatever a class of the user's raises, or a module that is not here
+            name = self._following.ledger.dataset_name(dataset)
+            raise UnreadableResult(
+                f"output {name!r} of job {self.id} cannot be unpickled in this process: {type(error).__name__}: {error}. "
+                "Import or install here what its classes come from; the other outputs can be had with job.result(name)"
+            ) from error
 
     def _fetch(self, datasets: list[int], end: float) -> dict[int, memoryview]:
         try:
@@ -197,12 +218,18 @@ class Job:
             name=ledger.name,
             state=ledger.phase,
             n_tasks=ledger.n_tasks,
-            tasks=ledger.counts(),
+            tasks=_counts(ledger),
             outputs=ledger.n_outputs,
             available=ledger.n_outputs - ledger.n_missing,
             hosts=tuple(self._connection.hosts),
-            error=error,
+            error=without_modules(error),
         )
+
+
+def _counts(ledger: JobLedger) -> dict[str, int]:
+    """Tasks by state. Whoever submitted the job reads no assignments, so for everybody what did not start is pending."""
+    counts = ledger.counts()
+    return {"pending": counts["waiting"] + counts["assigned"], **{state: counts[state] for state in ("started", "done", "failed")}}
 
 
 def _deadline(timeout: float | None) -> float:

@@ -31,6 +31,7 @@ class LocalServices:
         self._owner = os.getpid()
         given = orders.Orders(client=self._owner, hosts=hosts, runners=runners, capacity=capacity)
         self._log = tempfile.TemporaryFile() if log_file is None else open(log_file, "a+b")  # noqa: SIM115 - closed by stop
+        self._log_start = os.fstat(self._log.fileno()).st_size
         try:
             self._process = _start_process(given, self._log.fileno())
         except BaseException:
@@ -112,7 +113,8 @@ class LocalServices:
     def _failure(self, message: str) -> ClusterFailed:
         log = self._log.fileno()
         size = os.fstat(log).st_size  # read in place: those who write share the position
-        tail = os.pread(log, LOG_TAIL_BYTES, max(0, size - LOG_TAIL_BYTES)).decode(errors="replace").strip()
+        start = max(self._log_start, size - LOG_TAIL_BYTES)  # the file may have the lines of clusters before this one
+        tail = os.pread(log, LOG_TAIL_BYTES, start).decode(errors="replace").strip()
         return ClusterFailed(f"{message}; the end of its log:\n{tail}" if tail else f"{message}; its services logged nothing")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from headrace.graph.builder import Graph
 from headrace.graph.node import Dataset, Node
 
 Leaf = Node | Dataset
@@ -13,7 +14,7 @@ Leaf = Node | Dataset
 def datasets_in(item: Any) -> list[Leaf]:
     """The distinct datasets that the nodes stand for, in the order in which they are met. A node of one output stands for its dataset.
 
-    Nodes may stand anywhere inside lists, tuples and the values of dicts.
+    Nodes may stand anywhere inside lists, tuples and the values of dicts. Raises TypeError for a graph.
     """
     found: dict[Leaf, None] = {}
     _walk(item, lambda leaf: found.update(dict.fromkeys(_parts(leaf))))
@@ -46,4 +47,6 @@ def _walk(item: Any, visit: Callable[[Leaf], Any]) -> Any:
         return kind(_walk(value, visit) for value in item)
     if isinstance(item, tuple) and hasattr(kind, "_make"):
         return kind._make(_walk(value, visit) for value in item)
+    if isinstance(item, Graph):
+        raise TypeError(f"compute takes nodes, not {item}: run a whole graph with cluster.submit(graph).results()")
     return item

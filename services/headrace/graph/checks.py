@@ -71,7 +71,7 @@ def check_metadata(metadata: Any, what: str) -> dict[str, Any]:
     except Exception as error:
         raise GraphError(
             f"the metadata of {what} cannot be sent as JSON: {error}. Use str, int, float, bool, None, lists and dicts with str keys"
-        ) from error
+        ) from None
     if size > MAX_METADATA:
         raise GraphError(f"the metadata of {what} has {size:,} bytes as JSON, more than {MAX_METADATA:,}: put what is large into the value")
     return metadata

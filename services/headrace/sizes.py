@@ -1,0 +1,31 @@
+"""Sizes in bytes as people write them."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+MIN_CAPACITY = 1 << 20
+"""Bytes. A smaller store has no room for arrays, and is a number given in another unit."""
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE | re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size: a number, perhaps with K, M, G or T (thousands) or Ki, Mi, Gi or Ti (1024s) behind it. Raises ValueError.
+
+    >>> parse_size("4G"), parse_size("1.5Gi"), parse_size("65536")
+    (4000000000, 1610612736, 65536)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no size: give bytes, or a number with K, M, G, Ki, Mi or Gi, like 4G")
+    return int(Fraction(found[1]) * _FACTORS[(found[2] or "").lower()])
+
+
+def parse_capacity(text: str) -> int:
+    """Bytes of a host's store: a size of at least `MIN_CAPACITY`, or 0 for the default. Raises ValueError."""
+    size = parse_size(text)
+    if size and size < MIN_CAPACITY:
+        raise ValueError(f"{text!r} is too small for a store: give at least {MIN_CAPACITY} bytes (1Mi), or 0 for a share of the memory")
+    return size
