@@ -104,11 +104,19 @@ class Wire(Client):  # type: ignore[misc]
         self._unsent: list[bytes] = []
         self._complained = -_QUIET
         self._deferred: list[Callable[[], None]] = []
+        self._corked: list[bytes] | None = None
+        """What is sent in answer to one read, to be written in one go: each write wakes the server, which then runs instead of us."""
 
     def send(self, frame: bytes) -> bool:
         """Write a frame now, after everything that nats-py has still to write. False while there is no connection: it is not kept."""
         if self.stale or self._status != Client.CONNECTED:
             return False
+        if self._corked is not None:
+            self._corked.append(frame)
+            return True
+        return self._write(frame)
+
+    def _write(self, frame: bytes) -> bool:
         try:
             if self._pending:
                 self._transport.writelines(self._pending)
@@ -141,7 +149,11 @@ class Wire(Client):  # type: ignore[misc]
         self._deferred.append(action)
 
     def end_of_burst(self) -> None:
-        """Everything of one read has been parsed: do what was deferred."""
+        """Everything of one read has been parsed: do what was deferred, and write what that sent."""
+        if not self._deferred:
+            return
+        corked: list[bytes] = []
+        self._corked = corked
         while self._deferred:
             actions, self._deferred = self._deferred, []
             for action in actions:
@@ -149,6 +161,9 @@ class Wire(Client):  # type: ignore[misc]
                     action()
                 except Exception:  # it would end nats-py's reader, silently
                     log.exception("messages cannot be passed on")
+        self._corked = None
+        if corked:
+            self._write(b"".join(corked))
 
     def complain(self, text: str) -> None:
         """Log an error of the connection, but not every failed attempt to get it back."""

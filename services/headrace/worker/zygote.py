@@ -21,6 +21,8 @@ from headrace.worker.runner.loop import Runner
 from headrace.worker.runner.status import StatusPage
 from headrace_shm import Arena
 
+NICENESS = 5
+"""Runners give way to agents and services, which need little time but need it at once: a purge that comes late costs fresh memory."""
 _FORK = struct.Struct("<i")
 _REPORT = struct.Struct("<ciii")
 _FORKED, _EXITED = b"f", b"x"
@@ -157,6 +159,7 @@ class _Server:
 
     def _become_runner(self, fd: int, slot: int) -> None:
         parent_death_signal()
+        os.nice(NICENESS)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         Runner(socket.socket(fileno=fd), self._arena, self._status, slot).run()
