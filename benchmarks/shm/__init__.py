@@ -1,0 +1,1 @@
+"""The shared-memory library beside others that do the like: `python -m benchmarks.shm`."""
