@@ -20,7 +20,7 @@ class EarlyWants:
         jobs = self._peers.setdefault(peer, {})
         wanted = jobs.setdefault(job, {})
         wanted.update(dict.fromkeys(datasets))
-        if sum(map(len, jobs.values())) + len(jobs) > MOST_EARLY:
+        if sum(map(len, jobs.values())) + len(jobs) >= MOST_EARLY:
             raise ValueError(f"more than {MOST_EARLY} datasets are wanted of jobs that are not known here")
 
     def take(self, job: str) -> list[tuple[int, list[int]]]:
