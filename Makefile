@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 # What is installed: the demo's needs alone, or everything (which has the former in it).
 WEATHER := $(VENV)/.installed-weather
 DEV := $(VENV)/.installed-dev
+# The engines that `make bench` compares with.
+PEERS := $(VENV)/.installed-peers
+BENCH_JSON := build/benchmarks.json
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
 .DEFAULT_GOAL := help
@@ -34,8 +37,9 @@ lint: $(DEV) ## Check style, types and the rules of the house
 	@$(BIN)/mypy --strict schemas libs services
 	@$(BIN)/lint-imports
 
-bench: $(DEV) ## Time graphs beside serial Python; ARGS='--graph flat' for another one
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(PEERS) ## Time graphs on Headrace and its peers; ARGS='--graph flat,layers --repeat 3' for less
+	@$(BIN)/python -m benchmarks --json $(BENCH_JSON) $(ARGS)
+	@echo "all of it: $(BENCH_JSON)"
 
 schemas: $(DEV) ## Write asyncapi.json from the message types
 	@$(BIN)/python -m headrace_schemas.asyncapi schemas/headrace_schemas/asyncapi.json
@@ -53,3 +57,8 @@ $(DEV): pyproject.toml | $(BIN)/pip
 	@echo "installing into $(VENV)"
 	@$(INSTALL) -e '.[dev]'
 	@touch $(WEATHER) $@
+
+$(PEERS): pyproject.toml $(DEV) | $(BIN)/pip
+	@echo "installing into $(VENV)"
+	@$(INSTALL) -e '.[dev,peers]'
+	@touch $@

@@ -1,74 +1,134 @@
-"""Time graphs beside serial Python: `python -m benchmarks`, or `python -m benchmarks --graph flat --n 1000 --json FILE`."""
+"""Time graphs on Headrace and its peers. One of each: `python -m benchmarks --peer headrace --graph layers --repeat 5 --json FILE`."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import signal
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import measure, report
-from benchmarks.graphs import GRAPHS, LATENCY_TRIPS
-from benchmarks.peers import Peer, openers
+from benchmarks import measure, report, startup, transfer
+from benchmarks.graphs import GRAPHS, LATENCY_TRIPS, Case, cases
+from benchmarks.measure import Patience, Row
+from benchmarks.peers import PEERS, Layout, available
+from benchmarks.report import Figure
 
-ONE_BLAS_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+TIMED = [*GRAPHS, "latency"]
+FIGURES = ["startup", "transfer"]
+"""What is measured besides graphs."""
+SMALL_PEERS = ["serial", "headrace"]
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a program that was asked to end; as an exit, it ends the peers too."""
+FILE_WIDTH = 180  # characters
+SMALL = Patience(repeat=1)
+
+
+def words(text: str) -> list[str]:
+    """The words of a list with commas."""
+    return [word for word in text.split(",") if word]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line's options."""
-    sizes = "; ".join(f"{name}: {kind.counts}, {kind.n}" for name, kind in GRAPHS.items())
+    """The command line's options; wrong names end the program with a list of the right ones."""
+    sizes = "; ".join(f"{name}: {kind.counts}, {', '.join(f'{n:,}' for n in kind.sizes)}" for name, kind in GRAPHS.items())
+    patience = Patience()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--graph", nargs="+", choices=[*GRAPHS, "latency"], default=["layers", "ensemble"], help="default: layers ensemble")
-    parser.add_argument("--n", type=int, help=f"size. What it counts, and its default: {sizes}; latency: round trips, {LATENCY_TRIPS}")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each after one to warm up; default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the timings there")
-    parser.add_argument("--hosts", type=int, default=2, help="default: %(default)s")
-    parser.add_argument("--runners", type=int, default=1, help="on each host; default: %(default)s")
-    parser.add_argument("--peers", nargs="+", choices=list(openers()), help="beside serial Python; default: all")
-    return parser.parse_args(argv)
+    parser.add_argument("--graph", nargs="+", type=words, help=f"of {', '.join([*TIMED, *FIGURES])}; default: all")
+    parser.add_argument("--peer", nargs="+", type=words, help=f"of {', '.join(PEERS)}; default: all that are installed")
+    parser.add_argument(
+        "--n", type=int, help=f"size. What it counts, and its default: {sizes}; latency: trips, {LATENCY_TRIPS}; transfer: MB"
+    )
+    parser.add_argument("--repeat", type=int, default=patience.repeat, help="runs of each that count; default: %(default)s")
+    parser.add_argument("--timeout", type=float, default=patience.timeout, help="seconds of one run; default: %(default)s")
+    parser.add_argument("--budget", type=float, default=patience.budget, help="seconds of one peer and graph; default: %(default)s")
+    parser.add_argument("--small", action="store_true", help="only show that values are right: serial and headrace, tiny graphs, one run")
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="also write the measurements there, or to standard output")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table there")
+    parser.add_argument("--hosts", type=int, default=1, help="of each cluster; default: %(default)s")
+    parser.add_argument("--runners", type=int, default=2, help="on each host; default: %(default)s")
+    options = parser.parse_args(argv)
+    known = TIMED if options.small else [*TIMED, *FIGURES]
+    options.graph = chosen(parser, "--graph", options.graph, known)
+    options.peer = chosen(parser, "--peer", options.peer, SMALL_PEERS if options.small else available())
+    return options
 
 
-def measured(graphs: Iterable[str], n: int | None, peers: Sequence[Peer], repeat: int) -> list[measure.Timing]:
-    """Time each graph in turn."""
-    timings = []
-    for name in graphs:
-        if name == "latency":
-            timings += measure.time_latency(n or LATENCY_TRIPS, peers, repeat)
-        else:
-            size = n or GRAPHS[name].n
-            timings += measure.time_graph(name, size, GRAPHS[name].make(size), peers, repeat)
-    return timings
+def chosen(parser: argparse.ArgumentParser, option: str, given: list[list[str]] | None, known: Sequence[str]) -> list[str]:
+    """What was asked for, or everything."""
+    names = [name for part in given for name in part] if given else list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"{option} {', '.join(unknown)}: not among {', '.join(known)} (peers need the extra `peers`)")
+    return names
+
+
+def measured_rows(options: argparse.Namespace, patience: Patience, say: Callable[[str], None]) -> list[Row]:
+    """The graphs, one after the other."""
+    rows = []
+    for graph in options.graph:
+        for case in cases(graph, options.n, options.small) if graph in TIMED else ():
+            say(case.label)
+            rows += measure.measure(case, fitting(options.peer, case), Layout(options.hosts, options.runners), patience)
+    return rows
+
+
+def fitting(peers: Sequence[str], case: Case) -> list[str]:
+    """The peers to which a graph applies: there is no round trip to a cluster that does not stand."""
+    return [peer for peer in peers if PEERS[peer].standing or case.graph != "latency"]
+
+
+def measured_figures(options: argparse.Namespace, say: Callable[[str], None]) -> list[Figure]:
+    """What is no graph."""
+    figures: list[Figure] = []
+    if "startup" in options.graph:
+        say("startup")
+        figures += startup.figures(options.peer, Layout(options.hosts, options.runners))
+    if "transfer" in options.graph and "headrace" in options.peer:
+        say("transfer")
+        figures += transfer.figures(options.n or transfer.MEGABYTES)
+    return figures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for; returns the exit status."""
     options = parse(argv)
-    os.environ.update(
-        dict.fromkeys(ONE_BLAS_THREAD, "1")
-    )  # for the runners that start below: threads inside tasks would blur the comparison
-    wanted = ["serial", *(name for name in options.peers or openers() if name != "serial")]
-    with ExitStack() as stack:
-        peers = [stack.enter_context(openers()[name](options.hosts, options.runners)) for name in wanted]
-        timings = measured(options.graph, options.n, peers, options.repeat)
-    show(timings)
-    if options.json:
-        report.write_json(options.json, report.as_record(timings, options.hosts, options.runners))
-    return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    patience = SMALL if options.small else Patience(options.repeat, options.timeout, options.budget)
+    progress = Console(stderr=True)
+    rows = measured_rows(options, patience, progress.print)
+    figures = measured_figures(options, progress.print)
+    show(rows, figures, console(to_stderr=options.json == "-"))
+    record = report.to_json(report.as_record(rows, figures, Layout(options.hosts, options.runners)))
+    if options.json == "-":
+        sys.stdout.write(record)
+    elif options.json:
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.json).write_text(record)
+    if options.markdown:
+        options.markdown.write_text(report.markdown(rows, figures))
+    return int(any(row.failure and row.peer in SMALL_PEERS for row in rows))
 
 
-def show(timings: Sequence[measure.Timing]) -> None:
-    """Print the tables that have rows."""
-    console = Console()
-    throughput = [timing for timing in timings if timing.graph != "latency"]
-    latency = [timing for timing in timings if timing.graph == "latency"]
-    if throughput:
-        console.print(report.throughput_table(throughput))
-    if latency:
-        console.print(report.latency_table(latency))
+def console(*, to_stderr: bool) -> Console:
+    """Where tables go; wide enough for them in a file."""
+    plain = Console(stderr=to_stderr)
+    return plain if plain.is_terminal else Console(stderr=to_stderr, width=FILE_WIDTH)
+
+
+def show(rows: Sequence[Row], figures: Sequence[Figure], out: Console) -> None:
+    """Print the tables that have rows, and why peers are missing from them."""
+    if rows:
+        out.print(report.table(rows))
+        if all(row.peak is None for row in rows):
+            out.print("No peak memory: control groups cannot be made here (it takes root, and a writable /sys/fs/cgroup).")
+    if figures:
+        out.print(report.figures_table(figures))
+    for row in rows:
+        if row.failure:
+            out.print(f"{row.peer} on {row.label}: {row.failure}\n{row.log}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

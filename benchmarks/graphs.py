@@ -140,6 +140,26 @@ def sample_sum(values: Array) -> float:
     return float(values[::4096].sum())
 
 
+def field_sum(*fields: Array) -> Array:
+    """Pointwise sum; adds one field at a time, so that it needs no more memory than its result."""
+    result = fields[0].copy()
+    for other in fields[1:]:
+        result += other
+    return result
+
+
+def divided(values: Array, count: int) -> Array:
+    """The field divided by a number."""
+    return values / count
+
+
+def anomaly_size(field: Array, climate: Array) -> float:
+    """The root of the mean square of a field's anomaly, its difference from the climate."""
+    anomaly = field - climate
+    anomaly *= anomaly
+    return float(np.sqrt(anomaly.mean()))
+
+
 # ---------------------------------------------------------------- the graphs
 
 THRESHOLDS = (0.0, 1.0, 2.0)
@@ -204,21 +224,88 @@ def fanout(n: int, size: int = 67_108_864) -> TaskList:
     return graph.ask([graph.add(sample_sum, array) for _ in range(n)])
 
 
-class Kind(NamedTuple):
-    """A graph that can be asked for by name: how it is made, what n counts, and the n it was first measured with."""
+CLIMATE_GROUP = 20  # fields that one task of `climatology` sums: few enough that their 80 MB fit beside everything else
 
-    make: Callable[[int], TaskList]
+
+def climatology(n: int, size: int = 500_000) -> TaskList:
+    """Anomalies of n fields of 4 MB against their mean, of each of which the size is returned. Summed in groups, and groups of groups;
+    every field is needed twice, and the second time not before all have been there once."""
+    graph = TaskList()
+    fields = [graph.add(normal, seed, size) for seed in range(n)]
+    sums = fields
+    while len(sums) > 1:
+        sums = [graph.add(field_sum, *sums[start : start + CLIMATE_GROUP]) for start in range(0, len(sums), CLIMATE_GROUP)]
+    climate = graph.add(divided, sums[0], n)
+    return graph.ask([graph.add(anomaly_size, field, climate) for field in fields])
+
+
+class Kind(NamedTuple):
+    """A graph that can be asked for by name.
+
+    make: from n, and from the values per array where there are arrays. counts: what n counts. sizes: the n's that it is measured with.
+    small: the arguments with which it only shows that values are right. limited: under a memory limit of a quarter of its arrays, run
+    once and without a warm-up, for it moves much more than fits.
+    """
+
+    make: Callable[..., TaskList]
     counts: str
-    n: int
+    sizes: tuple[int, ...]
+    small: tuple[int, ...]
+    limited: bool = False
 
 
 GRAPHS: Mapping[str, Kind] = {
-    "flat": Kind(flat, "tasks", 10_000),
-    "tree": Kind(tree, "leaves", 8_192),
-    "chain": Kind(chain, "links", 2_000),
-    "chains": Kind(chains, "links of each of 50 chains", 200),
-    "layers": Kind(layers, "tasks of each of 20 layers", 500),
-    "ensemble": Kind(ensemble, "steps of 50 fields", 8),
-    "fanout": Kind(fanout, "readers", 32),
+    "flat": Kind(flat, "tasks", (1_000, 10_000, 100_000), (40,)),
+    "tree": Kind(tree, "leaves", (8_192,), (13,)),
+    "chain": Kind(chain, "links", (2_000,), (30,)),
+    "chains": Kind(chains, "links of each of 50 chains", (200,), (4,)),
+    "layers": Kind(layers, "tasks of each of 20 layers", (500,), (10,)),
+    "ensemble": Kind(ensemble, "steps of 50 fields of 8 MB", (8,), (1, 50, 1000)),
+    "fanout": Kind(fanout, "readers of 512 MB", (32,), (6, 100_000)),
+    "climatology": Kind(climatology, "fields of 4 MB", (2_000,), (50, 1000), limited=True),
 }
+CLIMATE_FIELD = 4_000_000  # bytes of a field of `climatology`
+WARM_UP = 10_000  # tasks of a `flat` that warms up at most: more of the same warms nothing more
 LATENCY_TRIPS = 300  # single-task round trips, one after another
+
+
+class Case(NamedTuple):
+    """One graph at one size: `arguments` are those of its maker, the first of which is n."""
+
+    graph: str
+    arguments: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """What the graph's kind counts."""
+        return self.arguments[0]
+
+    @property
+    def label(self) -> str:
+        """What tables call it: "flat 10,000", and "tree" where there is one size only."""
+        several = self.graph in GRAPHS and len(GRAPHS[self.graph].sizes) > 1
+        return f"{self.graph} {self.n:,}" if several else self.graph
+
+    @property
+    def limit(self) -> int:
+        """Bytes of memory that everything may take together; 0 for no limit."""
+        limited = self.graph in GRAPHS and GRAPHS[self.graph].limited and len(self.arguments) == 1
+        return self.n * CLIMATE_FIELD // 4 if limited else 0
+
+    def build(self) -> TaskList:
+        """The calls."""
+        return GRAPHS[self.graph].make(*self.arguments)
+
+    def warm_up(self) -> Case:
+        """What to run before anything counts."""
+        return Case(self.graph, (min(self.n, WARM_UP), *self.arguments[1:])) if self.graph == "flat" else self
+
+
+def cases(graph: str, n: int | None = None, small: bool = False) -> list[Case]:
+    """The sizes at which a graph is measured: the given n, or all that it is known for, or the small one."""
+    if graph == "latency":
+        return [Case(graph, (n or (10 if small else LATENCY_TRIPS),))]
+    kind = GRAPHS[graph]
+    if small:
+        return [Case(graph, (n or kind.small[0], *kind.small[1:]))]
+    return [Case(graph, (size,)) for size in ((n,) if n else kind.sizes)]

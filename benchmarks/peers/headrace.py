@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
 import headrace as hr
 from benchmarks.graphs import Ref, TaskList
+from benchmarks.peers import Layout
+
+STORE_SHARE = 0.4
+"""Of a memory limit: for the stores of all hosts together. The rest is for what tasks hold on their own heaps, and for the services."""
 
 
 class Headrace:
     """Builds a graph through the public interface, submits it, and waits for the values."""
-
-    name = "headrace"
 
     def __init__(self, cluster: hr.Cluster) -> None:
         self._cluster = cluster
@@ -30,6 +35,17 @@ class Headrace:
         node = graph.add(function, *args)
         return self._cluster.submit(graph).results()[node.name]
 
+    def roles(self) -> Mapping[int, str]:
+        """See `Peer.roles`: an agent's child is the fork server of its runners, whose children they are."""
+        roles = {os.getpid(): "client"}
+        for name, pid in self._cluster.pids().items():
+            roles[pid] = "agent" if name in self._cluster.hosts else name
+            if roles[pid] == "agent":
+                forker = psutil.Process(pid).children()
+                roles.update((process.pid, "forker") for process in forker)
+                roles.update((runner.pid, "runner") for process in forker for runner in process.children())
+        return roles
+
 
 def build(graph: TaskList) -> tuple[hr.Graph, list[str]]:
     """The task list as a graph, and the names of its outputs in the order they were asked for."""
@@ -44,7 +60,8 @@ def build(graph: TaskList) -> tuple[hr.Graph, list[str]]:
 
 
 @contextmanager
-def open_peer(hosts: int, runners: int) -> Iterator[Headrace]:
+def open_peer(layout: Layout) -> Iterator[Headrace]:
     """A local cluster with nothing else on it."""
-    with hr.Cluster.local(hosts=hosts, runners=runners) as cluster:
+    capacity = int(STORE_SHARE * layout.memory) // layout.hosts if layout.memory else None
+    with hr.Cluster.local(hosts=layout.hosts, runners=layout.runners, capacity=capacity, progress=False) as cluster:
         yield Headrace(cluster)

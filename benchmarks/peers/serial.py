@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.graphs import Ref, TaskList
+from benchmarks.peers import Layout, only_client
 
 
 class Serial:
     """Runs calls in the order of the list and drops each value after its last use, as a person's own loop would."""
-
-    name = "serial"
 
     def run(self, graph: TaskList) -> list[Any]:
         """See `Peer.run`."""
@@ -28,9 +27,13 @@ class Serial:
         """See `Peer.round_trip`."""
         return function(*args)
 
+    def roles(self) -> Mapping[int, str]:
+        """See `Peer.roles`."""
+        return only_client()
+
 
 @contextmanager
-def open_peer(hosts: int, runners: int) -> Iterator[Serial]:
+def open_peer(layout: Layout) -> Iterator[Serial]:
     """Serial Python needs neither hosts nor runners."""
-    del hosts, runners
+    del layout
     yield Serial()

@@ -1,0 +1,302 @@
+"""Moves a large array from one host to another, and to eight: Headrace beside plain sockets, between network namespaces.
+
+How long bytes travel is read off the cable of the host that sends, for both alike, from the first megabytes to the last byte. A broadcast
+takes from the array's making to the start of the last task that reads it; so does the one transfer that it is compared with.
+
+    python -m benchmarks.transfer send ADDRESS PORT MB | receive ADDRESS PORT MB | watch DEVICE MB | job URL MB RECEIVERS
+
+are its parts, each run in a namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import headrace as hr
+from benchmarks.network import Network, network, why_not
+from benchmarks.process import PROJECT
+from benchmarks.report import Figure
+from headrace.bus.server import server_binary
+
+MEGABYTES = 1000
+RECEIVERS = 8
+RATE = "1gbit"
+TIMEOUT = 180.0
+MB = 1_000_000
+SEEDS = 5
+"""Small datasets made where each reader is to run: it is planned where most of its inputs are."""
+POLL_SECONDS = 0.005
+"""Between two looks at a cable, which takes a hundredth of that."""
+PORT = 4999
+AHEAD = 4 * MB
+"""What may have gone over a cable before the array: the small one that goes ahead, and messages."""
+CHUNK = 4 << 20
+Array = npt.NDArray[np.float64]
+
+
+def figures(megabytes: int = MEGABYTES) -> list[Figure]:
+    """All of this module's figures; those that cannot be had here say why."""
+    reason = why_not()
+    if reason:
+        return [Figure("transfer", "headrace", None, "MB/s", reason)]
+    try:
+        return [*host_to_host(megabytes, ""), *broadcast(megabytes)]
+    except (OSError, subprocess.SubprocessError) as error:
+        return [Figure("transfer", "headrace", None, "MB/s", str(error)[:80])]
+
+
+def host_to_host(megabytes: int, rate: str) -> list[Figure]:
+    """Headrace and plain sockets on the same cable."""
+    note = f"{megabytes} MB, {'one cable of ' + rate if rate else 'no rate limit'}"
+    with network(2, rate) as net:
+        plain = by_sockets(net, megabytes)
+        ours, _ = by_headrace(net, megabytes)
+    return [
+        Figure("transfer, host to host", "plain sockets", plain, "MB/s", note),
+        Figure("transfer, host to host", "headrace", ours, "MB/s", note),
+        Figure("transfer, share of plain sockets", "headrace", 100 * ours / plain, "%", note),
+    ]
+
+
+def broadcast(megabytes: int, receivers: int = RECEIVERS) -> list[Figure]:
+    """One array to several hosts, against one transfer of it, where every host has a slow cable."""
+    with network(2, RATE) as net:
+        _, one = by_headrace(net, megabytes)
+    with network(1 + receivers, RATE) as net:
+        _, many = by_headrace(net, megabytes)
+    note = f"{megabytes} MB, cables of {RATE}"
+    return [
+        Figure("transfer to 1 host", "headrace", one, "s", note),
+        Figure(f"transfer to {receivers} hosts", "headrace", many, "s", note),
+        Figure(f"{receivers} hosts against one", "headrace", many / one, "x", note),
+    ]
+
+
+# ---------------------------------------------------------------- plain sockets
+
+
+def by_sockets(net: Network, megabytes: int) -> float:
+    """MB/s between two processes that do nothing else."""
+    sender, receiver = net.hosts
+    to = [net.address(receiver), str(PORT), str(megabytes)]
+    with watched(net, megabytes) as watcher:
+        receiving = subprocess.Popen(net.inside(receiver, _part("receive", *to)), cwd=PROJECT, stdout=subprocess.PIPE)
+        try:
+            assert receiving.stdout is not None
+            receiving.stdout.readline()  # it listens
+            subprocess.run(net.inside(sender, _part("send", *to)), cwd=PROJECT, check=True, timeout=TIMEOUT)
+        finally:
+            receiving.kill()
+            receiving.wait()
+        return _speed(watcher, megabytes)
+
+
+def send(address: str, port: int, megabytes: int) -> None:
+    """Send from memory, and wait until the other side has it."""
+    data = np.ones(megabytes * MB, dtype=np.uint8)
+    with socket.create_connection((address, port)) as sock:
+        sock.sendall(data)  # type: ignore[arg-type]
+        sock.recv(1)
+
+
+def receive(address: str, port: int, megabytes: int) -> None:
+    """Receive into memory."""
+    with socket.create_server((address, port)) as server:
+        print("ready", flush=True)
+        sock, _ = server.accept()
+        view, got = memoryview(bytearray(megabytes * MB)), 0
+        while got < len(view):
+            got += sock.recv_into(view[got:], CHUNK)
+        sock.sendall(b"!")
+        sock.recv(1)
+
+
+# ---------------------------------------------------------------- Headrace
+
+
+def by_headrace(net: Network, megabytes: int) -> tuple[float, float]:
+    """MB/s on the sender's cable (meaningless with several receivers), and seconds until the last reader has it."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(cluster(net, megabytes))
+        job = net.inside(net.hub, _part("job", url, str(megabytes), str(len(net.hosts) - 1)))
+        with watched(net, megabytes) as watcher:
+            ran = subprocess.run(job, cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            if ran.returncode:
+                raise OSError(f"the job failed: {ran.stderr[-500:]}")
+            return _speed(watcher, megabytes), float(json.loads(ran.stdout)["seconds"])
+
+
+@contextlib.contextmanager
+def cluster(net: Network, megabytes: int) -> Iterator[str]:
+    """A server and the central services in the hub, and a worker per host; ended by their process ids. Gives the server's address."""
+    folder = Path(tempfile.mkdtemp(prefix="hrb-"))
+    shm = Path(tempfile.mkdtemp(prefix="hrb-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    address = net.address(net.hub)
+    url = f"nats://{address}:4222"
+    service = [sys.executable, "-m", "headrace.cli"]
+    commands: list[tuple[list[str], dict[str, str]]] = [
+        (net.inside(net.hub, [server_binary(), "-js", "-sd", str(folder / "js"), "-a", address, "-p", "4222"]), {}),
+        *((net.inside(net.hub, [*service, name]), {}) for name in ("controller", "scheduler", "publisher")),
+        *((net.inside(host, [*service, "worker"]), _worker_environment(net, host, shm, megabytes)) for host in net.hosts),
+    ]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        with open(folder / "log", "wb") as log:
+            for command, env in commands:
+                environment = {**os.environ, "HEADRACE_URL": url, **env}
+                processes.append(subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log))
+                if len(processes) == 1:
+                    _wait_for_server(net, address)
+        yield url
+    finally:
+        _end(processes)
+        for path in (folder, shm):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _worker_environment(net: Network, host: str, shm: Path, megabytes: int) -> dict[str, str]:
+    name = f"h{net.hosts.index(host)}"
+    (shm / name).mkdir()
+    return {
+        "HEADRACE_HOST": name,
+        "HEADRACE_LISTEN": f"{net.address(host)}:0",
+        "HEADRACE_SHM_DIR": str(shm / name),
+        "HEADRACE_CAPACITY": str(2 * megabytes * MB),
+        "HEADRACE_RUNNERS": "1",
+    }
+
+
+def _wait_for_server(net: Network, address: str) -> None:
+    look = f"import socket; socket.create_connection(({address!r}, 4222), 1)"
+    deadline = time.monotonic() + TIMEOUT
+    while subprocess.run(net.inside(net.hub, [sys.executable, "-c", look]), capture_output=True).returncode:
+        if time.monotonic() > deadline:
+            raise OSError("the NATS server does not answer")
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in reversed(processes):
+        process.terminate()
+    for process in reversed(processes):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        process.wait()
+
+
+def make(megabytes: int) -> Array:
+    """The array to move. Its first values say when it was ready, and where."""
+    array = np.ones(megabytes * MB // 8)
+    array[1] = namespace()
+    array[0] = time.time()
+    return array
+
+
+def seeds() -> Iterator[int]:
+    """Some small datasets of one host."""
+    yield from range(SEEDS)
+
+
+def arrived(array: Array, *local: int) -> tuple[float, float]:
+    """Seconds since the array was made, and the namespace that it is in; from another one than that which it comes from."""
+    seconds = time.time() - array[0]
+    assert array[1] != namespace(), "the reader was planned where the array is"
+    assert array[-1] == 1.0
+    assert len(local) == SEEDS
+    return float(seconds), namespace()
+
+
+def namespace() -> float:
+    """The number of this process's network namespace."""
+    return float(os.stat("/proc/self/ns/net").st_ino)
+
+
+def job(url: str, megabytes: int, receivers: int) -> dict[str, Any]:
+    """Run the transfer on a cluster; a small one goes ahead, for the links to be there. Raises RuntimeError if a host was left out."""
+    with hr.Cluster.connect(url, progress=False) as cluster:
+        deadline = time.monotonic() + TIMEOUT
+        while len(cluster.hosts) < receivers + 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        _move(cluster, 1, receivers)
+        found = _move(cluster, megabytes, receivers)
+    if len({place for _, place in found}) < receivers:
+        raise RuntimeError(f"only {len({place for _, place in found})} of {receivers} hosts read the array")
+    return {"seconds": max(seconds for seconds, _ in found)}
+
+
+def _move(cluster: hr.Cluster, megabytes: int, receivers: int) -> list[tuple[float, float]]:
+    graph = hr.Graph("transfer")
+    array = graph.add(make, megabytes)
+    local = [graph.add(seeds, outputs=SEEDS) for _ in range(receivers)]
+    for index, there in enumerate(local):
+        graph.add(arrived, array, *[there[k] for k in range(SEEDS)], name=f"reader-{index}")
+    return list(cluster.submit(graph).results(TIMEOUT).values())
+
+
+# ---------------------------------------------------------------- the cable
+
+
+@contextlib.contextmanager
+def watched(net: Network, megabytes: int) -> Iterator[subprocess.Popen[str]]:
+    """Somebody who watches every host's cable, in the hub: whichever host sends."""
+    command = net.inside(net.hub, _part("watch", str(len(net.hosts)), str(megabytes)))
+    watcher = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert watcher.stdout is not None
+        watcher.stdout.readline()  # it watches
+        yield watcher
+    finally:
+        watcher.kill()
+        watcher.wait()
+
+
+def watch(hosts: int, megabytes: int) -> float:
+    """Seconds in which the first host to send that much sent it, not counting the first megabytes, which came before."""
+    paths = [f"/sys/class/net/port{index}/statistics/rx_bytes" for index in range(hosts)]
+    began: dict[str, float] = {}
+    while True:
+        for path in paths:
+            sent = int(Path(path).read_text())
+            if sent >= AHEAD and path not in began:
+                began[path] = time.monotonic()
+            if sent >= megabytes * MB:
+                return time.monotonic() - began[path]
+        time.sleep(POLL_SECONDS)
+
+
+def _speed(watcher: subprocess.Popen[str], megabytes: int) -> float:
+    assert watcher.stdout is not None
+    return megabytes / float(watcher.stdout.readline())
+
+
+def _part(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.transfer", name, *arguments]
+
+
+def main(name: str, *arguments: str) -> None:
+    """Run one part."""
+    numbers = [int(argument) if argument.isdigit() else argument for argument in arguments]
+    parts: dict[str, Any] = {"send": send, "receive": receive, "watch": watch, "job": job}
+    if name == "watch":
+        print("ready", flush=True)
+    result = parts[name](*numbers)
+    if result is not None:
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
