@@ -13,9 +13,25 @@ from headrace.client.connection import Connection, Follower
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.settings import ATTACH_TIMEOUT, RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
-from headrace.ledger import CONTROLLER, JobLedger, Ledger
+from headrace.ledger import ASSIGNED, CONTROLLER, STARTED, WAITING, JobLedger, Ledger
 from headrace.link import job_key
-from headrace_schemas import Admitted, Cancel, Ended, GraphSource, GraphSpec, Release, Request, Submit, encode, streams, subjects
+from headrace_schemas import (
+    Admitted,
+    Cancel,
+    Ended,
+    Events,
+    GraphSource,
+    GraphSpec,
+    Needed,
+    Release,
+    Request,
+    Submit,
+    encode,
+    streams,
+    subjects,
+)
+
+_UNFINISHED = frozenset({WAITING, ASSIGNED, STARTED})
 
 
 class Waiter:
@@ -44,6 +60,7 @@ class Following(Follower):
         self._waiters: list[Waiter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._released = False
+        self._started: set[int] = set()
 
     @property
     def ledger(self) -> JobLedger:
@@ -56,6 +73,18 @@ class Following(Follower):
         if found is None:
             raise NoSuchJob(f"this cluster knows no job {self.job!r}: it never had one, or it has aged out of the log")
         return found
+
+    def counts(self) -> dict[str, int]:
+        """How many tasks are pending, started, done and failed. On the connection's thread, or for a rough picture.
+
+        Whoever submitted the job reads no assignments: so for everybody what did not start is pending, and what started is known from the
+        hosts' reports alone.
+        """
+        ledger = self.ledger
+        counts = ledger.counts()
+        unfinished = counts["waiting"] + counts["assigned"] + counts["started"]
+        started = sum(ledger.states[task] in _UNFINISHED for task in tuple(self._started) if task < ledger.n_tasks)
+        return {"pending": unfinished - started, "started": started, "done": counts["done"], "failed": counts["failed"]}
 
     # --- beginning ----------------------------------------------------------------------------------------------------
 
@@ -174,11 +203,15 @@ class Following(Follower):
         """Fold what the log says, and wake whom it concerns."""
         for entry in entries:
             self._ledger.fold(entry)
+            if isinstance(entry.message, Events):
+                self._started.update(entry.message.started)
+            elif isinstance(entry.message, Needed):
+                self._started.difference_update(entry.message.tasks)
         ledger = self._ledger.jobs.get(self.job)
         if ledger is None:  # what is said of hosts, before a job that was attached to
             return
         ledger.take_changes()
-        if ledger.end is None and _is_done(ledger):
+        if ledger.end is None and ledger.done_by_values:
             self._ledger.apply(
                 Ended(at=self._ledger.last_seq, term=self._ledger.terms[CONTROLLER], job=self.job, state="done"), entries[-1].time
             )
@@ -233,9 +266,3 @@ class Following(Follower):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(error)
-
-
-def _is_done(ledger: JobLedger) -> bool:
-    """Whether every output has come with the log, and nothing before that can have ended the job in another way: then the controller
-    must decide that it is done, and nobody who has the values need wait until it has said so."""
-    return len(ledger.values) == ledger.n_outputs and ledger.cancel_asked is None and not ledger.failures and not ledger.problem

@@ -2,6 +2,6 @@
 
 written.py    requests and hosts' leases -> what is written into the log before it is acted on
 state.py      the log so far -> decisions, by recovery.py (what must run again) and purges.py (what can be dropped, from uses.py)
-service.py    the log in, decisions out; entries.py shows jobs in a bucket
+service.py    the log in, decisions out; entries.py shows jobs in a bucket; later.py puts off what can wait
 replay.py     makes every decision again and compares
 """

@@ -14,6 +14,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,12 +22,13 @@ import msgspec
 from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
+from headrace.controller.later import Later
 from headrace.controller.settings import Settings
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.ledger import JobLedger
-from headrace_schemas import HostEntry, Needed, Purge, Released, decoder, subjects
+from headrace_schemas import Ended, HostEntry, Needed, Purge, Released, decoder, subjects
 from headrace_schemas.streams import HOSTS, REQUESTS, SECRETS
 
 log = logging.getLogger(__name__)
@@ -110,6 +112,7 @@ class Leading:
         self._entries = Entries(bus, settings)
         self._decides = False
         self._registered: dict[str, int] = {}
+        self._later = Later(settings.linger)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._looked = 0.0
 
@@ -130,6 +133,7 @@ class Leading:
             await self._until(lost, feed.ended, self._failed, ticking)
         finally:
             self._decides = False
+            self._later.flush()
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
@@ -160,10 +164,20 @@ class Leading:
         if self._lost.is_set():
             return
         at = self._controller.ledger.last_seq
-        for place, decision in enumerate(self._controller.decide(at)):
-            self._publish(Note(_subject(decision), decision, f"decided.{self._term}.{at}.{place}"))
+        decisions = self._controller.decide(at)
+        notes = [Note(_subject(decision), decision, f"decided.{self._term}.{at}.{place}") for place, decision in enumerate(decisions)]
+        if all(map(self._is_known, decisions)):
+            self._later.do(*(partial(self._publish, note) for note in notes))
+        else:
+            self._later.flush()
+            for note in notes:
+                self._publish(note)
         for job in self._controller.seen:
             self._entries.changed(job)
+
+    def _is_known(self, decision: Decided) -> bool:
+        """Whether it is the end of a job that everybody knows to be done who reads the values of its outputs."""
+        return isinstance(decision, Ended) and self._controller.ledger.jobs[decision.job].done_by_values
 
     def _publish(self, note: Note) -> None:
         self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(self._published)
@@ -179,13 +193,23 @@ class Leading:
     # --- requests ---------------------------------------------------------------------------------------------------------
 
     def _on_request(self, data: bytes) -> Awaitable[object]:
-        """Write a request down at once; it is done when the log has it."""
+        """Write a request down at once; it is done when the log has it, and that can be said later."""
         try:
             note = note_of_request(data, self._controller.ledger.last_seq, self._term)
         except BadRequest as error:
             log.warning("%s", error)
             return _nothing()
-        return self._bus.publish(note.subject, note.message, msg_id=note.msg_id)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(partial(self._written, done))
+        return done
+
+    def _written(self, done: asyncio.Future[None], stored: asyncio.Future[int]) -> None:
+        if stored.cancelled():
+            done.cancel()
+        elif (error := stored.exception()) is not None:
+            done.set_exception(error)
+        else:
+            self._later.do(partial(done.set_result, None))
 
     # --- hosts ------------------------------------------------------------------------------------------------------------
 

@@ -24,19 +24,25 @@ class Changes:
     had it). outputs: asked-for outputs that are available now. released: outputs that need not be kept any more.
     """
 
-    __slots__ = ("assigned", "done", "failed", "lost", "moved", "needed", "outputs", "released", "revoked", "touched")
+    done: Batch
+    moved: Batch
+    assigned: Batch
+    needed: Batch
+    failed: Batch
+    revoked: Batch
+    lost: Batch
+    outputs: Batch
+    released: Batch
 
     def __init__(self) -> None:
-        self.done = Batch()
-        self.moved = Batch()
-        self.assigned = Batch()
-        self.needed = Batch()
-        self.failed = Batch()
-        self.revoked = Batch()
         self.touched: list[Touched] = []
-        self.lost = Batch()
-        self.outputs = Batch()
-        self.released = Batch()
+
+    def __getattr__(self, name: str) -> Batch:
+        """A batch that nothing was added to yet. Most never are, so they are made when they are looked at."""
+        if name not in Changes.__annotations__:
+            raise AttributeError(name)
+        batch = self.__dict__[name] = Batch()
+        return batch
 
     def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in self.__slots__)
+        return any(self.__dict__.values())

@@ -124,6 +124,7 @@ def _values(job: JobLedger, events: Events) -> None:
         if job.copies.homes[dataset] == NOWHERE:
             job.found_one(dataset)
         job.flag[dataset] = flags | VALUE
+        job.n_values += 1
         if job.keep_values:
             job.values[dataset] = value
 

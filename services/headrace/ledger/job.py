@@ -33,7 +33,8 @@ class JobLedger:
 
     Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
     Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
-    `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks.
+    `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks. `n_values`: outputs with their value
+    in the log.
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
     chain, and planned once that is assigned.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
@@ -59,7 +60,7 @@ class JobLedger:
         self.cuts: dict[int, int] = {}
         self.profile: dict[int, tuple[int, float, float]] = {}
         self.memory_used: dict[str, int] = {}
-        self.n_done = 0
+        self.n_done = self.n_values = 0
         self.retried = False
         self.problem = ""
         try:
@@ -103,6 +104,12 @@ class JobLedger:
     def phase(self) -> str:
         """queued | running | done | failed | cancelled."""
         return self.end.state if self.end is not None else "running" if self.hosts and self.n_planned else "queued"
+
+    @property
+    def done_by_values(self) -> bool:
+        """Whether the value of every output is in the log, and nothing that can have ended the job in another way: so it is done, which
+        whoever reads the values knows without being told."""
+        return self.n_values == self.n_outputs > 0 and self.cancel_asked is None and not self.failures
 
     @property
     def over(self) -> bool:

@@ -33,9 +33,9 @@ from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Pla
 class Scheduler:
     """Decides for all jobs, as the leader of a term.
 
-    ledger: everything folded so far. schedules: the planned jobs that go on. single: jobs of one task that need no schedule, with the host
-    that has it: those whose first attempt is all that was ever needed. load: per host, tasks of plans placed there and not done.
-    costs: what tasks are thought to cost.
+    ledger: everything folded so far. schedules: the planned jobs that go on. single: jobs of one task that need no schedule, for its first
+    attempt is all that was ever needed, with the host that has it, or "" once it is done. load: per host, tasks of plans placed there and
+    not done. costs: what tasks are thought to cost.
     """
 
     def __init__(self, settings: Settings, term: int, costs: Costs | None = None) -> None:
@@ -94,7 +94,7 @@ class Scheduler:
     def status(self) -> dict[str, object]:
         """For people: what is planned and where the work is."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
-        jobs |= {name: {"open": {host: 1}, "queued": {}, "loose": 0} for name, host in self.single.items()}
+        jobs |= {name: {"open": {host: 1} if host else {}, "queued": {}, "loose": 0} for name, host in self.single.items()}
         return {"term": self.term, "at": self.ledger.last_seq, "waiting": sorted(self._unplanned), "jobs": jobs, "load": dict(self.load)}
 
     def _look_at(self, job: JobLedger) -> bool:
@@ -106,6 +106,8 @@ class Scheduler:
         if schedule is not None:
             schedule.follow()
         elif job.job in self.single and job.states[0] != WAITING:
+            if job.n_done:
+                self._relieve(job.job)
             return False
         elif job.planned:
             self._forget_single(job.job)
@@ -126,9 +128,15 @@ class Scheduler:
             self.ledger.forget(job.job)
 
     def _forget_single(self, job: str) -> None:
-        host = self.single.pop(job, None)
-        if host is not None:
+        self._relieve(job)
+        self.single.pop(job, None)
+
+    def _relieve(self, job: str) -> None:
+        """The host that had the only task of a job has it no more."""
+        host = self.single.get(job)
+        if host:
             self.load[host] -= 1
+            self.single[job] = ""
 
     def _open(self, job: JobLedger) -> JobSchedule:
         hosts = job.hosts
