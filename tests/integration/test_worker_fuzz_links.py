@@ -20,15 +20,19 @@ import psutil
 import pytest
 
 import headrace as hr
-from headrace.bus import Bus, EmbeddedServer
+from headrace.bus import Bus, EmbeddedServer, new_loop
 from headrace.link import Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Unwant, Values, Want, connect, job_key
 from headrace.link.frames import HandshakeFrame, Hello, Proof
 from headrace.link.framing import PREFIX, pack
 from headrace.link.handshake import Initiator
 from headrace.link.settings import VERSION
-from headrace.worker import protocol
+from headrace.worker import links, protocol
+from headrace.worker.actions import ToPeer
 from headrace.worker.early import MOST_EARLY
+from headrace.worker.runners import _Connection
 from headrace_schemas import HostEntry, decoder, streams
+from headrace_shm import Arena
+from tests.unit.worker_world import JOB, World
 
 WAIT = 60.0
 STRANGERS = 400
@@ -197,9 +201,9 @@ async def ended_for(target: Target, frame: Frame, payload: bytes, role: str) -> 
         await owner.closed.wait()
 
 
-async def raw_insider(target: Target, data: bytes) -> None:
-    """A good handshake, and then bytes that no `Link` would send; the host ends the connection."""
-    initiator = Initiator(Identity("raw", "client"), job_key(target.key, "a"), "a")
+async def open_insider(target: Target, job: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A good handshake over a plain connection."""
+    initiator = Initiator(Identity("raw", "client"), job_key(target.key, job), job)
     reader, writer = await asyncio.open_connection(*target.address)
     first = initiator.begin()
     assert first is not None
@@ -207,7 +211,14 @@ async def raw_insider(target: Target, data: bytes) -> None:
     header, _ = PREFIX.unpack(await reader.readexactly(PREFIX.size))
     proof = initiator.received(msgspec.msgpack.decode(await reader.readexactly(header), type=HandshakeFrame))
     assert proof is not None
-    writer.write(bytes(pack(proof)) + data)
+    writer.write(bytes(pack(proof)))
+    return reader, writer
+
+
+async def raw_insider(target: Target, data: bytes) -> None:
+    """Sends bytes over a good link that no `Link` would send; the host ends it."""
+    reader, writer = await open_insider(target, "a")
+    writer.write(data)
     try:
         async with asyncio.timeout(WAIT):
             while await reader.read(4096):
@@ -409,3 +420,79 @@ def test_a_task_that_spoils_its_runners_socket_loses_the_runner_and_the_job_goes
     assert said.count("it is replaced") >= len(GARBAGE), said
     assert said.count("could not be dealt with") == 0, said
     assert "Traceback" not in said, said
+
+
+# --- one link, one runner's socket --------------------------------------------------------------------------------------
+
+
+def test_who_asks_and_does_not_read_loses_the_link(
+    runner: asyncio.Runner, until: Callable[..., Awaitable[None]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(links, "UNREAD_BYTES", 1 << 20)
+    world = World([[], [0]], [1], {}, 1, 1, 1 << 20)
+    world.assign([[0], [1]], [0, 0], [0, 1])
+    world.pump()
+    agent, key = world.agents["h0"], bytes(range(32))
+    agent.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[bytes(8_000)]))
+
+    async def main() -> None:
+        with Arena.create(1 << 20) as arena:
+
+            def pump() -> None:
+                for action in agent.take():
+                    if isinstance(action, ToPeer):
+                        ours.act(action)
+
+            ours = links.Links(agent, arena, key, pump)
+            host, port = await ours.listen("127.0.0.1", 0)
+            entry = HostEntry(host="h0", epoch=1, address=f"{host}:{port}", runners=1, capacity=1)
+            reader, writer = await open_insider(Target(entry, key), JOB)
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(bytes(pack(Want(JOB, [0], [0]))) * 4_000)
+            await until(lambda: "that it does not read" in caplog.text, WAIT)
+            writer.close()
+            await ours.close()
+
+    runner.run(main())
+    assert agent.stock.store.used == 0
+
+
+class Spoilt:
+    """What a runner's connection calls, where the agent itself fails on every frame."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_frames(self, slot: int, frames: list[protocol.ToAgent]) -> None:
+        self.calls.append("frames")
+        raise KeyError("a mistake of the agent's")
+
+    def kill(self, slot: int) -> None:
+        self.calls.append("kill")
+
+    def lost(self, slot: int) -> None:
+        self.calls.append("lost")
+
+
+@pytest.mark.parametrize("loop", [new_loop, asyncio.new_event_loop], ids=["service", "asyncio"])
+def test_what_the_agent_fails_on_ends_that_runner_and_no_exception_gets_into_the_loop(
+    loop: Callable[[], asyncio.AbstractEventLoop], until: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        escaped: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: escaped.append(context))
+        ours, theirs = socket.socketpair()
+        owner = Spoilt()
+        made = _Connection(owner, 0)  # type: ignore[arg-type]
+        await asyncio.get_running_loop().create_unix_connection(lambda: made, sock=ours)
+        theirs.sendall(protocol.pack(protocol.Released([1], [1])) * 3)
+        await until(lambda: "lost" in owner.calls)
+        made.send(b"to one that is gone")
+        assert owner.calls == ["frames", "kill", "lost"]
+        assert not escaped
+        theirs.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+    assert "could not be dealt with: it is replaced" in caplog.text
+    assert "a mistake of the agent's" in caplog.text
