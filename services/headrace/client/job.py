@@ -17,7 +17,6 @@ from headrace.values import decode
 if TYPE_CHECKING:
     from headrace.client.cluster import Cluster
     from headrace.client.connection import Connection
-    from headrace.ledger import JobLedger
 
 
 @dataclass(frozen=True)
@@ -205,9 +204,8 @@ class Job:
         return found
 
     def _counts(self) -> Counts:
-        ledger = self._following.ledger
-        counts = ledger.counts()
-        return Counts(counts["done"], counts["started"], ledger.n_tasks)
+        counts = self._following.counts()
+        return Counts(counts["done"], counts["started"], self._following.ledger.n_tasks)
 
     async def _status(self) -> JobStatus:
         ledger = self._following.ledger
@@ -218,18 +216,12 @@ class Job:
             name=ledger.name,
             state=ledger.phase,
             n_tasks=ledger.n_tasks,
-            tasks=_counts(ledger),
+            tasks=self._following.counts(),
             outputs=ledger.n_outputs,
             available=ledger.n_outputs - ledger.n_missing,
             hosts=tuple(self._connection.hosts),
             error=without_modules(error),
         )
-
-
-def _counts(ledger: JobLedger) -> dict[str, int]:
-    """Tasks by state. Whoever submitted the job reads no assignments, so for everybody what did not start is pending."""
-    counts = ledger.counts()
-    return {"pending": counts["waiting"] + counts["assigned"], **{state: counts[state] for state in ("started", "done", "failed")}}
 
 
 def _deadline(timeout: float | None) -> float:
