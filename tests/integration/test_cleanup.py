@@ -176,3 +176,29 @@ def test_the_next_cluster_removes_what_a_double_kill_left(start: Callable[[str],
     assert follower.process.wait(GONE_WITHIN) == 0
     follower.check_gone()
     program.check_gone()
+
+
+def test_ctrl_c_while_closing_does_not_stop_the_closing(start: Callable[[str], Program]) -> None:
+    """The second one comes when the supervisor is being waited for; it leaves no second traceback."""
+    slow = (
+        "wait = cluster._local._process.wait\n"
+        "cluster._local._process.wait = lambda grace: (print('closing', flush=True), time.sleep(0.3), wait(grace))\n"
+    )
+    program = start(PROGRAM.replace('print("running"', f'{slow}print("running"') + ENDINGS["waiting"])
+    program.wait_running()
+    os.kill(program.process.pid, signal.SIGINT)
+    assert program.process.stdout is not None
+    assert program.process.stdout.readline() == "closing\n"
+    os.kill(program.process.pid, signal.SIGINT)
+    errors = program.process.communicate(timeout=GONE_WITHIN)[1]
+    program.check_gone()
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_ctrl_c_while_closing_counts_once_it_is_closed(start: Callable[[str], Program]) -> None:
+    code = "import signal\nstop = cluster._local.stop\ncluster._local.stop = lambda: (signal.raise_signal(signal.SIGINT), stop())\n"
+    program = start(PROGRAM + code + "try: cluster.close()\nexcept KeyboardInterrupt: print('told')\n")
+    program.wait_running()
+    assert program.process.communicate(timeout=GONE_WITHIN) == ("told\n", "")
+    program.check_gone()

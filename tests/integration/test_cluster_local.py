@@ -280,7 +280,7 @@ def test_a_cluster_that_cannot_start_shows_the_log(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("wrong", [{"hosts": 0}, {"runners": -1}, {"capacity": 0}, {"hosts": 1.5}])
 def test_sizes_are_checked(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="whole number from 1"):
+    with pytest.raises(ValueError, match="give a whole number"):
         hr.Cluster.local(**wrong)
 
 
