@@ -274,6 +274,7 @@ def test_what_another_runner_has_cannot_be_ended_failed_or_written():
     assert say(world, other, R(NUMBER, datasets=[1], values=[1]))
     assert 1 in agent.runners.slots[owner].outstanding
     assert agent.stock.store.used == 0
+    world.pump()
     assert world.produced() == set()
     world.run(random.Random(3))
     expect_all_done(world)
@@ -463,7 +464,8 @@ def test_an_offer_that_waits_for_memory_waits_once():
     taken = agent.stock.store.allocate(-1, 1 << 14, "someone")
     for _ in range(100):
         agent.offered("h0", frames.Offer(JOB, [0, 0], [0, 0], [10_000, 10_000]))
-    assert len(agent.stock._claims) == 1
+        agent.offered("evil", frames.Offer(JOB, [0], [0], [10_000]))
+    assert [claim.who.host for claim in agent.stock._claims] == ["h0"]
     agent.stock.store.abort(taken.id)
     grants = [action for action in agent.take() if isinstance(action, actions.ToHost) and isinstance(action.frame, frames.Grant)]
     assert [grant.frame.datasets for grant in grants] == [[0]]
