@@ -19,7 +19,7 @@ from benchmarks.shm.peers import NAMES, installed
 from benchmarks.shm.timing import measure
 
 UNITS = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-SIZES = ["1KB", "32KB", "1MB", "32MB", "1GB"]
+SIZES = ["1KB", "32KB", "1MB", "8MB", "64MB", "1GB"]
 MESSAGES = {1 << 10: 10_000, 8 << 20: 300}
 """Round trips of each size."""
 

@@ -51,6 +51,13 @@ def segments() -> Writer:
     return SegmentWriter()
 
 
+def zict_files() -> Writer:
+    """Files that `zict.File` writes and maps."""
+    from benchmarks.shm.peer_zict import ZictWriter
+
+    return ZictWriter()
+
+
 def iceoryx() -> Writer:
     """Samples that a publisher of iceoryx2 loans and sends."""
     from benchmarks.shm.peer_iceoryx import IceoryxWriter
@@ -61,6 +68,7 @@ def iceoryx() -> Writer:
 OPENERS: dict[str, tuple[str, Callable[[], Writer]]] = {
     "headrace_shm": ("headrace_shm", arena),
     "shared_memory": ("multiprocessing", segments),
+    "zict.File": ("zict", zict_files),
     "iceoryx2": ("iceoryx2", iceoryx),
 }
 """By name: the module that must be installed, and how to open it. Ray brings its own reading process: see `peer_ray`."""

@@ -72,7 +72,7 @@ def as_record(results: Results, trips: Sequence[Trip]) -> dict[str, Any]:
     return {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpus": os.cpu_count(), "architecture": platform.machine(), "kernel": platform.release()},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__} | _versions("iceoryx2", "ray"),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__} | _versions("iceoryx2", "ray", "zict"),
         "values": [
             {"peer": name, "nbytes": nbytes} | sample._asdict() for name, by_size in results.items() for nbytes, sample in by_size.items()
         ],

@@ -310,3 +310,17 @@ class Spilling(RuleBasedStateMachine):
 
 Spilling.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 TestSpilling = Spilling.TestCase
+
+
+def test_without_system_calls_of_linux_it_works_on_plain_files(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "preadv")
+    monkeypatch.delattr(os, "O_TMPFILE")
+    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.setattr("headrace_shm.backing._FALLOCATE", None)
+    with Arena.create(4 * CAPACITY, tmp_path) as arena, Spill(tmp_path) as disk:
+        store = SpillingStore(CAPACITY, arena, disk)
+        for key in range(12):
+            write(store, arena, key)
+        for key in range(12):
+            assert read(arena, store.get(key)) == content(key, LARGE)
+        assert os.listdir(tmp_path) == []
