@@ -33,6 +33,10 @@ def total(array: np.ndarray) -> float:
     return float(array.sum())
 
 
+def less(array: np.ndarray, other: float) -> float:
+    return total(array) - other
+
+
 def keep(array: np.ndarray) -> float:
     _kept.append(array)
     return float(array[0])
@@ -86,7 +90,21 @@ def test_a_view_that_a_task_keeps_is_unchanged_after_purge_and_reuse() -> None:
     assert sorted(seen) == [(float(k), float(k), False) for k in range(4)]
 
 
-def test_more_live_data_than_the_capacity_is_held_above_it() -> None:
+def test_live_data_of_five_times_the_capacity_goes_to_disk_and_comes_back() -> None:
+    n = 5 * CAPACITY // FIELD
+    graph = hr.Graph("spilled")
+    made = [graph.add(field, k) for k in range(n)]
+    mean = graph.add(max, [graph.add(total, node) for node in made])
+    graph.output([graph.add(less, node, mean, name=f"rest-{k}") for k, node in enumerate(made)])
+    with hr.Cluster.local(hosts=2, runners=1, capacity=CAPACITY) as cluster:
+        results = cluster.submit(graph).results(WAIT)
+        peaks = high_water(cluster)
+    assert results == {f"rest-{k}": float(k) * (FIELD // 8) - float(n - 1) * (FIELD // 8) for k in range(n)}
+    assert all(peak <= CAPACITY for peak in peaks.values())
+
+
+def test_more_live_data_than_the_capacity_is_held_above_it_without_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_SPILL_DIR", "none")
     n = 2 * CAPACITY // FIELD
     graph = hr.Graph("above")
     graph.output(graph.add(len, [graph.add(field, k) for k in range(n)], name="n"))
@@ -94,7 +112,8 @@ def test_more_live_data_than_the_capacity_is_held_above_it() -> None:
         assert cluster.submit(graph).results(WAIT) == {"n": n}
 
 
-def test_more_live_data_than_the_address_space_fails_the_job_and_the_cluster_goes_on() -> None:
+def test_more_live_data_than_the_address_space_fails_the_job_and_the_cluster_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_SPILL_DIR", "none")
     graph = hr.Graph("too-much")
     graph.output(graph.add(len, [graph.add(field, k) for k in range(5 * CAPACITY // FIELD)], name="n"))
     with hr.Cluster.local(hosts=1, runners=1, capacity=CAPACITY) as cluster:

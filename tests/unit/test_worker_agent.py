@@ -71,6 +71,41 @@ def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, window
     assert world.produced() >= set(outputs)
 
 
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.integers(1, 2), st.integers(1, 2), st.randoms(use_true_random=False))
+def test_with_less_memory_than_data_the_rest_goes_to_disk_and_comes_back_unchanged(graph, hosts, runners, rng):
+    inputs, outputs = graph
+    large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.8}
+    world = World(inputs, outputs, large, hosts, runners, capacity=120_000, spills=True)
+    chains = fused(inputs, outputs, rng)
+    world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
+    world.run(rng)
+    assert sorted(world.done_chains()) == list(range(len(chains)))
+    memo: dict[int, bytes] = {}
+    assert world.values() == {d: expected_value(inputs, d, memo) for d in outputs if d not in large}
+    world.end("failed")
+    world.run(rng)
+    for (name, slot), runner in world.runners.items():
+        agent = world.agents[name]
+        for block, count in agent.stock.store.held_by(agent.runners.slots[slot].client).items():
+            agent.released(slot, protocol.Released([block], [count]))
+        assert runner.idle
+    assert all(agent.stock.store.used == 0 and agent.stock.disk.empty for agent in world.agents.values())
+    assert not world.disk
+
+
+def test_a_host_with_a_disk_stays_within_its_memory_though_nothing_is_purged():
+    n, nbytes = 60, 100_000
+    inputs = [[] for _ in range(n)] + [[k] for k in range(n)]
+    world = World(inputs, list(range(n, 2 * n)), dict.fromkeys(range(n), nbytes), 1, 2, capacity=10 * nbytes, spills=True)
+    world.assign([[task] for task in range(2 * n)], [0] * (2 * n), list(range(2 * n)))
+    world.run(random.Random(5))
+    assert sorted(world.done_chains()) == list(range(2 * n))
+    store = world.agents["h0"].stock.store
+    assert store.high_water <= store.capacity
+    assert world.agents["h0"].stock.disk.spilled_bytes > (n - 10) * nbytes
+
+
 @settings(max_examples=60, deadline=None)
 @given(graphs(), st.integers(1, 2), st.randoms(use_true_random=False))
 def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):

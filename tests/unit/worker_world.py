@@ -158,18 +158,29 @@ class ModelRunner:
 class World:
     """Hosts that execute one graph. `step` lets one thing happen."""
 
-    def __init__(self, inputs: list[list[int]], outputs: list[int], large: dict[int, int], hosts: int, runners: int, capacity: int) -> None:
+    def __init__(
+        self,
+        inputs: list[list[int]],
+        outputs: list[int],
+        large: dict[int, int],
+        hosts: int,
+        runners: int,
+        capacity: int,
+        spills: bool = False,
+    ) -> None:
         self.inputs = inputs
         self.large = {dataset: max(nbytes, INLINE_VALUE_BYTES + 1) for dataset, nbytes in large.items()}
         self.graph = graph_of(inputs, outputs)
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]
-        self.agents = {n: Agent(Settings(host=n, runners=runners), EPOCH, Store(capacity, 8 * capacity)) for n in self.names}
+        self.agents = {n: Agent(Settings(host=n, runners=runners), EPOCH, Store(capacity, 8 * capacity), spills) for n in self.names}
         self.memory: dict[str, dict[int, bytes]] = {n: {} for n in self.names}
         self.runners = {(n, slot): ModelRunner(self, n, slot) for n in self.names for slot in range(runners)}
         self.wires: dict[tuple[str, str, str], deque[tuple[frames.Frame, bytes]]] = {}
         self.connecting: list[tuple[str, str]] = []
         self.events: list[Events] = []
+        self.disk: dict[tuple[str, str], bytes] = {}
+        self.disk_work: list[tuple[str, actions.Spill | actions.Restore]] = []
         self.now = 0.0
         self.ended = False
         for n, slot in self.runners:
@@ -208,6 +219,7 @@ class World:
         found: list[tuple[str, object]] = [("runner", key) for key, runner in self.runners.items() if not runner.idle]
         found += [("wire", key) for key, wire in self.wires.items() if wire]
         found += [("connect", pair) for pair in self.connecting]
+        found += [("disk", work) for work in self.disk_work]
         return found
 
     def step(self, rng: random.Random) -> bool:
@@ -221,6 +233,9 @@ class World:
             self.runners[what].step()  # type: ignore[index]
         elif kind == "wire":
             self._deliver(what)  # type: ignore[arg-type]
+        elif kind == "disk":
+            self.disk_work.remove(what)  # type: ignore[arg-type]
+            self._use_disk(*what)  # type: ignore[misc]
         else:
             self.connecting.remove(what)  # type: ignore[arg-type]
             self.agents[what[0]].host_connected(what[1])  # type: ignore[index]
@@ -263,6 +278,19 @@ class World:
             data = self.memory[name][action.offset]
             self._wire(name, self.names[action.peer], "down").append((action.frame, data))
             self.agents[name].sent(action.peer, action.frame, action.block)
+
+        elif isinstance(action, actions.Spill | actions.Restore):
+            self.disk_work.append((name, action))
+        elif isinstance(action, actions.Unspill):
+            self.disk.pop((name, action.key))
+
+    def _use_disk(self, name: str, work: actions.Spill | actions.Restore) -> None:
+        if isinstance(work, actions.Spill):
+            self.disk[name, work.key] = self.memory[name][work.offset]
+            self.agents[name].spilled(work.key, True)
+        else:
+            self.memory[name][work.offset] = self.disk[name, work.key]
+            self.agents[name].restored(work.key, True)
 
     def _wire(self, sender: str, receiver: str, way: str) -> deque[tuple[frames.Frame, bytes]]:
         return self.wires.setdefault((sender, receiver, way), deque())

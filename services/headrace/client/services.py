@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def _worker(orders: Orders, host: str, shm: Path, bus: Any) -> Main:
     from headrace.worker.service import main
     from headrace.worker.settings import Settings
 
-    settings = Settings(host=host, runners=orders.runners, shm_dir=str(shm), capacity=orders.capacity)
+    settings = Settings(
+        host=host, runners=orders.runners, shm_dir=str(shm), capacity=orders.capacity, spill_dir=os.environ.get("HEADRACE_SPILL_DIR", "")
+    )
     settings.capacity = orders.capacity or settings.resolved_capacity() // orders.hosts
     return lambda: main(settings, bus)

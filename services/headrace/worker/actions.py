@@ -61,10 +61,37 @@ class SendBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Spill:
+    """Write a block of the arena to disk under a key, and say when it is there."""
+
+    key: str
+    block: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Read what is on disk under a key into a block of the arena, and say when it is there."""
+
+    key: str
+    block: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unspill:
+    """Forget what is on disk under a key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Publish facts."""
 
     events: Events
 
 
-Action = ToRunner | KillRunner | Connect | ToHost | ToPeer | SendBlock | Report
+Action = ToRunner | KillRunner | Connect | ToHost | ToPeer | SendBlock | Spill | Restore | Unspill | Report

@@ -46,8 +46,11 @@ class RunnerSlot:
 class Dispatcher:
     """The ready segments of a host and its runners."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, prepare: Callable[[Segment], bool], may_park: Callable[[], bool]) -> None:
         self._settings = settings
+        self._prepare = prepare
+        """Sees that a segment's inputs are in memory; False if it becomes ready later."""
+        self._may_park = may_park
         self.slots = [RunnerSlot(slot) for slot in range(settings.runners)]
         self._in_order: deque[Ready] = deque()
         self._out_of_order: list[Ready] = []
@@ -60,7 +63,8 @@ class Dispatcher:
         if segment.dead or segment.place != chain.next:
             return
         if segment.place and chain.slot >= 0:
-            self._send(segment, self.slots[chain.slot])
+            if self._prepare(segment):
+                self._send(segment, self.slots[chain.slot])
         else:
             self._push((chain.order, segment.id, segment))
 
@@ -88,10 +92,11 @@ class Dispatcher:
             segment = item[2]
             if segment.dead:
                 continue
-            if allowed is not None and not allowed(segment):
+            if (allowed is not None and not allowed(segment)) or not self._may_park():
                 passed.append(item)
                 continue
-            self._send(segment, runner)
+            if self._prepare(segment):
+                self._send(segment, runner)
         for item in passed:
             heapq.heappush(self._out_of_order, item)
 
@@ -121,6 +126,8 @@ class Dispatcher:
             if chain.next == len(chain.segments) or chain.segments[chain.next].missing:
                 return
             segment = chain.segments[chain.next]
+            if not self._prepare(segment):
+                return
 
     def batches(self) -> dict[tuple[int, int], list[Segment]]:
         """What was handed out since the last call, by (slot, job number)."""

@@ -41,6 +41,14 @@ class Entry:
     """Segments here that take it and have not ended."""
     sending = 0
     """Sends of its block under way."""
+    spill_key = ""
+    """Under which it is on disk, or on its way there or back."""
+    restoring = False
+    """Whether room was asked for, to bring it back from disk."""
+    pins = 0
+    """Segments about to run that take it: it is not to go to disk."""
+    owed: Sequence[int] = ()
+    """Peers that granted it while it was on disk."""
     waiters: Sequence[Segment] = ()
     wanted_by: Sequence[int] = ()
     """Peers that asked for it before it was here."""
@@ -50,8 +58,8 @@ class Entry:
 
     @property
     def here(self) -> bool:
-        """Whether the data is on this host."""
-        return self.value is not None or self.block is not None
+        """Whether the data is on this host, in memory or on disk."""
+        return self.value is not None or self.block is not None or self.spill_key != ""
 
     def wait(self, segment: Segment) -> None:
         """The segment waits for it."""
@@ -64,7 +72,7 @@ class Entry:
 class Segment:
     """Tasks of a chain that run without a wait in between: it begins at the head, or at a task with inputs from outside the chain."""
 
-    __slots__ = ("chain", "dead", "id", "inputs", "leaves", "missing", "place", "predicted", "tasks")
+    __slots__ = ("chain", "dead", "id", "inputs", "leaves", "missing", "pinned", "place", "predicted", "tasks")
 
     def __init__(self, id: int, chain: Chain, place: int, tasks: list[int], leaves: list[int], inputs: list[int]) -> None:
         self.id = id
@@ -79,6 +87,8 @@ class Segment:
         self.missing = 0
         self.predicted = 0.0
         """Seconds, while at a runner."""
+        self.pinned = False
+        """Whether its inputs are kept in memory for it."""
         self.dead = False
 
 

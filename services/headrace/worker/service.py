@@ -14,11 +14,12 @@ import msgspec
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, run_service
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.worker import protocol
-from headrace.worker.actions import Action, KillRunner, Report, ToRunner
+from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
 from headrace.worker.links import Links
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
-from headrace.worker.settings import Settings
+from headrace.worker.settings import NO_SPILLING, Settings
+from headrace.worker.spilling import Spilling
 from headrace.worker.state import Agent
 from headrace.worker.zygote import Zygote, start_zygote
 from headrace_schemas import Assign, Ended, HostEntry, Purge, Reroute, Revoke, encode, streams, subjects
@@ -52,7 +53,8 @@ class Worker:
         self._capacity = arena.address_space // ADDRESS_SPACE_FACTOR
         self._epoch = time.time_ns() // 1_000_000
         store: Store[int] = Store(self._capacity, arena.address_space)
-        self._agent = Agent(settings, self._epoch, store)
+        self._agent = Agent(settings, self._epoch, store, spills=settings.spill_dir != NO_SPILLING)
+        self._disk: Spilling | None = None
         self._store = store
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
@@ -88,6 +90,8 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._links.close()
         self._runners.close()
+        if self._disk is not None:
+            self._disk.close()
 
     # --- who this host is -------------------------------------------------------------------------------------------
 
@@ -222,8 +226,16 @@ class Worker:
             self._runners.kill(action.slot)
         elif isinstance(action, Report):
             self._publish(action)
+        elif isinstance(action, Spill | Restore | Unspill):
+            self._spilling().act(action)
         else:
             self._links.act(action)
+
+    def _spilling(self) -> Spilling:
+        """The disk, opened at its first use."""
+        if self._disk is None:
+            self._disk = Spilling(self._agent, self._arena, self._settings.spill_dir, self._wake)
+        return self._disk
 
     def _backed(self, grant: protocol.Grant) -> protocol.Grant:
         """The grant, once there is memory behind its place: a full shared-memory folder is an error here, not a signal in the runner."""
@@ -273,6 +285,7 @@ class Worker:
                 "runners": self._runners.pids(),
                 "jobs": sorted(self._agent.jobs),
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
+                "spilled": self._agent.stock.disk.spilled_bytes,
             }
         )
 

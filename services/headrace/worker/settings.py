@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import tempfile
@@ -12,6 +13,9 @@ import psutil
 
 from headrace.errors import HeadraceError
 from headrace.sizes import parse_capacity
+
+NO_SPILLING = "none"
+"""As `spill_dir`: what memory has no room for is held above the capacity instead."""
 
 
 class SettingsError(HeadraceError, ValueError):
@@ -30,6 +34,8 @@ class Settings(msgspec.Struct, kw_only=True):
     so that the values that tasks hold on their own heaps have the other half."""
     shm_dir: str = ""
     """Folder of the arena; empty: /dev/shm where it exists, else the temporary folder."""
+    spill_dir: str = ""
+    """Folder on a disk, for datasets that memory has no room for; empty: the temporary folder; "none": nothing is spilled."""
     listen: str = "127.0.0.1:0"
     """Address and port of the data plane; port 0 takes a free one."""
     advertise: str = ""
@@ -69,11 +75,14 @@ class Settings(msgspec.Struct, kw_only=True):
             free = psutil.disk_usage(str(folder)).free
         except OSError as error:
             raise SettingsError(f"shared-memory folder {folder}: {error}; set HEADRACE_SHM_DIR to a folder that exists") from error
-        return int(min(psutil.virtual_memory().total, free) // 2)
+        return int(min(psutil.virtual_memory().total, free, memory_limit()) // 2)
 
     @classmethod
     def from_env(cls) -> Settings:
-        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _SHM_DIR, _LISTEN and _ADVERTISE. Raises SettingsError for a bad number or size."""
+        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _SHM_DIR, _SPILL_DIR, _LISTEN and _ADVERTISE.
+
+        Raises SettingsError for a bad number or size.
+        """
         env = os.environ
         settings = cls(host=env.get("HEADRACE_HOST") or _host_name())
         if text := env.get("HEADRACE_RUNNERS", ""):
@@ -82,9 +91,35 @@ class Settings(msgspec.Struct, kw_only=True):
             settings.capacity = parse_capacity(env.get("HEADRACE_CAPACITY") or "0")
         except ValueError as error:
             raise SettingsError(f"HEADRACE_CAPACITY: {error}") from error
-        for name in ("shm_dir", "listen", "advertise"):
+        for name in ("shm_dir", "spill_dir", "listen", "advertise"):
             setattr(settings, name, env.get(f"HEADRACE_{name.upper()}") or getattr(settings, name))
         return settings
+
+
+def memory_limit() -> float:
+    """Bytes that this process's control group may use; infinity where there is no such limit."""
+    limits = [math.inf]
+    try:
+        groups = [line.strip().split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return math.inf
+    for _, controllers, path in groups:
+        if controllers == "":
+            candidates = [Path(f"/sys/fs/cgroup{path}/memory.max"), Path("/sys/fs/cgroup/memory.max")]
+        elif "memory" in controllers.split(","):
+            folder = Path("/sys/fs/cgroup/memory")
+            candidates = [folder / path.lstrip("/") / "memory.limit_in_bytes", folder / "memory.limit_in_bytes"]
+        else:
+            continue
+        limits += [int(text) for file in candidates if (text := _read(file)).isdigit()]
+    return min(limits)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _positive(name: str, text: str) -> int:

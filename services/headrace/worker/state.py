@@ -40,7 +40,7 @@ UP, DOWN, CONNECTING = "up", "down", "connecting"
 class Agent:
     """All that a host knows and decides."""
 
-    def __init__(self, settings: Settings, epoch: int, store: Store[int]) -> None:
+    def __init__(self, settings: Settings, epoch: int, store: Store[int], spills: bool = False) -> None:
         self.settings = settings
         self.host = settings.host
         self.epoch = epoch
@@ -48,8 +48,8 @@ class Agent:
         self._by_number: dict[int, HostJob] = {}
         self._over: set[str] = set()
         self._actions: list[Action] = []
-        self.stock = Stock(store, self._actions)
-        self.runners = Dispatcher(settings)
+        self.stock = Stock(store, self._actions, spills)
+        self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park)
         self._links: dict[str, str] = {}
         self._early_wants = EarlyWants()
         self._asks: dict[str, dict[str, list[int]]] = {}
@@ -333,6 +333,16 @@ class Agent:
         chain.job.report.revoked(chain.id)
         self._drop_chain(chain)
 
+    # --- the disk ---------------------------------------------------------------------------------------------------
+
+    def spilled(self, key: str, well: bool) -> None:
+        """What was to be written to disk is there, or could not be written."""
+        self.stock.spilled(key, well)
+
+    def restored(self, key: str, well: bool) -> None:
+        """What was to be read from disk is in the arena, or could not be read."""
+        self._wake(self.stock.restored(key, well))
+
     # --- other hosts: what this one asked for ---------------------------------------------------------------------------
 
     def host_connected(self, host: str) -> None:
@@ -507,7 +517,7 @@ class Agent:
             self._stalled_since = (self.stock.progress, now)
 
     def _at_work(self) -> bool:
-        return any(runner.busy for runner in self.runners.slots) or self.stock.transfers > 0
+        return any(runner.busy for runner in self.runners.slots) or self.stock.transfers > 0 or self.stock.disk.busy
 
     def executing(self, tasks: Sequence[tuple[int, int] | None]) -> None:
         """What the status page shows, a slot each: (job number, task). Each task is reported as started once."""
@@ -527,7 +537,7 @@ class Agent:
     def _allowed(self, segment: Segment) -> bool:
         """Under pressure: whether a segment may start, because it frees memory or is the earliest there is."""
         entries = segment.chain.job.entries
-        if any(entries[dataset].block is not None for dataset in segment.inputs):
+        if any(entries[dataset].block is not None or entries[dataset].spill_key for dataset in segment.inputs):
             return True
         first = self.stock.first_claim
         return segment.chain.order <= first if first is not None else not any(runner.busy for runner in self.runners.slots)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, SendBlock, ToHost, ToPeer, ToRunner
+from headrace.worker.disk import DISK, MOST_PARKED, Disk
 from headrace.worker.dispatch import RunnerSlot
 from headrace.worker.jobs import Entry, HostJob, Segment
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
@@ -18,6 +19,8 @@ VALUES_BYTES = 1 << 20
 """Small values for one peer travel together up to about so many bytes a frame."""
 MOST_IDS = 100_000
 """Datasets in one frame: with three columns of the longest integers there are, within what a link takes."""
+CLAIMS_AHEAD = 16
+"""Room is made for so many claims at a time."""
 LINK = ("link",)
 """Writer of what comes from other hosts, in the store's books."""
 PRESSURE = 0.9
@@ -32,10 +35,14 @@ class Claimant:
     generation: int = 0
     segment: int = -1
     host: str = ""
+    disk: bool = False
+    """Whether it is for what is to come back from disk."""
 
     @property
     def writer(self) -> tuple[object, ...]:
         """Its name in the store's books."""
+        if self.disk:
+            return DISK
         return ("runner", self.slot, self.generation) if self.slot >= 0 else LINK
 
 
@@ -65,8 +72,9 @@ class Outgoing:
 class Stock:
     """Entries of all jobs, the store's books, and the claims on memory. Appends actions to the list it was given."""
 
-    def __init__(self, store: Store[int], actions: list[Action]) -> None:
+    def __init__(self, store: Store[int], actions: list[Action], spills: bool) -> None:
         self.store = store
+        self.disk = Disk(store, actions, spills)
         self._actions = actions
         self._claims: list[Claim] = []
         self._turn = 0
@@ -105,6 +113,7 @@ class Stock:
         entry.block = block
         entry.nbytes = block.nbytes
         self.progress += 1
+        self.disk.add(job, entry)
         return self._arrived(job, entry, attempt)
 
     @staticmethod
@@ -120,13 +129,58 @@ class Stock:
         peers, entry.wanted_by = entry.wanted_by, ()
         for peer in peers:
             self._serve(job, entry, peer)
+        return self._woken(entry)
+
+    def _woken(self, entry: Entry) -> list[Segment]:
+        """The segments that waited for a dataset only."""
         waiters, entry.waiters = entry.waiters, ()
         ready = []
         for segment in waiters:
             segment.missing -= 1
             if segment.missing == 0:
+                self.disk.parked.discard(segment)
                 ready.append(segment)
         return ready
+
+    def restored(self, key: str, well: bool) -> list[Segment]:
+        """A dataset was read from disk. Returns the segments that miss nothing any more."""
+        self.progress += 1
+        held = self.disk.restored(key, well)
+        if held is None:
+            return []
+        job, entry = held
+        peers, entry.owed = entry.owed, ()
+        for peer in peers:
+            self.granted(job, entry.dataset, peer)
+        return self._woken(entry)
+
+    def spilled(self, key: str, well: bool) -> None:
+        """A dataset was written to disk."""
+        self.progress += 1
+        self.disk.spilled(key, well)
+
+    def prepare(self, segment: Segment) -> bool:
+        """Whether a segment's inputs are in memory. If some are on disk, they are brought back, and it is ready again then."""
+        if self.disk.empty:
+            return True
+        job = segment.chain.job
+        if all(job.entries[dataset].spill_key == "" or job.entries[dataset].block is not None for dataset in segment.inputs):
+            return True
+        for entry in self.disk.park(segment):
+            segment.missing += 1
+            entry.wait(segment)
+            self._bring_back(job, entry, segment.chain.order)
+        return False
+
+    @property
+    def may_park(self) -> bool:
+        """Whether one more segment may wait for inputs from disk."""
+        return len(self.disk.parked) < MOST_PARKED
+
+    def _bring_back(self, job: HostJob, entry: Entry, order: int) -> None:
+        if not entry.restoring:
+            entry.restoring = True
+            self.claim(Claim(order, 0, job, entry.dataset, entry.nbytes, Claimant(disk=True)))
 
     # --- uses -------------------------------------------------------------------------------------------------------
 
@@ -138,12 +192,13 @@ class Stock:
             if entry is None:
                 entry = entries[dataset] = Entry(dataset)
             entry.uses += 1
-            if entry.value is None and entry.block is None:
+            if entry.value is None and entry.block is None and not entry.spill_key:
                 segment.missing += 1
                 entry.wait(segment)
 
     def unuse(self, job: HostJob, segment: Segment) -> None:
         """A segment ended or was dropped. A small copy of another host's dataset goes with its last use."""
+        self.disk.unpin(segment)
         for dataset in segment.inputs:
             entry = job.entries.get(dataset)
             if entry is None:
@@ -165,6 +220,7 @@ class Stock:
         return True
 
     def _discard(self, entry: Entry) -> None:
+        self.disk.forget(entry)
         if entry.block is not None:
             self.store.purge(entry.block.key)
             self.progress += 1
@@ -176,7 +232,7 @@ class Stock:
         if block is None:
             return
         self.transfers -= block.writer == LINK
-        if not any(arriving is block for arriving in self._arriving.values()):
+        if not any(arriving is block for arriving in self._arriving.values()) and not self.disk.is_reading(block):
             self.store.abort(block.id)
             self.progress += 1
 
@@ -196,13 +252,14 @@ class Stock:
         """Drop what a job that is over has here, save outputs that the client may still come for: the small ones are in the log."""
         kept = {}
         for dataset, entry in job.entries.items():
-            entry.uses = 0
+            entry.uses = entry.pins = 0
             entry.waiters = ()
-            if keep_outputs and entry.block is not None and job.is_output[dataset]:
+            if keep_outputs and (entry.block is not None or entry.spill_key) and job.is_output[dataset]:
                 kept[dataset] = entry
             else:
                 self._discard(entry)
         job.entries = kept
+        self.disk.parked = {segment for segment in self.disk.parked if segment.chain.job is not job}
         self._claims = [claim for claim in self._claims if claim.job is not job]
         heapq.heapify(self._claims)
 
@@ -214,14 +271,15 @@ class Stock:
         block = entry.block
         assert block is not None
         self.store.hold(block.key, runner.client)
+        self.disk.touch(block)
         return (block.id, block.offset, block.nbytes)
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
     @property
     def pressed(self) -> bool:
-        """Whether memory is short."""
-        return bool(self._claims) or self.store.used > PRESSURE * self.store.capacity
+        """Whether memory is short, and cannot be had from the disk's side."""
+        return bool(self._claims) or (not self.disk.enabled and self.store.used > PRESSURE * self.store.capacity)
 
     @property
     def first_claim(self) -> int | None:
@@ -234,6 +292,8 @@ class Stock:
         if not self._claims and self._grant(claim):
             return True
         heapq.heappush(self._claims, claim)
+        if claim.who.disk:
+            return False
         if claim.who.slot < 0:
             claim.job.entry(claim.dataset).offered = claim.who.host
         else:
@@ -245,6 +305,7 @@ class Stock:
         settled = []
         while self._claims and self._grant(self._claims[0]):
             settled.append(_dealt_with(heapq.heappop(self._claims)))
+        self.disk.make_room(sum(claim.nbytes for claim in self._claims[:CLAIMS_AHEAD]))
         return settled
 
     def overcommit(self, count: int) -> list[Claim]:
@@ -259,21 +320,23 @@ class Stock:
 
     def drop_claims(self, slot: int) -> None:
         """The runner in a slot is gone, and so are the results that waited there."""
-        self._claims = [claim for claim in self._claims if claim.who.slot != slot]
+        self._claims = [claim for claim in self._claims if claim.who.slot != slot or claim.who.disk]
         heapq.heapify(self._claims)
 
     def drop_offers(self, host: str) -> None:
         """The link to a host is gone, and so are its offers."""
         claims, self._claims = self._claims, []
         for claim in claims:
-            gone = claim.who.host == host and claim.who.slot < 0
+            gone = claim.who.host == host and claim.who.slot < 0 and not claim.who.disk
             _dealt_with(claim) if gone else self._claims.append(claim)
         heapq.heapify(self._claims)
 
     def _grant(self, claim: Claim, overcommit: bool = False) -> bool:
         """Whether the claim is dealt with: granted, refused for good, or not needed any more."""
         entry = claim.job.entry(claim.dataset)
-        if claim.who.slot < 0 and (entry.here or entry.granted or entry.source != claim.who.host):
+        if claim.who.disk and (not entry.spill_key or entry.granted):
+            return True
+        if claim.who.slot < 0 and not claim.who.disk and (entry.here or entry.granted or entry.source != claim.who.host):
             return True
         try:
             block = self.store.allocate(self._next_key(), claim.nbytes, claim.who.writer, overcommit=overcommit)
@@ -292,7 +355,9 @@ class Stock:
         return self._turn
 
     def _say_granted(self, claim: Claim, block: Block[int]) -> None:
-        if claim.who.slot >= 0:
+        if claim.who.disk:
+            self.disk.read(claim.job.entry(claim.dataset), block)
+        elif claim.who.slot >= 0:
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, block.id, block.offset)))
         else:
             self.transfers += 1
@@ -321,6 +386,10 @@ class Stock:
     def granted(self, job: HostJob, dataset: int, peer: int) -> None:
         """A peer has room for an offer: send the block."""
         entry = job.entries.get(dataset)
+        if entry is not None and entry.block is None and entry.spill_key:
+            entry.owed = [*entry.owed, peer]
+            self._bring_back(job, entry, 0)
+            return
         if entry is None or entry.block is None:
             self._out(peer, job).gone.datasets.append(dataset)
             return

@@ -1,0 +1,190 @@
+"""Which datasets go to disk when memory is short, and how they come back.
+
+    in memory --Spill--> being written --spilled--> on disk --Restore--> being read --restored--> in memory
+                 |                                     |
+                 +-- used or purged meanwhile: the copy on disk is forgotten, nothing else changes
+
+Least recently used goes first. What a segment that is about to run takes is pinned until that has ended, so that restoring one of its
+inputs never costs it another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headrace.worker.actions import Action, Restore, Spill, Unspill
+from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace_shm import Block, Store
+
+HEADROOM = 0.1
+"""Share of the capacity that is kept free by spilling ahead, so that results need not wait for the disk."""
+IN_FLIGHT_BYTES = 64 << 20
+"""Written to disk at a time: some tens of milliseconds, for which a restore may have to wait."""
+MOST_PARKED = 4
+"""Segments that may wait for inputs to come back from disk at a time: each pins its inputs."""
+DISK = ("disk",)
+"""Reads and writes of the disk, in the store's books."""
+
+
+class Disk:
+    """The books of what is on disk. Appends actions to the list it was given."""
+
+    def __init__(self, store: Store[int], actions: list[Action], enabled: bool) -> None:
+        self.enabled = enabled
+        self._store = store
+        self._actions = actions
+        self._resident: dict[int, tuple[HostJob, Entry]] = {}
+        """Entries in memory by their block, least recently used first."""
+        self._keys: dict[str, tuple[HostJob, Entry]] = {}
+        """Entries that are on disk, or on their way there or back."""
+        self._writing: dict[str, Block[int]] = {}
+        self._reading: dict[str, Block[int]] = {}
+        self._bytes_writing = 0
+        self.parked: set[Segment] = set()
+        """Segments that wait for inputs from disk."""
+        self.spilled_bytes = 0
+        """Written so far, for people."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether memory is about to become free, or a dataset about to come back."""
+        return bool(self._writing or self._reading)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is on disk."""
+        return not self._keys
+
+    # --- what is in memory ------------------------------------------------------------------------------------------
+
+    def add(self, job: HostJob, entry: Entry) -> None:
+        """A dataset is in memory."""
+        if self.enabled and entry.block is not None:
+            self._resident[entry.block.id] = (job, entry)
+
+    def touch(self, block: Block[int]) -> None:
+        """A dataset is used."""
+        held = self._resident.pop(block.id, None)
+        if held is not None:
+            self._resident[block.id] = held
+
+    def forget(self, entry: Entry) -> None:
+        """A dataset is dropped, wherever it is."""
+        if entry.block is not None:
+            self._resident.pop(entry.block.id, None)
+        key, entry.spill_key = entry.spill_key, ""
+        if key:
+            self._keys.pop(key, None)
+            if key not in self._writing and key not in self._reading:
+                self._actions.append(Unspill(key))
+
+    # --- to disk ------------------------------------------------------------------------------------------------------
+
+    def make_room(self, wanted: int) -> None:
+        """Begin to write as much to disk as makes `wanted` bytes, and the headroom, free."""
+        if not self.enabled:
+            return
+        short = wanted + int(HEADROOM * self._store.capacity) - self._store.free - self._bytes_writing
+        if short <= 0:
+            return
+        for job, entry in self._victims(min(short, IN_FLIGHT_BYTES - self._bytes_writing)):
+            self._spill(job, entry)
+
+    def _victims(self, nbytes: int) -> list[tuple[HostJob, Entry]]:
+        found = []
+        for job, entry in self._candidates():
+            if nbytes <= 0:
+                break
+            found.append((job, entry))
+            nbytes -= entry.nbytes
+        return found
+
+    def _candidates(self) -> Iterator[tuple[HostJob, Entry]]:
+        for job, entry in self._resident.values():
+            block = entry.block
+            if block is not None and not block.holds and not entry.pins and not entry.sending:
+                yield job, entry
+
+    def _spill(self, job: HostJob, entry: Entry) -> None:
+        block = entry.block
+        assert block is not None
+        del self._resident[block.id]
+        self._store.hold(block.key, DISK)
+        entry.spill_key = f"{block.id}"
+        self._keys[entry.spill_key] = (job, entry)
+        self._writing[entry.spill_key] = block
+        self._bytes_writing += block.size
+        self._actions.append(Spill(entry.spill_key, block.id, block.offset, block.nbytes))
+
+    def spilled(self, key: str, well: bool) -> None:
+        """A block was written, or could not be: then nothing more is spilled."""
+        block = self._writing.pop(key)
+        self._bytes_writing -= block.size
+        self._store.release(block.id, DISK)
+        self.enabled = self.enabled and well
+        held = self._keys.get(key)
+        if held is None:  # purged meanwhile
+            self._actions.append(Unspill(key))
+            return
+        job, entry = held
+        if well and not block.holds and not entry.pins and not entry.sending:
+            self._store.purge(block.key)
+            entry.block = None
+            self.spilled_bytes += block.nbytes
+            return
+        del self._keys[key]
+        entry.spill_key = ""
+        self.add(job, entry)
+        if well:
+            self._actions.append(Unspill(key))
+
+    # --- and back -----------------------------------------------------------------------------------------------------
+
+    def read(self, entry: Entry, block: Block[int]) -> None:
+        """There is room for a dataset that is on disk: bring it back."""
+        self._reading[entry.spill_key] = block
+        self._actions.append(Restore(entry.spill_key, block.id, block.offset, block.nbytes))
+
+    def is_reading(self, block: Block[int]) -> bool:
+        """Whether the disk is read into this block right now."""
+        return any(other is block for other in self._reading.values())
+
+    def restored(self, key: str, well: bool) -> tuple[HostJob, Entry] | None:
+        """A dataset was read, or could not be. Returns whose it is; None if it was purged meanwhile, or is lost."""
+        block = self._reading.pop(key)
+        held = self._keys.pop(key, None)
+        self._actions.append(Unspill(key))
+        if held is None:
+            self._store.abort(block.id)
+            return None
+        job, entry = held
+        entry.granted, entry.spill_key, entry.restoring = None, "", False
+        if not well:
+            self._store.abort(block.id)
+            job.report.gone(entry.dataset)
+            return None
+        self._store.seal(block.key)
+        entry.block = block
+        self.add(job, entry)
+        return held
+
+    # --- segments that wait ------------------------------------------------------------------------------------------
+
+    def park(self, segment: Segment) -> list[Entry]:
+        """A segment is about to run, but inputs of it are on disk: pin them all. Returns those to bring back."""
+        entries = [segment.chain.job.entries[dataset] for dataset in segment.inputs]
+        self.parked.add(segment)
+        segment.pinned = True
+        for entry in entries:
+            entry.pins += 1
+        return [entry for entry in entries if entry.value is None and entry.block is None]
+
+    def unpin(self, segment: Segment) -> None:
+        """A segment ended, or was dropped."""
+        self.parked.discard(segment)
+        if segment.pinned:
+            segment.pinned = False
+            for dataset in segment.inputs:
+                entry = segment.chain.job.entries.get(dataset)
+                if entry is not None and entry.pins:
+                    entry.pins -= 1

@@ -1,0 +1,59 @@
+"""Writes datasets to disk and reads them back, in a thread of its own and in the order in which the agent decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from headrace.worker.actions import Restore, Spill, Unspill
+from headrace.worker.state import Agent
+from headrace_shm import Arena, SpillFailed
+from headrace_shm.spill import Spill as File
+
+log = logging.getLogger(__name__)
+
+
+class Spilling:
+    """The disk of one host. `wake` is called after every event."""
+
+    def __init__(self, agent: Agent, arena: Arena, folder: str, wake: Callable[[], None]) -> None:
+        self._agent = agent
+        self._arena = arena
+        self._wake = wake
+        self._file = File(folder or None)
+        self._thread = ThreadPoolExecutor(1, "headrace-disk")
+        self._loop = asyncio.get_running_loop()
+
+    def act(self, action: Spill | Restore | Unspill) -> None:
+        """Begin to carry out an action; the agent hears when it is done."""
+        if isinstance(action, Unspill):
+            self._thread.submit(self._file.pop, action.key, None)
+            return
+        if isinstance(action, Restore):
+            self._arena.reserve(action.offset, action.nbytes)
+        done = self._agent.spilled if isinstance(action, Spill) else self._agent.restored
+        future = self._loop.run_in_executor(self._thread, self._move, action)
+        future.add_done_callback(lambda future: self._done(done, action.key, future))
+
+    def _move(self, action: Spill | Restore) -> None:
+        memory = self._arena.writable(action.offset, action.nbytes)
+        if isinstance(action, Spill):
+            self._file[action.key] = memory
+        else:
+            self._file.read_into(action.key, memory)
+
+    def _done(self, tell: Callable[[str, bool], None], key: str, future: asyncio.Future[None]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            log.error("%s", error if isinstance(error, SpillFailed) else f"the disk failed: {error!r}")
+        tell(key, error is None)
+        self._wake()
+
+    def close(self) -> None:
+        """Wait for what is under way, and forget everything."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._file.close()
