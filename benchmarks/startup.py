@@ -22,8 +22,9 @@ IMPORT = "import time; start = time.perf_counter(); import headrace; print(time.
 
 def figures(peers: Sequence[str], layout: Layout) -> list[Figure]:
     """All of this module's figures, for the peers that have a cluster."""
-    found = [cold_start(peer, layout) for peer in peers if peer != "serial"]
-    found += [idle_share(peer, layout) for peer in peers if peer != "serial" and PEERS[peer].standing]
+    engines = list({PEERS[peer].module: peer for peer in reversed(peers) if peer != "serial"}.values())[::-1]  # each once
+    found = [cold_start(peer, layout) for peer in engines]
+    found += [idle_share(peer, layout) for peer in engines if PEERS[peer].standing]
     if "headrace" in peers:
         found += [import_time(), queued_memory(layout)]
     return found
