@@ -351,3 +351,30 @@ def test_jobs_that_are_over_are_forgotten_and_unclaimed_outputs_released(
                     await asyncio.sleep(0.02)
 
     runner.run(main())
+
+
+def test_the_end_of_a_job_whose_values_are_in_the_log_waits_a_little(
+    nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
+) -> None:
+    """Nobody waits for it, so it is put off; but not beyond the end of the controller. Nothing is kept, so the job is forgotten."""
+
+    async def main() -> None:
+        async with stage(nats_server, bus, until, Settings(linger=3600.0)) as scene:
+            await scene.register("h0", 7)
+            await scene.seen(HostJoined)
+            await scene.submit("j1")
+            await scene.seen(Admitted)
+            await scene.place("j1", "h0", 7)
+            await scene.report("j1", "h0", 7, chains=[0, 1], produced=[0, 1], sizes=[1, 1], value_ids=[1], values=[b"x"])
+            await scene.submit("j2")
+            await scene.seen(Admitted, 2)
+            assert not scene.of(Ended)
+        async with stage(nats_server, bus, until, Settings(forget_after=0.1)) as scene:
+            assert (await scene.seen(Ended)).state == "done"
+            async with asyncio.timeout(10):
+                while (await status(bus))["n_jobs"] > 1:
+                    await asyncio.sleep(0.02)
+            assert check(scene.entries) == []
+            assert not scene.of(Released)
+
+    runner.run(main())

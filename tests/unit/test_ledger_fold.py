@@ -361,3 +361,64 @@ def test_jobs_that_changed_are_named_in_order() -> None:
     log.fold(Admitted(at=0, term=1, job="i", name="g", n_tasks=1, graph=GraphSource(inline=flat(1))))
     assert [job.job for job in log.ledger.take_changed()] == ["i", "j"]
     assert log.ledger.take_changed() == []
+
+
+# --- jobs of one task, and jobs that are done when their values are there ----------------------------------------------
+
+
+def test_a_job_of_one_task_needs_no_plan() -> None:
+    log = Log(flat(1), "a")
+    job = log.ledger.jobs["j"]
+    assert (job.phase, job.planned, job.n_planned) == ("queued", False, 1)
+    log.fold(Assign(at=1, term=1, job="j", host="a", epoch=1, hosts=["a"], addresses=[""], chains=[0], lengths=[1], tasks=[0]))
+    assert (job.phase, job.planned, job.states[0], job.chains.host_of(0)) == ("running", True, ASSIGNED, 0)
+    assert job.hosts[job.placed[0]] == "a"
+    log.fold(Events(job="j", host="a", epoch=1, chains=[0]))
+    assert (job.states[0], job.n_done) == (DONE, 1)
+
+
+def test_a_reader_of_events_alone_knows_the_chain_of_the_only_task() -> None:
+    log = Log(flat(1))
+    log.fold(Events(job="j", host="a", epoch=1, chains=[0]))
+    assert log.ledger.jobs["j"].n_done == 1
+
+
+def value_of(*datasets: int) -> Events:
+    return Events(job="j", host="a", epoch=1, produced=list(datasets), value_ids=list(datasets), values=[b"x"] * len(datasets))
+
+
+def test_a_job_is_done_by_its_values_when_all_are_there() -> None:
+    log = Log(flat(2), "a")
+    job = log.ledger.jobs["j"]
+    assert not job.done_by_values
+    log.fold(value_of(0))
+    log.fold(value_of(0))
+    assert not job.done_by_values
+    log.fold(value_of(1))
+    assert job.done_by_values
+    assert job.end is None
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        CancelAsked(at=1, term=1, job="j"),
+        Events(job="j", host="a", epoch=1, failed=[TaskError(task=1)]),
+    ],
+)
+def test_values_do_not_tell_the_end_of_a_job_that_may_have_ended_otherwise(before: Any) -> None:
+    log = Log(flat(2), "a")
+    log.fold(before)
+    log.fold(value_of(0, 1))
+    assert not log.ledger.jobs["j"].done_by_values
+
+
+def test_what_is_kept_for_the_client() -> None:
+    log = Log(flat(3), "a")
+    job = log.ledger.jobs["j"]
+    log.fold(Events(job="j", host="a", epoch=1, produced=[0, 1, 2], value_ids=[0], values=[b"x"]))
+    assert not job.nothing_kept
+    log.fold(Released(at=1, term=1, job="j", datasets=[1]))
+    assert not job.nothing_kept
+    log.fold(Released(at=1, term=1, job="j", datasets=[2]))
+    assert job.nothing_kept

@@ -288,7 +288,7 @@ def _subject(decision: Decided) -> str:
 
 
 def _released(job: JobLedger) -> bool:
-    return job.over or job.n_released == job.n_outputs
+    return job.over or job.nothing_kept
 
 
 async def _nothing() -> None:

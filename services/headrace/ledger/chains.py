@@ -6,18 +6,25 @@ import numpy as np
 
 from headrace.ledger.columns import Growing, Ints, ints, ranges
 
+Few = tuple[int, ...]
+
 
 class ChainTable:
     """Chain id -> tasks, their attempts, and the host it is placed on (index; -1 if unknown)."""
 
     __slots__ = ("_attempts", "_host", "_length", "_start", "_tasks")
 
-    def __init__(self) -> None:
-        self._start = Growing(np.int64)
-        self._length = Growing(np.int32)
-        self._host = Growing(np.int16)
-        self._tasks = Growing(np.int32)
-        self._attempts = Growing(np.int16)
+    def __init__(self, *, starts: Few = (), lengths: Few = (), hosts: Few = (), tasks: Few = ()) -> None:
+        self._start = Growing(np.int64, starts)
+        self._length = Growing(np.int32, lengths)
+        self._host = Growing(np.int16, hosts)
+        self._tasks = Growing(np.int32, tasks)
+        self._attempts = Growing(np.int16, (0,) * len(tasks))
+
+    @classmethod
+    def of_one_task(cls) -> ChainTable:
+        """The table of a graph of one task, which is one chain, not placed yet."""
+        return cls(starts=(0,), lengths=(1,), hosts=(-1,), tasks=(0,))
 
     def __len__(self) -> int:
         """One more than the highest chain id."""

@@ -109,9 +109,9 @@ class Growing:
 
     __slots__ = ("_room", "length")
 
-    def __init__(self, dtype: npt.DTypeLike) -> None:
-        self._room: Ints = np.empty(0, dtype=dtype)
-        self.length = 0
+    def __init__(self, dtype: npt.DTypeLike, values: tuple[int, ...] = ()) -> None:
+        self._room: Ints = np.array(values, dtype=dtype)
+        self.length = len(values)
 
     @property
     def array(self) -> Ints:
@@ -124,14 +124,15 @@ class Growing:
 
     def resize(self, length: int, fill: int) -> None:
         """Make it at least so long; new entries are `fill`."""
-        if length <= self.length:
+        before = self.length
+        if length <= before:
             return
-        if length > len(self._room):
-            room = np.empty(max(length, 2 * self.length), dtype=self._room.dtype)
-            room[: self.length] = self.array
-            self._room = room
-        self._room[self.length : length] = fill
         self.length = length
+        if length > len(self._room):
+            room = np.empty(max(length, 2 * before), dtype=self._room.dtype)
+            room[:before] = self._room[:before]
+            self._room = room
+        self._room[before:length] = fill
 
     def extend(self, values: Ints | list[int]) -> None:
         """Add values at the end."""

@@ -84,12 +84,12 @@ class JobLedger:
         self.states, self.attempts, self.placed, self.chain_of = view(self.state), view(self.attempt), view(self.host), view(self.chain)
         self.sizes, self.made_by, self.flag = view(self.size), view(self.made), view(self.flags)
         self.n_released = 0
-        self.n_outputs = self.n_missing = int(topology.is_output.sum())
+        self.n_outputs = self.n_missing = int(np.count_nonzero(topology.is_output))
         self.one_output_each = n == m
         self._scratch: Ints = np.zeros(n, dtype=np.int32)
         if n == 1:
             self.n_planned = 1
-            self.chains.define_one(0, [0], UNPLACED)
+            self.chains = ChainTable.of_one_task()
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -110,6 +110,13 @@ class JobLedger:
         """Whether the value of every output is in the log, and nothing that can have ended the job in another way: so it is done, which
         whoever reads the values knows without being told."""
         return self.n_values == self.n_outputs > 0 and self.cancel_asked is None and not self.failures
+
+    @property
+    def nothing_kept(self) -> bool:
+        """Whether no output is kept for the client: each was released, or its value is in the log."""
+        if self.n_outputs in (self.n_values, self.n_released):
+            return True
+        return not ((self.flags & (ASKED | RELEASED | VALUE)) == ASKED).any()
 
     @property
     def over(self) -> bool:
