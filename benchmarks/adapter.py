@@ -40,7 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def timed_run(peer: Peer, case: Case, cpu_file: str) -> dict[str, Any]:
     """One run of a graph. Making the list of calls does not count."""
     graph = case.build()
-    cpu = CpuClock(peer.roles(), cpu_file)
+    cpu = CpuClock(peer.roles, cpu_file)
     start = time.perf_counter()
     values = peer.run(graph)
     wall = time.perf_counter() - start
@@ -49,7 +49,7 @@ def timed_run(peer: Peer, case: Case, cpu_file: str) -> dict[str, Any]:
 
 def timed_trips(peer: Peer, trips: int, cpu_file: str) -> dict[str, Any]:
     """Round trips of single tasks, one after another."""
-    cpu = CpuClock(peer.roles(), cpu_file)
+    cpu = CpuClock(peer.roles, cpu_file)
     walls, values = [], []
     for value in range(trips):
         start = time.perf_counter()
@@ -62,7 +62,7 @@ def timed_idleness(peer: Peer, seconds: int, cpu_file: str) -> dict[str, Any]:
     """What a peer takes for doing nothing, after a little work and some time to calm down."""
     peer.round_trip(noop, 0)
     time.sleep(CALM_SECONDS)
-    cpu = CpuClock(peer.roles(), cpu_file)
+    cpu = CpuClock(peer.roles, cpu_file)
     start = time.perf_counter()
     time.sleep(seconds)
     return {"wall": time.perf_counter() - start, "cpu": cpu.seconds(), "values": []}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -13,23 +13,25 @@ NANO = 1e-9
 
 
 class CpuClock:
-    """CPU seconds from its making on, per role. Processes that come or go meanwhile count in the total only.
+    """CPU seconds from its making on, per role. Processes that end meanwhile count in the total only.
 
-    total_file: a control group's own count of nanoseconds, which sees every process; without one the total is the sum of the roles.
+    roles: tells what the processes that there are at the moment are there for, by process id. total_file: a control group's own count,
+    which sees every process; without one the total is the sum of the roles.
     """
 
-    def __init__(self, roles: Mapping[int, str], total_file: str = "") -> None:
+    def __init__(self, roles: Callable[[], Mapping[int, str]], total_file: str = "") -> None:
         self._roles = roles
         self._total_file = total_file
-        self._before = {pid: cpu_seconds(pid) for pid in roles}
+        self._before = {pid: cpu_seconds(pid) for pid in roles()}
         self._total_before = self._total()
 
     def seconds(self) -> dict[str, float]:
         """Per role, and under "total" for everything."""
+        total = self._total() - self._total_before
         spent: dict[str, float] = {}
-        for pid, role in self._roles.items():
-            spent[role] = spent.get(role, 0.0) + max(0.0, cpu_seconds(pid) - self._before[pid])
-        return spent | {"total": self._total() - self._total_before if self._total_file else sum(spent.values())}
+        for pid, role in self._roles().items():
+            spent[role] = spent.get(role, 0.0) + max(0.0, cpu_seconds(pid) - self._before.get(pid, 0.0))
+        return spent | {"total": total if self._total_file else sum(spent.values())}
 
     def _total(self) -> float:
         return cgroup_cpu_seconds(Path(self._total_file)) if self._total_file else 0.0

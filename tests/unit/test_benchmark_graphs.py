@@ -1,19 +1,13 @@
-"""The benchmarks' graphs are the ones they claim to be, and what is measured on them is checked and reported."""
+"""The benchmarks' graphs are the ones they claim to be."""
 
 from __future__ import annotations
 
-import json
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import __main__ as command
-from benchmarks import graphs, measure, report
+from benchmarks import graphs
 from benchmarks.graphs import GRAPHS, TaskList
 from benchmarks.peers.serial import Serial
 
@@ -31,7 +25,7 @@ from benchmarks.peers.serial import Serial
     ],
 )
 def test_default_sizes(name: str, tasks: int, outputs: int) -> None:
-    graph = GRAPHS[name].make(GRAPHS[name].n)
+    graph = graphs.cases(name)[-1 if name != "flat" else 1].build()
     assert (len(graph.calls), len(graph.outputs)) == (tasks, outputs)
 
 
@@ -83,81 +77,21 @@ def test_serial_drops_a_value_after_its_last_use() -> None:
     assert Serial().run(graph) == [None]
 
 
-class Wrong(Serial):
-    """A peer that gets the last value wrong."""
-
-    name = "wrong"
-
-    def run(self, graph: TaskList) -> list[Any]:
-        return [*super().run(graph)[:-1], -1]
-
-    def round_trip(self, function: Callable[..., Any], *args: Any) -> Any:
-        return -1
+def test_the_climatology_is_that_of_numpy() -> None:
+    count, size = 45, 100
+    fields = np.array([np.random.default_rng(seed).standard_normal(size) for seed in range(count)])
+    expected = np.sqrt(((fields - fields.mean(axis=0)) ** 2).mean(axis=1))
+    np.testing.assert_allclose(Serial().run(graphs.climatology(count, size)), expected, rtol=1e-9)
 
 
-class Second(Serial):
-    """A peer that is right, and notes its turns."""
-
-    name = "second"
-
-
-def test_a_wrong_value_is_named() -> None:
-    with pytest.raises(measure.WrongResult, match=r"wrong on flat: output 4 is -1 where serial Python has 4"):
-        measure.time_graph("flat", 5, graphs.flat(5), [Serial(), Wrong()], repeat=1)
-    with pytest.raises(measure.WrongResult, match="latency"):
-        measure.time_latency(1, [Serial(), Wrong()], repeat=1)
-    with pytest.raises(measure.WrongResult, match="2 values where serial Python has 3"):
-        measure.check("g", "p", [1, 2], [1, 2, 3])
+def test_no_task_of_the_climatology_takes_more_than_a_group_of_fields() -> None:
+    calls = graphs.climatology(2_000).calls
+    assert max(len(call.inputs()) for call in calls) == graphs.CLIMATE_GROUP
+    assert len(calls) == 2_000 + 100 + 5 + 1 + 1 + 2_000
 
 
-def test_peers_take_turns_and_the_first_turn_does_not_count() -> None:
-    turns: list[str] = []
-
-    def run(peer: measure.Peer) -> list[float]:
-        turns.append(peer.name)
-        return [float(len(turns))]
-
-    walls = measure.alternate([Serial(), Second()], 2, run)
-    assert turns == ["serial", "second"] * 3
-    assert walls == {"serial": [3.0, 5.0], "second": [4.0, 6.0]}
-
-
-def test_timings_are_medians() -> None:
-    timing = measure.Timing("flat", "serial", 10, 10, [4.0, 1.0, 2.0])
-    assert (timing.wall, timing.speed) == (2.0, 5.0)
-
-
-def test_the_command_prints_a_table_and_writes_json(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    @contextmanager
-    def open_second(hosts: int, runners: int) -> Iterator[Second]:
-        assert (hosts, runners) == (3, 2)
-        yield Second()
-
-    openers = command.openers() | {"second": open_second}
-    monkeypatch.setattr(command, "openers", lambda: openers)
-    path = tmp_path / "timings.json"
-    options = ["--graph", "tree", "latency", "--n", "8", "--hosts", "3", "--runners", "2", "--peers", "second", "--json", str(path)]
-    assert command.main(options) == 0
-    printed = capsys.readouterr().out
-    assert "tree" in printed
-    assert "p99" in printed
-    record = json.loads(path.read_text())
-    assert [(timing["graph"], timing["peer"], timing["tasks"]) for timing in record["timings"]] == [
-        ("tree", "serial", 15),
-        ("tree", "second", 15),
-        ("latency", "serial", 1),
-        ("latency", "second", 1),
-    ]
-    assert len(record["timings"][0]["walls"]) == 3
-    assert len(record["timings"][2]["walls"]) == 3 * 8
-
-
-def test_the_ratio_is_to_serial_python_on_the_same_graph() -> None:
-    timings = [
-        measure.Timing("flat", "serial", 1, 1, [2.0]),
-        measure.Timing("tree", "serial", 1, 1, [5.0]),
-        measure.Timing("tree", "second", 1, 1, [10.0]),
-    ]
-    assert list(report.throughput_table(timings).columns[-1].cells) == ["1.00", "1.00", "2.00"]
+def test_cases_are_the_known_sizes_or_the_one_asked_for() -> None:
+    assert [case.label for case in graphs.cases("flat")] == ["flat 1,000", "flat 10,000", "flat 100,000"]
+    assert graphs.cases("flat", 7) == [graphs.Case("flat", (7,))]
+    assert graphs.cases("ensemble", small=True) == [graphs.Case("ensemble", GRAPHS["ensemble"].small)]
+    assert graphs.cases("latency") == [graphs.Case("latency", (graphs.LATENCY_TRIPS,))]
