@@ -45,9 +45,10 @@ class Child:
         return zlib.crc32(self.kept[block])
 
     def drop(self, block: int) -> list[int]:
-        """Let go of a kept array; answers the blocks whose last view ended so far."""
+        """Let go of a kept array; answers the blocks whose last view ended since it last said so."""
         del self.kept[block]
-        return self.ended
+        ended, self.ended = self.ended, []
+        return ended
 
     def fill(self, offset: int, nbytes: int, value: int) -> int:
         """Write one value into all bytes of a place."""

@@ -1,6 +1,5 @@
 """One arena, several processes: they read without copies, keep what they hold, are killed, and leave nothing behind."""
 
-import json
 import os
 import signal
 import socket
@@ -12,32 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shm_process import Process
 
 from headrace_shm import LARGE, Arena, Store, backing
 
 CAPACITY = 8 * LARGE
-SCRIPT = Path(__file__).with_name("shm_child.py")
-
-
-class Process:
-    """A child process and the line protocol to it."""
-
-    def __init__(self, how, fd):
-        self.popen = subprocess.Popen(
-            [sys.executable, str(SCRIPT), how, str(fd)], pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def answer(self):
-        return json.loads(self.popen.stdout.readline())
-
-    def ask(self, *request):
-        self.popen.stdin.write(json.dumps(request) + "\n")
-        self.popen.stdin.flush()
-        return self.answer()
-
-    def kill(self):
-        self.popen.kill()
-        assert self.popen.wait() == -signal.SIGKILL
 
 
 @pytest.fixture(params=["memory", "disk"])
