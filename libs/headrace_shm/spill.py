@@ -25,6 +25,8 @@ FILE_SPACE = 1 << 43
 class Spill(MutableMapping[str, Any]):
     """A mapping from `str` to bytes, kept on disk. Values are set from any contiguous buffer, and come back as a `bytearray`.
 
+    For one thread, which need not be the one that made it: reading and writing let others run meanwhile.
+
     >>> with Spill() as disk:
     ...     disk["t2m"] = b"field"
     ...     bytes(disk["t2m"]), disk.nbytes
@@ -69,8 +71,7 @@ class Spill(MutableMapping[str, Any]):
         Raises:
             SpillFailed: the disk, or the limit, has no room for it, or cannot be written; `errno` says which.
         """
-        if key in self._places:
-            del self[key]
+        self.discard(key)
         data = memoryview(value).cast("B")
         if self.limit is not None and self.nbytes + data.nbytes > self.limit:
             raise self._failed(errno.ENOSPC, f"its limit is {self.limit} bytes, of which {self.nbytes} are taken")
@@ -119,6 +120,11 @@ class Spill(MutableMapping[str, Any]):
         offset, nbytes = self._places.pop(key)
         self.nbytes -= nbytes
         self._give_back(offset, nbytes)
+
+    def discard(self, key: str) -> None:
+        """Delete a value if there is one. Unlike `pop`, it does not read it first."""
+        if key in self._places:
+            del self[key]
 
     def close(self) -> None:
         """Close the file, which ends it and all that is in it. Closing again does nothing."""

@@ -209,6 +209,9 @@ def test_empty_and_replaced_values(disk):
     assert (disk["a"], disk.nbytes, "a" in disk) == (b"", 0, True)
     disk["a"] = memoryview(b"abc")
     assert (disk["a"], disk.nbytes, len(disk)) == (b"abc", 3, 1)
+    disk.discard("b")
+    disk.discard("a")
+    assert (disk.nbytes, len(disk)) == (0, 0)
     disk.close()
     disk.close()
 
