@@ -113,3 +113,22 @@ def test_what_a_lost_host_had_is_made_again_on_the_others(tmp_path: Path) -> Non
         (tmp_path / "go").touch()
         assert job.results(WAIT) == {"sum": sum(range(6)) * 200_000.0}
         assert cluster.compute(hr.delayed(inc)(1), timeout=WAIT) == 2
+
+
+def test_an_output_that_its_host_took_along_is_made_again_and_fetched_from_elsewhere(tmp_path: Path) -> None:
+    with hr.Cluster.local(hosts=2) as cluster:
+        graph = hr.Graph("outputs")
+        made = [graph.add(large, k, name=f"large-{k}") for k in range(6)]
+        graph.output(made, graph.add(slow_sum, str(tmp_path / "go"), name="gate"))
+        job = cluster.submit(graph)
+        deadline = time.monotonic() + WAIT
+        while job.status().available < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(cluster.pids()["host-1"], signal.SIGKILL)
+        while cluster.hosts != ["host-0"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        (tmp_path / "go").touch()
+        results = job.results(WAIT)
+        assert all((results[f"large-{k}"] == k).all() for k in range(6))

@@ -37,6 +37,7 @@ class Host:
         self.zygote: Zygote = start_zygote(self.arena, self.status)
         self.results: list[protocol.Results] = []
         self.released: list[tuple[int, int]] = []
+        self.closed: list[int] = []
         self.allocations: list[protocol.Allocate] = []
         self.on_allocate: Callable[[protocol.Allocate], None] = self._grant
         self.next_offset = 0
@@ -95,6 +96,8 @@ class Host:
             self.results.append(frame)
         elif isinstance(frame, protocol.Released):
             self.released += zip(frame.blocks, frame.counts, strict=True)
+        elif isinstance(frame, protocol.Closed):
+            self.closed.append(frame.job)
         else:
             self.allocations.append(frame)
             self.on_allocate(frame)
@@ -320,3 +323,4 @@ def test_a_closed_job_leaves_nothing_behind(host: Host) -> None:
     host.open(graph, job=2)
     host.run([[0]], [[1]], [{}], job=2)
     host.until(lambda: any(frame.job == 2 for frame in host.results))
+    assert host.closed == [1]

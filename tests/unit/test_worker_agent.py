@@ -7,9 +7,13 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.worker import protocol
-from headrace_schemas import Revoke
-from tests.unit.worker_world import EPOCH, JOB, World, expected_value
+from headrace.link import frames
+from headrace.worker import actions, protocol
+from headrace.worker.settings import Settings
+from headrace.worker.state import Agent
+from headrace_schemas import Assign, Ended, Reroute, Revoke
+from headrace_shm import Store
+from tests.unit.worker_world import EPOCH, JOB, World, expected_value, graph_of
 
 
 def fused(inputs: list[list[int]], outputs: list[int], rng: random.Random) -> list[list[int]]:
@@ -159,6 +163,118 @@ def test_without_purges_results_go_above_the_capacity_and_fail_when_the_address_
     assert world.agents["h0"].stock.store.used > 25 * nbytes, "the address space is eight times the capacity"
     assert runner.refused, "what does not fit there is refused"
     assert len(world.produced()) + len(runner.refused) == n
+
+
+def _agent(**settings: object) -> Agent:
+    """An agent with one runner, and the first assignment of a job of three tasks: 0 and 1 here, 2 takes dataset 1 of another host."""
+    agent = Agent(Settings(host="h0", **settings), EPOCH, Store(1 << 20, 1 << 23))  # type: ignore[arg-type]
+    agent.runner_started(0)
+    return agent
+
+
+def _assign(agent: Agent, job: str, inputs: list[list[int]], tasks: list[int], sources: list[int], outputs: list[int]) -> None:
+    agent.assign(
+        Assign(
+            at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0", "a", "b"], addresses=["h0:1", "a:1", "b:1"],
+            chains=tasks, lengths=[1] * len(tasks), tasks=tasks, sources=sources,
+        ),
+        graph_of(inputs, outputs),
+    )  # fmt: skip
+
+
+def test_a_place_that_a_runner_may_still_write_to_is_given_to_nobody_else():
+    agent = _agent()
+    _assign(agent, "one", [[]], [0], [], [0])
+    agent.take()
+    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    [grant] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
+    agent.end(Ended(at=1, term=1, job="one", state="cancelled"))
+    _assign(agent, "two", [[]], [0], [], [0])
+    agent.take()
+    agent.allocate(0, protocol.Allocate(2, 0, 50_000, 2))
+    [other] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
+    assert other.offset != grant.offset
+    used = agent.stock.store.used
+    agent.closed(0, protocol.Closed(1))
+    assert agent.stock.store.used < used
+
+
+def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
+    agent = _agent()
+    _assign(agent, "job", [[], [0]], [1], [1], [1])
+    assert [action for action in agent.take() if isinstance(action, actions.Connect)] == [actions.Connect("a", "a:1")]
+    agent.host_connected("a")
+    agent.take()
+    agent.offered("a", frames.Offer("job", [0], [0], [50_000]))
+    agent.take()
+    assert agent.receiving("a", frames.Data("job", 0, 0), 50_000) is not None
+    agent.reroute(
+        Reroute(
+            at=1,
+            term=1,
+            job="job",
+            host="h0",
+            epoch=EPOCH,
+            hosts=["h0", "a", "b"],
+            addresses=["h0:1", "a:1", "b:1"],
+            datasets=[0],
+            sources=[2],
+        )
+    )
+    assert actions.Connect("b", "b:1") in agent.take()
+    agent.host_connected("b")
+    wants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
+    assert wants == [actions.ToHost("b", frames.Want("job", [0], [0]))]
+    agent.host_unreachable("a")
+    assert agent.stock.store.used == 0
+
+
+def test_an_input_that_never_fits_fails_the_task_that_takes_it():
+    agent = _agent()
+    _assign(agent, "job", [[], [0]], [1], [1], [1])
+    agent.take()
+    agent.host_connected("a")
+    agent.take()
+    agent.offered("a", frames.Offer("job", [0], [0], [1 << 24]))
+    agent.take()
+    [report] = agent.reports()
+    assert [(error.task, error.reason) for error in report.events.failed] == [(1, "too_large")]
+    assert not report.events.gone
+
+
+def test_a_host_that_can_never_be_reached_fails_what_waits_for_it():
+    agent = _agent(link_tries=3)
+    _assign(agent, "job", [[], [0]], [1], [1], [1])
+    agent.take()
+    for _ in range(5):
+        agent.host_unreachable("a")
+        agent.retry_links()
+        agent.take()
+    failed = [error for report in agent.reports() for error in report.events.failed]
+    assert [(error.task, error.reason) for error in failed] == [(1, "unreachable")]
+    assert "a:1" in failed[0].error
+
+
+def test_two_cancelled_jobs_do_not_hide_one_another():
+    agent = _agent(grace_seconds=1.0)
+    agent.tick(10.0, [None])
+    for job in ("x", "y"):
+        _assign(agent, job, [[]], [0], [], [0])
+    agent.take()
+    for job in ("x", "y"):
+        agent.end(Ended(at=1, term=1, job=job, state="cancelled"))
+    for step in range(5):
+        agent.tick(10.1 + step, [(1, 0)])
+    assert [action for action in agent.take() if isinstance(action, actions.KillRunner)] == [actions.KillRunner(0)]
+
+
+def test_a_job_without_a_graph_fails_and_the_host_goes_on():
+    agent = _agent()
+    agent.assign(
+        Assign(at=1, term=1, job="j", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[0], lengths=[1], tasks=[0]), None
+    )
+    [report] = agent.take()
+    assert report.events.failed[0].reason == "no_graph"
 
 
 def test_a_purge_of_what_is_still_needed_is_answered_with_kept():

@@ -94,6 +94,7 @@ class ModelRunner:
             self.queue.clear()
             self.deferred.clear()
             self.kept.clear()
+            self._send(protocol.Closed(frame.job))
 
     def _enqueue(self, frame: protocol.Run) -> None:
         task = given = 0
@@ -151,6 +152,8 @@ class ModelRunner:
             agent.results(self.slot, frame)
         elif isinstance(frame, protocol.Allocate):
             agent.allocate(self.slot, frame)
+        elif isinstance(frame, protocol.Closed):
+            agent.closed(self.slot, frame)
         else:
             agent.released(self.slot, frame)
 

@@ -78,6 +78,9 @@ class Connection:
         self._of_its_own = of_its_own
         self._put_offs: set[Callable[[], None]] = set()
         self._followers: dict[str, Follower] = {}
+        """Of the jobs whose log comes through the feed of the connection."""
+        self._told_of_hosts: dict[str, Follower] = {}
+        """Of all jobs that were submitted here and are not over."""
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._changed: asyncio.Event
         self._key: asyncio.Task[bytes] | None = None
@@ -109,6 +112,7 @@ class Connection:
     async def follow(self, job: str, follower: Follower) -> LogFeed | None:
         """Pass on what the log says of a job that is about to be submitted. Returns the feed to close at its end, if there is one
         for it."""
+        self._told_of_hosts[job] = follower
         if self.follow_own(job, follower):
             return None
         return await LogFeed.open(self.bus, job_subjects(job), follower.on_entries, from_seq=self._ledger.last_seq + 1)
@@ -116,12 +120,13 @@ class Connection:
     def follow_own(self, job: str, follower: Follower) -> bool:
         """`follow`, if that takes nothing but a word to the feed that is open."""
         if self._of_its_own:
-            self._followers[job] = follower
+            self._followers[job] = self._told_of_hosts[job] = follower
         return self._of_its_own
 
     def unfollow(self, job: str) -> None:
         """Pass on nothing more."""
         self._followers.pop(job, None)
+        self._told_of_hosts.pop(job, None)
 
     @property
     def hosts(self) -> list[str]:
@@ -227,10 +232,18 @@ class Connection:
             if isinstance(message, (HostJoined, HostLost)):
                 self._ledger.fold(entry)
                 self._changed.set()
+                for job in self._told_of_hosts:  # what a lost host had is not there any more
+                    of_jobs.setdefault(job, []).append(entry)
             elif message.job in self._followers:
                 of_jobs.setdefault(message.job, []).append(entry)
         for job, found in of_jobs.items():
-            self._followers[job].on_entries(found)
+            follower = self._told_of_hosts[job]
+            try:
+                follower.on_entries(found)
+            except Exception as error:  # the other jobs go on
+                failure = ClusterFailed(f"job {job} cannot be followed any more: {error}")
+                failure.__cause__ = error
+                follower.fail(failure)
 
     def _feed_ended(self, ended: asyncio.Future[None]) -> None:
         if not ended.cancelled() and (error := ended.exception()) is not None:

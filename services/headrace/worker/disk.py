@@ -149,34 +149,35 @@ class Disk:
         """Whether the disk is read into this block right now."""
         return any(other is block for other in self._reading.values())
 
-    def restored(self, key: str, well: bool) -> tuple[HostJob, Entry] | None:
-        """A dataset was read, or could not be. Returns whose it is; None if it was purged meanwhile, or is lost."""
+    def restored(self, key: str) -> tuple[HostJob, Entry] | None:
+        """A dataset was read, or could not be. Returns whose it is; None if it was purged meanwhile."""
         block = self._reading.pop(key)
         held = self._keys.pop(key, None)
         self._actions.append(Unspill(key))
         if held is None:
             self._store.abort(block.id)
             return None
-        job, entry = held
+        _, entry = held
         entry.granted, entry.spill_key, entry.restoring = None, "", False
-        if not well:
-            self._store.abort(block.id)
-            job.report.gone(entry.dataset)
-            return None
         self._store.seal(block.key)
         entry.block = block
-        self.add(job, entry)
         return held
 
     # --- segments that wait ------------------------------------------------------------------------------------------
 
+    def pin(self, segment: Segment) -> None:
+        """A segment is about to run: its inputs stay in memory until it has ended."""
+        if segment.pinned or not (self._resident or self._keys):
+            return
+        segment.pinned = True
+        for dataset in segment.inputs:
+            segment.chain.job.entries[dataset].pins += 1
+
     def park(self, segment: Segment) -> list[Entry]:
         """A segment is about to run, but inputs of it are on disk: pin them all. Returns those to bring back."""
-        entries = [segment.chain.job.entries[dataset] for dataset in segment.inputs]
+        self.pin(segment)
         self.parked.add(segment)
-        segment.pinned = True
-        for entry in entries:
-            entry.pins += 1
+        entries = [segment.chain.job.entries[dataset] for dataset in segment.inputs]
         return [entry for entry in entries if entry.value is None and entry.block is None]
 
     def unpin(self, segment: Segment) -> None:

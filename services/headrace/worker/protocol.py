@@ -115,8 +115,14 @@ class Released(Frame, tag=13):
     counts: list[int]
 
 
+class Closed(Frame, tag=14):
+    """The answer to CloseJob: from here on nothing is written for the job, also not to places granted before."""
+
+    job: int
+
+
 ToRunner = OpenJob | CloseJob | Run | Grant
-ToAgent = Allocate | Results | Released
+ToAgent = Allocate | Results | Released | Closed
 
 _encoder = msgspec.msgpack.Encoder()
 _to_runner = msgspec.msgpack.Decoder(ToRunner)

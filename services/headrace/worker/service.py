@@ -165,6 +165,8 @@ class Worker:
                 self._agent.results(slot, frame)
             elif isinstance(frame, protocol.Allocate):
                 self._agent.allocate(slot, frame)
+            elif isinstance(frame, protocol.Closed):
+                self._agent.closed(slot, frame)
             else:
                 self._agent.released(slot, frame)
         self._wake()

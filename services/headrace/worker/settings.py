@@ -53,6 +53,9 @@ class Settings(msgspec.Struct, kw_only=True):
     """Never more segments than this at a runner, however short."""
     unknown_seconds: float = 0.005
     """What a task of a function that never ran is taken to last: two fit into a queue."""
+    link_tries: int = 24
+    """Attempts to open a link to another host, half a second apart, before what waits for it fails: longer than a lease runs, so that a
+    lost host is known as such before that."""
     stall_seconds: float = 1.0
     """With the store full and nothing running, the earliest result gets room above the capacity after this time."""
     grace_seconds: float = 1.0

@@ -29,7 +29,7 @@ class Spilling:
     def act(self, action: Spill | Restore | Unspill) -> None:
         """Begin to carry out an action; the agent hears when it is done."""
         if isinstance(action, Unspill):
-            self._thread.submit(self._file.pop, action.key, None)
+            self._thread.submit(self._file.discard, action.key)
             return
         if isinstance(action, Restore):
             self._arena.reserve(action.offset, action.nbytes)

@@ -10,6 +10,7 @@ run.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -28,12 +29,16 @@ from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
 from headrace.worker.stock import LINK, MOST_IDS, Claim, Claimant, Stock
 from headrace.worker.window import chains_of
-from headrace_schemas import Assign, Ended, GraphSpec, Purge, Reroute, Revoke, TaskError
+from headrace_schemas import Assign, Ended, Events, GraphSpec, Purge, Reroute, Revoke, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
 MOST_STALLS = 10
 """Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
+INPUT_NAMES = 100
+"""Names of inputs that a failure gives, at most."""
+OVER_REMEMBERED = 10_000
+"""Jobs that are over and whose late messages are still recognised."""
 UP, DOWN, CONNECTING = "up", "down", "connecting"
 
 
@@ -46,7 +51,7 @@ class Agent:
         self.epoch = epoch
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
-        self._over: set[str] = set()
+        self._over: dict[str, None] = {}
         self._actions: list[Action] = []
         self.stock = Stock(store, self._actions, spills)
         self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park)
@@ -59,7 +64,10 @@ class Agent:
         self._now = 0.0
         self._stalled_since: tuple[int, float] = (0, 0.0)
         self._stalls = 0
-        self._doomed: dict[int, tuple[float, int]] = {}
+        self._doomed: dict[tuple[int, int], float] = {}
+        """When a runner (slot) is ended if it still executes a task of a job (number) that is over."""
+        self._tries: Counter[str] = Counter()
+        """Attempts in vain to open a link to a host, since one was open."""
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
@@ -70,12 +78,19 @@ class Agent:
         job = self.jobs.get(message.job)
         if job is None:
             if graph is None:
-                raise ValueError(f"the first assignment of job {message.job} came without its graph")
+                self._reject(message)
+                return
             job = self._open(message.job, graph)
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
         for chain, given in chains_of(job, message, partial(next, self._segment_ids)):
             if chain.id not in job.seen_chains:
                 self._adopt(job, chain, given)
+
+    def _reject(self, message: Assign) -> None:
+        """A first assignment without a graph: its object could not be had. The job cannot run here; the host goes on."""
+        text = f"host {self.host} cannot have the job's graph from the object store; see its log"
+        error = TaskError(task=message.tasks[0], attempt=message.attempts[0] if message.attempts else 0, reason="no_graph", error=text)
+        self._actions.append(Report(Events(job=message.job, host=self.host, epoch=self.epoch, failed=[error])))
 
     def _open(self, name: str, graph: GraphSpec) -> HostJob:
         job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch))
@@ -142,16 +157,18 @@ class Agent:
             entry, host = job.entries.get(dataset), message.hosts[source]
             if entry is None or entry.here:
                 continue
+            self._unreceived(job, entry)
+            entry.asked = False
             if host == self.host:
-                entry.source, entry.asked = "", False
-                self._unreceived(entry)
+                entry.source = ""
             else:
-                entry.asked = False
                 self._await(job, entry, host)
 
     def end(self, message: Ended) -> None:
         """A job is over."""
-        self._over.add(message.job)
+        self._over[message.job] = None
+        if len(self._over) > OVER_REMEMBERED:
+            del self._over[next(iter(self._over))]
         for peer, datasets in self._early_wants.take(message.job):
             self._actions.append(ToPeer(peer, frames.Gone(message.job, datasets)))
         job = self.jobs.get(message.job)
@@ -174,7 +191,7 @@ class Agent:
         """A runner that executes a task of a job that is over has a while to finish it."""
         for runner in self.runners.slots:
             if any(segment.chain.job is job for segment in runner.outstanding.values()):
-                self._doomed[runner.slot] = (self._now + self.settings.grace_seconds, job.number)
+                self._doomed[runner.slot, job.number] = self._now + self.settings.grace_seconds
 
     def _forget(self, job: HostJob) -> None:
         del self.jobs[job.name]
@@ -214,7 +231,12 @@ class Agent:
         job = self._by_number.get(number)
         entry = job.entries.get(dataset) if job is not None else None
         if entry is not None and entry.granted is not None:
-            self.stock.take_back(entry)
+            self.stock.store.abort(entry.granted.id)
+            entry.granted = None
+
+    def closed(self, slot: int, frame: protocol.Closed) -> None:
+        """A runner writes nothing more for a job that is over."""
+        self.stock.closed(self.runners.slots[slot], frame.job)
 
     def released(self, slot: int, frame: protocol.Released) -> None:
         """A runner let go of views. Raises ValueError if it says so in a way that nobody can understand."""
@@ -227,6 +249,9 @@ class Agent:
     def results(self, slot: int, frame: protocol.Results) -> None:
         """What a runner has done. Raises ValueError for what it may not say; then nothing of it counts."""
         job = self._by_number.get(frame.job)
+        for value in frame.values:
+            if isinstance(value, int):
+                self.stock.written(self.runners.slots[slot], value)
         if job is None or job.ended:
             return
         check_results(job, self.runners.slots[slot].outstanding, frame)
@@ -300,10 +325,9 @@ class Agent:
     def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
         """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal."""
         runner = self.runners.slots[slot]
-        self.stock.store.client_died(runner.client)
-        self.stock.drop_claims(slot)
-        self.stock.progress += 1
-        self._doomed.pop(slot, None)
+        self.stock.runner_died(runner)
+        for key in [key for key in self._doomed if key[0] == slot]:
+            del self._doomed[key]
         lost = self.runners.runner_died(slot)
         for job in list(self._by_number.values()):
             job.runners.discard(slot)
@@ -348,6 +372,7 @@ class Agent:
     def host_connected(self, host: str) -> None:
         """A link that this host opened is ready: ask for everything awaited from there."""
         self._links[host] = UP
+        self._tries.pop(host, None)
         for job in self.jobs.values():
             for entry in job.entries.values():
                 if entry.source == host and not entry.here:
@@ -363,14 +388,14 @@ class Agent:
             for entry in job.entries.values():
                 if entry.source == host and not entry.here:
                     entry.asked = False
-                    self._unreceived(entry)
+                    self._unreceived(job, entry)
         if written is not None:
             self.stock.store.abort(written.id)
 
-    def _unreceived(self, entry: Entry) -> None:
+    def _unreceived(self, job: HostJob, entry: Entry) -> None:
         """Take back the room for what another host was to send."""
         if entry.granted is not None and entry.granted.writer == LINK:
-            self.stock.take_back(entry)
+            self.stock.take_back(job, entry)
 
     def retry_links(self) -> None:
         """Open links again from which something is awaited, and report the hosts."""
@@ -379,8 +404,28 @@ class Agent:
         for job in self.jobs.values():
             for entry in job.entries.values():
                 if entry.source and not entry.here and self._links.get(entry.source, DOWN) == DOWN:
-                    job.report.unreachable(entry.source)
-                    self._await(job, entry, entry.source)
+                    self._try_again(job, entry)
+
+    def _try_again(self, job: HostJob, entry: Entry) -> None:
+        """Open a link again, or give up what waits for it: a host that is lost is found to be so before that."""
+        host = entry.source
+        job.report.unreachable(host)
+        self._tries[host] += 1
+        if self._tries[host] > self.settings.link_tries:
+            address = job.addresses.get(host, "an unknown address")
+            text = f"host {self.host} cannot reach host {host} at {address}: give each worker an address for others (--listen, --advertise)"
+            self._fail_waiters(job, entry, "unreachable", text)
+        else:
+            self._await(job, entry, host)
+
+    def _fail_waiters(self, job: HostJob, entry: Entry, reason: str, text: str) -> None:
+        """A dataset can never be had here: the tasks that wait for it fail."""
+        for segment in list(entry.waiters):
+            if not segment.dead:
+                task = segment.tasks[0]
+                attempt, name, inputs = segment.chain.attempts.get(task, 0), task_name(job.spec, task), input_names(job.spec, task)
+                error = TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs[:INPUT_NAMES], error=text)
+                self._fail(job, segment.chain, error)
 
     def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
         """Small datasets came. Those of a job that is over, or not asked for there, are ignored. Raises ValueError for large ones."""
@@ -437,7 +482,7 @@ class Agent:
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
             if entry is not None and entry.source == host and not entry.here:
-                self._unreceived(entry)
+                self._unreceived(job, entry)
                 job.report.gone(dataset)
 
     # --- peers: what others ask of this host ----------------------------------------------------------------------------
@@ -497,12 +542,12 @@ class Agent:
         """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
         self._now = now
         self._watch_for_stall(now)
-        for slot, (deadline, number) in list(self._doomed.items()):
+        for (slot, number), deadline in list(self._doomed.items()):
             task = executing[slot]
             if task is None or task[0] != number:
-                del self._doomed[slot]
+                del self._doomed[slot, number]
             elif now >= deadline:
-                del self._doomed[slot]
+                del self._doomed[slot, number]
                 self._actions.append(KillRunner(slot))
 
     def _watch_for_stall(self, now: float) -> None:
@@ -545,6 +590,7 @@ class Agent:
     def take(self) -> list[Action]:
         """Everything that follows from the events so far, save reports."""
         self._undefer(self.stock.settle())
+        self._fail_refused()
         self.runners.fill(self._allowed if self.stock.pressed else None)
         self._send_batches()
         self.stock.send_out()
@@ -556,6 +602,14 @@ class Agent:
         actions = list(self._actions)
         self._actions.clear()
         return actions
+
+    def _fail_refused(self) -> None:
+        refused, self.stock.refused = self.stock.refused, []
+        for job, dataset in refused:
+            entry = job.entries.get(dataset)
+            if entry is not None:
+                text = f"an input has no room on host {self.host}: it is larger than the store, or that is full; raise HEADRACE_CAPACITY"
+                self._fail_waiters(job, entry, "too_large", text)
 
     def _send_batches(self) -> None:
         for (slot, number), segments in self.runners.batches().items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from headrace.link import frames
@@ -85,6 +86,10 @@ class Stock:
         """Datasets granted to other hosts and not here yet."""
         self.sending: set[tuple[int, int]] = set()
         """Sends under way: peer and block. Nothing is sent to a peer twice at a time."""
+        self.refused: list[tuple[HostJob, int]] = []
+        """Datasets of other hosts that can never be had here, for want of room."""
+        self._orphans: dict[Hashable, dict[int, int]] = {}
+        """Blocks whose datasets are not wanted any more, but to which a runner may still write: by runner, with the job's number."""
         self._arriving: dict[str, Block[int]] = {}
         """Blocks that a link writes to right now, by the host at its other end: not to be given to anyone else meanwhile."""
 
@@ -145,10 +150,14 @@ class Stock:
     def restored(self, key: str, well: bool) -> list[Segment]:
         """A dataset was read from disk. Returns the segments that miss nothing any more."""
         self.progress += 1
-        held = self.disk.restored(key, well)
+        held = self.disk.restored(key)
         if held is None:
             return []
         job, entry = held
+        if not well:
+            self._lose(job, entry)
+            return []
+        self.disk.add(job, entry)
         peers, entry.owed = entry.owed, ()
         for peer in peers:
             self.granted(job, entry.dataset, peer)
@@ -160,17 +169,32 @@ class Stock:
         self.disk.spilled(key, well)
 
     def prepare(self, segment: Segment) -> bool:
-        """Whether a segment's inputs are in memory. If some are on disk, they are brought back, and it is ready again then."""
-        if self.disk.empty:
-            return True
+        """Whether a segment's inputs are in memory, to stay there until it has ended. If some are on disk, they are brought back, and it is
+        ready again then."""
         job = segment.chain.job
-        if all(job.entries[dataset].spill_key == "" or job.entries[dataset].block is not None for dataset in segment.inputs):
+        here = self.disk.empty or all(
+            job.entries[dataset].spill_key == "" or job.entries[dataset].block is not None for dataset in segment.inputs
+        )
+        if here:
+            self.disk.pin(segment)
             return True
         for entry in self.disk.park(segment):
             segment.missing += 1
             entry.wait(segment)
             self._bring_back(job, entry, segment.chain.order)
         return False
+
+    def _lose(self, job: HostJob, entry: Entry) -> None:
+        """What was on disk cannot be had: whoever waits for it is told, and it is made again."""
+        self.disk.forget(entry)
+        if entry.block is not None:
+            self.store.purge(entry.block.key)
+            entry.block = None
+        entry.restoring = False
+        peers, entry.owed = entry.owed, ()
+        for peer in peers:
+            self._out(peer, job).gone.datasets.append(entry.dataset)
+        job.report.gone(entry.dataset)
 
     @property
     def may_park(self) -> bool:
@@ -212,29 +236,52 @@ class Stock:
         entry = job.entries.get(dataset)
         if entry is None:
             return True
-        if entry.uses or entry.wanted_by or entry.sending:
+        if entry.uses or entry.wanted_by or entry.sending or entry.owed:
             return False
-        self._discard(entry)
+        self._discard(job, entry)
         del job.entries[dataset]
         job.dropped.add(dataset)
         return True
 
-    def _discard(self, entry: Entry) -> None:
+    def _discard(self, job: HostJob, entry: Entry) -> None:
         self.disk.forget(entry)
         if entry.block is not None:
             self.store.purge(entry.block.key)
             self.progress += 1
-        self.take_back(entry)
+        self.take_back(job, entry)
 
-    def take_back(self, entry: Entry) -> None:
-        """The room that a dataset was granted is free again; once the link is through with it, if it is being written to."""
+    def take_back(self, job: HostJob, entry: Entry) -> None:
+        """The room that a dataset was granted is not needed; it is free once nobody can be writing to it any more."""
         block, entry.granted = entry.granted, None
         if block is None:
+            return
+        if block.writer not in (LINK, DISK):
+            self.store.purge(block.key)
+            self._orphans.setdefault(block.writer, {})[block.id] = job.number
             return
         self.transfers -= block.writer == LINK
         if not any(arriving is block for arriving in self._arriving.values()) and not self.disk.is_reading(block):
             self.store.abort(block.id)
             self.progress += 1
+
+    def written(self, runner: RunnerSlot, block_id: int) -> None:
+        """A runner is through with a block; if nobody wants it any more, it is free."""
+        if self._orphans.get(runner.client, {}).pop(block_id, None) is not None:
+            self.store.abort(block_id)
+            self.progress += 1
+
+    def closed(self, runner: RunnerSlot, job_number: int) -> None:
+        """A runner writes nothing more for a job."""
+        orphans = self._orphans.get(runner.client, {})
+        for block_id in [block_id for block_id, number in orphans.items() if number == job_number]:
+            self.written(runner, block_id)
+
+    def runner_died(self, runner: RunnerSlot) -> None:
+        """A runner is gone: what it held and wrote is free, and results that waited there are lost."""
+        self.store.client_died(runner.client)
+        self._orphans.pop(runner.client, None)
+        self.drop_claims(runner.slot)
+        self.progress += 1
 
     def arriving(self, host: str, entry: Entry | None, nbytes: int) -> Block[int] | None:
         """The bytes of a dataset begin to come from a host: the room it was granted, or None."""
@@ -257,10 +304,10 @@ class Stock:
             if keep_outputs and (entry.block is not None or entry.spill_key) and job.is_output[dataset]:
                 kept[dataset] = entry
             else:
-                self._discard(entry)
+                self._discard(job, entry)
         job.entries = kept
         self.disk.parked = {segment for segment in self.disk.parked if segment.chain.job is not job}
-        self._claims = [claim for claim in self._claims if claim.job is not job]
+        self._claims = [claim for claim in self._claims if claim.job is not job or (claim.who.disk and claim.dataset in kept)]
         heapq.heapify(self._claims)
 
     def locate(self, job: HostJob, dataset: int, runner: RunnerSlot) -> protocol.Location:
@@ -333,6 +380,8 @@ class Stock:
 
     def _grant(self, claim: Claim, overcommit: bool = False) -> bool:
         """Whether the claim is dealt with: granted, refused for good, or not needed any more."""
+        if claim.who.slot < 0 and claim.dataset not in claim.job.entries:
+            return True
         entry = claim.job.entry(claim.dataset)
         if claim.who.disk and (not entry.spill_key or entry.granted):
             return True
@@ -345,7 +394,7 @@ class Stock:
             return True
         if block is None:
             return False
-        self.take_back(entry)
+        self.take_back(claim.job, entry)
         entry.granted = block
         self._say_granted(claim, block)
         return True
@@ -366,8 +415,10 @@ class Stock:
     def _refuse(self, claim: Claim) -> None:
         if claim.who.slot >= 0:
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NEVER)))
+        elif claim.who.disk:
+            self._lose(claim.job, claim.job.entry(claim.dataset))
         else:
-            claim.job.report.gone(claim.dataset)
+            self.refused.append((claim.job, claim.dataset))
 
     # --- peers ------------------------------------------------------------------------------------------------------
 

@@ -117,8 +117,7 @@ class _Server:
         self._slots: dict[int, int] = {}
 
     def serve(self) -> None:
-        """Fork on request and report ends until the agent is gone; then kill what still runs."""
-        parent_death_signal()
+        """Fork on request and report ends until the agent is gone, however it went; then kill what still runs, and what that started."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         wake, woken = socket.socketpair()
@@ -127,17 +126,19 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
         gc.freeze()
-        while True:
-            ready, _, _ = select.select([self._sock, wake], [], [])
-            if wake in ready:
-                wake.recv(4096)
-                self._reap()
-            if self._sock in ready and not self._serve_one(wake, woken):
-                break
-        for pid in self._slots:
-            _kill_group(pid)
-        for pid in self._slots:
-            os.waitpid(pid, 0)
+        try:
+            while True:
+                ready, _, _ = select.select([self._sock, wake], [], [])
+                if wake in ready:
+                    wake.recv(4096)
+                    self._reap()
+                if self._sock in ready and not self._serve_one(wake, woken):
+                    break
+        finally:
+            for pid in self._slots:
+                _kill_group(pid)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
     def _serve_one(self, *wakers: socket.socket) -> bool:
         data, fds, _, _ = socket.recv_fds(self._sock, _FORK.size, 1)

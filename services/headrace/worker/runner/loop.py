@@ -134,12 +134,14 @@ class Runner:
             key = frame.job, frame.dataset
             if key in self._puts:
                 self._granted.append(frame)
-            else:
+            elif frame.job in self._jobs:
                 self._answered[key] = frame
         elif isinstance(frame, protocol.OpenJob):
             self._jobs[frame.job] = RunnerJob(frame.job, frame.graph)
         else:
             self._close(frame.job)
+            self._outbox.flush()
+            self._sock.sendall(protocol.pack(protocol.Closed(frame.job)))
 
     def _close(self, number: int) -> None:
         job = self._jobs.pop(number, None)
@@ -300,9 +302,9 @@ class Runner:
         key = segment.job.number, dataset
         self._outbox.flush()
         self._sock.sendall(protocol.pack(protocol.Allocate(*key, nbytes, segment.id)))
-        while key not in self._answered:
+        while key not in self._answered and not segment.job.closed:
             self._read(block=True)
-        grant = self._answered.pop(key)
+        grant = self._answered.pop(key, None)
         return None if segment.job.closed else grant
 
     def _write(self, grant: protocol.Grant, put: Put) -> None:
