@@ -36,7 +36,7 @@ class Figure(NamedTuple):
 def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     """The row's cells, one for each of `COLUMNS`."""
     best = best_peer(row, rows)
-    ratio = f"{best.wall / row.wall:.2f}" if best and best.wall and row.wall else ""
+    ratio = f"{best.wall / row.wall:.2f}" if best and best.wall and row.wall and row.peer != "serial" else ""
     peak = f"{row.peak / 1e6:,.0f}" if row.peak is not None else ""
     speed = f"{row.speed:,.0f}" if row.speed else ""
     return [row.label, row.peer, f"{row.tasks:,}", wall_text(row), speed, ratio, peak, cpu_text(row.cpu)]
