@@ -12,7 +12,7 @@ import pytest
 
 from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
 from headrace.controller.replay import check
-from headrace.controller.service import DATA_KEY, LEASE, NAME, run
+from headrace.controller.service import LEASE, NAME, run
 from headrace.controller.settings import Settings
 from headrace_schemas import (
     SCHEMA_VERSION,
@@ -40,7 +40,7 @@ from headrace_schemas import (
     encode,
     subjects,
 )
-from headrace_schemas.streams import HOSTS, JOBS, LEASES, SECRETS
+from headrace_schemas.streams import DATA_KEY, HOSTS, JOBS, LEASES, SECRETS
 
 Until = Callable[..., Any]
 

@@ -5,11 +5,13 @@ from headrace.bus.cursor import NEW
 from headrace.bus.feed import Feed, OnRecords
 from headrace.bus.frames import Record
 from headrace.bus.kv import Bucket, KeyEntry, OnKey
+from headrace.bus.leading import Leader, Machine, Role, holder_name
 from headrace.bus.lease import Lease
 from headrace.bus.log import Entry, LogFeed, OnEntries
 from headrace.bus.memory import MemoryBus
 from headrace.bus.objects import ObjectStore
 from headrace.bus.process import new_loop, parent_death_signal, run_service, set_up_logging
+from headrace.bus.secrets import ensure_data_key
 from headrace.bus.server import EmbeddedServer
 from headrace.bus.settings import BusSettings
 
@@ -24,8 +26,10 @@ __all__ = [
     "Feed",
     "Handler",
     "KeyEntry",
+    "Leader",
     "Lease",
     "LogFeed",
+    "Machine",
     "MemoryBus",
     "ObjectStore",
     "OnEntries",
@@ -33,6 +37,9 @@ __all__ = [
     "OnRecords",
     "OnRequest",
     "Record",
+    "Role",
+    "ensure_data_key",
+    "holder_name",
     "new_loop",
     "parent_death_signal",
     "run_service",

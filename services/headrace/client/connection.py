@@ -26,8 +26,6 @@ _ID_LENGTH = 12
 """60 random bits: no two of a billion jobs have the same id."""
 _job_entries = decoder(JobEntry)
 _SCHEMES = ("nats", "tls", "ws", "wss")
-KEY_NAME = "dataplane"
-"""The key in the bucket `secrets` that hosts and clients prove to have."""
 
 
 class Watcher:
@@ -203,7 +201,7 @@ class Connection:
         return await asyncio.shield(self._key)
 
     async def _read_key(self) -> bytes:
-        entry = await self.bus.kv(streams.SECRETS.name).get(KEY_NAME)
+        entry = await self.bus.kv(streams.SECRETS.name).get(streams.DATA_KEY)
         if entry is None:
             raise ClusterFailed("no host has ever joined this cluster: its data plane has no key. Start a worker")
         return bytes.fromhex(entry.value.decode())

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 import time
 from collections.abc import Awaitable
 from functools import partial
@@ -19,17 +16,17 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed
+from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed, ensure_data_key, holder_name
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
 from headrace.controller.later import Later
 from headrace.controller.settings import Settings
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
-from headrace.errors import HeadraceError, WrongRevision
+from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
 from headrace_schemas import Ended, HostEntry, Needed, Purge, Released, decoder, subjects
-from headrace_schemas.streams import HOSTS, REQUESTS, SECRETS
+from headrace_schemas.streams import HOSTS, REQUESTS
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +34,6 @@ NAME = "headrace-controller"
 LEASE = "controller"
 DURABLE = "controller"
 """Name of the consumer of the requests: all controllers share it, and one leads."""
-DATA_KEY = "dataplane"
-"""Key of the bucket `secrets`: what hosts and clients prove to one another that they know."""
-DATA_KEY_BYTES = 32
 FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] != "output"]
 """Everything but what was published, from which nothing follows."""
 TICK = 1.0
@@ -67,14 +61,6 @@ async def run(settings: Settings, bus_settings: BusSettings) -> None:
                 log.error("%s", error)
 
 
-async def ensure_data_key(bus: Bus) -> None:
-    """Make the secret of the data plane, if nobody has."""
-    try:
-        await bus.kv(SECRETS.name).create(DATA_KEY, secrets.token_hex(DATA_KEY_BYTES).encode())
-    except WrongRevision:
-        log.debug("the secret of the data plane is there already")
-
-
 class Service:
     """Stands by, and leads when it is its turn."""
 
@@ -85,7 +71,7 @@ class Service:
 
     async def lead(self) -> None:
         """Wait for the lease, then lead until it is lost: then LeaseLost is raised."""
-        lease = self._bus.lease(LEASE, f"{socket.gethostname()}-{os.getpid()}", self._settings.lease_ttl)
+        lease = self._bus.lease(LEASE, holder_name(), self._settings.lease_ttl)
         term = await lease.acquire()
         leading = self._leading = Leading(self._bus, self._settings, term, lease.lost)
         try:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from functools import partial
-from typing import Any
 
-import msgspec
-
-from headrace.bus import Bus, BusSettings, Entry, Lease, LogFeed
+from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.errors import PublishRefused
 from headrace.publisher.settings import Settings
-from headrace.publisher.state import Batch, Publisher
+from headrace.publisher.state import Publisher
 from headrace_schemas import Published, subjects
 
 log = logging.getLogger(__name__)
@@ -32,52 +27,18 @@ class PublisherService:
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._settings = settings
         self._bus = bus
-        self._publisher: Publisher | None = None
-        self._refused: asyncio.Future[None]
+        role = Role(LEASE, FOLLOWED, [subjects.ALL_OUTPUTS], settings.lease_ttl, settings.retry_delay, "an announcement")
+        self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._announce)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
-        await self._bus.serve("headrace-publisher", "announces outputs, once each", {"status": self._status})
-        lease = self._bus.lease(LEASE, f"{socket.gethostname()}-{os.getpid()}", self._settings.lease_ttl)
-        while True:
-            await lease.acquire()
-            try:
-                await self._lead(lease)
-            except PublishRefused as error:
-                log.error("an announcement was refused; folding the log anew in %g s: %s", self._settings.retry_delay, error)
-                await asyncio.sleep(self._settings.retry_delay)
-            finally:
-                self._publisher = None
-                await lease.release()
+        await self._bus.serve("headrace-publisher", "announces outputs, once each", {"status": self._leader.status})
+        await self._leader.run()
 
-    async def _lead(self, lease: Lease) -> None:
-        """Announce until the lease is lost. Raises PublishRefused if another publisher came first, or the log is full."""
-        publisher = Publisher(self._settings, lease.term)
-        lost = asyncio.ensure_future(lease.lost.wait())
-        try:
-            if await self._catch_up(publisher, lost):
-                await self._announce(publisher, lost)
-        finally:
-            lost.cancel()
-
-    async def _catch_up(self, publisher: Publisher, lost: asyncio.Future[Any]) -> bool:
-        """Fold everything that is in the log. False if the lease was lost before that was done."""
-        feed = await LogFeed.open(self._bus, [*FOLLOWED, subjects.ALL_OUTPUTS], publisher.fold)
-        caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        ends: list[asyncio.Future[Any]] = [caught_up, feed.ended, lost]
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if feed.ended.done():
-                feed.ended.result()
-            return caught_up.done()
-        finally:
-            caught_up.cancel()
-            await feed.close()
-
-    async def _announce(self, publisher: Publisher, lost: asyncio.Future[Any]) -> None:
-        """Announce all outputs that come to be from here on. What came shortly one after the other is looked at together."""
+    def _reader(self, publisher: Publisher) -> OnEntries:
+        """Announces all outputs that come to be. What came shortly one after the other is looked at together."""
         waiting: list[Entry] = []
 
         def on_entries(entries: list[Entry]) -> None:
@@ -86,55 +47,38 @@ class PublisherService:
             waiting.extend(entries)
 
         def take() -> None:
-            if self._publisher is publisher:
+            if self._leader.machine is publisher:
                 entries = waiting.copy()
                 waiting.clear()
                 self._take(publisher, entries)
 
-        self._refused = asyncio.get_running_loop().create_future()
-        feed = await LogFeed.open(self._bus, FOLLOWED, on_entries, from_seq=publisher.ledger.last_seq + 1)
-        try:
-            self._publisher = publisher
-            self._publish(publisher.decide())
-            ends = [feed.ended, lost, self._refused]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                if end.done():
-                    end.result()
-        finally:
-            await feed.close()
+        return on_entries
 
     def _take(self, publisher: Publisher, entries: list[Entry]) -> None:
         try:
             publisher.fold(entries)
-            self._publish(publisher.decide())
+            self._announce(publisher)
         except Exception as error:
-            if not self._refused.done():
-                self._refused.set_exception(error)
+            self._leader.fail(error)
 
-    def _publish(self, batches: list[Batch]) -> None:
-        for message, after in batches:
+    def _announce(self, publisher: Publisher) -> None:
+        for message, after in publisher.decide():
             stored = self._bus.publish(subjects.output(message.job), message, expected_last_subject_seq=after)
-            stored.add_done_callback(partial(self._stored, self._publisher, message))
+            stored.add_done_callback(partial(self._stored, publisher, message))
 
-    def _stored(self, publisher: Publisher | None, message: Published, done: asyncio.Future[int]) -> None:
+    def _stored(self, publisher: Publisher, message: Published, done: asyncio.Future[int]) -> None:
         """The next batch of the job may follow, unless this one was refused."""
-        if done.cancelled() or publisher is None or publisher is not self._publisher:
+        if done.cancelled() or publisher is not self._leader.machine:
             return
         error = done.exception()
         if error is None:
             publisher.stored(message, done.result())
-            self._publish(publisher.decide())
+            self._announce(publisher)
         elif type(error) is PublishRefused and error.code in TOO_LARGE and publisher.refused(message):
             log.warning("an announcement of job %s is announced in smaller parts, or without metadata: %s", message.job, error)
-            self._publish(publisher.decide())
-        elif not self._refused.done():
-            self._refused.set_exception(error)
-
-    async def _status(self, _: bytes) -> bytes:
-        """What the micro service answers."""
-        leading = self._publisher is not None
-        return msgspec.json.encode({"leading": leading, **(self._publisher.status() if self._publisher is not None else {})})
+            self._announce(publisher)
+        else:
+            self._leader.fail(error)
 
 
 async def run(settings: Settings, bus_settings: BusSettings) -> None:

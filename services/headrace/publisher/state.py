@@ -107,6 +107,11 @@ class Publisher:
         self._look_at.clear()
         return [batch for name in names if (batch := self._next(name)) is not None]
 
+    @property
+    def last_seq(self) -> int:
+        """Sequence of the last entry that was folded."""
+        return self.ledger.last_seq
+
     def status(self) -> dict[str, object]:
         """For people: how much was announced, and what is due."""
         due = {name: len(outputs.due) for name, outputs in self.jobs.items() if outputs.due}

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import socket
-from typing import Any
+from functools import partial
 
-import msgspec
-
-from headrace.bus import Bus, BusSettings, Entry, Lease, LogFeed
-from headrace.errors import PublishRefused
+from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace_schemas import Decision, Plan, subjects
-
-log = logging.getLogger(__name__)
 
 LEASE = "scheduler"
 FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host")]
@@ -29,85 +21,34 @@ class SchedulerService:
     """Waits for the lease, folds the log, decides while it holds the lease; and from the beginning if it loses it."""
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
-        self._settings = settings
         self._bus = bus
-        self._scheduler: Scheduler | None = None
-        self._refused: asyncio.Future[None]
+        role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_ttl, settings.retry_delay, "a decision")
+        self._leader = Leader(bus, role, partial(Scheduler, settings), self._reader, self._decide)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
-        await self._bus.serve("headrace-scheduler", "plans jobs and releases windows", {"status": self._status})
-        lease = self._bus.lease(LEASE, f"{socket.gethostname()}-{os.getpid()}", self._settings.lease_ttl)
-        while True:
-            await lease.acquire()
-            try:
-                await self._lead(lease)
-            except PublishRefused as error:
-                log.error("a decision was refused; folding the log anew in %g s: %s", self._settings.retry_delay, error)
-                await asyncio.sleep(self._settings.retry_delay)
-            finally:
-                self._scheduler = None
-                await lease.release()
+        await self._bus.serve("headrace-scheduler", "plans jobs and releases windows", {"status": self._leader.status})
+        await self._leader.run()
 
-    async def _lead(self, lease: Lease) -> None:
-        """Decide until the lease is lost. Raises PublishRefused if the log did not take a decision: what was decided on it is void."""
-        scheduler = Scheduler(self._settings, lease.term)
-        lost = asyncio.ensure_future(lease.lost.wait())
-        try:
-            if await self._catch_up(scheduler, lost):
-                await self._decide(scheduler, lost)
-        finally:
-            lost.cancel()
-
-    async def _catch_up(self, scheduler: Scheduler, lost: asyncio.Future[Any]) -> bool:
-        """Fold everything that is in the log. False if the lease was lost before that was done."""
-        feed = await LogFeed.open(self._bus, [*FOLLOWED, *DECIDED], scheduler.fold)
-        caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        ends: list[asyncio.Future[Any]] = [caught_up, feed.ended, lost]
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if feed.ended.done():
-                feed.ended.result()
-            return caught_up.done()
-        finally:
-            caught_up.cancel()
-            await feed.close()
-
-    async def _decide(self, scheduler: Scheduler, lost: asyncio.Future[Any]) -> None:
-        """Decide on everything that others write from here on."""
+    def _reader(self, scheduler: Scheduler) -> OnEntries:
+        """Decides on everything that others write."""
 
         def on_entries(entries: list[Entry]) -> None:
             scheduler.fold(entries)
-            self._publish(scheduler.decide())
+            self._decide(scheduler)
 
-        self._refused = asyncio.get_running_loop().create_future()
-        feed = await LogFeed.open(self._bus, FOLLOWED, on_entries, from_seq=scheduler.ledger.last_seq + 1)
-        try:
-            self._scheduler = scheduler
-            self._publish(scheduler.decide())
-            ends = [feed.ended, lost, self._refused]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                if end.done():
-                    end.result()
-        finally:
-            await feed.close()
+        return on_entries
 
-    def _publish(self, decisions: list[Decision]) -> None:
-        for message in decisions:
+    def _decide(self, scheduler: Scheduler) -> None:
+        for message in scheduler.decide():
             self._bus.publish(subject_of(message), message).add_done_callback(self._published)
 
     def _published(self, done: asyncio.Future[int]) -> None:
         error = None if done.cancelled() else done.exception()
-        if error is not None and not self._refused.done():
-            self._refused.set_exception(error)
-
-    async def _status(self, _: bytes) -> bytes:
-        """What the micro service answers."""
-        leading = self._scheduler is not None
-        return msgspec.json.encode({"leading": leading, **(self._scheduler.status() if self._scheduler is not None else {})})
+        if error is not None:
+            self._leader.fail(error)
 
 
 def subject_of(message: Decision) -> str:

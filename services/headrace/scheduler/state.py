@@ -91,6 +91,11 @@ class Scheduler:
             self._advance(self.schedules[name], joined, stamp, out)
         return out
 
+    @property
+    def last_seq(self) -> int:
+        """Sequence of the last entry that was folded."""
+        return self.ledger.last_seq
+
     def status(self) -> dict[str, object]:
         """For people: what is planned and where the work is."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import time
 from collections.abc import Iterable
 
 import msgspec
 
-from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, run_service
+from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.worker import protocol
 from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
@@ -35,8 +34,6 @@ RETRY_TICKS = 5
 """Links that ended are opened again every so many ticks."""
 RENEW_SHARE = 0.3
 """Share of the lease after which it is renewed: twice more before it runs out."""
-DATA_KEY_BYTES = 32
-DATA_KEY_NAME = "dataplane"
 
 
 class HostTaken(HeadraceError):
@@ -69,7 +66,7 @@ class Worker:
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
         host, _, port = self._settings.listen.rpartition(":")
-        self._links = Links(self._agent, self._arena, await self._data_key(), self._wake)
+        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake)
         address = await self._links.listen(host, int(port))
         await self._runners.start(self._on_started)
         feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
@@ -94,17 +91,6 @@ class Worker:
             self._disk.close()
 
     # --- who this host is -------------------------------------------------------------------------------------------
-
-    async def _data_key(self) -> bytes:
-        """The secret of the data plane, made by whoever comes first."""
-        bucket = self._bus.kv(streams.SECRETS.name)
-        made = secrets.token_hex(DATA_KEY_BYTES).encode()
-        try:
-            await bucket.create(DATA_KEY_NAME, made)
-        except WrongRevision:
-            entry = await bucket.get(DATA_KEY_NAME)
-            made = entry.value if entry is not None else made
-        return bytes.fromhex(made.decode())
 
     async def _hold_lease(self, address: str) -> None:
         """Register this host, renew the entry while it lives, and take it back at the end."""

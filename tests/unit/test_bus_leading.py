@@ -1,0 +1,151 @@
+"""Leading by a lease over what the log says: catching up, following, refusals, and a lost lease."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from headrace.bus import Entry, Leader, MemoryBus, OnEntries, Role, ensure_data_key
+from headrace.errors import PublishRefused
+from headrace_schemas import Purge, subjects
+from headrace_schemas.streams import DATA_KEY, LEASES, SECRETS
+
+LEASE = "counter"
+OWN = subjects.purge("own", "host")
+OTHERS = subjects.purge("others", "host")
+TURNS = 50
+"""Turns of the loop in which one that may lead has long begun to."""
+ROLE = Role(LEASE, [OTHERS], [OWN], lease_ttl=5.0, retry_delay=0.01, writes="a test's message")
+
+
+class Counter:
+    """Remembers what it folded."""
+
+    def __init__(self, term: int) -> None:
+        self.term = term
+        self.folded: list[str] = []
+        self.last_seq = 0
+
+    def fold(self, entries: list[Entry]) -> None:
+        self.folded += [entry.subject for entry in entries]
+        self.last_seq = entries[-1].seq
+
+    def status(self) -> dict[str, object]:
+        return {"term": self.term}
+
+
+class Counting:
+    """A leader of counters, and what became of it."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self.made: list[Counter] = []
+        self.decided: list[Counter] = []
+        self.changed = asyncio.Event()
+        self.leader = Leader(bus, ROLE, self._begin, self._reader, self._decide)
+
+    def _begin(self, term: int) -> Counter:
+        self.made.append(Counter(term))
+        return self.made[-1]
+
+    def _reader(self, counter: Counter) -> OnEntries:
+        def on_entries(entries: list[Entry]) -> None:
+            counter.fold(entries)
+            self.changed.set()
+
+        return on_entries
+
+    def _decide(self, counter: Counter) -> None:
+        self.decided.append(counter)
+        self.changed.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        while not true():
+            await self.changed.wait()
+            self.changed.clear()
+
+
+def _say(bus: MemoryBus, subject: str) -> None:
+    bus.publish(subject, Purge(at=0, term=0, job="job", host="host", epoch=0, datasets=[]))
+
+
+def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        async with MemoryBus() as bus:
+            _say(bus, OTHERS)
+            _say(bus, OWN)
+            counting = Counting(bus)
+            running = asyncio.create_task(counting.leader.run())
+            try:
+                await body(bus, counting)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+            assert counting.leader.machine is None
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_what_leaders_wrote_is_folded_to_catch_up_and_not_sent_back_while_one_leads() -> None:
+    async def body(bus: MemoryBus, counting: Counting) -> None:
+        assert json.loads(await counting.leader.status(b"")) == {"leading": False}
+        await counting.until(lambda: bool(counting.decided))
+        (counter,) = counting.made
+        assert counting.leader.machine is counter
+        assert counter.folded == [OTHERS, OWN]
+        assert json.loads(await counting.leader.status(b"")) == {"leading": True, "term": counter.term}
+        _say(bus, OWN)
+        _say(bus, OTHERS)
+        await counting.until(lambda: len(counter.folded) > 2)
+        assert counter.folded == [OTHERS, OWN, OTHERS]
+        assert counter.last_seq == 4
+
+    _run(body)
+
+
+def test_after_a_refusal_another_machine_folds_the_log_from_its_beginning_in_a_later_term() -> None:
+    async def body(bus: MemoryBus, counting: Counting) -> None:
+        await counting.until(lambda: bool(counting.decided))
+        _say(bus, OWN)
+        counting.leader.fail(PublishRefused("the log is full"))
+        counting.leader.fail(ValueError("only the first error counts"))
+        await counting.until(lambda: len(counting.decided) > 1)
+        first, second = counting.made
+        assert second.folded == [OTHERS, OWN, OWN]
+        assert second.term > first.term
+        assert counting.leader.machine is second
+
+    _run(body)
+
+
+def test_who_stands_by_makes_no_machine_until_the_lease_is_free() -> None:
+    async def main() -> None:
+        async with MemoryBus() as bus:
+            other = bus.lease(LEASE, "other", ROLE.lease_ttl)
+            await other.acquire()
+            counting = Counting(bus)
+            running = asyncio.create_task(counting.leader.run())
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            assert not counting.made
+            await other.release()
+            await counting.until(lambda: bool(counting.decided))
+            assert counting.made[0].term > other.term
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert await bus.kv(LEASES.name).get(LEASE) is None
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_everybody_gets_the_one_secret_of_the_data_plane() -> None:
+    async def main() -> None:
+        async with MemoryBus() as bus:
+            made = await ensure_data_key(bus)
+            assert await ensure_data_key(bus) == made
+            entry = await bus.kv(SECRETS.name).get(DATA_KEY)
+            assert entry is not None
+            assert entry.value == made.hex().encode()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
