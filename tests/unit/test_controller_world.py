@@ -123,6 +123,11 @@ def snapshot(ledger: Ledger) -> object:
     return columns, copies, job.status(), job.kept, job.failures, ledger.hosts, ledger.terms
 
 
+def test_what_was_made_again_between_a_purge_and_its_arrival_is_made_once_more() -> None:
+    world = World(849, 8, 2, fail=0.1, lose=0.02)
+    assert world.run() == "done"
+
+
 @worlds
 @quick
 def test_a_ledger_does_not_depend_on_how_its_reader_was_interrupted(seed: int, n_tasks: int, n_hosts: int) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from headrace.controller.purges import Drops, Purges, released_outputs
 from headrace.controller.recovery import hopeless, needed
-from headrace.ledger import Changes, JobLedger, Ledger, LogEntry
+from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace_schemas import Ended, Needed, Purge, TaskError
 
 Decided = Ended | Needed | Purge
@@ -55,8 +55,22 @@ class Controller:
         self._time = entry.time
         if isinstance(entry.message, DECIDED) and entry.message.term == self.term:
             self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
+            if isinstance(entry.message, Purge):
+                self._purge_again(entry.message)
         else:
             self.ledger.fold(entry)
+
+    def _purge_again(self, purge: Purge) -> None:
+        """A purge is in the log. What was made again on the host since it was decided is dropped there too: whoever needs it is to have it
+        made once more."""
+        job = self.ledger.jobs.get(purge.job)
+        host = job.host_ids.get(purge.host) if job is not None else None
+        if job is None or host is None or job.end is not None:
+            return
+        again = [dataset for dataset in purge.datasets if 0 <= dataset < job.topology.n_datasets and job.copies.holds(host, dataset)]
+        if again:
+            self.ledger.apply(msgspec.structs.replace(purge, datasets=again), self._time)
+            job.changes.lost.few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
 
     def decide(self, at: int) -> list[Decided]:
         """Everything that follows from the entries folded so far, the last of which has sequence `at`."""

@@ -219,6 +219,8 @@ class Stock:
             if entry.value is None and entry.block is None and not entry.spill_key:
                 segment.missing += 1
                 entry.wait(segment)
+                if dataset in job.dropped and not entry.source:
+                    job.report.gone(dataset)  # it was thought to be here, by who had not read that it was purged
 
     def unuse(self, job: HostJob, segment: Segment) -> None:
         """A segment ended or was dropped. A small copy of another host's dataset goes with its last use."""
