@@ -19,6 +19,7 @@ import msgspec
 from headrace.controller.purges import Drops, Purges, released_outputs
 from headrace.controller.recovery import hopeless, needed
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
+from headrace.ledger.changes import Touched
 from headrace_schemas import Ended, Needed, Purge, TaskError
 
 Decided = Ended | Needed | Purge
@@ -70,6 +71,7 @@ class Controller:
         again = [dataset for dataset in purge.datasets if 0 <= dataset < job.topology.n_datasets and job.copies.holds(host, dataset)]
         if again:
             self.ledger.apply(msgspec.structs.replace(purge, datasets=again), self._time)
+            job.changes.touched.append(Touched(host, again))
             job.changes.lost.few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
 
     def decide(self, at: int) -> list[Decided]:
