@@ -169,11 +169,6 @@ class Dispatcher:
             del self._batches[key]
         return lost
 
-    @property
-    def waiting(self) -> int:
-        """Ready segments that no runner has yet."""
-        return len(self._in_order) + len(self._out_of_order)
-
 
 def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[int], protocol.Location]) -> protocol.Run:
     """Segments as one frame; `locate` gives each input's place and counts the mapping."""

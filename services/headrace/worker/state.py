@@ -127,8 +127,8 @@ class Agent:
 
     def purge(self, message: Purge) -> None:
         """Drop copies, or say that they are needed."""
-        job = self.jobs.get(message.job)
-        if job is None or message.epoch != self.epoch or self._stale("controller", message.term):
+        job = self._addressed(message, "controller")
+        if job is None:
             return
         for dataset in message.datasets:
             if not self.stock.purge(job, dataset):
@@ -138,8 +138,8 @@ class Agent:
 
     def revoke(self, message: Revoke) -> None:
         """Give back chains that have not started; one that has is finished here."""
-        job = self.jobs.get(message.job)
-        if job is None or message.epoch != self.epoch or self._stale("scheduler", message.term):
+        job = self._addressed(message, "scheduler")
+        if job is None:
             return
         for id in message.chains:
             chain = job.chains.get(id)
@@ -149,8 +149,8 @@ class Agent:
 
     def reroute(self, message: Reroute) -> None:
         """Ask other hosts than before for these datasets."""
-        job = self.jobs.get(message.job)
-        if job is None or message.epoch != self.epoch or self._stale("scheduler", message.term):
+        job = self._addressed(message, "scheduler")
+        if job is None:
             return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
         for dataset, source in zip(message.datasets, message.sources, strict=True):
@@ -196,6 +196,11 @@ class Agent:
     def _forget(self, job: HostJob) -> None:
         del self.jobs[job.name]
         del self._by_number[job.number]
+
+    def _addressed(self, message: Purge | Revoke | Reroute, service: str) -> HostJob | None:
+        """The job that a message is about, if it is known here and the message is of this epoch and of no older term."""
+        job = self.jobs.get(message.job)
+        return None if job is None or message.epoch != self.epoch or self._stale(service, message.term) else job
 
     def _stale(self, service: str, term: int) -> bool:
         if term < self._terms.get(service, 0):
