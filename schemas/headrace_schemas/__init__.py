@@ -1,7 +1,7 @@
 """The wire contract of Headrace: every message, subject, stream and bucket. Depends on msgspec only."""
 
 from headrace_schemas.base import SCHEMA_VERSION, Decision, Message, Record, SchemaMismatch, check_version, decoder, encode
-from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec
+from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec
 from headrace_schemas.messages import (
     Admitted,
     Assign,
@@ -17,6 +17,7 @@ from headrace_schemas.messages import (
     LeaseEntry,
     LogMessage,
     Needed,
+    NotCommitted,
     Output,
     Plan,
     Published,
@@ -28,6 +29,7 @@ from headrace_schemas.messages import (
     Revoke,
     Submit,
     TaskError,
+    Written,
 )
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "LogMessage",
     "Message",
     "Needed",
+    "NotCommitted",
     "Output",
     "Plan",
     "Published",
@@ -62,8 +65,10 @@ __all__ = [
     "Reroute",
     "Revoke",
     "SchemaMismatch",
+    "SinkSpec",
     "Submit",
     "TaskError",
+    "Written",
     "check_version",
     "decoder",
     "encode",

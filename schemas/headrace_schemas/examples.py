@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from headrace_schemas import messages as m
 from headrace_schemas.base import Record
-from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec
+from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec
 from headrace_schemas.streams import GRAPHS, JOBS, LOG
 
 JOB = "k3v7mzq2ha5x"
@@ -18,6 +18,7 @@ BETA = "10.0.0.12:41001"
 
 LOAD = FunctionSpec(name="load", module="fields", qualname="load", retries=2)
 MEAN = FunctionSpec(name="mean", pickled=b"\x80\x05N.", resources={"memory": 2e9})
+SINK = SinkSpec(path="s3://means/{param}", encoding="npy", options={"anon": False})
 GRAPH = GraphSpec(
     name="uk-march",
     n_tasks=6,
@@ -34,7 +35,7 @@ GRAPH = GraphSpec(
     annotated=[4],
     metadata=[{"param": "2t", "statistic": "mean", "hour": 0}],
 )
-SOURCE = GraphSource(inline=GRAPH)
+SOURCE = GraphSource(inline=GRAPH, sink=SINK)
 ERROR = m.TaskError(
     task=3,
     name="load-3",
@@ -44,8 +45,29 @@ ERROR = m.TaskError(
     runner=1,
     pid=4242,
 )
+WRITTEN = m.Written(
+    dataset=4,
+    part="s3://means/2t/.mean-0.npy.k3v7mzq2ha5x-0.part",
+    location="s3://means/2t/mean-0.npy",
+    bytes=8_320_128,
+    checksum="sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    encoding="npy",
+    dtype="float64",
+    shape=[721, 1440],
+)
+NOT_COMMITTED = m.NotCommitted(dataset=5, error="FileNotFoundError: s3://means/2t/.mean-1.npy.k3v7mzq2ha5x-0.part")
 PROFILE = m.FunctionProfile(function=0, count=4, total=0.084, longest=0.031)
-OUTPUT = m.Output(dataset=4, name="mean-0", metadata={"param": "2t", "statistic": "mean", "hour": 0}, host="alpha", bytes=8_320_064)
+OUTPUT = m.Output(
+    dataset=4,
+    name="mean-0",
+    metadata={"param": "2t", "statistic": "mean", "hour": 0},
+    bytes=8_320_128,
+    location=WRITTEN.location,
+    checksum=WRITTEN.checksum,
+    encoding="npy",
+    dtype="float64",
+    shape=[721, 1440],
+)
 
 _ALL: list[Record] = [
     # requests of the client
@@ -118,6 +140,10 @@ _ALL: list[Record] = [
         values=[b"\x93NUMPY"],
         metadata_ids=[4],
         metadata=[{"step": 6}],
+        typed=[4],
+        dtypes=["float64"],
+        shapes=[[721, 1440]],
+        written=[WRITTEN],
         copied=[2],
         failed=[ERROR],
         revoked=[3],
@@ -127,7 +153,7 @@ _ALL: list[Record] = [
         profile=[PROFILE],
         memory_used=16_640_940,
     ),
-    m.Published(at=15, term=9, job=JOB, outputs=[OUTPUT]),
+    m.Published(at=15, term=9, job=JOB, outputs=[OUTPUT], failed=[NOT_COMMITTED]),
     # values in buckets
     m.HostEntry(host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, pid=4100, resources={"gpu": 1}),
     m.LeaseEntry(holder="scheduler-4217"),
@@ -136,6 +162,9 @@ _ALL: list[Record] = [
     ERROR,
     PROFILE,
     OUTPUT,
+    WRITTEN,
+    NOT_COMMITTED,
+    SINK,
     MEAN,
     GRAPH,
     SOURCE,

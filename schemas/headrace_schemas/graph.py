@@ -28,6 +28,19 @@ class FunctionSpec(Record, kw_only=True):
     """What a task needs of a host, e.g. {"gpu": 1}. Reserved."""
 
 
+class SinkSpec(Record, kw_only=True):
+    """Where outputs are written, and as what."""
+
+    path: str
+    """A folder, or a pattern with `{job}`, `{graph}`, `{name}` and keys of the output's metadata in it; whatever fsspec opens."""
+    encoding: str = ""
+    """npy | npz | nc | parquet | arrow | pickle; empty: by the value's type. With `encoder`: the file name's ending."""
+    options: dict[str, Any] = {}
+    """Storage options, for the file system."""
+    encoder: bytes = b""
+    """A user's encoder, pickled: called with the value and a binary file. Only runners unpickle it."""
+
+
 class GraphSpec(Record, kw_only=True):
     """Tasks in topological order and the datasets between them, as columns of integers.
 
@@ -62,6 +75,14 @@ class GraphSpec(Record, kw_only=True):
     annotated: list[int] = []
     """Tasks with metadata."""
     metadata: list[dict[str, Any]] = []
+    described: list[int] = []
+    """Datasets with metadata of their own, besides their task's."""
+    descriptions: list[dict[str, Any]] = []
+    sinks: list[SinkSpec] = []
+    sunk: list[int] = []
+    """Outputs with a sink of their own."""
+    sink: list[int] = []
+    """Per such output: index into `sinks`."""
 
 
 class GraphSource(Record, kw_only=True):
@@ -69,3 +90,5 @@ class GraphSource(Record, kw_only=True):
 
     inline: GraphSpec | None = None
     key: str = ""
+    sink: SinkSpec | None = None
+    """Of this job: for the outputs that have none of their own. None: they are held on the hosts for the client."""

@@ -66,7 +66,7 @@ class TaskError(Record, kw_only=True):
     task: int
     attempt: int = 0
     reason: str = "raised"
-    """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed."""
+    """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed."""
     name: str = ""
     """The task's name."""
     inputs: list[str] = []
@@ -234,6 +234,12 @@ class Events(Message, tag="events", kw_only=True):
     metadata_ids: list[int] = []
     """Produced datasets that were yielded with metadata."""
     metadata: list[dict[str, Any]] = []
+    typed: list[int] = []
+    """Outputs among `produced` that are one array."""
+    dtypes: list[str] = []
+    shapes: list[list[int]] = []
+    written: list[Written] = []
+    """Outputs that are in their sink, under a temporary name. They are available once they are published."""
     copied: list[int] = []
     """Datasets of other hosts that this host holds a copy of from now on."""
     failed: list[TaskError] = []
@@ -248,6 +254,23 @@ class Events(Message, tag="events", kw_only=True):
     profile: list[FunctionProfile] = []
     memory_used: int = 0
     """Bytes of the store in use when the batch was sent."""
+
+
+class Written(Record, kw_only=True):
+    """An output that was encoded and written into its sink, to be committed by the publisher."""
+
+    dataset: int
+    attempt: int = 0
+    part: str
+    """Where it is: a temporary name beside `location`."""
+    location: str
+    """Where it is to be."""
+    bytes: int
+    checksum: str
+    """"sha256:" and the hexadecimal digest of the file."""
+    encoding: str
+    dtype: str = ""
+    shape: list[int] = []
 
 
 class FunctionProfile(Record, kw_only=True):
@@ -273,13 +296,29 @@ class Output(Record, kw_only=True):
     bytes: int = 0
     location: str = ""
     """Where a sink put it; empty for one held for the client."""
+    checksum: str = ""
+    """"sha256:" and the digest: of the file in a sink, or of a value that travelled in an event."""
+    encoding: str = ""
+    """What the file of a sink is; empty for one held for the client."""
+    dtype: str = ""
+    """Of an array; `shape` with it."""
+    shape: list[int] | None = None
+
+
+class NotCommitted(Record, kw_only=True):
+    """An output that was written and could not be committed: what was written is not there, or not what was announced."""
+
+    dataset: int
+    attempt: int = 0
+    error: str
 
 
 class Published(Decision, tag="published", kw_only=True):
-    """These outputs exist, each announced once."""
+    """These outputs exist, each announced once. For one with a sink the announcement is what makes it available."""
 
     job: str
     outputs: list[Output]
+    failed: list[NotCommitted] = []
 
 
 # --- values in key-value buckets ------------------------------------------------------------------------------------
