@@ -127,6 +127,42 @@ def test_metadata_is_copied_when_it_is_given() -> None:
     assert freeze(g).metadata == [{"step": 0}]
 
 
+def test_each_output_may_have_metadata_of_its_own() -> None:
+    g = Graph()
+    wind = g.add(divmod, 7, 2, outputs=[{"param": "u"}, {"param": "v", "level": 10}], metadata={"step": 6, "param": "wind"})
+    single = g.add(abs, 1, outputs=[{"param": "t"}])
+    plain = g.add(divmod, 1, 1, outputs=[{}, {}])
+    assert [wind.n_outputs, single.n_outputs, plain.n_outputs] == [2, 1, 2]
+    assert wind[1].metadata == {"step": 6, "param": "v", "level": 10}
+    assert (wind.metadata, plain[0].metadata, single.output_metadata(0)) == ({"step": 6, "param": "wind"}, {}, {"param": "t"})
+    spec = freeze(g)
+    assert (spec.described, spec.descriptions) == ([0, 1, 2], [{"param": "u"}, {"param": "v", "level": 10}, {"param": "t"}])
+    assert evaluate(spec) == {"divmod-0[0]": 3, "divmod-0[1]": 1, "abs-1": 1, "divmod-2[0]": 1, "divmod-2[1]": 0}
+
+
+def test_metadata_of_outputs_goes_along_when_a_graph_is_copied() -> None:
+    g = Graph()
+    g.add(abs, 5)
+    wind = g.add(divmod, 7, 2, outputs=[{"param": "u"}, {}])
+    spec = freeze(Graph.from_nodes(wind[0]))
+    assert (spec.n_tasks, spec.described, spec.descriptions) == (1, [0], [{"param": "u"}])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "why"),
+    [
+        ([], "empty list"),
+        ([{"a": 1}, 2], "metadata of output 1 of task 'odd' is a dict"),
+        ([{"a": float("nan")}], "output 0 of task 'odd'.*nan"),
+        ({"a": 1}, "an int of at least 1"),
+        ("ab", "an int of at least 1"),
+    ],
+)
+def test_what_describes_no_outputs_is_refused(outputs: Any, why: str) -> None:
+    with pytest.raises(GraphError, match=why):
+        Graph().add(divmod, 1, 1, name="odd", outputs=outputs)
+
+
 def test_containers_with_nodes_are_taken_as_they_are_when_the_task_is_added() -> None:
     g = Graph()
     nodes = [g.add(abs, -1)]
@@ -202,7 +238,7 @@ def test_a_node_of_another_graph_is_refused() -> None:
 
 @pytest.mark.parametrize("outputs", [0, -1, 1.5, "2"])
 def test_what_is_no_count_of_outputs_is_refused(outputs: Any) -> None:
-    with pytest.raises(GraphError, match="outputs of a task of 'abs'"):
+    with pytest.raises(GraphError, match="outputs of task 'abs-0'"):
         Graph().add(abs, 1, outputs=outputs)
 
 

@@ -109,8 +109,19 @@ def test_options_name_one_node() -> None:
     assert evaluate(spec) == {"first": 70, "divmod-1[0]": 1, "divmod-1[1]": 30}
 
 
+def test_a_free_node_keeps_the_metadata_of_its_outputs() -> None:
+    pair = task(divmod, outputs=[{"part": "quotient"}, {"part": "rest"}]).delay(7, 2)
+    other = task(divmod).options(outputs=[{"part": "other"}, {}])(pair[0], 2)
+    assert (pair.n_outputs, pair[1].metadata, other[0].metadata) == (2, {"part": "rest"}, {"part": "other"})
+    spec = freeze(Graph.from_nodes([pair, other]))
+    assert spec.descriptions == [{"part": "quotient"}, {"part": "rest"}, {"part": "other"}]
+    g = Graph()
+    bound = task(divmod, outputs=[{"part": "a"}, {"part": "b"}])(g.add(abs, 5), 2)
+    assert (bound.graph, bound[1].metadata) == (g, {"part": "b"})
+
+
 def test_options_are_checked_where_they_are_given() -> None:
-    for wrong in ({"name": 5}, {"outputs": 0}, {"metadata": [1]}):
+    for wrong in ({"name": 5}, {"outputs": 0}, {"outputs": [1]}, {"metadata": [1]}):
         with pytest.raises(GraphError):
             load.options(**wrong)  # type: ignore[arg-type]
     with pytest.raises(GraphError, match="retries"):

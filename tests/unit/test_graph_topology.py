@@ -116,14 +116,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"block_size": 0}, "block_size is 0"),
     ({"block_size": 2}, "1 blocks of 2 tasks for 4 tasks, not 2"),
     ({"blocks": []}, "0 blocks"),
-    ({"named": [0]}, "named has 1 tasks for 2 entries"),
+    ({"named": [0]}, "named has 1 ids for 2 entries"),
     ({"named": [2, 0]}, "named is not in ascending order"),
     ({"named": [0, 4]}, r"named\[1\] is 4"),
     ({"names": ["a", "a"]}, "'a' is given to several tasks"),
     ({"names": ["a", ""]}, r"names\[1\] has 0 characters"),
     ({"names": ["a", "x" * 1001]}, r"names\[1\] has 1001 characters"),
     ({"annotated": [-1]}, r"annotated\[0\] is -1"),
-    ({"metadata": []}, "annotated has 1 tasks for 0 entries"),
+    ({"metadata": []}, "annotated has 1 ids for 0 entries"),
+    ({"described": [0], "descriptions": []}, "described has 1 ids for 0 entries"),
+    ({"described": [6], "descriptions": [{}]}, r"described\[0\] is 6"),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from headrace.bus import Entry
@@ -268,6 +269,14 @@ def test_values_are_kept_only_if_asked() -> None:
     log.assign([[0]])
     log.events(value_ids=[0], values=[b"v"])
     assert log.job.values == {}
+
+
+def test_metadata_is_of_the_task_then_of_the_output_then_of_the_yield() -> None:
+    graph = spec(1, [[]], [0, 1], n_outputs=[2])
+    log = Log(msgspec.structs.replace(graph, described=[1], descriptions=[{"param": "10u", "step": 0}]), "a")
+    log.events(produced=[0, 1], sizes=[1, 1], metadata_ids=[1], metadata=[{"step": 6}])
+    assert log.job.metadata(0) == {"param": "2t"}
+    assert log.job.metadata(1) == {"param": "10u", "step": 6}
 
 
 def test_metadata_of_a_yield_comes_on_top_of_its_tasks() -> None:

@@ -120,7 +120,7 @@ class Job:
         return self._values[dataset]
 
     def metadata(self, name: str) -> dict[str, Any]:
-        """The metadata of one output: what was given with its task, updated by what it was yielded with, once it was.
+        """The metadata of one output: what was given with its task, updated by what was given for it, and by what it was yielded with.
 
         Does not wait. Raises KeyError if no output has that name.
         """

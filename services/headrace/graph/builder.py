@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from headrace.errors import GraphError
 from headrace.graph.callables import Wrapper, function_name, identity, yields
-from headrace.graph.checks import check_count, check_metadata, check_name, default_outputs
+from headrace.graph.checks import check_metadata, check_name, check_outputs, default_outputs
 from headrace.graph.node import Dataset, Node
 from headrace.graph.search import BoundSearch
 from headrace.graph.templates import Template
@@ -31,7 +31,8 @@ class Columns:
     """The tasks of a graph under construction, by task id: what `freezing.freeze` reads.
 
     function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.
-    names, metadata: of the tasks that have any. outputs: dataset ids asked for, in the order they were asked for.
+    names, metadata: of the tasks that have any. descriptions: metadata of the datasets that have some of their own.
+    outputs: dataset ids asked for, in the order they were asked for.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Columns:
         self.n_datasets = 0
         self.names: dict[int, str] = {}
         self.metadata: dict[int, dict[str, Any]] = {}
+        self.descriptions: dict[int, dict[str, Any]] = {}
         self.outputs: dict[int, None] = {}
 
 
@@ -83,7 +85,7 @@ class Graph:
         /,
         *args: Any,
         name: str | None = None,
-        outputs: int | None = None,
+        outputs: int | Sequence[dict[str, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Node:
@@ -96,8 +98,9 @@ class Graph:
 
         name: unique in the graph; "<function>-<id>" by default.
         outputs: how many datasets the task makes; 1 by default. With a generator function, which needs it, the n that it yields, each
-        usable at once; with any other, the n values of the sequence that it returns.
-        metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry, up to 64 KiB as JSON.
+        usable at once; with any other, the n values of the sequence that it returns. A list of n dicts gives each its metadata.
+        metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry, up to 64 KiB as JSON. What is
+        given for a single output goes before it, and what is yielded with `hr.Output` before both.
 
         Raises GraphError for a name that is taken or no name, a node of another graph, counts or metadata that are none, and a
         generator function without outputs.
@@ -110,7 +113,7 @@ class Graph:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         name: str | None = None,
-        outputs: int | None = None,
+        outputs: int | Sequence[dict[str, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Node:
         """`add` with the arguments as a tuple and a dict, so that none of their names is taken."""
@@ -194,7 +197,7 @@ class Graph:
         assert call is not None
         index = self._index_of(call.function)
         inputs = [self._adopted[maker]._first + output for maker, output in call.inputs]
-        return self._append(index, call.template, inputs, node.n_outputs, call.name, call.metadata)
+        return self._append(index, call.template, inputs, call.descriptions or node.n_outputs, call.name, call.metadata)
 
     def _copy(self, source: Graph, nodes: list[Node]) -> None:
         """Adds the tasks of another graph that some of its nodes need, and remembers what became of these nodes."""
@@ -218,26 +221,34 @@ class Graph:
         return index
 
     def _append(
-        self, index: int, template: Template, inputs: Collection[int], outputs: int, name: str | None, metadata: dict[str, Any] | None
+        self,
+        index: int,
+        template: Template,
+        inputs: Collection[int],
+        outputs: int | Sequence[dict[str, Any]],
+        name: str | None,
+        metadata: dict[str, Any] | None,
     ) -> Node:
         columns = self.columns
-        task, first = len(columns.function), columns.n_datasets
-        if outputs != 1:
-            outputs = check_count(outputs, f"outputs of a task of {columns.functions[index].name!r}", 1)
-        if metadata is not None:
-            label = f"{columns.functions[index].name}-{task}" if name is None else name
-            metadata = dict(check_metadata(metadata, f"task {label!r}"))
+        task, first, count = len(columns.function), columns.n_datasets, 1
+        descriptions: list[dict[str, Any]] = []
+        if outputs != 1 or metadata is not None:
+            label = f"task {f'{columns.functions[index].name}-{task}' if name is None else name!r}"
+            count, descriptions = check_outputs(outputs, label)
+            metadata = metadata if metadata is None else dict(check_metadata(metadata, label))
         if name is not None:
             self._give_name(task, name)
         if metadata:
             columns.metadata[task] = metadata
+        if descriptions:
+            columns.descriptions.update((first + place, given) for place, given in enumerate(descriptions) if given)
         columns.function.append(index)
         columns.templates.append(template)
         columns.n_inputs.append(len(inputs))
         columns.inputs.extend(inputs)
-        columns.n_outputs.append(outputs)
-        columns.n_datasets = first + outputs
-        return Node(self, task, first, outputs)
+        columns.n_outputs.append(count)
+        columns.n_datasets = first + count
+        return Node(self, task, first, count)
 
     def _give_name(self, task: int, name: str) -> None:
         other = self._named.setdefault(check_name(name), task)
@@ -288,5 +299,6 @@ def _copy_tasks(source: Columns, tasks: list[int], target: Graph) -> dict[int, N
         inputs = [copies[producer[d]]._first + d - first[producer[d]] for d in source.inputs[start[task] : start[task + 1]]]
         index = target._index_of(source.functions[source.function[task]].callable)
         name, metadata = source.names.get(task), source.metadata.get(task)
-        copies[task] = target._append(index, source.templates[task], inputs, source.n_outputs[task], name, metadata)
+        own = [source.descriptions.get(dataset, {}) for dataset in range(first[task], first[task + 1])]
+        copies[task] = target._append(index, source.templates[task], inputs, own if any(own) else len(own), name, metadata)
     return copies

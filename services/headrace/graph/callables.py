@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import BuiltinMethodType, MethodType
 from typing import Any
 
@@ -19,13 +19,13 @@ _CALL = "__call__"
 class Wrapper:
     """Base of what stands for a plain function on the user's side, with what tasks of it have in common; `unwrap` takes it off.
 
-    label: what they are called. outputs: how many datasets they make, None if that was not said.
+    label: what they are called. outputs: how many datasets they make, or the metadata of each, None if that was not said.
     retries: how often one that raised is tried again.
     """
 
     function: Callable[..., Any]
     label: str
-    outputs: int | None
+    outputs: int | Sequence[dict[str, Any]] | None
     retries: int
 
 

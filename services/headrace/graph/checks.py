@@ -42,6 +42,18 @@ def check_count(count: Any, what: str, least: int) -> int:
     return value
 
 
+def check_outputs(outputs: Any, what: str) -> tuple[int, list[dict[str, Any]]]:
+    """How many outputs there are, and the metadata of each where a list of it was given. `what` says of which task.
+
+    Raises GraphError for what is neither a count of at least 1 nor a list of as many dicts.
+    """
+    if not isinstance(outputs, list | tuple):
+        return check_count(outputs, f"outputs of {what}", 1), []
+    if not outputs:
+        raise GraphError(f"outputs of {what} is an empty list: give an int of at least 1, or a dict of metadata for each output")
+    return len(outputs), [dict(check_metadata(given, f"output {place} of {what}")) for place, given in enumerate(outputs)]
+
+
 def default_outputs(is_generator: bool, function: str) -> int:
     """How many datasets a task makes that was not told: 1. Raises GraphError for a generator function, whose yields cannot be known."""
     if is_generator:

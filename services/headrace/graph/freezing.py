@@ -54,6 +54,8 @@ def freeze(graph: Graph) -> GraphSpec:
         names=list(columns.names.values()),
         annotated=list(columns.metadata),
         metadata=list(columns.metadata.values()),
+        described=list(columns.descriptions),
+        descriptions=list(columns.descriptions.values()),
     )
     spec.shape_hash = shape_hash(validate(spec), functions)
     code = [code_bytes(each, given.callable) for each, given in zip(functions, columns.functions, strict=True)]
@@ -154,13 +156,17 @@ def _check_json(graph: Graph) -> None:
     """Raises GraphError for names and metadata that cannot be sent as JSON."""
     columns = graph.columns
     try:
-        msgspec.json.encode((graph.name, list(columns.names.values()), list(columns.metadata.values())))
+        msgspec.json.encode(
+            (graph.name, list(columns.names.values()), list(columns.metadata.values()), list(columns.descriptions.values()))
+        )
     except Exception:  # whatever the encoder says of the lot, it is said again of the one at fault
         _blame_json(graph.name, f"the name of graph {graph.name!a}")
         for task, name in columns.names.items():
             _blame_json(name, f"the name {name!a} of task {task}")
         for task, metadata in columns.metadata.items():
             _blame_json(metadata, f"the metadata of task {graph.task_name(task)!r}")
+        for dataset, description in columns.descriptions.items():
+            _blame_json(description, f"the metadata of dataset {dataset}")
 
 
 def _blame_json(value: Any, what: str) -> None:

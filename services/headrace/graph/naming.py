@@ -23,6 +23,12 @@ def task_metadata(spec: GraphSpec, task: int) -> dict[str, Any]:
     return {} if place is None else spec.metadata[place]
 
 
+def dataset_metadata(spec: GraphSpec, task: int, dataset: int) -> dict[str, Any]:
+    """The metadata of a task's dataset: that of the task, overlaid with what was given for the dataset itself."""
+    place = _find(spec.described, dataset)
+    return {**task_metadata(spec, task), **({} if place is None else spec.descriptions[place])}
+
+
 def dataset_name(spec: GraphSpec, dataset: int, topology: Topology | None = None) -> str:
     """The name of the task that makes it, with the output's index in brackets if the task makes several: "steps[3]".
 

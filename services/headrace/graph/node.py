@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Call(NamedTuple):
     """What a free node will run: a function and what it is called, its argument template, and the distinct datasets that fill it.
 
-    inputs: each dataset as (node, output index).
+    inputs: each dataset as (node, output index). descriptions: metadata of each output, or nothing.
     """
 
     function: Any
@@ -29,6 +29,7 @@ class Call(NamedTuple):
     inputs: tuple[tuple[Node, int], ...]
     name: str | None
     metadata: dict[str, Any] | None
+    descriptions: list[dict[str, Any]]
 
 
 class Node:
@@ -64,6 +65,15 @@ class Node:
             return self._graph.task_metadata(self._task)
         assert self._call is not None
         return self._call.metadata or {}
+
+    def output_metadata(self, index: int) -> dict[str, Any]:
+        """What one output is announced with: the task's metadata, overlaid with what was given for that output."""
+        if self._graph is not None:
+            own = self._graph.columns.descriptions.get(self._first + index, {})
+        else:
+            assert self._call is not None
+            own = self._call.descriptions[index] if self._call.descriptions else {}
+        return {**self.metadata, **own}
 
     @property
     def graph(self) -> Graph | None:
@@ -123,6 +133,11 @@ class Dataset:
     def name(self) -> str:
         """The dataset's name: that of its task, with the output's index in brackets."""
         return f"{self.node.name}[{self.index}]"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What it is announced with: its task's metadata, overlaid with its own."""
+        return self.node.output_metadata(self.index)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and self.node is other.node and self.index == other.index

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any, overload
 
 from headrace.graph.callables import Wrapper, find_attribute, function_name, unwrap, yields
-from headrace.graph.checks import check_count, check_metadata, check_name, default_outputs
+from headrace.graph.checks import check_count, check_metadata, check_name, check_outputs, default_outputs
 from headrace.graph.node import Call, Node
 from headrace.graph.search import FreeSearch
+
+Outputs = int | Sequence[dict[str, Any]]
+"""How many datasets a task makes, or the metadata of each."""
 
 
 class Task(Wrapper):
     """A decorated function. Call it on nodes to make a node, on values to run it.
 
-    `delay` makes a node in any case; `options` gives one node a name, metadata or another number of outputs. Name, docstring and
+    `delay` makes a node in any case; `options` gives one node a name, metadata or other outputs. Name, docstring and
     signature are those of the function. Made by `hr.task`.
 
-    function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes, None if not said.
+    function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes, or the metadata of each;
+    None if not said.
     retries: how often a task of it that raised is tried again.
     """
 
-    def __init__(self, function: Callable[..., Any], label: str | None = None, outputs: int | None = None, retries: int = 0) -> None:
+    def __init__(self, function: Callable[..., Any], label: str | None = None, outputs: Outputs | None = None, retries: int = 0) -> None:
         if not callable(function):
             raise TypeError(f"hr.task decorates functions and other callables, not {function!r}")
         functools.update_wrapper(self, function)
         self.function = unwrap(function)
         self.label = function_name(function) if label is None else check_name(label, "a task's function")
-        self.outputs = outputs if outputs is None else check_count(outputs, "outputs", 1)
+        self.outputs = _checked(outputs, self.label)
         self.generator = yields(self.function)
         self.retries = check_count(retries, "retries", 0)
 
@@ -50,8 +54,8 @@ class Task(Wrapper):
         """
         return Options(self)(*args, **kwargs)
 
-    def options(self, *, name: str | None = None, outputs: int | None = None, metadata: dict[str, Any] | None = None) -> Options:
-        """The same function, about to make one node with a name, metadata or another number of outputs.
+    def options(self, *, name: str | None = None, outputs: Outputs | None = None, metadata: dict[str, Any] | None = None) -> Options:
+        """The same function, about to make one node with a name, metadata or other outputs.
 
         >>> task(sum).options(name="total", metadata={"unit": "K"})([1, 2])
         <Node 'total', not in a graph yet>
@@ -77,10 +81,12 @@ class Task(Wrapper):
 class Options:
     """A decorated function with options for one node; made by `Task.options`. Called, it makes that node, also from plain values."""
 
-    def __init__(self, function: Task, name: str | None = None, outputs: int | None = None, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Task, name: str | None = None, outputs: Outputs | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._task = function
         self._name = name if name is None else check_name(name)
-        self._outputs = function.outputs if outputs is None else check_count(outputs, "outputs", 1)
+        self._outputs = function.outputs if outputs is None else _checked(outputs, name or function.label)
         self._metadata = metadata if metadata is None else check_metadata(metadata, f"task {name or function.label!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Node:
@@ -94,17 +100,26 @@ class Options:
             if node.graph is not None:
                 bound: Node = node.graph.call(self._task, args, kwargs, self._name, self._outputs, self._metadata)
                 return bound
-        call = Call(self._task, self._task.label, template, tuple(search.keys), self._name, self._metadata)
         outputs = self._outputs if self._outputs is not None else default_outputs(self._task.generator, self._task.label)
-        return Node(None, -1, -1, outputs, call)
+        count, descriptions = (outputs, []) if isinstance(outputs, int) else (len(outputs), list(outputs))
+        call = Call(self._task, self._task.label, template, tuple(search.keys), self._name, self._metadata, descriptions)
+        return Node(None, -1, -1, count, call)
+
+
+def _checked(outputs: Outputs | None, label: str) -> Outputs | None:
+    """What was said of outputs, once it is known to be right."""
+    if outputs is None:
+        return None
+    count, descriptions = check_outputs(outputs, f"task {label!r}")
+    return descriptions or count
 
 
 @overload
-def task(function: Callable[..., Any], /, *, name: str | None = None, outputs: int | None = None, retries: int = 0) -> Task: ...
+def task(function: Callable[..., Any], /, *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0) -> Task: ...
 @overload
-def task(*, name: str | None = None, outputs: int | None = None, retries: int = 0) -> Callable[[Callable[..., Any]], Task]: ...
+def task(*, name: str | None = None, outputs: Outputs | None = None, retries: int = 0) -> Callable[[Callable[..., Any]], Task]: ...
 def task(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None, outputs: int | None = None, retries: int = 0
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0
 ) -> Task | Callable[[Callable[..., Any]], Task]:
     """Decorates a function so that calling it on nodes makes a node; on values, it is just the function.
 
@@ -113,8 +128,8 @@ def task(
     given to `Graph.add`.
 
     name: what its tasks are called, "<name>-<id>"; the function's name by default. (`options` names a single node.)
-    outputs: n > 1 for a function that returns n values: n datasets, each used by itself. A generator function needs it, here or in
-    `options`: the n that it yields.
+    outputs: n > 1 for a function that returns n values: n datasets, each used by itself. Or a list of dicts, the metadata of
+    each. A generator function needs one of these, here or in `options`: for what it yields.
     retries: how often a task of it that raised is tried again.
 
     >>> @task
@@ -131,7 +146,7 @@ def task(
 
 
 def delayed(
-    function: Callable[..., Any], /, *, name: str | None = None, outputs: int | None = None, retries: int = 0
+    function: Callable[..., Any], /, *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0
 ) -> Callable[..., Node]:
     """A function that makes a node of every call, also on plain values; options as for `task`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sized
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ def _check_sizes(spec: GraphSpec) -> None:
 
 def _is_plainly_sound(spec: GraphSpec) -> bool:
     """Whether a small graph without labels passes `_check_columns`. Otherwise that says what is wrong, if anything is."""
-    if spec.named or spec.names or spec.annotated or spec.metadata or not spec.outputs:
+    if spec.named or spec.names or spec.annotated or spec.metadata or spec.described or spec.descriptions or not spec.outputs:
         return False
     n_outputs, n_inputs = spec.n_outputs or [1] * spec.n_tasks, spec.n_inputs or [0] * spec.n_tasks
     n_datasets, n_functions = sum(n_outputs), len(spec.functions)
@@ -77,7 +78,7 @@ def _check_columns(spec: GraphSpec) -> None:
     _check_range("function", _array("function", spec.function), len(spec.functions))
     n_datasets = _check_outputs(spec)
     _check_inputs(spec, n_datasets)
-    _check_labels(spec)
+    _check_labels(spec, n_datasets)
 
 
 def _check_function(index: int, function: FunctionSpec) -> None:
@@ -122,11 +123,16 @@ def _check_inputs(spec: GraphSpec, n_datasets: int) -> None:
         raise GraphError(f"inputs: task {where // n_datasets} names dataset {where % n_datasets} twice")
 
 
-def _check_labels(spec: GraphSpec) -> None:
-    for what, tasks, labels in (("named", spec.named, spec.names), ("annotated", spec.annotated, spec.metadata)):
-        _expect(len(tasks) == len(labels), f"{what} has {len(tasks)} tasks for {len(labels)} entries")
-        column = _array(what, tasks)
-        _check_range(what, column, spec.n_tasks)
+def _check_labels(spec: GraphSpec, n_datasets: int) -> None:
+    columns: list[tuple[str, list[int], Sized, int]] = [
+        ("named", spec.named, spec.names, spec.n_tasks),
+        ("annotated", spec.annotated, spec.metadata, spec.n_tasks),
+        ("described", spec.described, spec.descriptions, n_datasets),
+    ]
+    for what, ids, labels, end in columns:
+        _expect(len(ids) == len(labels), f"{what} has {len(ids)} ids for {len(labels)} entries")
+        column = _array(what, ids)
+        _check_range(what, column, end)
         _expect(bool((np.diff(column) > 0).all()), f"{what} is not in ascending order")
     for place, name in enumerate(spec.names):
         _expect(0 < len(name) <= MAX_NAME, f"names[{place}] has {len(name)} characters, not 1 to {MAX_NAME}")

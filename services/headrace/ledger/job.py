@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headrace.errors import GraphError
-from headrace.graph.naming import dataset_name, task_metadata, task_name
+from headrace.graph.naming import dataset_metadata, dataset_name, task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.chains import ChainTable
@@ -160,8 +160,8 @@ class JobLedger:
         return dataset_name(self.spec, dataset, self.topology)
 
     def metadata(self, dataset: int) -> dict[str, Any]:
-        """What a dataset is announced with: its task's metadata, overlaid with what came with its yield."""
-        return {**task_metadata(self.spec, int(self.topology.producer[dataset])), **self.yielded.get(dataset, {})}
+        """What a dataset is announced with: its task's metadata, overlaid with what was given for it and with what came with its yield."""
+        return {**dataset_metadata(self.spec, int(self.topology.producer[dataset]), dataset), **self.yielded.get(dataset, {})}
 
     def host_id(self, name: str) -> int:
         """Index of a host in the job's table; added if it is new."""

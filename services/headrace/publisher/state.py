@@ -139,7 +139,7 @@ class Publisher:
 
 
 def describe(job: JobLedger, dataset: int, *, bare: bool = False) -> Output:
-    """An output as it is announced: its name, its task's metadata overlaid with what was yielded, and who holds it.
+    """An output as it is announced: its name, its metadata (of its task, its own, and what was yielded), and who holds it.
 
     bare: say instead of the metadata that it was too large.
     """

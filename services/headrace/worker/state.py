@@ -624,7 +624,8 @@ class Agent:
                 continue
             if slot not in job.runners:
                 job.runners.add(slot)
-                self._actions.append(ToRunner(slot, protocol.OpenJob(number, msgspec.structs.replace(job.spec, annotated=[], metadata=[]))))
+                lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
+                self._actions.append(ToRunner(slot, protocol.OpenJob(number, lean)))
             locate = partial(self.stock.locate, job, runner=runner)
             self._actions.append(ToRunner(slot, run_frame(job, segments, locate)))
 
