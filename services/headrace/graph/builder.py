@@ -1,52 +1,21 @@
-"""`Graph`: tasks added one by one, kept as columns that freezing only has to hand over."""
+"""`Graph`: tasks added one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from headrace.errors import GraphError
 from headrace.graph.callables import Wrapper, function_name, identity, yields
 from headrace.graph.checks import check_metadata, check_name, check_outputs, default_outputs
-from headrace.graph.node import Dataset, Node
-from headrace.graph.search import BoundSearch
+from headrace.graph.columns import Columns, Function
+from headrace.graph.node import Dataset, Node, flat, missing
+from headrace.graph.search import LEAVES, BoundSearch
 from headrace.graph.templates import Template
 
 _ID_DIGITS = 10
 """Longer numbers at the end of a name are no task's id."""
-
-
-class Function(NamedTuple):
-    """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again. generator: whether
-    calling it gives a generator."""
-
-    callable: Callable[..., Any]
-    name: str
-    retries: int
-    generator: bool
-
-
-class Columns:
-    """The tasks of a graph under construction, by task id: what `freezing.freeze` reads.
-
-    function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.
-    names, metadata: of the tasks that have any. descriptions: metadata of the datasets that have some of their own.
-    outputs: dataset ids asked for, in the order they were asked for.
-    """
-
-    def __init__(self) -> None:
-        self.functions: list[Function] = []
-        self.function: list[int] = []
-        self.templates: list[Template] = []
-        self.n_inputs: list[int] = []
-        self.inputs: list[int] = []
-        self.n_outputs: list[int] = []
-        self.n_datasets = 0
-        self.names: dict[int, str] = {}
-        self.metadata: dict[int, dict[str, Any]] = {}
-        self.descriptions: dict[int, dict[str, Any]] = {}
-        self.outputs: dict[int, None] = {}
 
 
 class Graph:
@@ -65,6 +34,8 @@ class Graph:
         self.name = check_name(name, "a graph")
         self.columns = Columns()
         self._known: dict[int, int] = {}
+        self._plain: dict[int, int] = {}
+        """By id of a callable: its index, if its tasks have one output where nothing else is said."""
         self._identities: dict[tuple[Any, ...], int] = {}
         self._named: dict[str, int] = {}
         self._adopted: dict[Node, Node] = {}
@@ -105,6 +76,10 @@ class Graph:
         Raises GraphError for a name that is taken or no name, a node of another graph, counts or metadata that are none, and a
         generator function without outputs.
         """
+        if name is None and outputs is None and metadata is None and not kwargs:
+            node = self._add_plain(function, args)
+            if node is not None:
+                return node
         return self.call(function, args, kwargs, name, outputs, metadata)
 
     def call(
@@ -127,13 +102,47 @@ class Graph:
             outputs = default_outputs(known.generator, known.name)
         return self._append(index, template, search.keys, outputs, name, metadata)
 
+    def _add_plain(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Node | None:
+        """The commonest calls in a third of the time: a function known to have one output, of plain values or of distinct nodes of this graph.
+
+        None for any other, to which nothing was done then.
+        """
+        index = self._plain.get(id(function))
+        if index is None:
+            return None
+        inputs: list[int] = []
+        for arg in args:
+            kind = type(arg)
+            if kind is Node:
+                if arg._graph is not self or arg.n_outputs != 1:
+                    return None
+                inputs.append(arg._first)
+            elif kind not in LEAVES:
+                return None
+        columns = self.columns
+        if inputs:
+            if len(inputs) != len(args) or (len(inputs) > 1 and len(set(inputs)) != len(inputs)):
+                return None
+            columns.inputs += inputs
+        task, first = len(columns.function), columns.n_datasets
+        columns.function.append(index)
+        columns.templates.append(None if inputs else (args,))
+        columns.n_inputs.append(len(inputs))
+        columns.n_outputs.append(1)
+        columns.n_datasets = first + 1
+        return Node(self, task, first, 1)
+
     def output(self, *nodes: Node | Dataset | Iterable[Any]) -> None:
         """Asks for the outputs of nodes, or for single ones (`steps[3]`), besides those asked for before; lists of nodes too.
 
         Without any call of it, every dataset that nothing consumes is an output. Raises GraphError for a node of another graph, TypeError
         for what is no node.
         """
-        self._ask(_flat(nodes))
+        for node in nodes:
+            if type(node) is Node and node._graph is self and node.n_outputs == 1:
+                self.columns.outputs[node._first] = None
+            else:
+                self._ask(flat([node]))
 
     @classmethod
     def from_nodes(cls, nodes: Node | Dataset | Iterable[Any], name: str = "graph") -> Graph:
@@ -142,7 +151,7 @@ class Graph:
         The nodes may be free (made by calls of decorated functions) or belong to graphs, from which the tasks that they need are copied.
         """
         graph = cls(name)
-        wanted = list(_flat([nodes]))
+        wanted = list(flat([nodes]))
         for source in dict.fromkeys(node._graph for node, _ in wanted if node._graph is not None):
             graph._copy(source, [node for node, _ in wanted if node._graph is source])
         graph._ask(wanted)
@@ -183,7 +192,7 @@ class Graph:
                     f"task {node.name!r} belongs to graph {node._graph.name!r}, not to {self.name!r}: "
                     "add it to this graph too, or make one graph of both with Graph.from_nodes"
                 )
-            for needed in _missing(node, self._adopted):
+            for needed in missing(node, self._adopted):
                 self._adopted[needed] = self._add_free(needed)
         return self._adopted[node]
 
@@ -217,7 +226,10 @@ class Graph:
         index = self._identities.get(key)
         if index is None:
             index = self._identities[key] = self._known[id(function)] = len(self.columns.functions)
-            self.columns.functions.append(Function(function, name, retries, yields(function)))
+            known = Function(function, name, retries, yields(function))
+            self.columns.functions.append(known)
+            if not known.generator and not (isinstance(function, Wrapper) and function.outputs is not None):
+                self._plain[id(function)] = index
         return index
 
     def _append(
@@ -255,34 +267,6 @@ class Graph:
         if other != task:
             raise GraphError(f"graph {self.name!r} has a task called {name!r} already (task {other}): names are unique in a graph")
         self.columns.names[task] = name
-
-
-def _flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:
-    """The nodes and datasets among nested iterables, each as (node, output indices)."""
-    for node in nodes:
-        if isinstance(node, Node):
-            yield node, range(node.n_outputs)
-        elif isinstance(node, Dataset):
-            yield node.node, range(node.index, node.index + 1)
-        elif isinstance(node, str | bytes) or not isinstance(node, Iterable):
-            raise TypeError(f"an output is a node, a dataset or a list of them, not {node!r:.80}")
-        else:
-            yield from _flat(node)
-
-
-def _missing(node: Node, known: Container[Node]) -> Iterator[Node]:
-    """A free node and those it needs that are not known yet, inputs first; the caller makes each known before it takes the next."""
-    stack = [node]
-    while stack:
-        call = stack[-1]._call
-        assert call is not None
-        needed = [maker for maker, _ in call.inputs if maker not in known]
-        if needed:
-            stack.extend(reversed(needed))
-            continue
-        ready = stack.pop()
-        if ready not in known:
-            yield ready
 
 
 def _copy_tasks(source: Columns, tasks: list[int], target: Graph) -> dict[int, Node]:

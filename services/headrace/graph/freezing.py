@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from headrace.errors import GraphError, NotPicklable
-from headrace.graph.builder import Columns, Graph
+from headrace.graph.builder import Graph
+from headrace.graph.columns import Columns
 from headrace.graph.functions import describe, dumps
 from headrace.graph.hashing import code_bytes, content_hash, shape_hash
 from headrace.graph.search import FreeSearch

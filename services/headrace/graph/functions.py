@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.errors import FunctionNotFound
-from headrace.graph.builder import Function
 from headrace.graph.callables import exported, find_attribute, unwrap
+from headrace.graph.columns import Function
 from headrace_schemas.graph import FunctionSpec
 
 PROTOCOL = 5

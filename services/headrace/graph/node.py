@@ -7,7 +7,7 @@ by calling a decorated function is free: it carries its call, and becomes a task
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, overload
 
 from headrace.errors import GraphError
@@ -163,3 +163,31 @@ def _misplaced(what: str) -> TypeError:
     return TypeError(
         f"{what} stands where inputs are not looked for: only in arguments, and in lists, tuples, named tuples and dict values in them"
     )
+
+
+def flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:
+    """The nodes and datasets among nested iterables, each as (node, output indices)."""
+    for node in nodes:
+        if isinstance(node, Node):
+            yield node, range(node.n_outputs)
+        elif isinstance(node, Dataset):
+            yield node.node, range(node.index, node.index + 1)
+        elif isinstance(node, str | bytes) or not isinstance(node, Iterable):
+            raise TypeError(f"an output is a node, a dataset or a list of them, not {node!r:.80}")
+        else:
+            yield from flat(node)
+
+
+def missing(node: Node, known: Container[Node]) -> Iterator[Node]:
+    """A free node and those it needs that are not known yet, inputs first; the caller makes each known before it takes the next."""
+    stack = [node]
+    while stack:
+        call = stack[-1]._call
+        assert call is not None
+        needed = [maker for maker, _ in call.inputs if maker not in known]
+        if needed:
+            stack.extend(reversed(needed))
+            continue
+        ready = stack.pop()
+        if ready not in known:
+            yield ready

@@ -12,7 +12,7 @@ from headrace.graph.templates import NO_KEYWORDS, Filler, Nested, Patches, Templ
 if TYPE_CHECKING:
     from headrace.graph.builder import Graph
 
-_LEAVES = frozenset({int, float, complex, str, bytes, bool, type(None)})
+LEAVES = frozenset({int, float, complex, str, bytes, bool, type(None)})
 """Types that the search passes over at once: by far the commonest arguments."""
 
 _FILLER = itemgetter(1)
@@ -50,7 +50,7 @@ class FreeSearch:
         """What goes where among the (place, argument) pairs."""
         found = []
         for where, item in items:
-            if type(item) not in _LEAVES:
+            if type(item) not in LEAVES:
                 filler = self.filler(item)
                 if filler is not None:
                     found.append((where, filler))

@@ -1,0 +1,40 @@
+"""The tasks of a graph under construction, as columns that freezing only has to hand over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from headrace.graph.templates import Template
+
+
+class Function(NamedTuple):
+    """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again. generator: whether
+    calling it gives a generator."""
+
+    callable: Callable[..., Any]
+    name: str
+    retries: int
+    generator: bool
+
+
+class Columns:
+    """The tasks of a graph under construction, by task id: what `freezing.freeze` reads.
+
+    function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.
+    names, metadata: of the tasks that have any. descriptions: metadata of the datasets that have some of their own.
+    outputs: dataset ids asked for, in the order they were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.functions: list[Function] = []
+        self.function: list[int] = []
+        self.templates: list[Template] = []
+        self.n_inputs: list[int] = []
+        self.inputs: list[int] = []
+        self.n_outputs: list[int] = []
+        self.n_datasets = 0
+        self.names: dict[int, str] = {}
+        self.metadata: dict[int, dict[str, Any]] = {}
+        self.descriptions: dict[int, dict[str, Any]] = {}
+        self.outputs: dict[int, None] = {}
