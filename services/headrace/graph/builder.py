@@ -103,10 +103,8 @@ class Graph:
         return self._append(index, template, search.keys, outputs, name, metadata)
 
     def _add_plain(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Node | None:
-        """The commonest calls in a third of the time: a function known to have one output, of plain values or of distinct nodes of this graph.
-
-        None for any other, to which nothing was done then.
-        """
+        """The commonest calls in a third of the time: a function known to have one output, called on plain values or distinct nodes of the
+        graph. None for any other."""
         index = self._plain.get(id(function))
         if index is None:
             return None

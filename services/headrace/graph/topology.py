@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,24 @@ from headrace_schemas.graph import GraphSpec
 Ids = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+class Columns(NamedTuple):
+    """The columns of integers of a submitted graph as arrays, as they are: n_outputs and n_inputs may be empty. To make an array of a list
+    takes longer than most of what is done with it then, so it is done once."""
+
+    function: Offsets
+    n_outputs: Offsets
+    n_inputs: Offsets
+    inputs: Offsets
+    outputs: Offsets
+
+    @classmethod
+    def of(cls, spec: GraphSpec) -> Columns:
+        """The columns of a graph whose entries are integers of 64 bits."""
+        return cls(
+            *[np.array(column, dtype=np.int64) for column in (spec.function, spec.n_outputs, spec.n_inputs, spec.inputs, spec.outputs)]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,22 +58,26 @@ class Topology:
     is_generator: Flags
 
     @classmethod
-    def from_spec(cls, spec: GraphSpec) -> Topology:
-        """The topology of a graph that was validated, or that `freeze` made; `validation.validate` does both."""
+    def from_spec(cls, spec: GraphSpec, columns: Columns | None = None) -> Topology:
+        """The topology of a graph that was validated, or that `freeze` made; `validation.validate` does both.
+
+        columns: those of the graph, if somebody made arrays of them already.
+        """
+        columns = columns if columns is not None else Columns.of(spec)
         n = spec.n_tasks
-        first_output, producer = _makers(spec)
+        first_output, producer = _makers(n, columns.n_outputs)
         n_datasets = len(producer)
-        function = np.array(spec.function, dtype=np.int32)
+        function = columns.function.astype(np.int32)
         yields = [kind.generator for kind in spec.functions]
         is_output = np.zeros(n_datasets, dtype=np.bool_)
-        is_output[np.array(spec.outputs, dtype=np.int64)] = True
+        is_output[columns.outputs] = True
         return cls(
             n_tasks=n,
             n_datasets=n_datasets,
             function=function,
             first_output=first_output,
-            input_start=offsets(np.array(spec.n_inputs, dtype=np.int64)) if spec.n_inputs else np.zeros(n + 1, dtype=np.int64),
-            inputs=np.array(spec.inputs, dtype=np.int32),
+            input_start=offsets(columns.n_inputs) if len(columns.n_inputs) else np.zeros(n + 1, dtype=np.int64),
+            inputs=columns.inputs.astype(np.int32),
             producer=producer,
             is_output=is_output,
             is_generator=np.array(yields, dtype=np.bool_)[function] if any(yields) else np.zeros(n, dtype=np.bool_),
@@ -99,18 +122,12 @@ class Topology:
         return range(int(self.first_output[task]), int(self.first_output[task + 1]))
 
 
-def _makers(spec: GraphSpec) -> tuple[Offsets, Ids]:
+def _makers(n_tasks: int, n_outputs: Offsets) -> tuple[Offsets, Ids]:
     """The columns first_output and producer."""
-    tasks = np.arange(spec.n_tasks, dtype=np.int32)
-    if not spec.n_outputs:
-        return np.arange(spec.n_tasks + 1, dtype=np.int64), tasks
-    n_outputs = np.array(spec.n_outputs, dtype=np.int64)
+    tasks = np.arange(n_tasks, dtype=np.int32)
+    if not len(n_outputs):
+        return np.arange(n_tasks + 1, dtype=np.int64), tasks
     return offsets(n_outputs), np.repeat(tasks, n_outputs)
-
-
-def per_task(column: list[int], n_tasks: int, default: int) -> Offsets:
-    """A column as an array; an empty one stands for the default in every row."""
-    return np.array(column, dtype=np.int64) if column else np.full(n_tasks, default, dtype=np.int64)
 
 
 def offsets(counts: Offsets) -> Offsets:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headrace.errors import GraphError
 from headrace.graph.checks import MAX_NAME
-from headrace.graph.topology import Offsets, Topology, offsets, per_task
+from headrace.graph.topology import Columns, Offsets, Topology, offsets
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 
@@ -33,11 +33,13 @@ def validate(spec: GraphSpec) -> Topology:
         _check_sizes(spec)
         for index, function in enumerate(spec.functions):
             _check_function(index, function)
+        columns = None
         if spec.n_tasks > FEW_TASKS or not _is_plainly_sound(spec):
-            _check_columns(spec)
+            columns = Columns(*[_array(what, getattr(spec, what)) for what in Columns._fields])
+            _check_columns(spec, columns)
     except GraphError as error:
         raise GraphError(f"graph {spec.name!r:.80} is malformed: {error}") from None
-    return Topology.from_spec(spec)
+    return Topology.from_spec(spec, columns)
 
 
 def _check_sizes(spec: GraphSpec) -> None:
@@ -74,10 +76,10 @@ def _are_distinct_ids(ids: list[int], end: int) -> bool:
     return min(ids) >= 0 and max(ids) < end and len(set(ids)) == len(ids)
 
 
-def _check_columns(spec: GraphSpec) -> None:
-    _check_range("function", _array("function", spec.function), len(spec.functions))
-    n_datasets = _check_outputs(spec)
-    _check_inputs(spec, n_datasets)
+def _check_columns(spec: GraphSpec, columns: Columns) -> None:
+    _check_range("function", columns.function, len(spec.functions))
+    n_datasets = _check_outputs(spec.n_tasks, columns)
+    _check_inputs(spec.n_tasks, columns, n_datasets)
     _check_labels(spec, n_datasets)
 
 
@@ -92,26 +94,25 @@ def _check_function(index: int, function: FunctionSpec) -> None:
     _expect(function.retries >= 0, f"{what} has {function.retries} retries")
 
 
-def _check_outputs(spec: GraphSpec) -> int:
-    n_outputs = _array("n_outputs", spec.n_outputs)
+def _check_outputs(n_tasks: int, columns: Columns) -> int:
+    n_outputs, outputs = columns.n_outputs, columns.outputs
     _at_fault("n_outputs", n_outputs, (n_outputs < 1) | (n_outputs > MAX_IDS), f"is not 1 to {MAX_IDS}")
-    n_datasets = int(n_outputs.sum()) if spec.n_outputs else spec.n_tasks
+    n_datasets = int(n_outputs.sum()) if len(n_outputs) else n_tasks
     _expect(n_datasets <= MAX_IDS, f"{n_datasets} datasets, more than {MAX_IDS}")
-    outputs = _array("outputs", spec.outputs)
     _expect(len(outputs) > 0, "outputs is empty: no dataset is asked for")
     _check_range("outputs", outputs, n_datasets)
-    _expect(len(np.unique(outputs)) == len(outputs), "outputs names a dataset twice")
+    _expect(int(np.bincount(outputs).max()) == 1, "outputs names a dataset twice")
     return n_datasets
 
 
-def _check_inputs(spec: GraphSpec, n_datasets: int) -> None:
-    n_inputs = per_task(spec.n_inputs, spec.n_tasks, 0) if not spec.n_inputs else _array("n_inputs", spec.n_inputs)
-    inputs = _array("inputs", spec.inputs)
+def _check_inputs(n_tasks: int, columns: Columns, n_datasets: int) -> None:
+    inputs = columns.inputs
+    n_inputs = columns.n_inputs if len(columns.n_inputs) else np.zeros(n_tasks, dtype=np.int64)
     _at_fault("n_inputs", n_inputs, (n_inputs < 0) | (n_inputs > len(inputs)), f"is not 0 to {len(inputs)}, the length of inputs")
     _expect(int(n_inputs.sum()) == len(inputs), f"inputs has {len(inputs)} entries, but n_inputs adds up to {int(n_inputs.sum())}")
     _check_range("inputs", inputs, n_datasets)
-    task = np.repeat(np.arange(spec.n_tasks), n_inputs)
-    first_output = offsets(per_task(spec.n_outputs, spec.n_tasks, 1))
+    task = np.repeat(np.arange(n_tasks), n_inputs)
+    first_output = offsets(columns.n_outputs) if len(columns.n_outputs) else np.arange(n_tasks + 1)
     late = inputs >= first_output[task]
     if late.any():
         where = int(late.argmax())
