@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from headrace.bus import Entry, LogFeed
@@ -93,9 +93,11 @@ class Following(Follower):
         graph = GraphSource(inline=spec)
         name = self._connection.name
         self._admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
-        encoded = encode(spec)
-        whole = encode(Submit(job=self.job, graph=graph, client=name)) if len(encoded) <= streams.INLINE_GRAPH_BYTES else b""
-        self._connection.thread.soon(self._begin, whole, encoded)
+        whole = encode(Submit(job=self.job, graph=graph, client=name))
+        if len(whole) <= streams.INLINE_GRAPH_BYTES:
+            self._connection.thread.soon(self._begin, self._send_request, whole)
+        else:
+            self._connection.thread.soon(self._begin, self._send_large, encode(spec))
 
     async def attach(self) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob."""
@@ -112,15 +114,15 @@ class Following(Follower):
             await feed.close()
             raise
 
-    def _begin(self, whole: bytes, encoded: bytes) -> None:
+    def _begin(self, send: Callable[[bytes], None], encoded: bytes) -> None:
         self._connection.watch(self)
-        if whole:
-            self._send_request(whole)
-        else:
-            self._start(self._submit_large(encoded))
+        send(encoded)
         if not self._connection.follow_own(self.job, self):
             self._start(self._follow())
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
+
+    def _send_large(self, encoded: bytes) -> None:
+        self._start(self._submit_large(encoded))
 
     async def _submit_large(self, encoded: bytes) -> None:
         await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, encoded)

@@ -15,8 +15,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         is ahead of the scheduler by 4096 tasks: 40 ms of tasks of 10 us, more than a refill takes.
     window_tasks_per_runner: a host of many runners has a larger window, so that all find work also where the plan has long sequences.
     chain_tasks: the longest chain. A chain runs on one runner and is released whole; a cut every 1024 tasks costs nothing measurable.
-    message_integers: integers in the columns of one message, at most. At 7 to 8 characters each that is 320 KB, which leaves room for an
-        inline graph (192 KiB) below `MAX_MESSAGE_BYTES`.
+    message_integers: integers in the columns of one message, at most. At up to 8 characters each that is 256 KB, which leaves room for an
+        inline graph (`INLINE_GRAPH_BYTES`) below `MAX_MESSAGE_BYTES`.
     lease_ttl: how long after the end of this process another may lead. Hosts work through their windows meanwhile.
     retry_delay: pause before leading again after the log refused a decision.
     """
@@ -24,7 +24,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     window_tasks: int = 8192
     window_tasks_per_runner: int = 1024
     chain_tasks: int = 1024
-    message_integers: int = 40_000
+    message_integers: int = 32_000
     lease_ttl: float = 5.0
     retry_delay: float = 1.0
 
