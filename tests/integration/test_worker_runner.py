@@ -155,6 +155,22 @@ def test_arrays_are_written_to_the_arena_and_read_from_there_without_a_copy(host
     assert host.released == [], "the task keeps a view"
 
 
+def test_of_outputs_that_are_one_array_type_and_shape_are_told(host: Host) -> None:
+    def steps():
+        yield hr.Output(np.zeros((2, 3), "f4"), step=0)
+        yield np.zeros(5_000)
+
+    graph = hr.Graph("arrays")
+    small, number, inner = graph.add(np.zeros, 3), graph.add(lambda: 1.5), graph.add(np.ones, 4)
+    graph.output(small, number, graph.add(steps, outputs=2))
+    host.open(graph)
+    host.run([[0], [1], [2], [3]], [[1], [1], [1], [1]], [{}, {}, {}, {}])
+    host.until(lambda: sorted(host.done()) == [0, 1, 2, 3])
+    assert inner.n_outputs == 1
+    arrays = {d: (t, s) for frame in host.results for d, t, s in zip(frame.typed, frame.dtypes, frame.shapes, strict=True)}
+    assert arrays == {0: ("float64", [3]), 3: ("float32", [2, 3]), 4: ("float64", [5_000])}
+
+
 def test_a_view_is_released_once_the_task_that_took_it_is_through(host: Host) -> None:
     graph = hr.Graph("release")
     field = graph.add(lambda: np.ones(50_000))

@@ -271,6 +271,13 @@ def test_values_are_kept_only_if_asked() -> None:
     assert log.job.values == {}
 
 
+def test_what_arrays_are_is_kept_with_the_values_only() -> None:
+    for keep, expected in ((True, {1: ("float64", [2, 3])}), (False, {})):
+        log = Log(flat(2), "a", keep_values=keep)
+        log.events(produced=[0, 1], sizes=[1, 48], typed=[1], dtypes=["float64"], shapes=[[2, 3]])
+        assert log.job.arrays == expected
+
+
 def test_metadata_is_of_the_task_then_of_the_output_then_of_the_yield() -> None:
     graph = spec(1, [[]], [0, 1], n_outputs=[2])
     log = Log(msgspec.structs.replace(graph, described=[1], descriptions=[{"param": "10u", "step": 0}]), "a")

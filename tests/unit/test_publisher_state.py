@@ -160,14 +160,35 @@ def test_an_output_carries_name_metadata_holder_and_size() -> None:
             values=[b"x"],
             metadata_ids=[0],
             metadata=[{"step": 6}],
+            typed=[0],
+            dtypes=["float64"],
+            shapes=[[10, 10]],
         )
     )
     stream.settle()
     (message,) = [entry.message for entry in stream.log if isinstance(entry.message, Published)]
     first, second = message.outputs
     assert (first.name, first.metadata, first.host, first.bytes) == ("first", {"param": "2t", "step": 6}, "a", 800)
+    assert (first.dtype, first.shape, first.checksum) == ("float64", [10, 10], "")
     assert (second.name, second.metadata, second.host) == ("f-1", {}, "")
+    assert (second.dtype, second.shape) == ("", None)
+    assert second.checksum == "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # of b"x"
     assert (message.at, message.term) == (4, 1)
+
+
+def test_what_was_announced_is_not_remembered() -> None:
+    stream = Stream()
+    stream.admit()
+    for task in range(2):
+        stream.put(
+            Events(job="j", host="a", epoch=1, produced=[task], value_ids=[task], values=[b"x"], typed=[task], dtypes=["i1"], shapes=[[1]])
+        )
+        stream.settle()
+        job = stream.publisher.ledger.jobs["j"]
+        assert (job.values, job.arrays) == ({}, {})
+    stream.restart()
+    job = stream.publisher.ledger.jobs["j"]
+    assert (job.values, job.arrays) == ({}, {})
 
 
 def test_many_outputs_travel_in_messages_of_limited_size() -> None:

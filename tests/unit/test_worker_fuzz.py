@@ -74,7 +74,9 @@ def expect_nothing_left(world: World) -> None:
 
 # --- the stream of a runner -------------------------------------------------------------------------------------------
 
-RESULTS = protocol.Results(1, segments=[1], datasets=[0], values=[b"x"], metadata_ids=[0], metadata=[{"a": [1]}])
+RESULTS = protocol.Results(
+    1, segments=[1], datasets=[0], values=[b"x"], metadata_ids=[0], metadata=[{"a": [1]}], typed=[0], dtypes=["i1"], shapes=[[2]]
+)
 
 
 @FUZZ

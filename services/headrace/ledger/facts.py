@@ -19,6 +19,8 @@ def fold_events(job: JobLedger, events: Events) -> None:
         _produced(job, host, events)
     if events.value_ids:
         _values(job, events)
+    if events.typed and job.keep_values:
+        job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=False), strict=False))
     for dataset, metadata in zip(events.metadata_ids, events.metadata, strict=False):
         job.yielded[dataset] = metadata
     if events.copied:

@@ -62,7 +62,7 @@ class LogEntry(Protocol):
 class Ledger:
     """What is true of all jobs and hosts, given the log so far.
 
-    keep_values: keep the values of outputs that travel in events (for a client).
+    keep_values: keep what events say of the values of outputs (for client and publisher): small values themselves, and what arrays are.
     jobs, hosts: by name. last_seq: of the last entry folded. changed: the jobs that an entry was folded for since `take_changed`.
     An entry at or before `last_seq` is ignored, so a feed may begin again anywhere.
     """

@@ -33,6 +33,7 @@ class JobLedger:
 
     Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
     Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
+    With `keep_values`: `values`, the encoded values that travelled in events; `arrays`, dtype and shape of outputs that are one array.
     `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks. `n_values`: outputs with their value
     in the log.
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
@@ -54,6 +55,7 @@ class JobLedger:
         self.changes = Changes()
         self.keep_values = keep_values
         self.values: dict[int, bytes] = {}
+        self.arrays: dict[int, tuple[str, list[int]]] = {}
         self.yielded: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, dict[int, TaskError]] = {}
         self.kept: set[tuple[int, int]] = set()

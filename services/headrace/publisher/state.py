@@ -7,6 +7,7 @@ one before is stored, and names that one's sequence as the last of its subject.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ class Publisher:
     def __init__(self, settings: Settings, term: int) -> None:
         self.settings = settings
         self.term = term
-        self.ledger = Ledger()
+        self.ledger = Ledger(keep_values=True)
         self.jobs: dict[str, JobOutputs] = {}
         self.announced = 0
         self._look_at: set[str] = set()
@@ -83,13 +84,12 @@ class Publisher:
         for entry in entries:
             self.ledger.fold(entry)
             if isinstance(entry.message, Published) and entry.message.job in self.ledger.jobs:
-                self._of(entry.message.job).committed(entry.message, entry.seq)
+                self._committed(entry.message, entry.seq)
 
     def stored(self, message: Published, seq: int) -> None:
         """A batch is in the log: the next one of its job may follow."""
-        outputs = self._of(message.job)
-        outputs.waiting = False
-        outputs.committed(message, seq)
+        self._of(message.job).waiting = False
+        self._committed(message, seq)
         self.announced += len(message.outputs)
         self._look_at.add(message.job)
 
@@ -117,6 +117,14 @@ class Publisher:
         due = {name: len(outputs.due) for name, outputs in self.jobs.items() if outputs.due}
         return {"term": self.term, "at": self.ledger.last_seq, "announced": self.announced, "due": due}
 
+    def _committed(self, message: Published, seq: int) -> None:
+        """An announcement is in the log: what it was made of need not be remembered any more."""
+        self._of(message.job).committed(message, seq)
+        job = self.ledger.jobs.get(message.job)
+        for output in message.outputs if job is not None else []:
+            job.values.pop(output.dataset, None)
+            job.arrays.pop(output.dataset, None)
+
     def _of(self, job: str) -> JobOutputs:
         outputs = self.jobs.get(job)
         if outputs is None:
@@ -139,18 +147,29 @@ class Publisher:
 
 
 def describe(job: JobLedger, dataset: int, *, bare: bool = False) -> Output:
-    """An output as it is announced: its name, its metadata (of its task, its own, and what was yielded), and who holds it.
+    """An output as it is announced: its name, its metadata (of its task, its own, and what was yielded), who holds it, and what it is.
+
+    Only a value that travelled in an event has a checksum: to read a held one only for that would cost its host more than to send it.
 
     bare: say instead of the metadata that it was too large.
     """
     by_value = bool(job.flag[dataset] & VALUE)
+    dtype, shape = job.arrays.get(dataset, ("", None))
     return Output(
         dataset=dataset,
         name=job.dataset_name(dataset),
         metadata={ERROR_KEY: TOO_LARGE} if bare else job.metadata(dataset),
         host="" if by_value else job.holder(dataset),
         bytes=job.sizes[dataset],
+        checksum=checksum(job.values[dataset]) if by_value else "",
+        dtype=dtype,
+        shape=shape,
     )
+
+
+def checksum(value: bytes) -> str:
+    """How a value that travelled in an event is known again."""
+    return f"sha256:{hashlib.sha256(value).hexdigest()}"
 
 
 def _fitting(outputs: Iterator[Output], size: int) -> Iterator[Output]:

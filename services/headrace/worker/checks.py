@@ -24,10 +24,12 @@ def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol
     """A runner's results for a job that it has. `outstanding`: the segments that this runner has, by id."""
     _same_length("datasets", frame.datasets, frame.values)
     _same_length("metadata", frame.metadata_ids, frame.metadata)
+    _same_length("arrays", frame.typed, frame.dtypes, frame.shapes)
     _same_length("functions", frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest)
     _same_length("failures", frame.failed_segments, frame.failed)
     _within("dataset", frame.datasets, len(job.producer))
     _within("dataset", frame.metadata_ids, len(job.producer))
+    _within("dataset", frame.typed, len(job.producer))
     _within("task", frame.tasks, job.spec.n_tasks)
     _within("function", frame.functions, len(job.spec.functions))
     for value in frame.values:
@@ -36,6 +38,8 @@ def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol
     _check_profile(frame)
     for metadata in frame.metadata:
         _fits(metadata, "metadata")
+    for array in zip(frame.dtypes, frame.shapes, strict=True):
+        _fits(array, "the type of an array")
     for id, error in zip(frame.failed_segments, frame.failed, strict=True):
         _check_failure(job, outstanding.get(id), error)
 

@@ -106,6 +106,10 @@ class Results(Frame, tag=12):
     function_longest: list[float] = []
     failed: list[TaskError] = []
     failed_segments: list[int] = []
+    typed: list[int] = []
+    """Asked-for outputs among `datasets` that are one array."""
+    dtypes: list[str] = []
+    shapes: list[list[int]] = []
 
 
 class Released(Frame, tag=13):

@@ -79,6 +79,13 @@ class JobReport:
         self._events.metadata.append(metadata)
         self._add(ID_BYTES + len(str(metadata)))
 
+    def array(self, dataset: int, dtype: str, shape: list[int]) -> None:
+        """An output that was produced is one array."""
+        self._events.typed.append(dataset)
+        self._events.dtypes.append(dtype)
+        self._events.shapes.append(shape)
+        self._add(len(dtype) + ID_BYTES * (len(shape) + 1))
+
     def copied(self, dataset: int) -> None:
         """A dataset of another host has a copy here."""
         self._events.copied.append(dataset)

@@ -264,6 +264,8 @@ class Agent:
             self._produced(job, slot, dataset, value)
         for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
             job.report.metadata(dataset, metadata)
+        for dataset, dtype, shape in zip(frame.typed, frame.dtypes, frame.shapes, strict=True):
+            job.report.array(dataset, dtype, shape)
         for id in frame.segments:
             self._segment_ended(job, slot, id)
         for task in frame.tasks:

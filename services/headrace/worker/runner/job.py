@@ -45,6 +45,7 @@ class RunnerJob:
         self._functions: list[Callable[..., Any] | None] = [None] * len(spec.functions)
         self._blocks: dict[int, list[Template]] = {}
         self._uses_left: dict[int, int] = {}
+        self._asked: frozenset[int] | None = None
         self._lay_out(spec)
 
     def _lay_out(self, spec: GraphSpec) -> None:
@@ -81,6 +82,12 @@ class RunnerJob:
         if self._output_start is None:
             return range(task, task + 1)
         return range(self._output_start[task], self._output_start[task + 1])
+
+    def is_asked_for(self, dataset: int) -> bool:
+        """Whether it is an output of the job."""
+        if self._asked is None:
+            self._asked = frozenset(self.spec.outputs)
+        return dataset in self._asked
 
     def is_generator(self, task: int) -> bool:
         """Whether the task yields its datasets one by one."""

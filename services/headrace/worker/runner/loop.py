@@ -23,7 +23,7 @@ from headrace.errors import FunctionNotFound, GraphError, HeadraceError
 from headrace.graph.checks import check_metadata
 from headrace.graph.output import Output
 from headrace.graph.templates import bind
-from headrace.values import Encoded, NotPicklable, decode, encode, freeze
+from headrace.values import ArrayType, Encoded, NotPicklable, array_type, decode, encode, freeze
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.job import RunnerJob, Segment
@@ -77,6 +77,7 @@ class Put(msgspec.Struct):
     """Index of its task in the segment."""
     encoded: Encoded
     metadata: dict[str, Any] | None
+    array: ArrayType | None = None
     generator: Suspended | None = None
 
 
@@ -281,13 +282,14 @@ class Runner:
             self._report(segment, place, error, "bad_output")
         except NotPicklable as error:
             self._report(segment, place, error, "unpicklable")
+        array = array_type(value) if job.is_asked_for(dataset) else None
         if encoded.nbytes <= INLINE_VALUE_BYTES:
-            self._outbox.dataset(job.number, dataset, encoded.tobytes(), metadata, self._now)
+            self._send(job.number, dataset, encoded.tobytes(), metadata, array)
             return True
         grant = self._ask(segment, dataset, encoded.nbytes)
         if grant is None:
             return True
-        put = Put(segment, place, encoded, metadata, generator)
+        put = Put(segment, place, encoded, metadata, array, generator)
         if grant.offset == NEVER:
             self._refused(put)
         if grant.offset == NO_ROOM_YET:
@@ -310,7 +312,12 @@ class Runner:
     def _write(self, grant: protocol.Grant, put: Put) -> None:
         put.encoded.write_into(self._arena.writable(grant.offset, put.encoded.nbytes))
         self._now = perf_counter()
-        self._outbox.dataset(grant.job, grant.dataset, grant.block, put.metadata, self._now)
+        self._send(grant.job, grant.dataset, grant.block, put.metadata, put.array)
+
+    def _send(self, job: int, dataset: int, value: bytes | int, metadata: dict[str, Any] | None, array: ArrayType | None) -> None:
+        self._outbox.dataset(job, dataset, value, metadata, self._now)
+        if array is not None:
+            self._outbox.array(dataset, array)
 
     def _refused(self, put: Put) -> NoReturn:
         text = (

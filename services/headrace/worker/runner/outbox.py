@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import Counter, deque
 
+from headrace.values import ArrayType
 from headrace.worker import protocol
 from headrace_schemas import TaskError
 
@@ -52,6 +53,12 @@ class Outbox:
         if metadata:
             results.metadata_ids.append(dataset)
             results.metadata.append(metadata)
+
+    def array(self, dataset: int, array: ArrayType) -> None:
+        """The dataset that was added last is one array."""
+        self._results.typed.append(dataset)
+        self._results.dtypes.append(array.dtype)
+        self._results.shapes.append(array.shape)
 
     def failed(self, job: int, segment: int, error: TaskError, now: float) -> None:
         """A task raised; its segment ends here."""

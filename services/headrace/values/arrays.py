@@ -1,0 +1,34 @@
+"""Type and shape of values that are one array."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAX_DTYPE = 500
+"""Characters of a type's name. Structured types with longer ones are described by their values alone."""
+
+
+class ArrayType(NamedTuple):
+    """What an array is: numpy's name of its type, and its shape."""
+
+    dtype: str
+    shape: list[int]
+
+
+def array_type(value: Any) -> ArrayType | None:
+    """Type and shape of a value that is one array, of numpy or alike (xarray, pandas); None for scalars and everything else.
+
+    >>> import numpy as np
+    >>> array_type(np.zeros((2, 3), "f4"))
+    ArrayType(dtype='float32', shape=[2, 3])
+    >>> array_type(5) is array_type(np.float64(5)) is None
+    True
+    """
+    try:
+        shape = getattr(value, "shape", None)
+        if not isinstance(shape, tuple) or isinstance(value, np.generic):
+            return None
+        dtype = str(value.dtype)
+        return ArrayType(dtype, [int(length) for length in shape]) if len(dtype) <= MAX_DTYPE else None
+    except Exception:  # no array; or whatever a class of the user's makes of being asked
+        return None
