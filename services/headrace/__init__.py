@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace.client.catalogue import OutputRecord
     from headrace.client.cluster import Cluster
     from headrace.client.job import Job, JobStatus
     from headrace.errors import (
@@ -67,6 +68,7 @@ __all__ = [
     "Node",
     "NotPicklable",
     "Output",
+    "OutputRecord",
     "OutputsLost",
     "TaskFailed",
     "UnreadableResult",
@@ -83,6 +85,7 @@ _HOMES = {
     "JobStatus": "headrace.client.job",
     "Node": "headrace.graph.node",
     "Output": "headrace.graph.output",
+    "OutputRecord": "headrace.client.catalogue",
     "delayed": "headrace.graph.task",
     "task": "headrace.graph.task",
 }

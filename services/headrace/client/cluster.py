@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +24,7 @@ from headrace.sizes import MIN_CAPACITY
 
 if TYPE_CHECKING:  # imported at run time while the services of a local cluster start, and not before
     from headrace.bus import BusSettings
+    from headrace.client.catalogue import Catalogue, OutputRecord
     from headrace.client.connection import Connection
     from headrace.client.job import Job
     from headrace_schemas import JobEntry
@@ -170,6 +172,18 @@ class Cluster:
         connection = self._usable()
         entries: list[JobEntry] = connection.call(connection.jobs())
         return entries
+
+    def outputs(self, where: Mapping[str, Any] | None = None, /, *, job: str | None = None, **metadata: Any) -> list[OutputRecord]:
+        """What was announced of outputs, of all jobs or of one, by its id: as `Job.outputs`, also of jobs that the log has forgotten.
+
+        Reads the whole catalogue of the cluster where no job is given: some hundred thousand records a second.
+        """
+        from headrace.client.catalogue import having, read_catalogue
+        from headrace.client.connection import check_job_id
+
+        matches, connection = having(where, metadata), self._usable()
+        catalogue: Catalogue = connection.call(read_catalogue(connection.bus, check_job_id(job) if job else ""))
+        return catalogue.find(matches)
 
     # --- about the cluster --------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
 from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.progress import Bar, Counts, is_wanted
@@ -125,6 +126,20 @@ class Job:
         Does not wait. Raises KeyError if no output has that name.
         """
         return self._following.ledger.metadata(self._output(name))
+
+    def outputs(self, where: Mapping[str, Any] | None = None, /, **metadata: Any) -> list[OutputRecord]:
+        """What was announced of the job's outputs so far: of those whose metadata has these values, or one of these where a list is given.
+
+            job.outputs(param="2t", step=[0, 6])
+
+        Of a job that is done: all of them. Does not wait for a job that is not. where: the same, for keys that are no Python names. Records
+        outlive the log, and values: `cluster.outputs(job=...)` finds those of a job that the cluster has forgotten.
+        """
+        matches = having(where, metadata)
+        end = self._following.ledger.end
+        expected = self._following.ledger.n_outputs if end is not None and end.state == "done" else 0
+        catalogue: Catalogue = self._connection.call(read_catalogue(self._connection.bus, self.id, expected))
+        return catalogue.find(matches)
 
     def _output(self, name: str) -> int:
         ledger = self._following.ledger

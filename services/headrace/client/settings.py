@@ -24,6 +24,8 @@ PROGRESS_EVERY = 0.1
 """Seconds between two updates of a progress bar."""
 ATTACH_TIMEOUT = 30.0
 """Seconds that reading the log of a job that was submitted before may take: a log of a million tasks takes a few."""
+ANNOUNCE_SECONDS = 2.0
+"""Seconds after a job's end in which its last outputs are announced, unless there is no publisher: it takes a hundredth of one."""
 STATUS_TIMEOUT = 2.0
 """Seconds in which a host answers how it stands, unless it is not well."""
 RELEASE_DELAY = 0.002

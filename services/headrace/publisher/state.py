@@ -121,9 +121,10 @@ class Publisher:
         """An announcement is in the log: what it was made of need not be remembered any more."""
         self._of(message.job).committed(message, seq)
         job = self.ledger.jobs.get(message.job)
-        for output in message.outputs if job is not None else []:
-            job.values.pop(output.dataset, None)
-            job.arrays.pop(output.dataset, None)
+        if job is not None:
+            for output in message.outputs:
+                job.values.pop(output.dataset, None)
+                job.arrays.pop(output.dataset, None)
 
     def _of(self, job: str) -> JobOutputs:
         outputs = self.jobs.get(job)

@@ -1,0 +1,144 @@
+"""The catalogue of outputs: a projection of what publishers announced, on the stream `OUTPUTS`, which outlives the log.
+
+A record is found by its metadata:
+
+    job.outputs(param="2t", step=0)            # equal to these
+    cluster.outputs(param=["u", "v"])          # equal to one of these
+    job.outputs({"valid time": "2026-03-01"})  # keys that are no Python names
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from headrace.bus import Bus, Record
+from headrace.bus.log import decode
+from headrace.client.settings import ANNOUNCE_SECONDS, ATTACH_TIMEOUT
+from headrace_schemas import Published, subjects
+from headrace_schemas.streams import OUTPUTS
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class OutputRecord:
+    """One output as it was announced.
+
+    job, dataset: where it is from: the job's id, and the output's in its graph. bytes: of its encoded value, or of its file in a sink.
+    location: where its sink put it; empty for one that is held for the client, on `host`, or travelled in the log. encoding: what the file
+    of a sink is. checksum: "sha256:" and the digest of the file, or of the encoded value that travelled in the log; empty for one that is
+    held. dtype, shape: of one that is an array.
+    """
+
+    name: str
+    job: str
+    dataset: int
+    metadata: dict[str, Any]
+    location: str = ""
+    bytes: int = 0
+    checksum: str = ""
+    encoding: str = ""
+    dtype: str = ""
+    shape: tuple[int, ...] | None = None
+    host: str = ""
+
+
+class Catalogue:
+    """Records of outputs by job and dataset. The first announcement of an output counts; there is only one."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, dict[int, OutputRecord]] = {}
+
+    def __len__(self) -> int:
+        """How many outputs there are."""
+        return sum(map(len, self._jobs.values()))
+
+    def add(self, published: Published) -> None:
+        """Take in an announcement."""
+        records = self._jobs.setdefault(published.job, {})
+        for output in published.outputs:
+            fields = {name: getattr(output, name) for name in output.__struct_fields__}
+            fields["shape"] = None if output.shape is None else tuple(output.shape)
+            records.setdefault(output.dataset, OutputRecord(job=published.job, **fields))
+
+    def find(self, matches: Callable[[OutputRecord], bool]) -> list[OutputRecord]:
+        """The records for which this is true, job by job in the order of their first announcement, as the outputs are in the graph."""
+        return [records[dataset] for records in self._jobs.values() for dataset in sorted(records) if matches(records[dataset])]
+
+
+def having(where: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Callable[[OutputRecord], bool]:
+    """Whether a record's metadata has all these keys, each with a value that is equal, or equal to one in a list."""
+    wanted = [(key, _alternatives(value)) for key, value in {**(where or {}), **metadata}.items()]
+
+    def matches(record: OutputRecord) -> bool:
+        return all(any(_equal(record.metadata.get(key, _MISSING), value) for value in values) for key, values in wanted)
+
+    return matches
+
+
+def _alternatives(wanted: Any) -> list[Any]:
+    """The value, as JSON carries it (dates and times are text there); and what is in it, if it is a list or alike."""
+    plain = _plain(wanted)
+    return [plain, *map(_plain, wanted)] if isinstance(wanted, list | tuple | set | frozenset | range) else [plain]
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except TypeError:  # numpy's numbers, say, which can be compared as they are
+        return value
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    """Equal, and not by truth being 1."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
+
+
+async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogue:
+    """What was announced so far, of one job or of all; or until so many outputs were, for a moment.
+
+    Raises TimeoutError if the stream is not read within `ATTACH_TIMEOUT`, and what ends the feed.
+    """
+    catalogue, more = Catalogue(), asyncio.Event()
+
+    def on_records(records: list[Record]) -> None:
+        for record in records:
+            entry = decode(record)
+            if entry is not None and isinstance(entry.message, Published):
+                catalogue.add(entry.message)
+        more.set()
+
+    feed = await bus.follow(OUTPUTS.name, subjects.output(job) if job else subjects.ALL_OUTPUTS, on_records)
+    try:
+        async with asyncio.timeout(ATTACH_TIMEOUT):
+            await _first(asyncio.ensure_future(feed.caught_up.wait()), feed.ended)
+        if len(catalogue) < expected:
+            await _until_announced(catalogue, more, expected)
+    finally:
+        await feed.close()
+    return catalogue
+
+
+async def _first(caught_up: asyncio.Future[Any], ended: asyncio.Future[None]) -> None:
+    try:
+        await asyncio.wait([caught_up, ended], return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            ended.result()
+    finally:
+        caught_up.cancel()
+
+
+async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: int) -> None:
+    """A job is done before its last outputs are announced: wait for those, but not for such as were released before they were."""
+    try:
+        async with asyncio.timeout(ANNOUNCE_SECONDS):
+            while len(catalogue) < expected:
+                more.clear()
+                await more.wait()
+    except TimeoutError:
+        return
