@@ -110,6 +110,11 @@ class Bus(ABC):
     def connected(self) -> bool:
         """Whether there is a connection just now."""
 
+    @property
+    def metrics_address(self) -> str:
+        """Where this process answers /metrics and /healthz, once it serves; empty if it does not."""
+        return ""
+
     @abstractmethod
     async def ensure_streams(self) -> None:
         """Make the streams of the contract that do not exist. One that exists keeps the limits it has."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nats.micro import add_service
 from nats.micro.service import EndpointConfig, ServiceConfig
@@ -22,6 +22,9 @@ from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import JetStreamRefused, NoJetStream, RemoteError
 from headrace_schemas import streams
+
+if TYPE_CHECKING:
+    from headrace.telemetry import HttpEndpoint
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class NatsBus(Bus):
         self._feeds: set[NatsFeed] = set()
         self._queues: set[Queue] = set()
         self._services: list[Any] = []
+        self._http: HttpEndpoint | None = None
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(TICK, self._tick)
 
@@ -80,13 +84,25 @@ class NatsBus(Bus):
         await queue.open()
         return queue
 
+    @property
+    def metrics_address(self) -> str:
+        return self._http.address if self._http is not None else ""
+
     async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler]) -> None:
+        if self._settings.metrics and self._http is None:
+            await self._serve_http()
         config = ServiceConfig(name=name, version=version("headrace"), description=description)
         service = await add_service(self._wire, config)
         self._services.append(service)
         for endpoint, handler in endpoints.items():
             subject = f"headrace.service.{name}.{endpoint}"
             await service.add_endpoint(EndpointConfig(name=endpoint, subject=subject, handler=_answering(handler)))
+
+    async def _serve_http(self) -> None:
+        from headrace.telemetry import HttpEndpoint  # with the Prometheus library, which clients and most local clusters do without
+
+        self._http = HttpEndpoint(lambda: self.connected)
+        await self._http.start(self._settings.metrics)
 
     async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:
         reply = await self._outbox.ask_once(subject, data, timeout)
@@ -109,6 +125,8 @@ class NatsBus(Bus):
         for service in self._services:
             with contextlib.suppress(Exception):  # the connection is gone: there is nothing to unsubscribe from
                 await service.stop()
+        if self._http is not None:
+            await self._http.close()
         self._outbox.close()
         await self._wire.close()
 

@@ -35,6 +35,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     connect_timeout: seconds to keep trying the first connection; afterwards reconnection is tried for ever.
     inbox_prefix: under which replies and feeds arrive; a role with least permissions has one of its own.
     replicas: of the streams that `ensure_streams` makes; 3 or 5 on a cluster.
+    metrics: address and port at which a service answers /metrics and /healthz over HTTP; empty: it does not.
     """
 
     url: str = "nats://127.0.0.1:4222"
@@ -46,10 +47,11 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     connect_timeout: float = 5.0
     inbox_prefix: str = "_INBOX"
     replicas: int = 1
+    metrics: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> BusSettings:
-        """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX and _REPLICAS.
+        """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX, _REPLICAS and _METRICS.
 
         Raises msgspec.ValidationError naming the field if a number is none.
         """

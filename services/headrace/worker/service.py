@@ -14,6 +14,7 @@ from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key,
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.worker import protocol
 from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
+from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.links import Links
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
@@ -71,7 +72,7 @@ class Worker:
         await self._runners.start(self._on_started)
         feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
         ticking = asyncio.ensure_future(self._tick())
-        lease = asyncio.ensure_future(self._hold_lease(self._settings.advertise or f"{address[0]}:{address[1]}"))
+        lease = asyncio.ensure_future(self._hold_lease(advertised(self._settings.advertise, address)))
         await self._bus.serve("headrace-worker", f"host {self._settings.host}", {f"status-{self._settings.host}": self._status})
         try:
             await asyncio.wait([feed.ended, ticking, lease, self._runners.failed], return_when=asyncio.FIRST_COMPLETED)
@@ -285,6 +286,8 @@ def _say_if_refused(done: asyncio.Future[int]) -> None:
 
 def main(settings: Settings, bus_settings: BusSettings) -> int:
     """Run a worker until SIGTERM or SIGINT. To be called in a process with one thread and no event loop. Returns the exit code."""
+    if is_wildcard(settings.listen) and not settings.advertise:
+        settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
     arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, settings.resolved_shm_dir())
     status = StatusPage(settings.runners)
     zygote = start_zygote(arena, status)

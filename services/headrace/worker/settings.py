@@ -39,7 +39,8 @@ class Settings(msgspec.Struct, kw_only=True):
     listen: str = "127.0.0.1:0"
     """Address and port of the data plane; port 0 takes a free one."""
     advertise: str = ""
-    """What other hosts connect to, if it is not the address listened on."""
+    """What other hosts and clients connect to, if it is not the address listened on: an address, or an address and a port. Where every
+    address is listened on (0.0.0.0), the one that this machine has on its way to the NATS server."""
     lease_seconds: float = 5.0
     """A host that was silent for so long is lost: short enough to go on soon, long enough to survive a busy machine."""
     report_seconds: float = 0.001

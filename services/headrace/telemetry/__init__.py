@@ -1,0 +1,5 @@
+"""What a service shows of itself: metrics for Prometheus, and whether it is healthy."""
+
+from headrace.telemetry.http import HttpEndpoint
+
+__all__ = ["HttpEndpoint"]

@@ -1,0 +1,83 @@
+"""`/metrics` and `/healthz` over HTTP, on the service's own event loop: no thread takes the interpreter from what the service does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from headrace.errors import HeadraceError
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 5.0
+"""A client that has not sent its request by then is hung up on."""
+REQUEST_BYTES = 16 * 1024
+"""The longest request that is read, headers included."""
+TEXT = "text/plain; charset=utf-8"
+
+
+class AddressError(HeadraceError, ValueError):
+    """An address to listen on that cannot be used."""
+
+
+class HttpEndpoint:
+    """Answers GET and HEAD of `/metrics` (what the process's registry holds) and of `/healthz` (200, or 503 while `healthy` says no).
+
+    address: where it listens, as "host:port", once started.
+    """
+
+    def __init__(self, healthy: Callable[[], bool]) -> None:
+        self._healthy = healthy
+        self._server: asyncio.Server | None = None
+        self.address = ""
+
+    async def start(self, address: str) -> None:
+        """Listen on "host:port"; port 0 takes a free one. Raises AddressError."""
+        host, colon, port = address.rpartition(":")
+        if not colon or not port.isdigit():
+            raise AddressError(f"HEADRACE_METRICS is {address!r}: give an address and a port, like 0.0.0.0:9464")
+        try:
+            self._server = await asyncio.start_server(self._serve, host.strip("[]") or None, int(port), limit=REQUEST_BYTES)
+        except (OSError, OverflowError) as error:
+            raise AddressError(f"metrics cannot be served at {address}: {error}; set HEADRACE_METRICS to another address") from error
+        bound = self._server.sockets[0].getsockname()
+        self.address = f"{host}:{bound[1]}"
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer(head))
+                await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            log.debug("an HTTP client sent no request, or did not wait for the answer")
+        finally:
+            writer.close()
+
+    def _answer(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b" ")
+        path = rest.partition(b" ")[0].partition(b"?")[0]
+        if method not in (b"GET", b"HEAD"):
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", TEXT)
+        if path == b"/metrics":
+            status, body, kind = HTTPStatus.OK, generate_latest(), CONTENT_TYPE_LATEST
+        elif path == b"/healthz":
+            healthy = self._healthy()
+            status, body, kind = (HTTPStatus.OK, b"ok\n", TEXT) if healthy else (HTTPStatus.SERVICE_UNAVAILABLE, b"not connected\n", TEXT)
+        else:
+            status, body, kind = HTTPStatus.NOT_FOUND, b"there are /metrics and /healthz\n", TEXT
+        return _response(status, body, kind, with_body=method == b"GET")
+
+
+def _response(status: HTTPStatus, body: bytes, kind: str, *, with_body: bool = True) -> bytes:
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + (body if with_body else b"")
