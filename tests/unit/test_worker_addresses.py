@@ -7,7 +7,7 @@ import pytest
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:7000", "[::]:0", ":7000", "*:1"])
+@pytest.mark.parametrize("listen", ["0.0.0.0:7000", "[::]:0", ":7000"])
 def test_every_address(listen: str) -> None:
     assert is_wildcard(listen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-WILDCARDS = frozenset({"", "0.0.0.0", "::", "[::]", "*"})
+WILDCARDS = frozenset({"", "0.0.0.0", "::", "[::]"})
 """To listen on: every address of the machine. Nobody can connect to these."""
 NATS_PORT = 4222
 
