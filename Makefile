@@ -18,10 +18,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --ro
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint bench schemas
+.PHONY: help setup demo test test-compose lint bench schemas
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(DEV) ## Install Headrace and all it takes to work on it
 
@@ -30,6 +30,9 @@ demo: $(WEATHER) ## Run the ensemble example on a local cluster; ARGS='--grib FI
 
 test: $(DEV) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-compose: $(DEV) ## Build and run docker-compose.yml with a Docker Engine, and try it
+	@$(BIN)/python -m pytest -m compose tests/compose $(ARGS)
 
 lint: $(DEV) ## Check style, types and the rules of the house
 	@$(BIN)/ruff check .
