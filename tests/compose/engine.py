@@ -58,6 +58,7 @@ def engine(folder: Path) -> Iterator[None]:
         del os.environ["DOCKER_HOST"]
         daemon.terminate()
         daemon.wait(START_SECONDS)
+        works("umount", f"{folder}/exec/netns/default")  # which the daemon leaves mounted
 
 
 def _await_daemon(daemon: subprocess.Popen[bytes], log: Path) -> None:
