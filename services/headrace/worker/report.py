@@ -12,6 +12,8 @@ VALUE_FACTOR = 1.4
 """Bytes of JSON per byte of a value (base64), about."""
 ID_BYTES = 12
 """Bytes of JSON per integer in a column, about."""
+ENOUGH_BYTES = 4096
+"""From here on facts are worth a message of their own: those of some hundred tasks."""
 
 
 class JobReport:
@@ -28,6 +30,16 @@ class JobReport:
         self._bytes = 0
         self.urgent = False
         """Whether somebody waits for what is in here."""
+        self._soon = False
+
+    @property
+    def soon(self) -> bool:
+        """Whether what is in here is much, or somebody is to act on it, though nobody waits."""
+        return self._soon or self._bytes > ENOUGH_BYTES or bool(self._full)
+
+    def frees_memory(self) -> None:
+        """A large dataset was used here for the last time, as far as this host knows."""
+        self._soon = True
 
     def _add(self, nbytes: float) -> None:
         """Account for what was just added; begin another message when this one is full."""
@@ -88,6 +100,7 @@ class JobReport:
 
     def copied(self, dataset: int) -> None:
         """A dataset of another host has a copy here."""
+        self._soon = True
         self._events.copied.append(dataset)
         self._add(ID_BYTES)
 

@@ -242,14 +242,14 @@ class Worker:
         """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
         if not self._agent.has_reports:
             return
-        urgent = self._agent.has_urgent_reports
-        due = self._last_report + (self._settings.report_seconds if urgent else self._settings.quiet_report_seconds)
+        wait = self._agent.report_seconds
+        due = self._last_report + wait
         if self._report_timer is not None:
             if self._report_due <= due:
                 return
             self._report_timer.cancel()
         self._report_due = due
-        if urgent and due <= self._loop.time():
+        if wait == self._settings.report_seconds and due <= self._loop.time():
             self._report()
         else:
             self._report_timer = self._loop.call_at(max(due, self._loop.time()), self._report)

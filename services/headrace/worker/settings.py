@@ -46,8 +46,11 @@ class Settings(msgspec.Struct, kw_only=True):
     report_seconds: float = 0.001
     """What somebody waits for (outputs, failures, memory to be freed) waits so long to travel together, unless the host was quiet."""
     quiet_report_seconds: float = 0.02
-    """All other facts wait so long: they change what is known, not what happens next, and a message costs every service that folds it
-    some 100 us. With long tasks, this is most of what the services cost."""
+    """Facts wait so long that change what is known, and soon what happens next: there are many of them, memory could be freed for them,
+    or this host has no work left."""
+    idle_report_seconds: float = 0.1
+    """All other facts wait so long: those of few, long tasks while more of them wait here. A message costs the services that fold it 2
+    to 3 ms together where tasks fill the caches with their arrays. A progress bar moves as often."""
     queue_seconds: float = 0.01
     """Predicted work that may wait at a runner: more than the way from agent to runner takes, little enough to share it out evenly."""
     queue_segments: int = 512

@@ -637,9 +637,14 @@ class Agent:
         return any(job.report.waiting for job in self.jobs.values())
 
     @property
-    def has_urgent_reports(self) -> bool:
-        """Whether somebody waits for them: the client, whoever decides about failures, or this host for memory."""
-        return self.stock.pressed or any(job.report.urgent for job in self.jobs.values())
+    def report_seconds(self) -> float:
+        """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
+        about failures, or this host for memory."""
+        if self.stock.pressed or any(job.report.urgent for job in self.jobs.values()):
+            return self.settings.report_seconds
+        if not any(runner.outstanding for runner in self.runners.slots) or any(job.report.soon for job in self.jobs.values()):
+            return self.settings.quiet_report_seconds
+        return self.settings.idle_report_seconds
 
     def reports(self) -> list[Action]:
         """The facts collected since the last call."""

@@ -230,7 +230,11 @@ class Stock:
             if entry is None:
                 continue
             entry.uses -= 1
-            if not entry.uses and entry.source and entry.value is not None and not entry.wanted_by:
+            if entry.uses:
+                continue
+            if entry.block is not None:
+                job.report.frees_memory()
+            elif entry.source and entry.value is not None and not entry.wanted_by:
                 del job.entries[dataset]
 
     def purge(self, job: HostJob, dataset: int) -> bool:

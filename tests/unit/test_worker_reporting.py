@@ -1,0 +1,90 @@
+"""How long a host's facts wait before they go out: the less, the more depends on them."""
+
+from __future__ import annotations
+
+from headrace.worker import protocol
+from headrace.worker.report import ENOUGH_BYTES, JobReport
+from headrace.worker.settings import Settings
+from headrace.worker.state import Agent
+from headrace_schemas import Assign
+from headrace_shm import Store
+from tests.unit.worker_world import EPOCH, JOB, graph_of
+
+SETTINGS = Settings(host="h0")
+
+
+def agent_with(inputs: list[list[int]], outputs: list[int]) -> Agent:
+    """An agent whose only runner has the first tasks of a job already."""
+    agent = Agent(SETTINGS, EPOCH, Store(1 << 20, 1 << 23), spills=False)
+    agent.runner_started(0)
+    tasks = list(range(len(inputs)))
+    sources = [0 for row in inputs for _ in row]
+    assign = Assign(
+        at=1, term=1, job=JOB, host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"],
+        chains=tasks, lengths=[1] * len(tasks), tasks=tasks, sources=sources,
+    )  # fmt: skip
+    agent.assign(assign, graph_of(inputs, outputs))
+    agent.take()
+    return agent
+
+
+def make_large(agent: Agent, dataset: int) -> None:
+    """The runner writes a dataset to a block, and ends the segment that makes it."""
+    agent.allocate(0, protocol.Allocate(1, dataset, 50_000, dataset + 1))
+    [grant] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
+    agent.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[grant.block]))
+    agent.take()
+
+
+def end_small(agent: Agent, dataset: int) -> None:
+    """The runner ends the segment that makes a small dataset."""
+    agent.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[b"value"]))
+    agent.take()
+
+
+def test_facts_that_nothing_depends_on_wait_longest():
+    agent = agent_with([[], [], [0, 1]], [2])
+    make_large(agent, 0)
+    assert agent.has_reports
+    assert agent.report_seconds == SETTINGS.idle_report_seconds
+
+
+def test_the_last_use_of_a_large_dataset_is_told_soon_for_its_memory():
+    agent = agent_with([[], [0], [], [1, 2]], [3])
+    make_large(agent, 0)
+    assert agent.report_seconds == SETTINGS.idle_report_seconds
+    end_small(agent, 1)
+    assert agent.report_seconds == SETTINGS.quiet_report_seconds
+    agent.reports()
+    assert agent.report_seconds == SETTINGS.idle_report_seconds
+
+
+def test_a_use_of_a_large_dataset_that_others_follow_is_not_told_soon():
+    agent = agent_with([[], [0], [0], [1, 2]], [3])
+    make_large(agent, 0)
+    end_small(agent, 1)
+    assert agent.report_seconds == SETTINGS.idle_report_seconds
+
+
+def test_a_host_that_has_no_work_left_says_so_soon():
+    agent = agent_with([[]], [])
+    make_large(agent, 0)
+    assert agent.report_seconds == SETTINGS.quiet_report_seconds
+
+
+def test_what_the_client_asked_for_goes_out_first():
+    agent = agent_with([[], [], [1]], [0, 2])
+    end_small(agent, 0)
+    assert agent.report_seconds == SETTINGS.report_seconds
+
+
+def test_many_facts_and_copies_are_told_soon():
+    report = JobReport(JOB, "h0", EPOCH)
+    report.chain_done(0)
+    assert not report.soon
+    while not report.soon:
+        report.chain_done(1)
+    assert len(report.take(0)[0].chains) > ENOUGH_BYTES // 100
+    assert not report.soon
+    report.copied(3)
+    assert report.soon
