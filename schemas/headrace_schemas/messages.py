@@ -269,8 +269,10 @@ class Written(Record, kw_only=True):
     checksum: str
     """"sha256:" and the hexadecimal digest of the file."""
     encoding: str
+    """npy | npz | nc | parquet | arrow | pickle, or what a user's encoder writes."""
     dtype: str = ""
-    shape: list[int] = []
+    """Of an array; `shape` with it."""
+    shape: list[int] | None = None
 
 
 class FunctionProfile(Record, kw_only=True):

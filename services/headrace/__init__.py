@@ -28,17 +28,20 @@ if TYPE_CHECKING:
     from headrace.errors import (
         ClusterClosed,
         ClusterFailed,
+        CorruptOutput,
         FunctionNotFound,
         GraphError,
         HeadraceError,
         JobCancelled,
         JobFailed,
         JobTimeout,
+        MissingLibrary,
         NatsUnreachable,
         NoJetStream,
         NoSuchJob,
         NotPicklable,
         OutputsLost,
+        SinkFailed,
         TaskFailed,
         UnreadableResult,
         WrongCredentials,
@@ -47,11 +50,14 @@ if TYPE_CHECKING:
     from headrace.graph.node import Dataset, Node
     from headrace.graph.output import Output
     from headrace.graph.task import delayed, task
+    from headrace.sinks.reading import SinkFile
+    from headrace.sinks.sink import Sink
 
 __all__ = [
     "Cluster",
     "ClusterClosed",
     "ClusterFailed",
+    "CorruptOutput",
     "Dataset",
     "FunctionNotFound",
     "Graph",
@@ -62,6 +68,7 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "JobTimeout",
+    "MissingLibrary",
     "NatsUnreachable",
     "NoJetStream",
     "NoSuchJob",
@@ -70,6 +77,9 @@ __all__ = [
     "Output",
     "OutputRecord",
     "OutputsLost",
+    "Sink",
+    "SinkFailed",
+    "SinkFile",
     "TaskFailed",
     "UnreadableResult",
     "WrongCredentials",
@@ -86,6 +96,8 @@ _HOMES = {
     "Node": "headrace.graph.node",
     "Output": "headrace.graph.output",
     "OutputRecord": "headrace.client.catalogue",
+    "Sink": "headrace.sinks.sink",
+    "SinkFile": "headrace.sinks.reading",
     "delayed": "headrace.graph.task",
     "task": "headrace.graph.task",
 }

@@ -103,5 +103,17 @@ class OutputsLost(JobFailed):
     """The job was done, but the host that held its outputs was lost, or they were released, before they were fetched. Submit it again."""
 
 
+class SinkFailed(HeadraceError, OSError):
+    """An output could not be written to its sink. The message names the output and the place, the `__cause__` says why."""
+
+
+class MissingLibrary(HeadraceError, ImportError):
+    """What writes or reads a format, or opens a file system, is not installed. The message says what to install."""
+
+
+class CorruptOutput(HeadraceError):
+    """The file of an output is not the one that was written: it was changed since. The message names the file."""
+
+
 class UnreadableResult(HeadraceError):
     """An output was made and fetched, and cannot be unpickled in this process. The message names the output; the `__cause__` says why."""

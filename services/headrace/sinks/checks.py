@@ -1,0 +1,91 @@
+"""What is wrong with a graph's sinks, as far as that can be known before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import NamedTuple
+
+from headrace.errors import GraphError
+from headrace.graph.naming import dataset_metadata, dataset_name
+from headrace.graph.topology import Topology
+from headrace.sinks.encodings import ENCODINGS
+from headrace.sinks.files import protocol_of
+from headrace.sinks.places import Named, parse, place
+from headrace.sinks.writing import added_ending
+from headrace_schemas import GraphSpec, SinkSpec
+
+REFUSED = {
+    "memory": "it is the memory of one process, which nobody else sees",
+    "http": "files cannot be written there",
+    "https": "files cannot be written there",
+    "data": "files cannot be written there",
+}
+"""Protocols that fsspec knows and that are no sinks, and why."""
+
+
+class Target(NamedTuple):
+    """An output that has a sink."""
+
+    dataset: int
+    sink: SinkSpec
+
+
+def targets(spec: GraphSpec, sink: SinkSpec | None) -> Iterator[Target]:
+    """The outputs of a graph that have sinks: their own, or the job's."""
+    own = dict(zip(spec.sunk, spec.sink, strict=True))
+    for dataset in spec.outputs:
+        if dataset in own:
+            yield Target(dataset, spec.sinks[own[dataset]])
+        elif sink is not None:
+            yield Target(dataset, sink)
+
+
+def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:
+    """Raises GraphError, naming the output, for a file system that cannot be opened here, a key that an output has no metadata for, and
+    two outputs with one place."""
+    if sink is None and not spec.sinks:
+        return
+    for each in (*spec.sinks, *((sink,) if sink is not None else ())):
+        _check_protocol(each.path)
+    _check_places(spec, targets(spec, sink), job)
+
+
+def _check_protocol(path: str) -> None:
+    import fsspec
+
+    protocol = protocol_of(path)
+    if "::" in path:
+        raise GraphError(f"the sink {path!r} chains file systems ('::'), which several hosts cannot write to: give one of them")
+    if protocol in REFUSED:
+        raise GraphError(f"{protocol}:// cannot be a sink: {REFUSED[protocol]}. Use a folder that all hosts share, or an object store")
+    try:
+        fsspec.get_filesystem_class(protocol or "file")
+    except (ValueError, ImportError) as error:
+        raise GraphError(f"the sink {path!r} cannot be opened: {error} (here and on the hosts)") from error
+
+
+def _check_places(spec: GraphSpec, wanted: Iterator[Target], job: str) -> None:
+    """Places of outputs whose metadata is not all known before they are yielded are checked when they are written."""
+    topology = Topology.from_spec(spec)
+    taken: dict[str, str] = {}
+    for dataset, sink in wanted:
+        name = dataset_name(spec, dataset, topology)
+        task = int(topology.producer[dataset])
+        if spec.functions[spec.function[task]].generator and parse(sink.path).keys:
+            continue
+        stem = place(sink.path, Named(job, spec.name, name, dataset_metadata(spec, task, dataset)))
+        for location in _locations(sink, stem):
+            other = taken.setdefault(location, name)
+            if other != name:
+                raise GraphError(
+                    f"outputs {other!r} and {name!r} would both be written to {location}: "
+                    "put {name} or metadata that tells them apart into the path of their sink"
+                )
+
+
+def _locations(sink: SinkSpec, stem: str) -> Iterator[str]:
+    """Every place that an output may have, for its encoding is not known before its value."""
+    pattern = parse(sink.path)
+    encodings = [sink.encoding] if sink.encoding or sink.encoder or pattern.ending else list(ENCODINGS)
+    yield from map(str.__add__, repeat(stem), (added_ending(sink, pattern, encoding) for encoding in encodings))

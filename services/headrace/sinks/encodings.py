@@ -1,0 +1,244 @@
+"""What a value becomes in a file, and back.
+
+Each encoding is an entry of `ENCODINGS`. No optional library is imported unless a value is of it, or a file is in its format.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from io import BytesIO
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from headrace.errors import MissingLibrary
+
+PICKLE_PROTOCOL = 5
+KIND = "headrace"
+"""Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
+TABLE, PANDAS, POLARS = "pyarrow", "pandas", "polars"
+DEFAULT_VARIABLE = "__xarray_dataarray_variable__"
+"""What xarray calls the variable of an array without a name."""
+
+
+class Encoding(NamedTuple):
+    """A format. ending: of its files' names.
+
+    write: writes a value to a file that is only written forward, or, if it `seeks`, to a file on a local disk.
+    read: the value, from the whole file; it may go on using that memory.
+    """
+
+    ending: str
+    write: Callable[[Any, IO[bytes]], object]
+    read: Callable[[memoryview], Any]
+    seeks: bool = False
+
+
+class Typed(NamedTuple):
+    """Type and shape of an array; empty and None for anything else."""
+
+    dtype: str
+    shape: list[int] | None
+
+
+def encoding_for(value: Any) -> str:
+    """The name of the encoding that a value has by its type.
+
+    >>> encoding_for(np.zeros(3)), encoding_for({"a": np.zeros(3)}), encoding_for([1, "x"])
+    ('npy', 'npz', 'pickle')
+    """
+    if _is_plain(value):
+        return "npy"
+    if _are_arrays(value):
+        return "npz"
+    if _is_of("xarray", ("Dataset", "DataArray"), value):
+        return "nc"
+    if _table_kind(value):
+        return "parquet"
+    return "pickle"
+
+
+def typed(value: Any) -> Typed:
+    """The type and shape of a value that is one array: of numpy, or of xarray."""
+    if isinstance(value, np.ndarray) or _is_of("xarray", ("DataArray",), value):
+        return Typed(str(value.dtype), list(value.shape))
+    return Typed("", None)
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in (np.ndarray, np.memmap) and not value.dtype.hasobject
+
+
+def _are_arrays(value: Any) -> bool:
+    if type(value) is dict:
+        return bool(value) and all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    return type(value) in (tuple, list) and bool(value) and all(map(_is_plain, value))
+
+
+def _is_of(module: str, names: tuple[str, ...], value: Any) -> bool:
+    """Whether the value is of one of a module's classes; a module that nobody has imported has no values."""
+    found = sys.modules.get(module)
+    return found is not None and isinstance(value, tuple(kind for name in names if (kind := getattr(found, name, None)) is not None))
+
+
+def _table_kind(value: Any) -> str:
+    """What kind of table a value is; empty if it is none."""
+    kinds = {PANDAS: "DataFrame", TABLE: "Table", POLARS: "DataFrame"}
+    return next((module for module, name in kinds.items() if _is_of(module, (name,), value)), "")
+
+
+def _library(name: str, extra: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise MissingLibrary(
+            f"{package} is not installed, where it is needed for this: pip install 'headrace[{extra}]' on every host and client"
+        ) from error
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def _write_npy(value: Any, file: IO[bytes]) -> None:
+    """In pieces: numpy copies up to 16 MiB at a time, never the whole array."""
+    np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
+
+
+def _read_npy(data: memoryview) -> np.ndarray[Any, Any]:
+    """A read-only view of the file's bytes, but for the rare header that numpy has no public function to read."""
+    head = BytesIO(data[: 1 << 20])
+    version = np.lib.format.read_magic(head)
+    if version > (2, 0):
+        array = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
+    else:
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(head)
+        array = np.ndarray(shape, dtype, data, head.tell(), order="F" if fortran else "C")
+    array.flags.writeable = False
+    return array
+
+
+def _write_npz(value: Any, file: IO[bytes]) -> None:
+    """As numpy.savez does, and with a comment that says what the arrays stood in."""
+    items = value.items() if isinstance(value, dict) else ((f"arr_{place}", array) for place, array in enumerate(value))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = type(value).__name__.encode()
+        for name, array in items:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                _write_npy(array, member)
+
+
+def _read_npz(data: memoryview) -> Any:
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        arrays = {name.removesuffix(".npy"): _read_npy(memoryview(archive.read(name))) for name in archive.namelist()}
+        made: Callable[[Any], Any] | None = {b"tuple": tuple, b"list": list}.get(archive.comment)
+    return made(arrays.values()) if made is not None else arrays
+
+
+# --- xarray -----------------------------------------------------------------------------------------------------------
+
+
+def _write_nc(value: Any, file: IO[bytes]) -> None:
+    xarray = _library("xarray", "netcdf")
+    try:
+        (_as_dataset(value) if isinstance(value, xarray.DataArray) else value).to_netcdf(file.name, mode="w")
+    except (ImportError, ModuleNotFoundError) as error:
+        raise MissingLibrary(
+            f"xarray cannot write netCDF here ({error}): pip install 'headrace[netcdf]' on every host and client"
+        ) from error
+
+
+def _as_dataset(array: Any) -> Any:
+    """A dataset with the array as its one variable, and what it takes to make it an array again."""
+    taken = {*array.coords, *array.dims}
+    name = array.name if isinstance(array.name, str) and array.name and array.name not in taken else DEFAULT_VARIABLE
+    own = array.name if isinstance(array.name, str) else ""
+    return array.to_dataset(name=name).assign_attrs({KIND: name, f"{KIND}_name": own})
+
+
+def _read_nc(data: memoryview) -> Any:
+    xarray = _library("xarray", "netcdf")
+    with tempfile.NamedTemporaryFile(suffix=".nc") as file:
+        file.write(data)
+        file.flush()
+        dataset = xarray.load_dataset(file.name)
+    name = dataset.attrs.pop(KIND, None)
+    if name is None:
+        return dataset
+    array = dataset[name]
+    array.name = dataset.attrs.get(f"{KIND}_name") or None
+    return array
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _as_table(value: Any) -> Any:
+    """An Arrow table that says what it was made from."""
+    pyarrow = _library("pyarrow", "parquet")
+    kind = _table_kind(value)
+    if not kind:
+        raise TypeError(f"a {type(value).__name__} is no table: give a data frame of pandas or polars, or a pyarrow.Table")
+    table = pyarrow.Table.from_pandas(value) if kind == PANDAS else value.to_arrow() if kind == POLARS else value
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), KIND.encode(): kind.encode()})
+
+
+def _from_table(table: Any) -> Any:
+    metadata = dict(table.schema.metadata or {})
+    kind = metadata.pop(KIND.encode(), b"").decode()
+    table = table.replace_schema_metadata(metadata or None)
+    if kind == PANDAS:
+        _library("pandas", "parquet")
+        return table.to_pandas()
+    return _library("polars", "parquet").from_arrow(table) if kind == POLARS else table
+
+
+def _write_parquet(value: Any, file: IO[bytes]) -> None:
+    table = _as_table(value)
+    _library("pyarrow.parquet", "parquet").write_table(table, file)
+
+
+def _read_parquet(data: memoryview) -> Any:
+    parquet = _library("pyarrow.parquet", "parquet")
+    return _from_table(parquet.read_table(_library("pyarrow", "parquet").BufferReader(data)))
+
+
+def _write_arrow(value: Any, file: IO[bytes]) -> None:
+    table = _as_table(value)
+    with _library("pyarrow.ipc", "parquet").new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read_arrow(data: memoryview) -> Any:
+    return _from_table(_library("pyarrow.ipc", "parquet").open_file(data).read_all())
+
+
+# --- anything ---------------------------------------------------------------------------------------------------------
+
+
+def _write_pickle(value: Any, file: IO[bytes]) -> None:
+    """With what no module exports (classes of a script, lambdas) by value, as results travel otherwise."""
+    import cloudpickle
+
+    cloudpickle.dump(value, file, protocol=PICKLE_PROTOCOL)
+
+
+ENCODINGS = {
+    "npy": Encoding(".npy", _write_npy, _read_npy),
+    "npz": Encoding(".npz", _write_npz, _read_npz),
+    "nc": Encoding(".nc", _write_nc, _read_nc, seeks=True),
+    "parquet": Encoding(".parquet", _write_parquet, _read_parquet),
+    "arrow": Encoding(".arrow", _write_arrow, _read_arrow),
+    "pickle": Encoding(".pickle", _write_pickle, partial(pickle.loads)),
+}
+"""By name."""
+BY_ENDING = {encoding.ending: name for name, encoding in ENCODINGS.items()} | {".pkl": "pickle", ".nc4": "nc", ".feather": "arrow"}
+OTHER = "other"
+"""What a file is called that a user's encoder wrote, unless that gave it a name: it is not decoded."""

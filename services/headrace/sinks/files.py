@@ -1,0 +1,233 @@
+"""Sinks' file systems: opened by fsspec, local folders with care that what was written stays written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from io import RawIOBase
+from typing import IO, Any, NamedTuple
+
+from headrace.errors import MissingLibrary
+
+PIECE = 4 << 20
+"""Bytes that are hashed and written at a time: beyond the caches' size, so that larger ones gain nothing."""
+LOCAL = ("", "file", "local")
+"""Protocols of the local file system."""
+Options = dict[str, Any]
+
+
+class Receipt(NamedTuple):
+    """What was written: bytes, and "sha256:" with the file's digest."""
+
+    bytes: int
+    checksum: str
+
+
+class HashingFile(RawIOBase):
+    """Writes to a file from its beginning to its end, counting and hashing."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._bytes
+
+    def write(self, data: Any) -> int:
+        """Write all of it, in pieces."""
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), PIECE):
+            piece = view[start : start + PIECE]
+            self._file.write(piece)
+            self._hash.update(piece)
+        self._bytes += len(view)
+        return len(view)
+
+    @property
+    def receipt(self) -> Receipt:
+        """What was written so far."""
+        return Receipt(self._bytes, f"sha256:{self._hash.hexdigest()}")
+
+
+def protocol_of(path: str) -> str:
+    """What stands before "://"; empty for a local path."""
+    protocol, found, _ = path.partition("://")
+    return protocol if found else ""
+
+
+def is_local(path: str) -> bool:
+    """Whether it is a path of the local file system."""
+    return protocol_of(path) in LOCAL
+
+
+def open_system(location: str, options: Options) -> tuple[Any, str]:
+    """The fsspec file system of a location, and the path in it. Raises MissingLibrary, and what opening it raises."""
+    from fsspec.core import url_to_fs  # takes 70 ms, and most jobs have no sink
+
+    try:
+        system, path = url_to_fs(location, **options)
+    except ImportError as error:
+        raise MissingLibrary(f"{location!r} cannot be opened: {error}") from error
+    return system, path
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write(part: str, options: Options, encode: Callable[[IO[bytes]], object], seeks: bool) -> Receipt:
+    """Write a file and make sure that it stays written. Nothing is left of it if that fails.
+
+    encode: writes to a binary file; if it `seeks`, to one on a local disk, with a name, that can be read too.
+    """
+    system, path = open_system(part, options)
+    try:
+        system.makedirs(system._parent(path), exist_ok=True)
+        if not seeks:
+            return _write_forward(system, path, encode, is_local(part))
+        if is_local(part):
+            return _write_in_place(path, encode)
+        with tempfile.NamedTemporaryFile() as file:
+            encode(file)
+            file.flush()
+            return _copy(system, path, file.name)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            system.rm_file(path)
+        raise
+
+
+def _write_forward(system: Any, path: str, encode: Callable[[IO[bytes]], object], local: bool) -> Receipt:
+    with system.open(path, "wb") as raw:
+        file = HashingFile(raw)
+        encode(file)  # type: ignore[arg-type]
+        if local:
+            raw.flush()
+            os.fsync(raw.fileno())
+    return file.receipt
+
+
+def _write_in_place(path: str, encode: Callable[[IO[bytes]], object]) -> Receipt:
+    with open(path, "w+b") as file:
+        encode(file)
+        file.flush()
+        os.fsync(file.fileno())
+    with open(path, "rb") as file:  # anew: the encoder may have closed the other, or replaced the file
+        return Receipt(os.path.getsize(path), f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+
+
+def _copy(system: Any, path: str, source: str) -> Receipt:
+    with open(source, "rb") as file:
+        return _write_forward(system, path, lambda target: shutil.copyfileobj(file, target, PIECE), False)
+
+
+# --- committing -------------------------------------------------------------------------------------------------------
+
+
+class NotThere(Exception):
+    """What was to be committed is not there, or not what was announced."""
+
+
+def commit(part: str, location: str, options: Options, receipt: Receipt) -> None:
+    """Give a part its final name, over whatever has it. If the part is gone and the file is there, that was done before.
+
+    Raises NotThere, and what the file system raises.
+    """
+    system, path = open_system(location, options)
+    source = system._strip_protocol(part)
+    found = _size(system, source)
+    if found is None:
+        _check_committed(system, path, location, receipt)
+    elif found != receipt.bytes:
+        raise NotThere(f"{part} has {found} bytes, and {receipt.bytes} were written")
+    else:
+        _move(system, source, path, is_local(location))
+
+
+def _check_committed(system: Any, path: str, location: str, receipt: Receipt) -> None:
+    size = _size(system, path)
+    if size != receipt.bytes or _checksum(system, path) != receipt.checksum:
+        what = f"there is no file {location}" if size is None else f"{location} is another file"
+        raise NotThere(f"what was written beside it is not there any more, and {what}")
+
+
+def _size(system: Any, path: str) -> int | None:
+    """Bytes of a file; None if there is none."""
+    system.invalidate_cache(system._parent(path))
+    try:
+        return int(system.info(path)["size"])
+    except FileNotFoundError:
+        return None
+
+
+def _checksum(system: Any, path: str) -> str:
+    digest = hashlib.sha256()
+    with system.open(path, "rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _move(system: Any, part: str, path: str, local: bool) -> None:
+    from fsspec.spec import AbstractFileSystem
+
+    if local:
+        os.replace(part, path)
+        _sync_folder(os.path.dirname(path))
+    elif type(system).mv is not AbstractFileSystem.mv:
+        _rename(system, part, path)
+    else:  # an object store: the copy replaces what is there
+        system.cp_file(part, path)
+        system.rm_file(part)
+
+
+def _rename(system: Any, part: str, path: str) -> None:
+    """Some servers replace a file by a rename, and some refuse to."""
+    try:
+        system.mv(part, path)
+    except Exception:
+        if _size(system, path) is None:
+            raise
+        system.rm_file(path)
+        system.mv(part, path)
+
+
+def _sync_folder(path: str) -> None:
+    """See that the names in a local folder survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(location: str, options: Options) -> None:
+    """Remove a file, if it is there."""
+    system, path = open_system(location, options)
+    with contextlib.suppress(FileNotFoundError):
+        system.rm_file(path)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_into(room: memoryview, location: str, options: Options) -> int:
+    """Read a file into memory, up to the room there is and one byte more. Returns how many bytes it has, as far as that goes."""
+    system, path = open_system(location, options)
+    end = 0
+    with system.open(path, "rb") as file:
+        while piece := file.read(min(PIECE, len(room) - end) or 1):
+            if end == len(room):
+                return end + 1
+            room[end : end + len(piece)] = piece
+            end += len(piece)
+    return end

@@ -1,0 +1,77 @@
+"""Writes the outputs of a job to their sinks, in the runner."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import IO, Any
+
+from headrace.errors import GraphError, SinkFailed
+from headrace.sinks.encodings import BY_ENDING, ENCODINGS, OTHER, encoding_for, typed
+from headrace.sinks.files import write
+from headrace.sinks.places import Named, Pattern, Writer, parse, part_of, place
+from headrace_schemas import SinkSpec, Written
+
+Encode = Callable[[IO[bytes]], object]
+
+
+class OpenSink:
+    """A sink that outputs are written to. Raises what unpickling its encoder raises."""
+
+    def __init__(self, spec: SinkSpec) -> None:
+        self.spec = spec
+        self.encoder: Callable[[Any, IO[bytes]], object] | None = pickle.loads(spec.encoder) if spec.encoder else None
+
+    def write(self, value: Any, named: Named, writer: Writer) -> Written:
+        """Encode a value and write it under a temporary name beside its place.
+
+        Raises SinkFailed, which names the output and the place, from whatever went wrong.
+        """
+        location = self.spec.path
+        try:
+            encoding = encoding_of(self.spec, value)
+            location = place(self.spec.path, named) + added_ending(self.spec, parse(self.spec.path), encoding)
+            return self._write(value, location, encoding, writer)
+        except Exception as error:
+            text = str(error) if isinstance(error, GraphError) else f"{type(error).__name__}: {error}"
+            raise SinkFailed(f"output {named.name!r} cannot be written to {location}: {text}") from error
+
+    def _write(self, value: Any, location: str, encoding: str, writer: Writer) -> Written:
+        part = part_of(location, writer)
+        receipt = write(part, self.spec.options, self._encode(value, encoding), self.encoder is not None or ENCODINGS[encoding].seeks)
+        dtype, shape = typed(value)
+        return Written(
+            dataset=writer.dataset,
+            attempt=writer.attempt,
+            part=part,
+            location=location,
+            bytes=receipt.bytes,
+            checksum=receipt.checksum,
+            encoding=encoding,
+            dtype=dtype,
+            shape=shape,
+        )
+
+    def _encode(self, value: Any, encoding: str) -> Encode:
+        if self.encoder is not None:
+            encoder = self.encoder
+            return lambda file: encoder(value, file)
+        return lambda file: ENCODINGS[encoding].write(value, file)
+
+
+def encoding_of(spec: SinkSpec, value: Any) -> str:
+    """The encoding of a value: as the sink says, as its file's name says, or by the value's type."""
+    if spec.encoding:
+        return spec.encoding
+    if spec.encoder:
+        return OTHER
+    return BY_ENDING.get(parse(spec.path).ending, "") or encoding_for(value)
+
+
+def added_ending(spec: SinkSpec, pattern: Pattern, encoding: str) -> str:
+    """What is added to the name of a file that has no ending: the encoding's, or, with a user's encoder, the encoding itself."""
+    if pattern.ending:
+        return ""
+    if spec.encoder:
+        return f".{spec.encoding}" if spec.encoding else ""
+    return ENCODINGS[encoding].ending
