@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as npst
 
 from headrace.errors import MissingLibrary
 from headrace.sinks import encodings
-from headrace.sinks.encodings import ENCODINGS, encoding_for, typed
+from headrace.sinks.encodings import ENCODINGS, encoding_for
 
 ARRAY = np.arange(12.0).reshape(3, 4)
 
@@ -114,12 +114,6 @@ def test_anything_else_is_pickled_with_what_no_module_exports() -> None:
     assert there_and_back(lambda x: x + 1, "pickle")(2) == 3
     back = there_and_back({"a": [None, float("inf"), 2**80], "b": ARRAY}, "pickle")
     assert back["a"] == [None, float("inf"), 2**80]
-
-
-def test_an_array_says_its_type_and_shape() -> None:
-    assert typed(ARRAY) == typed(xr.DataArray(ARRAY)) == ("float64", [3, 4])
-    assert typed(np.zeros(())) == ("float64", [])
-    assert typed([ARRAY]) == ("", None)
 
 
 def test_a_library_that_is_not_there_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

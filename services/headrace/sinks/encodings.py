@@ -40,13 +40,6 @@ class Encoding(NamedTuple):
     seeks: bool = False
 
 
-class Typed(NamedTuple):
-    """Type and shape of an array; empty and None for anything else."""
-
-    dtype: str
-    shape: list[int] | None
-
-
 def encoding_for(value: Any) -> str:
     """The name of the encoding that a value has by its type.
 
@@ -62,13 +55,6 @@ def encoding_for(value: Any) -> str:
     if _table_kind(value):
         return "parquet"
     return "pickle"
-
-
-def typed(value: Any) -> Typed:
-    """The type and shape of a value that is one array: of numpy, or of xarray."""
-    if isinstance(value, np.ndarray) or _is_of("xarray", ("DataArray",), value):
-        return Typed(str(value.dtype), list(value.shape))
-    return Typed("", None)
 
 
 def _is_plain(value: Any) -> bool:

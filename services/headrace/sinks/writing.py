@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from headrace.errors import GraphError, SinkFailed
-from headrace.sinks.encodings import BY_ENDING, ENCODINGS, OTHER, encoding_for, typed
+from headrace.sinks.encodings import BY_ENDING, ENCODINGS, OTHER, encoding_for
 from headrace.sinks.files import write
 from headrace.sinks.places import Named, Pattern, Writer, parse, part_of, place
+from headrace.values import array_type
 from headrace_schemas import SinkSpec, Written
 
 Encode = Callable[[IO[bytes]], object]
@@ -39,7 +40,7 @@ class OpenSink:
     def _write(self, value: Any, location: str, encoding: str, writer: Writer) -> Written:
         part = part_of(location, writer)
         receipt = write(part, self.spec.options, self._encode(value, encoding), self.encoder is not None or ENCODINGS[encoding].seeks)
-        dtype, shape = typed(value)
+        array = array_type(value)
         return Written(
             dataset=writer.dataset,
             attempt=writer.attempt,
@@ -48,8 +49,8 @@ class OpenSink:
             bytes=receipt.bytes,
             checksum=receipt.checksum,
             encoding=encoding,
-            dtype=dtype,
-            shape=shape,
+            dtype="" if array is None else array.dtype,
+            shape=None if array is None else array.shape,
         )
 
     def _encode(self, value: Any, encoding: str) -> Encode:
