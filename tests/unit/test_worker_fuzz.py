@@ -287,9 +287,10 @@ def test_a_segment_of_another_job_cannot_be_ended_in_the_name_of_this_one():
     agent = world.agents["h0"]
     agent.assign(msgspec.structs.replace(world._assign("h0", [(0, [0])], {0: 0}, {}), job="other"), world.graph)
     agent.take()
-    mine = next(iter(agent.jobs["other"].segments))
+    other = agent.jobs["other"]
+    mine = next(id for id, segment in agent.runners.slots[0].outstanding.items() if segment.chain.job is other)
     assert say(world, 0, R(NUMBER, segments=[mine]))
-    assert mine in agent.jobs["other"].segments
+    assert [chain.id for chain in other.live_chains()] == [0]
     assert mine in agent.runners.slots[0].outstanding
 
 

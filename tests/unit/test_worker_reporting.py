@@ -80,10 +80,10 @@ def test_what_the_client_asked_for_goes_out_first():
 
 def test_many_facts_and_copies_are_told_soon():
     report = JobReport(JOB, "h0", EPOCH)
-    report.chain_done(0)
+    report.chains_done([0])
     assert not report.soon
     while not report.soon:
-        report.chain_done(1)
+        report.chains_done([1])
     assert len(report.take(0)[0].chains) > ENOUGH_BYTES // 100
     assert not report.soon
     report.copied(3)

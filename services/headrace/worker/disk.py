@@ -55,6 +55,11 @@ class Disk:
         """Whether nothing is on disk."""
         return not self._keys
 
+    @property
+    def unused(self) -> bool:
+        """Whether nothing is on disk, nor could go there: no segment's inputs need looking after."""
+        return not self._keys and not self._resident
+
     # --- what is in memory ------------------------------------------------------------------------------------------
 
     def add(self, job: HostJob, entry: Entry) -> None:
@@ -167,25 +172,22 @@ class Disk:
 
     def pin(self, segment: Segment) -> None:
         """A segment is about to run: its inputs stay in memory until it has ended."""
-        if segment.pinned or not (self._resident or self._keys):
+        if segment.pinned or self.unused:
             return
         segment.pinned = True
-        for dataset in segment.inputs:
-            segment.chain.job.entries[dataset].pins += 1
+        for entry in segment.entries:
+            entry.pins += 1
 
     def park(self, segment: Segment) -> list[Entry]:
         """A segment is about to run, but inputs of it are on disk: pin them all. Returns those to bring back."""
         self.pin(segment)
         self.parked.add(segment)
-        entries = [segment.chain.job.entries[dataset] for dataset in segment.inputs]
-        return [entry for entry in entries if entry.value is None and entry.block is None]
+        return [entry for entry in segment.entries if entry.value is None and entry.block is None]
 
     def unpin(self, segment: Segment) -> None:
         """A segment ended, or was dropped."""
         self.parked.discard(segment)
         if segment.pinned:
             segment.pinned = False
-            for dataset in segment.inputs:
-                entry = segment.chain.job.entries.get(dataset)
-                if entry is not None and entry.pins:
-                    entry.pins -= 1
+            for entry in segment.entries:
+                entry.pins -= entry.pins > 0

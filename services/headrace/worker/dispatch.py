@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from headrace.worker import protocol
-from headrace.worker.jobs import HostJob, Segment
+from headrace.worker.jobs import Entry, HostJob, Segment
 from headrace.worker.settings import Settings
 
 LOOK_AHEAD = 64
 """Under pressure, so many ready segments are looked at for one that frees memory."""
+
+TURN_SECONDS = 2e-5
+"""Predicted work that a runner is given in one go beyond what the next one has: a few of the shortest tasks, and one of any other."""
 
 Ready = tuple[int, int, Segment]
 """A ready segment behind what it is ordered by: plan order, then its id."""
@@ -31,6 +35,8 @@ class RunnerSlot:
         """Seconds of work among them."""
         self.deferred: set[int] = set()
         """Segments among them whose results wait for room."""
+        self.batches: dict[int, list[Segment]] = {}
+        """Segments among them that are to be sent, by job number."""
 
     @property
     def client(self) -> tuple[str, int, int]:
@@ -55,18 +61,18 @@ class Dispatcher:
         self._in_order: deque[Ready] = deque()
         self._out_of_order: list[Ready] = []
         """Ready segments in plan order: appended where they come in that order, as most do; a heap of the others."""
-        self._batches: dict[tuple[int, int], list[Segment]] = {}
 
-    def ready(self, segment: Segment) -> None:
-        """The inputs of a segment are here. It goes to any runner if it heads its chain, else to the one that has the chain."""
-        chain = segment.chain
-        if segment.dead or segment.place != chain.next:
-            return
-        if segment.place and chain.slot >= 0:
-            if self._prepare(segment):
-                self._send(segment, self.slots[chain.slot])
-        else:
-            self._push((chain.order, segment.id, segment))
+    def ready(self, segments: Iterable[Segment]) -> None:
+        """The inputs of segments are here. Each goes to any runner if it heads its chain, else to the one that has the chain."""
+        for segment in segments:
+            chain = segment.chain
+            if segment.over or segment.place != chain.next:
+                continue
+            if segment.place and chain.slot >= 0:
+                if self._prepare(segment):
+                    self._send(segment, self.slots[chain.slot])
+            else:
+                self._push((chain.order, segment.id, segment))
 
     def _push(self, item: Ready) -> None:
         if not self._in_order or item > self._in_order[-1]:
@@ -84,28 +90,24 @@ class Dispatcher:
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
         """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
         passed: list[Ready] = []
-        while (self._in_order or self._out_of_order) and len(passed) < LOOK_AHEAD:
-            runner = self._least_loaded()
+        while (self._in_order or self._out_of_order) and self._may_park() and len(passed) < LOOK_AHEAD:
+            runner, until = self._next_turn()
             if runner is None:
                 break
-            item = self._pop()
-            segment = item[2]
-            if segment.dead:
-                continue
-            if (allowed is not None and not allowed(segment)) or not self._may_park():
-                passed.append(item)
-                continue
-            if self._prepare(segment):
-                self._send(segment, runner)
+            self._hand_out(runner, until, allowed, passed)
         for item in passed:
             heapq.heappush(self._out_of_order, item)
 
-    def _least_loaded(self) -> RunnerSlot | None:
-        best = None
+    def _next_turn(self) -> tuple[RunnerSlot | None, float]:
+        """The runner with the least to do, if any has room, and how much it may have before the others are looked at again, in seconds."""
+        best, least, next_least = None, math.inf, math.inf
         for runner in self.slots:
-            if self._has_room(runner) and (best is None or runner.predicted < best.predicted):
-                best = runner
-        return best
+            if self._has_room(runner):
+                if runner.predicted < least:
+                    best, least, next_least = runner, runner.predicted, least
+                elif runner.predicted < next_least:
+                    next_least = runner.predicted
+        return best, next_least + TURN_SECONDS
 
     def _has_room(self, runner: RunnerSlot) -> bool:
         if not runner.alive:
@@ -113,15 +115,35 @@ class Dispatcher:
         waiting = len(runner.outstanding) - len(runner.deferred)
         return waiting < 2 or (runner.predicted < self._settings.queue_seconds and waiting < self._settings.queue_segments)
 
+    def _hand_out(self, runner: RunnerSlot, until: float, allowed: Callable[[Segment], bool] | None, passed: list[Ready]) -> None:
+        """Give a runner its turn. It ends early where one has to wait for the disk, and where too many may not start."""
+        while (self._in_order or self._out_of_order) and runner.predicted < until and self._has_room(runner):
+            item = self._pop()
+            segment = item[2]
+            if segment.over:
+                continue
+            if allowed is not None and not allowed(segment):
+                passed.append(item)
+                if len(passed) == LOOK_AHEAD:
+                    return
+            elif self._prepare(segment):
+                self._send(segment, runner)
+            else:
+                return
+
     def _send(self, segment: Segment, runner: RunnerSlot) -> None:
         """Put a segment, and those of its chain that are ready behind it, into the runner's next batch."""
         chain = segment.chain
+        job = chain.job
         chain.slot = runner.slot
+        batch = runner.batches.get(job.number)
+        if batch is None:
+            batch = runner.batches[job.number] = []
         while True:
-            segment.predicted = chain.job.predict(segment.tasks, self._settings.unknown_seconds)
+            segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
             runner.predicted += segment.predicted
             runner.outstanding[segment.id] = segment
-            self._batches.setdefault((runner.slot, chain.job.number), []).append(segment)
+            batch.append(segment)
             chain.next += 1
             if chain.next == len(chain.segments) or chain.segments[chain.next].missing:
                 return
@@ -129,27 +151,37 @@ class Dispatcher:
             if not self._prepare(segment):
                 return
 
-    def batches(self) -> dict[tuple[int, int], list[Segment]]:
-        """What was handed out since the last call, by (slot, job number)."""
-        batches = self._batches
-        if batches:
-            self._batches = {}
-        return batches
+    def batches(self) -> list[tuple[RunnerSlot, int, list[Segment]]]:
+        """What was handed out since the last call and is not over: runner, job number, segments."""
+        found = []
+        for runner in self.slots:
+            if runner.batches:
+                batches, runner.batches = runner.batches, {}
+                for number, segments in batches.items():
+                    alive = [segment for segment in segments if not segment.over]
+                    found += [(runner, number, alive)] if alive else []
+        return found
 
-    def ended(self, slot: int, segment_id: int) -> Segment | None:
-        """A runner is through with a segment, well or not; None if it was not its."""
+    def ended(self, slot: int, job: HostJob, ids: Iterable[int]) -> list[Segment]:
+        """A runner is through with segments, well or not. Returns them, save those that were not its, or not the job's."""
         runner = self.slots[slot]
-        segment = runner.outstanding.pop(segment_id, None)
-        if segment is not None:
-            runner.predicted = max(0.0, runner.predicted - segment.predicted) if runner.outstanding else 0.0
-            runner.deferred.discard(segment_id)
-        return segment
+        ended = []
+        for id in ids:
+            segment = runner.outstanding.get(id)
+            if segment is not None and segment.chain.job is job:
+                del runner.outstanding[id]
+                runner.predicted -= segment.predicted
+                ended.append(segment)
+        if not runner.outstanding or runner.predicted < 0:
+            runner.predicted = 0.0
+        if runner.deferred:
+            runner.deferred.difference_update([segment.id for segment in ended])
+        return ended
 
     def drop_job(self, job: HostJob) -> None:
-        """Forget what a job has at the runners; its segments are marked dead by the caller."""
+        """Forget what a job has at the runners; its segments are marked as over by the caller."""
         for runner in self.slots:
-            for id in [id for id, segment in runner.outstanding.items() if segment.chain.job is job]:
-                self.ended(runner.slot, id)
+            self.ended(runner.slot, job, list(runner.outstanding))
 
     def runner_started(self, slot: int) -> None:
         """A new process has the slot."""
@@ -165,25 +197,24 @@ class Dispatcher:
         runner.outstanding.clear()
         runner.deferred.clear()
         runner.predicted = 0.0
-        for key in [key for key in self._batches if key[0] == slot]:
-            del self._batches[key]
+        runner.batches.clear()
         return lost
 
 
-def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[int], protocol.Location]) -> protocol.Run:
-    """Segments as one frame; `locate` gives each input's place and counts the mapping."""
-    frame = protocol.Run(job.number, [], [], [], [], [], [], [], [], [])
-    attempts = any(segment.chain.attempts for segment in segments)
-    for segment in segments:
-        frame.segments.append(segment.id)
-        frame.chains.append(segment.chain.id)
-        frame.lengths.append(len(segment.tasks))
-        frame.tasks += segment.tasks
-        frame.leaves += segment.leaves
-        frame.counts.append(len(segment.inputs))
-        if segment.inputs:
-            frame.inputs += segment.inputs
-            frame.locations += map(locate, segment.inputs)
-        if attempts:
-            frame.attempts += [segment.chain.attempts.get(task, 0) for task in segment.tasks]
-    return frame
+def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[Entry], protocol.Location]) -> protocol.Run:
+    """Segments as one frame; `locate` gives the place of an input in the arena and counts the mapping."""
+    tasks = [task for segment in segments for task in segment.tasks]
+    given = [entry for segment in segments for entry in segment.entries]
+    attempts = bool(job.attempts) and any(segment.chain.attempts for segment in segments)
+    return protocol.Run(
+        job=job.number,
+        segments=[segment.id for segment in segments],
+        chains=[segment.chain.id for segment in segments],
+        lengths=[len(segment.tasks) for segment in segments],
+        tasks=tasks,
+        leaves=[fate for segment in segments for fate in segment.leaves],
+        attempts=[segment.chain.attempts.get(task, 0) for segment in segments for task in segment.tasks] if attempts else [],
+        counts=[len(segment.entries) for segment in segments],
+        inputs=[entry.dataset for entry in given],
+        locations=[entry.value if entry.value is not None else locate(entry) for entry in given],
+    )

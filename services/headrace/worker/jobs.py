@@ -15,46 +15,52 @@ JOB_BITS = 20
 """Low bits of a chain's order: the job, so that jobs take turns at the same places of their plans."""
 SMOOTHING = 0.2
 """Weight of the newest measurement in a function's expected duration."""
+TASK_SECONDS = 3e-6
+"""What a runner needs for any task besides executing it."""
 
 
 class Entry:
     """A dataset that is here, or that something here or elsewhere waits for.
 
-    Most of these are made by the thousand and never differ from the defaults in most attributes, so those are the class's.
+    Most of these are made by the thousand for small values, so what is looked at for each of them has a slot, and what only datasets in
+    the arena or of other hosts have is the class's until it differs.
     """
 
+    __slots__ = ("__dict__", "block", "dataset", "granted", "source", "spill_key", "uses", "value", "waiters", "wanted_by")
+
     attempt = 0
-    value: bytes | None = None
-    """The encoded value, if it is small."""
-    block: Block[int] | None = None
-    """Its place in the arena, once it is written."""
-    granted: Block[int] | None = None
-    """Room for it, while it is on its way here."""
     nbytes = 0
-    source = ""
-    """The host to have it from; empty if it is made here."""
+    """Of its block."""
     asked = False
     """Whether the source was asked since its link opened."""
     offered = ""
     """The host whose offer of it waits for memory."""
-    uses = 0
-    """Segments here that take it and have not ended."""
     sending = 0
     """Sends of its block under way."""
-    spill_key = ""
-    """Under which it is on disk, or on its way there or back."""
     restoring = False
     """Whether room was asked for, to bring it back from disk."""
     pins = 0
     """Segments about to run that take it: it is not to go to disk."""
     owed: Sequence[int] = ()
     """Peers that granted it while it was on disk."""
-    waiters: Sequence[Segment] = ()
-    wanted_by: Sequence[int] = ()
-    """Peers that asked for it before it was here."""
 
     def __init__(self, dataset: int) -> None:
         self.dataset = dataset
+        self.value: bytes | None = None
+        """The encoded value, if it is small."""
+        self.block: Block[int] | None = None
+        """Its place in the arena, once it is written."""
+        self.granted: Block[int] | None = None
+        """Room for it, while it is on its way here."""
+        self.source = ""
+        """The host to have it from; empty if it is made here."""
+        self.spill_key = ""
+        """Under which it is on disk, or on its way there or back."""
+        self.uses = 0
+        """Segments here that take it and are not over."""
+        self.waiters: Sequence[Segment] = ()
+        self.wanted_by: Sequence[int] = ()
+        """Peers that asked for it before it was here."""
 
     @property
     def here(self) -> bool:
@@ -72,9 +78,9 @@ class Entry:
 class Segment:
     """Tasks of a chain that run without a wait in between: it begins at the head, or at a task with inputs from outside the chain."""
 
-    __slots__ = ("chain", "dead", "id", "inputs", "leaves", "missing", "pinned", "place", "predicted", "tasks")
+    __slots__ = ("chain", "entries", "id", "inputs", "leaves", "missing", "over", "pinned", "place", "predicted", "tasks")
 
-    def __init__(self, id: int, chain: Chain, place: int, tasks: list[int], leaves: list[int], inputs: list[int]) -> None:
+    def __init__(self, id: int, chain: Chain, place: int, tasks: list[int], leaves: list[int], inputs: Sequence[int]) -> None:
         self.id = id
         self.chain = chain
         self.place = place
@@ -84,12 +90,15 @@ class Segment:
         """Per task: what becomes of its datasets (see `window`)."""
         self.inputs = inputs
         """Datasets from outside the chain."""
+        self.entries: Sequence[Entry] = ()
+        """Theirs, from the assignment until the segment is over: a dataset in use keeps its entry."""
         self.missing = 0
         self.predicted = 0.0
         """Seconds, while at a runner."""
         self.pinned = False
         """Whether its inputs are kept in memory for it."""
-        self.dead = False
+        self.over = False
+        """Whether it has ended or was dropped."""
 
 
 class Chain:
@@ -104,7 +113,8 @@ class Chain:
         """Place in plan order; jobs take turns."""
         self.attempts = attempts
         """Per task, where not 0."""
-        self.segments: list[Segment] = []
+        self.segments: Sequence[Segment] = ()
+        """None any more once the chain is over: nothing is to keep the other alive."""
         self.next = 0
         """The segment that is dispatched next."""
         self.ended = 0
@@ -124,11 +134,8 @@ class HostJob:
         self.report = report
         self.addresses: dict[str, str] = {}
         self.entries: dict[int, Entry] = {}
-        self.segments: dict[int, Segment] = {}
-        """Segments that have not ended, by id."""
-        self.chains: dict[int, Chain] = {}
-        """Chains that have not ended."""
-        self.seen_chains: set[int] = set()
+        self.chains: dict[int, Chain | None] = {}
+        """All that were ever assigned, by id; None for those that are over."""
         self.dropped: set[int] = set()
         """Datasets that were here and were purged."""
         self.attempts: dict[int, int] = {}
@@ -137,6 +144,7 @@ class HostJob:
         """Slots whose runner has the graph."""
         self.ended = ""
         """done, failed or cancelled, once it is over."""
+        self.function: list[int] = spec.function
         self.expected: list[float | None] = [None] * len(spec.functions)
         self.running: set[int] = set()
         """Tasks reported as started."""
@@ -147,6 +155,8 @@ class HostJob:
         self.producer: list[int] = topology.producer.tolist()
         self.is_output: list[bool] = topology.is_output.tolist()
         self.n_consumers: list[int] = topology.n_consumers.tolist()
+        self.is_taken: list[bool] = ((topology.n_consumers > 0) | ~topology.is_output).tolist()
+        """Per dataset: whether tasks come for its value, and not just whoever reads what is reported."""
         needed = topology.is_output | (topology.n_consumers > 0)
         self.is_needed: list[bool] = np.logical_or.reduceat(needed, topology.first_output[:-1]).tolist()
         """Per task: whether anyone may come for one of its datasets: another task, or the client."""
@@ -159,6 +169,15 @@ class HostJob:
         """The datasets that a task makes."""
         return range(self.first_output[task], self.first_output[task + 1])
 
+    def live_chains(self) -> list[Chain]:
+        """The chains that are not over."""
+        return [chain for chain in self.chains.values() if chain is not None]
+
+    def close(self, chain: Chain) -> None:
+        """A chain is over."""
+        self.chains[chain.id] = None
+        chain.segments = ()
+
     def entry(self, dataset: int) -> Entry:
         """The dataset's entry, made if there is none."""
         entry = self.entries.get(dataset)
@@ -168,7 +187,7 @@ class HostJob:
 
     def predict(self, tasks: list[int], unknown: float) -> float:
         """Seconds that tasks will take, by what their functions took so far."""
-        expected, function, total = self.expected, self.spec.function, 0.0
+        expected, function, total = self.expected, self.function, TASK_SECONDS * len(tasks)
         for task in tasks:
             seconds = expected[function[task]]
             total += unknown if seconds is None else seconds

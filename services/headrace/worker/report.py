@@ -23,9 +23,6 @@ class JobReport:
         self._identity = {"job": job, "host": host, "epoch": epoch}
         self._profile: dict[int, FunctionProfile] = {}
         self._full: list[Events] = []
-        self._new()
-
-    def _new(self) -> None:
         self._events = Events(**self._identity)  # type: ignore[arg-type]
         self._bytes = 0
         self.urgent = False
@@ -41,17 +38,22 @@ class JobReport:
         """A large dataset was used here for the last time, as far as this host knows."""
         self._soon = True
 
+    def _next_message(self) -> None:
+        if self._bytes:
+            self._full.append(self._events)
+            self._events = Events(**self._identity)  # type: ignore[arg-type]
+            self._bytes = 0
+
     def _add(self, nbytes: float) -> None:
         """Account for what was just added; begin another message when this one is full."""
         self._bytes += int(nbytes)
         if self._bytes > MAX_MESSAGE_BYTES:
-            self._full.append(self._events)
-            self._new()
+            self._next_message()
 
-    def chain_done(self, chain: int) -> None:
-        """All tasks of a chain ended well."""
-        self._events.chains.append(chain)
-        self._add(ID_BYTES)
+    def chains_done(self, chains: list[int]) -> None:
+        """All tasks of these chains ended well."""
+        self._events.chains += chains
+        self._add(ID_BYTES * len(chains))
 
     def task_done(self, task: int, attempt: int) -> None:
         """One task of a chain that goes on ended well."""
@@ -68,22 +70,38 @@ class JobReport:
         self._events.started.append(task)
         self._add(ID_BYTES)
 
-    def produced(self, dataset: int, attempt: int, nbytes: int, value: bytes | None, asked: bool) -> None:
-        """A dataset exists here. asked: whether it is an output; `value` is given for a small one."""
-        events = self._events
+    def produced(self, dataset: int, attempt: int, nbytes: int, asked: bool) -> None:
+        """A large dataset exists here. asked: whether it is an output."""
         self.urgent = self.urgent or asked
-        if attempt and not events.produced_attempts:
-            events.produced_attempts = [0] * len(events.produced)
-        events.produced.append(dataset)
-        events.sizes.append(nbytes)
-        if attempt or events.produced_attempts:
-            events.produced_attempts.append(attempt)
-        if value is None:
-            self._add(2 * ID_BYTES)
+        self._produced([dataset], [attempt] if attempt else [], [nbytes])
+        self._add(2 * ID_BYTES)
+
+    def values(self, datasets: list[int], attempts: list[int], values: list[bytes], is_output: list[bool]) -> None:
+        """Small datasets exist here; `attempts` is empty if all are 0. Those that are outputs, by `is_output`, go with their values."""
+        asked = [(dataset, value) for dataset, value in zip(datasets, values, strict=True) if is_output[dataset]]
+        nbytes = 2 * ID_BYTES * len(datasets) + sum([ID_BYTES + int(VALUE_FACTOR * len(value)) for _, value in asked])
+        if nbytes > MAX_MESSAGE_BYTES and len(datasets) > 1:
+            half = len(datasets) // 2
+            self.values(datasets[:half], attempts[:half], values[:half], is_output)
+            self.values(datasets[half:], attempts[half:], values[half:], is_output)
             return
-        events.value_ids.append(dataset)
-        events.values.append(value)
-        self._add(3 * ID_BYTES + VALUE_FACTOR * len(value))
+        if self._bytes + nbytes > MAX_MESSAGE_BYTES:
+            self._next_message()
+        self._produced(datasets, attempts, list(map(len, values)))
+        if asked:
+            self.urgent = True
+            self._events.value_ids += [dataset for dataset, _ in asked]
+            self._events.values += [value for _, value in asked]
+        self._bytes += nbytes
+
+    def _produced(self, datasets: list[int], attempts: list[int], sizes: list[int]) -> None:
+        events = self._events
+        if attempts and not events.produced_attempts:
+            events.produced_attempts = [0] * len(events.produced)
+        if attempts or events.produced_attempts:
+            events.produced_attempts += attempts or [0] * len(datasets)
+        events.produced += datasets
+        events.sizes += sizes
 
     def metadata(self, dataset: int, metadata: dict[str, Any]) -> None:
         """A dataset was yielded with metadata."""
@@ -154,11 +172,8 @@ class JobReport:
 
     def take(self, memory_used: int) -> list[Events]:
         """The messages to publish now; none if nothing happened."""
-        messages = self._full
-        if self._bytes:
-            messages.append(self._events)
-            self._new()
-        self._full = []
+        self._next_message()
+        messages, self._full, self.urgent, self._soon = self._full, [], False, False
         if messages:
             messages[-1].profile = list(self._profile.values())
             messages[-1].memory_used = memory_used

@@ -82,9 +82,14 @@ class Agent:
                 return
             job = self._open(message.job, graph)
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
-        for chain, given in chains_of(job, message, partial(next, self._segment_ids)):
-            if chain.id not in job.seen_chains:
-                self._adopt(job, chain, given)
+        chains, given = chains_of(job, message, partial(next, self._segment_ids))
+        for dataset, source in given:
+            self._await(job, job.entry(dataset), source)
+        if message.attempts:
+            for chain in chains:
+                job.attempts.update(chain.attempts)
+        self.stock.use(job, [segment for chain in chains for segment in chain.segments])
+        self.runners.ready([chain.segments[0] for chain in chains if not chain.segments[0].missing])
 
     def _reject(self, message: Assign) -> None:
         """A first assignment without a graph: its object could not be had. The job cannot run here; the host goes on."""
@@ -98,19 +103,6 @@ class Agent:
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
         return job
-
-    def _adopt(self, job: HostJob, chain: Chain, given: list[tuple[int, str]]) -> None:
-        job.seen_chains.add(chain.id)
-        job.chains[chain.id] = chain
-        if chain.attempts:
-            job.attempts.update(chain.attempts)
-        for dataset, source in given:
-            self._await(job, job.entry(dataset), source)
-        for segment in chain.segments:
-            job.segments[segment.id] = segment
-            self.stock.use(job, segment)
-        if chain.segments[0].missing == 0:
-            self.runners.ready(chain.segments[0])
 
     def _await(self, job: HostJob, entry: Entry, source: str) -> None:
         """Ask another host for a dataset, unless it is here or asked for already."""
@@ -130,9 +122,8 @@ class Agent:
         job = self._addressed(message, "controller")
         if job is None:
             return
-        for dataset in message.datasets:
-            if not self.stock.purge(job, dataset):
-                job.report.kept(dataset)
+        for dataset in self.stock.purge(job, message.datasets):
+            job.report.kept(dataset)
         if job.ended and not job.entries:
             self._forget(job)
 
@@ -176,10 +167,9 @@ class Agent:
             return
         job.ended = message.state
         self._doom_runners(job)
-        for segment in job.segments.values():
-            segment.dead = True
+        for segment in (segment for chain in job.live_chains() for segment in chain.segments):
+            segment.over = True
         self.runners.drop_job(job)
-        job.segments.clear()
         job.chains.clear()
         self.stock.drop_job(job, keep_outputs=message.state == "done")
         for slot in job.runners:
@@ -218,7 +208,7 @@ class Agent:
         """A runner wants room for a result. Raises ValueError for what it may not ask."""
         job, runner = self._by_number.get(frame.job), self.runners.slots[slot]
         segment = runner.outstanding.get(frame.segment)
-        if job is None or segment is None or segment.dead:
+        if job is None or segment is None or segment.over:
             self._actions.append(ToRunner(slot, protocol.Grant(frame.job, frame.dataset, 0, NO_ROOM_YET)))
             return
         check_allocate(job, segment, frame)
@@ -260,36 +250,39 @@ class Agent:
         if job is None or job.ended:
             return
         check_results(job, self.runners.slots[slot].outstanding, frame)
-        for dataset, value in zip(frame.datasets, frame.values, strict=True):
-            self._produced(job, slot, dataset, value)
+        self._produced(job, slot, frame)
         for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
             job.report.metadata(dataset, metadata)
         for dataset, dtype, shape in zip(frame.typed, frame.dtypes, frame.shapes, strict=True):
             job.report.array(dataset, dtype, shape)
-        for id in frame.segments:
-            self._segment_ended(job, slot, id)
+        self._segments_ended(job, slot, frame.segments)
         for task in frame.tasks:
             job.report.task_done(task, job.attempts.get(task, 0))
         for function, count, total in zip(frame.functions, frame.function_counts, frame.function_seconds, strict=True):
             job.learn(function, total / count)
         job.report.profile(frame)
         for id, error in zip(frame.failed_segments, frame.failed, strict=True):
-            segment = self.runners.ended(slot, id)
-            if segment is not None:
+            for segment in self.runners.ended(slot, job, [id]):
                 self._fail(job, segment.chain, error)
 
-    def _produced(self, job: HostJob, slot: int, dataset: int, value: bytes | int) -> None:
-        attempt = job.attempts.get(job.producer[dataset], 0)
-        if isinstance(value, bytes):
-            small_output = job.is_output[dataset] and len(value) <= INLINE_VALUE_BYTES
-            job.report.produced(dataset, attempt, len(value), value if small_output else None, job.is_output[dataset])
-            if job.n_consumers[dataset] or not small_output or dataset in job.entries:
-                self._wake(self.stock.value(job, dataset, attempt, value))
-            return
-        nbytes, client = self._written(job, dataset), self.runners.slots[slot].client
-        if self.stock.is_granted(job, dataset, value, client):
-            self._wake(self.stock.block(job, dataset, attempt, value, client))
-            job.report.produced(dataset, attempt, nbytes, None, job.is_output[dataset])
+    def _produced(self, job: HostJob, slot: int, frame: protocol.Results) -> None:
+        small = {dataset: value for dataset, value in zip(frame.datasets, frame.values, strict=True) if isinstance(value, bytes)}
+        if len(small) < len(frame.datasets):
+            for dataset, value in zip(frame.datasets, frame.values, strict=True):
+                if isinstance(value, int):
+                    self._stored(job, slot, dataset, value)
+        attempts = {dataset: job.attempts.get(job.producer[dataset], 0) for dataset in small} if job.attempts else {}
+        job.report.values(list(small), list(attempts.values()), list(small.values()), job.is_output)
+        taken = {dataset: value for dataset, value in small.items() if job.is_taken[dataset] or dataset in job.entries}
+        self.runners.ready(self.stock.values(job, taken, attempts))
+
+    def _stored(self, job: HostJob, slot: int, dataset: int, block: int) -> None:
+        """A runner wrote a dataset to a block of the arena."""
+        attempt, nbytes = job.attempts.get(job.producer[dataset], 0), self._written(job, dataset)
+        client = self.runners.slots[slot].client
+        if self.stock.is_granted(job, dataset, block, client):
+            self.runners.ready(self.stock.block(job, dataset, attempt, block, client))
+            job.report.produced(dataset, attempt, nbytes, job.is_output[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:
             job.report.gone(dataset)  # its room was taken back meanwhile
 
@@ -297,22 +290,19 @@ class Agent:
         entry = job.entries.get(dataset)
         return entry.granted.nbytes if entry is not None and entry.granted is not None else 0
 
-    def _wake(self, segments: Iterable[Segment]) -> None:
-        for segment in segments:
-            self.runners.ready(segment)
-
-    def _segment_ended(self, job: HostJob, slot: int, id: int) -> None:
-        segment = self.runners.ended(slot, id) if id in job.segments else None
-        if segment is None:
-            return
-        del job.segments[id]
-        self.stock.unuse(job, segment)
-        self.stock.progress += 1
-        chain = segment.chain
-        chain.ended += 1
-        if chain.ended == len(chain.segments):
-            job.chains.pop(chain.id, None)
-            job.report.chain_done(chain.id)
+    def _segments_ended(self, job: HostJob, slot: int, ids: list[int]) -> None:
+        ended = self.runners.ended(slot, job, ids)
+        self.stock.unuse(job, ended)
+        self.stock.progress += len(ended)
+        done = []
+        for segment in ended:
+            segment.over = True
+            chain = segment.chain
+            chain.ended += 1
+            if chain.ended == len(chain.segments):
+                job.close(chain)
+                done.append(chain.id)
+        job.report.chains_done(done)
 
     def _fail(self, job: HostJob, chain: Chain, error: TaskError) -> None:
         """A task failed: its chain ends here, and the controller says what of it is needed again."""
@@ -320,14 +310,13 @@ class Agent:
         self._drop_chain(chain)
 
     def _drop_chain(self, chain: Chain) -> None:
-        job = chain.job
-        job.chains.pop(chain.id, None)
-        for segment in chain.segments:
-            segment.dead = True
-            if job.segments.pop(segment.id, None) is not None:
-                self.stock.unuse(job, segment)
-                if chain.slot >= 0:
-                    self.runners.ended(chain.slot, segment.id)
+        job, dropped = chain.job, [segment for segment in chain.segments if not segment.over]
+        for segment in dropped:
+            segment.over = True
+        self.stock.unuse(job, dropped)
+        if chain.slot >= 0:
+            self.runners.ended(chain.slot, job, [segment.id for segment in dropped])
+        job.close(chain)
 
     def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
         """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal."""
@@ -338,10 +327,10 @@ class Agent:
         lost = self.runners.runner_died(slot)
         for job in list(self._by_number.values()):
             job.runners.discard(slot)
-            for chain in [chain for chain in job.chains.values() if chain.slot == slot and chain.next and not _at(chain, lost)]:
+            for chain in [chain for chain in job.live_chains() if chain.slot == slot and chain.next and not _at(chain, lost)]:
                 self._give_back(chain)
         for segment in lost:
-            if not segment.dead:
+            if not segment.over:
                 self._lost(segment, task, code, pid)
 
     def _lost(self, segment: Segment, task: tuple[int, int] | None, code: int, pid: int) -> None:
@@ -357,7 +346,7 @@ class Agent:
                 entry = job.entries.get(dataset)
                 if entry is not None:
                     entry.granted = None  # the store has taken it back from its writer
-            self.runners.ready(segment)
+            self.runners.ready([segment])
 
     def _give_back(self, chain: Chain) -> None:
         """A chain lost the values inside it: let it be placed again."""
@@ -372,7 +361,7 @@ class Agent:
 
     def restored(self, key: str, well: bool) -> None:
         """What was to be read from disk is in the arena, or could not be read."""
-        self._wake(self.stock.restored(key, well))
+        self.runners.ready(self.stock.restored(key, well))
 
     # --- other hosts: what this one asked for ---------------------------------------------------------------------------
 
@@ -428,7 +417,7 @@ class Agent:
     def _fail_waiters(self, job: HostJob, entry: Entry, reason: str, text: str) -> None:
         """A dataset can never be had here: the tasks that wait for it fail."""
         for segment in list(entry.waiters):
-            if not segment.dead:
+            if not segment.over:
                 task = segment.tasks[0]
                 attempt, name, inputs = segment.chain.attempts.get(task, 0), task_name(job.spec, task), input_names(job.spec, task)
                 error = TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs[:INPUT_NAMES], error=text)
@@ -441,13 +430,13 @@ class Agent:
         job = self.jobs.get(frame.job)
         if job is None or job.ended:
             return
-        start = 0
+        start, values, attempts = 0, {}, {}
         for dataset, attempt, length in zip(frame.datasets, frame.attempts, frame.lengths, strict=True):
-            value = bytes(payload[start : start + length])
-            start += length
             entry = job.entries.get(dataset)
             if entry is not None and entry.source == host:
-                self._wake(self.stock.value(job, dataset, attempt, value))
+                values[dataset], attempts[dataset] = bytes(payload[start : start + length]), attempt
+            start += length
+        self.runners.ready(self.stock.values(job, values, attempts))
 
     def offered(self, host: str, frame: frames.Offer) -> None:
         """Large datasets exist elsewhere: grant them as memory allows, in plan order."""
@@ -478,7 +467,7 @@ class Agent:
                 self.stock.progress += 1
             return
         self.stock.transfers -= 1
-        self._wake(self.stock.block(job, frame.dataset, frame.attempt, block.id, LINK))
+        self.runners.ready(self.stock.block(job, frame.dataset, frame.attempt, block.id, LINK))
         job.report.copied(frame.dataset)
 
     def gone(self, host: str, frame: frames.Gone) -> None:
@@ -588,8 +577,7 @@ class Agent:
 
     def _allowed(self, segment: Segment) -> bool:
         """Under pressure: whether a segment may start, because it frees memory or is the earliest there is."""
-        entries = segment.chain.job.entries
-        if any(entries[dataset].block is not None or entries[dataset].spill_key for dataset in segment.inputs):
+        if any(entry.block is not None or entry.spill_key for entry in segment.entries):
             return True
         first = self.stock.first_claim
         return segment.chain.order <= first if first is not None else not any(runner.busy for runner in self.runners.slots)
@@ -619,17 +607,13 @@ class Agent:
                 self._fail_waiters(job, entry, "too_large", text)
 
     def _send_batches(self) -> None:
-        for (slot, number), segments in self.runners.batches().items():
-            segments = [segment for segment in segments if not segment.dead]
-            job, runner = self._by_number.get(number), self.runners.slots[slot]
-            if job is None or not segments:
-                continue
+        for runner, number, segments in self.runners.batches():
+            job, slot = self._by_number[number], runner.slot
             if slot not in job.runners:
                 job.runners.add(slot)
                 lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
                 self._actions.append(ToRunner(slot, protocol.OpenJob(number, lean)))
-            locate = partial(self.stock.locate, job, runner=runner)
-            self._actions.append(ToRunner(slot, run_frame(job, segments, locate)))
+            self._actions.append(ToRunner(slot, run_frame(job, segments, partial(self.stock.locate, runner=runner))))
 
     @property
     def has_reports(self) -> bool:

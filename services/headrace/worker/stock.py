@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.link import frames
@@ -95,14 +95,25 @@ class Stock:
 
     # --- arrivals ---------------------------------------------------------------------------------------------------
 
-    def value(self, job: HostJob, dataset: int, attempt: int, value: bytes) -> list[Segment]:
-        """A small dataset is here. Returns the segments that miss nothing any more."""
-        entry = job.entry(dataset)
-        if entry.here:
-            return []
-        entry.value = value
-        entry.nbytes = len(value)
-        return self._arrived(job, entry, attempt)
+    def values(self, job: HostJob, values: Mapping[int, bytes], attempts: Mapping[int, int]) -> list[Segment]:
+        """Small datasets are here; `attempts` is empty if all are 0. Returns the segments that miss nothing any more."""
+        entries = job.entries
+        ready: list[Segment] = []
+        for dataset, value in values.items():
+            entry = entries.get(dataset)
+            if entry is None:
+                entry = entries[dataset] = Entry(dataset)
+            elif entry.value is not None or entry.block is not None or entry.spill_key:
+                continue
+            entry.value = value
+            if attempts:
+                entry.attempt = attempts[dataset]
+            if entry.wanted_by:
+                self._serve_waiting(job, entry)
+            if entry.waiters:
+                ready += self._woken(entry)
+        job.dropped.difference_update(values)
+        return ready
 
     def block(self, job: HostJob, dataset: int, attempt: int, block_id: int, writer: object) -> list[Segment]:
         """A large dataset was written to the block it was granted. Returns the segments that miss nothing any more."""
@@ -131,10 +142,13 @@ class Stock:
     def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
         entry.attempt = attempt
         job.dropped.discard(entry.dataset)
+        self._serve_waiting(job, entry)
+        return self._woken(entry)
+
+    def _serve_waiting(self, job: HostJob, entry: Entry) -> None:
         peers, entry.wanted_by = entry.wanted_by, ()
         for peer in peers:
             self._serve(job, entry, peer)
-        return self._woken(entry)
 
     def _woken(self, entry: Entry) -> list[Segment]:
         """The segments that waited for a dataset only."""
@@ -142,9 +156,10 @@ class Stock:
         ready = []
         for segment in waiters:
             segment.missing -= 1
-            if segment.missing == 0:
-                self.disk.parked.discard(segment)
+            if not segment.missing:
                 ready.append(segment)
+        if self.disk.parked:
+            self.disk.parked.difference_update(ready)
         return ready
 
     def restored(self, key: str, well: bool) -> list[Segment]:
@@ -171,17 +186,13 @@ class Stock:
     def prepare(self, segment: Segment) -> bool:
         """Whether a segment's inputs are in memory, to stay there until it has ended. If some are on disk, they are brought back, and it is
         ready again then."""
-        job = segment.chain.job
-        here = self.disk.empty or all(
-            job.entries[dataset].spill_key == "" or job.entries[dataset].block is not None for dataset in segment.inputs
-        )
-        if here:
+        if self.disk.empty or all(entry.spill_key == "" or entry.block is not None for entry in segment.entries):
             self.disk.pin(segment)
             return True
         for entry in self.disk.park(segment):
             segment.missing += 1
             entry.wait(segment)
-            self._bring_back(job, entry, segment.chain.order)
+            self._bring_back(segment.chain.job, entry, segment.chain.order)
         return False
 
     def _lose(self, job: HostJob, entry: Entry) -> None:
@@ -208,46 +219,51 @@ class Stock:
 
     # --- uses -------------------------------------------------------------------------------------------------------
 
-    def use(self, job: HostJob, segment: Segment) -> None:
-        """A segment takes its inputs: count them as used, and as missing where they are not here."""
+    def use(self, job: HostJob, segments: Iterable[Segment]) -> None:
+        """Segments take their inputs: count them as used, and as missing where they are not here."""
         entries = job.entries
-        for dataset in segment.inputs:
-            entry = entries.get(dataset)
-            if entry is None:
-                entry = entries[dataset] = Entry(dataset)
-            entry.uses += 1
-            if entry.value is None and entry.block is None and not entry.spill_key:
-                segment.missing += 1
-                entry.wait(segment)
-                if dataset in job.dropped and not entry.source:
-                    job.report.gone(dataset)  # it was thought to be here, by who had not read that it was purged
+        for segment in segments:
+            if not segment.inputs:
+                continue
+            segment.entries = [entries[dataset] if dataset in entries else job.entry(dataset) for dataset in segment.inputs]
+            for entry in segment.entries:
+                entry.uses += 1
+                if entry.value is None and entry.block is None and not entry.spill_key:
+                    segment.missing += 1
+                    entry.wait(segment)
+                    if not entry.source and entry.dataset in job.dropped:
+                        job.report.gone(entry.dataset)  # it was thought to be here, by who had not read that it was purged
 
-    def unuse(self, job: HostJob, segment: Segment) -> None:
-        """A segment ended or was dropped. A small copy of another host's dataset goes with its last use."""
-        self.disk.unpin(segment)
-        for dataset in segment.inputs:
+    def unuse(self, job: HostJob, segments: Iterable[Segment]) -> None:
+        """Segments are over. A small copy of another host's dataset goes with its last use."""
+        for segment in segments:
+            if segment.pinned or self.disk.parked:
+                self.disk.unpin(segment)
+            for entry in segment.entries:
+                entry.uses -= 1
+                if entry.uses:
+                    continue
+                if entry.block is not None:
+                    job.report.frees_memory()
+                elif entry.source and entry.value is not None and not entry.wanted_by:
+                    del job.entries[entry.dataset]
+
+    def purge(self, job: HostJob, datasets: Iterable[int]) -> list[int]:
+        """Drop datasets' copies. Returns those that something here still needs."""
+        kept, dropped = [], []
+        for dataset in datasets:
             entry = job.entries.get(dataset)
             if entry is None:
                 continue
-            entry.uses -= 1
-            if entry.uses:
+            if entry.uses or entry.wanted_by or entry.sending or entry.owed:
+                kept.append(dataset)
                 continue
-            if entry.block is not None:
-                job.report.frees_memory()
-            elif entry.source and entry.value is not None and not entry.wanted_by:
-                del job.entries[dataset]
-
-    def purge(self, job: HostJob, dataset: int) -> bool:
-        """Drop a dataset's copy. False if something here still needs it."""
-        entry = job.entries.get(dataset)
-        if entry is None:
-            return True
-        if entry.uses or entry.wanted_by or entry.sending or entry.owed:
-            return False
-        self._discard(job, entry)
-        del job.entries[dataset]
-        job.dropped.add(dataset)
-        return True
+            if entry.value is None or entry.granted is not None:
+                self._discard(job, entry)
+            del job.entries[dataset]
+            dropped.append(dataset)
+        job.dropped.update(dropped)
+        return kept
 
     def _discard(self, job: HostJob, entry: Entry) -> None:
         self.disk.forget(entry)
@@ -316,11 +332,8 @@ class Stock:
         self._claims = [claim for claim in self._claims if claim.job is not job or (claim.who.disk and claim.dataset in kept)]
         heapq.heapify(self._claims)
 
-    def locate(self, job: HostJob, dataset: int, runner: RunnerSlot) -> protocol.Location:
-        """Where a runner finds a dataset that is here; a mapping of a block is counted as held by it."""
-        entry = job.entries[dataset]
-        if entry.value is not None:
-            return entry.value
+    def locate(self, entry: Entry, runner: RunnerSlot) -> protocol.Location:
+        """Where a runner finds a dataset in the arena; its mapping is counted as held by it."""
         block = entry.block
         assert block is not None
         self.store.hold(block.key, runner.client)

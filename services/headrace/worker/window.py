@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from headrace.worker.jobs import Chain, HostJob, Segment
 from headrace_schemas import Assign
@@ -14,28 +13,37 @@ STAYS, LEAVES, DISCARDED = 0, 1, 2
 
 NO_ATTEMPTS: dict[int, int] = {}
 """Shared by all chains of first attempts; never changed."""
-_NO_INPUTS: list[int] = []
 _FATES = ([DISCARDED], [LEAVES])
 
 
-def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Iterator[tuple[Chain, list[tuple[int, str]]]]:
-    """The chains of an assignment, cut into segments, with (dataset, source host) of each input that another host has.
+def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> tuple[list[Chain], list[tuple[int, str]]]:
+    """The chains of an assignment that the job never had, cut into segments, and (dataset, source) of each of their inputs that another
+    host has.
 
-    The segments' `missing` counts are not set: that depends on what is here.
+    The segments' entries and `missing` counts are not set: that depends on what is here.
     """
-    sources, names = iter(assign.sources), assign.hosts
-    hosts = [name if name != assign.host else "" for name in names]
+    hosts = _sources(assign)
+    chains: list[Chain] = []
+    given: list[tuple[int, str]] = []
     start = 0
     for id, length in zip(assign.chains, assign.lengths, strict=True):
         end = start + length
-        attempts = _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS
-        chain = Chain(job, id, attempts)
-        if length == 1:
-            given = _single(job, chain, assign.tasks[start], next_id(), hosts, sources)
-        else:
-            given = _cut(job, chain, assign.tasks[start:end], next_id, hosts, sources)
+        tasks = assign.tasks[start:end]
+        chain = Chain(job, id, _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS)
+        foreign = _single(chain, tasks, next_id()) if length == 1 else _cut(chain, tasks, next_id)
+        sources = [(dataset, host) for dataset in foreign if (host := next(hosts))] if hosts is not None else []
+        if id not in job.chains:
+            job.chains[id] = chain
+            chains.append(chain)
+            given += sources
         start = end
-        yield chain, given
+    return chains, given
+
+
+def _sources(assign: Assign) -> Iterator[str] | None:
+    """Per input from outside its chain the other host that has it, or nothing; None if this host has them all."""
+    names = ["" if name == assign.host else name for name in assign.hosts]
+    return iter([names[source] for source in assign.sources]) if any(names) else None
 
 
 def _attempts(assign: Assign, start: int, end: int) -> dict[int, int]:
@@ -43,40 +51,39 @@ def _attempts(assign: Assign, start: int, end: int) -> dict[int, int]:
     return {task: attempt for task, attempt in pairs if attempt}
 
 
-def _single(job: HostJob, chain: Chain, task: int, id: int, hosts: list[str], sources: Iterator[int]) -> list[tuple[int, str]]:
+def _single(chain: Chain, tasks: list[int], id: int) -> Sequence[int]:
+    """One task: a segment of its own. Returns its inputs."""
+    job, task = chain.job, tasks[0]
     start, end = job.input_start[task], job.input_start[task + 1]
-    inputs = job.inputs[start:end] if end > start else _NO_INPUTS
-    chain.segments = [Segment(id, chain, 0, [task], _FATES[job.is_needed[task]], inputs)]
-    return [(dataset, host) for dataset in inputs if (host := hosts[next(sources)])] if inputs else []
+    inputs = job.inputs[start:end] if end > start else ()
+    chain.segments = (Segment(id, chain, 0, tasks, _FATES[job.is_needed[task]], inputs),)
+    return inputs
 
 
-def _cut(
-    job: HostJob, chain: Chain, tasks: list[int], next_id: Callable[[], int], hosts: list[str], sources: Iterator[int]
-) -> list[tuple[int, str]]:
-    """Begin a segment at each task that takes something from outside the chain."""
-    stays = _staying(job, tasks)
-    members = set(tasks)
-    given: list[tuple[int, str]] = []
+def _cut(chain: Chain, tasks: list[int], next_id: Callable[[], int]) -> Sequence[int]:
+    """Begin a segment at each task that takes something from outside the chain. Returns the inputs that no task of the chain makes."""
+    job = chain.job
+    rows = [job.task_inputs(task) for task in tasks]
+    uses = _uses_inside(job, tasks, rows)
+    stays = {dataset for dataset, count in uses.items() if 0 < count == job.n_consumers[dataset] and not job.is_output[dataset]}
     segments: list[Segment] = []
-    for task in tasks:
-        outside = [dataset for dataset in job.task_inputs(task) if dataset not in stays]
-        given += [(dataset, hosts[next(sources)]) for dataset in outside if job.producer[dataset] not in members]
+    for task, row in zip(tasks, rows, strict=True):
+        outside = [dataset for dataset in row if dataset not in stays]
         if outside or not segments:
             segments.append(Segment(next_id(), chain, len(segments), [], [], outside))
         segments[-1].tasks.append(task)
-        segments[-1].leaves.append(_fate(job, task, stays))
+        segments[-1].leaves.append(STAYS if job.first_output[task] in stays else _FATES[job.is_needed[task]][0])
     chain.segments = segments
-    return [(dataset, host) for dataset, host in given if host]
+    members = set(tasks)
+    return [dataset for row in rows for dataset in row if dataset not in stays and job.producer[dataset] not in members]
 
 
-def _staying(job: HostJob, tasks: list[int]) -> set[int]:
-    """Datasets that only tasks of this chain take, and that nobody asked for."""
-    uses = Counter(dataset for task in tasks for dataset in job.task_inputs(task))
-    made = {dataset for task in tasks for dataset in job.task_outputs(task) if len(job.task_outputs(task)) == 1}
-    return {dataset for dataset in made if 0 < uses[dataset] == job.n_consumers[dataset] and not job.is_output[dataset]}
-
-
-def _fate(job: HostJob, task: int, stays: set[int]) -> int:
-    if job.first_output[task] in stays:
-        return STAYS
-    return LEAVES if job.is_needed[task] else DISCARDED
+def _uses_inside(job: HostJob, tasks: list[int], rows: list[list[int]]) -> dict[int, int]:
+    """How many tasks of a chain take each dataset that may stay in it: each that one of them makes as its only one."""
+    outputs = [job.task_outputs(task) for task in tasks]
+    uses = {made[0]: 0 for made in outputs if len(made) == 1}
+    for row in rows:
+        for dataset in row:
+            if dataset in uses:
+                uses[dataset] += 1
+    return uses
