@@ -93,10 +93,12 @@ class Ended(Decision, tag="ended", kw_only=True):
 
 
 class Released(Decision, tag="released", kw_only=True):
-    """The client's Release, put into the log: these outputs (empty: all) need not be kept for it."""
+    """These outputs (empty: all) need not be kept for the client: its Release, put into the log; or nobody came for them in time."""
 
     job: str
     datasets: list[int] = []
+    reason: str = ""
+    """For people: why, if no client asked for it."""
 
 
 class CancelAsked(Decision, tag="cancel_asked", kw_only=True):

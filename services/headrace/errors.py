@@ -60,6 +60,10 @@ class TaskFailed(JobFailed):
         return f"task {self.task!r} failed{how}: {self.error}{inputs}"
 
 
+class SettingsError(HeadraceError, ValueError):
+    """A setting that cannot be used. Says which, and what would be."""
+
+
 class NatsUnreachable(HeadraceError, ConnectionError):
     """No NATS server answers at the URL. The message has the URL and the last error."""
 
@@ -100,7 +104,8 @@ class NoSuchJob(HeadraceError, KeyError):
 
 
 class OutputsLost(JobFailed):
-    """The job was done, but the host that held its outputs was lost, or they were released, before they were fetched. Submit it again."""
+    """The job was done, but its outputs are not held any more: their host was lost, or they were released, or nobody fetched them in time
+    (HEADRACE_OUTPUT_EXPIRY). The message says which. Submit the graph again."""
 
 
 class SinkFailed(HeadraceError, OSError):

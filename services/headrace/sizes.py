@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write them."""
+"""Sizes in bytes and durations in seconds, as people write them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ MIN_CAPACITY = 1 << 20
 """Bytes. A smaller store has no room for arrays, and is a number given in another unit."""
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE | re.ASCII)
+
+
+_SECONDS: dict[str, int | Fraction] = {"": 1, "ms": Fraction(1, 1000), "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?", re.IGNORECASE | re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration: a number, perhaps with ms, s, m (or min), h or d behind it. Raises ValueError.
+
+    >>> parse_duration("24h"), parse_duration("1.5 min"), parse_duration("10")
+    (86400.0, 90.0, 10.0)
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no duration: give seconds, or a number with s, m, h or d, like 24h")
+    return float(Fraction(found[1]) * _SECONDS[(found[2] or "").lower()])
 
 
 def parse_size(text: str) -> int:

@@ -333,7 +333,7 @@ def test_the_secret_of_the_data_plane_is_made_once(nats_server: EmbeddedServer, 
 def test_jobs_that_are_over_are_forgotten_and_unclaimed_outputs_released(
     nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
 ) -> None:
-    settings = Settings(forget_after=0.5, outputs_kept=0.1)
+    settings = Settings(forget_after=0.5, output_expiry=0.1)
 
     async def main() -> None:
         async with stage(nats_server, bus, until, settings) as scene:

@@ -73,6 +73,33 @@ class Play:
         return self.tell(Events(job="j", host=host, epoch=1, **columns))
 
 
+def test_outputs_that_nobody_fetched_expire() -> None:
+    play = Play(spec([[], []], [0, 1]))
+    play.place(a=[[0]], b=[[1]])
+    assert play.controller.expired(1e9, 10.0) == [], "the job runs"
+    play.hear("a", chains=[0], produced=[0], sizes=[1])
+    assert isinstance(play.hear("b", chains=[1], produced=[1], sizes=[1])[0], Ended)
+    ended = play.controller.ledger.jobs["j"].ended_at
+    assert play.controller.expired(ended + 10.0, 10.0) == []
+    (released,) = play.controller.expired(ended + 10.1, 10.0)
+    assert (released.job, released.datasets, released.term, released.at) == ("j", [], 1, play.seq)
+    assert "HEADRACE_OUTPUT_EXPIRY" in released.reason
+    assert play.controller.expired(ended + 10.1, 10.0) == [released], "until it is in the log"
+    assert purged(play.tell(released)) == {"a": [0], "b": [1]}
+    assert play.controller.ledger.jobs["j"].release_reason == released.reason
+    assert play.controller.expired(1e9, 10.0) == []
+
+
+def test_nothing_expires_that_is_held_nowhere() -> None:
+    play = Play(spec([[]], [0]))
+    play.place(a=[[0]])
+    play.hear("a", chains=[0], produced=[0], sizes=[1], value_ids=[0], values=[b"x"])
+    assert play.controller.expired(1e9, 10.0) == []
+    failed = Play(spec([[]], [0]))
+    failed.tell(CancelAsked(at=0, term=1, job="j"))
+    assert failed.controller.expired(1e9, 10.0) == []
+
+
 def purged(decisions: list[Decided]) -> dict[str, list[int]]:
     assert all(isinstance(decision, Purge) for decision in decisions)
     return {decision.host: decision.datasets for decision in decisions if isinstance(decision, Purge)}

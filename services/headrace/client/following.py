@@ -13,7 +13,7 @@ from headrace.client.connection import Connection, Follower
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.settings import ATTACH_TIMEOUT, RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
-from headrace.ledger import ASSIGNED, CONTROLLER, STARTED, WAITING, JobLedger, Ledger
+from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.link import job_key
 from headrace_schemas import (
     Admitted,
@@ -194,10 +194,12 @@ class Following(Follower):
     def _lost(self, datasets: list[int]) -> OutputsLost:
         ledger = self.ledger
         names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
+        what = f"outputs {', '.join(names)} of job {self.job}"
+        if all(ledger.flag[dataset] & RELEASED for dataset in datasets):
+            why = ledger.release_reason or "a client said that it has them"
+            return OutputsLost(f"{what} are held no longer: {why}. Submit the graph again")
         hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
-        return OutputsLost(
-            f"outputs {', '.join(names)} of job {self.job} cannot be had from {', '.join(hosts)} any more: submit the graph again"
-        )
+        return OutputsLost(f"{what} cannot be had from {', '.join(hosts)} any more: submit the graph again")
 
     # --- what the log says -----------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
-from headrace_schemas import Ended, HostEntry, Needed, Purge, Released, decoder, subjects
+from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
 from headrace_schemas.streams import HOSTS, REQUESTS
 
 log = logging.getLogger(__name__)
@@ -247,10 +247,8 @@ class Leading:
 
     def _release(self, now: float) -> None:
         """Give up outputs that nobody fetched. That is written down like a client's release, and acted on when it is in the log."""
-        for job in self._controller.ledger.jobs.values():
-            if job.end is not None and now - job.ended_at > self._settings.outputs_kept and not _released(job):
-                released = Released(at=self._at, term=self._term, job=job.job)
-                self._publish(Note(subjects.state(job.job), released, f"expired.{job.job}"))
+        for released in self._controller.expired(now, self._settings.output_expiry):
+            self._publish(Note(subjects.state(released.job), released, f"expired.{released.job}"))
 
     def status(self) -> dict[str, object]:
         """For `status`."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from headrace.controller.state import Limits
+from headrace.errors import SettingsError
+from headrace.sizes import parse_duration
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -19,7 +21,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     entry_delay: a change of a job's state is shown in the bucket `jobs` after so long; a job that lives shorter is written once.
     entry_interval: progress is shown there at most so often.
     forget_after: a job that is over, and of which nothing is held any more, stays in memory for so long, for late messages.
-    outputs_kept: outputs that the client never released are kept for so long after the job's end (HEADRACE_OUTPUTS_KEPT): a day lets
+    output_expiry: outputs that no client fetched are held for so long after the job's end (HEADRACE_OUTPUT_EXPIRY): a day lets
         somebody come back for them, and a client that died fills no store for ever.
     limits: numbers that decisions depend on. A replay must use the same.
     """
@@ -29,12 +31,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     entry_delay: float = 0.02
     entry_interval: float = 1.0
     forget_after: float = 10.0
-    outputs_kept: float = 86_400.0
+    output_expiry: float = 86_400.0
     limits: Limits = Limits()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUTS_KEPT, the others being for tests. Raises msgspec.ValidationError if it is no number."""
-        env = os.environ if env is None else env
-        given = {"outputs_kept": env["HEADRACE_OUTPUTS_KEPT"]} if "HEADRACE_OUTPUTS_KEPT" in env else {}
-        return msgspec.convert(given, cls, strict=False)
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), the others being for tests. Raises SettingsError if it is no duration."""
+        given = (os.environ if env is None else env).get("HEADRACE_OUTPUT_EXPIRY")
+        if given is None:
+            return cls()
+        try:
+            return cls(output_expiry=parse_duration(given))
+        except ValueError as error:
+            raise SettingsError(f"HEADRACE_OUTPUT_EXPIRY: {error}") from None

@@ -20,7 +20,7 @@ from headrace.controller.purges import Drops, Purges, released_outputs
 from headrace.controller.recovery import hopeless, needed
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace_schemas import Ended, Needed, Purge, TaskError
+from headrace_schemas import Ended, Needed, Purge, Released, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -80,6 +80,17 @@ class Controller:
         decisions = [decision for job in self.seen for decision in self._decide_job(job, at)]
         self.ledger.take_changed()
         return decisions
+
+    def expired(self, now: float, after: float) -> list[Released]:
+        """What to write down of outputs that no client fetched within `after` seconds of their job's end. now: by the log's clock.
+
+        That a timer fired is a fact like any other: what follows from it, follows once it is in the log.
+        """
+        due = [job for job in self.ledger.jobs.values() if job.end is not None and now - job.ended_at > after]
+        why = f"no client fetched them within {after:g} s of the job's end (HEADRACE_OUTPUT_EXPIRY)"
+        return [
+            Released(at=self.ledger.last_seq, term=self.term, job=job.job, reason=why) for job in due if not (job.over or job.nothing_kept)
+        ]
 
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""

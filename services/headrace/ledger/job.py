@@ -38,6 +38,7 @@ class JobLedger:
     in the log.
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
     chain, and planned once that is assigned.
+    `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
@@ -63,6 +64,7 @@ class JobLedger:
         self.profile: dict[int, tuple[int, float, float]] = {}
         self.memory_used: dict[str, int] = {}
         self.n_done = self.n_values = 0
+        self.release_reason = ""
         self.retried = False
         self.problem = ""
         try:

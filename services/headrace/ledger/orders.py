@@ -180,6 +180,8 @@ def fold_released(job: JobLedger, released: Released) -> None:
     job.n_missing -= int((~job.are_available(datasets)).sum())
     job.flags[datasets] |= RELEASED
     job.n_released += len(datasets)
+    if len(datasets):
+        job.release_reason = released.reason
     job.changes.released.add(datasets)
     if job.kept:
         job.unkeep(datasets)

@@ -11,15 +11,11 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from headrace.errors import HeadraceError
+from headrace.errors import SettingsError
 from headrace.sizes import parse_capacity
 
 NO_SPILLING = "none"
 """As `spill_dir`: what memory has no room for is held above the capacity instead."""
-
-
-class SettingsError(HeadraceError, ValueError):
-    """A setting that cannot be used. Says which, and what would be."""
 
 
 class Settings(msgspec.Struct, kw_only=True):
