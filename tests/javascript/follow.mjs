@@ -57,7 +57,8 @@ for (const [name, channel] of Object.entries(document.channels)) {
       const payload = received.json();
       const { message, errors } = recognise(messages, payload);
       say({ channel: name, message, errors });
-      if (message !== null) learn(message, payload);
+      if (message === null) process.exit(1);
+      learn(message, payload);
     },
   });
 }
