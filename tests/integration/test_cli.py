@@ -72,7 +72,22 @@ def up() -> Iterator[dict[str, str]]:
 
 def test_help_names_every_command() -> None:
     shown = headrace("--help").stdout
-    commands = ["demo", "up", "run", "jobs", "status", "cancel", "replay", "controller", "scheduler", "worker", "publisher", "version"]
+    commands = [
+        "demo",
+        "up",
+        "run",
+        "jobs",
+        "status",
+        "watch",
+        "cancel",
+        "tail",
+        "replay",
+        "controller",
+        "scheduler",
+        "worker",
+        "publisher",
+        "version",
+    ]
     assert [command for command in commands if not re.search(rf"^\W*{command}\b", shown, re.MULTILINE)] == []
 
 
@@ -186,6 +201,24 @@ def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None
     assert headrace("replay", job, "--check", env=up).returncode == 0
     lines = headrace("replay", job, "--json", env=up).stdout.splitlines()
     assert len([json.loads(line) for line in lines]) >= 4
+
+
+def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graphs: Path) -> None:
+    assert headrace("run", f"{graphs}:bad", env=up).returncode == 1
+    jobs = headrace("jobs", env=up).stdout
+    job = re.findall(r"(\w{12})\s+bad", jobs)[-1]
+    told = headrace("tail", job, env=up)
+    assert told.returncode == 0
+    assert re.search(r"controller +admitted +'bad', 1 tasks", told.stdout)
+    assert "breaks failed, attempt 0 (raised): ValueError: on purpose" in told.stdout
+    watched = headrace("watch", job, env=up)
+    assert watched.returncode == 1
+    assert f"{job}  bad  failed" in watched.stdout
+    assert "0 of 1 tasks" in watched.stdout
+    for command in ("tail", "watch"):
+        nothing = headrace(command, "nosuchjob", env=up)
+        assert nothing.returncode == 1
+        assert "the log has nothing of job 'nosuchjob'" in nothing.stderr
 
 
 def test_the_demo_runs_and_writes_where_it_is_told(tmp_path: Path) -> None:

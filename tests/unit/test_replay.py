@@ -6,9 +6,11 @@ from typing import get_args
 
 import pytest
 
-from headrace.ledger.replay import describe, final_state, timeline, writer
-from headrace_schemas import LogMessage, Needed, Purge
+from headrace.ledger.narration import Narrator, writer
+from headrace.ledger.replay import final_state, timeline
+from headrace_schemas import Admitted, Assign, Events, LogMessage, Needed, Purge
 from headrace_schemas.examples import EXAMPLES
+from headrace_schemas.examples import JOB as JOB_OF_EXAMPLES
 from tests.unit.controller_world import JOB, World
 
 
@@ -34,14 +36,31 @@ def test_the_final_state_is_that_of_the_job() -> None:
     assert status["available"] == status["outputs"]
 
 
-def test_long_lists_are_counted() -> None:
+def test_the_timeline_has_the_names_of_tasks() -> None:
+    world = World(3, 8, 2)
+    world.run()
+    graph = final_state(world.log).jobs[JOB]
+    text = "\n".join(line.text for line in timeline(world.log))
+    for task in range(graph.n_tasks):
+        assert graph.task_name(task) in text
+
+
+def test_without_its_graph_a_job_has_ids() -> None:
     purge = Purge(at=1, term=1, job="j", host="a", epoch=1, datasets=list(range(100)))
-    assert describe(purge) == "a: datasets 0 1 2 3 4 5 6 7 ... (100)"
-    assert describe(Needed(at=1, term=1, job="j", tasks=[4], attempts=[1], reason="why")) == "tasks 4 again: why"
+    assert Narrator().describe(purge) == "a drops datasets 0, 1, 2, 3, 4, 5 and 94 more"
+    assert Narrator().describe(Needed(at=1, term=1, job="j", tasks=[4], attempts=[1], reason="why")) == "task 4 again: why"
+
+
+def test_chains_are_told_by_their_tasks() -> None:
+    narrator = Narrator()
+    narrator.describe(EXAMPLES[Admitted])  # type: ignore[arg-type]
+    narrator.describe(EXAMPLES[Assign])  # type: ignore[arg-type]
+    told = narrator.describe(Events(job=JOB_OF_EXAMPLES, host="alpha", epoch=1, chains=[2], produced=[4]))
+    assert told == "done load-1, mean-0; made mean-0"
 
 
 @pytest.mark.parametrize("kind", get_args(LogMessage), ids=lambda kind: kind.__name__)
 def test_every_message_can_be_described(kind: type[LogMessage]) -> None:
     message = EXAMPLES[kind]
-    assert describe(message)  # type: ignore[arg-type]
+    assert Narrator().describe(message)  # type: ignore[arg-type]
     assert writer(message)  # type: ignore[arg-type]

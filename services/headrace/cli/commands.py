@@ -127,6 +127,29 @@ def replay(
     return replay_job(job, bus_settings(url, token, user, password, creds), checked=check, as_json=as_json)
 
 
+def tail(
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="One job, from its beginning; without: all jobs, from now on.")] = "",
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="Print what is in the log, and end.")] = False,
+    url: Url = "",
+    token: Token = "",
+    user: User = "",
+    password: Password = "",
+    creds: Creds = "",
+) -> int:
+    """Print the log in words, as it is written; of one job until it is over."""
+    from headrace.cli.tailing import tail_log
+
+    tail_log(job, bus_settings(url, token, user, password, creds), follow=not no_follow)
+    return 0
+
+
+def watch(job: JobId, url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+    """Watch a job: how far it is, how fast, on which hosts, and what failed. Status 1 if it did not end well."""
+    from headrace.cli.watching import watch_job
+
+    return watch_job(job, bus_settings(url, token, user, password, creds))
+
+
 def version() -> int:
     """Print the version."""
     from importlib.metadata import version as installed

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.controller.state import DECIDED, Controller, Decided, Limits
 from headrace.ledger import LogEntry
-from headrace.ledger.replay import describe
+from headrace.ledger.narration import Narrator
 
 Groups = dict[int, list[LogEntry]]
 """at -> the decisions recorded with it."""
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
     decision: Decided
 
     def __str__(self) -> str:
-        what = f"{self.decision.__struct_config__.tag} of job {self.decision.job}: {describe(self.decision)}"
+        what = f"{self.decision.__struct_config__.tag} of job {self.decision.job}: {Narrator().describe(self.decision)}"
         if self.seq:
             return f"entry {self.seq} (term {self.term}) records a decision that does not follow from the log up to {self.at}: {what}"
         return f"from the log up to {self.at} follows a decision (term {self.term}) that is not recorded: {what}"

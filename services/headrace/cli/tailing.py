@@ -1,0 +1,91 @@
+"""`headrace tail`: the log in words, as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed
+from headrace.client.connection import check_job_id
+from headrace.client.settings import ATTACH_TIMEOUT
+from headrace.errors import NoSuchJob
+from headrace.ledger.narration import Narrator, writer
+from headrace_schemas import Admitted, Ended, Events, HostLost, LogMessage, Published, subjects
+
+
+class Tail:
+    """Turns entries into lines. over: the job that is followed has ended, and all its outputs are announced. seen: it has a log."""
+
+    def __init__(self, job: str, write: Callable[[Text], None]) -> None:
+        self.over = asyncio.Event()
+        self.seen = False
+        self._job = job
+        self._write = write
+        self._narrator = Narrator()
+        self._outputs = 0
+        self._ended = ""
+
+    def take(self, entries: list[Entry]) -> None:
+        """Write a line for each entry."""
+        for entry in entries:
+            self._write(self._line(entry))
+            if self._job:
+                self._look_for_the_end(entry.message)
+
+    def _line(self, entry: Entry) -> Text:
+        message = entry.message
+        time = datetime.fromtimestamp(entry.time).strftime("%H:%M:%S.%f")[:-3]
+        line = Text(f"{time}  ", style="")
+        if not self._job:
+            line.append(f"{getattr(message, 'job', ''):<13} ", style="dim")
+        line.append(f"{writer(message):<12} ", style="cyan")
+        line.append(f"{message.__struct_config__.tag:<12} ", style="dim")
+        return line.append(self._narrator.describe(message), style=_style(message))
+
+    def _look_for_the_end(self, message: LogMessage) -> None:
+        if isinstance(message, Admitted):
+            self.seen = True
+            self._outputs += len(message.graph.inline.outputs) if message.graph.inline is not None else 0
+        elif isinstance(message, Published):
+            self._outputs -= len(message.outputs)
+        elif isinstance(message, Ended):
+            self._ended = message.state
+        if self._ended and (self._ended != "done" or self._outputs <= 0):
+            self.over.set()
+
+
+def _style(message: LogMessage) -> str:
+    if isinstance(message, Ended):
+        return "bold green" if message.state == "done" else "bold red"
+    if isinstance(message, HostLost) or (isinstance(message, Events) and (message.failed or message.gone or message.unreachable)):
+        return "red"
+    return ""
+
+
+def tail_log(job: str, settings: BusSettings, *, follow: bool) -> None:
+    """Print the log of one job from its beginning, or of all from now on; until the job is over, or for ever. Raises NoSuchJob."""
+    if job:
+        check_job_id(job)
+    console = Console(highlight=False)
+    asyncio.run(_tail(Tail(job, lambda line: console.print(line, soft_wrap=True)), job, settings, follow))
+
+
+async def _tail(tail: Tail, job: str, settings: BusSettings, follow: bool) -> None:
+    async with await Bus.connect(settings, "headrace-tail") as bus:
+        wanted = subjects.for_job(job) if job else subjects.LOG_SUBJECTS
+        feed = await LogFeed.open(bus, wanted, tail.take, from_seq=1 if job or not follow else NEW)
+        async with asyncio.timeout(ATTACH_TIMEOUT):
+            await feed.caught_up.wait()
+        if job and not tail.seen:
+            raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
+        if follow:
+            over: asyncio.Future[Any] = asyncio.ensure_future(tail.over.wait())
+            await asyncio.wait([over, feed.ended], return_when=asyncio.FIRST_COMPLETED)
+            over.cancel()
+            if feed.ended.done():
+                feed.ended.result()

@@ -1,0 +1,179 @@
+"""What the messages of the log say, in words, with the names of tasks where a job's graph is known. Pure: entries in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headrace.graph.naming import dataset_name, task_name
+from headrace.graph.topology import Topology
+from headrace.graph.validation import validate
+from headrace_schemas import (
+    Admitted,
+    Assign,
+    CancelAsked,
+    Ended,
+    Events,
+    GraphSpec,
+    HostJoined,
+    HostLost,
+    LogMessage,
+    Needed,
+    Output,
+    Plan,
+    Published,
+    Purge,
+    Released,
+    Reroute,
+    Revoke,
+    TaskError,
+)
+
+SHOWN = 6
+"""Names shown of a list; the others are counted."""
+REMEMBERED = 64
+"""Jobs whose graphs are kept for their names; of older ones, ids are shown."""
+
+
+class Names:
+    """What the tasks, chains and datasets of a job are called: by a graph and what was assigned so far, or by their ids."""
+
+    def __init__(self, spec: GraphSpec | None = None) -> None:
+        self._spec = spec
+        self._topology: Topology | None = None
+        self._chains: dict[int, list[int]] = {}
+
+    def assigned(self, assign: Assign) -> None:
+        """Learn which tasks its chains are of."""
+        begin = 0
+        for chain, length in zip(assign.chains, assign.lengths, strict=True):
+            self._chains[chain] = assign.tasks[begin : begin + length]
+            begin += length
+
+    def tasks(self, ids: list[int]) -> str:
+        """Some tasks, by name if the graph is known."""
+        spec = self._spec
+        return _shown("task", ids, None if spec is None else lambda task: task_name(spec, task))
+
+    def datasets(self, ids: list[int]) -> str:
+        """Some datasets."""
+        spec = self._spec
+        if spec is None:
+            return _shown("dataset", ids, None)
+        if spec.n_outputs and self._topology is None:
+            self._topology = validate(spec)
+        return _shown("dataset", ids, lambda dataset: dataset_name(spec, dataset, self._topology))
+
+    def chains(self, ids: list[int]) -> str:
+        """Some chains: their tasks, if it is known which they are of."""
+        if self._spec is None or any(chain not in self._chains for chain in ids):
+            return _shown("chain", ids, None)
+        return self.tasks([task for chain in ids for task in self._chains[chain]])
+
+
+def _shown(what: str, ids: list[int], name: Callable[[int], str] | None) -> str:
+    """The first of a list, and how many there are besides."""
+    first = ids[:SHOWN]
+    shown = ", ".join(map(name, first)) if name is not None else f"{what}{'s' * (len(ids) != 1)} " + ", ".join(map(str, first))
+    return shown if len(ids) <= SHOWN else f"{shown} and {len(ids) - SHOWN} more"
+
+
+class Narrator:
+    """Describes messages in the order of the log, and remembers of each job what later ones need to be understood."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Names] = {}
+
+    def describe(self, message: LogMessage) -> str:
+        """What the message says, in one line."""
+        names = self._learn(message)
+        return _DESCRIPTIONS[type(message)](message, names)
+
+    def _learn(self, message: LogMessage) -> Names:
+        job = getattr(message, "job", "")
+        if isinstance(message, Admitted | Assign) and message.graph is not None and message.graph.inline is not None:
+            if job not in self._jobs:
+                self._jobs[job] = Names(message.graph.inline)
+            while len(self._jobs) > REMEMBERED:
+                del self._jobs[next(iter(self._jobs))]
+        names = self._jobs.get(job) or Names()
+        if isinstance(message, Assign):
+            names.assigned(message)
+        return names
+
+
+def writer(message: LogMessage) -> str:
+    """Who wrote a message: a service, or the name of a host."""
+    if isinstance(message, Events):
+        return message.host
+    if isinstance(message, Plan | Assign | Revoke | Reroute):
+        return "scheduler"
+    return "publisher" if isinstance(message, Published) else "controller"
+
+
+def _events(events: Events, names: Names) -> str:
+    columns: list[tuple[str, list[int], Callable[[list[int]], str]]] = [
+        ("started", events.started, names.tasks),
+        ("done", events.done, names.tasks),
+        ("done", events.chains, names.chains),
+        ("made", events.produced, names.datasets),
+        ("with values", events.value_ids, names.datasets),
+        ("wrote", [written.dataset for written in events.written], names.datasets),
+        ("copied", events.copied, names.datasets),
+        ("gave back", events.revoked, names.chains),
+        ("kept", events.kept, names.datasets),
+        ("lost", events.gone, names.datasets),
+    ]
+    parts = [f"{what} {said(ids)}" for what, ids, said in columns if ids]
+    parts += [_failure(error, names) for error in events.failed]
+    parts += [f"cannot reach {host}" for host in events.unreachable]
+    return "; ".join(parts) or "nothing but its memory"
+
+
+def _failure(error: TaskError, names: Names) -> str:
+    return f"{error.name or names.tasks([error.task])} failed, attempt {error.attempt} ({error.reason}): {error.error}"
+
+
+def _ended(ended: Ended, names: Names) -> str:
+    if ended.error is not None:
+        return f"{ended.state}: {_failure(ended.error, names)}"
+    return f"{ended.state}: {ended.reason}" if ended.reason else ended.state
+
+
+def _plan(plan: Plan, _: Names) -> str:
+    part = f", part {plan.part + 1} of {plan.parts}" if plan.parts > 1 else ""
+    return f"{len(plan.lengths)} chains of {len(plan.tasks)} tasks on {' '.join(plan.hosts)} by {plan.planner}{part}"
+
+
+def _published(published: Published, _: Names) -> str:
+    parts = [", ".join(_output(output) for output in published.outputs[:SHOWN])] if published.outputs else []
+    if len(published.outputs) > SHOWN:
+        parts[0] += f" and {len(published.outputs) - SHOWN} more"
+    parts += [f"output {failed.dataset} could not be committed: {failed.error}" for failed in published.failed]
+    return "; ".join(parts) or "nothing"
+
+
+def _output(output: Output) -> str:
+    return f"{output.name} at {output.location}" if output.location else output.name
+
+
+def _joined(joined: HostJoined, _: Names) -> str:
+    return f"{joined.host} (epoch {joined.epoch}) at {joined.address}, {joined.runners} runners"
+
+
+_DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
+    Admitted: lambda m, _: f"{m.name!r}, {m.n_tasks} tasks" + (f", of {m.client}" if m.client else ""),
+    Needed: lambda m, names: f"{names.tasks(m.tasks)} again: {m.reason}",
+    Ended: _ended,
+    Released: lambda m, names: f"outputs {names.datasets(m.datasets)}" if m.datasets else "all outputs",
+    CancelAsked: lambda m, _: m.reason or "no reason given",
+    Purge: lambda m, names: f"{m.host} drops {names.datasets(m.datasets)}",
+    HostJoined: _joined,
+    HostLost: lambda m, _: f"{m.host} (epoch {m.epoch}): {m.reason or 'no reason known'}",
+    Plan: _plan,
+    Assign: lambda m, names: f"{m.host} runs {names.tasks(m.tasks)}",
+    Revoke: lambda m, names: f"{m.host} gives back {names.chains(m.chains)}",
+    Reroute: lambda m, names: f"{m.host} takes {names.datasets(m.datasets)} from elsewhere",
+    Events: _events,
+    Published: _published,
+}
