@@ -623,9 +623,12 @@ class Agent:
     @property
     def report_seconds(self) -> float:
         """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
-        about failures, or this host for memory."""
-        if self.stock.pressed or any(job.report.urgent for job in self.jobs.values()):
+        about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
+        urgent = [job for job in self.jobs.values() if job.report.urgent]
+        if self.stock.pressed or not all(job.chains for job in urgent):
             return self.settings.report_seconds
+        if urgent:
+            return self.settings.busy_report_seconds
         if not any(runner.outstanding for runner in self.runners.slots) or any(job.report.soon for job in self.jobs.values()):
             return self.settings.quiet_report_seconds
         return self.settings.idle_report_seconds
