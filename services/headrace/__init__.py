@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from headrace.graph.task import delayed, task
     from headrace.sinks.reading import SinkFile
     from headrace.sinks.sink import Sink
+    from headrace.values.making import empty, empty_like, zeros
 
 __all__ = [
     "Cluster",
@@ -84,7 +85,10 @@ __all__ = [
     "UnreadableResult",
     "WrongCredentials",
     "delayed",
+    "empty",
+    "empty_like",
     "task",
+    "zeros",
 ]
 
 _HOMES = {
@@ -99,7 +103,10 @@ _HOMES = {
     "Sink": "headrace.sinks.sink",
     "SinkFile": "headrace.sinks.reading",
     "delayed": "headrace.graph.task",
+    "empty": "headrace.values.making",
+    "empty_like": "headrace.values.making",
     "task": "headrace.graph.task",
+    "zeros": "headrace.values.making",
 }
 """Where each public name is defined; the errors are all in one module."""
 

@@ -40,6 +40,11 @@ class Host:
         self.closed: list[int] = []
         self.allocations: list[protocol.Allocate] = []
         self.on_allocate: Callable[[protocol.Allocate], None] = self._grant
+        self.places: dict[int, tuple[int, int]] = {}
+        """Offset and length in bytes of every block that was granted."""
+        self.slabs: list[int] = []
+        """Blocks among them that were granted for arrays."""
+        self.room_for_slabs = True
         self.next_offset = 0
         self.next_block = 1
         self.fork()
@@ -50,6 +55,12 @@ class Host:
         self.zygote.fork(0, theirs)
         theirs.close()
         self.pid = next(report.pid for report in self.reports() if isinstance(report, Forked))
+
+    def close(self) -> None:
+        self.sock.close()
+        self.zygote.close()
+        gc.collect()
+        self.arena.close()
 
     def reports(self) -> list[Forked | Exited]:
         ready, _, _ = select.select([self.zygote.socket], [], [], PATIENCE)
@@ -98,14 +109,30 @@ class Host:
             self.released += zip(frame.blocks, frame.counts, strict=True)
         elif isinstance(frame, protocol.Closed):
             self.closed.append(frame.job)
+        elif isinstance(frame, protocol.AllocateSlab):
+            self._grant_slab(frame)
         else:
             self.allocations.append(frame)
             self.on_allocate(frame)
 
     def _grant(self, frame: protocol.Allocate) -> None:
-        self.send(protocol.Grant(frame.job, frame.dataset, self.next_block, self.next_offset))
+        self.send(protocol.Grant(frame.job, frame.dataset, *self._place(frame.nbytes)))
+
+    def _grant_slab(self, frame: protocol.AllocateSlab) -> None:
+        if not self.room_for_slabs:
+            self.send(protocol.GrantSlab(0, NEVER, 0))
+            return
+        block, offset = self._place(frame.nbytes)
+        self.slabs.append(block)
+        self.send(protocol.GrantSlab(block, offset, frame.nbytes))
+
+    def _place(self, nbytes: int) -> tuple[int, int]:
+        """A new block: its id and where it lies."""
+        block, offset = self.next_block, self.next_offset
         self.next_block += 1
-        self.next_offset += -(-frame.nbytes // 4096) * 4096
+        self.next_offset += -(-nbytes // 4096) * 4096
+        self.places[block] = offset, nbytes
+        return block, offset
 
     def done(self) -> list[int]:
         return [segment for frame in self.results for segment in frame.segments]
@@ -121,10 +148,7 @@ class Host:
 def host() -> Iterator[Host]:
     host = Host()
     yield host
-    host.sock.close()
-    host.zygote.close()
-    gc.collect()
-    host.arena.close()
+    host.close()
 
 
 def test_a_chain_keeps_its_values_in_the_runner_and_sends_only_the_last(host: Host) -> None:

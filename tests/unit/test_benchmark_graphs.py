@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import graphs
 from benchmarks.graphs import GRAPHS, TaskList
+from benchmarks.peers.headrace import CHUNK, IN_PLACE
 from benchmarks.peers.serial import Serial
 
 
@@ -43,6 +44,13 @@ def test_cheap_graphs_compute_what_they_say() -> None:
     assert serial.run(graphs.chains(7, count=3)) == [7, 7, 7]
     assert serial.run(graphs.layers(10, depth=4)) == [27] * 10
     assert serial.run(graphs.fanout(2, size=10_000)) == [0 + 4096 + 8192] * 2
+
+
+@pytest.mark.parametrize("size", [0, 5, CHUNK, 3 * CHUNK + 7])
+def test_what_is_written_differently_for_headrace_gives_the_same(size: int) -> None:
+    for function, in_place in IN_PLACE.items():
+        ours, theirs = in_place(size), function(size)
+        assert (ours.dtype, ours.tolist()) == (theirs.dtype, theirs.tolist())
 
 
 def test_layers_are_the_same_every_time_and_take_three_different_inputs() -> None:

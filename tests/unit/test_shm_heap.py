@@ -25,8 +25,7 @@ class Owner:
         self.store = Store(capacity, 4 * capacity)
         self.granted = 0
         self.returned = []
-        self.let_go = []
-        self.heap = Heap(self.arena, self.grant, self.take_back, self.let_go.append, headroom=HEADROOM, **settings)
+        self.heap = Heap(self.arena, self.grant, self.take_back, headroom=HEADROOM, **settings)
 
     def grant(self, nbytes):
         block = self.store.allocate(("granted", self.granted), nbytes, RUNNER)
@@ -44,7 +43,6 @@ class Owner:
         """What the owner does when the process reports the block as a result."""
         key = next(block.key for block in self.store.blocks() if block.id == block_id)
         self.store.seal(key)
-        self.store.hold(key, RUNNER)
         return key
 
 
@@ -66,7 +64,20 @@ def test_large_arrays_lie_in_granted_blocks_and_small_ones_do_not(owner):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "order"), [((300, 400), "f4", "F"), ((1 << 20,), bool, "C"), (1 << 17, complex, "C"), ((0, 5), float, "C")]
+    ("shape", "dtype", "order"),
+    [
+        ((300, 400), "f4", "F"),
+        ((1 << 20,), bool, "C"),
+        (1 << 17, complex, "C"),
+        ((0, 5), float, "C"),
+        ((), float, "C"),
+        ([300, 400], None, "C"),
+        (np.array([300, 400]), float, "C"),
+        (np.int64(1 << 17), "i1", "C"),
+        (1 << 15, [("t", "f4"), ("when", "M8[s]")], "C"),
+        (1 << 15, ("f8", (2, 3)), "C"),
+        (1 << 15, "U3", "C"),
+    ],
 )
 def test_arrays_are_as_numpy_makes_them(owner, shape, dtype, order):
     ours, theirs = owner.heap.empty(shape, dtype, order), np.empty(shape, dtype, order)
@@ -123,26 +134,52 @@ def test_only_whole_arrays_are_found(owner):
     assert owner.heap.find(array.view(np.uint8).reshape(-1)) == 1
     for other in (array[1:], array[:-1], array[:, 1:], array.copy(), b"x", b""):
         assert owner.heap.find(other) is None
-    owner.heap.take(1)
-    assert owner.heap.find(array) is None, "it is a result already"
+    owner.heap.keep(1)
+    assert owner.heap.find(array) is None, "it is to be a result already"
 
 
-def test_a_result_is_held_until_its_maker_lets_go(owner):
+def test_a_block_is_taken_once_nothing_refers_to_its_array(owner):
     array = owner.heap.empty(LARGE, np.uint8)
     array[:] = 7
-    owner.heap.take(1)
-    key = owner.seal(1)
-    owner.store.purge(key)
-    view = array[5:]
+    owner.heap.keep(1)
     del array
-    assert (owner.let_go, owner.store.used > 0) == ([], True)
-    assert view.max() == 7
-    del view
-    assert owner.let_go == [1]
-    assert owner.store.release(1, RUNNER) > 0
+    assert owner.heap.take(1) is None
+    key = owner.seal(1)
     again = owner.heap.empty(LARGE, np.uint8)
-    assert owner.heap.find(again) == 2, "the same place, as another block"
+    assert owner.heap.find(again) == 2, "the first is a result"
+    block = owner.store.get(key)
+    assert bytes(owner.arena.writable(block.offset + HEADROOM, LARGE)) == bytes([7]) * LARGE
+    owner.store.purge(key)
     assert owner.returned == []
+
+
+def test_an_array_that_something_refers_to_is_not_taken(owner):
+    array = owner.heap.empty(LARGE, np.uint8)
+    array[:] = 7
+    view = array[5:6]
+    owner.heap.keep(1)
+    del array
+    contents = owner.heap.take(1)
+    assert bytes(contents) == bytes([7]) * LARGE
+    view[:] = 8
+    assert contents[5] == 8, "it is no copy"
+    assert owner.heap.find(contents) == 1, "it may become a result later"
+    del view
+    owner.heap.trim()
+    assert owner.returned == [], "its bytes are still looked at"
+    del contents
+    owner.heap.trim()
+    assert owner.returned == [1]
+
+
+def test_a_block_that_is_kept_is_not_used_again_when_its_array_is_gone(owner):
+    array = owner.heap.empty(LARGE, np.uint8)
+    owner.heap.keep(1)
+    del array
+    other = owner.heap.empty(LARGE, np.uint8)
+    owner.heap.trim()
+    assert (owner.heap.find(other), owner.returned) == (2, [])
+    assert owner.heap.take(1) is None
 
 
 def test_an_array_may_end_in_another_thread(owner):
@@ -162,14 +199,18 @@ def test_a_value_is_handed_over_without_a_copy_of_its_array(owner):
     head = pickle.dumps({"t2m": field}, protocol=5, buffer_callback=parts.append)
     slab = owner.heap.find(parts[0].raw())
     owner.heap.head(slab)[: len(head)] = head
-    owner.heap.take(slab)
+    owner.heap.keep(slab)
+    expected, where = field.copy(), owner.arena.offset_of(field)
+    del field
+    parts.clear()
+    assert owner.heap.take(slab) is None
     key = owner.seal(slab)
     block = owner.store.hold(key, "reader")
     view = owner.arena.readonly(block.offset, block.nbytes, list)
     value = pickle.loads(view[:HEADROOM], buffers=[view[HEADROOM:]])
-    assert np.array_equal(value["t2m"], field)
+    assert np.array_equal(value["t2m"], expected)
     assert not value["t2m"].flags.writeable
-    assert owner.arena.offset_of(value["t2m"]) == owner.arena.offset_of(field)
+    assert owner.arena.offset_of(value["t2m"]) == where
 
 
 def test_offset_of_knows_the_arena_from_other_memory(owner):
@@ -212,10 +253,18 @@ class Arrays(RuleBasedStateMachine):
     @precondition(lambda self: self.arrays)
     @rule(data=st.data())
     def hand_over(self, data):
-        array, number = self.arrays[data.draw(st.sampled_from(list(self.arrays)))]
+        array, number = self.arrays.pop(data.draw(st.sampled_from(list(self.arrays))))
+        leftover = array[-1:] if data.draw(st.booleans()) else None
         slab = self.owner.heap.find(array)
-        if slab is not None:
-            self.owner.heap.take(slab)
+        if slab is None:
+            return
+        self.owner.heap.keep(slab)
+        del array
+        if data.draw(st.booleans()):
+            self.owner.heap.trim()
+        copied = self.owner.heap.take(slab)
+        assert (copied is not None) == (leftover is not None)
+        if copied is None:
             self.results[self.owner.seal(slab)] = number
 
     @precondition(lambda self: self.results)
@@ -224,11 +273,6 @@ class Arrays(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(list(self.results)))
         del self.results[key]
         self.owner.store.purge(key)
-
-    @rule()
-    def report(self):
-        while self.owner.let_go:
-            self.owner.store.release(self.owner.let_go.pop(), RUNNER)
 
     @rule()
     def trim(self):
@@ -249,7 +293,6 @@ class Arrays(RuleBasedStateMachine):
     def teardown(self):
         self.arrays.clear()
         self.owner.heap.trim()
-        self.report()
         for key in self.results:
             self.owner.store.purge(key)
         assert (self.owner.store.used, list(self.owner.store.blocks())) == (0, [])

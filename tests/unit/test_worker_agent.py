@@ -50,6 +50,7 @@ def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, window
     inputs, outputs = graph
     large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.4}
     world = World(inputs, outputs, large, hosts, runners, capacity=1 << 22)
+    world.slabs = {dataset for dataset in large if rng.random() < 0.5}
     chains = fused(inputs, outputs, rng)
     placed = [rng.randrange(hosts) for _ in chains]
     home = {task: host for chain, host in zip(chains, placed, strict=True) for task in chain}
@@ -81,6 +82,7 @@ def test_with_less_memory_than_data_the_rest_goes_to_disk_and_comes_back_unchang
     inputs, outputs = graph
     large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.8}
     world = World(inputs, outputs, large, hosts, runners, capacity=120_000, spills=True)
+    world.slabs = {dataset for dataset in large if rng.random() < 0.5}
     chains = fused(inputs, outputs, rng)
     world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
     world.run(rng)
@@ -115,6 +117,7 @@ def test_a_host_with_a_disk_stays_within_its_memory_though_nothing_is_purged():
 def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):
     inputs, outputs = graph
     world = World(inputs, outputs, dict.fromkeys(range(len(inputs)), 10_000), hosts, 1, capacity=1 << 22)
+    world.slabs = {dataset for dataset in range(len(inputs)) if rng.random() < 0.5}
     chains = [[task] for task in range(len(inputs))]
     world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
     for _ in range(rng.randrange(60)):

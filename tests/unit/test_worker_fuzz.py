@@ -151,7 +151,8 @@ one_result = st.builds(lambda d, value, s: protocol.Results(NUMBER, [s], [], [d]
 one_failure = st.builds(lambda error, s: protocol.Results(NUMBER, failed=[error], failed_segments=[s]), errors, ids)
 allocations = st.builds(protocol.Allocate, st.sampled_from([NUMBER, NUMBER, 2]), ids, st.one_of(ids, st.integers(8_193, 1 << 20)), ids)
 releases = st.builds(protocol.Released, columns, columns)
-from_runner = st.one_of(results, one_result, one_failure, allocations, releases)
+slab_allocations = st.builds(protocol.AllocateSlab, st.one_of(ids, st.integers(8_193, 1 << 20)))
+from_runner = st.one_of(results, one_result, one_failure, allocations, releases, slab_allocations)
 
 
 def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
@@ -164,6 +165,8 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
             agent.results(slot, frame)
         elif isinstance(frame, protocol.Allocate):
             agent.allocate(slot, frame)
+        elif isinstance(frame, protocol.AllocateSlab):
+            agent.allocate_slab(slot, frame)
         else:
             agent.released(slot, frame)
     except ValueError:
@@ -235,6 +238,7 @@ FORBIDDEN = [
     protocol.Allocate(NUMBER, -1, 9_000, 1),
     protocol.Allocate(NUMBER, N, 9_000, 1),
     protocol.Allocate(2, 0, 9_000, 1),
+    protocol.AllocateSlab(-1),
     protocol.Released([1], []),
     protocol.Released([1], [0]),
     protocol.Released([1], [-1]),

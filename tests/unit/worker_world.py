@@ -132,6 +132,8 @@ class ModelRunner:
         return self.world.memory[self.host][place[1]]
 
     def _put(self, segment: int, dataset: int, value: bytes) -> None:
+        if dataset in self.world.slabs and self._put_in_slab(dataset, value):
+            return
         self._send(protocol.Allocate(self.job, dataset, self.world.large[dataset], segment))
         self.world.deliver_to_runner(self.host)
         grant = next(f for f in self.inbox if isinstance(f, protocol.Grant) and f.dataset == dataset)
@@ -142,6 +144,24 @@ class ModelRunner:
             return
         self._write(grant, value)
         self._send(protocol.Results(self.job, datasets=[dataset], values=[grant.block]))
+
+    def _put_in_slab(self, dataset: int, value: bytes) -> bool:
+        """Make a value where it is to stay, and a temporary beside it; False if there is no room."""
+        slab, temporary = self._ask_slab(self.world.large[dataset]), self._ask_slab(self.world.large[dataset])
+        if temporary is not None:
+            self._send(protocol.Released([temporary.block], [1]))
+        if slab is None:
+            return False
+        self.world.memory[self.host][slab.offset] = value
+        self._send(protocol.Results(self.job, datasets=[dataset], values=[slab.block]))
+        return True
+
+    def _ask_slab(self, nbytes: int) -> protocol.GrantSlab | None:
+        self._send(protocol.AllocateSlab(nbytes))
+        self.world.deliver_to_runner(self.host)
+        grant = next(f for f in self.inbox if isinstance(f, protocol.GrantSlab))
+        self.inbox.remove(grant)
+        return grant if grant.offset != NEVER else None
 
     def _write(self, grant: protocol.Grant, value: bytes) -> None:
         self.world.memory[self.host][grant.offset] = value
@@ -154,6 +174,8 @@ class ModelRunner:
             agent.allocate(self.slot, frame)
         elif isinstance(frame, protocol.Closed):
             agent.closed(self.slot, frame)
+        elif isinstance(frame, protocol.AllocateSlab):
+            agent.allocate_slab(self.slot, frame)
         else:
             agent.released(self.slot, frame)
 
@@ -173,6 +195,8 @@ class World:
     ) -> None:
         self.inputs = inputs
         self.large = {dataset: max(nbytes, INLINE_VALUE_BYTES + 1) for dataset, nbytes in large.items()}
+        self.slabs: set[int] = set()
+        """Datasets whose tasks make them in slabs where they can."""
         self.graph = graph_of(inputs, outputs)
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]

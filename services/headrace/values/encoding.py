@@ -44,6 +44,23 @@ class Encoded:
             end = start + view.nbytes
             target[start:end] = view
 
+    @property
+    def only_buffer(self) -> memoryview | None:
+        """The value's one large buffer; None if it has none, or several."""
+        return self._views[0] if len(self._views) == 1 else None
+
+    def write_before(self, room: memoryview) -> bool:
+        """Complete the encoding around `only_buffer`, where that lies: `room` are the bytes in front of it, a multiple of 64 of them.
+
+        Returns False, with nothing written, where they are too few.
+        """
+        if len(self._head) > room.nbytes:
+            return False
+        room[: len(self._head)] = self._head
+        room[len(self._head) :] = bytes(room.nbytes - len(self._head))
+        PREFIX.pack_into(room, 0, LAYOUT_MARK, 1, room.nbytes - PREFIX.size - lengths_format(1).size)
+        return True
+
     def tobytes(self) -> bytes:
         """The encoding as one bytes object: for small values that travel inline."""
         if not self._views:

@@ -10,6 +10,7 @@ A value with buffers (arrays, mostly) is laid out as
 ``8 .. 15``                  length of the pickle in bytes, u64
 ``16 ..``                    one u64 per buffer: its length in bytes
 then                         the pickle, which refers to the buffers in this order, and says which are read-only
+                             (it says itself where it ends: zeros may follow, up to its length)
 then, each 64-byte aligned   the buffers, with zeros between them
 ===========================  ======================================================================================
 

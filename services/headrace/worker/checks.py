@@ -53,6 +53,12 @@ def check_allocate(job: HostJob, segment: Segment, frame: protocol.Allocate) -> 
         raise ValueError(f"room is asked for {frame.nbytes} bytes")
 
 
+def check_allocate_slab(frame: protocol.AllocateSlab) -> None:
+    """A runner's question for room for an array."""
+    if frame.nbytes < 0:
+        raise ValueError(f"room is asked for an array of {frame.nbytes} bytes")
+
+
 def check_released(frame: protocol.Released) -> None:
     """A runner's word that views are gone."""
     _same_length("blocks", frame.blocks, frame.counts)

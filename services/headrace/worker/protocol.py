@@ -74,6 +74,14 @@ class Grant(Frame, tag=4):
     offset: int
 
 
+class GrantSlab(Frame, tag=5):
+    """Room for an array that a task is about to fill, with memory behind it. The offset NEVER says that there is none."""
+
+    block: int
+    offset: int
+    nbytes: int
+
+
 # --- runner to agent ------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +104,8 @@ class Results(Frame, tag=12):
     """Done, in segments that go on."""
     datasets: list[int] = []
     values: list[bytes | int] = []
-    """Per dataset: its encoded value, or the id of the block that it was written to."""
+    """Per dataset: its encoded value, or the id of the block that it was written to: one granted for it, or a slab, to which nothing in the
+    runner writes any more."""
     metadata_ids: list[int] = []
     metadata: list[dict[str, object]] = []
     functions: list[int] = []
@@ -113,7 +122,7 @@ class Results(Frame, tag=12):
 
 
 class Released(Frame, tag=13):
-    """Views of these blocks are gone: so many of the mappings that Run asked for."""
+    """Views of these blocks are gone: so many of the mappings that Run asked for. Or a slab's array is, which was not returned."""
 
     blocks: list[int]
     counts: list[int]
@@ -125,8 +134,14 @@ class Closed(Frame, tag=14):
     job: int
 
 
-ToRunner = OpenJob | CloseJob | Run | Grant
-ToAgent = Allocate | Results | Released | Closed
+class AllocateSlab(Frame, tag=15):
+    """Asks for room for an array that may become a result, of whatever dataset. It is answered at once."""
+
+    nbytes: int
+
+
+ToRunner = OpenJob | CloseJob | Run | Grant | GrantSlab
+ToAgent = Allocate | Results | Released | Closed | AllocateSlab
 
 _encoder = msgspec.msgpack.Encoder()
 _to_runner = msgspec.msgpack.Decoder(ToRunner)

@@ -152,6 +152,8 @@ class Worker:
                 self._agent.results(slot, frame)
             elif isinstance(frame, protocol.Allocate):
                 self._agent.allocate(slot, frame)
+            elif isinstance(frame, protocol.AllocateSlab):
+                self._agent.allocate_slab(slot, frame)
             elif isinstance(frame, protocol.Closed):
                 self._agent.closed(slot, frame)
             else:
@@ -210,6 +212,8 @@ class Worker:
         if isinstance(action, ToRunner):
             if isinstance(action.frame, protocol.Grant):
                 action = ToRunner(action.slot, self._backed(action.frame))
+            elif isinstance(action.frame, protocol.GrantSlab):
+                action = ToRunner(action.slot, self._backed_slab(action.slot, action.frame))
             self._runners.send(action.slot, action.frame)
         elif isinstance(action, KillRunner):
             self._runners.kill(action.slot)
@@ -236,6 +240,18 @@ class Worker:
             log.error("a result cannot be stored: %s", error)
             self._agent.refused(grant.job, grant.dataset)
             return msgspec.structs.replace(grant, offset=protocol.NEVER)
+        return grant
+
+    def _backed_slab(self, slot: int, grant: protocol.GrantSlab) -> protocol.GrantSlab:
+        """The same for a slab; the runner does without if there is no memory."""
+        if grant.offset < 0:
+            return grant
+        try:
+            self._arena.reserve(grant.offset, grant.nbytes)
+        except ArenaFull as error:
+            log.warning("an array has no room in the store: %s", error)
+            self._agent.slab_refused(slot, grant.block)
+            return protocol.GrantSlab(0, protocol.NEVER, 0)
         return grant
 
     def _schedule_report(self) -> None:

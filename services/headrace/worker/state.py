@@ -20,7 +20,7 @@ from headrace.graph.naming import input_names, task_name
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, KillRunner, Report, ToHost, ToPeer, ToRunner
-from headrace.worker.checks import check_allocate, check_released, check_results
+from headrace.worker.checks import check_allocate, check_allocate_slab, check_released, check_results
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
@@ -216,6 +216,15 @@ class Agent:
         if not self.stock.claim(Claim(segment.chain.order, 0, job, frame.dataset, frame.nbytes, who)):
             runner.deferred.add(segment.id)
 
+    def allocate_slab(self, slot: int, frame: protocol.AllocateSlab) -> None:
+        """A runner wants room for an array that a task is about to fill. Raises ValueError for what it may not ask."""
+        check_allocate_slab(frame)
+        self.stock.grant_slab(self.runners.slots[slot], frame.nbytes)
+
+    def slab_refused(self, slot: int, block: int) -> None:
+        """There was no memory behind the place of a slab."""
+        self.stock.slabs.drop(self.runners.slots[slot].client, block)
+
     def granted_bytes(self, number: int, dataset: int) -> int:
         """Bytes of the place that a job's dataset was granted; 0 if it is none any more."""
         job = self._by_number.get(number)
@@ -238,7 +247,7 @@ class Agent:
         check_released(frame)
         client = self.runners.slots[slot].client
         for block, count in zip(frame.blocks, frame.counts, strict=True):
-            if self.stock.store.release(block, client, count):
+            if self.stock.store.release(block, client, count) or self.stock.slabs.drop(client, block):
                 self.stock.progress += 1
 
     def results(self, slot: int, frame: protocol.Results) -> None:
@@ -248,6 +257,7 @@ class Agent:
             if isinstance(value, int):
                 self.stock.written(self.runners.slots[slot], value)
         if job is None or job.ended:
+            self.stock.drop_slabs(self.runners.slots[slot], frame.values)
             return
         check_results(job, self.runners.slots[slot].outstanding, frame)
         self._produced(job, slot, frame)
@@ -280,7 +290,11 @@ class Agent:
         """A runner wrote a dataset to a block of the arena."""
         attempt, nbytes = job.attempts.get(job.producer[dataset], 0), self._written(job, dataset)
         client = self.runners.slots[slot].client
-        if self.stock.is_granted(job, dataset, block, client):
+        slab = self.stock.slabs.take(client, block)
+        if slab is not None:
+            self.runners.ready(self.stock.slab(job, dataset, attempt, slab))
+            job.report.produced(dataset, attempt, slab.nbytes, job.is_output[dataset])
+        elif self.stock.is_granted(job, dataset, block, client):
             self.runners.ready(self.stock.block(job, dataset, attempt, block, client))
             job.report.produced(dataset, attempt, nbytes, job.is_output[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:

@@ -13,6 +13,7 @@ from headrace.worker.disk import DISK, MOST_PARKED, Disk
 from headrace.worker.dispatch import RunnerSlot
 from headrace.worker.jobs import Entry, HostJob, Segment
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.slabs import Slabs
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
 
@@ -76,6 +77,7 @@ class Stock:
     def __init__(self, store: Store[int], actions: list[Action], spills: bool) -> None:
         self.store = store
         self.disk = Disk(store, actions, spills)
+        self.slabs = Slabs(store)
         self._actions = actions
         self._claims: list[Claim] = []
         self._turn = 0
@@ -122,6 +124,13 @@ class Stock:
         if block is None or not self.is_granted(job, dataset, block_id, writer):
             return []
         entry.granted = None
+        return self._stored(job, entry, attempt, block)
+
+    def slab(self, job: HostJob, dataset: int, attempt: int, block: Block[int]) -> list[Segment]:
+        """A large dataset was made in a slab. Returns the segments that miss nothing any more."""
+        return self._stored(job, job.entry(dataset), attempt, block)
+
+    def _stored(self, job: HostJob, entry: Entry, attempt: int, block: Block[int]) -> list[Segment]:
         self.store.seal(block.key)
         if entry.here:  # another attempt was first
             self.store.purge(block.key)
@@ -292,6 +301,12 @@ class Stock:
             self.store.abort(block_id)
             self.progress += 1
 
+    def drop_slabs(self, runner: RunnerSlot, values: Iterable[object]) -> None:
+        """Results came for a job that is over: the slabs among them are free."""
+        for value in values:
+            if isinstance(value, int) and self.slabs.drop(runner.client, value):
+                self.progress += 1
+
     def closed(self, runner: RunnerSlot, job_number: int) -> None:
         """A runner writes nothing more for a job."""
         orphans = self._orphans.get(runner.client, {})
@@ -301,6 +316,7 @@ class Stock:
     def runner_died(self, runner: RunnerSlot) -> None:
         """A runner is gone: what it held and wrote is free, and results that waited there are lost."""
         self.store.client_died(runner.client)
+        self.slabs.runner_died(runner.client)
         self._orphans.pop(runner.client, None)
         self.drop_claims(runner.slot)
         self.progress += 1
@@ -365,6 +381,11 @@ class Stock:
         else:
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NO_ROOM_YET)))
         return False
+
+    def grant_slab(self, runner: RunnerSlot, nbytes: int) -> None:
+        """Answer a runner that wants room for an array. Who waits for memory goes first."""
+        grant = self.slabs.grant(runner.client, nbytes) if not self._claims else protocol.GrantSlab(0, NEVER, 0)
+        self._actions.append(ToRunner(runner.slot, grant))
 
     def settle(self) -> list[Claim]:
         """Grant what there is room for, in plan order. Returns what was granted."""

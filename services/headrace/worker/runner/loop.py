@@ -23,15 +23,16 @@ from headrace.errors import FunctionNotFound, GraphError, HeadraceError
 from headrace.graph.checks import check_metadata
 from headrace.graph.output import Output
 from headrace.graph.templates import bind
-from headrace.values import ArrayType, Encoded, NotPicklable, array_type, decode, encode, freeze
+from headrace.values import ArrayType, Encoded, NotPicklable, array_type, decode, encode, freeze, making
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.job import RunnerJob, Segment
 from headrace.worker.runner.outbox import Outbox
+from headrace.worker.runner.slabs import Slabs
 from headrace.worker.runner.status import StatusPage
 from headrace_schemas import TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
-from headrace_shm import Arena
+from headrace_shm import Arena, Slab
 
 READ_BYTES = 1 << 18
 """Bytes read from the agent at once."""
@@ -91,6 +92,8 @@ class Runner:
         self._slot = slot
         self._frames = protocol.FrameBuffer()
         self._outbox = Outbox(sock)
+        self._slabs = Slabs(arena, self._ask_slab, self._outbox.let_go.append)
+        self._slab_grants: deque[protocol.GrantSlab] = deque()
         self._jobs: dict[int, RunnerJob] = {}
         self._queue: deque[Segment] = deque()
         self._puts: dict[tuple[int, int], Put] = {}
@@ -102,6 +105,7 @@ class Runner:
 
     def run(self) -> NoReturn:
         """Work until the agent is gone. Raises SystemExit then."""
+        making.provide(self._slabs.empty)
         while True:
             if self._granted:
                 self._use(self._granted.popleft())
@@ -109,10 +113,12 @@ class Runner:
                 self._execute(self._queue.popleft())
             else:
                 self._status.clear(self._slot)
+                self._slabs.collect()
                 self._outbox.flush()
                 self._read(block=True)
                 continue
             if self._now - self._last_read > BATCH_SECONDS or not self._queue:
+                self._slabs.collect()
                 self._read(block=False)
 
     def _read(self, block: bool) -> None:
@@ -137,6 +143,8 @@ class Runner:
                 self._granted.append(frame)
             elif frame.job in self._jobs:
                 self._answered[key] = frame
+        elif isinstance(frame, protocol.GrantSlab):
+            self._slab_grants.append(frame)
         elif isinstance(frame, protocol.OpenJob):
             self._jobs[frame.job] = RunnerJob(frame.job, frame.graph)
         else:
@@ -189,6 +197,8 @@ class Runner:
             self._took(job, task, self._now - began)
             self._keep_or_put(segment, place, task, result)
             result = None
+            if self._slabs.results:
+                self._hand_over(segment, place)
             if place < last and self._now - self._outbox.since > PROGRESS_SECONDS:
                 self._outbox.task_done(job.number, task, self._now)
 
@@ -245,6 +255,7 @@ class Runner:
         attempt = segment.attempts[place] if segment.attempts else 0
         described = _describe(segment.job, task, attempt, error, reason)
         error.__traceback__ = None
+        self._slabs.forget()
         self._outbox.failed(segment.job.number, segment.id, described, self._now)
         self._outbox.flush()
         raise TaskStopped from None
@@ -286,15 +297,33 @@ class Runner:
         if encoded.nbytes <= INLINE_VALUE_BYTES:
             self._send(job.number, dataset, encoded.tobytes(), metadata, array)
             return True
-        grant = self._ask(segment, dataset, encoded.nbytes)
+        if self._slabs.encode_in_place(encoded, dataset, metadata, array):
+            return True
+        return self._store(dataset, Put(segment, place, encoded, metadata, array, generator))
+
+    def _hand_over(self, segment: Segment, place: int, generator: Suspended | None = None) -> bool:
+        """Send the results that were made in slabs, now that their values are dropped here; False if one waits for room to be copied."""
+        stored = True
+        while self._slabs.results:
+            result = self._slabs.results.pop(0)
+            encoded = self._slabs.take(result)
+            if encoded is None:
+                self._send(segment.job.number, result.dataset, result.slab, result.metadata, result.array)
+            else:
+                stored &= self._store(result.dataset, Put(segment, place, encoded, result.metadata, result.array, generator))
+        return stored
+
+    def _store(self, dataset: int, put: Put) -> bool:
+        """Write a value to a block, or have it wait for room; False if it waits."""
+        segment = put.segment
+        grant = self._ask(segment, dataset, put.encoded.nbytes)
         if grant is None:
             return True
-        put = Put(segment, place, encoded, metadata, array, generator)
         if grant.offset == NEVER:
             self._refused(put)
         if grant.offset == NO_ROOM_YET:
             segment.puts += 1
-            self._puts[job.number, dataset] = put
+            self._puts[segment.job.number, dataset] = put
             return False
         self._write(grant, put)
         return True
@@ -308,6 +337,15 @@ class Runner:
             self._read(block=True)
         grant = self._answered.pop(key, None)
         return None if segment.job.closed else grant
+
+    def _ask_slab(self, nbytes: int) -> Slab | None:
+        """Ask the agent for room for an array, in the middle of a task, and wait for its answer, which comes at once."""
+        self._outbox.flush()
+        self._sock.sendall(protocol.pack(protocol.AllocateSlab(nbytes)))
+        while not self._slab_grants:
+            self._read(block=True)
+        grant = self._slab_grants.popleft()
+        return None if grant.offset == NEVER else Slab(grant.block, grant.offset, grant.nbytes)
 
     def _write(self, grant: protocol.Grant, put: Put) -> None:
         put.encoded.write_into(self._arena.writable(grant.offset, put.encoded.nbytes))
@@ -374,6 +412,8 @@ class Runner:
                 self._expect_end(generator)
             stored = self._put(segment, place, outputs[generator.index - 1], value, generator)
             value = None
+            if self._slabs.results and not self._hand_over(segment, place, generator):
+                return
             if not stored:
                 return
             if segment.job.closed:
