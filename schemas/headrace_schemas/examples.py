@@ -78,8 +78,8 @@ _ALL: list[Record] = [
     m.HostJoined(at=0, term=7, host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, resources={"gpu": 1}),
     m.Admitted(at=2, term=7, job=JOB, name="uk-march", n_tasks=6, graph=SOURCE, client="anna@notebook"),
     m.HostLost(at=9, term=7, host="beta", epoch=BETA_EPOCH, reason="its lease ran out"),
-    m.Needed(at=10, term=7, job=JOB, tasks=[2, 3], attempts=[1, 1], reason="host beta was lost"),
-    m.Purge(at=14, term=7, job=JOB, host="alpha", epoch=ALPHA_EPOCH, datasets=[0, 1]),
+    m.Needed(at=10, term=7, job=JOB, tasks=[2, 3], attempts=[1, 1], reason="host beta was lost", about="load-2, load-3"),
+    m.Purge(at=14, term=7, job=JOB, host="alpha", epoch=ALPHA_EPOCH, datasets=[0, 1], about="load-0, load-1"),
     m.Released(at=16, term=7, job=JOB, datasets=[4]),
     m.CancelAsked(at=17, term=7, job=JOB, reason="the wrong month"),
     m.Ended(at=18, term=7, job=JOB, state="failed", reason="a task raised", error=ERROR),
@@ -112,6 +112,7 @@ _ALL: list[Record] = [
         tasks=[0, 1, 4],
         sources=[0],
         graph=SOURCE,
+        about="load-0, load-1, mean-0",
     ),
     m.Revoke(at=6, term=8, job=JOB, host="beta", epoch=BETA_EPOCH, chains=[3], cuts=[0]),
     m.Reroute(
@@ -152,6 +153,7 @@ _ALL: list[Record] = [
         unreachable=["beta"],
         profile=[PROFILE],
         memory_used=16_640_940,
+        about="made load-0, mean-0; failed load-3",
     ),
     m.Published(at=15, term=9, job=JOB, outputs=[OUTPUT], failed=[NOT_COMMITTED]),
     # values in buckets

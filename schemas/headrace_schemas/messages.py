@@ -58,6 +58,8 @@ class Needed(Decision, tag="needed", kw_only=True):
     tasks: list[int]
     attempts: list[int]
     reason: str = ""
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class TaskError(Record, kw_only=True):
@@ -115,6 +117,8 @@ class Purge(Decision, tag="purge", kw_only=True):
     host: str
     epoch: int
     datasets: list[int]
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
@@ -184,6 +188,8 @@ class Assign(Decision, tag="assign", kw_only=True):
     """With the first assignment of a job to a host."""
     gang: list[str] = []
     """Reserved: the hosts of a gang, in rank order."""
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class Revoke(Decision, tag="revoke", kw_only=True):
@@ -256,6 +262,8 @@ class Events(Message, tag="events", kw_only=True):
     profile: list[FunctionProfile] = []
     memory_used: int = 0
     """Bytes of the store in use when the batch was sent."""
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class Written(Record, kw_only=True):

@@ -199,8 +199,11 @@ def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None
     assert times["host_joined"] < times["admitted"] == 0.0
     assert "done" in timeline.stdout
     assert headrace("replay", job, "--check", env=up).returncode == 0
-    lines = headrace("replay", job, "--json", env=up).stdout.splitlines()
-    assert len([json.loads(line) for line in lines]) >= 4
+    lines = [json.loads(line) for line in headrace("replay", job, "--json", env=up).stdout.splitlines()]
+    assert len(lines) >= 4
+    about = {line["message"]["kind"]: line["message"].get("about") for line in lines if "message" in line}
+    assert about["assign"] == "sum"
+    assert about["events"] == "made sum"
 
 
 def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graphs: Path) -> None:

@@ -18,6 +18,7 @@ import msgspec
 
 from headrace.controller.purges import Drops, Purges, released_outputs
 from headrace.controller.recovery import hopeless, needed
+from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
 from headrace_schemas import Ended, Needed, Purge, Released, TaskError
@@ -143,13 +144,29 @@ class Controller:
         attempts = [job.attempts[task] + 1 for task in tasks]
         reason = _why(job, tasks)
         return [
-            Needed(at=at, term=self.term, job=job.job, tasks=tasks[part], attempts=attempts[part], reason=reason)
+            Needed(
+                at=at,
+                term=self.term,
+                job=job.job,
+                tasks=tasks[part],
+                attempts=attempts[part],
+                reason=reason,
+                about=some_tasks(job.spec, tasks[part]),
+            )
             for part in self._parts(len(tasks))
         ]
 
     def _purge(self, job: JobLedger, drops: Drops, at: int) -> list[Decided]:
         return [
-            Purge(at=at, term=self.term, job=job.job, host=job.hosts[host], epoch=self._epoch(job.hosts[host]), datasets=drops[host][part])
+            Purge(
+                at=at,
+                term=self.term,
+                job=job.job,
+                host=job.hosts[host],
+                epoch=self._epoch(job.hosts[host]),
+                datasets=drops[host][part],
+                about=some_datasets(job.spec, drops[host][part], job.topology),
+            )
             for host in sorted(drops)
             for part in self._parts(len(drops[host]))
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace_schemas.graph import GraphSpec
@@ -46,6 +47,28 @@ def input_names(spec: GraphSpec, task: int, topology: Topology | None = None) ->
     """The names of the datasets that a task takes, in the order of its arguments."""
     topology = topology if topology is not None else _topology(spec)
     return [dataset_name(spec, dataset, topology) for dataset in topology.inputs_of(task).tolist()]
+
+
+SHOWN = 3
+"""Names that a message has in words; the others are counted."""
+NAME_CHARACTERS = 48
+"""Longer names are cut there."""
+
+
+def some_tasks(spec: GraphSpec, tasks: Sequence[int], count: int | None = None) -> str:
+    """A list of tasks for a person who reads a message: the first names, and how many there are besides. count: if `tasks` is its
+    beginning only."""
+    return _some([task_name(spec, task) for task in tasks[:SHOWN]], len(tasks) if count is None else count)
+
+
+def some_datasets(spec: GraphSpec, datasets: Sequence[int], topology: Topology | None = None) -> str:
+    """The same for datasets."""
+    return _some([dataset_name(spec, dataset, topology) for dataset in datasets[:SHOWN]], len(datasets))
+
+
+def _some(names: list[str], count: int) -> str:
+    short = ", ".join(name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…" for name in names)
+    return short if count <= len(names) else f"{short} and {count - len(names)} more"
 
 
 def _topology(spec: GraphSpec) -> Topology:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headrace.graph.naming import some_tasks
 from headrace.ledger import JobLedger
 from headrace.scheduler.chains import SMALL_TASKS
 from headrace.scheduler.plan import Placed
@@ -77,6 +78,7 @@ def _cuts(lengths: list[int], integers: int) -> list[tuple[int, int, int, int]]:
 def assign_message(job: JobLedger, release: Release, sources: list[int], target: Target, stamp: Stamp, graph: GraphSource | None) -> Assign:
     """Releases chains to a host. graph: with the first assignment to this host."""
     attempts = job.attempt[release.tasks] if job.retried else None
+    tasks = release.tasks.tolist()
     return Assign(
         at=stamp.at,
         term=stamp.term,
@@ -87,10 +89,11 @@ def assign_message(job: JobLedger, release: Release, sources: list[int], target:
         addresses=target.addresses,
         chains=release.chains.tolist(),
         lengths=release.lengths.tolist(),
-        tasks=release.tasks.tolist(),
+        tasks=tasks,
         attempts=attempts.tolist() if attempts is not None and attempts.any() else [],
         sources=sources,
         graph=graph,
+        about=some_tasks(job.spec, tasks),
     )
 
 

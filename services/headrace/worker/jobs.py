@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headrace.graph.naming import SHOWN, some_tasks
 from headrace.graph.topology import Topology
 from headrace.worker.report import JobReport
-from headrace_schemas import GraphSpec
+from headrace_schemas import Events, GraphSpec
 from headrace_shm import Block
 
 JOB_BITS = 20
@@ -160,6 +161,15 @@ class HostJob:
         needed = topology.is_output | (topology.n_consumers > 0)
         self.is_needed: list[bool] = np.logical_or.reduceat(needed, topology.first_output[:-1]).tolist()
         """Per task: whether anyone may come for one of its datasets: another task, or the client."""
+
+    def worded(self, events: Events) -> Events:
+        """The facts, with what they are about in words: what was made, by the names of the tasks, and what started."""
+        made = [self.producer[dataset] for dataset in events.produced[:SHOWN]]
+        parts = [f"made {some_tasks(self.spec, made, len(events.produced))}"] if made else []
+        parts += [f"started {some_tasks(self.spec, events.started)}"] if events.started else []
+        parts += [f"failed {some_tasks(self.spec, [error.task for error in events.failed])}"] if events.failed else []
+        events.about = "; ".join(parts)
+        return events
 
     def task_inputs(self, task: int) -> list[int]:
         """The datasets that a task takes."""

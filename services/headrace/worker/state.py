@@ -650,7 +650,7 @@ class Agent:
     def reports(self) -> list[Action]:
         """The facts collected since the last call."""
         used = self.stock.store.used
-        return [Report(events) for job in list(self.jobs.values()) for events in job.report.take(used)]
+        return [Report(job.worded(events)) for job in list(self.jobs.values()) for events in job.report.take(used)]
 
 
 def _at(chain: Chain, segments: list[Segment]) -> bool:
