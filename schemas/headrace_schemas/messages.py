@@ -55,11 +55,11 @@ class Needed(Decision, tag="needed", kw_only=True):
     """These tasks must run (again), as these attempts: their last attempt failed, or what they made was lost."""
 
     job: str
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
     tasks: list[int]
     attempts: list[int]
     reason: str = ""
-    about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class TaskError(Record, kw_only=True):
@@ -116,9 +116,9 @@ class Purge(Decision, tag="purge", kw_only=True):
     job: str
     host: str
     epoch: int
-    datasets: list[int]
     about: str = ""
     """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    datasets: list[int]
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
@@ -173,6 +173,8 @@ class Assign(Decision, tag="assign", kw_only=True):
     host: str
     epoch: int
     """Of the host; a host ignores an assignment for another epoch."""
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
     hosts: list[str]
     addresses: list[str]
     """Data-plane addresses, for the same indexes."""
@@ -188,8 +190,6 @@ class Assign(Decision, tag="assign", kw_only=True):
     """With the first assignment of a job to a host."""
     gang: list[str] = []
     """Reserved: the hosts of a gang, in rank order."""
-    about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class Revoke(Decision, tag="revoke", kw_only=True):
@@ -224,6 +224,8 @@ class Events(Message, tag="events", kw_only=True):
     job: str
     host: str
     epoch: int
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
     started: list[int] = []
     """Tasks running now that were not when the last batch was sent."""
     done: list[int] = []
@@ -262,8 +264,6 @@ class Events(Message, tag="events", kw_only=True):
     profile: list[FunctionProfile] = []
     memory_used: int = 0
     """Bytes of the store in use when the batch was sent."""
-    about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
 
 
 class Written(Record, kw_only=True):

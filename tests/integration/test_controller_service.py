@@ -105,7 +105,7 @@ async def stage(server: EmbeddedServer, bus: Bus, until: Until, settings: Settin
 @asynccontextmanager
 async def controller(server: EmbeddedServer, bus: Bus, until: Until, settings: Settings | None = None) -> AsyncIterator[None]:
     service = asyncio.create_task(run(settings or Settings(), server.settings))
-    while not (await status(bus))["leads"]:
+    while not (await status(bus))["leading"]:
         assert not service.done(), service.result()
     yield
     service.cancel()
@@ -117,7 +117,7 @@ async def status(bus: Bus) -> dict[str, Any]:
     try:
         answer = await bus.request(f"headrace.service.{NAME}.status", timeout=1.0)
     except ConnectionError:
-        return {"leads": False}
+        return {"leading": False}
     return dict(msgspec.json.decode(answer))
 
 
@@ -307,7 +307,7 @@ def test_who_loses_the_lease_stops_deciding_and_stands_by(
             usurper = await bus.kv(LEASES.name).put(LEASE, b'{"kind":"lease","v":1,"holder":"another"}', 3.0)
             await until(lambda: "is lost" in caplog.text)
             async with asyncio.timeout(2):
-                while (await status(bus))["leads"]:
+                while (await status(bus))["leading"]:
                     await asyncio.sleep(0.01)
             await scene.submit("j1")
             assert scene.of(Admitted) == []

@@ -83,7 +83,7 @@ class Service:
     async def status(self, _request: bytes) -> bytes:
         """For people and tools: what this controller knows, as JSON."""
         leading = self._leading
-        return msgspec.json.encode({"leads": False} if leading is None else leading.status())
+        return msgspec.json.encode({"leading": False} if leading is None else leading.status())
 
 
 class Leading:
@@ -256,9 +256,9 @@ class Leading:
         jobs = [job.status() for job in ledger.jobs.values() if job.end is None]
         hosts = {name: {"epoch": ledger.hosts[name].epoch, "address": ledger.hosts[name].address} for name in ledger.hosts.alive()}
         return {
-            "leads": self._decides,
+            "leading": self._decides,
             "term": self._term,
-            "last_seq": ledger.last_seq,
+            "at": ledger.last_seq,
             "jobs": jobs,
             "n_jobs": len(ledger.jobs),
             "hosts": hosts,
