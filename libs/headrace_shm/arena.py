@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from .allocator import PAGE, round_up
-from .backing import default_folder, give_memory, open_unnamed, take_memory
+from .backing import default_folder, give_memory, open_unnamed, take_memory, write_range
 from .errors import ArenaFull
 
 
@@ -146,8 +146,7 @@ class Arena:
         """
         if offset < 0 or nbytes < 0 or offset + nbytes > self._limit:
             raise self._out_of_range(offset, nbytes)
-        if not self._reserved:
-            self._reserved = bytearray(self.address_space // PAGE)
+        self._note_reserved()
         last = -(-(offset + nbytes) // PAGE)
         first = self._reserved.find(0, offset // PAGE, last)
         while first >= 0:
@@ -155,6 +154,30 @@ class Arena:
             stop = last if known < 0 else known
             self._back(first, stop)
             first = self._reserved.find(0, stop, last)
+
+    def is_backed(self, offset: int, nbytes: int) -> bool:
+        """Whether this object knows of memory behind all pages of a range, by `reserve` or `write`."""
+        return bool(self._reserved) and self._reserved.find(0, offset // PAGE, -(-(offset + nbytes) // PAGE)) < 0
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Copy plain bytes to `offset`, by the system: where no memory is yet, that costs half of what it takes to reserve and touch it.
+
+        Only for a block's writer, before it is sealed, and, as `reserve`, only in the process of the arena's owner.
+
+        Raises:
+            ArenaFull: the file system has no room left.
+            ValueError: the range is not inside the arena, or the arena is closed.
+        """
+        if offset < 0 or offset + data.nbytes > self._limit:
+            raise self._out_of_range(offset, data.nbytes)
+        self._note_reserved()
+        first, stop = offset // PAGE, -(-(offset + data.nbytes) // PAGE)
+        try:
+            write_range(self.fd, data, offset)
+        except OSError as error:
+            raise self._no_room(error, data.nbytes) from error
+        self.backed += self._reserved.count(0, first, stop) * PAGE
+        self._reserved[first:stop] = b"\1" * (stop - first)
 
     def release_pages(self, offset: int, nbytes: int) -> int:
         """Give the memory of the whole pages inside a range back to the system: they read as zeros, in every process.
@@ -199,20 +222,29 @@ class Arena:
         """Close the arena."""
         self.close()
 
+    def _note_reserved(self) -> None:
+        """From now on, note which pages have memory."""
+        if not self._reserved:
+            self._reserved = bytearray(self.address_space // PAGE)
+
     def _back(self, first: int, stop: int) -> None:
         """Reserve the pages `[first, stop)`."""
         try:
             give_memory(self.fd, first * PAGE, (stop - first) * PAGE)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise ArenaFull(
-                errno.ENOSPC,
-                f"no room for {(stop - first) * PAGE} more bytes of shared memory, with {self.backed} in use here: "
-                "free some, make the store smaller, or enlarge the file system (for a container: its shm size)",
-            ) from error
+            raise self._no_room(error, (stop - first) * PAGE) from error
         self._reserved[first:stop] = b"\1" * (stop - first)
         self.backed += (stop - first) * PAGE
+
+    def _no_room(self, error: OSError, nbytes: int) -> OSError:
+        """What to raise where memory for so many bytes could not be had."""
+        if error.errno != errno.ENOSPC:
+            return error
+        return ArenaFull(
+            errno.ENOSPC,
+            f"no room for {nbytes} more bytes of shared memory, with {self.backed} in use here: "
+            "free some, make the store smaller, or enlarge the file system (for a container: its shm size)",
+        )
 
     def _out_of_range(self, offset: int, nbytes: int) -> ValueError:
         if self.fd < 0:

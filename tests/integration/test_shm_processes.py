@@ -200,7 +200,14 @@ for attempt in range(2):
         print(error)
 assert arena.backed == 1 << 19 == os.fstat(arena.fd).st_blocks * 512, "what it asked for was not kept"
 arena.writable(0, 1 << 19)[:] = bytes(1 << 19)
+try:
+    arena.write(1 << 19, memoryview(bytes(1 << 21)))
+except OSError as error:
+    assert type(error) is ArenaFull and error.errno == errno.ENOSPC, error
+    print(error)
 assert arena.release_pages(0, 1 << 19) == 1 << 19
+os.ftruncate(arena.fd, 0)  # with what was written until it was full
+os.ftruncate(arena.fd, 1 << 30)
 arena.reserve(1 << 21, 1 << 20)
 """
 
@@ -217,4 +224,4 @@ def test_a_full_file_system_is_an_error_and_no_signal(tmp_path):
         [*alone, "sh", "-c", IN_A_SMALL_FOLDER, "sh", str(tmp_path), sys.executable, FULL], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.count("enlarge the file system") == 2
+    assert ended.stdout.count("enlarge the file system") == 3

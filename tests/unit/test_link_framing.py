@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 
 from headrace.link.errors import MalformedFrame
 from headrace.link.frames import Data, Gone, Grant, Hello, Offer, Proof, Unwant, Values, Want, Welcome
-from headrace.link.framing import PREFIX, Parser, pack
-from headrace.link.settings import MAX_HANDSHAKE_BYTES, MAX_HEADER_BYTES, MAX_VALUES_BYTES, RECEIVE_BUFFER_BYTES
+from headrace.link.framing import PREFIX, Parser, Place, pack
+from headrace.link.settings import MAX_HANDSHAKE_BYTES, MAX_HEADER_BYTES, MAX_VALUES_BYTES, PASSAGE_BYTES, RECEIVE_BUFFER_BYTES
 
 NONCE = bytes(32)
 
 
 class Owner:
-    """Keeps what a parser delivers, with a copy of its payload; gives every `Data` a sink of its own."""
+    """Keeps what a parser delivers, with a copy of its payload; gives every `Data` a sink of its own; `written`: filled by calls."""
 
-    def __init__(self, opened=True):
+    def __init__(self, opened=True, written=False):
+        self.written = written
         self.got = []
         self.sinks = []
         self.largest_given = 0
@@ -33,8 +34,13 @@ class Owner:
         self.got.append((frame, bytes(payload)))
 
     def sink(self, frame, nbytes):
-        self.sinks.append(memoryview(bytearray(nbytes)))
-        return self.sinks[-1]
+        sink = memoryview(bytearray(nbytes))
+        self.sinks.append(sink)
+
+        def write(data, start):
+            sink[start : start + len(data)] = data
+
+        return Place(sink, write) if self.written else sink
 
     def feed(self, stream, sizes=()):
         """Give the parser `stream` in reads of at most these sizes, in turn."""
@@ -82,10 +88,10 @@ frames = st.one_of(
 )
 
 
-@given(st.lists(frames, max_size=12), st.lists(st.integers(1, 5000) | st.integers(1, 40), min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
-def test_any_split_gives_the_same_frames(sent, sizes):
-    owner = Owner()
+@given(st.lists(frames, max_size=12), st.lists(st.integers(1, 5000) | st.integers(1, 40), min_size=1, max_size=8), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_split_gives_the_same_frames(sent, sizes, written):
+    owner = Owner(written=written)
     owner.feed(wire(*sent), sizes)
     assert owner.got == sent
     assert not owner.parser.in_frame
@@ -119,6 +125,31 @@ def test_data_is_received_in_place():
     assert len(room) == len(payload) - (100 - (len(pack(Data("j", 7, 1), 1))))
     owner.feed(stream[100:], [1 << 20])
     assert owner.got == [(Data("j", 7, 1), payload), (Gone("j", [1]), b"")]
+
+
+def test_data_is_written_where_the_sink_says_so():
+    """It comes through a buffer that does not grow with it; and what comes next is received as ever."""
+    owner = Owner(written=True)
+    payload = bytes(range(256)) * (3 * PASSAGE_BYTES // 256) + b"end"
+    values = Values("j", [1], [0], [1_000_000]), b"v" * 1_000_000
+    owner.feed(wire((Data("j", 7, 1), payload), values, (Data("j", 8, 1), b"")), [PASSAGE_BYTES])
+    assert owner.got == [(Data("j", 7, 1), payload), values, (Data("j", 8, 1), b"")]
+    assert owner.largest_given <= PASSAGE_BYTES
+
+
+def test_a_place_that_cannot_be_written_stops_the_parser():
+    owner = Owner()
+
+    def full(data, start):
+        raise OSError("no room")
+
+    parser = Parser(owner.on_frame, lambda frame, nbytes: Place(memoryview(bytearray(nbytes)), full))
+    parser.open()
+    stream = wire((Data("j", 7, 1), b"x" * 100))
+    parser.writable()[: len(stream)] = stream
+    with pytest.raises(OSError, match="no room"):
+        parser.received(len(stream))
+    assert not owner.got
 
 
 def test_headers_and_values_larger_than_the_buffer():

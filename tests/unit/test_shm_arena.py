@@ -199,6 +199,22 @@ def test_reserving_again_makes_no_system_call(arena, monkeypatch):
     assert calls == [(8 * PAGE, 2 * PAGE)], "and only for the pages that lack memory"
 
 
+def test_what_is_written_by_the_system_is_there_and_has_memory(arena):
+    assert not arena.is_backed(0, 1)
+    arena.reserve(0, PAGE)
+    data = memoryview(bytes(range(256)) * (3 * PAGE // 256))
+    arena.write(PAGE - 10, data)
+    assert bytes(arena.readonly(PAGE - 10, len(data), list)) == data
+    assert arena.backed == 4 * PAGE == os.fstat(arena.fd).st_blocks * 512
+    assert arena.is_backed(0, 4 * PAGE)
+    assert not arena.is_backed(3 * PAGE, PAGE + 1)
+    arena.write(8 * PAGE, memoryview(b""))
+    assert arena.backed == 4 * PAGE
+    for offset in (-1, SIZE - len(data) + 1):
+        with pytest.raises(ValueError, match=f"inside the arena of {SIZE} bytes"):
+            arena.write(offset, data)
+
+
 def test_an_arena_takes_no_memory_until_it_is_used():
     with Arena.create(1 << 40) as arena:
         assert arena.address_space == 1 << 40

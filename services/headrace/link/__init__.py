@@ -2,6 +2,7 @@
 
 from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame
 from headrace.link.frames import Data, Frame, Gone, Grant, Offer, Unwant, Values, Want
+from headrace.link.framing import Place
 from headrace.link.handshake import CLIENT, Identity, job_key
 from headrace.link.link import Handler, Link
 from headrace.link.settings import MAX_HEADER_BYTES, MAX_VALUES_BYTES
@@ -23,6 +24,7 @@ __all__ = [
     "LinkRefused",
     "MalformedFrame",
     "Offer",
+    "Place",
     "Server",
     "Unwant",
     "Values",

@@ -6,6 +6,7 @@ buffer that is used again and again. A large payload is received straight into m
 
     prefix, header, payload all in the buffer    -> on_frame(header, view of the buffer)
     `Data`                                       -> sink(header, length), fill what it gives, on_frame(header, it)
+    `Data`, the sink gives a `Place`             -> the same by way of another buffer and the place's `write`
     `Values` that the buffer cannot hold         -> memory of its own, fill it, on_frame(header, it)
 
 Whatever is wrong with the bytes raises `MalformedFrame`; after that, or after `stop`, a parser takes nothing more.
@@ -13,7 +14,7 @@ Whatever is wrong with the bytes raises `MalformedFrame`; after that, or after `
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -24,6 +25,7 @@ from headrace.link.settings import (
     MAX_HANDSHAKE_BYTES,
     MAX_HEADER_BYTES,
     MAX_VALUES_BYTES,
+    PASSAGE_BYTES,
     RECEIVE_BUFFER_BYTES,
 )
 
@@ -38,7 +40,16 @@ _frame_decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(
 
 OnFrame: TypeAlias = Callable[[Frame | HandshakeFrame, memoryview], None]
 """Called with every whole frame. The payload is the sink's memory for `Data`; for all others it is valid during the call only."""
-Sink: TypeAlias = Callable[[Data, int], memoryview]
+
+
+class Place(NamedTuple):
+    """Memory that is filled by calls of `write`, with bytes and where in it they go: where pages are new, that is cheaper than to touch them."""
+
+    memory: memoryview
+    write: Callable[[memoryview, int], None]
+
+
+Sink: TypeAlias = Callable[[Data, int], "memoryview | Place"]
 """Called with a `Data` header and the length of its payload; gives writable memory of exactly that many bytes."""
 
 
@@ -91,6 +102,8 @@ class Parser:
         self._body = 0  # where that payload begins, counted from _start
         self._payload: memoryview | None = None  # memory being filled with a payload
         self._filled = 0
+        self._write: Callable[[memoryview, int], None] | None = None  # how it is filled, if not in place
+        self._passage = _EMPTY  # what such a payload comes through
         self._stopped = False
 
     @property
@@ -112,7 +125,8 @@ class Parser:
     def writable(self) -> memoryview:
         """Where the next bytes are to be put; never empty."""
         if self._payload is not None:
-            return self._payload[self._filled :]
+            missing = self._payload[self._filled :]
+            return missing if self._write is None else self._passage[: len(missing)]
         return self._home if self._stopped else self._buffer[self._end :]
 
     def received(self, nbytes: int) -> None:
@@ -130,6 +144,8 @@ class Parser:
 
     def _advance(self, nbytes: int) -> None:
         if self._payload is not None:
+            if self._write is not None:
+                self._write(self._passage[:nbytes], self._filled)
             self._filled += nbytes
             self._deliver_if_filled()
             return
@@ -168,13 +184,19 @@ class Parser:
         elif self._needed > max(len(self._home), self._end - self._start):
             self._fill(memoryview(bytearray(nbytes)))
 
-    def _fill(self, payload: memoryview) -> None:
-        """Receive into `payload` from here on, beginning with what is in the buffer already."""
+    def _fill(self, target: memoryview | Place) -> None:
+        """Receive into `target` from here on, beginning with what is in the buffer already."""
         if self._stopped:
             return
+        payload, self._write = target if isinstance(target, Place) else (target, None)
         start = self._start + self._body
         self._filled = min(self._end - start, len(payload))
-        payload[: self._filled] = self._buffer[start : start + self._filled]
+        here = self._buffer[start : start + self._filled]
+        if self._write is None:
+            payload[: self._filled] = here
+        else:
+            self._write(here, 0)
+            self._passage = self._passage or memoryview(bytearray(PASSAGE_BYTES))
         self._payload = payload
         self._start = start + self._filled
         self._deliver_if_filled()

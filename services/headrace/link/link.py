@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias, cast
 
 from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame
 from headrace.link.frames import Data, Frame, HandshakeFrame
-from headrace.link.framing import Parser, pack
+from headrace.link.framing import Parser, Place, pack
 from headrace.link.handshake import Handshake, Peer
 from headrace.link.outbox import Sent
 from headrace.link.sending import Sender
@@ -34,7 +34,7 @@ class Handler(Protocol):
     def frame_received(self, link: "Link", frame: Frame, payload: memoryview) -> None:
         """A frame has come. `payload` is valid during the call only, except for `Data`: it is what `data_sink` gave, now filled."""
 
-    def data_sink(self, link: "Link", frame: Data, nbytes: int) -> memoryview | None:
+    def data_sink(self, link: "Link", frame: Data, nbytes: int) -> memoryview | Place | None:
         """Writable, contiguous memory of exactly `nbytes` bytes for the payload; None if it was not granted, which ends the link.
 
         It is written to until `frame_received` is called for it, or the link ends: by `close`, or told by `link_closed`.
@@ -204,14 +204,15 @@ class Link(asyncio.BufferedProtocol):
         self._check_job(cast(Frame, frame))
         self._handler.frame_received(self, cast(Frame, frame), payload)
 
-    def _sink(self, frame: Data, nbytes: int) -> memoryview:
+    def _sink(self, frame: Data, nbytes: int) -> memoryview | Place:
         self._check_job(frame)
-        memory = self._handler.data_sink(self, frame, nbytes)
-        if memory is None:
+        target = self._handler.data_sink(self, frame, nbytes)
+        if target is None:
             raise MalformedFrame(f"{nbytes} bytes of dataset {frame.dataset}, attempt {frame.attempt}, which were not granted")
+        memory = target.memory if isinstance(target, Place) else target
         if memory.readonly or not memory.c_contiguous or memory.nbytes != nbytes:
             raise ValueError(f"the sink for {nbytes} bytes has {memory.nbytes}, or cannot be written from end to end")
-        return _as_bytes(memory)
+        return Place(_as_bytes(memory), target.write) if isinstance(target, Place) else _as_bytes(memory)
 
     def _check_job(self, frame: Frame) -> None:
         job = self._who.job

@@ -27,9 +27,10 @@ HANDSHAKE_BUFFER_BYTES: Final = 2 << 10
 """Bytes to receive into before authentication: the longest handshake frame with its prefix, and some of what follows."""
 RECEIVE_BUFFER_BYTES: Final = 64 << 10
 """Bytes to receive small frames into. At most this much of a `Data` payload is copied (from cache); the rest is received in place."""
+PASSAGE_BYTES: Final = 1 << 20
+"""Bytes at a time of a payload that is written to its place: few enough to stay in the cache, and a thousand calls for a gigabyte."""
 SLICE_BYTES: Final = 4 << 20
 """Bytes of a large payload given to the transport at once: about what a socket buffer takes, so other links get their turn in between."""
-
 KEEPALIVE_IDLE_S: Final = 10
 """Seconds of silence before the kernel asks whether the other host still lives."""
 KEEPALIVE_INTERVAL_S: Final = 5

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Server, connect, frames, serve
+from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve
 from headrace.worker.actions import Action, Connect, SendBlock, ToHost, ToPeer
 from headrace.worker.state import Agent
 from headrace_shm import Arena
@@ -168,7 +168,7 @@ class Links(Handler):
         else:
             raise ValueError("nobody asked for it")
 
-    def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | None:
+    def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | Place | None:
         """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
         host = self._hosts.get(link)
         if host is None or not self._pay(link, (frame.job, frame.dataset)) or nbytes > self._agent.stock.store.capacity:
@@ -176,8 +176,10 @@ class Links(Handler):
         place = self._agent.receiving(host, frame, nbytes)
         if place is None:
             return memoryview(bytearray(nbytes))
-        self._arena.reserve(*place)  # a full shared-memory folder ends the link here; written to without this, it would end the process
-        return self._arena.writable(*place)
+        memory = self._arena.writable(*place)
+        if self._arena.is_backed(*place):
+            return memory
+        return Place(memory, lambda data, start: self._arena.write(place[0] + start, data))
 
     def _pay(self, link: Link, what: tuple[str, int]) -> bool:
         """Whether a host owes this dataset; from now on once less."""
