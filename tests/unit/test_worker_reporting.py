@@ -72,9 +72,11 @@ def test_a_host_that_has_no_work_left_says_so_soon():
     assert agent.report_seconds == SETTINGS.quiet_report_seconds
 
 
-def test_what_the_client_asked_for_goes_out_first():
-    agent = agent_with([[], [], [1]], [0, 2])
+def test_what_the_client_asked_for_goes_out_first_and_at_once_if_it_is_the_last():
+    agent = agent_with([[], []], [0, 1])
     end_small(agent, 0)
+    assert agent.report_seconds == SETTINGS.busy_report_seconds
+    end_small(agent, 1)
     assert agent.report_seconds == SETTINGS.report_seconds
 
 

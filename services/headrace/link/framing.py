@@ -43,7 +43,7 @@ OnFrame: TypeAlias = Callable[[Frame | HandshakeFrame, memoryview], None]
 
 
 class Place(NamedTuple):
-    """Memory that is filled by calls of `write`, with bytes and where in it they go: where pages are new, that is cheaper than to touch them."""
+    """Memory that is filled by calls of `write`, with bytes and where in it they go: cheaper than to touch pages that are new."""
 
     memory: memoryview
     write: Callable[[memoryview, int], None]

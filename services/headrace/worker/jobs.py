@@ -137,6 +137,8 @@ class HostJob:
         self.entries: dict[int, Entry] = {}
         self.chains: dict[int, Chain | None] = {}
         """All that were ever assigned, by id; None for those that are over."""
+        self.n_live = 0
+        """Chains that are not over."""
         self.dropped: set[int] = set()
         """Datasets that were here and were purged."""
         self.attempts: dict[int, int] = {}
@@ -183,8 +185,14 @@ class HostJob:
         """The chains that are not over."""
         return [chain for chain in self.chains.values() if chain is not None]
 
+    def open(self, chain: Chain) -> None:
+        """A chain was assigned."""
+        self.chains[chain.id] = chain
+        self.n_live += 1
+
     def close(self, chain: Chain) -> None:
         """A chain is over."""
+        self.n_live -= self.chains[chain.id] is not None
         self.chains[chain.id] = None
         chain.segments = ()
 

@@ -171,6 +171,7 @@ class Agent:
             segment.over = True
         self.runners.drop_job(job)
         job.chains.clear()
+        job.n_live = 0
         self.stock.drop_job(job, keep_outputs=message.state == "done")
         for slot in job.runners:
             self._actions.append(ToRunner(slot, protocol.CloseJob(job.number)))
@@ -639,7 +640,7 @@ class Agent:
         """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
         about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
         urgent = [job for job in self.jobs.values() if job.report.urgent]
-        if self.stock.pressed or not all(job.chains for job in urgent):
+        if self.stock.pressed or not all(job.n_live for job in urgent):
             return self.settings.report_seconds
         if urgent:
             return self.settings.busy_report_seconds

@@ -33,7 +33,7 @@ def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> tuple
         foreign = _single(chain, tasks, next_id()) if length == 1 else _cut(chain, tasks, next_id)
         sources = [(dataset, host) for dataset in foreign if (host := next(hosts))] if hosts is not None else []
         if id not in job.chains:
-            job.chains[id] = chain
+            job.open(chain)
             chains.append(chain)
             given += sources
         start = end
