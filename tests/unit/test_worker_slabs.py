@@ -122,6 +122,7 @@ def test_what_a_runner_that_dies_was_filling_is_free_and_what_it_returned_stays(
     agent = world.agents["h0"]
     agent.runner_died(0, None, -9, 1)
     assert store_of(world).used == used
+    assert not agent.stock.slabs._blocks, "nothing is remembered of it"
     agent.runner_started(0)
     for grant in lost:
         hand_over(world, grant.block)
