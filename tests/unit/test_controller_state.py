@@ -290,3 +290,37 @@ def test_a_forgotten_job_is_decided_on_no_more() -> None:
     play.place(a=[[0]])
     play.controller.forget("j")
     assert play.hear("a", done=[0], produced=[0], sizes=[1]) == []
+
+
+def test_what_was_done_before_anything_could_be_dropped_counts_when_it_can():
+    play = Play(spec([[], [], [], [1, 2], [2]], outputs=[0, 3, 4]))
+    assert play.place(a=[[0], [1], [2], [3], [4]]) == []
+    assert play.hear("a", chains=[0], produced=[0], sizes=[8]) == []  # an output that no task takes
+    assert play.hear("a", chains=[1], produced=[1], sizes=[8]) == []
+    assert play.hear("a", chains=[2], produced=[2], sizes=[8]) == []
+    (purge,) = play.hear("a", chains=[3], produced=[3], sizes=[8])
+    assert isinstance(purge, Purge)
+    assert purge.datasets == [1]
+    ended, *_ = play.hear("a", chains=[4], produced=[4], sizes=[8])
+    assert isinstance(ended, Ended)
+    assert ended.state == "done"
+
+
+def test_an_output_is_dropped_when_it_is_released_though_nothing_else_ever_could_be():
+    play = Play(spec([[], []], outputs=[0, 1]))
+    play.place(a=[[0], [1]])
+    assert play.hear("a", chains=[0], produced=[0], sizes=[8]) == []
+    (purge,) = play.tell(Released(at=0, term=1, job="j", datasets=[0]))
+    assert isinstance(purge, Purge)
+    assert purge.host == "a"
+    assert purge.datasets == [0]
+
+
+def test_the_second_copy_of_an_output_is_dropped():
+    play = Play(spec([[], []], outputs=[0, 1]))
+    play.place(a=[[0]], b=[[1]])
+    play.hear("a", chains=[0], produced=[0], sizes=[8])
+    (purge,) = play.hear("b", produced=[0], sizes=[8])
+    assert isinstance(purge, Purge)
+    assert purge.host == "b"
+    assert purge.datasets == [0]

@@ -14,20 +14,36 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.controller.uses import HOST_BITS, HOST_MASK, Uses
-from headrace.ledger import ASKED, NOWHERE, RELEASED, Changes, JobLedger, Touched
+from headrace.ledger import ASKED, NOWHERE, RELEASED, UNPLACED, Changes, JobLedger, Touched
 from headrace.ledger.columns import FEW, Batch, Ints, distinct
 
 Drops = dict[int, list[int]]
 """Host -> datasets that it may drop, in ascending order."""
 
 
+def may_drop(job: JobLedger, changes: Changes) -> bool:
+    """Whether something came that can be dropped before the job ends: anything but outputs that no task takes, each on one host.
+
+    Until then there is nothing to follow, which in a graph of long chains, or of outputs alone, is the case to its end.
+    """
+    return bool(changes.released) or not all(_is_kept(job, some) for some in changes.touched)
+
+
+def _is_kept(job: JobLedger, touched: Touched) -> bool:
+    datasets = np.asarray(touched.datasets, dtype=np.int64)
+    asked = (job.flags[datasets] & ASKED) != 0
+    return bool((asked & (job.topology.n_consumers[datasets] == 0) & (job.copies.home[datasets] == touched.host)).all())
+
+
 class Purges:
-    """Follows one job and says what can be dropped."""
+    """Follows one job, from any moment on at which nothing could be dropped yet, and says what can be dropped."""
 
     def __init__(self, job: JobLedger) -> None:
         self._job = job
         self._uses = Uses(job)
         self._tasks = Batch()
+        if len(job.topology.inputs):
+            self._tasks.add(np.flatnonzero(job.host != UNPLACED))
         self._touched: list[Touched] = []
         self._released = Batch()
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from headrace.controller.purges import Drops, Purges, released_outputs
+from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import hopeless, needed
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
@@ -118,7 +118,7 @@ class Controller:
         if ended is not None:
             return [ended]
         purges = self._purges.get(job.job)
-        if purges is None and (changes.touched or (changes.moved and len(job.topology.inputs))):
+        if purges is None and may_drop(job, changes):
             purges = self._purges[job.job] = Purges(job)
         if purges is not None:
             purges.note(changes)
