@@ -12,7 +12,7 @@ import pytest
 from headrace.errors import GraphError
 from headrace.graph.builder import Graph
 from headrace.graph.freezing import freeze
-from headrace.graph.naming import dataset_name, input_names, task_metadata, task_name
+from headrace.graph.naming import dataset_name, dataset_names, input_names, task_metadata, task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import MAX_IDS, validate
 from headrace_schemas.base import SCHEMA_VERSION
@@ -64,6 +64,7 @@ def test_columns_that_are_left_out_stand_for_one_output_and_no_input_each() -> N
     assert topology.consumers.tolist() == []
     assert topology.consumer_start.tolist() == [0, 0, 0, 0]
     assert [dataset_name(frozen, dataset) for dataset in range(3)] == ["abs-0", "abs-1", "abs-2"]
+    assert dataset_names(frozen, [2, 0]) == ["abs-2", "abs-0"]
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -72,6 +73,7 @@ def test_names(given: bool) -> None:
     topology = Topology.from_spec(frozen) if given else None
     assert [task_name(frozen, task) for task in range(4)] == ["steps", "neg-1", "sum", "abs-3"]
     names = [dataset_name(frozen, dataset, topology) for dataset in range(6)]
+    assert dataset_names(frozen, range(6), topology) == names
     assert names == ["steps[0]", "steps[1]", "steps[2]", "neg-1", "sum", "abs-3"]
     assert input_names(frozen, 2, topology) == ["neg-1", "steps[1]"]
     assert input_names(frozen, 0, topology) == []

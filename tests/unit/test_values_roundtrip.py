@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headrace.errors import HeadraceError
-from headrace.values import NotPicklable, decode, encode, freeze
+from headrace.values import CorruptValue, NotPicklable, decode, decode_many, encode, freeze
 from headrace.values.layout import ALIGNMENT
 
 scalars = st.none() | st.booleans() | st.integers(-(2**90), 2**90) | st.floats() | st.text() | st.binary() | st.complex_numbers()
@@ -230,3 +230,12 @@ def test_freeze_one_level_deep():
     assert not inside.flags.writeable
     assert deep.flags.writeable
     assert freeze("text") == "text"
+
+
+def test_many_values_decode_as_each_does():
+    values = [3, "text", np.arange(1000.0), None]
+    encoded = [encode(value).tobytes() for value in values]
+    mixed = [*encoded, memoryview(encoded[0])]
+    assert all(same(many, decode(one)) for many, one in zip(decode_many(mixed), mixed, strict=True))
+    with pytest.raises(CorruptValue):
+        decode_many([encoded[0], b""])

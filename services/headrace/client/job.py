@@ -13,7 +13,8 @@ from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.progress import Bar, Counts, is_wanted
 from headrace.errors import JobTimeout, UnreadableResult
-from headrace.values import decode
+from headrace.graph.naming import dataset_names
+from headrace.values import decode, decode_many
 
 if TYPE_CHECKING:
     from headrace.client.cluster import Cluster
@@ -104,7 +105,7 @@ class Job:
         """
         values = self.values(None, timeout, progress)
         ledger = self._following.ledger
-        return dict(zip(map(ledger.dataset_name, ledger.spec.outputs), values, strict=True))
+        return dict(zip(dataset_names(ledger.spec, ledger.spec.outputs, ledger.topology), values, strict=True))
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
         """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
@@ -194,10 +195,16 @@ class Job:
             missing = [dataset for dataset in datasets if dataset not in self._values]
             inline = self._following.ledger.values
             if all(dataset in inline for dataset in missing):
-                self._values.update((dataset, self._decode(dataset, inline[dataset])) for dataset in missing)
+                self._decode_all(missing, inline)
             elif missing:
-                encoded = self._fetch(missing, end)
-                self._values.update((dataset, self._decode(dataset, encoded[dataset])) for dataset in missing)
+                self._decode_all(missing, self._fetch(missing, end))
+
+    def _decode_all(self, datasets: list[int], encoded: Mapping[int, memoryview | bytes]) -> None:
+        """All at once; and one by one if that fails, so that what can be read is kept and what cannot is named."""
+        try:
+            self._values.update(zip(datasets, decode_many([encoded[dataset] for dataset in datasets]), strict=True))
+        except Exception:
+            self._values.update((dataset, self._decode(dataset, encoded[dataset])) for dataset in datasets)
 
     def _decode(self, dataset: int, encoded: memoryview | bytes) -> Any:
         try:

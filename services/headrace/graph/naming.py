@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace_schemas.graph import GraphSpec
@@ -43,6 +43,14 @@ def dataset_name(spec: GraphSpec, dataset: int, topology: Topology | None = None
     return name if spec.n_outputs[task] == 1 else f"{name}[{dataset - int(topology.first_output[task])}]"
 
 
+def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology | None = None) -> list[str]:
+    """`dataset_name` of many, in a fraction of the time where tasks have one output each and no names of their own."""
+    if spec.n_outputs or spec.named:
+        return [dataset_name(spec, dataset, topology) for dataset in datasets]
+    labels, function = [each.name for each in spec.functions], spec.function
+    return [f"{labels[function[dataset]]}-{dataset}" for dataset in datasets]
+
+
 def input_names(spec: GraphSpec, task: int, topology: Topology | None = None) -> list[str]:
     """The names of the datasets that a task takes, in the order of its arguments."""
     topology = topology if topology is not None else _topology(spec)
@@ -78,5 +86,7 @@ def _topology(spec: GraphSpec) -> Topology:
 
 
 def _find(ascending: list[int], wanted: int) -> int | None:
+    if not ascending:  # the usual case
+        return None
     place = bisect_left(ascending, wanted)
     return place if place < len(ascending) and ascending[place] == wanted else None

@@ -165,6 +165,8 @@ class JobLedger:
 
     def metadata(self, dataset: int) -> dict[str, Any]:
         """What a dataset is announced with: its task's metadata, overlaid with what was given for it and with what came with its yield."""
+        if not (self.spec.annotated or self.spec.described or self.yielded):
+            return {}
         return {**dataset_metadata(self.spec, int(self.topology.producer[dataset]), dataset), **self.yielded.get(dataset, {})}
 
     def host_id(self, name: str) -> int:
