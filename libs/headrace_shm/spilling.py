@@ -174,9 +174,9 @@ class SpillingStore(Store[K]):
         self._note(block)
         return block
 
-    def hold(self, key: K, client: Hashable, count: int = 1) -> Block[K]:
+    def hold(self, key: K, client: Hashable, count: int = 1, *, unsealed: bool = False) -> Block[K]:
         """As `Store.hold`; a block that was spilled comes back first, as `get` does it. None is spilled while it is held."""
-        block = super().hold(key, client, count)
+        block = super().hold(key, client, count, unsealed=unsealed)
         self._idle.discard(key)
         return block
 

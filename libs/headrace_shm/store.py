@@ -174,16 +174,16 @@ class Store(Generic[K]):
         return block
 
     def abort(self, block_id: int) -> int:
-        """End a write that is not to be sealed: the name, if it is still there, and the memory go.
+        """End a write that is not to be sealed: the name, if it is still there, and the memory go; the memory only after the last hold.
 
-        Returns the bytes freed; 0 for a block that is sealed or gone.
+        Returns the bytes freed now; 0 for a block that is sealed, held or gone.
         """
         block = self._unsealed.pop(block_id, None)
         if block is None:
             return 0
         if block.named:
             self._unname(block)
-        return self._recycle(block)
+        return 0 if block.holds else self._recycle(block)
 
     def get(self, key: K) -> Block[K]:
         """The block that `key` names, sealed or not.
@@ -196,17 +196,20 @@ class Store(Generic[K]):
             raise UnknownKey(f"no block is named {key!r}: it was never allocated here, or it was purged")
         return block
 
-    def hold(self, key: K, client: Hashable, count: int = 1) -> Block[K]:
+    def hold(self, key: K, client: Hashable, count: int = 1, *, unsealed: bool = False) -> Block[K]:
         """Note that `client` has, or is about to have, `count` (at least 1) more views of the block.
 
         Its memory stays until as many are released.
+
+        Args:
+            unsealed: the block may still be being written: `client` knows by other means which part of it is.
 
         Raises:
             UnknownKey: the key names nothing.
             NotSealed: the block is still being written.
         """
         block = self.get(key)
-        if not block.sealed:
+        if not block.sealed and not unsealed:
             raise NotSealed(f"block {block.id}, named {key!r}, is still being written by {block.writer!r}: wait until it is sealed")
         block.holds += count
         held = self._held.get(client)
@@ -230,7 +233,7 @@ class Store(Generic[K]):
             del held[block_id]
         block = self._blocks[block_id]
         block.holds -= min(count, own)
-        return 0 if block.holds or block.named else self._recycle(block)
+        return 0 if block.holds or block.named or block_id in self._unsealed else self._recycle(block)
 
     def purge(self, key: K) -> int:
         """Remove the name at once. The memory is freed now if nobody holds or writes the block, else when the last one lets go.
@@ -254,12 +257,13 @@ class Store(Generic[K]):
         for block_id, count in self._held.pop(client, {}).items():
             block = self._blocks[block_id]
             block.holds -= count
-            if not block.holds and not block.named:
+            if not block.holds and not block.named and block_id not in self._unsealed:
                 self._recycle(block)
                 freed.append(block)
         for block in [block for block in self._unsealed.values() if block.writer == client]:
             self.abort(block.id)
-            freed.append(block)
+            if not block.holds:
+                freed.append(block)
         return freed
 
     def trim(self, target: int) -> list[tuple[int, int]]:

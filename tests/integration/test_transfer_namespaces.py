@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headrace.bus.server import server_binary
@@ -113,6 +115,59 @@ def test_data_goes_from_host_to_host_and_not_through_nats(tmp_path: Path) -> Non
     moved = sum(sent)
     assert moved > 10 * 4_000_000, "the hosts were to exchange fields"
     assert through_nats < moved / 100, f"{through_nats} bytes through NATS, {moved} between the hosts"
+
+
+BROADCAST_BYTES = 64_000_000
+BROADCAST = """
+import json, os, sys, zlib
+import numpy as np
+import headrace as hr
+
+def make(nbytes):
+    return np.random.default_rng(1).integers(0, 256, nbytes, dtype=np.uint8)
+
+def seeds():
+    yield from range(5)
+
+def read(array, *seeds):
+    return [zlib.crc32(array), os.stat("/proc/self/ns/net").st_ino]
+
+with hr.Cluster.connect(sys.argv[1]) as cluster:
+    graph = hr.Graph("broadcast")
+    array = graph.add(make, int(sys.argv[3]))
+    for k in range(int(sys.argv[4])):
+        graph.add(read, array, *graph.add(seeds, outputs=5), name=f"reader-{k}")
+    results = cluster.submit(graph).results(60)
+    with open(sys.argv[2], "w") as file:
+        json.dump(list(results.values()), file)
+"""
+
+
+@pytest.mark.netns
+def test_what_several_hosts_take_leaves_each_host_about_once(tmp_path: Path) -> None:
+    hosts = 4
+    with network(hosts) as net, contextlib.ExitStack() as stack:
+        folders = [shm_folder(str(index)) for index in range(hosts)]
+        for folder in folders:
+            stack.callback(shutil.rmtree, folder, True)
+        url = f"nats://{net.address(net.hub)}:4222"
+        server = [server_binary(), "-js", "-sd", str(tmp_path / "js"), "-a", net.address(net.hub), "-p", "4222"]
+        script, answer, log = tmp_path / "client.py", tmp_path / "answer.json", tmp_path / "log"
+        script.write_text(BROADCAST)
+        stack.enter_context(started([(net.inside(net.hub, server), {})], log))
+        stack.enter_context(started(services(net, url, folders), log))
+        _wait_for_hosts(net, url, hosts, log)
+        before = [net.sent_bytes(host) for host in net.hosts]
+        command = [sys.executable, str(script), url, str(answer), str(BROADCAST_BYTES), str(hosts)]
+        client = subprocess.run(net.inside(net.hub, command), capture_output=True, text=True, timeout=WAIT)
+        assert client.returncode == 0, client.stderr + log.read_text()
+        sent = [net.sent_bytes(host) - was for host, was in zip(net.hosts, before, strict=True)]
+    found = json.loads(answer.read_text())
+    right = zlib.crc32(np.random.default_rng(1).integers(0, 256, BROADCAST_BYTES, dtype=np.uint8))
+    assert [checksum for checksum, _ in found] == [right] * hosts
+    assert len({place for _, place in found}) == hosts, "a host read nothing"
+    assert sum(sent) > (hosts - 1) * BROADCAST_BYTES
+    assert max(sent) < 1.2 * BROADCAST_BYTES, f"sent, by host: {sent}"
 
 
 def _wait_for_hosts(net: Network, url: str, count: int, log: Path) -> None:

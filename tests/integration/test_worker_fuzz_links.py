@@ -21,7 +21,7 @@ import pytest
 
 import headrace as hr
 from headrace.bus import Bus, EmbeddedServer, new_loop
-from headrace.link import Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Unwant, Values, Want, connect, job_key
+from headrace.link import Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Relay, Unwant, Values, Want, connect, job_key
 from headrace.link.frames import HandshakeFrame, Hello, Proof
 from headrace.link.framing import PREFIX, pack
 from headrace.link.handshake import Initiator
@@ -186,6 +186,7 @@ BY_CLIENTS: list[tuple[Frame, bytes]] = [
     (Offer("a", [0], [0], [1 << 62]), b""),
     (Data("a", 0, 0), bytes(1_000)),
     (Gone("a", [0]), b""),
+    (Relay("a", 0, "host-1", "127.0.0.1:1", 1, 1), b""),
     (Want("a", list(range(MOST_EARLY + 1)), [0] * (MOST_EARLY + 1)), b""),
 ]
 """Frames of the producer's side, and more wants than are kept."""
@@ -235,6 +236,8 @@ def raw_frames(draw: random.Random) -> Iterator[bytes]:
     yield PREFIX.pack(0, 0)
     yield PREFIX.pack(len(b := msgspec.msgpack.encode(["want", "a", [-1], [0]])), 0) + b
     yield PREFIX.pack(len(b := msgspec.msgpack.encode(["want", "a", [1, 2], [0]])), 0) + b
+    yield PREFIX.pack(len(b := msgspec.msgpack.encode(["grant", "a", [1, 2], [0]])), 0) + b
+    yield PREFIX.pack(len(b := msgspec.msgpack.encode(["relay", "a", 0, "host-1", "x:1", 1, 0])), 0) + b
     yield PREFIX.pack(len(b := msgspec.msgpack.encode(["values", "a", [1], [0], [1 << 62]])), 1 << 62) + b
     yield PREFIX.pack(len(b := msgspec.msgpack.encode(["data", "a", 1, 0])), 1 << 62) + b
     yield PREFIX.pack(len(b := b"\x91" * 100_000), 0) + b
@@ -250,7 +253,8 @@ async def greedy(target: Target) -> None:
         link.send(Want("a", [1] * 100_000, [0] * 100_000))
     link.send(Unwant("a", [1 << 63]))
     for _ in range(3):
-        link.send(Grant("a", [7, 7, 1 << 40]))
+        link.send(Grant("a", [7, 7, 1 << 40], [0, 1 << 62, 5]))
+    link.send(Want("a", [1], [0], "not an address"))
     await owner.until(lambda: sum(isinstance(frame, Gone) for frame in owner.heard) == 3)
     assert not owner.closed.is_set()
     link.close()
@@ -349,6 +353,7 @@ def test_strangers_and_insiders_lose_their_links_and_the_service_goes_on(
         "frame of job 'b' on a link of job 'a'",
         "a Values frame that may not come: nobody asked for it",
         "a Gone frame that may not come: nobody asked for it",
+        "a Relay frame that may not come: nobody asked for it",
         "which were not granted",
         "datasets are wanted of jobs that are not known here",
         "columns differ in length",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.link.errors import MalformedFrame
-from headrace.link.frames import Data, Gone, Grant, Hello, Offer, Proof, Unwant, Values, Want, Welcome
+from headrace.link.frames import Data, Gone, Grant, Hello, Offer, Proof, Relay, Unwant, Values, Want, Welcome
 from headrace.link.framing import PREFIX, Parser, Place, pack
 from headrace.link.settings import MAX_HANDSHAKE_BYTES, MAX_HEADER_BYTES, MAX_VALUES_BYTES, PASSAGE_BYTES, RECEIVE_BUFFER_BYTES
 
@@ -79,12 +79,15 @@ def paired(draw, kind, columns):
     return kind(draw(jobs), *([draw(st.integers(0, 99))] * count for _ in range(columns))), b""
 
 
+counts = st.integers(0, 9)
 frames = st.one_of(
     paired(Want, 2),
     paired(Offer, 3),
+    paired(Grant, 2),
+    st.tuples(st.builds(Relay, jobs, counts, st.text(max_size=9), st.text(max_size=9), counts, st.integers(1, 9)), st.just(b"")),
     st.tuples(st.builds(Unwant, jobs, ids) | st.builds(Grant, jobs, ids) | st.builds(Gone, jobs, ids), st.just(b"")),
     values_frames(),
-    st.tuples(st.builds(Data, jobs, st.integers(0, 9), st.integers(0, 9)), st.binary(max_size=300) | st.just(b"x" * 100_000)),
+    st.tuples(st.builds(Data, jobs, counts, counts, counts, counts), st.binary(max_size=300) | st.just(b"x" * 100_000)),
 )
 
 
@@ -259,6 +262,7 @@ def test_strangers_cannot_send_much():
     ("frame", "nbytes", "what"),
     [
         (Want("j", [1], []), 0, "columns"),
+        (Grant("j", [1, 2], [5]), 0, "columns"),
         (Values("j", [1], [0], [3]), 4, "where 3 belong"),
         (Values("j", [1], [0], [2**24]), 2**24, "more than"),
         (Gone("j", [2**40] * 500_000), 0, "split it"),
@@ -275,6 +279,9 @@ STREAM = wire(
     (Values("job", [1, 2], [0, 0], [3, 4]), b"abcdefg"),
     (Data("job", 300, 1), b"p" * 50),
     (Offer("job", [5], [0], [10**9]), b""),
+    (Relay("job", 5, "h1", "10.0.0.1:7000", 3, 2), b""),
+    (Grant("job", [5], [1 << 20]), b""),
+    (Data("job", 5, 0, 1 << 20, 10**9), b"q" * 50),
 )
 
 

@@ -202,6 +202,25 @@ def test_trimmed_ranges_are_free_and_backed_shrinks(store):
     assert store.backed == 8 * PAGE
 
 
+def test_what_is_held_while_it_is_written_outlives_the_end_of_the_write(store):
+    block = store.allocate("a", 1000, "writer")
+    with pytest.raises(NotSealed):
+        store.hold("a", "reader")
+    store.hold("a", "reader", unsealed=True)
+    assert store.abort(block.id) == 0
+    assert ("a" in store, store.used) == (False, 1024)
+    assert store.release(block.id, "reader") == 1024
+    assert store.used == 0
+
+
+def test_what_is_purged_while_it_is_written_waits_for_its_writer_also_after_the_last_hold(store):
+    block = store.allocate("a", 1000, "writer")
+    store.hold("a", "reader", unsealed=True)
+    store.purge("a")
+    assert store.release(block.id, "reader") == 0
+    assert store.abort(block.id) == 1024
+
+
 class Books(RuleBasedStateMachine):
     """Random use of a store beside a model that keeps every block in a plain dict."""
 
@@ -215,6 +234,7 @@ class Books(RuleBasedStateMachine):
         self.store = Store(CAPACITY, 2 * CAPACITY)
         self.live = {}  # id -> [block, holds by client]
         self.named = {}  # key -> id
+        self.writing = set()  # ids
         self.counter = 0
         self.overcommitted = False
 
@@ -232,6 +252,7 @@ class Books(RuleBasedStateMachine):
         assert block.id > max(self.live, default=0)
         self.live[block.id] = [block, {}]
         self.named[key] = block.id
+        self.writing.add(block.id)
         return key
 
     @rule(target=ids, key=names)
@@ -240,14 +261,18 @@ class Books(RuleBasedStateMachine):
             with pytest.raises(UnknownKey):
                 self.store.seal(key)
             return multiple()
-        return self.store.seal(key).id
+        block_id = self.store.seal(key).id
+        self.writing.discard(block_id)
+        return block_id
 
-    @rule(key=names, client=clients, count=st.integers(1, 3))
-    def hold(self, key, client, count):
-        if key in self.named and self.live[self.named[key]][0].sealed:
-            block = self.store.hold(key, client, count)
-            holds = self.live[block.id][1]
-            holds[client] = holds.get(client, 0) + count
+    @rule(target=ids, key=names, client=clients, count=st.integers(1, 3), unsealed=st.booleans())
+    def hold(self, key, client, count, unsealed):
+        if key not in self.named or not (unsealed or self.live[self.named[key]][0].sealed):
+            return multiple()
+        block = self.store.hold(key, client, count, unsealed=unsealed)
+        holds = self.live[block.id][1]
+        holds[client] = holds.get(client, 0) + count
+        return block.id
 
     @rule(block_id=ids, client=clients, count=st.integers(1, 3))
     def release(self, block_id, client, count):
@@ -267,8 +292,9 @@ class Books(RuleBasedStateMachine):
     def abort(self, key):
         block_id = self.named.get(key, 0)
         if block_id and not self.live[block_id][0].sealed:
-            assert self.store.abort(block_id) == self.live.pop(block_id)[0].size
             del self.named[key]
+            self.writing.discard(block_id)
+            self.expect_freed(block_id, self.store.abort(block_id))
 
     @rule(client=clients)
     def client_dies(self, client):
@@ -276,8 +302,10 @@ class Books(RuleBasedStateMachine):
         gone = set()
         for block_id, (block, holds) in list(self.live.items()):
             holds.pop(client, None)
-            if (block.writer == client and not block.sealed) or self.is_garbage(block_id):
+            if block.writer == client and block_id in self.writing:
                 self.named.pop(block.key, None)
+                self.writing.discard(block_id)
+            if self.is_garbage(block_id):
                 del self.live[block_id]
                 gone.add(block_id)
         assert freed == gone
@@ -293,7 +321,7 @@ class Books(RuleBasedStateMachine):
 
     def is_garbage(self, block_id):
         block, holds = self.live[block_id]
-        return block.key not in self.named and block.sealed and not any(holds.values())
+        return block.key not in self.named and block_id not in self.writing and not any(holds.values())
 
     def expect_freed(self, block_id, freed):
         if block_id in self.live and self.is_garbage(block_id):

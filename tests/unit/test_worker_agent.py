@@ -206,7 +206,7 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     assert [action for action in agent.take() if isinstance(action, actions.Connect)] == [actions.Connect("a", "a:1")]
-    agent.host_connected("a")
+    agent.host_connected("a", EPOCH)
     agent.take()
     agent.offered("a", frames.Offer("job", [0], [0], [50_000]))
     agent.take()
@@ -225,9 +225,9 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
         )
     )
     assert actions.Connect("b", "b:1") in agent.take()
-    agent.host_connected("b")
+    agent.host_connected("b", EPOCH)
     wants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
-    assert wants == [actions.ToHost("b", frames.Want("job", [0], [0]))]
+    assert wants == [actions.ToHost("b", frames.Want("job", [0], [0], agent.address))]
     agent.host_unreachable("a")
     assert agent.stock.store.used == 0
 
@@ -236,7 +236,7 @@ def test_an_input_that_never_fits_fails_the_task_that_takes_it():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     agent.take()
-    agent.host_connected("a")
+    agent.host_connected("a", EPOCH)
     agent.take()
     agent.offered("a", frames.Offer("job", [0], [0], [1 << 24]))
     agent.take()

@@ -315,13 +315,16 @@ def column(table: list[tuple[int, ...]], place: int) -> list[int]:
 from_host = st.one_of(
     st.builds(lambda j, t: frames.Values(j, column(t, 0), column(t, 1), column(t, 2)), jobs, rows(counts, counts, st.integers(0, 9))),
     st.builds(lambda j, t: frames.Offer(j, column(t, 0), column(t, 1), column(t, 2)), jobs, rows(counts, counts, counts)),
-    st.builds(frames.Data, jobs, counts, counts),
+    st.builds(frames.Data, jobs, counts, counts, counts, counts),
+    st.builds(frames.Relay, jobs, counts, st.sampled_from(["h0", "h1", "evil"]), st.text(max_size=9), counts, st.integers(1, 9)),
     st.builds(frames.Gone, jobs, st.lists(counts, max_size=5)),
 )
 from_peer = st.one_of(
     st.builds(lambda j, t: frames.Want(j, column(t, 0), column(t, 1)), jobs, rows(counts, counts)),
+    st.builds(lambda j, t, a: frames.Want(j, column(t, 0), column(t, 1), a), jobs, rows(counts, counts), st.text(max_size=9)),
     st.builds(frames.Unwant, jobs, st.lists(counts, max_size=5)),
     st.builds(frames.Grant, jobs, st.lists(counts, max_size=5)),
+    st.builds(lambda j, t: frames.Grant(j, column(t, 0), column(t, 1)), jobs, rows(counts, counts)),
 )
 
 
@@ -335,10 +338,10 @@ class Crowd(World):
             super()._act(name, action)
 
     def _deliver(self, key: tuple[str, str, str]) -> None:
-        frame, _ = self.wires[key][0]
-        if isinstance(frame, frames.Data) and self.agents[key[1]].receiving(key[0], frame, self.large[frame.dataset]) is None:
+        frame, payload = self.wires[key][0]
+        if isinstance(frame, frames.Data) and self.agents[key[1]].receiving(key[0], frame, len(payload)) is None:
             self.wires[key].popleft()  # its room was taken back, or filled already
-            self.agents[key[1]].received(key[0], frame)
+            self.agents[key[1]].received(key[0], frame, len(payload))
         else:
             super()._deliver(key)
 
@@ -367,7 +370,9 @@ class Crowd(World):
             agent.gone(host, frame)
         elif isinstance(frame, frames.Data):
             assert agent.receiving(host, frame, 9_000) is None, "nothing was granted to it"
-            agent.received(host, frame)
+            agent.received(host, frame, 9_000)
+        elif isinstance(frame, frames.Relay):
+            agent.relayed(host, frame)
 
 
 @settings(FUZZ, max_examples=300)

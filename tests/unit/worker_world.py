@@ -13,6 +13,7 @@ from headrace.graph.topology import Topology
 from headrace.link import frames
 from headrace.worker import actions, protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, TaskError
@@ -48,6 +49,18 @@ def expected_value(inputs: list[list[int]], dataset: int, memo: dict[int, bytes]
 def value_of(dataset: int, inputs: list[bytes]) -> bytes:
     """A task's result; short, and different for different inputs."""
     return f"{dataset}:{hash(tuple(inputs)) & 0xFFFFFFFF}".encode()
+
+
+def filling(value: bytes, nbytes: int) -> bytes:
+    """What a block with this value in it looks like."""
+    return ((value + b"|") * (nbytes // (len(value) + 1) + 1))[:nbytes]
+
+
+def filled_with(block: bytes) -> bytes:
+    """The value that a block has; whatever else is in it is a mistake."""
+    value = block.partition(b"|")[0]
+    assert block == filling(value, len(block)), "a block with something else in it than one value"
+    return value
 
 
 @dataclass
@@ -129,7 +142,8 @@ class ModelRunner:
     def _read(self, place: protocol.Location) -> bytes:
         if isinstance(place, bytes):
             return place
-        return self.world.memory[self.host][place[1]]
+        _, offset, nbytes = place
+        return filled_with(bytes(self.world.memory[self.host][offset : offset + nbytes]))
 
     def _put(self, segment: int, dataset: int, value: bytes) -> None:
         if dataset in self.world.slabs and self._put_in_slab(dataset, value):
@@ -164,7 +178,8 @@ class ModelRunner:
         return grant if grant.offset != NEVER else None
 
     def _write(self, grant: protocol.Grant, value: bytes) -> None:
-        self.world.memory[self.host][grant.offset] = value
+        nbytes = self.world.large[grant.dataset]
+        self.world.memory[self.host][grant.offset : grant.offset + nbytes] = filling(value, nbytes)
 
     def _send(self, frame: protocol.ToAgent) -> None:
         agent = self.world.agents[self.host]
@@ -200,8 +215,12 @@ class World:
         self.graph = graph_of(inputs, outputs)
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]
-        self.agents = {n: Agent(Settings(host=n, runners=runners), EPOCH, Store(capacity, 8 * capacity), spills) for n in self.names}
-        self.memory: dict[str, dict[int, bytes]] = {n: {} for n in self.names}
+        self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills) for n in self.names}
+        for index, (name, agent) in enumerate(self.agents.items()):
+            agent.address = f"{name}:1"
+            for other in self.agents.values():
+                other.peer_came(index, PeerHost(name, EPOCH, ""))
+        self.memory = {n: bytearray(8 * capacity) for n in self.names}
         self.runners = {(n, slot): ModelRunner(self, n, slot) for n in self.names for slot in range(runners)}
         self.wires: dict[tuple[str, str, str], deque[tuple[frames.Frame, bytes]]] = {}
         self.connecting: list[tuple[str, str]] = []
@@ -212,6 +231,10 @@ class World:
         self.ended = False
         for n, slot in self.runners:
             self.agents[n].runner_started(slot)
+
+    def settings(self, host: str, runners: int) -> Settings:
+        """Of a host: large datasets that several want go from host to host in some pieces."""
+        return Settings(host=host, runners=runners, relay_bytes=15_000, piece_bytes=4_000)
 
     # --- what a test does -------------------------------------------------------------------------------------------
 
@@ -265,7 +288,7 @@ class World:
             self._use_disk(*what)  # type: ignore[misc]
         else:
             self.connecting.remove(what)  # type: ignore[arg-type]
-            self.agents[what[0]].host_connected(what[1])  # type: ignore[index]
+            self.agents[what[0]].host_connected(what[1], EPOCH)  # type: ignore[index]
         self.pump()
         return True
 
@@ -302,7 +325,7 @@ class World:
         elif isinstance(action, actions.ToPeer):
             self._wire(name, self.names[action.peer], "down").append((action.frame, action.payload))
         elif isinstance(action, actions.SendBlock):
-            data = self.memory[name][action.offset]
+            data = bytes(self.memory[name][action.offset : action.offset + action.nbytes])
             self._wire(name, self.names[action.peer], "down").append((action.frame, data))
             self.agents[name].sent(action.peer, action.frame, action.block)
 
@@ -313,10 +336,10 @@ class World:
 
     def _use_disk(self, name: str, work: actions.Spill | actions.Restore) -> None:
         if isinstance(work, actions.Spill):
-            self.disk[name, work.key] = self.memory[name][work.offset]
+            self.disk[name, work.key] = bytes(self.memory[name][work.offset : work.offset + work.nbytes])
             self.agents[name].spilled(work.key, True)
         else:
-            self.memory[name][work.offset] = self.disk[name, work.key]
+            self.memory[name][work.offset : work.offset + work.nbytes] = self.disk[name, work.key]
             self.agents[name].restored(work.key, True)
 
     def _wire(self, sender: str, receiver: str, way: str) -> deque[tuple[frames.Frame, bytes]]:
@@ -336,12 +359,14 @@ class World:
             agent.offered(sender, frame)
         elif isinstance(frame, frames.Gone):
             agent.gone(sender, frame)
+        elif isinstance(frame, frames.Relay):
+            agent.relayed(sender, frame)
         elif isinstance(frame, frames.Data):
-            place = agent.receiving(sender, frame, self.large[frame.dataset])
+            place = agent.receiving(sender, frame, len(payload))
             assert place is not None or self.ended, "bytes came that were not granted"
             if place is not None:
-                self.memory[receiver][place[0]] = payload
-            agent.received(sender, frame)
+                self.memory[receiver][place[0] : sum(place)] = payload
+            agent.received(sender, frame, len(payload))
 
     def tick(self, seconds: float) -> None:
         self.now += seconds

@@ -1,7 +1,7 @@
 """The data plane between processes on different hosts: authenticated frames over TCP, payloads straight into place."""
 
 from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame
-from headrace.link.frames import Data, Frame, Gone, Grant, Offer, Unwant, Values, Want
+from headrace.link.frames import Data, Frame, Gone, Grant, Offer, Relay, Unwant, Values, Want
 from headrace.link.framing import Place
 from headrace.link.handshake import CLIENT, Identity, job_key
 from headrace.link.link import Handler, Link
@@ -25,6 +25,7 @@ __all__ = [
     "MalformedFrame",
     "Offer",
     "Place",
+    "Relay",
     "Server",
     "Unwant",
     "Values",

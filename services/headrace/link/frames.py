@@ -6,6 +6,10 @@ one of these structs, as an array whose first item is its tag), and the payload,
 A consumer says `Want`; the producer answers, as the datasets come to exist, with `Values` (small ones, at once) or
 `Offer` (large ones); the consumer makes room, says `Grant`, and is sent a `Data` for each. What is not there any more
 is `Gone`. Columns of one frame have the same length: item i of each is about dataset i.
+
+A large dataset that several hosts grant goes from one to the next: the producer answers all but the first with `Relay`,
+they say `Grant` to the host that it names, and that one passes the bytes on while it still receives them. Then there are
+several `Data` for a dataset, a piece in each, in order.
 """
 
 from typing import Annotated, TypeAlias
@@ -21,11 +25,15 @@ Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True, tag="want"):
-    """Send me these datasets, of these attempts, as soon as they exist. May be said again."""
+    """Send me these datasets, of these attempts, as soon as they exist. May be said again.
+
+    `address` is where other hosts reach this one, if it may be told to pass datasets on; clients have none.
+    """
 
     job: str
     datasets: list[Count]
     attempts: list[Count]
+    address: Name = ""
 
 
 class Unwant(msgspec.Struct, frozen=True, array_like=True, tag="unwant"):
@@ -36,10 +44,14 @@ class Unwant(msgspec.Struct, frozen=True, array_like=True, tag="unwant"):
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
-    """There is room for these offers now: send their bytes, in this order."""
+    """There is room for these offers now: send their bytes, in this order.
+
+    `starts`, where given, says how many bytes of each are there already, from a host that failed in the middle.
+    """
 
     job: str
     datasets: list[Count]
+    starts: list[Count] = []
 
 
 class Values(msgspec.Struct, frozen=True, array_like=True, tag="values"):
@@ -60,12 +72,29 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
     sizes: list[Count]
 
 
+class Relay(msgspec.Struct, frozen=True, array_like=True, tag="relay"):
+    """The answer to a grant where another host is granted the dataset too: have it from `host`, of this epoch, at `address`.
+
+    `depth` is how many hosts the bytes go through on the way. Who grants it here again is sent it from here.
+    """
+
+    job: str
+    dataset: Count
+    host: Name
+    address: Name
+    epoch: Count
+    depth: Annotated[int, Meta(ge=1)]
+
+
 class Data(msgspec.Struct, frozen=True, array_like=True, tag="data"):
-    """One granted dataset. Payload: its encoded value, of exactly the size that was offered."""
+    """One granted dataset, or a piece of it. Payload: its encoded value, of exactly the size that was offered; or, where `size`
+    is not 0, some bytes of it, the first of them at `start`."""
 
     job: str
     dataset: Count
     attempt: Count
+    start: Count = 0
+    size: Count = 0
 
 
 class Gone(msgspec.Struct, frozen=True, array_like=True, tag="gone"):
@@ -103,7 +132,7 @@ class Proof(msgspec.Struct, frozen=True, array_like=True, tag="proof"):
     proof: bytes
 
 
-Frame: TypeAlias = Want | Unwant | Grant | Values | Offer | Data | Gone
+Frame: TypeAlias = Want | Unwant | Grant | Values | Offer | Relay | Data | Gone
 """What goes over an open link."""
 HandshakeFrame: TypeAlias = Hello | Welcome | Proof
 """What goes over a link before it is open."""
@@ -116,4 +145,6 @@ def columns_differ(frame: Frame) -> bool:
             return len(datasets) != len(attempts)
         case Values(datasets=datasets, attempts=attempts, lengths=sizes) | Offer(datasets=datasets, attempts=attempts, sizes=sizes):
             return not len(datasets) == len(attempts) == len(sizes)
+        case Grant(datasets=datasets, starts=starts):
+            return bool(starts) and len(starts) != len(datasets)
     return False

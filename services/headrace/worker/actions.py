@@ -33,6 +33,13 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End the link to another host, which does not do what it is to."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToHost:
     """Send a frame to a host whose link is open."""
 
@@ -51,7 +58,7 @@ class ToPeer:
 
 @dataclass(frozen=True, slots=True)
 class SendBlock:
-    """Send a block of the arena over a link that a peer opened, and say when it is out."""
+    """Send a block of the arena, or a piece of it, over a link that a peer opened, and say when it is out."""
 
     peer: int
     frame: frames.Data
@@ -94,4 +101,4 @@ class Report:
     events: Events
 
 
-Action = ToRunner | KillRunner | Connect | ToHost | ToPeer | SendBlock | Spill | Restore | Unspill | Report
+Action = ToRunner | KillRunner | Connect | Disconnect | ToHost | ToPeer | SendBlock | Spill | Restore | Unspill | Report

@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.graph.naming import SHOWN, some_tasks
 from headrace.graph.topology import Topology
+from headrace.worker.relays import Broadcast
 from headrace.worker.report import JobReport
 from headrace_schemas import Events, GraphSpec
 from headrace_shm import Block
@@ -30,6 +31,10 @@ class Entry:
     __slots__ = ("__dict__", "block", "dataset", "granted", "source", "spill_key", "uses", "value", "waiters", "wanted_by")
 
     attempt = 0
+    filled = 0
+    """Bytes that have come into the room it was granted, where they come in pieces."""
+    broadcast: Broadcast | None = None
+    """Who has it from whom, if several hosts ask this one for it."""
     nbytes = 0
     """Of its block."""
     asked = False

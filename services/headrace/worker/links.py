@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Callable
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve
-from headrace.worker.actions import Action, Connect, SendBlock, ToHost, ToPeer
+from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, ToHost, ToPeer
+from headrace.worker.relays import PeerHost
 from headrace.worker.state import Agent
 from headrace_shm import Arena
 
 log = logging.getLogger(__name__)
 
+HOST = "host"
+"""The role of an agent on a link; it takes the cluster's key to have it."""
 UNREAD_BYTES = 256 << 20
 """Small values and answers that may wait for a peer to read them; the link to one that asks for more and does not read ends.
 Blocks of the store do not count: they stay where they are until they are sent."""
@@ -28,7 +31,7 @@ class Links(Handler):
         self._arena = arena
         self._key = key
         self._wake = wake
-        self._identity = Identity(agent.host, "host", agent.epoch)
+        self._identity = Identity(agent.host, HOST, agent.epoch)
         self._to_hosts: dict[str, Link] = {}
         self._hosts: dict[Link, str] = {}
         self._peers: dict[int, Link] = {}
@@ -56,6 +59,8 @@ class Links(Handler):
             self._send_block(action)
         elif isinstance(action, ToHost):
             self._to_host(action)
+        elif isinstance(action, Disconnect):
+            self._disconnect(action.host)
         elif isinstance(action, Connect):
             task = asyncio.ensure_future(self._open(action.host, action.address))
             self._opening.add(task)
@@ -94,6 +99,12 @@ class Links(Handler):
         else:
             link.send(action.frame, self._arena.writable(action.offset, action.nbytes), on_sent=sent)
 
+    def _disconnect(self, host: str) -> None:
+        link = self._to_hosts.get(host)
+        if link is not None:
+            log.warning("the link to host %s ends: it does not send what it was to", host)
+            link.close("it does not send what it was to")
+
     async def _open(self, host: str, address: str) -> None:
         name, _, port = address.rpartition(":")
         try:
@@ -108,7 +119,7 @@ class Links(Handler):
             self._to_hosts[host] = link
             self._hosts[link] = host
             self._owed[link] = Counter()
-            self._agent.host_connected(host)
+            self._agent.host_connected(host, link.epoch)
         self._wake()
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -148,17 +159,28 @@ class Links(Handler):
         elif isinstance(frame, frames.Offer):
             agent.offered(host, frame)
         elif isinstance(frame, frames.Data):
-            agent.received(host, frame)
+            agent.received(host, frame, len(payload))
+        elif isinstance(frame, frames.Relay):
+            self._relayed(host, frame)
         elif isinstance(frame, frames.Gone):
             agent.gone(host, frame)
         else:
             raise ValueError("the other side did not open this link")
+
+    def _relayed(self, host: str, frame: frames.Relay) -> None:
+        """A host owes a dataset no longer, for another one is to send it."""
+        if not self._pay(self._to_hosts[host], (frame.job, frame.dataset)):
+            raise ValueError(f"dataset {frame.dataset} of job {frame.job} was not granted")
+        log.info("dataset %d of job %s is to come from host %s through host %s", frame.dataset, frame.job, host, frame.host)
+        self._agent.relayed(host, frame)
 
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:
         number = self._numbers.get(link)
         if number is None:
             number = self._numbers[link] = next(self._next)
             self._peers[number] = link
+            if link.role == HOST:
+                self._agent.peer_came(number, PeerHost(link.peer, link.epoch, ""))
         if isinstance(frame, frames.Want):
             self._agent.wanted(number, frame)
         elif isinstance(frame, frames.Grant):
@@ -171,7 +193,8 @@ class Links(Handler):
     def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | Place | None:
         """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
         host = self._hosts.get(link)
-        if host is None or not self._pay(link, (frame.job, frame.dataset)) or nbytes > self._agent.stock.store.capacity:
+        last = not frame.size or frame.start + nbytes >= frame.size
+        if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.stock.store.capacity:
             return None
         place = self._agent.receiving(host, frame, nbytes)
         if place is None:
@@ -181,9 +204,11 @@ class Links(Handler):
             return memory
         return Place(memory, lambda data, start: self._arena.write(place[0] + start, data))
 
-    def _pay(self, link: Link, what: tuple[str, int]) -> bool:
-        """Whether a host owes this dataset; from now on once less."""
+    def _pay(self, link: Link, what: tuple[str, int], last: bool = True) -> bool:
+        """Whether a host owes this dataset; from now on once less, if this is the last of it."""
         owed = self._owed[link]
+        if not last:
+            return what in owed
         if owed[what] > 1:
             owed[what] -= 1
             return True

@@ -69,10 +69,11 @@ class Worker:
         host, _, port = self._settings.listen.rpartition(":")
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake)
         address = await self._links.listen(host, int(port))
+        self._agent.address = advertised(self._settings.advertise, address)
         await self._runners.start(self._on_started)
         feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
         ticking = asyncio.ensure_future(self._tick())
-        lease = asyncio.ensure_future(self._hold_lease(advertised(self._settings.advertise, address)))
+        lease = asyncio.ensure_future(self._hold_lease(self._agent.address))
         await self._bus.serve("headrace-worker", f"host {self._settings.host}", {f"status-{self._settings.host}": self._status})
         try:
             await asyncio.wait([feed.ended, ticking, lease, self._runners.failed], return_when=asyncio.FIRST_COMPLETED)

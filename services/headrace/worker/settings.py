@@ -59,6 +59,16 @@ class Settings(msgspec.Struct, kw_only=True):
     link_tries: int = 24
     """Attempts to open a link to another host, half a second apart, before what waits for it fails: longer than a lease runs, so that a
     lost host is known as such before that."""
+    relay_bytes: int = 4 << 20
+    """Datasets of at least this size that several hosts ask for go from host to host; for smaller ones the way through all of them takes
+    about as long as sending each."""
+    relay_fan_out: int = 1
+    """Hosts that each host sends such a dataset to at a time: they share its cable, so with 2 a large dataset takes twice as long."""
+    piece_bytes: int = 1 << 20
+    """Pieces in which such a dataset travels: a host passes on whole pieces only, so each host on the way adds the time of one."""
+    relay_seconds: float = 5.0
+    """A relay that sends nothing for so long, times the number of hosts on the way, is taken to have failed. As long as a lease: what is
+    only slow goes on, and a host that is lost costs no more than that."""
     stall_seconds: float = 1.0
     """With the store full and nothing running, the earliest result gets room above the capacity after this time."""
     grace_seconds: float = 1.0

@@ -19,12 +19,14 @@ import msgspec
 from headrace.graph.naming import input_names, task_name
 from headrace.link import frames
 from headrace.worker import protocol
-from headrace.worker.actions import Action, Connect, KillRunner, Report, ToHost, ToPeer, ToRunner
+from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Report, ToHost, ToPeer, ToRunner
 from headrace.worker.checks import check_allocate, check_allocate_slab, check_released, check_results
+from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.protocol import NO_ROOM_YET
+from headrace.worker.relays import PeerHost
 from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
 from headrace.worker.stock import LINK, MOST_IDS, Claim, Claimant, Stock
@@ -39,7 +41,6 @@ INPUT_NAMES = 100
 """Names of inputs that a failure gives, at most."""
 OVER_REMEMBERED = 10_000
 """Jobs that are over and whose late messages are still recognised."""
-UP, DOWN, CONNECTING = "up", "down", "connecting"
 
 
 class Agent:
@@ -53,9 +54,12 @@ class Agent:
         self._by_number: dict[int, HostJob] = {}
         self._over: dict[str, None] = {}
         self._actions: list[Action] = []
-        self.stock = Stock(store, self._actions, spills)
+        self.stock = Stock(store, self._actions, spills, settings)
         self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park)
+        self.address = ""
+        """Where other hosts reach this one; until it is known, it passes nothing on."""
         self._links: dict[str, str] = {}
+        self._detours = Detours(self.host, settings.relay_seconds, self._actions, self._links, self._ask_again)
         self._early_wants = EarlyWants()
         self._asks: dict[str, dict[str, list[int]]] = {}
         self._numbers = itertools.count(1)
@@ -148,12 +152,11 @@ class Agent:
             entry, host = job.entries.get(dataset), message.hosts[source]
             if entry is None or entry.here:
                 continue
+            if host != self.host:
+                self._ask_again(job, entry, host)
+                continue
             self._unreceived(job, entry)
-            entry.asked = False
-            if host == self.host:
-                entry.source = ""
-            else:
-                self._await(job, entry, host)
+            entry.asked, entry.source = False, ""
 
     def end(self, message: Ended) -> None:
         """A job is over."""
@@ -380,9 +383,10 @@ class Agent:
 
     # --- other hosts: what this one asked for ---------------------------------------------------------------------------
 
-    def host_connected(self, host: str) -> None:
+    def host_connected(self, host: str, epoch: int) -> None:
         """A link that this host opened is ready: ask for everything awaited from there."""
         self._links[host] = UP
+        self._detours.connected(host, epoch)
         self._tries.pop(host, None)
         for job in self.jobs.values():
             for entry in job.entries.values():
@@ -394,14 +398,19 @@ class Agent:
         """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
         self._links[host] = DOWN
         self.stock.drop_offers(host)
-        written = self.stock.arrived(host)
+        self.stock.arrived(host)
+        self._detours.lost(host)
         for job in self.jobs.values():
             for entry in job.entries.values():
                 if entry.source == host and not entry.here:
                     entry.asked = False
                     self._unreceived(job, entry)
-        if written is not None:
-            self.stock.store.abort(written.id)
+
+    def _ask_again(self, job: HostJob, entry: Entry, host: str) -> None:
+        """Begin anew to have a dataset from a host."""
+        self._unreceived(job, entry)
+        entry.asked = False
+        self._await(job, entry, host)
 
     def _unreceived(self, job: HostJob, entry: Entry) -> None:
         """Take back the room for what another host was to send."""
@@ -468,22 +477,30 @@ class Agent:
         """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
-        block = self.stock.arriving(host, entry, nbytes)
-        return None if block is None else (block.offset, block.nbytes)
+        self._detours.heard(host)
+        block = self.stock.arriving(host, entry, frame, nbytes)
+        if block is not None:
+            return block.offset + frame.start, nbytes
+        if frame.size and entry is not None and entry.granted is not None and entry.source == host:
+            self._actions.append(Disconnect(host))  # these bytes do not go on where those before have ended: all anew
+        return None
 
-    def received(self, host: str, frame: frames.Data) -> None:
-        """All bytes of a dataset are here, in the arena if `receiving` gave a place."""
+    def received(self, host: str, frame: frames.Data, nbytes: int) -> None:
+        """Bytes that `receiving` was told of are here, in the arena if it gave a place."""
         block = self.stock.arrived(host)
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
-        if job is None or entry is None or block is None or entry.granted is not block:
-            if block is not None:
-                self.stock.store.abort(block.id)
-                self.stock.progress += 1
+        if job is None or entry is None or block is None or not self.stock.fill(entry, block, frame, nbytes):
             return
         self.stock.transfers -= 1
         self.runners.ready(self.stock.block(job, frame.dataset, frame.attempt, block.id, LINK))
         job.report.copied(frame.dataset)
+
+    def relayed(self, host: str, frame: frames.Relay) -> None:
+        """Another host says whom to have a dataset from that it was granted."""
+        job = self.jobs.get(frame.job)
+        if job is not None and not job.ended:
+            self._detours.redirected(job, host, frame)
 
     def gone(self, host: str, frame: frames.Gone) -> None:
         """Another host has not got what it was asked for."""
@@ -492,14 +509,19 @@ class Agent:
             return
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
-            if entry is not None and entry.source == host and not entry.here:
+            if entry is not None and entry.source == host and not entry.here and not self._detours.gone(host, entry):
                 self._unreceived(job, entry)
                 job.report.gone(dataset)
 
     # --- peers: what others ask of this host ----------------------------------------------------------------------------
 
+    def peer_came(self, peer: int, host: PeerHost) -> None:
+        """Another host has opened a link."""
+        self.stock.relays.came(peer, host)
+
     def wanted(self, peer: int, frame: frames.Want) -> None:
         """A peer asks for datasets. For a job that is not known here yet, the question is kept. Raises ValueError if that are too many."""
+        self.stock.relays.reachable(peer, frame.address)
         job = self.jobs.get(frame.job)
         if job is not None:
             self._want(job, frame.datasets, peer)
@@ -526,13 +548,17 @@ class Agent:
         if job is None:
             self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
             return
+        starts = dict(zip(frame.datasets, frame.starts, strict=bool(frame.starts)))
         for dataset in dict.fromkeys(frame.datasets):
-            self.stock.granted(job, dataset, peer)
+            self.stock.granted(job, dataset, peer, starts.get(dataset))
 
     def sent(self, peer: int, frame: frames.Data, block: int) -> None:
         """A block is out, or its link is gone: let go of it."""
         if self.stock.store.release(block, ("peer", peer)):
             self.stock.progress += 1
+        if frame.size:
+            self.stock.passing.sent(peer, block)
+            return
         self.stock.sending.discard((peer, block))
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
@@ -546,12 +572,15 @@ class Agent:
                 if peer in entry.wanted_by:
                     entry.wanted_by = [other for other in entry.wanted_by if other != peer]
         self._early_wants.drop(peer)
+        self.stock.passing.left(peer)
+        self.stock.relays.left(peer)
 
     # --- time, and what follows ------------------------------------------------------------------------------------------
 
     def tick(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
         """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
         self._now = now
+        self._detours.tick(now)
         self._watch_for_stall(now)
         for (slot, number), deadline in list(self._doomed.items()):
             task = executing[slot]
@@ -607,7 +636,7 @@ class Agent:
         for host, jobs in self._asks.items():
             for name, datasets in jobs.items():
                 for part in (datasets[start : start + MOST_IDS] for start in range(0, len(datasets), MOST_IDS)):
-                    self._actions.append(ToHost(host, frames.Want(name, part, [0] * len(part))))
+                    self._actions.append(ToHost(host, frames.Want(name, part, [0] * len(part), self.address)))
         self._asks.clear()
         actions = list(self._actions)
         self._actions.clear()

@@ -12,7 +12,10 @@ from headrace.worker.actions import Action, SendBlock, ToHost, ToPeer, ToRunner
 from headrace.worker.disk import DISK, MOST_PARKED, Disk
 from headrace.worker.dispatch import RunnerSlot
 from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker.passing import Passing, Taker
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.relays import Broadcast, Relays
+from headrace.worker.settings import Settings
 from headrace.worker.slabs import Slabs
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
@@ -74,9 +77,11 @@ class Outgoing:
 class Stock:
     """Entries of all jobs, the store's books, and the claims on memory. Appends actions to the list it was given."""
 
-    def __init__(self, store: Store[int], actions: list[Action], spills: bool) -> None:
+    def __init__(self, store: Store[int], actions: list[Action], spills: bool, settings: Settings) -> None:
         self.store = store
         self.disk = Disk(store, actions, spills)
+        self.relays = Relays(settings)
+        self.passing = Passing(store, actions, settings.piece_bytes)
         self.slabs = Slabs(store)
         self._actions = actions
         self._claims: list[Claim] = []
@@ -92,8 +97,8 @@ class Stock:
         """Datasets of other hosts that can never be had here, for want of room."""
         self._orphans: dict[Hashable, dict[int, int]] = {}
         """Blocks whose datasets are not wanted any more, but to which a runner may still write: by runner, with the job's number."""
-        self._arriving: dict[str, Block[int]] = {}
-        """Blocks that a link writes to right now, by the host at its other end: not to be given to anyone else meanwhile."""
+        self._arriving: dict[str, tuple[Entry, Block[int]]] = {}
+        """Blocks that a link writes to right now, and what for, by the host at its other end: not to be given to anyone else meanwhile."""
 
     # --- arrivals ---------------------------------------------------------------------------------------------------
 
@@ -134,12 +139,19 @@ class Stock:
         self.store.seal(block.key)
         if entry.here:  # another attempt was first
             self.store.purge(block.key)
+            self._not_passed_on(job, entry, block)
             return []
         entry.block = block
         entry.nbytes = block.nbytes
         self.progress += 1
         self.disk.add(job, entry)
+        self.passing.filled(block, block.nbytes)
         return self._arrived(job, entry, attempt)
+
+    def _not_passed_on(self, job: HostJob, entry: Entry, block: Block[int]) -> None:
+        """Who takes a block that is still being filled will not have the rest of it."""
+        for peer in self.passing.give_up(block):
+            self._out(peer, job).gone.datasets.append(entry.dataset)
 
     @staticmethod
     def is_granted(job: HostJob, dataset: int, block_id: int, writer: object) -> bool:
@@ -283,7 +295,7 @@ class Stock:
 
     def take_back(self, job: HostJob, entry: Entry) -> None:
         """The room that a dataset was granted is not needed; it is free once nobody can be writing to it any more."""
-        block, entry.granted = entry.granted, None
+        block, entry.granted, entry.filled = entry.granted, None, 0
         if block is None:
             return
         if block.writer not in (LINK, DISK):
@@ -291,7 +303,8 @@ class Stock:
             self._orphans.setdefault(block.writer, {})[block.id] = job.number
             return
         self.transfers -= block.writer == LINK
-        if not any(arriving is block for arriving in self._arriving.values()) and not self.disk.is_reading(block):
+        self._not_passed_on(job, entry, block)
+        if not any(arriving is block for _, arriving in self._arriving.values()) and not self.disk.is_reading(block):
             self.store.abort(block.id)
             self.progress += 1
 
@@ -321,17 +334,40 @@ class Stock:
         self.drop_claims(runner.slot)
         self.progress += 1
 
-    def arriving(self, host: str, entry: Entry | None, nbytes: int) -> Block[int] | None:
-        """The bytes of a dataset begin to come from a host: the room it was granted, or None."""
+    def arriving(self, host: str, entry: Entry | None, frame: frames.Data, nbytes: int) -> Block[int] | None:
+        """The bytes of a dataset, or of a piece, begin to come from a host: the room that the dataset was granted, or None."""
         block = entry.granted if entry is not None else None
-        if block is None or block.writer != LINK or block.nbytes != nbytes:
+        if entry is None or block is None or block.writer != LINK or block.nbytes != (frame.size or nbytes):
             return None
-        self._arriving[host] = block
+        if frame.size and not self._continues(host, entry, frame, nbytes):
+            return None
+        self._arriving[host] = entry, block
         return block
 
+    @staticmethod
+    def _continues(host: str, entry: Entry, frame: frames.Data, nbytes: int) -> bool:
+        """Whether a piece leaves no gap, and is of what is there already: then a piece that comes twice does no harm."""
+        same = not entry.filled or frame.attempt == entry.attempt
+        return same and entry.source == host and frame.start <= entry.filled and frame.start + nbytes <= frame.size
+
     def arrived(self, host: str) -> Block[int] | None:
-        """The link to a host writes no more, for it is through or has ended. Returns the block that it wrote to."""
-        return self._arriving.pop(host, None)
+        """The link to a host writes no more, for it is through or has ended. Returns the room that it wrote to; None if there was none, or
+        if it is not needed any more: then it is free now."""
+        entry, block = self._arriving.pop(host, (None, None))
+        if entry is None or block is None or entry.granted is block:
+            return block
+        self.store.abort(block.id)
+        self.progress += 1
+        return None
+
+    def fill(self, entry: Entry, block: Block[int], frame: frames.Data, nbytes: int) -> bool:
+        """Bytes of a dataset have come into its room. Returns whether that were all."""
+        if not frame.size:
+            return True
+        entry.attempt, entry.filled = frame.attempt, max(entry.filled, frame.start + nbytes)
+        if entry.filled < block.nbytes:
+            self.passing.filled(block, entry.filled)
+        return entry.filled == block.nbytes
 
     def drop_job(self, job: HostJob, keep_outputs: bool) -> None:
         """Drop what a job that is over has here, save outputs that the client may still come for: the small ones are in the log."""
@@ -474,27 +510,45 @@ class Stock:
         elif peer not in entry.wanted_by:
             entry.wanted_by = [*entry.wanted_by, peer]
 
-    def granted(self, job: HostJob, dataset: int, peer: int) -> None:
-        """A peer has room for an offer: send the block."""
+    def granted(self, job: HostJob, dataset: int, peer: int, start: int | None = None) -> None:
+        """A peer has room for a dataset: send the block, or say who else does. start: the first byte that it does not have, if it was told
+        to have the dataset from a relay, which may be this host; so it may still be on its way here."""
         entry = job.entries.get(dataset)
         if entry is not None and entry.block is None and entry.spill_key:
             entry.owed = [*entry.owed, peer]
             self._bring_back(job, entry, 0)
             return
-        if entry is None or entry.block is None:
+        room = entry.block or entry.granted if entry is not None else None
+        if entry is None or room is None or (entry.block is None and (start is None or room.writer != LINK)):
             self._out(peer, job).gone.datasets.append(dataset)
-            return
-        if (peer, entry.block.id) in self.sending:
-            return
-        self.sending.add((peer, entry.block.id))
+        elif entry.broadcast is not None and self._relayed(job, entry, entry.broadcast, peer, start):
+            pass
+        elif start is not None or (entry.broadcast is not None and entry.broadcast.several and self.relays.is_host(peer)):
+            taker = Taker(job.name, entry, room, entry.attempt, start if start is not None and start < room.nbytes else 0)
+            self.passing.begin(peer, taker, room.nbytes if entry.block is not None else entry.filled)
+        elif (peer, room.id) not in self.sending:
+            self._send_whole(job, entry, room, peer)
+
+    def _relayed(self, job: HostJob, entry: Entry, broadcast: Broadcast, peer: int, start: int | None) -> bool:
+        """Whether a peer is told to have a dataset from another host."""
+        relay = self.relays.place(broadcast, peer, entry.sending)
+        if relay is None or start is not None:
+            return False
+        depth = broadcast.depth(peer)
+        self._actions.append(ToPeer(peer, frames.Relay(job.name, entry.dataset, relay.host, relay.address, relay.epoch, depth)))
+        return True
+
+    def _send_whole(self, job: HostJob, entry: Entry, block: Block[int], peer: int) -> None:
+        self.sending.add((peer, block.id))
         entry.sending += 1
-        block = self.store.hold(entry.block.key, ("peer", peer))
-        data = frames.Data(job.name, dataset, entry.attempt)
+        self.store.hold(block.key, ("peer", peer))
+        data = frames.Data(job.name, entry.dataset, entry.attempt)
         self._actions.append(SendBlock(peer, data, block.id, block.offset, block.nbytes))
 
     def _serve(self, job: HostJob, entry: Entry, peer: int) -> None:
         out = self._out(peer, job)
         if entry.value is None:
+            entry.broadcast = self.relays.asked(entry.broadcast, peer, entry.nbytes)
             out.offer.datasets.append(entry.dataset)
             out.offer.attempts.append(entry.attempt)
             out.offer.sizes.append(entry.nbytes)

@@ -1,0 +1,139 @@
+"""Datasets that come from a relay instead of the host that has them, as that host said: begun, watched, and given up.
+
+    Relay from the origin ---> Grant to the relay ---> pieces ---> here
+                                  |
+                                  | link lost, relay restarted, gone there, or silent for too long
+                                  v
+                               Grant to the origin again, from the first byte on that is missing
+
+The relay is the entry's `source` meanwhile. The room stays granted, and who takes the dataset from here need not know of the change.
+A detour is over as soon as the entry's room is another one, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from headrace.link import frames
+from headrace.worker.actions import Action, Connect, Disconnect, ToHost
+from headrace.worker.jobs import Entry, HostJob
+from headrace_shm import Block
+
+UP, DOWN, CONNECTING = "up", "down", "connecting"
+"""States of a link that this host opens."""
+
+
+class Detour(NamedTuple):
+    """A dataset that is to come through a relay."""
+
+    job: HostJob
+    entry: Entry
+    room: Block[int]
+    origin: str
+    relay: str
+    epoch: int
+    depth: int
+    """Hosts that the bytes go through. Who is further behind waits longer, so that those before it have time to do something."""
+    since: float
+
+    @property
+    def over(self) -> bool:
+        """Whether the dataset has come, or is not awaited in this way any more."""
+        return self.entry.granted is not self.room or self.entry.source != self.relay
+
+
+class Detours:
+    """All detours of a host. `links`: the state of each link; `ask_again(job, entry, host)`: want a dataset anew, without its room."""
+
+    def __init__(
+        self, host: str, patience: float, actions: list[Action], links: dict[str, str], ask_again: Callable[[HostJob, Entry, str], None]
+    ) -> None:
+        self._host = host
+        self._patience = patience
+        self._actions = actions
+        self._links = links
+        self._ask_again = ask_again
+        self._detours: list[Detour] = []
+        self._epochs: dict[str, int] = {}
+        self._heard: dict[str, float] = {}
+        self._now = 0.0
+
+    # --- what is told -----------------------------------------------------------------------------------------------
+
+    def redirected(self, job: HostJob, origin: str, frame: frames.Relay) -> None:
+        """The origin says whom to have a dataset from. Ignored if it has no room here, or does not come from there, any more."""
+        entry = job.entries.get(frame.dataset)
+        if entry is None or entry.granted is None or entry.source != origin:
+            return
+        detour = Detour(job, entry, entry.granted, origin, frame.host, frame.epoch, frame.depth, self._now)
+        entry.source = frame.host
+        self._detours.append(detour)
+        state = self._links.get(frame.host, DOWN)
+        if frame.host == self._host:
+            self._give_up(detour)
+        elif state == UP:
+            self._begin(detour)
+        elif state == DOWN:
+            self._links[frame.host] = CONNECTING
+            self._actions.append(Connect(frame.host, job.addresses.setdefault(frame.host, frame.address)))
+
+    def connected(self, host: str, epoch: int) -> None:
+        """The link to a host is open."""
+        self._epochs[host] = epoch
+        for detour in self._through(host):
+            self._begin(detour)
+
+    def lost(self, host: str) -> None:
+        """The link to a host is gone, or could not be opened."""
+        for detour in self._through(host):
+            self._give_up(detour)
+
+    def gone(self, host: str, entry: Entry) -> bool:
+        """A host has not got a dataset. False if it was not a relay: then nobody has it."""
+        detours = [detour for detour in self._through(host) if detour.entry is entry]
+        for detour in detours:
+            self._give_up(detour)
+        return bool(detours)
+
+    def heard(self, host: str) -> None:
+        """Bytes come from a host."""
+        self._heard[host] = self._now
+
+    def tick(self, now: float) -> None:
+        """Time passed. A relay that says nothing for too long is given up: its link is as good as broken."""
+        self._now = now
+        self._detours = [detour for detour in self._detours if not detour.over]
+        silent = [detour for detour in self._detours if self._is_silent(detour)]
+        for host in dict.fromkeys(detour.relay for detour in silent if self._links.get(detour.relay) == UP):
+            self._actions.append(Disconnect(host))
+        for detour in silent:
+            if self._links.get(detour.relay) != UP:
+                self._give_up(detour)
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    def _through(self, host: str) -> list[Detour]:
+        return [detour for detour in self._detours if detour.relay == host and not detour.over]
+
+    def _is_silent(self, detour: Detour) -> bool:
+        heard = max(detour.since, self._heard.get(detour.relay, 0.0))
+        return self._now - heard > self._patience * detour.depth
+
+    def _begin(self, detour: Detour) -> None:
+        if self._epochs.get(detour.relay, detour.epoch) != detour.epoch:  # it was started again, and has nothing
+            self._give_up(detour)
+        else:
+            self._grant(detour.job, detour.entry, detour.relay)
+
+    def _give_up(self, detour: Detour) -> None:
+        """Have a dataset from the origin after all."""
+        entry = detour.entry
+        entry.source = detour.origin
+        if self._links.get(detour.origin) == UP:
+            self._grant(detour.job, entry, detour.origin)
+        else:
+            self._ask_again(detour.job, entry, detour.origin)
+
+    def _grant(self, job: HostJob, entry: Entry, host: str) -> None:
+        self._actions.append(ToHost(host, frames.Grant(job.name, [entry.dataset], [entry.filled])))
