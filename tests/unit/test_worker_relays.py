@@ -17,6 +17,8 @@ from headrace_schemas import Reroute
 from tests.unit.worker_world import EPOCH, JOB, World, value_of
 
 SMALL, LARGE = 9_000, 30_000
+ATTEMPT = 3
+"""Of the task that makes the dataset."""
 
 # --- who has a dataset from whom ------------------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class Broadcasting(World):
 
     def release(self) -> None:
         n = len(self.names)
-        self.assign([[task] for task in range(n)], list(range(n)), list(range(n)))
+        self.assign([[task] for task in range(n)], list(range(n)), list(range(n)), {0: ATTEMPT})
 
     # Peers are numbered anew with every link.
 
@@ -212,6 +214,7 @@ class Broadcasting(World):
         self.wires[key].popleft()
         payload = bytes(self.memory[sender][block.offset : block.offset + block.nbytes])
         self.bytes_sent[sender] += len(payload)
+        assert frame.attempt == ATTEMPT
         place = agent.receiving(sender, frame, len(payload))
         if place is not None:
             self.memory[receiver][place[0] : sum(place)] = payload
@@ -389,14 +392,10 @@ def test_a_relay_that_says_nothing_loses_its_link_and_the_origin_sends_the_rest(
 
 
 def test_a_relay_of_another_epoch_than_the_origin_said_is_not_asked():
-    world = Broadcasting(2)
-    _half_way(world, random.Random(8))
-    agent = next(agent for name, agent in world.agents.items() if name != "h0" and agent.jobs[JOB].entries[0].granted is not None)
-    other = next(name for name in world.names if name not in ("h0", agent.host))
+    _, agent, relay = _behind_a_relay(random.Random(8))
     agent.jobs[JOB].entries[0].source = "h0"
-    agent.host_connected(other, EPOCH + 1)
     agent.take()
-    agent.relayed("h0", frames.Relay(JOB, 0, other, f"{other}:1", EPOCH, 1))
+    agent.relayed("h0", frames.Relay(JOB, 0, relay, f"{relay}:1", EPOCH + 1, 1))
     assert [action.host for action in agent.take() if isinstance(action, actions.ToHost)] == ["h0"]
 
 

@@ -18,14 +18,12 @@ from headrace_shm import Block, Store
 class Taker:
     """A peer that a block goes to in pieces."""
 
-    __slots__ = ("attempt", "block", "dataset", "entry", "job", "next", "unsent")
+    __slots__ = ("block", "entry", "job", "next", "unsent")
 
-    def __init__(self, job: str, entry: Entry, block: Block[int], attempt: int, start: int) -> None:
+    def __init__(self, job: str, entry: Entry, block: Block[int], start: int) -> None:
         self.job = job
-        self.dataset = entry.dataset
         self.entry = entry
         self.block = block
-        self.attempt = attempt
         self.next = start
         """The first byte that is not on its way yet."""
         self.unsent = 0
@@ -61,7 +59,7 @@ class Passing:
         while taker.next < filled and (filled == block.nbytes or filled - taker.next >= self._piece_bytes):
             nbytes = min(self._piece_bytes, filled - taker.next)
             self._store.hold(block.key, ("peer", peer), unsealed=True)
-            data = frames.Data(taker.job, taker.dataset, taker.attempt, taker.next, block.nbytes)
+            data = frames.Data(taker.job, taker.entry.dataset, taker.entry.attempt, taker.next, block.nbytes)
             self._actions.append(SendBlock(peer, data, block.id, block.offset + taker.next, nbytes))
             taker.next += nbytes
             taker.unsent += 1

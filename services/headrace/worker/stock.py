@@ -362,8 +362,6 @@ class Stock:
 
     def fill(self, entry: Entry, block: Block[int], frame: frames.Data, nbytes: int) -> bool:
         """Bytes of a dataset have come into its room. Returns whether that were all."""
-        if not frame.size:
-            return True
         entry.attempt, entry.filled = frame.attempt, max(entry.filled, frame.start + nbytes)
         if entry.filled < block.nbytes:
             self.passing.filled(block, entry.filled)
@@ -524,7 +522,7 @@ class Stock:
         elif entry.broadcast is not None and self._relayed(job, entry, entry.broadcast, peer, start):
             pass
         elif start is not None or (entry.broadcast is not None and entry.broadcast.several and self.relays.is_host(peer)):
-            taker = Taker(job.name, entry, room, entry.attempt, start if start is not None and start < room.nbytes else 0)
+            taker = Taker(job.name, entry, room, start if start is not None and start < room.nbytes else 0)
             self.passing.begin(peer, taker, room.nbytes if entry.block is not None else entry.filled)
         elif (peer, room.id) not in self.sending:
             self._send_whole(job, entry, room, peer)
