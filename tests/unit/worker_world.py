@@ -166,7 +166,7 @@ class ModelRunner:
             self._send(protocol.Released([temporary.block], [1]))
         if slab is None:
             return False
-        self.world.memory[self.host][slab.offset] = value
+        self._fill(slab.offset, dataset, value)
         self._send(protocol.Results(self.job, datasets=[dataset], values=[slab.block]))
         return True
 
@@ -178,8 +178,11 @@ class ModelRunner:
         return grant if grant.offset != NEVER else None
 
     def _write(self, grant: protocol.Grant, value: bytes) -> None:
-        nbytes = self.world.large[grant.dataset]
-        self.world.memory[self.host][grant.offset : grant.offset + nbytes] = filling(value, nbytes)
+        self._fill(grant.offset, grant.dataset, value)
+
+    def _fill(self, offset: int, dataset: int, value: bytes) -> None:
+        nbytes = self.world.large[dataset]
+        self.world.memory[self.host][offset : offset + nbytes] = filling(value, nbytes)
 
     def _send(self, frame: protocol.ToAgent) -> None:
         agent = self.world.agents[self.host]
