@@ -96,7 +96,8 @@ CHANNELS = [
         receivers=["worker", "controller"],
     ),
     Channel(name="event", subject=subjects.event, messages=[m.Events], sender="worker", receivers=[*SERVICES, "client"]),
-    Channel(name="output", subject=subjects.output, messages=[m.Published], sender="publisher", receivers=["controller", "client"]),
+    Channel(name="output", subject=subjects.output, messages=[m.Published], sender="publisher", receivers=["client"]),
+    Channel(name="committed", subject=subjects.committed, messages=[m.Published], sender="publisher", receivers=["controller", "client"]),
     Channel(
         name="hosts",
         subject=_key_of(streams.HOSTS, "host"),

@@ -63,13 +63,19 @@ def host(name: str) -> str:
 
 
 def output(job: str) -> str:
-    """Published. In LOG, and sourced by OUTPUTS."""
+    """Published, of outputs that are held for the client. In LOG, and sourced by OUTPUTS."""
     return f"{ROOT}.output.{token(job)}"
+
+
+def committed(job: str) -> str:
+    """Published, of outputs in a sink, which exist by it: apart from the others, from which nothing follows for the controller."""
+    return f"{ROOT}.output.{token(job)}.committed"
 
 
 ALL_REQUESTS = f"{ROOT}.request.*"
 LOG_SUBJECTS = [f"{ROOT}.{family}.>" for family in ("job", "plan", "assign", "event", "purge", "host", "output")]
-ALL_OUTPUTS = f"{ROOT}.output.*"
+ALL_OUTPUTS = f"{ROOT}.output.>"
+ALL_HELD, ALL_COMMITTED = f"{ROOT}.output.*", f"{ROOT}.output.*.committed"
 ALL_HOSTS = f"{ROOT}.host.*"
 
 
@@ -80,12 +86,16 @@ def for_host(name: str) -> list[str]:
 
 def for_client(job: str) -> list[str]:
     """What a client reads from the LOG to follow one job."""
-    return [f"{ROOT}.job.{token(job)}.>", f"{ROOT}.event.{token(job)}.*"]
+    return [f"{ROOT}.job.{token(job)}.>", f"{ROOT}.event.{token(job)}.*", committed(job)]
+
+
+def outputs_of(job: str) -> list[str]:
+    """Everything that is announced of one job."""
+    return [output(job), committed(job)]
 
 
 def for_job(job: str) -> list[str]:
     """Everything of one job, and what hosts came and went: enough to replay it."""
     t = token(job)
-    families = [f"{ROOT}.{family}.{t}" for family in ("plan", "output")]
     deeper = [f"{ROOT}.{family}.{t}.>" for family in ("job", "assign", "event", "purge")]
-    return [*deeper, *families, ALL_HOSTS]
+    return [*deeper, plan(job), *outputs_of(job), ALL_HOSTS]

@@ -189,8 +189,8 @@ class LogFeed:
         except (JetStreamRefused, msgspec.DecodeError) as error:
             log.error("message %d of the log, on %s, is skipped, for its graph cannot be had: %s", entry.seq, entry.subject, error)
             return False
-        if isinstance(entry.message, Admitted | Assign):
-            entry.message.graph = GraphSource(inline=self._graphs[key], key=key)
+        if isinstance(entry.message, Admitted | Assign) and (source := entry.message.graph) is not None:
+            entry.message.graph = GraphSource(inline=self._graphs[key], key=key, sink=source.sink)
         return True
 
     async def _fetch(self, key: str) -> bytes:

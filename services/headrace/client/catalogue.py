@@ -113,7 +113,7 @@ async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogu
                 catalogue.add(entry.message)
         more.set()
 
-    feed = await bus.follow(OUTPUTS.name, subjects.output(job) if job else subjects.ALL_OUTPUTS, on_records)
+    feed = await bus.follow(OUTPUTS.name, subjects.outputs_of(job) if job else subjects.ALL_OUTPUTS, on_records)
     try:
         async with asyncio.timeout(ATTACH_TIMEOUT):
             await _first(asyncio.ensure_future(feed.caught_up.wait()), feed.ended)

@@ -3,7 +3,8 @@
 One rule for all that can break: whatever is needed and cannot come any more, is made again. Tasks whose attempt failed or was lost with its
 host are needed as a new attempt, with what is left of their chain, for a chain that breaks is given up from there on. A dataset that exists
 nowhere, though its task is done, makes that task needed if somebody still waits for it; and so do the inputs of what is needed, and theirs.
-That includes what only ever passed between the tasks of a chain.
+That includes what only ever passed between the tasks of a chain. An output that was written to its sink and cannot be committed is
+written again, by its task.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, VALUE, Changes, JobLedger
+from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, SUNK, VALUE, WRITTEN, Changes, JobLedger
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
+from headrace.ledger.sunk import Sunk
 from headrace_schemas import TaskError
 
 DEATHS = ("runner_died", "out_of_memory")
 """Reasons of a failed attempt that may not be the task's fault."""
+
+
+RAISED = ("raised", "sink_failed")
+"""Reasons that are tried again as often as the function's `retries` say."""
 
 
 class Failure(NamedTuple):
@@ -28,18 +34,43 @@ class Failure(NamedTuple):
 
 
 def hopeless(job: JobLedger, changes: Changes, deaths: int) -> Failure | None:
-    """The first failure among the changes that no retry is left for. deaths: of its runner, from which on a task is given up."""
+    """The first failure among the changes that no retry is left for.
+
+    deaths: of its runner, from which on a task is given up; and vain tries to commit an output.
+    """
     for task in changes.failed.list():
         attempts = job.failures.get(task, {})
         error = attempts.get(job.attempts[task])
         if job.states[task] == FAILED and error is not None and not _retry(job, task, deaths):
             return Failure(error, _reason(error, len(attempts)))
+    return None if job.sunk is None else _lost_in_sink(job, job.sunk, changes, deaths)
+
+
+def _lost_in_sink(job: JobLedger, sunk: Sunk, changes: Changes, tries: int) -> Failure | None:
+    """An output that cannot be committed, however often it is written; or that was written where another one is to be."""
+    if sunk.clash is not None:
+        one, other = map(job.dataset_name, sunk.clash)
+        return _sink_failure(job, sunk.clash[1], f"outputs {one!r} and {other!r} were written for one place: give them places of their own")
+    for dataset in changes.refused.list():
+        reasons = sunk.refused[dataset]
+        if len(reasons) >= tries:
+            text = f"output {job.dataset_name(dataset)!r} was written {len(reasons)} times and could not be committed: "
+            return _sink_failure(job, dataset, f"{text}{reasons[max(reasons)]}. {_SHARED}")
     return None
+
+
+def _sink_failure(job: JobLedger, dataset: int, text: str) -> Failure:
+    task = int(job.topology.producer[dataset])
+    error = TaskError(task=task, attempt=job.attempts[task], reason="sink_failed", name=job.task_name(task), error=text)
+    return Failure(error, _reason(error, 1))
+
+
+_SHARED = "A folder as a sink has to be the same one on all hosts and where the publisher runs"
 
 
 def _retry(job: JobLedger, task: int, deaths: int) -> bool:
     reasons = [error.reason for error in job.failures[task].values()]
-    raised, died = reasons.count("raised"), sum(reason in DEATHS for reason in reasons)
+    raised, died = sum(reason in RAISED for reason in reasons), sum(reason in DEATHS for reason in reasons)
     retries = job.spec.functions[job.spec.function[task]].retries
     return raised + died == len(reasons) and raised <= retries and died < deaths
 
@@ -54,10 +85,11 @@ def needed(job: JobLedger, changes: Changes) -> list[int]:
     """The tasks that must run as a new attempt, in ascending order."""
     broken = _broken(job, changes.failed.list()) if changes.failed else set()
     missing = _missing(job, changes)
-    if not broken and not len(missing):
+    unwritten = _unwritten(job, changes) if job.sunk is not None else []
+    if not broken and not len(missing) and not unwritten:
         return []
     makers = job.topology.producer[missing[_wanted(job, missing, broken)]]
-    first = np.union1d(ints(sorted(broken)), makers.astype(np.int64))
+    first = np.union1d(ints(sorted(broken.union(unwritten))), makers.astype(np.int64))
     return _with_makers_of_inputs(job, first).tolist() if len(first) else []
 
 
@@ -89,6 +121,17 @@ def _missing(job: JobLedger, changes: Changes) -> Ints:
     missing = distinct(np.concatenate([lost, made]))
     over: Ints = missing[(home[missing] == NOWHERE) & (job.state[topology.producer[missing]] == DONE)]
     return over
+
+
+def _unwritten(job: JobLedger, changes: Changes) -> list[int]:
+    """Tasks that are done and have an output that is not in its sink: what was written there cannot be committed."""
+    topology = job.topology
+    done = changes.done.array()
+    made = ranges(topology.first_output[done], topology.n_outputs[done]) if len(done) else done
+    datasets = np.concatenate([made, changes.refused.array()])
+    makers = topology.producer[datasets[(job.flags[datasets] & (SUNK | WRITTEN)) == SUNK]]
+    tasks: list[int] = makers[job.state[makers] == DONE].tolist()
+    return tasks
 
 
 def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:

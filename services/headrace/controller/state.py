@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
     """Numbers that decisions depend on; a replay must use those of the time.
 
     deaths: of its runner (also for memory), after which a task is given up and its job fails. Some deaths are an accident or a neighbour's
-    doing; three are the task's own.
+    doing; three are the task's own. So often, too, is an output written that cannot be committed.
     ids_per_message: 12 bytes of JSON each keep a message under its 512 KiB.
     """
 
@@ -134,7 +134,7 @@ class Controller:
             return self._end(job, at, "done")
         if job.cancel_asked is not None:
             return self._end(job, at, "cancelled", job.cancel_asked)
-        failure = hopeless(job, changes, self.limits.deaths) if changes.failed else None
+        failure = hopeless(job, changes, self.limits.deaths) if job.sunk is not None or changes.failed else None
         return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
 
     def _end(self, job: JobLedger, at: int, state: str, reason: str = "", error: TaskError | None = None) -> Ended:
@@ -186,9 +186,11 @@ def _matters(changes: Changes) -> bool:
 
 
 def _why(job: JobLedger, tasks: list[int]) -> str:
-    """For people: the first failure among the tasks, or that something was lost."""
+    """For people: the first failure among the tasks, or that something was lost, or not committed."""
     for task in tasks:
         error = job.failures.get(task, {}).get(job.attempts[task])
         if error is not None:
             return f"attempt {error.attempt} of {error.name or task!r}: {error.reason.replace('_', ' ')}"
+    if job.sunk is not None and any(dataset in job.sunk.refused for task in tasks for dataset in job.topology.outputs_of(task)):
+        return "not committed to its sink, or lost"
     return "lost with its host, or dropped there"

@@ -57,6 +57,8 @@ def _is_plainly_sound(spec: GraphSpec) -> bool:
     """Whether a small graph without labels passes `_check_columns`. Otherwise that says what is wrong, if anything is."""
     if spec.named or spec.names or spec.annotated or spec.metadata or spec.described or spec.descriptions or not spec.outputs:
         return False
+    if spec.sunk or spec.sink:
+        return False
     n_outputs, n_inputs = spec.n_outputs or [1] * spec.n_tasks, spec.n_inputs or [0] * spec.n_tasks
     n_datasets, n_functions = sum(n_outputs), len(spec.functions)
     if min(n_outputs) < 1 or n_datasets > MAX_IDS or min(n_inputs) < 0 or sum(n_inputs) != len(spec.inputs):
@@ -129,12 +131,14 @@ def _check_labels(spec: GraphSpec, n_datasets: int) -> None:
         ("named", spec.named, spec.names, spec.n_tasks),
         ("annotated", spec.annotated, spec.metadata, spec.n_tasks),
         ("described", spec.described, spec.descriptions, n_datasets),
+        ("sunk", spec.sunk, spec.sink, n_datasets),
     ]
     for what, ids, labels, end in columns:
         _expect(len(ids) == len(labels), f"{what} has {len(ids)} ids for {len(labels)} entries")
         column = _array(what, ids)
         _check_range(what, column, end)
         _expect(bool((np.diff(column) > 0).all()), f"{what} is not in ascending order")
+    _check_range("sink", _array("sink", spec.sink), len(spec.sinks))
     for place, name in enumerate(spec.names):
         _expect(0 < len(name) <= MAX_NAME, f"names[{place}] has {len(name)} characters, not 1 to {MAX_NAME}")
     if len(set(spec.names)) != len(spec.names):

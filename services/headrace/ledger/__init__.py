@@ -20,9 +20,11 @@ from headrace.ledger.job import (
     RELEASED,
     STARTED,
     STATE_NAMES,
+    SUNK,
     UNPLACED,
     VALUE,
     WAITING,
+    WRITTEN,
     JobLedger,
 )
 
@@ -37,9 +39,11 @@ __all__ = [
     "RELEASED",
     "STARTED",
     "STATE_NAMES",
+    "SUNK",
     "UNPLACED",
     "VALUE",
     "WAITING",
+    "WRITTEN",
     "ChainTable",
     "Changes",
     "Copies",

@@ -22,6 +22,7 @@ class Changes:
     failed: tasks whose attempt failed, or was lost with its host.
     touched: where copies came or were lost. lost: datasets without a copy that was not purged (a host lost or dropped it, or says it never
     had it). outputs: asked-for outputs that are available now. released: outputs that need not be kept any more.
+    written: outputs in sinks that are to be committed now. refused: outputs that could not be.
     """
 
     done: Batch
@@ -33,6 +34,8 @@ class Changes:
     lost: Batch
     outputs: Batch
     released: Batch
+    written: Batch
+    refused: Batch
 
     def __init__(self) -> None:
         self.touched: list[Touched] = []

@@ -7,8 +7,8 @@ import numpy as np
 from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, ints, ranges, within
 from headrace.ledger.copies import NOWHERE
-from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, STARTED, UNPLACED, VALUE, WAITING, JobLedger
-from headrace_schemas import Events, TaskError
+from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, STARTED, SUNK, UNPLACED, VALUE, WAITING, WRITTEN, JobLedger
+from headrace_schemas import Events, TaskError, Written
 
 
 def fold_events(job: JobLedger, events: Events) -> None:
@@ -19,6 +19,8 @@ def fold_events(job: JobLedger, events: Events) -> None:
         _produced(job, host, events)
     if events.value_ids:
         _values(job, events)
+    if events.written:
+        _written(job, events.written)
     if events.typed and job.keep_values:
         job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=False), strict=False))
     for dataset, metadata in zip(events.metadata_ids, events.metadata, strict=False):
@@ -129,6 +131,17 @@ def _values(job: JobLedger, events: Events) -> None:
         job.n_values += 1
         if job.keep_values:
             job.values[dataset] = value
+
+
+def _written(job: JobLedger, written: list[Written]) -> None:
+    """Outputs were written to their sinks; the first word on each counts, until it cannot be committed."""
+    for each in written if job.sunk is not None else ():
+        dataset = each.dataset
+        if not 0 <= dataset < job.topology.n_datasets or job.flag[dataset] & (SUNK | WRITTEN) != SUNK:
+            continue
+        if job.sunk is not None and job.sunk.write(each):
+            job.flag[dataset] |= WRITTEN
+            job.changes.written.few.append(dataset)
 
 
 def _kept(job: JobLedger, host: int, datasets: list[int]) -> None:

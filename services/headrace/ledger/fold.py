@@ -28,7 +28,7 @@ from headrace_schemas import (
     Revoke,
 )
 
-CONTROLLER, SCHEDULER, PUBLISHER = "controller", "scheduler", "publisher"
+CONTROLLER, SCHEDULER = "controller", "scheduler"
 WRITERS: dict[type[Any], str] = {
     Needed: CONTROLLER,
     Purge: CONTROLLER,
@@ -37,10 +37,10 @@ WRITERS: dict[type[Any], str] = {
     Assign: SCHEDULER,
     Revoke: SCHEDULER,
     Reroute: SCHEDULER,
-    Published: PUBLISHER,
 }
 """Who decides on what. A decision of an older term than one of the same service that was seen before is ignored. What the controller only
-writes down (admissions, hosts that come and go, requests of clients) stays true whoever wrote it, and is not in here."""
+writes down (admissions, hosts that come and go, requests of clients) stays true whoever wrote it, and is not in here. Nor is what was
+published: the announcement is the commit point, and the stream takes one only from a publisher that knows the one before."""
 
 
 class LogEntry(Protocol):
@@ -72,7 +72,7 @@ class Ledger:
         self.jobs: dict[str, JobLedger] = {}
         self.hosts = Hosts()
         self.last_seq = 0
-        self.terms = dict.fromkeys((CONTROLLER, SCHEDULER, PUBLISHER), 0)
+        self.terms = dict.fromkeys((CONTROLLER, SCHEDULER), 0)
         self.changed: dict[str, JobLedger] = {}
         self._forgotten: set[str] = set()
 

@@ -8,21 +8,24 @@ import numpy as np
 
 from headrace.errors import GraphError
 from headrace.graph.naming import dataset_metadata, dataset_name, task_name
+from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.columns import Ints, distinct, view
 from headrace.ledger.copies import NOWHERE, Copies
-from headrace_schemas import Admitted, Ended, GraphSpec, TaskError
+from headrace.ledger.sunk import Sunk
+from headrace_schemas import Admitted, Ended, GraphSpec, SinkSpec, TaskError
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
 """States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
 its host."""
 STATE_NAMES = ("waiting", "assigned", "started", "done", "failed")
 
-ASKED, RELEASED, VALUE, PUBLISHED = 1, 2, 4, 8
-"""Flags of a dataset: an asked-for output; released by the client; its value travelled in an event; announced."""
+ASKED, RELEASED, VALUE, PUBLISHED, SUNK, WRITTEN = 1, 2, 4, 8, 16, 32
+"""Flags of a dataset. ASKED: an asked-for output that is held for the client; RELEASED by it. VALUE: it travelled in an event. PUBLISHED:
+announced. SUNK: an asked-for output that goes to a sink; WRITTEN there, to be committed or committed already."""
 
 UNPLACED = -1
 """Host or chain of a task that has none yet."""
@@ -35,7 +38,7 @@ class JobLedger:
     Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
     With `keep_values`: `values`, the encoded values that travelled in events; `arrays`, dtype and shape of outputs that are one array.
     `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks. `n_values`: outputs with their value
-    in the log.
+    in the log. `sunk`: what became of outputs that go to sinks, if there are any; those are available once they are published.
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
     chain, and planned once that is assigned.
     `release_reason`: why outputs were released, if no client asked for it.
@@ -87,6 +90,7 @@ class JobLedger:
         self.flags: Ints = topology.is_output.astype(np.uint8)
         self.states, self.attempts, self.placed, self.chain_of = view(self.state), view(self.attempt), view(self.host), view(self.chain)
         self.sizes, self.made_by, self.flag = view(self.size), view(self.made), view(self.flags)
+        self.sunk = self._mark_sunk()
         self.n_released = 0
         self.n_outputs = self.n_missing = int(np.count_nonzero(topology.is_output))
         self.one_output_each = n == m
@@ -94,6 +98,21 @@ class JobLedger:
         if n == 1:
             self.n_planned = 1
             self.chains = ChainTable.of_one_task()
+
+    def _mark_sunk(self) -> Sunk | None:
+        """Outputs with a sink are not held for the client. None if there are none."""
+        if not self.sinks or not len(self.flags):
+            return None
+        asked = (self.flags & ASKED) != 0
+        if self.sinks.default is None:
+            asked &= np.isin(np.arange(len(asked)), self.sinks.sunk)
+        self.flags[asked] = SUNK
+        return Sunk()
+
+    @property
+    def sinks(self) -> Sinks:
+        """The sinks of its outputs."""
+        return Sinks.of_job(self.source.inline or _EMPTY, self.source.sink)
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -137,17 +156,22 @@ class JobLedger:
         return {"job": self.job, "name": self.name, "state": self.phase, "n_tasks": self.n_tasks, **self.counts(), **outputs}
 
     def available(self, dataset: int) -> bool:
-        """Whether a host that lives holds it, or its value is in the log."""
-        return self.copies.homes[dataset] != NOWHERE or bool(self.flag[dataset] & VALUE)
+        """Whether a host that lives holds it, its value is in the log, or it was written to its sink."""
+        return self.copies.homes[dataset] != NOWHERE or bool(self.flag[dataset] & (VALUE | WRITTEN))
+
+    def readable(self, dataset: int) -> bool:
+        """Whether a client can have this output: from a host, from the log, or from its sink, once it is published there."""
+        flags = self.flag[dataset]
+        return bool(flags & PUBLISHED) if flags & SUNK else self.available(dataset)
 
     def are_available(self, datasets: Ints) -> Ints:
         """`available` for each of many."""
-        found: Ints = (self.copies.home[datasets] != NOWHERE) | ((self.flags[datasets] & VALUE) != 0)
+        found: Ints = (self.copies.home[datasets] != NOWHERE) | ((self.flags[datasets] & (VALUE | WRITTEN)) != 0)
         return found
 
     def outputs(self) -> list[int]:
         """The datasets asked for, in ascending order."""
-        asked: list[int] = np.flatnonzero(self.flags & ASKED).tolist()
+        asked: list[int] = np.flatnonzero(self.flags & (ASKED | SUNK)).tolist()
         return asked
 
     def holder(self, dataset: int) -> str:
@@ -168,6 +192,10 @@ class JobLedger:
         if not (self.spec.annotated or self.spec.described or self.yielded):
             return {}
         return {**dataset_metadata(self.spec, int(self.topology.producer[dataset]), dataset), **self.yielded.get(dataset, {})}
+
+    def sink_of(self, dataset: int) -> SinkSpec | None:
+        """The sink that an output goes to; None for one that is held for the client, and for what is no output."""
+        return self.sinks.of(dataset) if self.flag[dataset] & SUNK else None
 
     def host_id(self, name: str) -> int:
         """Index of a host in the job's table; added if it is new."""
@@ -220,7 +248,8 @@ class JobLedger:
             self.changes.touched.append(Touched(host, [dataset]))
 
 
-_NOTHING = Topology.from_spec(GraphSpec(name="", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[]))
+_EMPTY = GraphSpec(name="", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[])
+_NOTHING = Topology.from_spec(_EMPTY)
 
 
 def _validated(admitted: Admitted) -> Topology:

@@ -7,7 +7,8 @@ import numpy as np
 from headrace.ledger.chains import consecutive
 from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges, within
-from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, UNPLACED, WAITING, JobLedger
+from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, SUNK, UNPLACED, WAITING, WRITTEN, JobLedger
+from headrace.ledger.sunk import Sunk
 from headrace_schemas import Assign, CancelAsked, Ended, Needed, Plan, Published, Purge, Released, Revoke
 
 # --- the scheduler's ------------------------------------------------------------------------------------------------
@@ -191,11 +192,27 @@ def fold_released(job: JobLedger, released: Released) -> None:
 
 
 def fold_published(job: JobLedger, published: Published) -> None:
-    """Outputs were announced."""
+    """Outputs were announced. For those in sinks that is what makes them available."""
     datasets = [output.dataset for output in published.outputs]
     if within(datasets, job.topology.n_datasets):
         for dataset in datasets:
+            if job.flag[dataset] & (SUNK | PUBLISHED) == SUNK:
+                job.n_missing -= 1
+                job.flag[dataset] |= WRITTEN
             job.flag[dataset] |= PUBLISHED
+    if job.sunk is not None:
+        _fold_committed(job, job.sunk, published)
+
+
+def _fold_committed(job: JobLedger, sunk: Sunk, published: Published) -> None:
+    for output in published.outputs:
+        sunk.written.pop(output.dataset, None)
+        if job.keep_values:
+            sunk.published[output.dataset] = output
+    for failed in published.failed:
+        if 0 <= failed.dataset < job.topology.n_datasets and not job.flag[failed.dataset] & PUBLISHED and sunk.refuse(failed):
+            job.flag[failed.dataset] &= ~WRITTEN
+            job.changes.refused.few.append(failed.dataset)
 
 
 # --- hosts that are lost ----------------------------------------------------------------------------------------------

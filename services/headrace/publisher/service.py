@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.errors import PublishRefused
+from headrace.publisher.commits import Action, Remove
+from headrace.publisher.committing import Committer
 from headrace.publisher.settings import Settings
-from headrace.publisher.state import Publisher
+from headrace.publisher.state import Publisher, is_committed
 from headrace_schemas import Published, subjects
 
 log = logging.getLogger(__name__)
@@ -17,17 +20,20 @@ log = logging.getLogger(__name__)
 LEASE = "publisher"
 TOO_LARGE = frozenset({0, 10054})
 """Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
-FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host")]
-"""What outputs come to be by, and who holds them. Not plans and assignments; nor, while it leads, what it announced itself."""
+FAMILIES = ("job", "event", "purge", "host")
+FOLLOWED = [*(subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in FAMILIES), subjects.ALL_COMMITTED]
+"""What outputs come to be by, and who holds them. Not plans and assignments; nor, while it leads, what it announced of held outputs."""
 
 
 class PublisherService:
     """Waits for the lease, folds the log, announces while it holds the lease; and from the beginning if it loses it."""
 
-    def __init__(self, settings: Settings, bus: Bus) -> None:
+    def __init__(self, settings: Settings, bus: Bus, committer: Callable[[Settings], Committer] = Committer) -> None:
         self._settings = settings
         self._bus = bus
-        role = Role(LEASE, FOLLOWED, [subjects.ALL_OUTPUTS], settings.lease_ttl, settings.retry_delay, "an announcement")
+        self._announcing = False
+        role = Role(LEASE, FOLLOWED, [subjects.ALL_HELD], settings.lease_ttl, settings.retry_delay, "an announcement")
+        self._committer = committer(settings)
         self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._announce)
 
     async def run(self) -> None:
@@ -35,7 +41,10 @@ class PublisherService:
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
         await self._bus.serve("headrace-publisher", "announces outputs, once each", {"status": self._leader.status})
-        await self._leader.run()
+        try:
+            await self._leader.run()
+        finally:
+            self._committer.close()
 
     def _reader(self, publisher: Publisher) -> OnEntries:
         """Announces all outputs that come to be. What came shortly one after the other is looked at together."""
@@ -63,8 +72,34 @@ class PublisherService:
 
     def _announce(self, publisher: Publisher) -> None:
         for message, after in publisher.decide():
-            stored = self._bus.publish(subjects.output(message.job), message, expected_last_subject_seq=after)
+            subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
+            stored = self._bus.publish(subject, message, expected_last_subject_seq=after)
             stored.add_done_callback(partial(self._stored, publisher, message))
+        for action in publisher.take_actions():
+            self._committer.start(action, partial(self._carried_out, publisher, action))
+
+    def _carried_out(self, publisher: Publisher, action: Action, error: str) -> None:
+        """A commit is announced, or that it could not be; a part that cannot be removed is left."""
+        if isinstance(action, Remove):
+            if error:
+                log.warning("%s is left, for it cannot be removed: %s", action.part, error)
+        elif publisher is self._leader.machine:
+            publisher.carried_out(action, error)
+            self._announce_soon(publisher)
+
+    def _announce_soon(self, publisher: Publisher) -> None:
+        """What is committed shortly one after the other is announced together."""
+        if not self._announcing:
+            self._announcing = True
+            asyncio.get_running_loop().call_later(self._settings.linger, self._announce_committed, publisher)
+
+    def _announce_committed(self, publisher: Publisher) -> None:
+        self._announcing = False
+        if publisher is self._leader.machine:
+            try:
+                self._announce(publisher)
+            except Exception as error:
+                self._leader.fail(error)
 
     def _stored(self, publisher: Publisher, message: Published, done: asyncio.Future[int]) -> None:
         """The next batch of the job may follow, unless this one was refused."""

@@ -3,21 +3,37 @@
 An output is due once the log says that it exists. It is announced by being in a `Published` of its job, whoever wrote that and in whatever
 term: the message in the stream is the commit point. So that two publishers cannot both commit, a batch of a job is sent only when the
 one before is stored, and names that one's sequence as the last of its subject.
+
+An output that goes to a sink is due once it is committed there, which `commits` decides and the service carries out. It is announced on a
+subject of its own; so is one that could not be committed, which the controller has made again.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
+from headrace.graph.sinks import Sinks
 from headrace.ledger import VALUE, JobLedger, Ledger, LogEntry
+from headrace.publisher.commits import Action, Commit, Commits, Remove
 from headrace.publisher.settings import Settings
-from headrace_schemas import Output, Published, encode
+from headrace_schemas import Events, NotCommitted, Output, Published, Written, encode
 
 ERROR_KEY = "headrace_error"
 """Key of the metadata of an output whose own metadata could not be announced."""
 TOO_LARGE = "the metadata of this output is larger than a message of this NATS server may be, and was left out"
+
+
+ERROR_CHARACTERS = 2_000
+"""Of the reason why an output could not be committed."""
+
+
+OVER_REMEMBERED = 10_000
+"""Jobs that are over, and whose late parts are still removed."""
 
 
 class Batch(NamedTuple):
@@ -27,17 +43,18 @@ class Batch(NamedTuple):
     after: int
 
 
-class JobOutputs:
-    """The outputs of one job. due: that exist and were not announced, in the order in which they came to be.
+class Lane:
+    """What is announced of one job on one subject: its outputs that are held for the client, or those in sinks.
 
+    due: what was not announced, in the order in which it came to be. size: bytes that a message may have, less after one was refused.
     after: sequence of the last announcement in the log. waiting: whether one is on its way there.
-    size: bytes that a message may have, less after one was refused. bare: outputs to be announced without their metadata.
+    bare: outputs to be announced without their metadata.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.bare: set[int] = set()
-        self.due: dict[int, None] = {}
+        self.due: dict[int, Written | NotCommitted | None] = {}
         self.announced: set[int] = set()
         self.after = 0
         self.waiting = False
@@ -46,13 +63,18 @@ class JobOutputs:
         """These outputs exist now, perhaps again."""
         self.due.update((dataset, None) for dataset in datasets if dataset not in self.announced)
 
+    def add(self, found: Written | NotCommitted) -> None:
+        """This became of an output in a sink."""
+        if found.dataset not in self.announced:
+            self.due[found.dataset] = found
+
     def refused(self, message: Published) -> bool:
         """A batch is too large for the server: try smaller ones, and a single output without its metadata. False if that was tried."""
         self.waiting = False
-        if len(message.outputs) > 1:
+        if len(message.outputs) + len(message.failed) > 1:
             self.size = len(encode(message)) // 2
             return True
-        dataset = message.outputs[0].dataset
+        dataset = _datasets(message)[0]
         tried = dataset in self.bare
         self.bare.add(dataset)
         return not tried
@@ -63,49 +85,79 @@ class JobOutputs:
         for output in message.outputs:
             self.announced.add(output.dataset)
             self.due.pop(output.dataset, None)
+        for failed in message.failed:
+            if isinstance(found := self.due.get(failed.dataset), NotCommitted) and found.attempt == failed.attempt:
+                del self.due[failed.dataset]
 
 
 class Publisher:
     """Decides for all jobs, as the leader of a term.
 
-    ledger: everything folded so far. jobs: those that are not over and announced. announced: how many outputs this publisher announced.
+    ledger: everything folded so far. jobs, sinks: of those that are not over and announced, what is held, and what goes to sinks.
+    announced: how many outputs this publisher announced.
     """
 
     def __init__(self, settings: Settings, term: int) -> None:
         self.settings = settings
         self.term = term
         self.ledger = Ledger(keep_values=True)
-        self.jobs: dict[str, JobOutputs] = {}
+        self.jobs: dict[str, Lane] = {}
+        self.sinks: dict[str, Lane] = {}
         self.announced = 0
+        self._commits: dict[str, Commits] = {}
+        self._actions: list[Action] = []
+        self._left: dict[str, Sinks] = {}
+        """Of jobs that are over: what is written for them yet is removed."""
         self._look_at: set[str] = set()
 
     def fold(self, entries: Iterable[LogEntry]) -> None:
         """Take entries of the log in."""
         for entry in entries:
+            message = entry.message
             self.ledger.fold(entry)
-            if isinstance(entry.message, Published) and entry.message.job in self.ledger.jobs:
-                self._committed(entry.message, entry.seq)
+            if isinstance(message, Published) and message.job in self.ledger.jobs:
+                self._committed(message, entry.seq)
+            elif isinstance(message, Events) and message.written:
+                self._written(message)
 
     def stored(self, message: Published, seq: int) -> None:
         """A batch is in the log: the next one of its job may follow."""
-        self._of(message.job).waiting = False
-        self._committed(message, seq)
+        lane = self._lane(message)
+        lane.waiting = False
+        lane.committed(message, seq)
+        self._forget_values(message)
         self.announced += len(message.outputs)
         self._look_at.add(message.job)
 
     def refused(self, message: Published) -> bool:
         """A batch was refused for its size: what it has is announced otherwise. False if nothing is left to try."""
         self._look_at.add(message.job)
-        return self._of(message.job).refused(message)
+        return self._lane(message).refused(message)
+
+    def carried_out(self, commit: Commit, error: str) -> None:
+        """A commit was carried out, or could not be, for this reason."""
+        commits = self._commits.get(commit.job)
+        found = commits.ended(commit.written, error) if commits is not None else None
+        if found is not None:
+            self._of(self.sinks, commit.job).add(found)
+            self._look_at.add(commit.job)
 
     def decide(self) -> list[Batch]:
         """What to publish now: for every job whose last batch is stored, the next one, as large as it may be."""
         for job in self.ledger.take_changed():
-            self._of(job.job).exist(job.take_changes().outputs.list())
+            changes = job.take_changes()
+            self._of(self.jobs, job.job).exist(changes.outputs.list())
+            if job.sunk is not None:
+                self._commit(job, changes.written.list())
             self._look_at.add(job.job)
         names = sorted(self._look_at)
         self._look_at.clear()
-        return [batch for name in names if (batch := self._next(name)) is not None]
+        return [batch for name in names for batch in self._next(name)]
+
+    def take_actions(self) -> list[Action]:
+        """What to do in sinks, as it follows from the entries and decisions so far."""
+        actions, self._actions = self._actions, []
+        return actions
 
     @property
     def last_seq(self) -> int:
@@ -114,37 +166,116 @@ class Publisher:
 
     def status(self) -> dict[str, object]:
         """For people: how much was announced, and what is due."""
-        due = {name: len(outputs.due) for name, outputs in self.jobs.items() if outputs.due}
-        return {"term": self.term, "at": self.ledger.last_seq, "announced": self.announced, "due": due}
+        due: Counter[str] = Counter()
+        for lanes in (self.jobs, self.sinks):
+            due.update({name: len(lane.due) for name, lane in lanes.items() if lane.due})
+        return {"term": self.term, "at": self.ledger.last_seq, "announced": self.announced, "due": dict(due)}
+
+    # --- sinks --------------------------------------------------------------------------------------------------------
+
+    def _written(self, events: Events) -> None:
+        job, left = self.ledger.jobs.get(events.job), self._left.get(events.job)
+        if left is not None:
+            self._actions += [Remove(each.part, sink) for each in events.written if (sink := left.of(each.dataset)) is not None]
+        elif job is not None and job.sunk is not None:
+            self._actions += self._commits_of(job).written(events.written)
+
+    def _commit(self, job: JobLedger, datasets: list[int]) -> None:
+        commits = self._commits_of(job)
+        self._actions += commits.over() if job.over else commits.begin(datasets)
+
+    def _commits_of(self, job: JobLedger) -> Commits:
+        commits = self._commits.get(job.job)
+        if commits is None:
+            commits = self._commits[job.job] = Commits(job)
+        return commits
+
+    # --- announcements ------------------------------------------------------------------------------------------------
 
     def _committed(self, message: Published, seq: int) -> None:
         """An announcement is in the log: what it was made of need not be remembered any more."""
-        self._of(message.job).committed(message, seq)
+        self._lane(message).committed(message, seq)
+        self._forget_values(message)
+        job = self.ledger.jobs[message.job]
+        if job.sunk is not None and is_committed(message):
+            self._actions += self._commits_of(job).announced(_datasets(message))
+
+    def _forget_values(self, message: Published) -> None:
         job = self.ledger.jobs.get(message.job)
-        if job is not None:
-            for output in message.outputs:
-                job.values.pop(output.dataset, None)
-                job.arrays.pop(output.dataset, None)
+        if job is None:
+            return
+        for output in message.outputs:
+            job.values.pop(output.dataset, None)
+            job.arrays.pop(output.dataset, None)
+            if job.sunk is not None:
+                job.sunk.published.pop(output.dataset, None)
 
-    def _of(self, job: str) -> JobOutputs:
-        outputs = self.jobs.get(job)
-        if outputs is None:
-            outputs = self.jobs[job] = JobOutputs(self.settings.message_bytes)
-        return outputs
+    def _lane(self, message: Published) -> Lane:
+        return self._of(self.sinks if is_committed(message) else self.jobs, message.job)
 
-    def _next(self, name: str) -> Batch | None:
-        outputs, job = self._of(name), self.ledger.jobs.get(name)
-        if outputs.waiting:
-            return None
-        if job is None or job.over or (job.end is not None and not outputs.due):
-            del self.jobs[name]
-            self.ledger.forget(name)
-            return None
-        if not outputs.due:
-            return None
-        outputs.waiting = True
-        batch = list(_fitting((describe(job, dataset, bare=dataset in outputs.bare) for dataset in outputs.due), outputs.size))
-        return Batch(Published(at=self.ledger.last_seq, term=self.term, job=name, outputs=batch), outputs.after)
+    def _of(self, lanes: dict[str, Lane], job: str) -> Lane:
+        lane = lanes.get(job)
+        if lane is None:
+            lane = lanes[job] = Lane(self.settings.message_bytes)
+        return lane
+
+    def _next(self, name: str) -> Iterator[Batch]:
+        """The next batch of each of a job's lanes; none, and the job forgotten, if it is over and all is announced."""
+        lanes = [lanes[name] for lanes in (self.jobs, self.sinks) if name in lanes]
+        job = self.ledger.jobs.get(name)
+        if any(lane.waiting for lane in lanes):
+            if job is None or job.over:
+                return
+        elif job is None or job.over or (job.end is not None and not any(lane.due for lane in lanes)):
+            self._forget(name)
+            return
+        for lane in lanes:
+            if lane.due and not lane.waiting:
+                lane.waiting = True
+                yield Batch(self._message(job, lane), lane.after)
+
+    def _forget(self, name: str) -> None:
+        if name in self._commits:
+            self._left[name] = self._commits[name].sinks
+            if len(self._left) > OVER_REMEMBERED:
+                del self._left[next(iter(self._left))]
+        for found in (self.jobs, self.sinks, self._commits):
+            found.pop(name, None)
+        self.ledger.forget(name)
+
+    def _message(self, job: JobLedger, lane: Lane) -> Published:
+        records = (_record(job, dataset, found, bare=dataset in lane.bare) for dataset, found in lane.due.items())
+        batch = list(_fitting(records, lane.size))
+        outputs = [record for record in batch if isinstance(record, Output)]
+        failed = [record for record in batch if isinstance(record, NotCommitted)]
+        return Published(at=self.ledger.last_seq, term=self.term, job=job.job, outputs=outputs, failed=failed)
+
+
+def _datasets(message: Published) -> list[int]:
+    return [output.dataset for output in message.outputs] + [failed.dataset for failed in message.failed]
+
+
+def is_committed(message: Published) -> bool:
+    """Whether it is about outputs in sinks."""
+    return bool(message.failed or message.outputs[0].location)
+
+
+def _record(job: JobLedger, dataset: int, found: Written | NotCommitted | None, *, bare: bool) -> Output | NotCommitted:
+    if found is None:
+        return describe(job, dataset, bare=bare)
+    if isinstance(found, NotCommitted):
+        return msgspec.structs.replace(found, error=found.error[:ERROR_CHARACTERS])
+    return Output(
+        dataset=dataset,
+        name=job.dataset_name(dataset),
+        metadata={ERROR_KEY: TOO_LARGE} if bare else job.metadata(dataset),
+        bytes=found.bytes,
+        location=found.location,
+        checksum=found.checksum,
+        encoding=found.encoding,
+        dtype=found.dtype,
+        shape=found.shape,
+    )
 
 
 def describe(job: JobLedger, dataset: int, *, bare: bool = False) -> Output:
@@ -173,7 +304,7 @@ def checksum(value: bytes) -> str:
     return f"sha256:{hashlib.sha256(value).hexdigest()}"
 
 
-def _fitting(outputs: Iterator[Output], size: int) -> Iterator[Output]:
+def _fitting(outputs: Iterator[Output | NotCommitted], size: int) -> Iterator[Output | NotCommitted]:
     """The first of the outputs, as many as fit into a message of about `size` bytes, at least one."""
     used = 0
     for output in outputs:

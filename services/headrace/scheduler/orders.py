@@ -121,4 +121,4 @@ def reroute_messages(
 
 def graph_source(job: JobLedger) -> GraphSource:
     """The graph as it was admitted: by its key if it has one, else whole."""
-    return GraphSource(key=job.source.key) if job.source.key else job.source
+    return GraphSource(key=job.source.key, sink=job.source.sink) if job.source.key else job.source

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from headrace.errors import GraphError
 from headrace.graph.naming import dataset_metadata, dataset_name
+from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
 from headrace.sinks.encodings import ENCODINGS
 from headrace.sinks.files import protocol_of
@@ -33,12 +34,11 @@ class Target(NamedTuple):
 
 def targets(spec: GraphSpec, sink: SinkSpec | None) -> Iterator[Target]:
     """The outputs of a graph that have sinks: their own, or the job's."""
-    own = dict(zip(spec.sunk, spec.sink, strict=True))
+    sinks = Sinks.of_job(spec, sink)
     for dataset in spec.outputs:
-        if dataset in own:
-            yield Target(dataset, spec.sinks[own[dataset]])
-        elif sink is not None:
-            yield Target(dataset, sink)
+        found = sinks.of(dataset)
+        if found is not None:
+            yield Target(dataset, found)
 
 
 def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:

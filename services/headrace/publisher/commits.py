@@ -1,0 +1,104 @@
+"""What is to be committed to sinks, and what is to be removed from them: pure.
+
+Of what was written of an output the ledger says which counts; that is committed. Every other part is removed: of attempts that came late,
+of what could not be committed, of jobs that failed or were cancelled. What is done is told back, and waits to be announced.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headrace.ledger import PUBLISHED, JobLedger
+from headrace_schemas import NotCommitted, SinkSpec, Written
+
+
+class Commit(NamedTuple):
+    """Give this its final name. sink: whose options open the file system."""
+
+    job: str
+    written: Written
+    sink: SinkSpec
+
+
+class Remove(NamedTuple):
+    """Remove this part, if it is there."""
+
+    part: str
+    sink: SinkSpec
+
+
+Action = Commit | Remove
+
+
+class Commits:
+    """Of one job. It remembers the parts that are to be committed, until what became of them is in the log, and the commits under way."""
+
+    def __init__(self, job: JobLedger) -> None:
+        self.sinks = job.sinks
+        self._job = job
+        self._parts: dict[str, int] = {}
+        self._underway: dict[int, str] = {}
+
+    def written(self, written: list[Written]) -> list[Action]:
+        """A host says what it has written; the ledger has folded that. Returns what is to be removed."""
+        unused: list[Action] = []
+        for each in written:
+            if not self._is_output(each.dataset):
+                continue
+            if self._candidate(each.dataset) == each.part:
+                self._parts[each.part] = each.dataset
+            else:
+                unused.append(self._remove(each.part, each.dataset))
+        return unused
+
+    def begin(self, datasets: list[int]) -> list[Action]:
+        """Outputs that were written, or are found to have been. Returns those to commit now, each once."""
+        begun: list[Action] = []
+        for dataset in datasets:
+            written = self._job.sunk.written.get(dataset) if self._job.sunk is not None else None
+            if written is not None and self._underway.get(dataset) != written.part:
+                self._underway[dataset] = written.part
+                begun.append(Commit(self._job.job, written, self._sink(dataset)))
+        return begun
+
+    def ended(self, written: Written, error: str) -> Written | NotCommitted | None:
+        """A commit was carried out, or could not be, by this error. Returns what is to be announced; None if it does not count any more."""
+        dataset = written.dataset
+        if self._underway.get(dataset) != written.part or self._candidate(dataset) != written.part:
+            return None
+        return NotCommitted(dataset=dataset, attempt=written.attempt, error=error) if error else written
+
+    def announced(self, datasets: list[int]) -> list[Action]:
+        """What became of these is in the log. Returns the parts to be removed: those of what could not be committed."""
+        left: list[Action] = []
+        for dataset in datasets:
+            self._underway.pop(dataset, None)
+        gone = set(datasets)
+        for part in [part for part, dataset in self._parts.items() if dataset in gone]:
+            dataset = self._parts.pop(part)
+            if not self._job.flag[dataset] & PUBLISHED:
+                left.append(self._remove(part, dataset))
+        return left
+
+    def over(self) -> list[Action]:
+        """The job has failed or was cancelled: nothing of it is committed any more. Returns the parts to be removed."""
+        left: list[Action] = [self._remove(part, dataset) for part, dataset in self._parts.items()]
+        self._parts.clear()
+        self._underway.clear()
+        return left
+
+    def _candidate(self, dataset: int) -> str:
+        """The part that counts; empty if there is none, or it was announced."""
+        written = self._job.sunk.written.get(dataset) if self._job.sunk is not None else None
+        return written.part if written is not None else ""
+
+    def _is_output(self, dataset: int) -> bool:
+        return 0 <= dataset < self._job.topology.n_datasets and self._job.sink_of(dataset) is not None
+
+    def _remove(self, part: str, dataset: int) -> Remove:
+        return Remove(part, self._sink(dataset))
+
+    def _sink(self, dataset: int) -> SinkSpec:
+        sink = self._job.sink_of(dataset)
+        assert sink is not None
+        return sink
