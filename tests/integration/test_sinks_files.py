@@ -24,7 +24,7 @@ from headrace.sinks.writing import OpenSink
 from headrace_schemas import SinkSpec, Written
 
 NAMED = Named("j", "g", "mean", {"param": "2t"})
-WRITER = Writer("j", 4, 1, "alpha", 7)
+WRITER = Writer("j", 4, 1, "alpha", "7")
 ARRAY = np.arange(3_000_000.0).reshape(3, -1)
 
 
@@ -168,9 +168,9 @@ from headrace.sinks.writing import OpenSink
 from headrace_schemas import SinkSpec
 array = np.ones(25_000_000)
 sink = OpenSink(SinkSpec(path={str(tmp_path)!r}))
-sink.write(np.ones(2), Named("j", "g", "warm", {{}}), Writer("j", 0, 0, "a", 1))
+sink.write(np.ones(2), Named("j", "g", "warm", {{}}), Writer("j", 0, 0, "a", "1"))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-sink.write(array, Named("j", "g", "x", {{}}), Writer("j", 0, 0, "a", 1))
+sink.write(array, Named("j", "g", "x", {{}}), Writer("j", 0, 0, "a", "2"))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     more = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=dict(os.environ)).stdout)

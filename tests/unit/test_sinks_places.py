@@ -77,7 +77,7 @@ def test_metadata_makes_no_folders(param: str, name: str, job: str) -> None:
 
 def writers() -> st.SearchStrategy[Writer]:
     small = st.integers(0, 3)
-    return st.builds(Writer, st.sampled_from(["j1", "j2"]), small, small, st.sampled_from(["a", "b"]), small)
+    return st.builds(Writer, st.sampled_from(["j1", "j2"]), small, small, st.sampled_from(["a", "b"]), small.map(str))
 
 
 @given(st.lists(writers(), unique=True), st.sampled_from(["m.npy", "x" * 230]))

@@ -504,9 +504,10 @@ def test_early_wants_are_kept_once_and_bounded():
 # --- nothing of it is unpickled ---------------------------------------------------------------------------------------
 
 ROOT = Path(headrace.__file__).parent
+SINKS = ("checks", "encodings", "reading", "sink", "writing")
 UNPICKLING = {"pickle", "cloudpickle", "marshal", "shelve", "dill"}
-MAY_UNPICKLE = ("worker/runner/", "client/", "values/", "graph/", "cli/")
-"""Runners and the user's side, and what only they call: `values.decode`, `load_function`, `load_block`."""
+MAY_UNPICKLE = ("worker/runner/", "client/", "values/", "graph/", "cli/", *(f"sinks/{name}.py" for name in SINKS))
+"""Runners and the user's side, and what only they call: `values.decode`, `load_function`, `load_block`, and all of `sinks` but `files`."""
 LOADERS = {"decode": "headrace.values", "load_function": "headrace.graph.functions", "load_block": "headrace.graph.templates"}
 
 
@@ -533,4 +534,6 @@ def test_no_service_can_unpickle():
         for module, name in imports(path):
             assert module.split(".")[0] not in UNPICKLING, f"{path} imports {module}"
             assert not (name in LOADERS and module.startswith(LOADERS[name])), f"{path} imports {name} of {module}"
+            if path != ROOT / "__init__.py":  # which imports what a user asks for
+                assert f"{module}.{name}".removeprefix("headrace.sinks.").split(".")[0] not in SINKS, f"{path} imports {module}.{name}"
             assert (module, name) != ("headrace", "values"), f"{path} imports headrace.values"

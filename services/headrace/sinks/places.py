@@ -149,23 +149,24 @@ def safe(text: str) -> str:
 
 
 class Writer(NamedTuple):
-    """Who writes: a job's dataset may be written by several attempts and hosts, and by a host that was lost and is back."""
+    """Who writes: a job's dataset may be written by several attempts and hosts, and several times by one. write: of that host, and of no
+    other write there, ever."""
 
     job: str
     dataset: int
     attempt: int
     host: str
-    epoch: int
+    write: str
 
 
 def part_of(location: str, writer: Writer) -> str:
     """A temporary name beside the location, that no other writer uses.
 
-    >>> part_of("s3://means/2t/mean-0.npy", Writer("k3v7", 4, 0, "alpha", 1795358400000))
-    's3://means/2t/.mean-0.npy.k3v7-4-0-alpha-1795358400000.part'
+    >>> part_of("s3://means/2t/mean-0.npy", Writer("k3v7", 4, 0, "alpha", "1795358400000.4242.7"))
+    's3://means/2t/.mean-0.npy.k3v7-4-0-alpha-1795358400000.4242.7.part'
     """
     folder, slash, name = location.rpartition("/")
-    part = f".{name}.{writer.job}-{writer.dataset}-{writer.attempt}-{writer.host}-{writer.epoch}.part"
+    part = f".{name}.{writer.job}-{writer.dataset}-{writer.attempt}-{writer.host}-{writer.write}.part"
     if len(part) > MOST_BYTES + 50:
         digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_DIGITS]
         part = f".{name[:60]}-{digest}{part[1 + len(name) :]}"

@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.worker import protocol
 from headrace.worker.jobs import HostJob, Segment
-from headrace_schemas import TaskError
+from headrace_schemas import TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 
 LONGEST_SECONDS = 1e9
@@ -37,9 +37,11 @@ def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol
             raise ValueError(f"a value of {len(value)} bytes in a frame, where up to {INLINE_VALUE_BYTES} are allowed")
     _check_profile(frame)
     for metadata in frame.metadata:
-        _fits(metadata, "metadata")
+        check_fits(metadata, "metadata")
     for array in zip(frame.dtypes, frame.shapes, strict=True):
-        _fits(array, "the type of an array")
+        check_fits(array, "the type of an array")
+    for written in frame.written:
+        _check_written(job, written)
     for id, error in zip(frame.failed_segments, frame.failed, strict=True):
         _check_failure(job, outstanding.get(id), error)
 
@@ -85,6 +87,16 @@ def _check_profile(frame: protocol.Results) -> None:
             raise ValueError(f"tasks took {seconds} s")
 
 
+def _check_written(job: HostJob, written: Written) -> None:
+    """What is said to be in a sink."""
+    _within("dataset", [written.dataset], len(job.producer))
+    if not job.is_output[written.dataset] or job.is_held[written.dataset]:
+        raise ValueError(f"dataset {written.dataset} is said to be in a sink, and has none")
+    if not 0 <= written.attempt <= job.attempts.get(job.producer[written.dataset], 0):
+        raise ValueError(f"attempt {written.attempt} of dataset {written.dataset} is said to be in a sink, and was not asked for")
+    check_fits(written, "what is said to be in a sink")
+
+
 def _check_failure(job: HostJob, segment: Segment | None, error: TaskError) -> None:
     """A failure of a segment that the runner has (None: dropped meanwhile, so that nobody looks at it)."""
     if segment is None:
@@ -93,10 +105,10 @@ def _check_failure(job: HostJob, segment: Segment | None, error: TaskError) -> N
         raise ValueError(f"a failure of task {error.task}, which is not in segment {segment.id}")
     if error.attempt != segment.chain.attempts.get(error.task, 0):
         raise ValueError(f"a failure of attempt {error.attempt} of task {error.task}, which was not asked for")
-    _fits(error, "a failure's description")
+    check_fits(error, "a failure's description")
 
 
-def _fits(item: object, what: str) -> None:
+def check_fits(item: object, what: str) -> None:
     """It can be part of a message on the bus."""
     try:
         size = len(msgspec.json.encode(item))

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from headrace.graph.naming import SHOWN, some_tasks
+from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
 from headrace.worker.relays import Broadcast
 from headrace.worker.report import JobReport
-from headrace_schemas import Events, GraphSpec
+from headrace_schemas import Events, GraphSpec, SinkSpec
 from headrace_shm import Block
 
 JOB_BITS = 20
@@ -132,7 +133,7 @@ class Chain:
 class HostJob:
     """One job on this host."""
 
-    def __init__(self, number: int, name: str, spec: GraphSpec, report: JobReport) -> None:
+    def __init__(self, number: int, name: str, spec: GraphSpec, report: JobReport, sink: SinkSpec | None = None) -> None:
         self.number = number
         self.number_bits = number & ((1 << JOB_BITS) - 1)
         self.name = name
@@ -162,6 +163,9 @@ class HostJob:
         self.first_output: list[int] = topology.first_output.tolist()
         self.producer: list[int] = topology.producer.tolist()
         self.is_output: list[bool] = topology.is_output.tolist()
+        self.sinks = Sinks.of_job(spec, sink)
+        self.is_held = self.is_output if not self.sinks else _held(self.is_output, self.sinks)
+        """Per dataset: whether it is an output that is held for the client."""
         self.n_consumers: list[int] = topology.n_consumers.tolist()
         self.is_taken: list[bool] = ((topology.n_consumers > 0) | ~topology.is_output).tolist()
         """Per dataset: whether tasks come for its value, and not just whoever reads what is reported."""
@@ -220,3 +224,7 @@ class HostJob:
         """Take in a measured duration, in seconds."""
         before = self.expected[function]
         self.expected[function] = mean if before is None else before + SMOOTHING * (mean - before)
+
+
+def _held(is_output: list[bool], sinks: Sinks) -> list[bool]:
+    return [asked and sinks.of(dataset) is None for dataset, asked in enumerate(is_output)]

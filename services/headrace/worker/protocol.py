@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from headrace_schemas import GraphSpec, TaskError
+from headrace_schemas import GraphSpec, SinkSpec, TaskError, Written
 
 LENGTH = struct.Struct("<I")
 FRAME_LIMIT = 1 << 30
@@ -27,11 +27,22 @@ class Frame(msgspec.Struct, array_like=True):
 # --- agent to runner ------------------------------------------------------------------------------------------------
 
 
+class SinksOfJob(Frame):
+    """What a runner has to know to write outputs to their sinks: the job's id, its sink, if it has one, and where this is."""
+
+    name: str
+    host: str
+    epoch: int
+    sink: SinkSpec | None = None
+
+
 class OpenJob(Frame, tag=1):
     """The graph of a job that segments will follow for. `job` is the agent's number for it."""
 
     job: int
     graph: GraphSpec
+    sinks: SinksOfJob | None = None
+    """If any of its outputs goes to one."""
 
 
 class CloseJob(Frame, tag=2):
@@ -119,6 +130,8 @@ class Results(Frame, tag=12):
     """Asked-for outputs among `datasets` that are one array."""
     dtypes: list[str] = []
     shapes: list[list[int]] = []
+    written: list[Written] = []
+    """Outputs that are in their sinks now."""
 
 
 class Released(Frame, tag=13):

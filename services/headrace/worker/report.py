@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.worker import protocol
-from headrace_schemas import Events, FunctionProfile, TaskError
+from headrace_schemas import Events, FunctionProfile, TaskError, Written
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
 VALUE_FACTOR = 1.4
@@ -14,6 +14,10 @@ ID_BYTES = 12
 """Bytes of JSON per integer in a column, about."""
 ENOUGH_BYTES = 4096
 """From here on facts are worth a message of their own: those of some hundred tasks."""
+
+
+WRITTEN_BYTES = 400
+"""Of what was written to a sink, in JSON, besides the names."""
 
 
 class JobReport:
@@ -76,14 +80,14 @@ class JobReport:
         self._produced([dataset], [attempt] if attempt else [], [nbytes])
         self._add(2 * ID_BYTES)
 
-    def values(self, datasets: list[int], attempts: list[int], values: list[bytes], is_output: list[bool]) -> None:
-        """Small datasets exist here; `attempts` is empty if all are 0. Those that are outputs, by `is_output`, go with their values."""
-        asked = [(dataset, value) for dataset, value in zip(datasets, values, strict=True) if is_output[dataset]]
+    def values(self, datasets: list[int], attempts: list[int], values: list[bytes], is_held: list[bool]) -> None:
+        """Small datasets exist here; `attempts` is empty if all are 0. Those that are outputs held for the client go with their values."""
+        asked = [(dataset, value) for dataset, value in zip(datasets, values, strict=True) if is_held[dataset]]
         nbytes = 2 * ID_BYTES * len(datasets) + sum([ID_BYTES + int(VALUE_FACTOR * len(value)) for _, value in asked])
         if nbytes > MAX_MESSAGE_BYTES and len(datasets) > 1:
             half = len(datasets) // 2
-            self.values(datasets[:half], attempts[:half], values[:half], is_output)
-            self.values(datasets[half:], attempts[half:], values[half:], is_output)
+            self.values(datasets[:half], attempts[:half], values[:half], is_held)
+            self.values(datasets[half:], attempts[half:], values[half:], is_held)
             return
         if self._bytes + nbytes > MAX_MESSAGE_BYTES:
             self._next_message()
@@ -102,6 +106,12 @@ class JobReport:
             events.produced_attempts += attempts or [0] * len(datasets)
         events.produced += datasets
         events.sizes += sizes
+
+    def written(self, written: Written) -> None:
+        """An output is in its sink, to be committed."""
+        self.urgent = True
+        self._events.written.append(written)
+        self._add(len(written.part) + len(written.location) + WRITTEN_BYTES)
 
     def metadata(self, dataset: int, metadata: dict[str, Any]) -> None:
         """A dataset was yielded with metadata."""

@@ -20,7 +20,7 @@ from headrace.graph.naming import input_names, task_name
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Report, ToHost, ToPeer, ToRunner
-from headrace.worker.checks import check_allocate, check_allocate_slab, check_released, check_results
+from headrace.worker.checks import check_allocate, check_allocate_slab, check_fits, check_released, check_results
 from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
@@ -31,7 +31,7 @@ from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
 from headrace.worker.stock import LINK, MOST_IDS, Claim, Claimant, Stock
 from headrace.worker.window import chains_of
-from headrace_schemas import Assign, Ended, Events, GraphSpec, Purge, Reroute, Revoke, TaskError
+from headrace_schemas import Assign, Ended, Events, GraphSpec, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
@@ -53,6 +53,8 @@ class Agent:
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
         self._over: dict[str, None] = {}
+        self._forgotten: dict[int, str] = {}
+        """Numbers and names of jobs that are over, whose runners may still write to sinks."""
         self._actions: list[Action] = []
         self.stock = Stock(store, self._actions, spills, settings)
         self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park)
@@ -84,7 +86,7 @@ class Agent:
             if graph is None:
                 self._reject(message)
                 return
-            job = self._open(message.job, graph)
+            job = self._open(message.job, graph, message.graph.sink if message.graph is not None else None)
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
         chains, given = chains_of(job, message, partial(next, self._segment_ids))
         for dataset, source in given:
@@ -101,8 +103,8 @@ class Agent:
         error = TaskError(task=message.tasks[0], attempt=message.attempts[0] if message.attempts else 0, reason="no_graph", error=text)
         self._actions.append(Report(Events(job=message.job, host=self.host, epoch=self.epoch, failed=[error])))
 
-    def _open(self, name: str, graph: GraphSpec) -> HostJob:
-        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch))
+    def _open(self, name: str, graph: GraphSpec, sink: SinkSpec | None) -> HostJob:
+        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch), sink)
         self.jobs[name] = self._by_number[job.number] = job
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
@@ -188,6 +190,10 @@ class Agent:
                 self._doomed[runner.slot, job.number] = self._now + self.settings.grace_seconds
 
     def _forget(self, job: HostJob) -> None:
+        if job.sinks:
+            self._forgotten[job.number] = job.name
+            if len(self._forgotten) > OVER_REMEMBERED:
+                del self._forgotten[next(iter(self._forgotten))]
         del self.jobs[job.name]
         del self._by_number[job.number]
 
@@ -262,11 +268,14 @@ class Agent:
                 self.stock.written(self.runners.slots[slot], value)
         if job is None or job.ended:
             self.stock.drop_slabs(self.runners.slots[slot], frame.values)
+            self._late(job, frame)
             return
         check_results(job, self.runners.slots[slot].outstanding, frame)
         self._produced(job, slot, frame)
         for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
             job.report.metadata(dataset, metadata)
+        for written in frame.written:
+            job.report.written(written)
         for dataset, dtype, shape in zip(frame.typed, frame.dtypes, frame.shapes, strict=True):
             job.report.array(dataset, dtype, shape)
         self._segments_ended(job, slot, frame.segments)
@@ -279,6 +288,14 @@ class Agent:
             for segment in self.runners.ended(slot, job, [id]):
                 self._fail(job, segment.chain, error)
 
+    def _late(self, job: HostJob | None, frame: protocol.Results) -> None:
+        """What was written to sinks for a job that is over is to be removed there."""
+        name = job.name if job is not None else self._forgotten.get(frame.job)
+        for written in frame.written:
+            check_fits(written, "what is said to be in a sink")
+        if frame.written and name is not None:
+            self._actions.append(Report(Events(job=name, host=self.host, epoch=self.epoch, written=frame.written)))
+
     def _produced(self, job: HostJob, slot: int, frame: protocol.Results) -> None:
         small = {dataset: value for dataset, value in zip(frame.datasets, frame.values, strict=True) if isinstance(value, bytes)}
         if len(small) < len(frame.datasets):
@@ -286,7 +303,7 @@ class Agent:
                 if isinstance(value, int):
                     self._stored(job, slot, dataset, value)
         attempts = {dataset: job.attempts.get(job.producer[dataset], 0) for dataset in small} if job.attempts else {}
-        job.report.values(list(small), list(attempts.values()), list(small.values()), job.is_output)
+        job.report.values(list(small), list(attempts.values()), list(small.values()), job.is_held)
         taken = {dataset: value for dataset, value in small.items() if job.is_taken[dataset] or dataset in job.entries}
         self.runners.ready(self.stock.values(job, taken, attempts))
 
@@ -297,10 +314,10 @@ class Agent:
         slab = self.stock.slabs.take(client, block)
         if slab is not None:
             self.runners.ready(self.stock.slab(job, dataset, attempt, slab))
-            job.report.produced(dataset, attempt, slab.nbytes, job.is_output[dataset])
+            job.report.produced(dataset, attempt, slab.nbytes, job.is_held[dataset])
         elif self.stock.is_granted(job, dataset, block, client):
             self.runners.ready(self.stock.block(job, dataset, attempt, block, client))
-            job.report.produced(dataset, attempt, nbytes, job.is_output[dataset])
+            job.report.produced(dataset, attempt, nbytes, job.is_held[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:
             job.report.gone(dataset)  # its room was taken back meanwhile
 
@@ -655,9 +672,15 @@ class Agent:
             job, slot = self._by_number[number], runner.slot
             if slot not in job.runners:
                 job.runners.add(slot)
-                lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
-                self._actions.append(ToRunner(slot, protocol.OpenJob(number, lean)))
+                self._actions.append(ToRunner(slot, self._open_job(job)))
             self._actions.append(ToRunner(slot, run_frame(job, segments, partial(self.stock.locate, runner=runner))))
+
+    def _open_job(self, job: HostJob) -> protocol.OpenJob:
+        """The graph for a runner: without metadata, unless that is needed for the names of files."""
+        if job.sinks:
+            return protocol.OpenJob(job.number, job.spec, protocol.SinksOfJob(job.name, self.host, self.epoch, job.sinks.default))
+        lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
+        return protocol.OpenJob(job.number, lean)
 
     @property
     def has_reports(self) -> bool:

@@ -373,7 +373,7 @@ class Stock:
         for dataset, entry in job.entries.items():
             entry.uses = entry.pins = 0
             entry.waiters = ()
-            if keep_outputs and (entry.block is not None or entry.spill_key) and job.is_output[dataset]:
+            if keep_outputs and (entry.block is not None or entry.spill_key) and job.is_held[dataset]:
                 kept[dataset] = entry
             else:
                 self._discard(job, entry)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.graph.functions import load_function
 from headrace.graph.naming import dataset_name, input_names, task_name
 from headrace.graph.templates import Template, load_block
+from headrace.worker.protocol import SinksOfJob
 from headrace_schemas import GraphSpec
+
+if TYPE_CHECKING:
+    from headrace.worker.runner.sinking import SinkWriter
 
 
 class Segment:
@@ -33,7 +37,7 @@ class Segment:
 class RunnerJob:
     """One job at one runner."""
 
-    def __init__(self, number: int, spec: GraphSpec) -> None:
+    def __init__(self, number: int, spec: GraphSpec, sinks: SinksOfJob | None = None) -> None:
         self.number = number
         self.spec = spec
         self.closed = False
@@ -46,6 +50,7 @@ class RunnerJob:
         self._blocks: dict[int, list[Template]] = {}
         self._uses_left: dict[int, int] = {}
         self._asked: frozenset[int] | None = None
+        self.sinks = _writer(sinks, spec) if sinks is not None else None
         self._lay_out(spec)
 
     def _lay_out(self, spec: GraphSpec) -> None:
@@ -89,6 +94,10 @@ class RunnerJob:
             self._asked = frozenset(self.spec.outputs)
         return dataset in self._asked
 
+    def is_taken(self, dataset: int) -> bool:
+        """Whether tasks take it."""
+        return self._uses[dataset] > 0
+
     def is_generator(self, task: int) -> bool:
         """Whether the task yields its datasets one by one."""
         return self.spec.functions[self.spec.function[task]].generator
@@ -121,6 +130,12 @@ class RunnerJob:
     def dataset_name(self, dataset: int) -> str:
         """The dataset's name, for people."""
         return dataset_name(self.spec, dataset)
+
+
+def _writer(sinks: SinksOfJob, spec: GraphSpec) -> SinkWriter:
+    from headrace.worker.runner.sinking import SinkWriter  # with what it needs, which most jobs do not
+
+    return SinkWriter(sinks, spec)
 
 
 def _starts(counts: list[int], n: int) -> list[int] | None:

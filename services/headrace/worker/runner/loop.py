@@ -30,7 +30,7 @@ from headrace.worker.runner.job import RunnerJob, Segment
 from headrace.worker.runner.outbox import Outbox
 from headrace.worker.runner.slabs import Slabs
 from headrace.worker.runner.status import StatusPage
-from headrace_schemas import TaskError
+from headrace_schemas import SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Arena, Slab
 
@@ -146,7 +146,7 @@ class Runner:
         elif isinstance(frame, protocol.GrantSlab):
             self._slab_grants.append(frame)
         elif isinstance(frame, protocol.OpenJob):
-            self._jobs[frame.job] = RunnerJob(frame.job, frame.graph)
+            self._jobs[frame.job] = RunnerJob(frame.job, frame.graph, frame.sinks)
         else:
             self._close(frame.job)
             self._outbox.flush()
@@ -288,6 +288,12 @@ class Runner:
         try:
             if isinstance(value, Output):
                 value, metadata = value.value, check_metadata(value.metadata, job.dataset_name(dataset))
+            sink = job.sinks.sink_of(dataset) if job.sinks is not None else None
+            if sink is not None:
+                self._sink(segment, place, sink, dataset, value, metadata)
+                if not job.is_taken(dataset):
+                    return True
+                metadata = None
             encoded = encode(value)
         except GraphError as error:
             self._report(segment, place, error, "bad_output")
@@ -327,6 +333,18 @@ class Runner:
             return False
         self._write(grant, put)
         return True
+
+    def _sink(self, segment: Segment, place: int, sink: SinkSpec, dataset: int, value: Any, metadata: dict[str, Any] | None) -> None:
+        """Write an output to its sink, once all that was finished before is on its way: this takes a while."""
+        job, task = segment.job, segment.tasks[place]
+        assert job.sinks is not None
+        self._outbox.flush()
+        try:
+            written = job.sinks.write(sink, dataset, task, segment.attempts[place] if segment.attempts else 0, value, metadata)
+        except Exception as error:
+            self._report(segment, place, error, "sink_failed")
+        self._now = perf_counter()
+        self._outbox.written(job.number, written, metadata, self._now)
 
     def _ask(self, segment: Segment, dataset: int, nbytes: int) -> protocol.Grant | None:
         """Ask the agent for room and wait for its answer, which comes at once. None: the job was closed meanwhile."""

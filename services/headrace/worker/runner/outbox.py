@@ -7,7 +7,7 @@ from collections import Counter, deque
 
 from headrace.values import ArrayType
 from headrace.worker import protocol
-from headrace_schemas import TaskError
+from headrace_schemas import TaskError, Written
 
 
 class Outbox:
@@ -52,6 +52,14 @@ class Outbox:
         results.values.append(value)
         if metadata:
             results.metadata_ids.append(dataset)
+            results.metadata.append(metadata)
+
+    def written(self, job: int, written: Written, metadata: dict[str, object] | None, now: float) -> None:
+        """An output was written to its sink."""
+        results = self._open(job, now)
+        results.written.append(written)
+        if metadata:
+            results.metadata_ids.append(written.dataset)
             results.metadata.append(metadata)
 
     def array(self, dataset: int, array: ArrayType) -> None:
