@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # imported at run time while the services of a local cluster 
     from headrace.client.catalogue import Catalogue, OutputRecord
     from headrace.client.connection import Connection
     from headrace.client.job import Job
-    from headrace_schemas import JobEntry
+    from headrace.sinks.sink import Sink
+    from headrace_schemas import GraphSpec, JobEntry, SinkSpec
 
 
 class Cluster:
@@ -118,11 +119,14 @@ class Cluster:
 
     # --- running graphs ---------------------------------------------------------------------------------------------------
 
-    def submit(self, graph: Graph) -> Job:
+    def submit(self, graph: Graph, *, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
         """Start to run a graph. Returns at once; the graph may be changed and submitted again afterwards.
 
-        Raises TypeError for what is no graph, GraphError and NotPicklable for one that cannot run, ClusterClosed, and what ended the
-        connection.
+        sink: where the outputs are written that have no sink of their own: a folder or a pattern, as of `hr.Sink`, which may be given too.
+        Without, they are held on the hosts until the client has them. `Job.results` reads them wherever they are.
+
+        Raises TypeError for what is no graph, GraphError and NotPicklable for one that cannot run or has a sink that cannot be written to
+        (as far as that can be known here), ClusterClosed, and what ended the connection.
         """
         if not isinstance(graph, Graph):
             raise TypeError(_not_a_graph(graph))
@@ -133,7 +137,8 @@ class Cluster:
 
         connection = self._usable()
         following = Following(connection, new_job_id())
-        following.submit(freeze(graph))
+        spec = freeze(graph)
+        following.submit(spec, _checked_sink(spec, sink, following.job) if sink is not None or spec.sinks else None)
         return Job(self, connection, following, self._progress)
 
     def compute(self, *nodes: Any, name: str = "compute", timeout: float | None = None, progress: bool | None = None) -> Any:
@@ -256,6 +261,16 @@ class Cluster:
         """The connection. Raises what has ended it."""
         self._connection.check()
         return self._connection
+
+
+def _checked_sink(spec: GraphSpec, sink: Sink | str | os.PathLike[str] | None, job: str) -> SinkSpec | None:
+    """The sink of a job. Raises GraphError if it, or those of single outputs, cannot be written to."""
+    from headrace.sinks.checks import check_sinks
+    from headrace.sinks.sink import Sink
+
+    found = Sink.of(sink).spec() if sink is not None else None
+    check_sinks(spec, found, job)
+    return found
 
 
 def _check_sizes(hosts: int, runners: int, capacity: int | None) -> None:

@@ -252,7 +252,10 @@ class Connection:
 
 def job_subjects(job: str) -> list[str]:
     """What the client that submitted a job reads of it, or of all with "*": not the graph, which it has, nor assignments and purges."""
-    return [f"{subjects.ROOT}.{rest}" for rest in (f"job.{job}.state", f"job.{job}.needed", f"plan.{job}", f"event.{job}.*")]
+    return [
+        f"{subjects.ROOT}.{rest}"
+        for rest in (f"job.{job}.state", f"job.{job}.needed", f"plan.{job}", f"event.{job}.*", f"output.{job}.committed")
+    ]
 
 
 def check_urls(urls: str) -> None:

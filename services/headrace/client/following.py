@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from headrace.bus import Entry, LogFeed
@@ -25,6 +26,7 @@ from headrace_schemas import (
     Needed,
     Release,
     Request,
+    SinkSpec,
     Submit,
     encode,
     streams,
@@ -88,16 +90,16 @@ class Following(Follower):
 
     # --- beginning ----------------------------------------------------------------------------------------------------
 
-    def submit(self, spec: GraphSpec) -> None:
-        """Submit the graph and follow the job, both at the same time. The graph is not read back from the log."""
-        graph = GraphSource(inline=spec)
+    def submit(self, spec: GraphSpec, sink: SinkSpec | None = None) -> None:
+        """Submit the graph and follow the job, both at the same time. The graph is not read back from the log. sink: of the job."""
+        graph = GraphSource(inline=spec, sink=sink)
         name = self._connection.name
         self._admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
         whole = encode(Submit(job=self.job, graph=graph, client=name))
         if len(whole) <= streams.INLINE_GRAPH_BYTES:
             self._connection.thread.soon(self._begin, self._send_request, whole)
         else:
-            self._connection.thread.soon(self._begin, self._send_large, encode(spec))
+            self._connection.thread.soon(self._begin, partial(self._send_large, sink), encode(spec))
 
     async def attach(self) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob."""
@@ -121,12 +123,12 @@ class Following(Follower):
             self._start(self._follow())
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
 
-    def _send_large(self, encoded: bytes) -> None:
-        self._start(self._submit_large(encoded))
+    def _send_large(self, sink: SinkSpec | None, encoded: bytes) -> None:
+        self._start(self._submit_large(sink, encoded))
 
-    async def _submit_large(self, encoded: bytes) -> None:
+    async def _submit_large(self, sink: SinkSpec | None, encoded: bytes) -> None:
         await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, encoded)
-        self._send_request(encode(Submit(job=self.job, graph=GraphSource(key=self.job), client=self._connection.name)))
+        self._send_request(encode(Submit(job=self.job, graph=GraphSource(key=self.job, sink=sink), client=self._connection.name)))
 
     async def _follow(self) -> None:
         self._watch(await self._connection.follow(self.job, self))
@@ -147,9 +149,9 @@ class Following(Follower):
     def release(self) -> None:
         """The job's outputs need not be kept any longer. Once is enough, and it can wait until what the caller does next is on its way.
 
-        Outputs whose values came with the log are kept nowhere: if all are such, there is nothing to say.
+        Outputs whose values came with the log, and those in sinks, are kept nowhere: if all are such, there is nothing to say.
         """
-        if not self._released and len(self.ledger.values) < self.ledger.n_outputs:
+        if not self._released and len(self.ledger.values) < self.ledger.n_held:
             self._released = True
             self._connection.later(RELEASE_DELAY, self._send_request, encode(Release(job=self.job)))
 
@@ -228,7 +230,7 @@ class Following(Follower):
             return
         ledger = self.ledger
         ready = [
-            waiter for waiter in self._waiters if self.over.is_set() or (waiter.dataset is not None and ledger.available(waiter.dataset))
+            waiter for waiter in self._waiters if self.over.is_set() or (waiter.dataset is not None and ledger.readable(waiter.dataset))
         ]
         for waiter in ready:
             self._waiters.remove(waiter)

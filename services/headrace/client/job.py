@@ -12,6 +12,7 @@ from headrace.client.catalogue import Catalogue, OutputRecord, having, read_cata
 from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.progress import Bar, Counts, is_wanted
+from headrace.client.sunk import published, read_published
 from headrace.errors import JobTimeout, UnreadableResult
 from headrace.graph.naming import dataset_names
 from headrace.values import decode, decode_many
@@ -101,7 +102,8 @@ class Job:
         """Wait for the job and return the values of all its outputs, by name; those of a task with several are "name[0]", "name[1]", ...
 
         Arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a
-        host was lost after the job was done, and UnreadableResult for a value that cannot be unpickled here.
+        host was lost after the job was done, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file in a
+        sink that is not the one that was written. What a user's own encoder wrote comes as an `hr.SinkFile`, which says where it is.
         """
         values = self.values(None, timeout, progress)
         ledger = self._following.ledger
@@ -116,7 +118,7 @@ class Job:
             waiter = Waiter(dataset)
             self._connection.thread.soon(self._following.add, waiter)
             self._await(waiter.event, timeout, progress)
-        if not ledger.available(dataset):
+        if not ledger.readable(dataset):
             self._raise_failure()
         self._load([dataset], end)
         return self._values[dataset]
@@ -197,7 +199,15 @@ class Job:
             if all(dataset in inline for dataset in missing):
                 self._decode_all(missing, inline)
             elif missing:
-                self._decode_all(missing, self._fetch(missing, end))
+                self._load_missing(missing, end)
+
+    def _load_missing(self, missing: list[int], end: float) -> None:
+        in_sinks = published(self._following.ledger, missing)
+        held = [dataset for dataset in missing if dataset not in in_sinks]
+        if held:
+            self._decode_all(held, self._fetch(held, end))
+        if in_sinks:
+            self._values.update(read_published(self._following.ledger, in_sinks, end))
 
     def _decode_all(self, datasets: list[int], encoded: Mapping[int, memoryview | bytes]) -> None:
         """All at once; and one by one if that fails, so that what can be read is kept and what cannot is named."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import GraphError
 from headrace.graph.callables import Wrapper, function_name, identity, yields
@@ -13,6 +14,9 @@ from headrace.graph.columns import Columns, Function
 from headrace.graph.node import Dataset, Node, flat, missing
 from headrace.graph.search import LEAVES, BoundSearch
 from headrace.graph.templates import Template
+
+if TYPE_CHECKING:
+    from headrace.sinks.sink import Sink
 
 _ID_DIGITS = 10
 """Longer numbers at the end of a name are no task's id."""
@@ -130,12 +134,17 @@ class Graph:
         columns.n_datasets = first + 1
         return Node(self, task, first, 1)
 
-    def output(self, *nodes: Node | Dataset | Iterable[Any]) -> None:
+    def output(self, *nodes: Node | Dataset | Iterable[Any], sink: Sink | str | os.PathLike[str] | None = None) -> None:
         """Asks for the outputs of nodes, or for single ones (`steps[3]`), besides those asked for before; lists of nodes too.
 
-        Without any call of it, every dataset that nothing consumes is an output. Raises GraphError for a node of another graph, TypeError
-        for what is no node.
+        Without any call of it, every dataset that nothing consumes is an output. sink: where these are written, as of `hr.Sink`; without,
+        where the job's outputs are (`cluster.submit(graph, sink=...)`), or they are held for the client.
+
+        Raises GraphError for a node of another graph and for a sink that is none, TypeError for what is no node.
         """
+        if sink is not None:
+            self._sink(flat(nodes), sink)
+            return
         for node in nodes:
             if type(node) is Node and node._graph is self and node.n_outputs == 1:
                 self.columns.outputs[node._first] = None
@@ -198,6 +207,15 @@ class Graph:
         for node, indices in wanted:
             first = self.adopt(node)._first
             self.columns.outputs.update(dict.fromkeys(first + index for index in indices))
+
+    def _sink(self, wanted: Iterable[tuple[Node, range]], sink: Sink | str | os.PathLike[str]) -> None:
+        from headrace.sinks.sink import Sink  # with what it needs, which most graphs do not
+
+        wanted, found = list(wanted), Sink.of(sink)
+        self._ask(wanted)
+        for node, indices in wanted:
+            first = self.adopt(node)._first
+            self.columns.sinks.update((first + index, found) for index in indices)
 
     def _add_free(self, node: Node) -> Node:
         call = node._call

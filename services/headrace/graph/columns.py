@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.graph.templates import Template
+
+if TYPE_CHECKING:
+    from headrace.sinks.sink import Sink
 
 
 class Function(NamedTuple):
@@ -23,7 +26,7 @@ class Columns:
 
     function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.
     names, metadata: of the tasks that have any. descriptions: metadata of the datasets that have some of their own.
-    outputs: dataset ids asked for, in the order they were asked for.
+    outputs: dataset ids asked for, in the order they were asked for. sinks: of those that have one of their own.
     """
 
     def __init__(self) -> None:
@@ -38,3 +41,4 @@ class Columns:
         self.metadata: dict[int, dict[str, Any]] = {}
         self.descriptions: dict[int, dict[str, Any]] = {}
         self.outputs: dict[int, None] = {}
+        self.sinks: dict[int, Sink] = {}

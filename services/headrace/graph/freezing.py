@@ -58,10 +58,21 @@ def freeze(graph: Graph) -> GraphSpec:
         described=list(columns.descriptions),
         descriptions=list(columns.descriptions.values()),
     )
+    if columns.sinks:
+        _add_sinks(spec, columns)
     spec.shape_hash = shape_hash(validate(spec), functions)
     code = [code_bytes(each, given.callable) for each, given in zip(functions, columns.functions, strict=True)]
     spec.content_hash = content_hash(spec.shape_hash, code, spec.blocks)
     return spec
+
+
+def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
+    """The outputs that have a sink of their own; each sink once."""
+    distinct = {id(sink): sink for sink in columns.sinks.values()}
+    places = {key: place for place, key in enumerate(distinct)}
+    spec.sinks = [sink.spec() for sink in distinct.values()]
+    spec.sunk = sorted(columns.sinks)
+    spec.sink = [places[id(columns.sinks[dataset])] for dataset in spec.sunk]
 
 
 def _unconsumed(columns: Columns) -> list[int]:

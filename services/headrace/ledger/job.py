@@ -129,6 +129,11 @@ class JobLedger:
         return self.end.state if self.end is not None else "running" if self.hosts and self.n_planned else "queued"
 
     @property
+    def n_held(self) -> int:
+        """How many outputs are held for the client, or have their values in the log: all but those in sinks."""
+        return self.n_outputs if self.sunk is None else int(np.count_nonzero(self.flags & ASKED))
+
+    @property
     def done_by_values(self) -> bool:
         """Whether the value of every output is in the log, and nothing that can have ended the job in another way: so it is done, which
         whoever reads the values knows without being told."""
