@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from headrace_schemas import messages as m
 from headrace_schemas.base import Record
+from headrace_schemas.fetching import Fetch, Fetching
 from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec
 from headrace_schemas.streams import GRAPHS, JOBS, LOG
 
@@ -173,6 +174,8 @@ _ALL: list[Record] = [
     LOG,
     JOBS,
     GRAPHS,
+    Fetch(job=JOB, host="alpha", datasets=[4], attempts=[0]),
+    Fetching(session="5f0c2a9e1b7d4a1f", subject="headrace.service.headrace-publisher.pieces-9f86d081"),
 ]
 
 EXAMPLES: dict[type[Record], Record] = {type(example): example for example in _ALL}

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.client.fetching import ALIGNMENT, Delivery, Held, aligned_memory, by_host, split_address
-from headrace.link import Data, Frame, Gone, Grant, Offer, Values, Want
+from headrace.client.fetching import Delivery, Held, by_host
+from headrace.link import Data, Frame, Gone, Grant, Offer, Values, Want, split_address
 from headrace.values import decode, encode
+from headrace.values.layout import ALIGNMENT
+from headrace.values.memory import aligned_memory
 
 
 class Recorder:

@@ -100,6 +100,33 @@ def test_any_split_gives_the_same_frames(sent, sizes, written):
     assert not owner.parser.in_frame
 
 
+class PassingOwner(Owner):
+    """Keeps no payload of a `Data`, but hands on what comes."""
+
+    def on_frame(self, frame, payload):
+        assert not (isinstance(frame, Data) and len(payload))
+        self.got.append((frame, bytes(self.sinks[-1]) if isinstance(frame, Data) else bytes(payload)))
+
+    def sink(self, frame, nbytes):
+        passed = bytearray()
+        self.sinks.append(passed)
+
+        def write(data, start):
+            assert start == len(passed)
+            passed.extend(data)
+
+        return Place(None, write)
+
+
+@given(st.lists(frames, max_size=12), st.lists(st.integers(1, 5000) | st.integers(1, 40), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_any_split_gives_the_same_frames_whose_data_is_handed_on(sent, sizes):
+    owner = PassingOwner()
+    owner.feed(wire(*sent), sizes)
+    assert owner.got == sent
+    assert not owner.parser.in_frame
+
+
 def test_byte_by_byte():
     sent = [(Want("j", [1], [0]), b""), (Data("j", 1, 0), b"abc"), (Values("j", [2, 3], [0, 0], [1, 2]), b"xyz"), (Data("j", 4, 0), b"")]
     owner = Owner()

@@ -44,6 +44,7 @@ class NatsBus(Bus):
         self._feeds: set[NatsFeed] = set()
         self._queues: set[Queue] = set()
         self._services: list[Any] = []
+        self._answers: set[asyncio.Task[None]] = set()
         self._http: HttpEndpoint | None = None
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(TICK, self._tick)
@@ -96,7 +97,7 @@ class NatsBus(Bus):
         self._services.append(service)
         for endpoint, handler in endpoints.items():
             subject = f"headrace.service.{name}.{endpoint}"
-            await service.add_endpoint(EndpointConfig(name=endpoint, subject=subject, handler=_answering(handler)))
+            await service.add_endpoint(EndpointConfig(name=endpoint, subject=subject, handler=_answering(handler, self._answers)))
 
     async def _serve_http(self) -> None:
         from headrace.telemetry import HttpEndpoint  # with the Prometheus library, which clients and most local clusters do without
@@ -127,6 +128,8 @@ class NatsBus(Bus):
                 await service.stop()
         if self._http is not None:
             await self._http.close()
+        for answer in self._answers:
+            answer.cancel()
         self._outbox.close()
         await self._wire.close()
 
@@ -184,7 +187,9 @@ class NatsBus(Bus):
             queue.reopen()
 
 
-def _answering(handler: Handler) -> Any:
+def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:
+    """Answers requests as they come, also while an earlier one is still being answered, which nats-py would wait for."""
+
     async def answer(request: Any) -> None:
         try:
             await request.respond(await handler(request.data))
@@ -192,4 +197,9 @@ def _answering(handler: Handler) -> Any:
             log.exception("a request on %s failed", request.subject)
             await request.respond_error("500", f"{type(error).__name__}: {error}".replace("\n", " "))
 
-    return answer
+    async def begin(request: Any) -> None:
+        task = asyncio.ensure_future(answer(request))
+        answers.add(task)
+        task.add_done_callback(answers.discard)
+
+    return begin

@@ -102,20 +102,24 @@ class Cluster:
         return cls(connection, settings, services, progress)
 
     @classmethod
-    def connect(cls, url: str = "", *, token: str = "", progress: bool | None = None, **login: str) -> Cluster:
+    def connect(cls, url: str = "", *, token: str = "", via: str = "", progress: bool | None = None, **login: str) -> Cluster:
         """A cluster that runs already.
 
         url: its NATS server, or several separated by commas. token, or user=, password=, creds= and others of `BusSettings`: how to log in.
-        What is not given is taken from HEADRACE_URL, HEADRACE_TOKEN and so on. progress: as of `local`.
+        What is not given is taken from HEADRACE_URL, HEADRACE_TOKEN and so on. via: how values of outputs come here that the hosts hold (or
+        HEADRACE_VIA): "hosts" connects to the hosts, "publisher" has the publisher bring them, over NATS; by default the first, and the
+        second where a host cannot be reached. progress: as of `local`.
 
-        Raises NatsUnreachable (for a bad url too), WrongCredentials, NoJetStream, and ClusterFailed where there is a server but no cluster.
+        Raises NatsUnreachable (for a bad url too), WrongCredentials, NoJetStream, ClusterFailed where there is a server but no cluster, and
+        ValueError for another `via`.
         """
         from headrace.bus import BusSettings
         from headrace.client.connection import Connection
 
         given = {name: value for name, value in {"url": url, "token": token, **login}.items() if value}
         settings = msgspec.structs.replace(BusSettings.from_env(), **given)
-        return cls(Connection(settings), settings, None, progress)
+        via = via or os.environ.get("HEADRACE_VIA", "")
+        return cls(Connection(settings, via=via), settings, None, progress)
 
     # --- running graphs ---------------------------------------------------------------------------------------------------
 

@@ -14,11 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
-from headrace.client.fetching import split_address
 from headrace.client.loop_thread import LoopThread
+from headrace.client.relayed import Routes
 from headrace.client.settings import FLUSH_SECONDS
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
 from headrace.ledger import Ledger
+from headrace.link import split_address
 from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, subjects
 
 _ID_BYTES = 8
@@ -64,11 +65,12 @@ class Connection:
     start, for they are its own; that saves a job the opening of one. Any other connection opens a feed for each job it follows,
     so as not to read what is everybody's.
 
-    bus: to be used on the connection's thread only.
+    bus: to be used on the connection's thread only. routes: which way values come (via: see `Routes`).
     """
 
-    def __init__(self, settings: BusSettings, *, of_its_own: bool = False) -> None:
+    def __init__(self, settings: BusSettings, *, of_its_own: bool = False, via: str = "") -> None:
         check_urls(settings.url)
+        self.routes = Routes(via)
         self.name = f"client-{socket.gethostname()}-{os.getpid()}"
         self._ledger = Ledger()
         self.thread = LoopThread("headrace-client")

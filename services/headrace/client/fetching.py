@@ -1,4 +1,4 @@
-"""Brings the values of outputs from the hosts that hold them, over a link to each.
+"""Brings the values of outputs from the hosts that hold them, over a link to each; or through the publisher, where that cannot be had.
 
 Datasets are asked for in one `Want` a host. Small ones come as `Values` at once; large ones are offered, granted, and received
 straight into the memory that their arrays will be views of.
@@ -11,14 +11,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
+from headrace.bus import Bus
+from headrace.client.relayed import Routes, fetch_relayed
+from headrace.client.settings import DIRECT_SECONDS, FETCH_PAUSE, FETCH_TRIES
+from headrace.errors import NatsUnreachable, RemoteError
 from headrace.link import CLIENT, Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Values, Want, connect
+from headrace.values.memory import aligned_memory
 
 log = logging.getLogger(__name__)
-
-ALIGNMENT = 64
-"""Bytes. The encoding of values places arrays at multiples of it, counted from the value's start; so the start has to be at one too."""
 
 
 class Held(NamedTuple):
@@ -79,13 +79,6 @@ class Delivery:
             self.over.set_result(None)
 
 
-def aligned_memory(nbytes: int) -> memoryview:
-    """Writable memory, not cleared, that starts at a multiple of `ALIGNMENT`."""
-    room = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return memoryview(room)[start : start + nbytes]  # type: ignore[arg-type]
-
-
 def by_host(holders: Mapping[int, Held]) -> dict[str, dict[int, int]]:
     """Per host: the attempts of the datasets that are to come from it."""
     hosts: dict[str, dict[int, int]] = {}
@@ -97,39 +90,54 @@ def by_host(holders: Mapping[int, Held]) -> dict[str, dict[int, int]]:
 class Fetcher:
     """Fetches values of one job, from any number of hosts at a time.
 
-    name: of this client, in the hosts' logs. key: the job's, which its links prove to have.
+    name: of this client, in the hosts' logs. key: the job's, which its links prove to have. problems: what kept it from a host, by name.
     """
 
-    def __init__(self, job: str, name: str, key: bytes) -> None:
+    def __init__(self, job: str, name: str, key: bytes, bus: Bus, routes: Routes) -> None:
+        self.problems: dict[str, str] = {}
         self._job = job
         self._identity = Identity(name, CLIENT)
         self._key = key
+        self._bus = bus
+        self._routes = routes
 
     async def fetch(self, holders: Mapping[int, Held], addresses: Mapping[str, tuple[str, int]]) -> dict[int, memoryview]:
         """The encoded values of these datasets. Those are missing that their host does not have, or that has no address or does
         not answer."""
         parts = await asyncio.gather(
-            *(self._from_host(addresses[host], wanted) for host, wanted in by_host(holders).items() if host in addresses)
+            *(self._from_host(host, addresses[host], wanted) for host, wanted in by_host(holders).items() if host in addresses)
         )
         return {dataset: value for part in parts for dataset, value in part.items()}
 
-    async def _from_host(self, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
+    async def _from_host(self, host: str, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
+        if self._routes.is_direct(address):
+            try:
+                return await self._directly(address, wanted)
+            except (LinkRefused, TimeoutError) as error:
+                self.problems[host] = str(error) or f"no answer from {address[0]}:{address[1]} within {DIRECT_SECONDS:g} s"
+                if not self._routes.unreachable(address):
+                    return {}
+        return await self._relayed(host, wanted)
+
+    async def _directly(self, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
         delivery = Delivery(self._job, wanted)
-        try:
+        async with asyncio.timeout(DIRECT_SECONDS):
             link = await connect(address, self._identity, self._key, delivery, self._job)
-        except LinkRefused as error:
-            log.warning("outputs of job %s: %s", self._job, error)
-            return {}
         try:
             await delivery.over
         finally:
             link.close()
         return delivery.values
 
-
-def split_address(address: str) -> tuple[str, int]:
-    """IP address and port of "1.2.3.4:5" or "[::1]:5". Raises ValueError for anything else."""
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        raise ValueError(f"{address!r} is no address with a port, like 10.0.0.1:7000")
-    return host.strip("[]"), int(port)
+    async def _relayed(self, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
+        """Through a publisher; again, if it ended meanwhile or was too busy."""
+        for tried in range(FETCH_TRIES):
+            try:
+                return await fetch_relayed(self._bus, self._job, host, wanted)
+            except (NatsUnreachable, RemoteError) as error:
+                why = f"through the publisher: {error}"
+                if tried + 1 < FETCH_TRIES:
+                    await asyncio.sleep(FETCH_PAUSE)
+        self.problems[host] = "; ".join(filter(None, [self.problems.get(host), why]))
+        log.warning("outputs of job %s on host %s: %s", self._job, host, self.problems[host])
+        return {}

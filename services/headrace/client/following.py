@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -180,11 +180,12 @@ class Following(Follower):
         missing = [dataset for dataset in datasets if dataset not in found]
         if not missing:
             return found
-        fetcher = Fetcher(self.job, self._connection.name, job_key(await self._connection.data_key(), self.job))
+        connection = self._connection
+        fetcher = Fetcher(self.job, connection.name, job_key(await connection.data_key(), self.job), connection.bus, connection.routes)
         while missing:
             came = await fetcher.fetch(self._holders(missing), self._connection.addresses)
             if not came:
-                raise self._lost(missing)
+                raise self._lost(missing, fetcher.problems)
             found.update(came)
             missing = [dataset for dataset in missing if dataset not in came]
         return found
@@ -193,7 +194,7 @@ class Following(Follower):
         ledger = self.ledger
         return {dataset: Held(host, int(ledger.made[dataset])) for dataset in datasets if (host := ledger.holder(dataset))}
 
-    def _lost(self, datasets: list[int]) -> OutputsLost:
+    def _lost(self, datasets: list[int], problems: Mapping[str, str]) -> OutputsLost:
         ledger = self.ledger
         names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
         what = f"outputs {', '.join(names)} of job {self.job}"
@@ -201,7 +202,8 @@ class Following(Follower):
             why = ledger.release_reason or "a client said that it has them"
             return OutputsLost(f"{what} are held no longer: {why}. Submit the graph again")
         hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
-        return OutputsLost(f"{what} cannot be had from {', '.join(hosts)} any more: submit the graph again")
+        why = "".join(f"; {host}: {problems[host]}" for host in hosts if host in problems)
+        return OutputsLost(f"{what} cannot be had from {', '.join(hosts)} any more: submit the graph again{why}")
 
     # --- what the log says -----------------------------------------------------------------------------------------------
 

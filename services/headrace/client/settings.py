@@ -26,6 +26,20 @@ ATTACH_TIMEOUT = 30.0
 """Seconds that reading the log of a job that was submitted before may take: a log of a million tasks takes a few."""
 ANNOUNCE_SECONDS = 2.0
 """Seconds after a job's end in which its last outputs are announced, unless there is no publisher: it takes a hundredth of one."""
+DIRECT_SECONDS = 2.0
+"""Seconds in which a host is to answer before its values are fetched through the publisher: one lost packet more than any network needs."""
+UNREACHABLE_SECONDS = 300.0
+"""Seconds after which a host that could not be reached is tried again: it may have been restarting."""
+FETCH_TIMEOUT = 10.0
+"""Seconds for a publisher to begin a fetch: it may have to wait its turn, and for a host that does not answer."""
+PIECE_TIMEOUT = 10.0
+"""Seconds for the next piece of a fetch. Where there is none yet, a publisher says so after two."""
+PIECES_ASKED_FOR = 4
+"""Pieces asked for at a time: one is on its way, one is being put into its place, and the publisher has questions to answer at once."""
+FETCH_TRIES = 3
+"""How often a fetch through publishers is begun, if one ends meanwhile or is too busy."""
+FETCH_PAUSE = 0.5
+"""Seconds before it is begun again."""
 STATUS_TIMEOUT = 2.0
 """Seconds in which a host answers how it stands, unless it is not well."""
 RELEASE_DELAY = 0.002

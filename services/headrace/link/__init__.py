@@ -1,5 +1,6 @@
 """The data plane between processes on different hosts: authenticated frames over TCP, payloads straight into place."""
 
+from headrace.link.addresses import split_address
 from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame
 from headrace.link.frames import Data, Frame, Gone, Grant, Offer, Relay, Unwant, Values, Want
 from headrace.link.framing import Place
@@ -33,4 +34,5 @@ __all__ = [
     "connect",
     "job_key",
     "serve",
+    "split_address",
 ]

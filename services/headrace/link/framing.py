@@ -43,9 +43,12 @@ OnFrame: TypeAlias = Callable[[Frame | HandshakeFrame, memoryview], None]
 
 
 class Place(NamedTuple):
-    """Memory that is filled by calls of `write`, with bytes and where in it they go: cheaper than to touch pages that are new."""
+    """Memory that is filled by calls of `write`, with bytes and where in it they go: cheaper than to touch pages that are new.
 
-    memory: memoryview
+    Or no memory (None), where `write` hands the bytes on; then `on_frame` gets no payload.
+    """
+
+    memory: memoryview | None
     write: Callable[[memoryview, int], None]
 
 
@@ -101,6 +104,7 @@ class Parser:
         self._frame: Frame | HandshakeFrame | None = None  # whose header is parsed and whose payload is not there yet
         self._body = 0  # where that payload begins, counted from _start
         self._payload: memoryview | None = None  # memory being filled with a payload
+        self._length = 0  # bytes of that payload, and how many of them have come
         self._filled = 0
         self._write: Callable[[memoryview, int], None] | None = None  # how it is filled, if not in place
         self._passage = _EMPTY  # what such a payload comes through
@@ -125,8 +129,7 @@ class Parser:
     def writable(self) -> memoryview:
         """Where the next bytes are to be put; never empty."""
         if self._payload is not None:
-            missing = self._payload[self._filled :]
-            return missing if self._write is None else self._passage[: len(missing)]
+            return self._payload[self._filled :] if self._write is None else self._passage[: self._length - self._filled]
         return self._home if self._stopped else self._buffer[self._end :]
 
     def received(self, nbytes: int) -> None:
@@ -180,17 +183,19 @@ class Parser:
         self._frame = frame
         self._needed = self._body + nbytes
         if isinstance(frame, Data):
-            self._fill(self._sink(frame, nbytes))
+            self._fill(self._sink(frame, nbytes), nbytes)
         elif self._needed > max(len(self._home), self._end - self._start):
-            self._fill(memoryview(bytearray(nbytes)))
+            self._fill(memoryview(bytearray(nbytes)), nbytes)
 
-    def _fill(self, target: memoryview | Place) -> None:
-        """Receive into `target` from here on, beginning with what is in the buffer already."""
+    def _fill(self, target: memoryview | Place, nbytes: int) -> None:
+        """Receive `nbytes` bytes into `target` from here on, beginning with what is in the buffer already."""
         if self._stopped:
             return
-        payload, self._write = target if isinstance(target, Place) else (target, None)
+        memory, self._write = target if isinstance(target, Place) else (target, None)
+        payload = _EMPTY if memory is None else memory
         start = self._start + self._body
-        self._filled = min(self._end - start, len(payload))
+        self._length = nbytes
+        self._filled = min(self._end - start, nbytes)
         here = self._buffer[start : start + self._filled]
         if self._write is None:
             payload[: self._filled] = here
@@ -203,7 +208,7 @@ class Parser:
 
     def _deliver_if_filled(self) -> None:
         payload = self._payload
-        if payload is None or self._filled < len(payload):
+        if payload is None or self._filled < self._length:
             if self._start == self._end:
                 self._start = self._end = 0
             return

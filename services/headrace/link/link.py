@@ -126,6 +126,16 @@ class Link(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def pause(self) -> None:
+        """Read nothing more from the socket until `resume`, so that the other side has to wait. What was read already still comes."""
+        if self._transport is not None and self._reason is None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on after `pause`."""
+        if self._transport is not None and self._reason is None:
+            self._transport.resume_reading()
+
     async def opened(self) -> None:
         """Wait until the other side has proved itself. Raises `LinkRefused` if it does not."""
         await asyncio.shield(self._opened)
@@ -210,6 +220,8 @@ class Link(asyncio.BufferedProtocol):
         if target is None:
             raise MalformedFrame(f"{nbytes} bytes of dataset {frame.dataset}, attempt {frame.attempt}, which were not granted")
         memory = target.memory if isinstance(target, Place) else target
+        if memory is None:
+            return target
         if memory.readonly or not memory.c_contiguous or memory.nbytes != nbytes:
             raise ValueError(f"the sink for {nbytes} bytes has {memory.nbytes}, or cannot be written from end to end")
         return Place(_as_bytes(memory), target.write) if isinstance(target, Place) else _as_bytes(memory)

@@ -7,16 +7,20 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.errors import PublishRefused
 from headrace.publisher.commits import Action, Remove
 from headrace.publisher.committing import Committer
+from headrace.publisher.fetches import Fetches
 from headrace.publisher.settings import Settings
 from headrace.publisher.state import Publisher, is_committed
 from headrace_schemas import Published, subjects
 
 log = logging.getLogger(__name__)
 
+NAME = "headrace-publisher"
 LEASE = "publisher"
 TOO_LARGE = frozenset({0, 10054})
 """Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
@@ -34,17 +38,24 @@ class PublisherService:
         self._announcing = False
         role = Role(LEASE, FOLLOWED, [subjects.ALL_HELD], settings.lease_ttl, settings.retry_delay, "an announcement")
         self._committer = committer(settings)
+        self._fetches = Fetches(bus, NAME, settings.fetching)
         self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._announce)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
-        await self._bus.serve("headrace-publisher", "announces outputs, once each", {"status": self._leader.status})
+        endpoints = {"status": self._status, **self._fetches.endpoints}
+        await self._bus.serve(NAME, "announces outputs, once each, and fetches their values for clients", endpoints)
         try:
             await self._leader.run()
         finally:
+            self._fetches.close()
             self._committer.close()
+
+    async def _status(self, request: bytes) -> bytes:
+        """What this publisher knows, and how many fetches go through it."""
+        return msgspec.json.encode({**msgspec.json.decode(await self._leader.status(request)), "fetches": len(self._fetches)})
 
     def _reader(self, publisher: Publisher) -> OnEntries:
         """Announces all outputs that come to be. What came shortly one after the other is looked at together."""
@@ -118,5 +129,5 @@ class PublisherService:
 
 async def run(settings: Settings, bus_settings: BusSettings) -> None:
     """Connect and serve until cancelled."""
-    async with await Bus.connect(bus_settings, "headrace-publisher") as bus:
+    async with await Bus.connect(bus_settings, NAME) as bus:
         await PublisherService(settings, bus).run()

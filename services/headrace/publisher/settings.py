@@ -9,6 +9,26 @@ import msgspec
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
 
+class FetchLimits(msgspec.Struct, kw_only=True, frozen=True):
+    """What values may take that go through the publisher. Sizes in bytes, times in seconds.
+
+    piece_bytes: of one message: a quarter of what an unchanged server takes, so that nothing else waits long behind it.
+    pieces: of a fetch that wait for its client, before no more is read from the host: enough to keep the client's questions answered.
+    fetches: at a time, so that all take 128 MiB; more wait for queue_seconds.
+    connect_seconds: to reach a host, in the same network, that may be gone.
+    answer_seconds: after which a question is answered with nothing, so that its asker knows that it is heard.
+    idle_seconds: without a question, after which the client has gone.
+    """
+
+    piece_bytes: int = 256 << 10
+    pieces: int = 8
+    fetches: int = 32
+    queue_seconds: float = 2.0
+    connect_seconds: float = 3.0
+    answer_seconds: float = 2.0
+    idle_seconds: float = 5.0
+
+
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """What the publisher can be told.
 
@@ -19,6 +39,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     commit_tries, commit_delay: so often, and so long after one another, a commit is tried that a file system refused: after that the
         output is made again.
     retry_delay: pause before leading again after the log refused an announcement.
+    fetching: limits of the values that go through this process.
     """
 
     message_bytes: int = MAX_MESSAGE_BYTES
@@ -28,6 +49,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     commits: int = 8
     commit_tries: int = 3
     commit_delay: float = 0.5
+    fetching: FetchLimits = FetchLimits()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:

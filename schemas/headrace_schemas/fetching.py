@@ -1,0 +1,46 @@
+"""Values of outputs through the publisher, for a client that cannot reach the host that holds them: requests, and the pieces of the answer.
+
+    client -> FETCH_SUBJECT     Fetch: these datasets, from this host      <- Fetching: a session, and the subject to ask
+    client -> that subject      the session's id                           <- the next piece, as bytes; b"" at the end
+    ...
+
+A piece is `HEADER` and some bytes of one dataset's encoded value. A client has a few questions on their way at a time and asks on
+for as long as pieces come: so it decides how fast they do, and nothing more is fetched for one that has gone.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import msgspec
+
+from headrace_schemas.base import Record, _version
+
+FETCH_SUBJECT = "headrace.service.headrace-publisher.fetch"
+"""Where any publisher answers, whether it leads or not."""
+
+HEADER = Struct("<qqq")
+"""Before the bytes of a piece: the dataset, the length of its whole value (or one of the two below), and where in it the bytes belong."""
+GONE = -1
+"""Instead of a length: the host has not got this dataset, or not any more. What came of it counts for nothing."""
+WAIT = -2
+"""Instead of a length: nothing has come yet. Ask again."""
+
+
+class Fetch(Record, kw_only=True):
+    """Bring these datasets of a job from this host."""
+
+    v: int = msgspec.field(default_factory=_version)
+    job: str
+    host: str
+    datasets: list[int]
+    attempts: list[int]
+    """Per dataset."""
+
+
+class Fetching(Record, kw_only=True):
+    """The answer: pieces come for questions on `subject` that have `session` as their text."""
+
+    v: int = msgspec.field(default_factory=_version)
+    session: str
+    subject: str

@@ -1,0 +1,121 @@
+"""Values of outputs through the publisher, from hosts that cannot be reached from here; and when to take that way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from headrace.bus import Bus
+from headrace.client.settings import FETCH_TIMEOUT, PIECE_TIMEOUT, PIECES_ASKED_FOR, UNREACHABLE_SECONDS
+from headrace.errors import ClusterFailed, RemoteError
+from headrace.values.memory import aligned_memory
+from headrace_schemas import decoder, encode
+from headrace_schemas.fetching import FETCH_SUBJECT, GONE, HEADER, WAIT, Fetch, Fetching
+
+HOSTS, PUBLISHER, EITHER = "hosts", "publisher", ""
+WAYS = (EITHER, HOSTS, PUBLISHER)
+"""Ways to values: from the hosts themselves, or through the publisher; or through the publisher where a host cannot be reached."""
+
+_decode = decoder(Fetching).decode
+
+
+class Routes:
+    """Which way to take to which host. via: one of `WAYS`.
+
+    A host that could not be reached is not tried again for a while, for that takes seconds each time.
+    """
+
+    def __init__(self, via: str = EITHER) -> None:
+        if via not in WAYS:
+            raise ValueError(
+                f'via={via!r}: give "hosts", "publisher", or "" for the hosts first and the publisher where one cannot be reached'
+            )
+        self.via = via
+        self._unreachable: dict[tuple[str, int], float] = {}
+
+    def is_direct(self, address: tuple[str, int]) -> bool:
+        """Whether to connect to a host that listens there."""
+        return self.via != PUBLISHER and self._unreachable.get(address, 0.0) <= time.monotonic()
+
+    def unreachable(self, address: tuple[str, int]) -> bool:
+        """Remember that nothing answered there; returns whether to go through the publisher then."""
+        if self.via == HOSTS:
+            return False
+        self._unreachable[address] = time.monotonic() + UNREACHABLE_SECONDS
+        return True
+
+
+class Assembly:
+    """Datasets put together from pieces, in whatever order those come.
+
+    values: encoded, of those that are complete. over: every dataset is complete, or gone, or the end was said.
+    """
+
+    def __init__(self, wanted: Mapping[int, int]) -> None:
+        self.values: dict[int, memoryview] = {}
+        self.over = not wanted
+        self._open = set(wanted)
+        self._rooms: dict[int, memoryview] = {}
+        self._missing: dict[int, int] = {}
+
+    def add(self, piece: bytes) -> None:
+        """Put a piece into its place. Raises ClusterFailed for one that fits nowhere."""
+        if not piece:
+            self.over = True
+            return
+        dataset, total, offset = HEADER.unpack_from(piece)
+        if total == GONE:
+            self._settle(dataset)
+        elif total != WAIT:
+            self._put(dataset, total, offset, memoryview(piece)[HEADER.size :])
+
+    def _put(self, dataset: int, total: int, offset: int, part: memoryview) -> None:
+        if dataset not in self._rooms:
+            self._rooms[dataset], self._missing[dataset] = aligned_memory(max(total, 0)), total
+        room = self._rooms[dataset]
+        if (
+            dataset not in self._open
+            or total != room.nbytes
+            or not 0 <= offset <= total - part.nbytes
+            or part.nbytes > self._missing[dataset]
+        ):
+            raise ClusterFailed(
+                f"the publisher sent a piece that does not fit: {part.nbytes} bytes at {offset} of {total} of dataset {dataset}"
+            )
+        room[offset : offset + part.nbytes] = part
+        self._missing[dataset] -= part.nbytes
+        if not self._missing[dataset]:
+            self.values[dataset] = room.toreadonly()
+            self._settle(dataset)
+
+    def _settle(self, dataset: int) -> None:
+        self._open.discard(dataset)
+        self.over = self.over or not self._open
+
+
+async def fetch_relayed(bus: Bus, job: str, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
+    """The encoded values of datasets of a job that a host holds, brought by a publisher. wanted: the attempt of each.
+
+    Those are missing that the host has not got any more. Raises NatsUnreachable without a publisher, or if it ends meanwhile; RemoteError
+    with what keeps it from the host.
+    """
+    request = Fetch(job=job, host=host, datasets=list(wanted), attempts=list(wanted.values()))
+    session = _decode(await bus.request(FETCH_SUBJECT, encode(request), FETCH_TIMEOUT))
+    assembly = Assembly(wanted)
+
+    async def ask() -> None:
+        while not assembly.over:
+            try:
+                assembly.add(await bus.request(session.subject, session.session.encode(), PIECE_TIMEOUT))
+            except RemoteError:
+                if not assembly.over:  # else it was asked by the way
+                    raise
+
+    questions = [asyncio.ensure_future(ask()) for _ in range(PIECES_ASKED_FOR)]
+    try:
+        await asyncio.gather(*questions)
+    finally:
+        for question in questions:
+            question.cancel()
+    return assembly.values

@@ -1,0 +1,13 @@
+"""Addresses of data planes, as text."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "1.2.3.4:5" or "[::1]:5". Raises ValueError for anything else.
+
+    >>> split_address("[::1]:5")
+    ('::1', 5)
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        raise ValueError(f"{address!r} is no address with a port, like 10.0.0.1:7000")
+    return host.strip("[]"), int(port)

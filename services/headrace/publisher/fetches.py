@@ -1,0 +1,199 @@
+"""Values of outputs for clients that cannot reach the hosts: the publisher connects to a host as such a client would, and hands on.
+
+Every publisher does, leader or not: it decides nothing and changes nothing. It has the key of the cluster's data plane, and proves only
+that of the job that the client asks for. It never unpickles: values go through it as the bytes that they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+
+from headrace.bus import Bus, ensure_data_key
+from headrace.bus.bus import Handler as Endpoint
+from headrace.errors import HeadraceError
+from headrace.link import CLIENT, Data, Frame, Identity, Link, LinkRefused, Place, connect, job_key, split_address
+from headrace.publisher.relay import END, NOTHING_YET, Relay
+from headrace.publisher.settings import FetchLimits
+from headrace_schemas import HostEntry, SchemaMismatch, decoder, encode
+from headrace_schemas.base import SCHEMA_VERSION
+from headrace_schemas.fetching import Fetch, Fetching
+from headrace_schemas.streams import HOSTS
+
+log = logging.getLogger(__name__)
+
+_decode_fetch = decoder(Fetch).decode
+_decode_host = decoder(HostEntry).decode
+
+
+class CannotFetch(HeadraceError):
+    """A fetch that cannot be done. Its text reaches the client."""
+
+
+class Fetches:
+    """All fetches of this publisher. `endpoints` are to be served under `service`."""
+
+    def __init__(self, bus: Bus, service: str, limits: FetchLimits) -> None:
+        self._bus = bus
+        self._limits = limits
+        self._name = f"{service}-{secrets.token_hex(4)}"
+        self._places = asyncio.Semaphore(limits.fetches)
+        self._sessions: dict[str, Session] = {}
+        pieces = f"pieces-{self._name.rpartition('-')[2]}"
+        self._subject = f"headrace.service.{service}.{pieces}"
+        self.endpoints: dict[str, Endpoint] = {"fetch": self._fetch, pieces: self._piece}
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._sessions)
+
+    async def _fetch(self, data: bytes) -> bytes:
+        """Open a link to the host, and say where to ask for what comes. Raises CannotFetch."""
+        request = _decode_fetch(data)
+        if request.v > SCHEMA_VERSION:
+            raise SchemaMismatch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
+        try:
+            async with asyncio.timeout(self._limits.queue_seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise CannotFetch(f"{self._limits.fetches} other fetches are going on: try again") from None
+        session = Session(request, self._limits, self._ended)
+        try:
+            await self._open(session, request)
+        except BaseException:
+            session.close("it was not begun")
+            self._places.release()
+            raise
+        self._sessions[session.id] = session
+        return encode(Fetching(session=session.id, subject=self._subject))
+
+    async def _open(self, session: Session, request: Fetch) -> None:
+        entry = await self._bus.kv(HOSTS.name).get(request.host)
+        if entry is None:
+            raise CannotFetch(f"host {request.host} is not in the cluster any more")
+        address = split_address(_decode_host(entry.value).address)
+        key = job_key(await ensure_data_key(self._bus), request.job)
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                await connect(address, Identity(self._name, CLIENT), key, session, request.job)
+        except (LinkRefused, TimeoutError) as error:
+            raise CannotFetch(f"the publisher cannot reach host {request.host} at {address[0]}:{address[1]} either: {error}") from None
+
+    async def _piece(self, data: bytes) -> bytes:
+        session = self._sessions.get(data.decode())
+        if session is None:
+            raise CannotFetch("there is no such fetch: it was over, or nobody asked for its pieces")
+        return await session.piece()
+
+    def _ended(self, session: Session) -> None:
+        if self._sessions.pop(session.id, None) is not None:
+            self._places.release()
+
+    def close(self) -> None:
+        """End all."""
+        for session in list(self._sessions.values()):
+            session.close("this publisher stops")
+
+
+class Session:
+    """One fetch: owns its link, and answers its client's questions."""
+
+    def __init__(self, request: Fetch, limits: FetchLimits, on_end: Callable[[Session], None]) -> None:
+        self.id = secrets.token_hex(8)
+        self._relay = Relay(request.job, dict(zip(request.datasets, request.attempts, strict=True)), limits)
+        self._limits = limits
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._paused = False
+        self._questions: deque[asyncio.Future[bytes | bytearray]] = deque()
+        self._asked = self._loop.time()
+        self._timer = self._loop.call_later(limits.idle_seconds, self._look)
+
+    # --- the client ---------------------------------------------------------------------------------------------------------
+
+    async def piece(self) -> bytes:
+        """The next piece, if it comes in time."""
+        self._asked = self._loop.time()
+        question: asyncio.Future[bytes | bytearray] = self._loop.create_future()
+        self._questions.append(question)
+        self._answer()
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                return bytes(await question)
+        except TimeoutError:
+            return NOTHING_YET
+        finally:
+            self._asked = self._loop.time()
+
+    def _answer(self) -> None:
+        """Give pieces to those who asked, and let the link go on or wait."""
+        while self._questions:
+            if self._questions[0].done():  # it waited too long
+                self._questions.popleft()
+                continue
+            piece = self._relay.take()
+            if piece is None:
+                break
+            self._questions.popleft().set_result(piece)
+            if piece == END:
+                self.close("its client has everything")
+        self._throttle()
+
+    def _throttle(self) -> None:
+        if self._link is not None and self._relay.full != self._paused:
+            self._paused = self._relay.full
+            if self._paused:
+                self._link.pause()
+            else:
+                self._link.resume()
+
+    def _look(self) -> None:
+        """A client that has gone asks no more: then nothing more is fetched for it."""
+        left = self._asked + self._limits.idle_seconds - self._loop.time()
+        waiting = any(not question.done() for question in self._questions)
+        if left > 0 or waiting:
+            self._timer = self._loop.call_later(max(left, self._limits.answer_seconds), self._look)
+        else:
+            self.close("its client has gone")
+
+    def close(self, reason: str) -> None:
+        """End it."""
+        self._timer.cancel()
+        if self._link is not None:
+            self._link.close(reason)
+        self._on_end(self)
+
+    # --- the link -----------------------------------------------------------------------------------------------------------
+
+    def link_opened(self, link: Link) -> None:
+        """Ask for everything."""
+        self._link = link
+        link.send(self._relay.begin())
+
+    def link_closed(self, link: Link, reason: str) -> None:
+        """Say of what has not come that it will not."""
+        self._link = None
+        self._relay.closed()
+        self._answer()
+
+    def frame_received(self, link: Link, frame: Frame, payload: memoryview) -> None:
+        """Take what came, and grant the next."""
+        grant = self._relay.frame(frame, payload)
+        if self._relay.over:
+            self._link = None
+            link.close("everything has come")
+        elif grant is not None:
+            link.send(grant)
+        self._answer()
+
+    def data_sink(self, link: Link, frame: Data, nbytes: int) -> Place | None:
+        """What was granted is handed on as it comes."""
+        return Place(None, self._write) if self._relay.expects(frame, nbytes) else None
+
+    def _write(self, data: memoryview, start: int) -> None:
+        self._relay.write(data, start)
+        self._answer()

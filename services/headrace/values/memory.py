@@ -1,0 +1,12 @@
+"""Memory that a value can live in."""
+
+import numpy as np
+
+from headrace.values.layout import ALIGNMENT
+
+
+def aligned_memory(nbytes: int) -> memoryview:
+    """Writable memory, not cleared, that starts at a multiple of `ALIGNMENT`, as an encoded value has to."""
+    room = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return memoryview(room)[start : start + nbytes]  # type: ignore[arg-type]

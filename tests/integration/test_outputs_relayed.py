@@ -1,0 +1,192 @@
+"""Values through the publisher: what a client gets that can reach NATS and none of the hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+import headrace as hr
+from headrace.bus import Bus, BusSettings
+from headrace.client import fetching
+from headrace.client.connection import Connection
+from headrace_schemas import decoder, encode
+from headrace_schemas.fetching import FETCH_SUBJECT, HEADER, Fetch, Fetching
+
+WAIT = 60.0
+MiB = 1 << 20
+
+
+def field(number: int, mib: int) -> np.ndarray:
+    return np.full(mib * MiB // 8, float(number))
+
+
+def text(length: int) -> str:
+    return "x" * length
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[hr.Cluster]:
+    with hr.Cluster.local(hosts=2, runners=1, capacity=1 << 30) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nothing listens, and nothing will."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def behind_a_wall(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    """Clients of this test find the hosts' data ports closed; the publisher does not."""
+    real = Connection.addresses.fget
+    assert real is not None
+    monkeypatch.setattr(Connection, "addresses", property(lambda self: dict.fromkeys(real(self), ("127.0.0.1", closed_port))))
+
+
+def connect(cluster: hr.Cluster, via: str = "") -> hr.Cluster:
+    return hr.Cluster.connect(cluster.url, token=cluster.token, via=via)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def request(cluster: hr.Cluster, subject: str, data: bytes = b"") -> bytes:
+    async def ask() -> bytes:
+        async with await Bus.connect(BusSettings(url=cluster.url, token=cluster.token), "test") as bus:
+            return await bus.request(subject, data, 10.0)
+
+    return asyncio.run(ask())
+
+
+def fetches(cluster: hr.Cluster) -> int:
+    return int(json.loads(request(cluster, "headrace.service.headrace-publisher.status"))["fetches"])
+
+
+def large_graph(*sizes: int) -> hr.Graph:
+    graph = hr.Graph("relayed")
+    for number, mib in enumerate(sizes):
+        graph.add(field, number, mib, name=f"field-{number}")
+    graph.add(text, 20_000, name="text")
+    graph.add(text, 5, name="small")
+    return graph
+
+
+def test_values_come_through_the_publisher_where_hosts_cannot_be_reached(cluster: hr.Cluster, behind_a_wall: None) -> None:
+    with connect(cluster) as outside:
+        for _ in range(2):
+            results = outside.submit(large_graph(3, 1, 2)).results(WAIT)
+            assert [len(results[f"field-{n}"]) * 8 // MiB for n in range(3)] == [3, 1, 2]
+            assert all((results[f"field-{n}"] == n).all() for n in range(3))
+            assert (results["text"], results["small"]) == ("x" * 20_000, "xxxxx")
+    until(lambda: fetches(cluster) == 0)
+
+
+def test_the_publisher_is_not_used_where_that_is_forbidden(cluster: hr.Cluster, behind_a_wall: None) -> None:
+    with connect(cluster, via="hosts") as outside, pytest.raises(hr.OutputsLost, match="Connect"):
+        outside.submit(large_graph(1)).results(WAIT)
+
+
+def test_the_way_through_the_publisher_can_be_chosen(cluster: hr.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_link(*given: object) -> None:
+        raise AssertionError(f"this client connects to a host itself: {given}")
+
+    monkeypatch.setattr(fetching, "connect", no_link)
+    monkeypatch.setenv("HEADRACE_VIA", "publisher")
+    with connect(cluster) as outside:
+        job = outside.submit(large_graph(1))
+        assert (job.result("field-0", WAIT) == 0).all()
+    with pytest.raises(ValueError, match="via='carrier pigeon'"):
+        connect(cluster, via="carrier pigeon")
+
+
+def test_a_large_value_takes_little_memory_in_the_publisher_for_several_clients_at_once(cluster: hr.Cluster) -> None:
+    job = cluster.submit(large_graph(100, 100))
+    assert job.wait(WAIT) == "done"
+    publisher = psutil.Process(cluster.pids()["publisher"])
+    before, most, over = publisher.memory_info().rss, 0, threading.Event()
+    sums: list[float] = []
+
+    def get() -> None:
+        with connect(cluster, via="publisher") as outside:
+            sums.append(float(outside.job(job.id).result("field-1", WAIT).sum()))
+
+    clients = [threading.Thread(target=get) for _ in range(3)]
+    for client in clients:
+        client.start()
+    while any(client.is_alive() for client in clients):
+        most = max(most, publisher.memory_info().rss)
+        over.wait(0.01)
+    assert sums == [100 * MiB / 8] * 3
+    assert most - before < 40 * MiB, "three times 100 MiB went through it"
+
+
+def test_nothing_more_is_fetched_for_a_client_that_has_gone(cluster: hr.Cluster) -> None:
+    until(lambda: fetches(cluster) == 0)
+    job = cluster.submit(large_graph(50))
+    assert job.wait(WAIT) == "done"
+    (record,) = [record for record in job.outputs() if record.name == "field-0"]
+    host = record.host
+    wanted = Fetch(job=job.id, host=host, datasets=[record.dataset, 4711], attempts=[0, 0])
+    begun = decoder(Fetching).decode(request(cluster, FETCH_SUBJECT, encode(wanted)))
+    piece = request(cluster, begun.subject, begun.session.encode())
+    dataset, total, offset = HEADER.unpack_from(piece)
+    assert (dataset, offset, total // MiB) == (record.dataset, 0, 50) or dataset == 4711
+    assert fetches(cluster) == 1
+    until(lambda: fetches(cluster) == 0)
+    with pytest.raises(hr.HeadraceError, match="there is no such fetch"):
+        request(cluster, begun.subject, begun.session.encode())
+    assert (job.result("field-0", WAIT) == 0).all()
+
+
+def test_a_host_that_nobody_can_reach_is_named_with_what_was_tried(closed_port: int) -> None:
+    with hr.Cluster.local(hosts=1) as cluster:
+        env = {**os.environ, "HEADRACE_URL": cluster.url, "HEADRACE_TOKEN": cluster.token}
+        worker = ["worker", "--host", "walled", "--capacity", "64Mi", "--advertise", f"127.0.0.1:{closed_port}"]
+        process = subprocess.Popen([sys.executable, "-m", "headrace.cli", *worker], env=env, start_new_session=True)
+        try:
+            until(lambda: "walled" in cluster.hosts)
+            graph = hr.Graph()
+            for number in range(6):
+                graph.add(bytes, MiB, name=f"zeros-{number}")
+            job = cluster.submit(graph)
+            assert job.wait(WAIT) == "done"
+            walled = [record.name for record in job.outputs() if record.host == "walled"]
+            assert walled
+            with pytest.raises(
+                hr.OutputsLost, match=rf"walled: .*127\.0\.0\.1.*{closed_port}.*through the publisher: .*cannot reach host walled"
+            ):
+                job.result(walled[0], WAIT)
+        finally:
+            process.terminate()
+            process.wait(WAIT)
+
+
+def test_what_cannot_be_fetched_is_said(cluster: hr.Cluster) -> None:
+    def fetch(**fields: object) -> bytes:
+        given = {"job": "nojob", "host": cluster.hosts[0], "datasets": [0], "attempts": [0]} | fields
+        return request(cluster, FETCH_SUBJECT, encode(Fetch(**given)))  # type: ignore[arg-type]
+
+    with pytest.raises(hr.HeadraceError, match="host nobody is not in the cluster"):
+        fetch(host="nobody")
+    with pytest.raises(hr.HeadraceError, match="ValueError"):
+        fetch(attempts=[])
+    with pytest.raises(hr.HeadraceError, match="schema version 99"):
+        fetch(v=99)
