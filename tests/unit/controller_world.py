@@ -29,6 +29,7 @@ from headrace_schemas import (
     Purge,
     Released,
     TaskError,
+    Written,
 )
 
 JOB = "job"
@@ -226,17 +227,25 @@ class World:
         made = list(topology.outputs_of(task))
         inside = [d for d in made if self.stays(chain, d)]
         chain.inside.update(inside)
-        left = [d for d in made if d not in inside and (self.spec.outputs.count(d) or len(topology.consumers_of(d)))]
+        held = [d for d in made if d in self.spec.outputs and d not in self.spec.sunk]
+        left = [d for d in made if d not in inside and (d in held or len(topology.consumers_of(d)))]
         host.store.update(left)
-        values = [d for d in left if d in self.spec.outputs and self.rnd.random() < 0.3]
+        values = [d for d in held if self.rnd.random() < 0.3]
         one_by_one = self.rnd.random() < 0.5
+        written = [self.write(host, dataset, attempt) for dataset in made if dataset in self.spec.sunk]
         if one_by_one:
+            host.outbox += [self.events(host, written=[each]) for each in written]
+            written = []
             for dataset in left:
                 host.outbox.append(self.events(host, produced=[dataset], produced_attempts=[attempt], sizes=[1]))
         ended = chain.at == len(chain.tasks)
         columns = {} if one_by_one else {"produced": left, "produced_attempts": [attempt] * len(left), "sizes": [1] * len(left)}
         done = {"chains": [chain.id]} if ended and self.rnd.random() < 0.7 else {"done": [task], "done_attempts": [attempt]}
-        host.outbox.append(self.events(host, **columns, **done, value_ids=values, values=[b"v"] * len(values)))
+        host.outbox.append(self.events(host, **columns, **done, written=written, value_ids=values, values=[b"v"] * len(values)))
+
+    def write(self, host: Host, dataset: int, attempt: int) -> Written:
+        """Put an output into its sink, for worlds that have some."""
+        raise NotImplementedError
 
     def stays(self, chain: Chain, dataset: int) -> bool:
         consumers = self.ledger_job().topology.consumers_of(dataset).tolist()
