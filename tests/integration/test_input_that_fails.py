@@ -81,7 +81,7 @@ def hr_freeze(graph: hr.Graph) -> object:
 
 def test_a_node_of_another_graph() -> None:
     node = hr.Graph("one").add(same, 1, name="mine")
-    with pytest.raises(hr.GraphError, match="(?s)'mine'.*another graph|another graph.*'mine'"):
+    with pytest.raises(hr.GraphError, match="task 'mine' belongs to graph 'one', not to 'two': add it to this graph too"):
         hr.Graph("two").add(same, node, name="yours")
 
 
@@ -294,11 +294,8 @@ def test_services_of_a_newer_schema(nats_server: EmbeddedServer) -> None:
             await bus.publish(subjects.host("newer"), b'{"kind":"host_joined","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
 
     asyncio.run(pretend())
-    with pytest.raises(hr.HeadraceError, match="upgrade"):
-        with hr.Cluster.connect(nats_server.url, token=nats_server.token) as cluster:
-            graph = hr.Graph("one")
-            graph.add(same, 1)
-            cluster.submit(graph).results(WAIT)
+    with pytest.raises(hr.HeadraceError, match=f"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
+        hr.Cluster.connect(nats_server.url, token=nats_server.token)
 
 
 # --- the errors themselves ---------------------------------------------------------------------------------------------

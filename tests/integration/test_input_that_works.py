@@ -36,7 +36,19 @@ def only_result(cluster: hr.Cluster, function: Callable[..., Any], *args: Any, *
 
 @pytest.mark.parametrize(
     "name",
-    ["2t.sfc.an", "two metre temperature", "all*", "a > b", "era5/2t/2019-03", "Übergröße: 温度 🌡", "x" * 300, "$(rm -rf)", "a\tb", "%s{}", ".."],
+    [
+        "2t.sfc.an",
+        "two metre temperature",
+        "all*",
+        "a > b",
+        "era5/2t/2019-03",
+        "Übergröße: 温度 🌡",
+        "x" * 300,
+        "$(rm -rf)",
+        "a\tb",
+        "%s{}",
+        "..",
+    ],
 )
 def test_names(cluster: hr.Cluster, name: str) -> None:
     graph = hr.Graph(name)
@@ -64,7 +76,23 @@ def test_an_argument_of_200_mb(cluster: hr.Cluster) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 2**80, -(2**80), 1e308, "", "ü\0", b"\xff", (), [[]], {"a": {"b": [1, (2, {3})]}, None: ...}, {1, 2}, 1 + 2j, range(3), int],
+    [
+        None,
+        True,
+        2**80,
+        -(2**80),
+        1e308,
+        "",
+        "ü\0",
+        b"\xff",
+        (),
+        [[]],
+        {"a": {"b": [1, (2, {3})]}, None: ...},
+        {1, 2},
+        1 + 2j,
+        range(3),
+        int,
+    ],
     ids=repr,
 )
 def test_values_of_python(cluster: hr.Cluster, value: Any) -> None:
@@ -118,7 +146,9 @@ def test_pandas(cluster: hr.Cluster) -> None:
 
 def test_xarray(cluster: hr.Cluster) -> None:
     xarray = pytest.importorskip("xarray")
-    field = xarray.DataArray(np.arange(6.0).reshape(2, 3), dims=("latitude", "longitude"), coords={"latitude": [50, 51]}, attrs={"units": "K"})
+    field = xarray.DataArray(
+        np.arange(6.0).reshape(2, 3), dims=("latitude", "longitude"), coords={"latitude": [50, 51]}, attrs={"units": "K"}
+    )
     found = only_result(cluster, same, field)
     xarray.testing.assert_identical(found, field)
     xarray.testing.assert_identical(only_result(cluster, lambda data: data.mean("latitude"), field), field.mean("latitude"))

@@ -99,7 +99,7 @@ class Connection:
             wanted = [subjects.ALL_HOSTS, *(job_subjects("*") if self._of_its_own else ())]
             self._feed = await LogFeed.open(bus, wanted, self._on_entries)
             if not self._of_its_own:
-                await self._feed.caught_up.wait()
+                await _caught_up(self._feed)
         except JetStreamRefused as error:
             await bus.close()
             raise ClusterFailed(f"there is no Headrace cluster at {settings.url}: start a controller there first ({error})") from error
@@ -247,9 +247,25 @@ class Connection:
 
     def _feed_ended(self, ended: asyncio.Future[None]) -> None:
         if not ended.cancelled() and (error := ended.exception()) is not None:
-            failure = ClusterFailed(f"the log cannot be followed any more: {error}")
-            failure.__cause__ = error
-            self.fail(failure)
+            self.fail(_cannot_follow(error))
+
+
+async def _caught_up(feed: LogFeed) -> None:
+    """Until a feed has passed on everything that there was. Raises ClusterFailed if it ended before."""
+    caught_up = asyncio.ensure_future(feed.caught_up.wait())
+    waited_for: list[asyncio.Future[Any]] = [caught_up, feed.ended]
+    try:
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        caught_up.cancel()
+    if feed.ended.done() and (error := feed.ended.exception()) is not None:
+        raise _cannot_follow(error)
+
+
+def _cannot_follow(error: BaseException) -> ClusterFailed:
+    failure = ClusterFailed(f"the log cannot be followed: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def job_subjects(job: str) -> list[str]:
