@@ -69,7 +69,7 @@ def test_a_cycle() -> None:
     inputs: list[Any] = []
     first = graph.add(sum, inputs, name="first")
     inputs.append(graph.add(same, first, name="second"))
-    with pytest.raises(hr.HeadraceError, match="task 'first' was changed after `add`.*no cycles"):
+    with pytest.raises(hr.HeadraceError, match=r"task 'first' was changed after `add`.*no cycles"):
         hr_freeze(graph)
 
 
@@ -81,7 +81,7 @@ def hr_freeze(graph: hr.Graph) -> object:
 
 def test_a_node_of_another_graph() -> None:
     node = hr.Graph("one").add(same, 1, name="mine")
-    with pytest.raises(hr.GraphError, match="task 'mine' belongs to graph 'one', not to 'two': add it to this graph too"):
+    with pytest.raises(hr.GraphError, match=r"task 'mine' belongs to graph 'one', not to 'two': add it to this graph too"):
         hr.Graph("two").add(same, node, name="yours")
 
 
@@ -95,7 +95,7 @@ def test_duplicate_names() -> None:
 def test_an_output_that_does_not_exist(cluster: hr.Cluster) -> None:
     graph = hr.Graph("three")
     steps = graph.add(same, (1, 2, 3), outputs=3, name="steps")
-    with pytest.raises((hr.GraphError, IndexError), match="'steps'.*3"):
+    with pytest.raises((hr.GraphError, IndexError), match=r"'steps'.*3"):
         graph.output(steps[3])
     job = cluster.submit(graph)
     with pytest.raises(KeyError, match="nothing of that name"):
@@ -112,14 +112,14 @@ def test_a_function_that_cannot_be_pickled(cluster: hr.Cluster) -> None:
     lock = threading.Lock()
     graph = hr.Graph("locked")
     graph.add(lambda: lock, name="locks")
-    with pytest.raises(hr.NotPicklable, match="(?s)task 'locks' cannot be pickled.*locks, connections"):
+    with pytest.raises(hr.NotPicklable, match=r"(?s)task 'locks' cannot be pickled.*locks, connections"):
         cluster.submit(graph)
 
 
 def test_an_argument_that_cannot_be_pickled(cluster: hr.Cluster) -> None:
     graph = hr.Graph("locked")
     graph.add(same, {"lock": threading.Lock()}, name="locks")
-    with pytest.raises(hr.NotPicklable, match="argument 0 .* of task 'locks' cannot be pickled"):
+    with pytest.raises(hr.NotPicklable, match=r"argument 0 .* of task 'locks' cannot be pickled"):
         cluster.submit(graph)
 
 
@@ -139,7 +139,7 @@ def raises(value: Any) -> Any:
 def test_a_task_that_raises(cluster: hr.Cluster) -> None:
     graph = hr.Graph("raises")
     graph.add(raises, graph.add(same, 1, name="input"), name="inverts")
-    with pytest.raises(hr.TaskFailed, match="task 'inverts' failed: .*LinAlgError: Singular matrix; its inputs: input") as caught:
+    with pytest.raises(hr.TaskFailed, match=r"task 'inverts' failed: .*LinAlgError: Singular matrix; its inputs: input") as caught:
         cluster.submit(graph).results(WAIT)
     assert isinstance(caught.value.__cause__, np.linalg.LinAlgError)
     assert "in raises" in caught.value.remote_traceback
@@ -222,7 +222,7 @@ def test_a_timeout(cluster: hr.Cluster) -> None:
 def test_a_task_that_needs_what_no_host_has(cluster: hr.Cluster) -> None:
     graph = hr.Graph("needs")
     graph.add(hr.task(same, resources={"gpu": 1}), 1, name="on a gpu")
-    with pytest.raises(hr.HeadraceError, match="(?s)'on a gpu'.*gpu"):
+    with pytest.raises(hr.HeadraceError, match=r"(?s)'on a gpu'.*gpu"):
         cluster.submit(graph).results(WAIT)
 
 
@@ -294,7 +294,7 @@ def test_services_of_a_newer_schema(nats_server: EmbeddedServer) -> None:
             await bus.publish(subjects.host("newer"), b'{"kind":"host_joined","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
 
     asyncio.run(pretend())
-    with pytest.raises(hr.HeadraceError, match=f"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
+    with pytest.raises(hr.HeadraceError, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
         hr.Cluster.connect(nats_server.url, token=nats_server.token)
 
 

@@ -170,6 +170,8 @@ class NatsFeed(Feed):
 
     def stop(self) -> None:
         self.suspend()
+        if not self._first.done():  # what came with the opening ended it: `ended` says why
+            self._first.set_result(None)
         self._batch.clear()
         self._feeds.discard(self)
 
