@@ -219,13 +219,6 @@ def test_a_timeout(cluster: hr.Cluster) -> None:
         job.results(WAIT)
 
 
-def test_a_task_that_needs_what_no_host_has(cluster: hr.Cluster) -> None:
-    graph = hr.Graph("needs")
-    graph.add(hr.task(same, resources={"gpu": 1}), 1, name="on a gpu")
-    with pytest.raises(hr.HeadraceError, match=r"(?s)'on a gpu'.*gpu"):
-        cluster.submit(graph).results(WAIT)
-
-
 # --- known when one connects -----------------------------------------------------------------------------------------
 
 
