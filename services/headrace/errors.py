@@ -96,6 +96,10 @@ class RemoteError(HeadraceError, RuntimeError):
     """A service could not answer a request. The message has what it raised."""
 
 
+class CannotWrite(HeadraceError, OSError):
+    """`headrace get` cannot write a file. The message says which and why."""
+
+
 class NoSuchJob(HeadraceError, KeyError):
     """The cluster knows no job of this id: it never had one, or the job has aged out of the log."""
 

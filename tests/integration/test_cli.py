@@ -79,6 +79,8 @@ def test_help_names_every_command() -> None:
         "jobs",
         "status",
         "watch",
+        "outputs",
+        "get",
         "cancel",
         "tail",
         "replay",

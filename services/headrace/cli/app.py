@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 _PLAIN: list[Callable[..., int]] = [commands.up, commands.run, commands.jobs, commands.status, commands.watch, commands.cancel]
-_PLAIN += [commands.tail, commands.replay]
+_PLAIN += [commands.outputs, commands.get, commands.tail, commands.replay]
 _SERVICES: list[Callable[..., int]] = [services.controller, services.scheduler, services.worker, services.publisher]
 
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(commands.demo)

@@ -91,6 +91,49 @@ def status(job: JobId, url: Url = "", token: Token = "", user: User = "", passwo
     return 0
 
 
+def outputs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB] [KEY=VALUE]...", help="A job's id; and metadata that outputs must have, like step=0 or step=[0,6]."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    url: Url = "",
+    token: Token = "",
+    user: User = "",
+    password: Password = "",
+    creds: Creds = "",
+) -> int:
+    """List the outputs that were announced, of one job or of all, also of those that the log has forgotten."""
+    from headrace.cli.outputs import show_outputs
+
+    with _connect(url, token, user, password, creds) as cluster:
+        return show_outputs(cluster, words or [], as_json=as_json)
+
+
+def get(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="JOB/NAME, as `headrace outputs` shows both; or NAME with --job.")],
+    target: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="The file, whose ending says what it becomes; or a folder.")
+    ] = ".",
+    job: Annotated[str, typer.Option("--job", metavar="JOB", help="The job's id, if OUTPUT is the name alone.")] = "",
+    no_clobber: Annotated[bool, typer.Option("-n", "--no-clobber", help="Do not replace a file that exists.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the output; 0: for ever.")] = 0.0,
+    url: Url = "",
+    token: Token = "",
+    user: User = "",
+    password: Password = "",
+    creds: Creds = "",
+) -> int:
+    """Write an output into a file: what its sink has, or its value, as .npy for an array, or as the file's ending says.
+
+    Like cp, it replaces a file that exists, and says so.
+    """
+    from headrace.cli.outputs import get_output
+
+    with _connect(url, token, user, password, creds) as cluster:
+        return get_output(cluster, output, job, target, timeout or None, clobber=not no_clobber)
+
+
 def cancel(
     job: JobId,
     reason: Annotated[str, typer.Option(help="Shown to whoever waits for the job.")] = "",

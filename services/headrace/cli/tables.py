@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +15,15 @@ from rich.text import Text
 from headrace.client.failure import without_modules
 
 if TYPE_CHECKING:
+    from headrace.client.catalogue import OutputRecord
     from headrace.client.job import JobStatus
     from headrace_schemas import JobEntry
 
 WIDTH_OF_VALUES = 60
 """Characters of a value that a table shows."""
+
+DIGITS_OF_A_CHECKSUM = len("sha256:") + 12
+"""Characters of a checksum that a table shows: enough to compare two."""
 
 WIDTH_OF_A_FILE = 1000
 """Characters of a line where no terminal limits it: enough for any row."""
@@ -63,6 +68,22 @@ def print_jobs(entries: Iterable[JobEntry]) -> None:
         error = without_modules(entry.error)
         _add_row(table, entry.job, entry.name, entry.state, str(entry.n_tasks), str(entry.n_done), submitted, took, error)
     _print(table)
+
+
+def print_records(records: Sequence[OutputRecord]) -> None:
+    """A line for each output of the catalogue."""
+    table = _table("output", "job", "metadata", "type", "bytes", "where", "checksum")
+    for record in records:
+        metadata = " ".join(f"{key}={_plain(value)}" for key, value in record.metadata.items())
+        kind = f"{record.dtype} {'x'.join(map(str, record.shape)) or 'scalar'}" if record.shape is not None else record.encoding
+        where = record.location or (f"host {record.host}" if record.host else "the log")
+        _add_row(table, record.name, record.job, metadata, kind, str(record.bytes), where, record.checksum[:DIGITS_OF_A_CHECKSUM])
+    _print(table)
+
+
+def _plain(value: Any) -> str:
+    """Text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def print_status(status: JobStatus) -> None:

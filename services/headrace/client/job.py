@@ -12,7 +12,7 @@ from headrace.client.catalogue import Catalogue, OutputRecord, having, read_cata
 from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.progress import Bar, Counts, is_wanted
-from headrace.client.sunk import published, read_published
+from headrace.client.sunk import published, read_file, read_published
 from headrace.errors import JobTimeout, UnreadableResult
 from headrace.graph.naming import dataset_names
 from headrace.values import decode, decode_many
@@ -129,6 +129,11 @@ class Job:
         Does not wait. Raises KeyError if no output has that name.
         """
         return self._following.ledger.metadata(self._output(name))
+
+    def read_file(self, record: OutputRecord) -> memoryview:
+        """The bytes of an output's file as its sink has them, checked, for one of `outputs` that has a location. Errors as of `result`."""
+        sink = self._following.ledger.sink_of(record.dataset)
+        return read_file(record, sink.options if sink is not None else {})
 
     def outputs(self, where: Mapping[str, Any] | None = None, /, **metadata: Any) -> list[OutputRecord]:
         """What was announced of the job's outputs so far: of those whose metadata has these values, or one of these where a list is given.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError, JobTimeout, OutputsLost, UnreadableResult
 from headrace.ledger import JobLedger
 from headrace_schemas import Output
+
+if TYPE_CHECKING:
+    from headrace.client.catalogue import OutputRecord
 
 AT_ONCE = 8
 """Files read at the same time: most of it is waiting for a file system."""
@@ -38,9 +42,24 @@ def _read(ledger: JobLedger, end: float, output: Output) -> Any:
     if time.monotonic() > end:
         raise JobTimeout(f"the outputs of job {ledger.job} were not read from their sinks in time: ask for them again")
     sink = ledger.sink_of(output.dataset)
-    what = f"output {output.name!r} of job {ledger.job} at {output.location}"
+    options = sink.options if sink is not None else {}
+    with _told(f"output {output.name!r} of job {ledger.job} at {output.location}"):
+        return read(output.location, output.bytes, output.checksum, output.encoding, options)
+
+
+def read_file(record: OutputRecord, options: dict[str, Any]) -> memoryview:
+    """The file of an output as it is in its sink. options: of the sink, for its file system. Errors as of `read_published`."""
+    from headrace.sinks.reading import read_bytes
+
+    with _told(f"output {record.name!r} of job {record.job} at {record.location}"):
+        return read_bytes(record.location, record.bytes, record.checksum, options)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Says of errors what could not be read."""
     try:
-        return read(output.location, output.bytes, output.checksum, output.encoding, sink.options if sink is not None else {})
+        yield
     except FileNotFoundError as error:
         raise OutputsLost(f"{what} is not there, as seen from here: it was removed since, or is on a disk of another machine") from error
     except HeadraceError:

@@ -1,0 +1,153 @@
+"""`headrace outputs` and `headrace get`: the catalogue of outputs, and their values as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+import typer
+
+from headrace.cli.tables import counted, print_records
+from headrace.client.sunk import read_file
+from headrace.errors import CannotWrite, NoSuchJob
+from headrace.sinks.encodings import BY_ENDING, ENCODINGS, encoding_for
+from headrace.sinks.places import safe
+from headrace.sinks.reading import SinkFile
+
+if TYPE_CHECKING:
+    from headrace.client.catalogue import OutputRecord
+    from headrace.client.cluster import Cluster
+    from headrace.client.job import Job
+
+Write = Callable[[IO[bytes]], object]
+
+
+# --- the catalogue ------------------------------------------------------------------------------------------------------
+
+
+def job_and_filters(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The job, if one is named first, and what each KEY=VALUE asks for: the text itself, or what it means as JSON ("0" is 0 too).
+
+    >>> job_and_filters(["step=0", "param=2t"])
+    ('', {'step': ['0', 0], 'param': ['2t']})
+    """
+    job = words[0] if words and "=" not in words[0] else ""
+    filters = {}
+    for word in words[bool(job) :]:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{word!r} is no KEY=VALUE: give a job first, then what its metadata must have, like step=0")
+        filters[key] = _meanings(text)
+    return job, filters
+
+
+def _meanings(text: str) -> list[Any]:
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return [text]
+    return [text, value, *(value if isinstance(value, list) else ())]
+
+
+def show_outputs(cluster: Cluster, words: Sequence[str], *, as_json: bool) -> int:
+    """Print the records that were asked for. Raises NoSuchJob for a job that has none and that nobody knows."""
+    job, filters = job_and_filters(words)
+    records = cluster.outputs(filters, job=job or None)
+    if not records and job:
+        cluster.job(job)
+    if as_json:
+        for record in records:
+            typer.echo(msgspec.json.encode(record).decode())
+    elif records:
+        print_records(records)
+    else:
+        typer.echo("no outputs were announced" + (" that have this metadata" if filters else ""), err=True)
+    return 0
+
+
+# --- values as files ----------------------------------------------------------------------------------------------------
+
+
+def job_and_name(output: str, job: str) -> tuple[str, str]:
+    """The job and the name of JOB/NAME; of NAME where the job is given. Names may have slashes, ids of jobs have none."""
+    if job:
+        return job, output.removeprefix(f"{job}/")
+    job, slash, name = output.partition("/")
+    if not slash or not job or not name:
+        raise typer.BadParameter(f"{output!r} does not say of which job: give JOB/NAME, or --job JOB")
+    return job, name
+
+
+def get_output(cluster: Cluster, output: str, job_id: str, target: str, timeout: float | None, *, clobber: bool) -> int:
+    """Write the value of an output into a file. Raises NoSuchJob, CannotWrite, and what becomes of an output that cannot be had."""
+    job_id, name = job_and_name(output, job_id)
+    job = _job(cluster, job_id)
+    record = next((record for record in cluster.outputs(job=job_id) if record.name == name), None)
+    if job is None and (record is None or not record.location):
+        raise NoSuchJob(f"the log has nothing of job {job_id!r} any more, and output {name!r} of it is in no sink: submit the graph again")
+    ending, write = _content(job, record, name, Path(target).suffix.lower(), timeout)
+    path = _path(target, name, ending)
+    replaced = path.exists()
+    if replaced and not clobber:
+        raise CannotWrite(f"{path} exists, and --no-clobber leaves it as it is")
+    _write(path, write)
+    typer.echo(f"{'replaced' if replaced else 'wrote'} {path}: {counted(path.stat().st_size, 'byte')}")
+    return 0
+
+
+def _job(cluster: Cluster, job: str) -> Job | None:
+    try:
+        return cluster.job(job)
+    except NoSuchJob:
+        return None
+
+
+def _content(job: Job | None, record: OutputRecord | None, name: str, ending: str, timeout: float | None) -> tuple[str, Write]:
+    """What to write, and the ending of a name for it: a sink's file as it is, unless another format is asked for; else the value."""
+    wanted = BY_ENDING.get(ending, "")
+    if record is not None and record.location:
+        own = Path(record.location).suffix
+        if not wanted or wanted == record.encoding or record.encoding not in ENCODINGS:
+            data = job.read_file(record) if job is not None else read_file(record, {})
+            return own, lambda file: file.write(data)
+    value = _value(job, record, name, timeout)
+    if isinstance(value, SinkFile):
+        return Path(value.location).suffix, lambda file: file.write(value.read())
+    encoding = ENCODINGS[wanted or encoding_for(value)]
+    return encoding.ending, lambda file: encoding.write(value, file)
+
+
+def _value(job: Job | None, record: OutputRecord | None, name: str, timeout: float | None) -> Any:
+    if job is None:
+        assert record is not None
+        return ENCODINGS[record.encoding].read(read_file(record, {}))
+    try:
+        return job.result(name, timeout)
+    except KeyError as error:
+        raise CannotWrite(str(error.args[0])) from None
+
+
+def _path(target: str, name: str, ending: str) -> Path:
+    """The file to write: as `cp` would, inside a folder that is given, under the output's own name."""
+    path = Path(target)
+    return path / (safe(name) + ending) if path.is_dir() else path
+
+
+def _write(path: Path, write: Write) -> None:
+    """Under a temporary name first, so that a value that cannot be written leaves no file, and an older one as it is."""
+    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        with open(part, "x+b") as file:
+            write(file)
+        part.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written: {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:  # what a format says of a value that is none of it
+        raise CannotWrite(
+            f"the value cannot be written as {path.suffix or 'that'}: {error}. Give the file another ending, or none"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
