@@ -95,6 +95,13 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def outputs_of(job: hr.Job) -> dict[str, Any]:
     return {record.name: record for record in job.outputs()}
 
@@ -247,7 +254,7 @@ def test_a_runner_that_dies_while_it_writes(cluster: hr.Cluster, tmp_path: Path)
     g.add(str, 5, name="five")
     sink = hr.Sink(tmp_path / "out", encoding="txt", encoder=die_once(str(tmp_path / "marker")))
     assert bytes(cluster.submit(g, sink=sink).results(WAIT)["five"].read()) == b"'5'"
-    assert "five.txt" in files(tmp_path / "out")
+    until(lambda: files(tmp_path / "out") == ["five.txt"])
 
 
 def test_a_changed_file_is_not_read(cluster: hr.Cluster, tmp_path: Path) -> None:
@@ -276,10 +283,7 @@ def test_parts_of_a_cancelled_job_are_removed(cluster: hr.Cluster, tmp_path: Pat
     job.cancel()
     assert job.wait(WAIT) == "cancelled"
     gate.touch()
-    deadline = time.monotonic() + WAIT
-    while any(name.endswith(".part") for name in files(tmp_path / "out")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not any(name.endswith(".part") for name in files(tmp_path / "out")))
 
 
 def test_a_job_with_sinks_takes_no_room_in_the_stores(tmp_path: Path) -> None:

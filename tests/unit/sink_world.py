@@ -7,7 +7,7 @@ import random
 from collections import Counter, defaultdict
 from typing import Any
 
-from headrace.publisher.commits import Action, Commit
+from headrace.publisher.commits import Action, Remove, Sweep
 from headrace.publisher.settings import Settings
 from headrace.publisher.state import Batch, Publisher
 from headrace_schemas import Published, SinkSpec, Written
@@ -71,8 +71,11 @@ class SinkWorld(World):
 
     def carry_out(self, action: Action) -> None:
         """In the sink, and tell the publisher; unless it dies in between."""
-        if not isinstance(action, Commit):
+        if isinstance(action, Remove):
             self.parts.discard(action.part)
+            return
+        if isinstance(action, Sweep):
+            self.parts.clear()
             return
         written = action.written
         if self.rnd.random() < self.refuse and self.n_refused[written.dataset] < 2 and written.part in self.parts:

@@ -27,7 +27,15 @@ class Remove(NamedTuple):
     sink: SinkSpec
 
 
-Action = Commit | Remove
+class Sweep(NamedTuple):
+    """Remove every part of this job in a folder: nobody knows of those whose writers died."""
+
+    folder: str
+    job: str
+    sink: SinkSpec
+
+
+Action = Commit | Remove | Sweep
 
 
 class Commits:
@@ -38,6 +46,7 @@ class Commits:
         self._job = job
         self._parts: dict[str, int] = {}
         self._underway: dict[int, str] = {}
+        self._folders: dict[str, SinkSpec] = {}
 
     def written(self, written: list[Written]) -> list[Action]:
         """A host says what it has written; the ledger has folded that. Returns what is to be removed."""
@@ -45,6 +54,7 @@ class Commits:
         for each in written:
             if not self._is_output(each.dataset):
                 continue
+            self._folders.setdefault(each.part.rpartition("/")[0], self._sink(each.dataset))
             if self._candidate(each.dataset) == each.part:
                 self._parts[each.part] = each.dataset
             else:
@@ -81,10 +91,13 @@ class Commits:
         return left
 
     def over(self) -> list[Action]:
-        """The job has failed or was cancelled: nothing of it is committed any more. Returns the parts to be removed."""
+        """The job is over: nothing of it is committed any more. Returns the parts to be removed, and, if something went wrong, the folders
+        in which there may be others."""
         left: list[Action] = [self._remove(part, dataset) for part, dataset in self._parts.items()]
-        self._parts.clear()
-        self._underway.clear()
+        if self._job.over or self._job.retried or self._job.failures:
+            left += [Sweep(folder, self._job.job, sink) for folder, sink in self._folders.items()]
+        for known in (self._parts, self._underway, self._folders):
+            known.clear()
         return left
 
     def _candidate(self, dataset: int) -> str:

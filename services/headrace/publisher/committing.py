@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from headrace.publisher.commits import Action, Commit
+from headrace.publisher.commits import Action, Commit, Remove
 from headrace.publisher.settings import Settings
 from headrace.sinks import files
 
@@ -60,9 +60,13 @@ class Committer:
         if isinstance(action, Commit):
             written = action.written
             files.commit(written.part, written.location, options, files.Receipt(written.bytes, written.checksum))
-        else:
+        elif isinstance(action, Remove):
             files.remove(action.part, options)
+        else:
+            files.sweep(action.folder, action.job, options)
 
 
 def _name(action: Action) -> str:
-    return f"the commit of {action.written.location}" if isinstance(action, Commit) else f"the removal of {action.part}"
+    if isinstance(action, Commit):
+        return f"the commit of {action.written.location}"
+    return f"the removal of {action.part}" if isinstance(action, Remove) else f"the removal of parts in {action.folder}"

@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.errors import PublishRefused
-from headrace.publisher.commits import Action, Remove
+from headrace.publisher.commits import Action, Commit
 from headrace.publisher.committing import Committer
 from headrace.publisher.fetches import Fetches
 from headrace.publisher.settings import Settings
@@ -91,9 +91,9 @@ class PublisherService:
 
     def _carried_out(self, publisher: Publisher, action: Action, error: str) -> None:
         """A commit is announced, or that it could not be; a part that cannot be removed is left."""
-        if isinstance(action, Remove):
+        if not isinstance(action, Commit):
             if error:
-                log.warning("%s is left, for it cannot be removed: %s", action.part, error)
+                log.warning("temporary files are left in a sink: %s", error)
         elif publisher is self._leader.machine:
             publisher.carried_out(action, error)
             self._announce_soon(publisher)

@@ -182,7 +182,7 @@ class Publisher:
 
     def _commit(self, job: JobLedger, datasets: list[int]) -> None:
         commits = self._commits_of(job)
-        self._actions += commits.over() if job.over else commits.begin(datasets)
+        self._actions += commits.begin(datasets) if job.end is None else commits.over()
 
     def _commits_of(self, job: JobLedger) -> Commits:
         commits = self._commits.get(job.job)

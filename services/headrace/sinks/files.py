@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,8 @@ PIECE = 4 << 20
 """Bytes that are hashed and written at a time: beyond the caches' size, so that larger ones gain nothing."""
 LOCAL = ("", "file", "local")
 """Protocols of the local file system."""
+PART = re.compile(r"(^|/)\.[^/]*\.part$")
+"""The name of a temporary file."""
 Options = dict[str, Any]
 
 
@@ -215,6 +218,16 @@ def remove(location: str, options: Options) -> None:
     system, path = open_system(location, options)
     with contextlib.suppress(FileNotFoundError):
         system.rm_file(path)
+
+
+def sweep(folder: str, job: str, options: Options) -> None:
+    """Remove every temporary file of a job in a folder (see `places.part_of`)."""
+    system, path = open_system(folder, options)
+    system.invalidate_cache(path)
+    for name in system.ls(path, detail=False):
+        if PART.search(name) and f".{job}-" in name.rpartition("/")[2]:
+            with contextlib.suppress(FileNotFoundError):
+                system.rm_file(name)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
