@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -351,6 +352,24 @@ def test_a_killed_runner_is_reported_with_its_signal_and_its_task_is_known(host:
     assert host.status.get(0) == (1, 0)
     host.fork()
     host.open(graph)
+
+
+def test_what_functions_took_is_told_of_the_job_that_they_are_of(host: Host) -> None:
+    first, second = hr.Graph("first"), hr.Graph("second")
+    for graph in (first, second):
+        for number in range(10):
+            graph.add(abs, number)
+    host.open(first, job=1)
+    host.open(second, job=2)
+    for task in range(10):  # from the second task on, results of both jobs wait for company
+        host.run([[task]], [[1]], [{}], job=1)
+        host.run([[task]], [[1]], [{}], job=2)
+    host.until(lambda: len(host.done()) == 20)
+    counts: Counter[int] = Counter()
+    for frame in host.results:
+        assert sum(frame.function_counts) == len(frame.datasets), "counted in another frame than its result, so maybe for another job"
+        counts[frame.job] += sum(frame.function_counts)
+    assert counts == {1: 10, 2: 10}
 
 
 def test_a_closed_job_leaves_nothing_behind(host: Host) -> None:

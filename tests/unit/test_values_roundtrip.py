@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headrace.errors import HeadraceError
-from headrace.values import CorruptValue, NotPicklable, decode, decode_many, encode, freeze
+from headrace.values import PLAIN_TYPES, CorruptValue, NotPicklable, decode, decode_many, encode, encode_plain, freeze
 from headrace.values.layout import ALIGNMENT
 
 scalars = st.none() | st.booleans() | st.integers(-(2**90), 2**90) | st.floats() | st.text() | st.binary() | st.complex_numbers()
@@ -239,3 +239,9 @@ def test_many_values_decode_as_each_does():
     assert all(same(many, decode(one)) for many, one in zip(decode_many(mixed), mixed, strict=True))
     with pytest.raises(CorruptValue):
         decode_many([encoded[0], b""])
+
+
+@given(st.none() | st.booleans() | st.integers() | st.integers(-(2**9000), 2**9000) | st.floats())
+def test_plain_values_are_encoded_as_all_others_are(value):
+    assert type(value) in PLAIN_TYPES
+    assert encode_plain(value) == encode(value).tobytes()

@@ -3,8 +3,20 @@
 from headrace.errors import NotPicklable
 from headrace.values.arrays import ArrayType, array_type
 from headrace.values.decoding import decode, decode_many
-from headrace.values.encoding import Encoded, encode
+from headrace.values.encoding import PLAIN_TYPES, Encoded, encode, encode_plain
 from headrace.values.errors import CorruptValue
 from headrace.values.freezing import freeze
 
-__all__ = ["ArrayType", "CorruptValue", "Encoded", "NotPicklable", "array_type", "decode", "decode_many", "encode", "freeze"]
+__all__ = [
+    "PLAIN_TYPES",
+    "ArrayType",
+    "CorruptValue",
+    "Encoded",
+    "NotPicklable",
+    "array_type",
+    "decode",
+    "decode_many",
+    "encode",
+    "encode_plain",
+    "freeze",
+]

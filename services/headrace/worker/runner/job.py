@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.graph.functions import load_function
 from headrace.graph.naming import dataset_name, input_names, task_name
 from headrace.graph.templates import Template, load_block
-from headrace.worker.protocol import SinksOfJob
-from headrace_schemas import GraphSpec
+from headrace.worker import protocol
+from headrace_schemas import FunctionSpec, GraphSpec
 
 if TYPE_CHECKING:
     from headrace.worker.runner.sinking import SinkWriter
+
+SMOOTHING = 0.2
+"""Weight of the newest measurement in a function's expected duration."""
 
 
 class Segment:
@@ -20,33 +23,60 @@ class Segment:
 
     __slots__ = ("attempts", "chain", "ended", "id", "inputs", "job", "leaves", "locations", "puts", "tasks")
 
-    def __init__(self, job: RunnerJob, id: int, chain: int) -> None:
+    def __init__(self, job: RunnerJob, id: int, chain: int, tasks: list[int], leaves: list[int]) -> None:
         self.job = job
         self.id = id
         self.chain = chain
-        self.tasks: list[int] = []
-        self.leaves: list[int] = []
-        self.attempts: list[int] = []
-        self.inputs: list[int] = []
-        self.locations: list[Any] = []
+        self.tasks = tasks
+        self.leaves = leaves
+        self.attempts: Sequence[int] = ()
+        self.inputs: Sequence[int] = ()
+        self.locations: Sequence[Any] = ()
         self.puts = 0
         """Results that wait for room."""
         self.ended = False
 
 
+class Kind:
+    """What a job's tasks of one function have in common."""
+
+    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "seconds", "spec")
+
+    def __init__(self, index: int, spec: FunctionSpec) -> None:
+        self.index = index
+        self.spec = spec
+        self.generator = spec.generator
+        self.function: Callable[..., Any] | None = None
+        """Once a task of it was executed here."""
+        self.expected: float | None = None
+        """Seconds a task takes, smoothed; None before the first."""
+        self.count = 0
+        """Tasks that ended since the last report."""
+        self.seconds = 0.0
+        """How long they took together."""
+        self.longest = 0.0
+
+    def load(self) -> Callable[..., Any]:
+        """What the tasks call. Raises FunctionNotFound, or whatever unpickling raises."""
+        if self.function is None:
+            self.function = load_function(self.spec)
+        return self.function
+
+
 class RunnerJob:
     """One job at one runner."""
 
-    def __init__(self, number: int, spec: GraphSpec, sinks: SinksOfJob | None = None) -> None:
+    def __init__(self, number: int, spec: GraphSpec, sinks: protocol.SinksOfJob | None = None) -> None:
         self.number = number
         self.spec = spec
         self.closed = False
         self.chain_values: dict[int, Any] = {}
         """Datasets that stay in their chain, until their last use."""
         self.dead_chains: set[int] = set()
-        self.expected: list[float | None] = [None] * len(spec.functions)
-        """Seconds a task of each function takes, smoothed; None before the first."""
-        self._functions: list[Callable[..., Any] | None] = [None] * len(spec.functions)
+        self.kinds = [Kind(index, function) for index, function in enumerate(spec.functions)]
+        self._measured: list[Kind] = []
+        self._function = spec.function
+        self._block_size = spec.block_size
         self._blocks: dict[int, list[Template]] = {}
         self._uses_left: dict[int, int] = {}
         self._asked: frozenset[int] | None = None
@@ -56,21 +86,19 @@ class RunnerJob:
     def _lay_out(self, spec: GraphSpec) -> None:
         self._input_start = _starts(spec.n_inputs, spec.n_tasks)
         self._output_start = _starts(spec.n_outputs, spec.n_tasks) if spec.n_outputs else None
+        self.sends_plainly = self._output_start is None and self.sinks is None
+        """Whether every task makes one dataset, of the task's number, and none goes to a sink."""
         self._uses: list[int] = [0] * (self._output_start[-1] if self._output_start else spec.n_tasks)
         for dataset in spec.inputs:
             self._uses[dataset] += 1
 
-    def function(self, task: int) -> Callable[..., Any]:
-        """What the task calls. Raises FunctionNotFound, or whatever unpickling raises."""
-        index = self.spec.function[task]
-        found = self._functions[index]
-        if found is None:
-            found = self._functions[index] = load_function(self.spec.functions[index])
-        return found
+    def kind(self, task: int) -> Kind:
+        """What the task has in common with others of its function."""
+        return self.kinds[self._function[task]]
 
     def template(self, task: int) -> Template:
         """The task's arguments with holes for its inputs."""
-        number, place = divmod(task, self.spec.block_size)
+        number, place = divmod(task, self._block_size)
         block = self._blocks.get(number)
         if block is None:
             block = self._blocks[number] = load_block(self.spec.blocks[number])
@@ -98,10 +126,6 @@ class RunnerJob:
         """Whether tasks take it."""
         return self._uses[dataset] > 0
 
-    def is_generator(self, task: int) -> bool:
-        """Whether the task yields its datasets one by one."""
-        return self.spec.functions[self.spec.function[task]].generator
-
     def keep(self, dataset: int, value: Any) -> None:
         """Hold a value for a later task of its chain."""
         self.chain_values[dataset] = value
@@ -110,18 +134,34 @@ class RunnerJob:
 
     def take(self, dataset: int) -> Any:
         """A value held for its chain; forgotten at its last use. Raises KeyError if the chain was abandoned."""
-        left = self._uses_left.get(dataset, 1) - 1
-        if left:
-            self._uses_left[dataset] = left
+        if dataset not in self._uses_left:
+            return self.chain_values.pop(dataset)
+        self._uses_left[dataset] -= 1
+        if self._uses_left[dataset]:
             return self.chain_values[dataset]
-        self._uses_left.pop(dataset, None)
+        del self._uses_left[dataset]
         return self.chain_values.pop(dataset)
 
-    def took(self, task: int, seconds: float) -> None:
-        """Smooth the expected duration of the task's function with one more of its durations."""
-        index = self.spec.function[task]
-        before = self.expected[index]
-        self.expected[index] = seconds if before is None else before + 0.2 * (seconds - before)
+    def took(self, kind: Kind, seconds: float) -> None:
+        """One more task of a kind took so long."""
+        before = kind.expected
+        kind.expected = seconds if before is None else before + SMOOTHING * (seconds - before)
+        if not kind.count:
+            self._measured.append(kind)
+        kind.count += 1
+        kind.seconds += seconds
+        if seconds > kind.longest:
+            kind.longest = seconds
+
+    def report_profile(self, results: protocol.Results) -> None:
+        """Put what was measured since the last call into a frame."""
+        for kind in self._measured:
+            results.functions.append(kind.index)
+            results.function_counts.append(kind.count)
+            results.function_seconds.append(kind.seconds)
+            results.function_longest.append(kind.longest)
+            kind.count, kind.seconds, kind.longest = 0, 0.0, 0.0
+        self._measured.clear()
 
     def names(self, task: int) -> tuple[str, list[str]]:
         """The task's name and those of its inputs, for people."""
@@ -132,7 +172,7 @@ class RunnerJob:
         return dataset_name(self.spec, dataset)
 
 
-def _writer(sinks: SinksOfJob, spec: GraphSpec) -> SinkWriter:
+def _writer(sinks: protocol.SinksOfJob, spec: GraphSpec) -> SinkWriter:
     from headrace.worker.runner.sinking import SinkWriter  # with what it needs, which most jobs do not
 
     return SinkWriter(sinks, spec)

@@ -22,11 +22,11 @@ import msgspec
 from headrace.errors import FunctionNotFound, GraphError, HeadraceError
 from headrace.graph.checks import check_metadata
 from headrace.graph.output import Output
-from headrace.graph.templates import bind
-from headrace.values import ArrayType, Encoded, NotPicklable, array_type, decode, encode, freeze, making
+from headrace.graph.templates import NO_KEYWORDS, bind
+from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, array_type, decode, encode, encode_plain, freeze, making
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
-from headrace.worker.runner.job import RunnerJob, Segment
+from headrace.worker.runner.job import Kind, RunnerJob, Segment
 from headrace.worker.runner.outbox import Outbox
 from headrace.worker.runner.slabs import Slabs
 from headrace.worker.runner.status import StatusPage
@@ -166,7 +166,7 @@ class Runner:
 
     def _drop_inputs(self, segment: Segment) -> None:
         self._outbox.let_go.extend(location[0] for location in segment.locations if not isinstance(location, bytes))
-        segment.locations = []
+        segment.locations = ()
 
     # --- executing --------------------------------------------------------------------------------------------------
 
@@ -186,63 +186,56 @@ class Runner:
         job, outside = segment.job, self._outside(segment)
         last = len(segment.tasks) - 1
         for place, task in enumerate(segment.tasks):
-            self._flush_before(job, task)
+            kind = job.kind(task)
+            if self._outbox.waiting:
+                self._flush_before(kind)
             self._status.set(self._slot, job.number, task)
             began = perf_counter()
-            result = self._call(segment, place, task, outside)
+            result = self._call(segment, place, kind, outside)
             self._now = perf_counter()
-            if job.is_generator(task):
+            if kind.generator:
                 self._generate(Suspended(segment, place, iter(result)))
                 return
-            self._took(job, task, self._now - began)
+            job.took(kind, self._now - began)
             self._keep_or_put(segment, place, task, result)
             result = None
             if self._slabs.results:
                 self._hand_over(segment, place)
             if place < last and self._now - self._outbox.since > PROGRESS_SECONDS:
-                self._outbox.task_done(job.number, task, self._now)
+                self._outbox.task_done(job, task, self._now)
 
-    def _flush_before(self, job: RunnerJob, task: int) -> None:
+    def _flush_before(self, kind: Kind) -> None:
         """Send what is finished before a task that may take long."""
-        outbox = self._outbox
-        if not (outbox.waiting or outbox.let_go):
-            return
-        expected = job.expected[job.spec.function[task]]
-        if expected is None or expected > BATCH_SECONDS or self._now - outbox.since > BATCH_SECONDS:
-            outbox.flush()
-
-    def _took(self, job: RunnerJob, task: int, seconds: float) -> None:
-        job.took(task, seconds)
-        self._outbox.profile(job.spec.function[task], seconds)
+        if kind.expected is None or kind.expected > BATCH_SECONDS or self._now - self._outbox.since > BATCH_SECONDS:
+            self._outbox.flush()
 
     def _outside(self, segment: Segment) -> dict[int, Any]:
         """The segment's inputs from outside its chain, decoded: arrays are views of the arena."""
         values: dict[int, Any] = {}
+        inputs, locations = segment.inputs, segment.locations
+        segment.locations = ()
         try:
-            while segment.locations:
-                values[segment.inputs[-1]] = self._decode(segment.locations.pop())
-                segment.inputs.pop()
+            for dataset, location in zip(inputs, locations, strict=True):
+                values[dataset] = decode(location) if isinstance(location, bytes) else self._view(location)
         except Exception as error:
-            name = segment.job.dataset_name(segment.inputs[-1])
+            segment.locations = locations[len(values) + 1 :]
             self._drop_inputs(segment)
-            error.add_note(f"while the input {name!r} was unpickled in the runner")
+            error.add_note(f"while the input {segment.job.dataset_name(inputs[len(values)])!r} was unpickled in the runner")
             self._report(segment, 0, error, "import_failed" if isinstance(error, ImportError) else "raised")
         return values
 
-    def _decode(self, location: protocol.Location) -> Any:
-        if isinstance(location, bytes):
-            return decode(location)
+    def _view(self, location: tuple[int, int, int]) -> Any:
         block, offset, nbytes = location
         return decode(self._arena.readonly(offset, nbytes, partial(self._outbox.let_go.append, block)))
 
-    def _call(self, segment: Segment, place: int, task: int, outside: dict[int, Any]) -> Any:
-        job = segment.job
+    def _call(self, segment: Segment, place: int, kind: Kind, outside: dict[int, Any]) -> Any:
+        job, task = segment.job, segment.tasks[place]
         try:
-            function, template = job.function(task), job.template(task)
+            function, template = kind.function or kind.load(), job.template(task)
         except Exception as error:
             self._report(segment, place, error, "import_failed")
         inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
-        args, kwargs = bind(template, inputs)
+        args, kwargs = (inputs, NO_KEYWORDS) if template is None else bind(template, inputs)
         outside.clear()
         try:
             return function(*args, **kwargs)
@@ -256,20 +249,31 @@ class Runner:
         described = _describe(segment.job, task, attempt, error, reason)
         error.__traceback__ = None
         self._slabs.forget()
-        self._outbox.failed(segment.job.number, segment.id, described, self._now)
+        self._outbox.failed(segment.job, segment.id, described, self._now)
         self._outbox.flush()
         raise TaskStopped from None
 
     # --- results ----------------------------------------------------------------------------------------------------
 
     def _keep_or_put(self, segment: Segment, place: int, task: int, result: Any) -> None:
-        leaves, outputs = segment.leaves[place], segment.job.outputs(task)
+        job, leaves = segment.job, segment.leaves[place]
+        if leaves == 1 and job.sends_plainly and type(result) in PLAIN_TYPES and self._put_plain(job, task, result):
+            return
+        outputs = job.outputs(task)
         if leaves == 0:
-            segment.job.keep(outputs[0], freeze(result.value if isinstance(result, Output) else result))
+            job.keep(outputs[0], freeze(result.value if isinstance(result, Output) else result))
         elif leaves == 1:
             values = [result] if len(outputs) == 1 else self._several(segment, place, result, len(outputs))
             for dataset, value in zip(outputs, values, strict=True):
                 self._put(segment, place, dataset, value)
+
+    def _put_plain(self, job: RunnerJob, dataset: int, value: Any) -> bool:
+        """Send a number that leaves its chain. False if it has too many digits for that."""
+        data = encode_plain(value)
+        if len(data) > INLINE_VALUE_BYTES:
+            return False
+        self._outbox.dataset(job, dataset, data, None, self._now)
+        return True
 
     def _several(self, segment: Segment, place: int, result: Any, n: int) -> list[Any]:
         try:
@@ -301,7 +305,7 @@ class Runner:
             self._report(segment, place, error, "unpicklable")
         array = array_type(value) if job.is_asked_for(dataset) else None
         if encoded.nbytes <= INLINE_VALUE_BYTES:
-            self._send(job.number, dataset, encoded.tobytes(), metadata, array)
+            self._send(job, dataset, encoded.tobytes(), metadata, array)
             return True
         if self._slabs.encode_in_place(encoded, dataset, metadata, array):
             return True
@@ -314,7 +318,7 @@ class Runner:
             result = self._slabs.results.pop(0)
             encoded = self._slabs.take(result)
             if encoded is None:
-                self._send(segment.job.number, result.dataset, result.slab, result.metadata, result.array)
+                self._send(segment.job, result.dataset, result.slab, result.metadata, result.array)
             else:
                 stored &= self._store(result.dataset, Put(segment, place, encoded, result.metadata, result.array, generator))
         return stored
@@ -344,7 +348,7 @@ class Runner:
         except Exception as error:
             self._report(segment, place, error, "sink_failed")
         self._now = perf_counter()
-        self._outbox.written(job.number, written, metadata, self._now)
+        self._outbox.written(job, written, metadata, self._now)
 
     def _ask(self, segment: Segment, dataset: int, nbytes: int) -> protocol.Grant | None:
         """Ask the agent for room and wait for its answer, which comes at once. None: the job was closed meanwhile."""
@@ -368,9 +372,9 @@ class Runner:
     def _write(self, grant: protocol.Grant, put: Put) -> None:
         put.encoded.write_into(self._arena.writable(grant.offset, put.encoded.nbytes))
         self._now = perf_counter()
-        self._send(grant.job, grant.dataset, grant.block, put.metadata, put.array)
+        self._send(put.segment.job, grant.dataset, grant.block, put.metadata, put.array)
 
-    def _send(self, job: int, dataset: int, value: bytes | int, metadata: dict[str, Any] | None, array: ArrayType | None) -> None:
+    def _send(self, job: RunnerJob, dataset: int, value: bytes | int, metadata: dict[str, Any] | None, array: ArrayType | None) -> None:
         self._outbox.dataset(job, dataset, value, metadata, self._now)
         if array is not None:
             self._outbox.array(dataset, array)
@@ -405,7 +409,7 @@ class Runner:
         """Report the segment once its tasks ended and nothing of it waits for room."""
         segment.ended = segment.ended or not resumed
         if segment.ended and segment.puts == 0 and not segment.job.closed:
-            self._outbox.segment_done(segment.job.number, segment.id, self._now)
+            self._outbox.segment_done(segment.job, segment.id, self._now)
 
     # --- generators -------------------------------------------------------------------------------------------------
 
@@ -413,7 +417,7 @@ class Runner:
         """Drive a generator task until it ends or must wait for room."""
         segment, place = generator.segment, generator.place
         task = segment.tasks[place]
-        outputs = segment.job.outputs(task)
+        outputs, kind = segment.job.outputs(task), segment.job.kind(task)
         while True:
             self._status.set(self._slot, segment.job.number, task)
             began = perf_counter()
@@ -424,7 +428,7 @@ class Runner:
             except BaseException as error:
                 self._report(segment, place, error)
             self._now = perf_counter()
-            self._took(segment.job, task, self._now - began)
+            segment.job.took(kind, self._now - began)
             generator.index += 1
             if generator.index == len(outputs):  # the last one counts once it is known to be the last
                 self._expect_end(generator)
@@ -436,7 +440,7 @@ class Runner:
                 return
             if segment.job.closed:
                 return
-            self._flush_before(segment.job, task)
+            self._flush_before(kind)
             if generator.index == len(outputs):
                 return
         if generator.index < len(outputs):
@@ -460,16 +464,15 @@ def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
     """A Run's columns cut into segments."""
     made, task, given = [], 0, 0
     for id, chain, length, count in zip(frame.segments, frame.chains, frame.lengths, frame.counts, strict=True):
-        segment = Segment(job, id, chain)
-        segment.tasks = frame.tasks[task : task + length]
-        segment.leaves = frame.leaves[task : task + length]
+        end = task + length
+        segment = Segment(job, id, chain, frame.tasks[task:end], frame.leaves[task:end])
         if frame.attempts:
-            segment.attempts = frame.attempts[task : task + length]
+            segment.attempts = frame.attempts[task:end]
         if count:
             segment.inputs = frame.inputs[given : given + count]
             segment.locations = frame.locations[given : given + count]
-        task += length
-        given += count
+            given += count
+        task = end
         made.append(segment)
     return made
 
