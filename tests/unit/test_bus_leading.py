@@ -89,12 +89,12 @@ def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]]) -> No
 
 def test_what_leaders_wrote_is_folded_to_catch_up_and_not_sent_back_while_one_leads() -> None:
     async def body(bus: MemoryBus, counting: Counting) -> None:
-        assert json.loads(await counting.leader.status(b"")) == {"leading": False}
+        assert json.loads(await counting.leader.status(b"")) == {"leading": False, "metrics": ""}
         await counting.until(lambda: bool(counting.decided))
         (counter,) = counting.made
         assert counting.leader.machine is counter
         assert counter.folded == [OTHERS, OWN]
-        assert json.loads(await counting.leader.status(b"")) == {"leading": True, "term": counter.term}
+        assert json.loads(await counting.leader.status(b"")) == {"leading": True, "metrics": "", "term": counter.term}
         _say(bus, OWN)
         _say(bus, OTHERS)
         await counting.until(lambda: len(counter.folded) > 2)

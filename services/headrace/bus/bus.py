@@ -17,7 +17,9 @@ import msgspec
 from headrace.bus import frames
 from headrace.bus.feed import Feed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
+from headrace.bus.metrics import Reading
 from headrace.bus.settings import BusSettings
+from headrace.telemetry import Metrics, no_metrics
 from headrace_schemas import encode
 
 if TYPE_CHECKING:
@@ -40,9 +42,13 @@ class Consumption(ABC):
 
 
 class Bus(ABC):
-    """Typed publish and follow, key-value buckets, objects, leases, requests."""
+    """Typed publish and follow, key-value buckets, objects, leases, requests.
+
+    reading: what is counted of the log that is read here.
+    """
 
     def __init__(self) -> None:
+        self.reading = Reading()
         self._id = secrets.token_urlsafe(6)
         self._published = 0
 
@@ -134,8 +140,11 @@ class Bus(ABC):
         processes may share a `durable`."""
 
     @abstractmethod
-    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler]) -> None:
-        """Be a NATS micro service (`nats micro ls`); endpoints answer on the subject `headrace.service.<name>.<endpoint>`."""
+    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler], metrics: Metrics = no_metrics) -> None:
+        """Be a NATS micro service (`nats micro ls`); endpoints answer on the subject `headrace.service.<name>.<endpoint>`.
+
+        metrics: what is told over HTTP, with the bus's own, if that was asked for (`BusSettings.metrics`).
+        """
 
     @abstractmethod
     async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:

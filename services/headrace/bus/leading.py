@@ -15,6 +15,7 @@ from headrace.bus.bus import Bus
 from headrace.bus.lease import Lease
 from headrace.bus.log import Entry, LogFeed, OnEntries
 from headrace.errors import PublishRefused
+from headrace.telemetry import LEADING, Family, gauge
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,12 @@ class Leader(Generic[M]):
     async def status(self, _request: bytes) -> bytes:
         """What a micro service answers: whether this one leads, and what its machine knows, as JSON."""
         machine = self.machine
-        return msgspec.json.encode({"leading": machine is not None, **(machine.status() if machine is not None else {})})
+        known = machine.status() if machine is not None else {}
+        return msgspec.json.encode({"leading": machine is not None, "metrics": self._bus.metrics_address, **known})
+
+    def leading(self) -> Family:
+        """For Prometheus: whether this one leads."""
+        return gauge(*LEADING, self.machine is not None)
 
     async def _term(self, lease: Lease) -> None:
         """Lead until the lease is lost. Raises PublishRefused if the log did not take what was written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -87,6 +88,7 @@ class LogFeed:
         self.caught_up = asyncio.Event()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._objects = bus.objects(GRAPHS.name)
+        self._reading = bus.reading
         self._on_entries = on_entries
         self._feed: Feed | None = None
         self._waiting: deque[Entry] = deque()
@@ -151,7 +153,16 @@ class LogFeed:
             if self._fetching is None:
                 self._fetching = asyncio.ensure_future(self._resolve())
         elif entries:
-            self._on_entries(entries)
+            self._pass_on(entries)
+
+    def _pass_on(self, entries: list[Entry]) -> None:
+        """Hand over, and count. How old entries are says something only of those that came since the log was caught up with."""
+        reading = self._reading
+        reading.entries += len(entries)
+        reading.seq = entries[-1].seq
+        if self.caught_up.is_set():
+            reading.lag.add(max(0.0, time.time() - entries[0].time))  # the server's clock may be ahead
+        self._on_entries(entries)
 
     async def _resolve(self) -> None:
         """Pass on what waits, fetching graphs as they come up; then the short way is open again."""
@@ -159,7 +170,7 @@ class LogFeed:
             while self._waiting:
                 ready = await self._next()
                 if ready:
-                    self._on_entries(ready)
+                    self._pass_on(ready)
         except Exception as error:
             log.exception("the feed of the log ends: what reads it failed")
             if self._feed is not None:

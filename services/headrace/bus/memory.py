@@ -15,6 +15,7 @@ from headrace.bus.cursor import NEW
 from headrace.bus.feed import Feed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
 from headrace.errors import JetStreamRefused, NatsUnreachable, RemoteError, WrongRevision
+from headrace.telemetry import Metrics, no_metrics
 from headrace_schemas import streams
 
 _MISSING_STREAM = 10059
@@ -164,7 +165,7 @@ class MemoryBus(Bus):
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
         return _MemoryQueue(self._stream(stream), on_request)
 
-    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler]) -> None:
+    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler], metrics: Metrics = no_metrics) -> None:
         for endpoint, handler in endpoints.items():
             self._handlers[f"headrace.service.{name}.{endpoint}"] = handler
 

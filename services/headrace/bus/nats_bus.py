@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from nats.micro import add_service
@@ -16,15 +17,17 @@ from headrace.bus import frames, layout
 from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
 from headrace.bus.feed import Feed, NatsFeed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
+from headrace.bus.metrics import families
 from headrace.bus.outbox import Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import JetStreamRefused, NoJetStream, RemoteError
+from headrace.telemetry import Family, Metrics, no_metrics
 from headrace_schemas import streams
 
 if TYPE_CHECKING:
-    from headrace.telemetry import HttpEndpoint
+    from headrace.telemetry.http import HttpEndpoint
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +92,9 @@ class NatsBus(Bus):
     def metrics_address(self) -> str:
         return self._http.address if self._http is not None else ""
 
-    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler]) -> None:
+    async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler], metrics: Metrics = no_metrics) -> None:
         if self._settings.metrics and self._http is None:
-            await self._serve_http()
+            await self._serve_http(metrics)
         config = ServiceConfig(name=name, version=version("headrace"), description=description)
         service = await add_service(self._wire, config)
         self._services.append(service)
@@ -99,11 +102,14 @@ class NatsBus(Bus):
             subject = f"headrace.service.{name}.{endpoint}"
             await service.add_endpoint(EndpointConfig(name=endpoint, subject=subject, handler=_answering(handler, self._answers)))
 
-    async def _serve_http(self) -> None:
-        from headrace.telemetry import HttpEndpoint  # with the Prometheus library, which clients and most local clusters do without
+    async def _serve_http(self, metrics: Metrics) -> None:
+        from headrace.telemetry.http import HttpEndpoint  # with the Prometheus library, which clients and most local clusters do without
 
-        self._http = HttpEndpoint(lambda: self.connected)
+        self._http = HttpEndpoint(lambda: self.connected, lambda: chain(self._families(), metrics()))
         await self._http.start(self._settings.metrics)
+
+    def _families(self) -> Iterator[Family]:
+        return families(self._outbox.counts, len(self._outbox.unacknowledged), self.reading, self.connected)
 
     async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:
         reply = await self._outbox.ask_once(subject, data, timeout)

@@ -17,9 +17,11 @@ import msgspec
 
 from headrace.bus import frames
 from headrace.bus.frames import Ack, Record
+from headrace.bus.metrics import Publishing
 from headrace.bus.settings import ACK_TIMEOUT, API_TIMEOUT, TICK
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, JetStreamRefused, NatsUnreachable, NoJetStream, PublishRefused, WrongRevision
+from headrace_schemas.streams import LOG
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Outbox:
 
     def __init__(self, wire: Wire, prefix: str) -> None:
         self.inbox = f"{prefix}.{secrets.token_hex(5)}"
+        self.counts = Publishing()
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, _Sent] = {}
@@ -152,6 +155,7 @@ class Outbox:
             elif sent.tick <= older and sent.settle != self._answered_once:
                 sent.tick = self._tick
                 sent.resent = True
+                self.counts.repeated += sent.settle == self._acknowledged
                 self._wire.send(sent.frame)
 
     def _send(self, subject: str, headers: str, data: bytes, settle: Callable[[int, _Sent, bytes, bytes], None]) -> asyncio.Future[Any]:
@@ -183,13 +187,21 @@ class Outbox:
             return
         ack = frames.ack(data)
         if ack.error is None:
+            self._stored(ack)
             self._done(n, sent, ack.seq)
         elif ack.error.err_code in frames.TRANSIENT:
             self._soon(sent)
         elif ack.error.err_code in frames.WRONG_SEQUENCE and sent.resent:
             self._start(self._was_it_stored(n, sent, ack))
         else:
+            self.counts.refused += ack.error.err_code not in frames.WRONG_SEQUENCE
             self._done(n, sent, error=_refusal(sent.frame, ack.error))
+
+    def _stored(self, ack: Ack) -> None:
+        counts = self.counts
+        counts.acknowledged += 1
+        if ack.seq > counts.log_seq and ack.stream == LOG.name:
+            counts.log_seq = ack.seq
 
     def _replied(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
         if frames.status(headers) == 503:
@@ -224,6 +236,7 @@ class Outbox:
         except HeadraceError:  # the publish is still waiting: it is sent again, and this asked again
             return
         if record is not None and frames.value_of(record.headers, b"Nats-Msg-Id") == frames.value_of(sent.frame, b"Nats-Msg-Id"):
+            self.counts.acknowledged += 1
             self._done(n, sent, record.seq)
         else:
             self._done(n, sent, error=_refusal(sent.frame, refusal))

@@ -16,8 +16,8 @@ import msgspec
 from headrace.client.interrupts import interrupts_held
 from headrace.client.local import LocalServices
 from headrace.client.nested import datasets_in, with_values
-from headrace.client.settings import START_TIMEOUT, STATUS_TIMEOUT
-from headrace.errors import ClusterFailed, HeadraceError, NatsUnreachable
+from headrace.client.settings import START_TIMEOUT
+from headrace.errors import ClusterFailed, HeadraceError
 from headrace.graph.builder import Graph
 from headrace.graph.node import Dataset, Node
 from headrace.sizes import MIN_CAPACITY
@@ -215,6 +215,18 @@ class Cluster:
         """Process ids of a local cluster's services, and of its supervisor, by name; empty for a connected one."""
         return {} if self._local is None else dict(self._local.pids)
 
+    def metrics_addresses(self) -> dict[str, str]:
+        """Where the services answer Prometheus (http://ADDRESS/metrics), by name: the central ones, and every host.
+
+        Empty unless they were started with HEADRACE_METRICS in their environment, e.g. "127.0.0.1:0"; the processes of a local cluster
+        take a free port each. Of several controllers, schedulers or publishers one is asked.
+        """
+        from headrace.client.standing import metrics_addresses
+
+        connection = self._usable()
+        addresses: dict[str, str] = connection.call(metrics_addresses(connection))
+        return addresses
+
     def peak_memory(self) -> int:
         """Bytes that a local cluster has needed at most: the private peaks of this process and of all that the cluster runs, and
         of the stores.
@@ -223,11 +235,12 @@ class Cluster:
         ClusterFailed for a connected cluster, whose processes are elsewhere.
         """
         from headrace.client.memory import private_peaks
+        from headrace.client.standing import store_peaks
 
         connection = self._usable()
         if self._local is None:
             raise ClusterFailed("only a local cluster's memory can be measured from here: ask its hosts, with `nats req`")
-        stores: int = connection.call(_store_peaks(connection))
+        stores: int = connection.call(store_peaks(connection))
         return private_peaks(self._local.pids["supervisor"]) + stores
 
     def wait(self, stop: threading.Event) -> None:
@@ -329,17 +342,3 @@ def _cancel(job: Job) -> None:
             job.cancel("its client stopped waiting for it")
     except HeadraceError:  # the cluster is closed or gone, and the job with it
         return
-
-
-async def _store_peaks(connection: Connection) -> int:
-    """Bytes: the high-water marks of the stores of all hosts."""
-    found = await asyncio.gather(*(_store_peak(connection, host) for host in connection.hosts))
-    return sum(found)
-
-
-async def _store_peak(connection: Connection, host: str) -> int:
-    try:
-        answer = await connection.bus.request(f"headrace.service.headrace-worker.status-{host}", timeout=STATUS_TIMEOUT)
-    except NatsUnreachable:  # it ended in this moment
-        return 0
-    return int(msgspec.json.decode(answer)["store"]["high_water"])

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from headrace.client.orders import Orders
 
 CENTRAL = ("controller", "scheduler", "publisher")
@@ -24,10 +26,17 @@ def import_all() -> None:
 
 def mains(orders: Orders, hosts: list[str], shm: Path, bus: Any) -> Iterator[tuple[str, Main]]:
     """Name and main function of every service of the cluster. shm: folder for shared memory. bus: the server's BusSettings."""
+    bus = msgspec.structs.replace(bus, metrics=metrics_address(os.environ.get("HEADRACE_METRICS", "")))
     for name in CENTRAL:
         yield name, _central(name, bus)
     for host in hosts:
         yield host, _worker(orders, host, shm, bus)
+
+
+def metrics_address(given: str) -> str:
+    """Where each of several processes on one machine is to answer Prometheus: at the address that was given, on a port of its own."""
+    host, colon, _ = given.rpartition(":")
+    return f"{host}:0" if colon else given
 
 
 def _central(name: str, bus: Any) -> Main:

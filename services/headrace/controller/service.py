@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,13 @@ from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed, ensure_data_key
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
 from headrace.controller.later import Later
+from headrace.controller.metrics import families
 from headrace.controller.settings import Settings
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
+from headrace.telemetry import LEADING, Family, gauge
 from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
 from headrace_schemas.streams import HOSTS, REQUESTS
 
@@ -53,7 +55,7 @@ async def run(settings: Settings, bus_settings: BusSettings) -> None:
         await bus.ensure_buckets()
         await ensure_data_key(bus)
         service = Service(bus, settings)
-        await bus.serve(NAME, "the life of jobs", {"status": service.status})
+        await bus.serve(NAME, "the life of jobs", {"status": service.status}, service.metrics)
         while True:
             try:
                 await service.lead()
@@ -83,11 +85,19 @@ class Service:
     async def status(self, _request: bytes) -> bytes:
         """For people and tools: what this controller knows, as JSON."""
         leading = self._leading
-        return msgspec.json.encode({"leading": False} if leading is None else leading.status())
+        known = {"leading": False} if leading is None else leading.status()
+        return msgspec.json.encode({"metrics": self._bus.metrics_address, **known})
+
+    def metrics(self) -> Iterator[Family]:
+        """For Prometheus: whether this one leads, and then what it knows."""
+        leading = self._leading if self._leading is not None and self._leading.decides else None
+        yield gauge(*LEADING, leading is not None)
+        if leading is not None:
+            yield from leading.metrics()
 
 
 class Leading:
-    """One term."""
+    """One term. decides: whether it has caught up, and leads."""
 
     def __init__(self, bus: Bus, settings: Settings, term: int, lost: asyncio.Event) -> None:
         self._bus = bus
@@ -96,8 +106,9 @@ class Leading:
         self._lost = lost
         self._controller = Controller(term, settings.limits)
         self._entries = Entries(bus, settings)
-        self._decides = False
+        self.decides = False
         self._registered: dict[str, int] = {}
+        self._hosts_lost = 0
         self._later = Later(settings.linger)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._looked = 0.0
@@ -118,7 +129,7 @@ class Leading:
             log.info("leading in term %d from entry %d", self._term, self._controller.ledger.last_seq)
             await self._until(lost, feed.ended, self._failed, ticking)
         finally:
-            self._decides = False
+            self.decides = False
             self._later.flush()
             for task in waiting:
                 task.cancel()
@@ -137,13 +148,13 @@ class Leading:
     def _on_entries(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._controller.fold(entry)
-        if self._decides:
+        if self.decides:
             self._decide()
         self._forget(entries[-1].time)
 
     def _begin(self) -> None:
         """Everything that was written is folded: from here on decide, beginning with what nobody has."""
-        self._decides = True
+        self.decides = True
         self._decide()
 
     def _decide(self) -> None:
@@ -203,14 +214,14 @@ class Leading:
         feed = await self._bus.kv(HOSTS.name).watch(self._on_host)
         await feed.caught_up.wait()
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
-            self._publish(note_of_loss(host, epoch, self._at, self._term))
+            self._lost_host(host, epoch)
         return feed
 
     def _on_host(self, key: str, value: bytes | None, _revision: int) -> None:
         if value is None:
             epoch = self._registered.pop(key, None)
             if epoch is not None:
-                self._publish(note_of_loss(key, epoch, self._at, self._term))
+                self._lost_host(key, epoch)
             return
         try:
             entry = _decode_host(value)
@@ -222,6 +233,10 @@ class Leading:
         if known != entry.epoch and is_news(entry, self._controller.ledger.hosts):
             self._publish(note_of_host(entry, self._at, self._term))
 
+    def _lost_host(self, host: str, epoch: int) -> None:
+        self._hosts_lost += 1
+        self._publish(note_of_loss(host, epoch, self._at, self._term))
+
     @property
     def _at(self) -> int:
         return self._controller.ledger.last_seq
@@ -232,7 +247,7 @@ class Leading:
         while True:
             await asyncio.sleep(TICK)
             self._forget(time.time())
-            if self._decides:
+            if self.decides:
                 self._release(time.time())
 
     def _forget(self, now: float) -> None:
@@ -250,13 +265,17 @@ class Leading:
         for released in self._controller.expired(now, self._settings.output_expiry):
             self._publish(Note(subjects.state(released.job), released, f"expired.{released.job}"))
 
+    def metrics(self) -> Iterator[Family]:
+        """For Prometheus."""
+        return families(self._controller.counts, self._controller.ledger, self._hosts_lost)
+
     def status(self) -> dict[str, object]:
         """For `status`."""
         ledger = self._controller.ledger
         jobs = [job.status() for job in ledger.jobs.values() if job.end is None]
         hosts = {name: {"epoch": ledger.hosts[name].epoch, "address": ledger.hosts[name].address} for name in ledger.hosts.alive()}
         return {
-            "leading": self._decides,
+            "leading": self.decides,
             "term": self._term,
             "at": ledger.last_seq,
             "jobs": jobs,

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from headrace.controller.metrics import Counts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import hopeless, needed
 from headrace.graph.naming import some_datasets, some_tasks
@@ -41,11 +42,12 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Controller:
-    """The life of all jobs. term: of this controller's lease; decisions carry it."""
+    """The life of all jobs. term: of this controller's lease; decisions carry it. counts: what it decided."""
 
     def __init__(self, term: int, limits: Limits | None = None) -> None:
         self.term = term
         self.limits = limits or Limits()
+        self.counts = Counts()
         self.ledger = Ledger()
         self.seen: list[JobLedger] = []
         """The jobs that the last `decide` looked at: those that something happened to."""
@@ -105,6 +107,7 @@ class Controller:
             decisions = self._step(job, changes, at)
             for decision in decisions:
                 self.ledger.apply(decision, self._time)
+                self.counts.add(decision, self._time - job.submitted)
                 yield decision
             changes = job.take_changes()
             if not decisions or not changes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
@@ -14,8 +14,10 @@ from headrace.errors import PublishRefused
 from headrace.publisher.commits import Action, Commit
 from headrace.publisher.committing import Committer
 from headrace.publisher.fetches import Fetches
+from headrace.publisher.metrics import families
 from headrace.publisher.settings import Settings
 from headrace.publisher.state import Publisher, is_committed
+from headrace.telemetry import Family
 from headrace_schemas import Published, subjects
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class PublisherService:
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
         endpoints = {"status": self._status, **self._fetches.endpoints}
-        await self._bus.serve(NAME, "announces outputs, once each, and fetches their values for clients", endpoints)
+        await self._bus.serve(NAME, "announces outputs, once each, and fetches their values for clients", endpoints, self.metrics)
         try:
             await self._leader.run()
         finally:
@@ -56,6 +58,12 @@ class PublisherService:
     async def _status(self, request: bytes) -> bytes:
         """What this publisher knows, and how many fetches go through it."""
         return msgspec.json.encode({**msgspec.json.decode(await self._leader.status(request)), "fetches": len(self._fetches)})
+
+    def metrics(self) -> Iterator[Family]:
+        """For Prometheus: whether this one leads, and then what it knows."""
+        yield self._leader.leading()
+        if self._leader.machine is not None:
+            yield from families(self._leader.machine)
 
     def _reader(self, publisher: Publisher) -> OnEntries:
         """Announces all outputs that come to be. What came shortly one after the other is looked at together."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
+from time import perf_counter
 
 from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
+from headrace.scheduler.metrics import Counts, families
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
+from headrace.telemetry import Family
 from headrace_schemas import Decision, Plan, subjects
 
 LEASE = "scheduler"
@@ -22,6 +26,7 @@ class SchedulerService:
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._bus = bus
+        self._counts = Counts()
         role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_ttl, settings.retry_delay, "a decision")
         self._leader = Leader(bus, role, partial(Scheduler, settings), self._reader, self._decide)
 
@@ -29,8 +34,14 @@ class SchedulerService:
         """Serve until cancelled."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
-        await self._bus.serve("headrace-scheduler", "plans jobs and releases windows", {"status": self._leader.status})
+        await self._bus.serve("headrace-scheduler", "plans jobs and releases windows", {"status": self._leader.status}, self.metrics)
         await self._leader.run()
+
+    def metrics(self) -> Iterator[Family]:
+        """For Prometheus: whether this one leads, and then what it knows."""
+        yield self._leader.leading()
+        if self._leader.machine is not None:
+            yield from families(self._counts, self._leader.machine)
 
     def _reader(self, scheduler: Scheduler) -> OnEntries:
         """Decides on everything that others write."""
@@ -42,7 +53,10 @@ class SchedulerService:
         return on_entries
 
     def _decide(self, scheduler: Scheduler) -> None:
-        for message in scheduler.decide():
+        started = perf_counter()
+        decisions = scheduler.decide()
+        self._counts.add(decisions, perf_counter() - started)
+        for message in decisions:
             self._bus.publish(subject_of(message), message).add_done_callback(self._published)
 
     def _published(self, done: asyncio.Future[int]) -> None:

@@ -96,6 +96,19 @@ class Scheduler:
         """Sequence of the last entry that was folded."""
         return self.ledger.last_seq
 
+    def window(self) -> dict[str, int]:
+        """Per host at work: tasks released to it and not done."""
+        found = Counter(host for host in self.single.values() if host)
+        for schedule in self.schedules.values():
+            for index, tasks in schedule.open.items():
+                found[schedule.job.hosts[index]] += tasks
+        return {host: found[host] for host in self.ledger.hosts.alive()}
+
+    @property
+    def n_unplanned(self) -> int:
+        """Jobs that wait for a host to be planned on."""
+        return len(self._unplanned)
+
     def status(self) -> dict[str, object]:
         """For people: what is planned and where the work is."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from headrace.errors import HeadraceError
+from headrace.telemetry.collector import registry_of
+from headrace.telemetry.families import Metrics, no_metrics
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +27,14 @@ class AddressError(HeadraceError, ValueError):
 
 
 class HttpEndpoint:
-    """Answers GET and HEAD of `/metrics` (what the process's registry holds) and of `/healthz` (200, or 503 while `healthy` says no).
+    """Answers GET and HEAD of `/metrics` (what `metrics` says, and the process's own) and `/healthz` (503 while `healthy` says no).
 
     address: where it listens, as "host:port", once started.
     """
 
-    def __init__(self, healthy: Callable[[], bool]) -> None:
+    def __init__(self, healthy: Callable[[], bool], metrics: Metrics = no_metrics) -> None:
         self._healthy = healthy
+        self._registry = registry_of(metrics)
         self._server: asyncio.Server | None = None
         self.address = ""
 
@@ -69,13 +72,20 @@ class HttpEndpoint:
         if method not in (b"GET", b"HEAD"):
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", TEXT)
         if path == b"/metrics":
-            status, body, kind = HTTPStatus.OK, generate_latest(), CONTENT_TYPE_LATEST
+            status, body, kind = self._metrics()
         elif path == b"/healthz":
             healthy = self._healthy()
             status, body, kind = (HTTPStatus.OK, b"ok\n", TEXT) if healthy else (HTTPStatus.SERVICE_UNAVAILABLE, b"not connected\n", TEXT)
         else:
             status, body, kind = HTTPStatus.NOT_FOUND, b"there are /metrics and /healthz\n", TEXT
         return _response(status, body, kind, with_body=method == b"GET")
+
+    def _metrics(self) -> tuple[HTTPStatus, bytes, str]:
+        try:
+            return HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST
+        except Exception:
+            log.exception("the metrics cannot be told")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, b"the metrics cannot be told: see the service's log\n", TEXT
 
 
 def _response(status: HTTPStatus, body: bytes, kind: str, *, with_body: bool = True) -> bytes:

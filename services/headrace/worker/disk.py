@@ -44,6 +44,8 @@ class Disk:
         """Segments that wait for inputs from disk."""
         self.spilled_bytes = 0
         """Written so far, for people."""
+        self.restored_bytes = 0
+        """Read back so far."""
 
     @property
     def busy(self) -> bool:
@@ -59,6 +61,11 @@ class Disk:
     def unused(self) -> bool:
         """Whether nothing is on disk, nor could go there: no segment's inputs need looking after."""
         return not self._keys and not self._resident
+
+    @property
+    def held_bytes(self) -> int:
+        """What is on disk only."""
+        return sum(entry.nbytes for _, entry in self._keys.values() if entry.block is None)
 
     # --- what is in memory ------------------------------------------------------------------------------------------
 
@@ -166,6 +173,7 @@ class Disk:
         entry.granted, entry.spill_key, entry.restoring = None, "", False
         self._store.seal(block.key)
         entry.block = block
+        self.restored_bytes += block.nbytes
         return held
 
     # --- segments that wait ------------------------------------------------------------------------------------------

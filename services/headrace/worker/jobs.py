@@ -9,6 +9,7 @@ import numpy as np
 from headrace.graph.naming import SHOWN, some_tasks
 from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
+from headrace.telemetry import Timing
 from headrace.worker.relays import Broadcast
 from headrace.worker.report import JobReport
 from headrace_schemas import Events, GraphSpec, SinkSpec
@@ -133,7 +134,9 @@ class Chain:
 class HostJob:
     """One job on this host."""
 
-    def __init__(self, number: int, name: str, spec: GraphSpec, report: JobReport, sink: SinkSpec | None = None) -> None:
+    def __init__(
+        self, number: int, name: str, spec: GraphSpec, report: JobReport, timings: list[Timing], sink: SinkSpec | None = None
+    ) -> None:
         self.number = number
         self.number_bits = number & ((1 << JOB_BITS) - 1)
         self.name = name
@@ -155,6 +158,8 @@ class HostJob:
         """done, failed or cancelled, once it is over."""
         self.function: list[int] = spec.function
         self.expected: list[float | None] = [None] * len(spec.functions)
+        self.timings: list[Timing] = timings
+        """Per function: where what its tasks took is added up, over all jobs."""
         self.running: set[int] = set()
         """Tasks reported as started."""
         topology = Topology.from_spec(spec)

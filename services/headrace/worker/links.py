@@ -7,9 +7,11 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable
+from time import perf_counter
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve
 from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, ToHost, ToPeer
+from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
 from headrace.worker.state import Agent
 from headrace_shm import Arena
@@ -24,7 +26,10 @@ Blocks of the store do not count: they stay where they are until they are sent."
 
 
 class Links(Handler):
-    """Carries frames between the agent's state machine and other processes. `wake` is called after every event."""
+    """Carries frames between the agent's state machine and other processes. `wake` is called after every event.
+
+    traffic: what was carried so far.
+    """
 
     def __init__(self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None]) -> None:
         self._agent = agent
@@ -40,6 +45,9 @@ class Links(Handler):
         """What was granted to a host and has not come, by job and dataset."""
         self._block_bytes: Counter[int] = Counter()
         """Bytes of blocks that are being sent, by peer."""
+        self.traffic = Traffic()
+        self._began: dict[Link, float] = {}
+        """When the block that is arriving began to."""
         self._next = itertools.count(1)
         self._opening: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
@@ -48,6 +56,10 @@ class Links(Handler):
         """Accept links. Returns the address that came out. Raises OSError if it cannot be listened on."""
         self._server = await serve(host, port, self._identity, self._key, self)
         return self._server.address
+
+    def open_links(self) -> dict[str, int]:
+        """How many there are, by who opened them: this host (out), or others (in)."""
+        return {"out": len(self._to_hosts), "in": len(self._peers)}
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -71,6 +83,7 @@ class Links(Handler):
         if link is None or link.closed:
             return
         link.send(action.frame, action.payload) if action.payload else link.send(action.frame)
+        self.traffic.sent_bytes += len(action.payload)
         unread = link.queued_bytes - self._block_bytes[action.peer]
         if unread > UNREAD_BYTES:
             log.warning("link to %s %r ends: it asked for %d bytes that it does not read", link.role, link.peer, unread)
@@ -85,14 +98,17 @@ class Links(Handler):
         link.send(action.frame)
 
     def _send_block(self, action: SendBlock) -> None:
-        def sent(_: bool) -> None:
+        def sent(well: bool) -> None:
+            if well:
+                self.traffic.sent_bytes += action.nbytes
+                self.traffic.sent.add(perf_counter() - began)
             self._block_bytes[action.peer] -= action.nbytes
             if not self._block_bytes[action.peer]:
                 del self._block_bytes[action.peer]
             self._agent.sent(action.peer, action.frame, action.block)
             self._wake()
 
-        link = self._peers.get(action.peer)
+        link, began = self._peers.get(action.peer), perf_counter()
         self._block_bytes[action.peer] += action.nbytes
         if link is None or link.closed:
             asyncio.get_running_loop().call_soon(sent, False)
@@ -114,6 +130,7 @@ class Links(Handler):
                 raise LinkError(f"{link.role} {link.peer!r} answers there" if link.peer != host else "it ended at once")
         except (LinkError, OSError, ValueError) as error:
             log.warning("no link to host %s at %s: %s", host, address, error)
+            self.traffic.unreachable += 1
             self._agent.host_unreachable(host)
         else:
             self._to_hosts[host] = link
@@ -131,6 +148,7 @@ class Links(Handler):
         """Tell the agent who is gone."""
         host, number = self._hosts.pop(link, None), self._numbers.pop(link, None)
         self._owed.pop(link, None)
+        self._began.pop(link, None)
         if host is not None:
             log.info("the link to host %s has ended: %s", host, reason)
             del self._to_hosts[host]
@@ -154,11 +172,13 @@ class Links(Handler):
 
     def _from_host(self, host: str, frame: frames.Frame, payload: memoryview) -> None:
         agent = self._agent
+        self.traffic.received_bytes += len(payload)
         if isinstance(frame, frames.Values):
             agent.values_received(host, frame, payload)
         elif isinstance(frame, frames.Offer):
             agent.offered(host, frame)
         elif isinstance(frame, frames.Data):
+            self.traffic.received.add(perf_counter() - self._began.pop(self._to_hosts[host]))
             agent.received(host, frame, len(payload))
         elif isinstance(frame, frames.Relay):
             self._relayed(host, frame)
@@ -196,6 +216,7 @@ class Links(Handler):
         last = not frame.size or frame.start + nbytes >= frame.size
         if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.stock.store.capacity:
             return None
+        self._began[link] = perf_counter()
         place = self._agent.receiving(host, frame, nbytes)
         if place is None:
             return memoryview(bytearray(nbytes))

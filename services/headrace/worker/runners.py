@@ -105,6 +105,8 @@ class Runners:
         self._on_death = on_death
         self._slots = [_Slot() for _ in range(settings.runners)]
         self._idle_deaths = 0
+        self.deaths = 0
+        """Runners that ended so far."""
         self._started: Callable[[int], None] = lambda slot: None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Has the exception when no runners can be kept alive."""
@@ -160,6 +162,7 @@ class Runners:
             return
         task = self._status.get(number)
         self._status.clear(number)
+        self.deaths += 1
         self._idle_deaths = 0 if task is not None else self._idle_deaths + 1
         log.warning("runner %d (process %d) ended with status %d", number, slot.exited.pid, slot.exited.code)
         self._on_death(number, task, slot.exited.code, slot.exited.pid)

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
 from headrace.errors import HeadraceError, WrongRevision
-from headrace.worker import protocol
+from headrace.telemetry import Family, labelled
+from headrace.worker import metrics, protocol
 from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.links import Links
@@ -74,7 +76,8 @@ class Worker:
         feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
         ticking = asyncio.ensure_future(self._tick())
         lease = asyncio.ensure_future(self._hold_lease(self._agent.address))
-        await self._bus.serve("headrace-worker", f"host {self._settings.host}", {f"status-{self._settings.host}": self._status})
+        endpoints = {f"status-{self._settings.host}": self._status}
+        await self._bus.serve("headrace-worker", f"host {self._settings.host}", endpoints, self._metrics)
         try:
             await asyncio.wait([feed.ended, ticking, lease, self._runners.failed], return_when=asyncio.FIRST_COMPLETED)
             for ended in (feed.ended, ticking, lease, self._runners.failed):
@@ -287,6 +290,7 @@ class Worker:
         return msgspec.json.encode(
             {
                 "host": self._settings.host,
+                "metrics": self._bus.metrics_address,
                 "epoch": self._epoch,
                 "runners": self._runners.pids(),
                 "jobs": sorted(self._agent.jobs),
@@ -294,6 +298,17 @@ class Worker:
                 "spilled": self._agent.stock.disk.spilled_bytes,
             }
         )
+
+    def _metrics(self) -> Iterator[Family]:
+        """For Prometheus: how this host stands."""
+        agent, links = self._agent, self._links
+        parts = (
+            metrics.task_families(agent.counts),
+            metrics.store_families(agent.stock, agent.counts.overcommits),
+            metrics.traffic_families(links.traffic, links.open_links()),
+            metrics.runner_families(agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values())),
+        )
+        return labelled(chain.from_iterable(parts), host=self._settings.host)
 
 
 def _say_if_refused(done: asyncio.Future[int]) -> None:

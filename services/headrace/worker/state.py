@@ -25,6 +25,7 @@ from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
+from headrace.worker.metrics import Counts
 from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.relays import PeerHost
 from headrace.worker.report import JobReport
@@ -44,12 +45,13 @@ OVER_REMEMBERED = 10_000
 
 
 class Agent:
-    """All that a host knows and decides."""
+    """All that a host knows and decides. counts: what happened so far, for metrics."""
 
     def __init__(self, settings: Settings, epoch: int, store: Store[int], spills: bool = False) -> None:
         self.settings = settings
         self.host = settings.host
         self.epoch = epoch
+        self.counts = Counts()
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
         self._over: dict[str, None] = {}
@@ -104,7 +106,8 @@ class Agent:
         self._actions.append(Report(Events(job=message.job, host=self.host, epoch=self.epoch, failed=[error])))
 
     def _open(self, name: str, graph: GraphSpec, sink: SinkSpec | None) -> HostJob:
-        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch), sink)
+        timings = [self.counts.functions.of(function.name) for function in graph.functions]
+        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch), timings, sink)
         self.jobs[name] = self._by_number[job.number] = job
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
@@ -281,8 +284,10 @@ class Agent:
         self._segments_ended(job, slot, frame.segments)
         for task in frame.tasks:
             job.report.task_done(task, job.attempts.get(task, 0))
-        for function, count, total in zip(frame.functions, frame.function_counts, frame.function_seconds, strict=True):
+        measured = zip(frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest, strict=True)
+        for function, count, total, longest in measured:
             job.learn(function, total / count)
+            job.timings[function].add(total, count, longest)
         job.report.profile(frame)
         for id, error in zip(frame.failed_segments, frame.failed, strict=True):
             for segment in self.runners.ended(slot, job, [id]):
@@ -342,6 +347,7 @@ class Agent:
     def _fail(self, job: HostJob, chain: Chain, error: TaskError) -> None:
         """A task failed: its chain ends here, and the controller says what of it is needed again."""
         job.report.failed(error)
+        self.counts.failed(error.reason)
         self._drop_chain(chain)
 
     def _drop_chain(self, chain: Chain) -> None:
@@ -614,7 +620,9 @@ class Agent:
         if self.stock.first_claim is None or self._at_work() or (not self._stalls and self.stock.progress != self._stalled_since[0]):
             self._stalled_since = (self.stock.progress, now)
         elif self._stalls or now - self._stalled_since[1] > self.settings.stall_seconds:
-            self._undefer(self.stock.overcommit(1 << self._stalls))
+            granted = self.stock.overcommit(1 << self._stalls)
+            self.counts.overcommits += len(granted)
+            self._undefer(granted)
             self._stalls = min(self._stalls + 1, MOST_STALLS)
             self._stalled_since = (self.stock.progress, now)
 

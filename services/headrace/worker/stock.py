@@ -402,6 +402,11 @@ class Stock:
         """Plan order of the earliest that waits for memory."""
         return self._claims[0].order if self._claims else None
 
+    @property
+    def n_claims(self) -> int:
+        """How many wait for memory."""
+        return len(self._claims)
+
     def claim(self, claim: Claim) -> bool:
         """Ask for memory; the grant goes out now (True) or when there is some. A runner is always answered at once."""
         claim.turn = self._turn = self._turn + 1

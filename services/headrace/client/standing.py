@@ -1,0 +1,47 @@
+"""How services stand: what their `status` endpoints answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.client.services import CENTRAL
+from headrace.client.settings import STATUS_TIMEOUT
+from headrace.errors import NatsUnreachable
+
+if TYPE_CHECKING:
+    from headrace.client.connection import Connection
+
+
+async def store_peaks(connection: Connection) -> int:
+    """Bytes: the high-water marks of the stores of all hosts."""
+    found = await _statuses(connection, _hosts(connection))
+    return sum(int(status["store"]["high_water"]) for status in found.values())
+
+
+async def metrics_addresses(connection: Connection) -> dict[str, str]:
+    """Where services answer Prometheus, by name; those left out that do not, or that cannot be asked."""
+    subjects = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL} | _hosts(connection)
+    found = await _statuses(connection, subjects)
+    return {name: status["metrics"] for name, status in found.items() if status.get("metrics")}
+
+
+def _hosts(connection: Connection) -> dict[str, str]:
+    return {host: f"headrace.service.headrace-worker.status-{host}" for host in connection.hosts}
+
+
+async def _statuses(connection: Connection, subjects: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What each of these answers, save those that do not."""
+    found = await asyncio.gather(*(_status(connection, subject) for subject in subjects.values()))
+    return {name: status for name, status in zip(subjects, found, strict=True) if status is not None}
+
+
+async def _status(connection: Connection, subject: str) -> dict[str, Any] | None:
+    try:
+        answer = await connection.bus.request(subject, timeout=STATUS_TIMEOUT)
+    except NatsUnreachable:  # it ended in this moment
+        return None
+    status: dict[str, Any] = msgspec.json.decode(answer)
+    return status

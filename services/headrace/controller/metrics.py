@@ -1,0 +1,52 @@
+"""The controller's metrics: counts of what it decided, and how its jobs stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from headrace.ledger import STATE_NAMES, JobLedger, Ledger
+from headrace.telemetry import Family, Timing, counter, gauge, summary
+from headrace_schemas import Ended, Needed, Purge
+
+GOING_ON = ("queued", "running")
+ENDS = ("done", "failed", "cancelled")
+
+
+class Counts:
+    """What was decided since this controller leads."""
+
+    def __init__(self) -> None:
+        self.jobs = {state: Timing() for state in ENDS}
+        self.needed = 0
+        self.purged = 0
+
+    def add(self, decision: Ended | Needed | Purge, job_seconds: float) -> None:
+        """One decision, that many seconds after its job was admitted."""
+        if isinstance(decision, Ended):
+            self.jobs[decision.state].add(job_seconds)
+        elif isinstance(decision, Needed):
+            self.needed += len(decision.tasks)
+        else:
+            self.purged += len(decision.datasets)
+
+
+def families(counts: Counts, ledger: Ledger, hosts_lost: int) -> Iterator[Family]:
+    """How things stand. Only who leads knows."""
+    going_on = [job for job in ledger.jobs.values() if job.end is None]
+    phases = Counter(job.phase for job in going_on)
+    yield gauge("headrace_jobs", "Jobs that are not over, by state.", {state: phases[state] for state in GOING_ON}, "state")
+    yield gauge("headrace_tasks", "Tasks of jobs that are not over, by state.", _tasks(going_on), "state")
+    yield summary("headrace_job_seconds", "Jobs that ended, by how, and the time from their admission.", counts.jobs, "state")
+    yield counter("headrace_tasks_needed_again_total", "Tasks to be run again: they failed, or what they made was lost.", counts.needed)
+    yield counter("headrace_purged_datasets_total", "Copies of datasets that hosts were told to drop.", counts.purged)
+    yield gauge("headrace_hosts", "Hosts that are at work.", len(ledger.hosts.alive()))
+    yield counter("headrace_hosts_lost_total", "Hosts that left, in order or not.", hosts_lost)
+
+
+def _tasks(jobs: Iterable[JobLedger]) -> dict[str, float]:
+    totals = dict.fromkeys(STATE_NAMES, 0.0)
+    for job in jobs:
+        for state, count in job.counts().items():
+            totals[state] += count
+    return totals
