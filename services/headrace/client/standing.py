@@ -14,6 +14,9 @@ from headrace.errors import NatsUnreachable
 if TYPE_CHECKING:
     from headrace.client.connection import Connection
 
+ASK_AGAIN = 0.02
+"""Seconds between two questions to services of which some do not answer yet."""
+
 
 async def store_peaks(connection: Connection) -> int:
     """Bytes: the high-water marks of the stores of all hosts."""
@@ -22,9 +25,12 @@ async def store_peaks(connection: Connection) -> int:
 
 
 async def metrics_addresses(connection: Connection) -> dict[str, str]:
-    """Where services answer Prometheus, by name; those left out that do not, or that cannot be asked."""
+    """Where services answer Prometheus, by name; those left out that do not. Waits a little for those that only start."""
     subjects = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL} | _hosts(connection)
-    found = await _statuses(connection, subjects)
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + STATUS_TIMEOUT
+    while len(found := await _statuses(connection, subjects)) < len(subjects) and clock() < deadline:
+        await asyncio.sleep(ASK_AGAIN)
     return {name: status["metrics"] for name, status in found.items() if status.get("metrics")}
 
 
