@@ -39,8 +39,9 @@ class Fetch(Record, kw_only=True):
 
 
 class Fetching(Record, kw_only=True):
-    """The answer: pieces come for questions on `subject` that have `session` as their text."""
+    """The answer: pieces come for questions on `subject` that have `session` as their text. No session: too many others are served, ask
+    again."""
 
     v: int = msgspec.field(default_factory=_version)
-    session: str
-    subject: str
+    session: str = ""
+    subject: str = ""

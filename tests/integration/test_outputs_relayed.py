@@ -17,11 +17,16 @@ import psutil
 import pytest
 
 import headrace as hr
-from headrace.bus import Bus, BusSettings
+from headrace.bus import Bus, BusSettings, EmbeddedServer, ensure_data_key
 from headrace.client import fetching
 from headrace.client.connection import Connection
-from headrace_schemas import decoder, encode
+from headrace.link import Data, Frame, Identity, Link, serve
+from headrace.publisher.fetches import Fetches
+from headrace.publisher.settings import FetchLimits
+from headrace_schemas import HostEntry, decoder, encode
 from headrace_schemas.fetching import FETCH_SUBJECT, HEADER, Fetch, Fetching
+from headrace_schemas.fetching import WAIT as WAIT_LENGTH
+from headrace_schemas.streams import HOSTS
 
 WAIT = 60.0
 MiB = 1 << 20
@@ -177,6 +182,43 @@ def test_a_host_that_nobody_can_reach_is_named_with_what_was_tried(closed_port: 
         finally:
             process.terminate()
             process.wait(WAIT)
+
+
+def test_more_clients_than_a_publisher_serves_at_a_time_wait_their_turn(
+    nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner
+) -> None:
+    """Without a host: the first fetch holds the only place until it is idle, and the second is told to ask again."""
+
+    async def main() -> None:
+        server = await serve("127.0.0.1", 0, Identity("h0", "host"), await ensure_data_key(bus), Silent())
+        entry = HostEntry(host="h0", epoch=1, address=f"127.0.0.1:{server.address[1]}", runners=1, capacity=1)
+        await bus.kv(HOSTS.name).put("h0", encode(entry))
+        fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.05, idle_seconds=0.2, answer_seconds=0.05))
+        await bus.serve("test", "fetches", fetches.endpoints)
+        fetch = encode(Fetch(job="j", host="h0", datasets=[0], attempts=[0]))
+        async with asyncio.timeout(WAIT):
+            first = decoder(Fetching).decode(await bus.request("headrace.service.test.fetch", fetch))
+            assert first.session
+            assert HEADER.unpack(await bus.request(first.subject, first.session.encode()))[1] == WAIT_LENGTH
+            answers = []
+            while not (answers and answers[-1].session):
+                answers.append(decoder(Fetching).decode(await bus.request("headrace.service.test.fetch", fetch)))
+        assert not answers[0].session, "the first one had the place"
+        assert len(fetches) == 1
+        fetches.close()
+        assert len(fetches) == 0
+        server.close()
+
+    runner.run(main())
+
+
+class Silent:
+    """A host that answers nothing."""
+
+    def link_opened(self, link: Link) -> None: ...
+    def link_closed(self, link: Link, reason: str) -> None: ...
+    def frame_received(self, link: Link, frame: Frame, payload: memoryview) -> None: ...
+    def data_sink(self, link: Link, frame: Data, nbytes: int) -> memoryview | None: ...
 
 
 def test_what_cannot_be_fetched_is_said(cluster: hr.Cluster) -> None:

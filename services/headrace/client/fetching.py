@@ -130,11 +130,14 @@ class Fetcher:
         return delivery.values
 
     async def _relayed(self, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
-        """Through a publisher; again, if it ended meanwhile or was too busy."""
+        """Through a publisher; through another one, if it ended meanwhile."""
         for tried in range(FETCH_TRIES):
             try:
                 return await fetch_relayed(self._bus, self._job, host, wanted)
-            except (NatsUnreachable, RemoteError) as error:
+            except RemoteError as error:
+                why = f"through the publisher: {error}"
+                break
+            except NatsUnreachable as error:
                 why = f"through the publisher: {error}"
                 if tried + 1 < FETCH_TRIES:
                     await asyncio.sleep(FETCH_PAUSE)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from headrace.bus import Bus
-from headrace.client.settings import FETCH_TIMEOUT, PIECE_TIMEOUT, PIECES_ASKED_FOR, UNREACHABLE_SECONDS
+from headrace.client.settings import FETCH_PAUSE, FETCH_TIMEOUT, PIECE_TIMEOUT, PIECES_ASKED_FOR, UNREACHABLE_SECONDS
 from headrace.errors import ClusterFailed, RemoteError
 from headrace.values.memory import aligned_memory
 from headrace_schemas import decoder, encode
@@ -101,7 +101,8 @@ async def fetch_relayed(bus: Bus, job: str, host: str, wanted: Mapping[int, int]
     with what keeps it from the host.
     """
     request = Fetch(job=job, host=host, datasets=list(wanted), attempts=list(wanted.values()))
-    session = _decode(await bus.request(FETCH_SUBJECT, encode(request), FETCH_TIMEOUT))
+    while not (session := _decode(await bus.request(FETCH_SUBJECT, encode(request), FETCH_TIMEOUT))).session:
+        await asyncio.sleep(FETCH_PAUSE)
     assembly = Assembly(wanted)
 
     async def ask() -> None:

@@ -37,7 +37,7 @@ PIECE_TIMEOUT = 10.0
 PIECES_ASKED_FOR = 4
 """Pieces asked for at a time: one is on its way, one is being put into its place, and the publisher has questions to answer at once."""
 FETCH_TRIES = 3
-"""How often a fetch through publishers is begun, if one ends meanwhile or is too busy."""
+"""How often a fetch through publishers is begun, if one ends meanwhile, or there is none."""
 FETCH_PAUSE = 0.5
 """Seconds before it is begun again."""
 STATUS_TIMEOUT = 2.0

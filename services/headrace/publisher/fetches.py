@@ -51,7 +51,7 @@ class Fetches:
         return len(self._sessions)
 
     async def _fetch(self, data: bytes) -> bytes:
-        """Open a link to the host, and say where to ask for what comes. Raises CannotFetch."""
+        """Open a link to the host, and say where to ask for what comes, if there is room for one more. Raises CannotFetch."""
         request = _decode_fetch(data)
         if request.v > SCHEMA_VERSION:
             raise SchemaMismatch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
@@ -59,7 +59,7 @@ class Fetches:
             async with asyncio.timeout(self._limits.queue_seconds):
                 await self._places.acquire()
         except TimeoutError:
-            raise CannotFetch(f"{self._limits.fetches} other fetches are going on: try again") from None
+            return encode(Fetching())
         session = Session(request, self._limits, self._ended)
         try:
             await self._open(session, request)
