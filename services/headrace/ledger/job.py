@@ -101,7 +101,8 @@ class JobLedger:
 
     def _mark_sunk(self) -> Sunk | None:
         """Outputs with a sink are not held for the client. None if there are none."""
-        if not self.sinks or not len(self.flags):
+        spec = self.source.inline
+        if (self.source.sink is None and (spec is None or not spec.sunk)) or not len(self.flags):
             return None
         asked = (self.flags & ASKED) != 0
         if self.sinks.default is None:

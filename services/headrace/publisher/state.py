@@ -221,13 +221,13 @@ class Publisher:
 
     def _next(self, name: str) -> Iterator[Batch]:
         """The next batch of each of a job's lanes; none, and the job forgotten, if it is over and all is announced."""
-        lanes = [lanes[name] for lanes in (self.jobs, self.sinks) if name in lanes]
-        job = self.ledger.jobs.get(name)
-        if any(lane.waiting for lane in lanes):
-            if job is None or job.over:
-                return
-        elif job is None or job.over or (job.end is not None and not any(lane.due for lane in lanes)):
-            self._forget(name)
+        lanes = [lane for lane in (self.jobs.get(name), self.sinks.get(name)) if lane is not None]
+        job, waiting, due = self.ledger.jobs.get(name), False, False
+        for lane in lanes:
+            waiting, due = waiting or lane.waiting, due or bool(lane.due)
+        if job is None or job.over or (job.end is not None and not due):
+            if not waiting:
+                self._forget(name)
             return
         for lane in lanes:
             if lane.due and not lane.waiting:
