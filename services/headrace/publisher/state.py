@@ -20,6 +20,7 @@ import msgspec
 from headrace.graph.sinks import Sinks
 from headrace.ledger import VALUE, JobLedger, Ledger, LogEntry
 from headrace.publisher.commits import Action, Commit, Commits, Remove
+from headrace.publisher.lane import Lane, datasets_of
 from headrace.publisher.settings import Settings
 from headrace_schemas import Events, NotCommitted, Output, Published, Written, encode
 
@@ -41,53 +42,6 @@ class Batch(NamedTuple):
 
     message: Published
     after: int
-
-
-class Lane:
-    """What is announced of one job on one subject: its outputs that are held for the client, or those in sinks.
-
-    due: what was not announced, in the order in which it came to be. size: bytes that a message may have, less after one was refused.
-    after: sequence of the last announcement in the log. waiting: whether one is on its way there.
-    bare: outputs to be announced without their metadata.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.bare: set[int] = set()
-        self.due: dict[int, Written | NotCommitted | None] = {}
-        self.announced: set[int] = set()
-        self.after = 0
-        self.waiting = False
-
-    def exist(self, datasets: Iterable[int]) -> None:
-        """These outputs exist now, perhaps again."""
-        self.due.update((dataset, None) for dataset in datasets if dataset not in self.announced)
-
-    def add(self, found: Written | NotCommitted) -> None:
-        """This became of an output in a sink."""
-        if found.dataset not in self.announced:
-            self.due[found.dataset] = found
-
-    def refused(self, message: Published) -> bool:
-        """A batch is too large for the server: try smaller ones, and a single output without its metadata. False if that was tried."""
-        self.waiting = False
-        if len(message.outputs) + len(message.failed) > 1:
-            self.size = len(encode(message)) // 2
-            return True
-        dataset = _datasets(message)[0]
-        tried = dataset in self.bare
-        self.bare.add(dataset)
-        return not tried
-
-    def committed(self, message: Published, seq: int) -> None:
-        """An announcement is in the log."""
-        self.after = max(self.after, seq)
-        for output in message.outputs:
-            self.announced.add(output.dataset)
-            self.due.pop(output.dataset, None)
-        for failed in message.failed:
-            if isinstance(found := self.due.get(failed.dataset), NotCommitted) and found.attempt == failed.attempt:
-                del self.due[failed.dataset]
 
 
 class Publisher:
@@ -198,7 +152,7 @@ class Publisher:
         self._forget_values(message)
         job = self.ledger.jobs[message.job]
         if job.sunk is not None and is_committed(message):
-            self._actions += self._commits_of(job).announced(_datasets(message))
+            self._actions += self._commits_of(job).announced(datasets_of(message))
 
     def _forget_values(self, message: Published) -> None:
         job = self.ledger.jobs.get(message.job)
@@ -249,10 +203,6 @@ class Publisher:
         outputs = [record for record in batch if isinstance(record, Output)]
         failed = [record for record in batch if isinstance(record, NotCommitted)]
         return Published(at=self.ledger.last_seq, term=self.term, job=job.job, outputs=outputs, failed=failed)
-
-
-def _datasets(message: Published) -> list[int]:
-    return [output.dataset for output in message.outputs] + [failed.dataset for failed in message.failed]
 
 
 def is_committed(message: Published) -> bool:
