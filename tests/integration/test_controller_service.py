@@ -305,7 +305,7 @@ def test_who_loses_the_lease_stops_deciding_and_stands_by(
         async with stage(nats_server, bus, until, Settings(lease_ttl=1.0)) as scene:
             first = (await status(bus))["term"]
             usurper = await bus.kv(LEASES.name).put(LEASE, b'{"kind":"lease","v":1,"holder":"another"}', 3.0)
-            await until(lambda: "is lost" in caplog.text)
+            await until(lambda: "a lease is lost" in caplog.text)
             async with asyncio.timeout(2):
                 while (await status(bus))["leading"]:
                     await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from headrace.bus.lease import Lease
 from headrace.bus.log import Entry, LogFeed, OnEntries
 from headrace.bus.memory import MemoryBus
 from headrace.bus.objects import ObjectStore
-from headrace.bus.process import new_loop, parent_death_signal, run_service, set_up_logging
+from headrace.bus.process import new_loop, parent_death_signal, run_service
 from headrace.bus.secrets import ensure_data_key
 from headrace.bus.server import EmbeddedServer
 from headrace.bus.settings import BusSettings
@@ -43,5 +43,4 @@ __all__ = [
     "new_loop",
     "parent_death_signal",
     "run_service",
-    "set_up_logging",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import count
@@ -18,8 +17,9 @@ from headrace.bus.outbox import Outbox, Reply
 from headrace.bus.settings import HEARTBEAT, INACTIVE, MISSED_HEARTBEATS, REOPEN_DELAY, TICK
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError
+from headrace.logs import get_log
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 OnRecords = Callable[[list[Record]], None]
 
@@ -65,7 +65,7 @@ class Feed(ABC):
         try:
             self._on_records(records)
         except Exception as error:
-            log.exception("a feed ends: what reads it failed on the messages %d to %d", records[0].seq, records[-1].seq)
+            log.exception("a feed ends: what reads it failed on these messages", first=records[0].seq, last=records[-1].seq)
             self.fail(error)
 
 
@@ -184,7 +184,7 @@ class NatsFeed(Feed):
             return
         self._silent += 1
         if self._silent > _SILENT and self._creating is None:
-            log.warning("nothing heard of %s for %g s: opening the feed again", self._source.stream, self._silent * TICK)
+            log.warning("nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TICK)
             self.reopen()
 
     def _begin_snapshot(self) -> None:
@@ -232,7 +232,7 @@ class NatsFeed(Feed):
         if not self._first.done():
             self._first.set_exception(error)
         else:
-            log.warning("cannot open the feed again, trying on: %s", error)
+            log.warning("cannot open the feed again, trying on", stream=self._source.stream, error=error)
             self._retry = _RETRY
 
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
@@ -242,7 +242,7 @@ class NatsFeed(Feed):
             return
         seq, number, time, pending = frames.delivery(reply)
         if not self._cursor.advance(seq, number, pending):
-            log.info("message %d of the consumer of %s is missing: opening the feed again", number - 1, self._source.stream)
+            log.info("a message of a consumer is missing: opening the feed again", stream=self._source.stream, number=number - 1)
             self.reopen()
             return
         if not self._batch:
@@ -259,7 +259,7 @@ class NatsFeed(Feed):
             self._answer_flow_control(stalled)
         delivered = frames.value_of(headers, b"Nats-Last-Consumer")
         if delivered and not self._cursor.heartbeat(int(delivered), bool(stalled)):
-            log.info("the last messages of %s are missing: opening the feed again", self._source.stream)
+            log.info("the last messages of a stream are missing: opening the feed again", stream=self._source.stream)
             self.reopen()
         self._announce()
 
@@ -281,6 +281,6 @@ class NatsFeed(Feed):
             if self._snapshot is not None:
                 self._snapshot.complete()
         except Exception as error:
-            log.exception("a feed ends: what reads it failed on what is gone")
+            log.exception("a feed ends: what reads it failed on what is gone", stream=self._source.stream)
             self.fail(error)
         self.caught_up.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -15,9 +14,10 @@ from headrace.bus.bus import Bus
 from headrace.bus.lease import Lease
 from headrace.bus.log import Entry, LogFeed, OnEntries
 from headrace.errors import PublishRefused
+from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 
 class Machine(Protocol):
@@ -81,7 +81,7 @@ class Leader(Generic[M]):
             try:
                 await self._term(lease)
             except PublishRefused as error:
-                log.error("%s was refused; folding the log anew in %g s: %s", role.writes, role.retry_delay, error)
+                log.error("what was written was refused; folding the log anew", writes=role.writes, seconds=role.retry_delay, error=error)
                 await asyncio.sleep(role.retry_delay)
             finally:
                 self.machine = None

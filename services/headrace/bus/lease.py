@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 
 from headrace.bus.kv import Bucket
 from headrace.errors import HeadraceError, WrongRevision
+from headrace.logs import get_log
 from headrace_schemas import LeaseEntry, encode
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _RENEWALS = 3
 """Renewals tried in one time to live: two may fail before the lease is lost."""
@@ -85,5 +85,6 @@ class Lease:
                     self._revision = await self._bucket.update(self._key, self._value, self._revision, self._ttl)
                 since = sent
         except (HeadraceError, TimeoutError) as error:
-            log.warning("lease %s (term %d) is lost: %s", self._key, self.term, error or f"not renewed within {self._ttl:g} s")
+            why = str(error) or f"not renewed within {self._ttl:g} s"
+            log.warning("a lease is lost", lease=self._key, term=self.term, error=why)
             self.lost.set()

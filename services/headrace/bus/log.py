@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,10 +14,11 @@ from headrace.bus.bus import Bus
 from headrace.bus.feed import Feed
 from headrace.bus.frames import Record
 from headrace.errors import JetStreamRefused, NatsUnreachable
+from headrace.logs import get_log
 from headrace_schemas import SCHEMA_VERSION, Admitted, Assign, GraphSource, GraphSpec, LogMessage, SchemaMismatch, decoder
 from headrace_schemas.streams import GRAPHS, LOG
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _REMEMBERED = 4
 """Graphs kept decoded: a host is assigned the graph that the controller admitted just before, a scheduler reads both."""
@@ -51,7 +51,7 @@ def decode(record: Record) -> Entry | None:
         message = _decode(record.data)
     except msgspec.DecodeError as error:
         _refuse_newer(record)
-        log.error("message %d of the log, on %s, cannot be read and is skipped: %s", record.seq, record.subject, error)
+        log.error("a message of the log cannot be read and is skipped", seq=record.seq, subject=record.subject, error=error)
         return None
     if message.v > SCHEMA_VERSION:
         _refuse_newer(record)
@@ -198,7 +198,9 @@ class LogFeed:
                 while len(self._graphs) > _REMEMBERED:
                     del self._graphs[next(iter(self._graphs))]
         except (JetStreamRefused, msgspec.DecodeError) as error:
-            log.error("message %d of the log, on %s, is skipped, for its graph cannot be had: %s", entry.seq, entry.subject, error)
+            log.error(
+                "a message of the log is skipped, for its graph cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error
+            )
             return False
         if isinstance(entry.message, Admitted | Assign) and (source := entry.message.graph) is not None:
             entry.message.graph = GraphSource(inline=self._graphs[key], key=key, sink=source.sink)
@@ -209,4 +211,4 @@ class LogFeed:
             try:
                 return await self._objects.get(key)
             except NatsUnreachable as error:
-                log.warning("the graph %s cannot be had just now, trying on: %s", key, error)
+                log.warning("a graph cannot be had just now, trying on", graph=key, error=error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from itertools import chain
@@ -23,13 +22,14 @@ from headrace.bus.queue import Queue
 from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import JetStreamRefused, NoJetStream, RemoteError
+from headrace.logs import get_log
 from headrace.telemetry import Family, Metrics, no_metrics
 from headrace_schemas import streams
 
 if TYPE_CHECKING:
     from headrace.telemetry.http import HttpEndpoint
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _CLOSING = 2.0
 """Seconds that `close` waits for acknowledgements: what is not stored by then is said in the log."""
@@ -128,7 +128,7 @@ class NatsBus(Bus):
             if self.connected:
                 await self.flush_acks(_CLOSING)
         except TimeoutError as error:
-            log.warning("closing with messages that may be lost: %s", error)
+            log.warning("closing with messages that may be lost", error=error)
         for service in self._services:
             with contextlib.suppress(Exception):  # the connection is gone: there is nothing to unsubscribe from
                 await service.stop()
@@ -200,7 +200,7 @@ def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:
         try:
             await request.respond(await handler(request.data))
         except Exception as error:
-            log.exception("a request on %s failed", request.subject)
+            log.exception("a request failed", subject=request.subject)
             await request.respond_error("500", f"{type(error).__name__}: {error}".replace("\n", " "))
 
     async def begin(request: Any) -> None:

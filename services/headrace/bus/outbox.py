@@ -8,7 +8,6 @@ stream keeps it once; API requests name what they make, so that repeating them d
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
@@ -21,9 +20,10 @@ from headrace.bus.metrics import Publishing
 from headrace.bus.settings import ACK_TIMEOUT, API_TIMEOUT, TICK
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, JetStreamRefused, NatsUnreachable, NoJetStream, PublishRefused, WrongRevision
+from headrace.logs import get_log
 from headrace_schemas.streams import LOG
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 API = "$JS.API."
 _PATIENCE = max(1, round(ACK_TIMEOUT / TICK))
@@ -176,13 +176,13 @@ class Outbox:
             try:
                 sent.settle(n, sent, headers, data)
             except Exception as error:  # an answer that no server gives: it must not end the reader
-                log.exception("cannot read the answer to %r", sent.frame[:80])
+                log.exception("the answer to a message cannot be read", frame=sent.frame[:80])
                 self._done(n, sent, error=JetStreamRefused(f"the answer to a message cannot be read: {error}"))
 
     def _acknowledged(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
         if frames.status(headers):
             if not sent.resent:
-                log.warning("no stream takes %r just now; trying on", sent.frame.split(b" ", 2)[1].decode())
+                log.warning("no stream takes a message just now; trying on", subject=sent.frame.split(b" ", 2)[1].decode())
             self._soon(sent)
             return
         ack = frames.ack(data)

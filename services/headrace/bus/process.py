@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import logging
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 
 from headrace.errors import HeadraceError
+from headrace.logs import get_log, set_up_logging
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 GC_ALLOCATIONS = 50_000
 """Allocations between two collections of the youngest objects: some milliseconds of a busy service's work, and a few MB at most."""
@@ -45,15 +45,6 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def set_up_logging(level: str = "") -> None:
-    """Log to stderr, one line an entry, from HEADRACE_LOG_LEVEL up (default WARNING)."""
-    level = (level or os.environ.get("HEADRACE_LOG_LEVEL", "WARNING")).upper()
-    known = level in logging.getLevelNamesMapping()
-    logging.basicConfig(level=level if known else "WARNING", format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-    if not known:
-        log.warning("HEADRACE_LOG_LEVEL=%s is none of %s; using WARNING", level, ", ".join(logging.getLevelNamesMapping()))
-
-
 def tune_gc() -> None:
     """Make the garbage collector look less often, and never at what was imported.
 
@@ -64,12 +55,14 @@ def tune_gc() -> None:
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
-def run_service(main: Callable[[], Awaitable[None]]) -> int:
+def run_service(main: Callable[[], Awaitable[None]], **about: str) -> int:
     """Run a service to its end: by itself, or by SIGTERM or SIGINT, which cancel it and let it finish in order.
+
+    about: keys of its records in the log, such as service="controller".
 
     Returns the exit status: 0 also after a signal, 1 after an error, which is logged (without a traceback if it is a HeadraceError).
     """
-    set_up_logging()
+    set_up_logging(lambda: about)
     tune_gc()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_supervised(main))
@@ -85,7 +78,7 @@ async def _supervised(main: Callable[[], Awaitable[None]]) -> int:
     except asyncio.CancelledError:
         return 0
     except HeadraceError as error:
-        log.error("%s: %s", type(error).__name__, error)
+        log.error("ended by an error", kind=type(error).__name__, error=error)
         return 1
     except Exception:
         log.exception("ended by an error")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from headrace.bus import frames
@@ -11,8 +10,9 @@ from headrace.bus.bus import Consumption, OnRequest
 from headrace.bus.outbox import Outbox, Reply
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError
+from headrace.logs import get_log
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _ACK_WAIT = 30.0
 """Seconds until a message that was neither done nor refused is delivered again: its consumer is taken to be dead."""
@@ -83,7 +83,7 @@ class Queue(Consumption):
         try:
             self._outbox.checked(f"to consume {self._stream}", reply.result().data)
         except HeadraceError as error:
-            log.error("cannot consume %s any more: %s", self._stream, error)
+            log.error("a stream cannot be consumed any more", stream=self._stream, error=error)
 
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if headers[8:9] == b" ":
@@ -112,7 +112,7 @@ class Queue(Consumption):
         return finished
 
     def _failed(self, reply: bytes, seq: int, error: BaseException) -> None:
-        log.error("message %d of %s failed and comes again in %g s", seq, self._stream, _AGAIN, exc_info=error)
+        log.error("a request failed and comes again", stream=self._stream, seq=seq, seconds=_AGAIN, exc_info=error)
         self._answer(reply, b'-NAK {"delay": %d}' % int(_AGAIN * 1e9))
 
     def _answer(self, reply: bytes, verdict: bytes) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -29,8 +28,9 @@ from nats.protocol import parser
 
 from headrace.bus.settings import PING_INTERVAL, RECONNECT_WAIT, BusSettings
 from headrace.errors import NatsUnreachable, WrongCredentials
+from headrace.logs import get_log
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 Sink = Callable[[bytes, bytes, bytes, bytes], None]
 """Called with subject, reply subject, data and raw headers. What it raises is logged."""
@@ -83,7 +83,7 @@ class _Parser(parser.Parser):  # type: ignore[misc]
             try:
                 sink(words[1], reply, data[body:end], data[start:body])
             except Exception:
-                log.exception("a message on %r cannot be taken", words[1])
+                log.exception("a message cannot be taken", subject=words[1].decode(errors="replace"))
         return data[at:]
 
 
@@ -165,12 +165,12 @@ class Wire(Client):  # type: ignore[misc]
         if corked:
             self._write(b"".join(corked))
 
-    def complain(self, text: str) -> None:
+    def complain(self, name: str, error: Exception) -> None:
         """Log an error of the connection, but not every failed attempt to get it back."""
         now = time.monotonic()
         if now - self._complained >= _QUIET:
             self._complained = now
-            log.warning("%s", text)
+            log.warning("the connection to NATS has an error", connection=name, error=str(error) or type(error).__name__)
 
     def back(self) -> None:
         """There is a connection again, on which nats-py has subscribed to what was known when it began to: send the rest.
@@ -190,7 +190,7 @@ class Wire(Client):  # type: ignore[misc]
         try:
             sink(subject, reply, data, headers or b"")
         except Exception:
-            log.exception("a message on %r cannot be taken", subject)
+            log.exception("a message cannot be taken", subject=subject.decode(errors="replace"))
 
     async def _process_err(self, err_msg: str) -> None:
         """An error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
@@ -215,7 +215,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     async def on_error(error: Exception) -> None:
         last[:] = [error]
         if ready.is_set():
-            wire.complain(f"NATS connection of {name}: {str(error) or type(error).__name__}")
+            wire.complain(name, error)
         elif "authorization" in str(error).lower() and not refused.done():
             refused.set_result(error)
 
@@ -223,7 +223,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         wire.stale = True
 
     async def on_reconnect() -> None:
-        log.info("%s is connected to NATS again", name)
+        log.info("connected to NATS again", connection=name)
         wire.back()
 
     connecting = asyncio.ensure_future(

@@ -62,4 +62,4 @@ def _serve(service: str, url: str, token: str, user: str, password: str, creds: 
     module: Any = importlib.import_module(f"headrace.{service}.service")
     settings = module.Settings.from_env()
     bus = bus_settings(url, token, user, password, creds)
-    return run_service(lambda: module.run(settings, bus))
+    return run_service(lambda: module.run(settings, bus), service=service)

@@ -7,7 +7,6 @@ straight into the memory that their arrays will be views of.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -16,9 +15,10 @@ from headrace.client.relayed import Routes, fetch_relayed
 from headrace.client.settings import DIRECT_SECONDS, FETCH_PAUSE, FETCH_TRIES
 from headrace.errors import NatsUnreachable, RemoteError
 from headrace.link import CLIENT, Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Values, Want, connect
+from headrace.logs import get_log
 from headrace.values.memory import aligned_memory
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 
 class Held(NamedTuple):
@@ -142,5 +142,5 @@ class Fetcher:
                 if tried + 1 < FETCH_TRIES:
                     await asyncio.sleep(FETCH_PAUSE)
         self.problems[host] = "; ".join(filter(None, [self.problems.get(host), why]))
-        log.warning("outputs of job %s on host %s: %s", self._job, host, self.problems[host])
+        log.warning("outputs cannot be fetched", job=self._job, host=host, error=self.problems[host])
         return {}

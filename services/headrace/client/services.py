@@ -43,7 +43,7 @@ def _central(name: str, bus: Any) -> Main:
     from headrace.bus import run_service
 
     module: Any = importlib.import_module(f"headrace.{name}.service")
-    return lambda: run_service(lambda: module.run(module.Settings.from_env(), bus))
+    return lambda: run_service(lambda: module.run(module.Settings.from_env(), bus), service=name)
 
 
 def _worker(orders: Orders, host: str, shm: Path, bus: Any) -> Main:

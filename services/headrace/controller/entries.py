@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Container
 
 import msgspec
@@ -12,10 +11,11 @@ import msgspec
 from headrace.bus import Bus
 from headrace.controller.settings import Settings
 from headrace.ledger import JobLedger
+from headrace.logs import get_log
 from headrace_schemas import JobEntry, decoder, encode
 from headrace_schemas.streams import JOBS
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 CLOSE_TIMEOUT = 1.0
 """Seconds for the last entries to be stored. They are made again from the log by whoever leads next."""
@@ -102,4 +102,4 @@ class Entries:
     def _written_one(self, task: asyncio.Task[int]) -> None:
         self._writing.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("an entry of the bucket 'jobs' could not be written: %s", task.exception())
+            log.error("an entry of the bucket 'jobs' could not be written", error=task.exception())

@@ -8,7 +8,6 @@ remembered.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Iterator
 from functools import partial
@@ -26,11 +25,12 @@ from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
+from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
 from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
 from headrace_schemas.streams import HOSTS, REQUESTS
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 NAME = "headrace-controller"
 LEASE = "controller"
@@ -60,7 +60,7 @@ async def run(settings: Settings, bus_settings: BusSettings) -> None:
             try:
                 await service.lead()
             except LeaseLost as error:
-                log.error("%s", error)
+                log.error("the lease is lost", error=error)
 
 
 class Service:
@@ -126,7 +126,7 @@ class Leading:
             self._begin()
             open_.append(await self._watch_hosts())
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
-            log.info("leading in term %d from entry %d", self._term, self._controller.ledger.last_seq)
+            log.info("leading", term=self._term, seq=self._controller.ledger.last_seq)
             await self._until(lost, feed.ended, self._failed, ticking)
         finally:
             self.decides = False
@@ -194,7 +194,7 @@ class Leading:
         try:
             note = note_of_request(data, self._controller.ledger.last_seq, self._term)
         except BadRequest as error:
-            log.warning("%s", error)
+            log.warning("a request is ignored", error=error)
             return _nothing()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(partial(self._written, done))
@@ -226,7 +226,7 @@ class Leading:
         try:
             entry = _decode_host(value)
         except msgspec.DecodeError as error:
-            log.error("host %r is ignored, for its entry cannot be read: %s", key, error)
+            log.error("a host is ignored, for its entry cannot be read", host=key, error=error)
             return
         known = self._registered.get(entry.host)
         self._registered[entry.host] = entry.epoch

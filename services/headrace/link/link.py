@@ -5,7 +5,6 @@ link's owner gave. Whatever is wrong with what comes ends the link, with a reaso
 """
 
 import asyncio
-import logging
 import socket
 from typing import Final, Protocol, TypeAlias, cast
 
@@ -16,8 +15,9 @@ from headrace.link.handshake import Handshake, Peer
 from headrace.link.outbox import Sent
 from headrace.link.sending import Sender
 from headrace.link.settings import HANDSHAKE_DEADLINE_S, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES
+from headrace.logs import get_log
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_log(__name__)
 
 Payload: TypeAlias = memoryview | bytes | bytearray
 
@@ -166,7 +166,7 @@ class Link(asyncio.BufferedProtocol):
         except LinkError as error:
             self._fail(str(error))
         except Exception as error:
-            log.exception("link to %s: its owner failed on what was received", self._name)
+            log.exception("a link ends: its owner failed on what was received", peer=self._name)
             self.close(f"its owner failed on what was received: {error!r}")
 
     def eof_received(self) -> None:
@@ -252,11 +252,11 @@ class Link(asyncio.BufferedProtocol):
 
     def _fail(self, reason: str) -> None:
         if self._reason is None and self._proved is not None:
-            log.warning("link to %s ends: %s", self._name, reason)
+            log.warning("a link ends", peer=self._name, error=reason)
         self.close(reason)
 
     def _refuse(self) -> None:
-        log.warning("link to %s is not opened: %s", self._name, self._reason)
+        log.warning("a link is not opened", peer=self._name, error=self._reason)
         self._opened.set_exception(LinkRefused(f"no link to {self._name}: {self._reason}"))
         self._opened.exception()  # retrieved: on the accepting side nobody awaits it
 
@@ -264,7 +264,7 @@ class Link(asyncio.BufferedProtocol):
         try:
             self._handler.link_closed(self, reason)
         except Exception:
-            log.exception("link to %s: its owner failed on the end of it", self._name)
+            log.exception("the owner of a link failed on the end of it", peer=self._name)
 
 
 def _as_bytes(view: memoryview) -> memoryview:

@@ -6,15 +6,15 @@ to be free again.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from headrace.link.errors import LinkClosed
 from headrace.link.outbox import Outbox, Sent
 from headrace.link.settings import SLICE_BYTES
+from headrace.logs import get_log
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_log(__name__)
 
 
 class Sender:

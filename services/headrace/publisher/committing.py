@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit, Remove
 from headrace.publisher.settings import Settings
 from headrace.sinks import files
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 OnDone = Callable[[str], None]
 
@@ -50,7 +50,7 @@ class Committer:
             except Exception as error:  # whatever a file system raises
                 text = f"{type(error).__name__}: {error}"
                 if left:
-                    log.warning("%s is tried again: %s", _name(action), text)
+                    log.warning("an action on a sink is tried again", action=_name(action), error=text)
                     time.sleep(self._settings.commit_delay)
         return text
 

@@ -7,7 +7,6 @@ that of the job that the client asks for. It never unpickles: values go through 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -22,8 +21,6 @@ from headrace_schemas import HostEntry, SchemaMismatch, decoder, encode
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.fetching import Fetch, Fetching
 from headrace_schemas.streams import HOSTS
-
-log = logging.getLogger(__name__)
 
 _decode_fetch = decoder(Fetch).decode
 _decode_host = decoder(HostEntry).decode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -11,6 +10,7 @@ import msgspec
 
 from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.errors import PublishRefused
+from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit
 from headrace.publisher.committing import Committer
 from headrace.publisher.fetches import Fetches
@@ -20,7 +20,7 @@ from headrace.publisher.state import Publisher, is_committed
 from headrace.telemetry import Family
 from headrace_schemas import Published, subjects
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 NAME = "headrace-publisher"
 LEASE = "publisher"
@@ -101,7 +101,7 @@ class PublisherService:
         """A commit is announced, or that it could not be; a part that cannot be removed is left."""
         if not isinstance(action, Commit):
             if error:
-                log.warning("temporary files are left in a sink: %s", error)
+                log.warning("temporary files are left in a sink", error=error)
         elif publisher is self._leader.machine:
             publisher.carried_out(action, error)
             self._announce_soon(publisher)
@@ -129,7 +129,7 @@ class PublisherService:
             publisher.stored(message, done.result())
             self._announce(publisher)
         elif type(error) is PublishRefused and error.code in TOO_LARGE and publisher.refused(message):
-            log.warning("an announcement of job %s is announced in smaller parts, or without metadata: %s", message.job, error)
+            log.warning("outputs are announced in smaller parts, or without metadata", job=message.job, error=error)
             self._announce(publisher)
         else:
             self._leader.fail(error)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from headrace.errors import HeadraceError
+from headrace.logs import get_log
 from headrace.telemetry.collector import registry_of
 from headrace.telemetry.families import Metrics, no_metrics
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 READ_SECONDS = 5.0
 """A client that has not sent its request by then is hung up on."""

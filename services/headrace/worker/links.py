@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve
+from headrace.logs import get_log
 from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, ToHost, ToPeer
 from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
 from headrace.worker.state import Agent
 from headrace_shm import Arena
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 HOST = "host"
 """The role of an agent on a link; it takes the cluster's key to have it."""
@@ -86,7 +86,7 @@ class Links(Handler):
         self.traffic.sent_bytes += len(action.payload)
         unread = link.queued_bytes - self._block_bytes[action.peer]
         if unread > UNREAD_BYTES:
-            log.warning("link to %s %r ends: it asked for %d bytes that it does not read", link.role, link.peer, unread)
+            log.warning("a link ends: its peer does not read what it asked for", role=link.role, peer=link.peer, bytes=unread)
             link.close("it does not read what it asked for")
 
     def _to_host(self, action: ToHost) -> None:
@@ -118,7 +118,7 @@ class Links(Handler):
     def _disconnect(self, host: str) -> None:
         link = self._to_hosts.get(host)
         if link is not None:
-            log.warning("the link to host %s ends: it does not send what it was to", host)
+            log.warning("the link to a host ends: it does not send what it was to", peer=host)
             link.close("it does not send what it was to")
 
     async def _open(self, host: str, address: str) -> None:
@@ -129,8 +129,12 @@ class Links(Handler):
                 link.close("another host is at this address")
                 raise LinkError(f"{link.role} {link.peer!r} answers there" if link.peer != host else "it ended at once")
         except (LinkError, OSError, ValueError) as error:
+<<<<<<< HEAD
             log.warning("no link to host %s at %s: %s", host, address, error)
             self.traffic.unreachable += 1
+=======
+            log.warning("no link to a host", peer=host, address=address, error=error)
+>>>>>>> 3ce3d06 (Logs: events with keys, written through structlog as text or JSON; runners too)
             self._agent.host_unreachable(host)
         else:
             self._to_hosts[host] = link
@@ -150,7 +154,7 @@ class Links(Handler):
         self._owed.pop(link, None)
         self._began.pop(link, None)
         if host is not None:
-            log.info("the link to host %s has ended: %s", host, reason)
+            log.info("the link to a host has ended", peer=host, error=reason)
             del self._to_hosts[host]
             self._agent.host_unreachable(host)
         if number is not None:
@@ -191,7 +195,7 @@ class Links(Handler):
         """A host owes a dataset no longer, for another one is to send it."""
         if not self._pay(self._to_hosts[host], (frame.job, frame.dataset)):
             raise ValueError(f"dataset {frame.dataset} of job {frame.job} was not granted")
-        log.info("dataset %d of job %s is to come from host %s through host %s", frame.dataset, frame.job, host, frame.host)
+        log.info("a dataset is to come through another host", job=frame.job, dataset=frame.dataset, peer=host, through=frame.host)
         self._agent.relayed(host, frame)
 
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:

@@ -37,12 +37,13 @@ class SinksOfJob(Frame):
 
 
 class OpenJob(Frame, tag=1):
-    """The graph of a job that segments will follow for. `job` is the agent's number for it."""
+    """The graph of a job that segments will follow for. `job` is the agent's number for it, `name` its id in the cluster."""
 
     job: int
     graph: GraphSpec
     sinks: SinksOfJob | None = None
     """If any of its outputs goes to one."""
+    name: str = ""
 
 
 class CloseJob(Frame, tag=2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -13,12 +12,13 @@ from typing import cast
 
 import msgspec
 
+from headrace.logs import get_log
 from headrace.worker import protocol
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.settings import Settings
 from headrace.worker.zygote import Exited, Forked, Zygote
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 LINGER_SECONDS = 1.0
 """Between the end of a runner's socket and its exit. Both come together, unless a task closed the socket."""
@@ -55,14 +55,14 @@ class _Connection(asyncio.Protocol):
             if frames:
                 self._runners.on_frames(self._slot, frames)
         except (ValueError, msgspec.DecodeError, RecursionError, MemoryError) as error:
-            self._refuse("runner %d sent what it may not (%s): it is replaced", self._slot, error)
+            self._refuse("a runner sent what it may not: it is replaced", error=error)
         except Exception:  # a mistake of the agent's; all the same the others go on
-            self._refuse("what runner %d sent could not be dealt with: it is replaced", self._slot, exc_info=True)
+            self._refuse("what a runner sent could not be dealt with: it is replaced", exc_info=True)
 
-    def _refuse(self, message: str, *about: object, exc_info: bool = False) -> None:
+    def _refuse(self, event: str, *, error: object = None, exc_info: bool = False) -> None:
         """End the runner. The loop must see no exception: it would keep the process and lose its socket."""
         self._corrupt = True
-        log.error(message, *about, exc_info=exc_info)
+        log.error(event, runner=self._slot, **({} if error is None else {"error": error}), exc_info=exc_info)
         self._frames = protocol.FrameBuffer()
         self._runners.kill(self._slot)
         self.close()
@@ -152,7 +152,7 @@ class Runners:
 
     def _end_deaf(self, slot: int, state: _Slot) -> None:
         if self._slots[slot] is state and state.exited is None and not self.failed.done():
-            log.error("runner %d (process %d) has closed its socket and goes on: it is replaced", slot, state.pid)
+            log.error("a runner has closed its socket and goes on: it is replaced", runner=slot, pid=state.pid)
             self.kill(slot)
 
     def _bury(self, number: int) -> None:
@@ -164,7 +164,6 @@ class Runners:
         self._status.clear(number)
         self.deaths += 1
         self._idle_deaths = 0 if task is not None else self._idle_deaths + 1
-        log.warning("runner %d (process %d) ended with status %d", number, slot.exited.pid, slot.exited.code)
         self._on_death(number, task, slot.exited.code, slot.exited.pid)
         if self._idle_deaths > self._settings.death_limit:
             self._fail(RunnersFailed(f"{self._idle_deaths} runners ended one after another with nothing to do; see the log of this host"))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
 from headrace.errors import HeadraceError, WrongRevision
+from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.worker import metrics, protocol
 from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
@@ -27,7 +28,7 @@ from headrace.worker.zygote import Zygote, start_zygote
 from headrace_schemas import Assign, Ended, HostEntry, Purge, Reroute, Revoke, encode, streams, subjects
 from headrace_shm import Arena, ArenaFull, Store
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 ADDRESS_SPACE_FACTOR = 4
 """Address space of the arena per byte of capacity: it costs nothing and keeps fragmentation away."""
@@ -169,6 +170,8 @@ class Worker:
         self._wake()
 
     def _on_death(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
+        executing = self._agent.called(*task) if task is not None else {}
+        log.warning("a runner ended", runner=slot, pid=pid, status=code, **executing)
         self._agent.runner_died(slot, task, code, pid)
         self._wake()
 
@@ -189,7 +192,7 @@ class Worker:
         """Say when the store is above its capacity, and give memory back that it does not need any more."""
         above = self._store.used > self._capacity
         if above and not self._above:
-            log.warning("the store holds %d bytes, above its capacity of %d: nothing else could go on", self._store.used, self._capacity)
+            log.warning("the store is above its capacity: nothing else could go on", used=self._store.used, capacity=self._capacity)
         self._above = above
         if self._store.backed > self._capacity + self._capacity // 5:
             for offset, nbytes in self._store.trim(self._capacity):
@@ -209,7 +212,7 @@ class Worker:
             try:
                 self._act(action)
             except Exception:  # the others must be carried out all the same
-                log.exception("an action cannot be carried out: %.500r", action)
+                log.exception("an action cannot be carried out", action=repr(action))
         self._schedule_report()
 
     def _act(self, action: Action) -> None:
@@ -241,7 +244,7 @@ class Worker:
         try:
             self._arena.reserve(grant.offset, self._agent.granted_bytes(grant.job, grant.dataset))
         except ArenaFull as error:
-            log.error("a result cannot be stored: %s", error)
+            log.error("a result cannot be stored", job=self._agent.called(grant.job).get("job"), dataset=grant.dataset, error=error)
             self._agent.refused(grant.job, grant.dataset)
             return msgspec.structs.replace(grant, offset=protocol.NEVER)
         return grant
@@ -253,7 +256,7 @@ class Worker:
         try:
             self._arena.reserve(grant.offset, grant.nbytes)
         except ArenaFull as error:
-            log.warning("an array has no room in the store: %s", error)
+            log.warning("an array has no room in the store", runner=slot, bytes=grant.nbytes, error=error)
             self._agent.slab_refused(slot, grant.block)
             return protocol.GrantSlab(0, protocol.NEVER, 0)
         return grant
@@ -283,7 +286,7 @@ class Worker:
     def _publish(self, report: Report) -> None:
         events = report.events
         done = self._bus.publish(subjects.event(events.job, events.host), events)
-        done.add_done_callback(_say_if_refused)
+        done.add_done_callback(partial(_say_if_refused, events.job))
 
     async def _status(self, _: bytes) -> bytes:
         """What the micro service answers."""
@@ -311,9 +314,9 @@ class Worker:
         return labelled(chain.from_iterable(parts), host=self._settings.host)
 
 
-def _say_if_refused(done: asyncio.Future[int]) -> None:
+def _say_if_refused(job: str, done: asyncio.Future[int]) -> None:
     if not done.cancelled() and done.exception() is not None:
-        log.error("facts of this host could not be put into the log: %s", done.exception())
+        log.error("facts of this host could not be put into the log", job=job, error=done.exception())
 
 
 def main(settings: Settings, bus_settings: BusSettings) -> int:
@@ -322,7 +325,9 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
     arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, settings.resolved_shm_dir())
     status = StatusPage(settings.runners)
-    zygote = start_zygote(arena, status)
+    about = {"service": "worker", "host": settings.host}
+    set_up_logging(lambda: about)  # runners are forked from here
+    zygote = start_zygote(arena, status, settings.host)
 
     async def serve() -> None:
         bus = await Bus.connect(bus_settings, f"worker-{settings.host}")
@@ -332,6 +337,6 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
             await bus.close()
 
     try:
-        return run_service(serve)
+        return run_service(serve, **about)
     finally:
         arena.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from headrace.logs import get_log
 from headrace.worker.actions import Restore, Spill, Unspill
 from headrace.worker.state import Agent
 from headrace_shm import Arena, SpillFailed
 from headrace_shm.spill import Spill as File
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 
 class Spilling:
@@ -49,7 +49,7 @@ class Spilling:
             return
         error = future.exception()
         if error is not None:
-            log.error("%s", error if isinstance(error, SpillFailed) else f"the disk failed: {error!r}")
+            log.error("the disk failed", key=key, error=error if isinstance(error, SpillFailed) else repr(error))
         tell(key, error is None)
         self._wake()
 

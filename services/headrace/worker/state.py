@@ -238,6 +238,13 @@ class Agent:
         """There was no memory behind the place of a slab."""
         self.stock.slabs.drop(self.runners.slots[slot].client, block)
 
+    def called(self, number: int, task: int = -1) -> dict[str, str]:
+        """What a job that has this number here is called, and a task of it, for people; nothing for a job that is gone."""
+        job = self._by_number.get(number)
+        if job is None:
+            return {}
+        return {"job": job.name, "task": task_name(job.spec, task)} if task >= 0 else {"job": job.name}
+
     def granted_bytes(self, number: int, dataset: int) -> int:
         """Bytes of the place that a job's dataset was granted; 0 if it is none any more."""
         job = self._by_number.get(number)
@@ -686,9 +693,9 @@ class Agent:
     def _open_job(self, job: HostJob) -> protocol.OpenJob:
         """The graph for a runner: without metadata, unless that is needed for the names of files."""
         if job.sinks:
-            return protocol.OpenJob(job.number, job.spec, protocol.SinksOfJob(job.name, self.host, self.epoch, job.sinks.default))
+            return protocol.OpenJob(job.number, job.spec, protocol.SinksOfJob(job.name, self.host, self.epoch, job.sinks.default), job.name)
         lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
-        return protocol.OpenJob(job.number, lean)
+        return protocol.OpenJob(job.number, lean, name=job.name)
 
     @property
     def has_reports(self) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from headrace.bus.process import parent_death_signal
+from headrace.logs import set_up_logging
 from headrace.worker.runner.loop import Runner
 from headrace.worker.runner.status import StatusPage
 from headrace_shm import Arena
@@ -76,13 +77,13 @@ class Zygote:
             os.waitpid(self.pid, 0)
 
 
-def start_zygote(arena: Arena, status: StatusPage) -> Zygote:
-    """Fork the fork server. To be called from a process with one thread and no event loop."""
+def start_zygote(arena: Arena, status: StatusPage, host: str = "") -> Zygote:
+    """Fork the fork server. To be called from a process with one thread and no event loop. host: whose runners these are, for their log."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _leave(_Server(theirs, arena, status).serve)
+        _leave(_Server(theirs, arena, status, host).serve)
     theirs.close()
     return Zygote(ours, pid)
 
@@ -110,10 +111,11 @@ def _kill_group(leader: int) -> None:
 class _Server:
     """The fork server's own process."""
 
-    def __init__(self, sock: socket.socket, arena: Arena, status: StatusPage) -> None:
+    def __init__(self, sock: socket.socket, arena: Arena, status: StatusPage, host: str) -> None:
         self._sock = sock
         self._arena = arena
         self._status = status
+        self._host = host
         self._slots: dict[int, int] = {}
 
     def serve(self) -> None:
@@ -163,7 +165,9 @@ class _Server:
         os.nice(NICENESS)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        Runner(socket.socket(fileno=fd), self._arena, self._status, slot).run()
+        runner = Runner(socket.socket(fileno=fd), self._arena, self._status, slot)
+        set_up_logging(lambda: {"service": "runner", "host": self._host, **runner.about()})
+        runner.run()
 
     def _reap(self) -> None:
         while self._slots:

@@ -66,8 +66,9 @@ class Kind:
 class RunnerJob:
     """One job at one runner."""
 
-    def __init__(self, number: int, spec: GraphSpec, sinks: protocol.SinksOfJob | None = None) -> None:
+    def __init__(self, number: int, spec: GraphSpec, sinks: protocol.SinksOfJob | None = None, id: str = "") -> None:
         self.number = number
+        self.id = id
         self.spec = spec
         self.closed = False
         self.chain_values: dict[int, Any] = {}

@@ -101,6 +101,12 @@ class Runner:
         self._granted: deque[protocol.Grant] = deque()
         self._now = self._last_read = perf_counter()
 
+    def about(self) -> dict[str, str]:
+        """The job and the task that are executed now, for what the task logs."""
+        executing = self._status.get(self._slot)
+        job = self._jobs.get(executing[0]) if executing is not None else None
+        return {"job": job.id, "task": job.names(executing[1])[0]} if job is not None and executing is not None else {}
+
     # --- frames -----------------------------------------------------------------------------------------------------
 
     def run(self) -> NoReturn:
@@ -146,7 +152,7 @@ class Runner:
         elif isinstance(frame, protocol.GrantSlab):
             self._slab_grants.append(frame)
         elif isinstance(frame, protocol.OpenJob):
-            self._jobs[frame.job] = RunnerJob(frame.job, frame.graph, frame.sinks)
+            self._jobs[frame.job] = RunnerJob(frame.job, frame.graph, frame.sinks, frame.name)
         else:
             self._close(frame.job)
             self._outbox.flush()

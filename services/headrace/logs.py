@@ -1,0 +1,155 @@
+"""Logs: what happened, in a sentence that stays the same, and what it was about, as keys.
+
+    log = get_log(__name__)
+    log.warning("the link to a host cannot be opened", host="b", address="10.0.0.2:4711", error=error)
+
+Records go through the standard library's `logging`, so in a user's process they appear like those of any library. A service's process
+writes all that its process logs through structlog (`set_up_logging`). This module is imported with `headrace`, and structlog only with
+a service's first record: its import takes a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+About = Callable[[], Mapping[str, Any]]
+"""What a process is, and is about just now: keys that every record of it gets."""
+FORMATS = ("text", "json")
+_CHARACTERS = 2000
+"""A value in a line of text is cut there: a person reads it."""
+
+
+class Event:
+    """The message of a record: a sentence and keys. As text, for who knows nothing of keys, `sentence key=value ...`.
+
+    >>> str(Event("a runner ended", {"runner": 3, "why": "out of memory"}))
+    'a runner ended runner=3 why="out of memory"'
+    """
+
+    __slots__ = ("keys", "text")
+
+    def __init__(self, text: str, keys: Mapping[str, Any]) -> None:
+        self.text = text
+        self.keys = keys
+
+    def __str__(self) -> str:
+        return f"{self.text} {render(self.keys)}" if self.keys else self.text
+
+
+class Log:
+    """Writes events with keys. `error=` is by custom the exception or reason; `job`, `task` and `host` are what an event is about."""
+
+    def __init__(self, name: str) -> None:
+        self._log = logging.getLogger(name)
+
+    def debug(self, text: str, **keys: Any) -> None:
+        """For who looks for a mistake in headrace."""
+        self._write(logging.DEBUG, text, keys)
+
+    def info(self, text: str, **keys: Any) -> None:
+        """What an operator may want to know."""
+        self._write(logging.INFO, text, keys)
+
+    def warning(self, text: str, **keys: Any) -> None:
+        """What an operator should know: it was not to be expected, and things go on."""
+        self._write(logging.WARNING, text, keys)
+
+    def error(self, text: str, *, exc_info: BaseException | bool | None = None, **keys: Any) -> None:
+        """Something could not be done."""
+        self._write(logging.ERROR, text, keys, exc_info)
+
+    def exception(self, text: str, **keys: Any) -> None:
+        """The same, with the traceback of the exception that is being handled."""
+        self._write(logging.ERROR, text, keys, True)
+
+    def _write(self, level: int, text: str, keys: dict[str, Any], exc_info: BaseException | bool | None = None) -> None:
+        if self._log.isEnabledFor(level):
+            self._log.log(level, Event(text, keys), exc_info=exc_info, stacklevel=3)
+
+
+def get_log(name: str) -> Log:
+    """The log of a module; `name` is its `__name__`."""
+    return Log(name)
+
+
+def render(keys: Mapping[str, Any]) -> str:
+    """Keys as `key=value ...`; values with blanks, quotes or control characters in double quotes."""
+    return " ".join(f"{key}={_value(value)}" for key, value in keys.items())
+
+
+def _value(value: Any) -> str:
+    text = str(value)
+    if len(text) > _CHARACTERS:
+        text = text[:_CHARACTERS] + "..."
+    plain = text.isprintable() and text and not any(character in text for character in ' "=')
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def set_up_logging(about: About) -> None:
+    """Log to stderr from HEADRACE_LOG_LEVEL up (default WARNING), in the format HEADRACE_LOG_FORMAT (text or json; default text)."""
+    level = os.environ.get("HEADRACE_LOG_LEVEL", "").upper() or "WARNING"
+    form = os.environ.get("HEADRACE_LOG_FORMAT", "").lower() or "text"
+    known = level in logging.getLevelNamesMapping()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter(form == "json", about))
+    logging.basicConfig(level=level if known else "WARNING", handlers=[handler], force=True)
+    log = get_log(__name__)
+    if not known:
+        log.warning("HEADRACE_LOG_LEVEL is no level; using WARNING", value=level, levels=", ".join(logging.getLevelNamesMapping()))
+    if form not in FORMATS:
+        log.warning("HEADRACE_LOG_FORMAT is no format; using text", value=form, formats=", ".join(FORMATS))
+
+
+class Formatter(logging.Formatter):
+    """structlog's formatter: for records with keys, and for those of libraries and of users' tasks alike.
+
+    Made for the first record: importing structlog takes a tenth of a second, and most local clusters never log anything.
+    """
+
+    def __init__(self, as_json: bool, about: About) -> None:
+        super().__init__()
+        self._as_json = as_json
+        self._about = about
+        self._inner: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line; as text with the lines of the traceback, if it has one."""
+        if self._inner is None:
+            self._inner = self._make()
+        return self._inner.format(record)
+
+    def _make(self) -> logging.Formatter:
+        from structlog import processors, stdlib
+
+        last = processors.JSONRenderer(default=str, ensure_ascii=False) if self._as_json else _as_text
+        return stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                processors.TimeStamper(fmt="iso", utc=True),
+                stdlib.add_log_level,
+                stdlib.add_logger_name,
+                self._add_keys,
+                processors.format_exc_info,
+            ],
+            processors=[stdlib.ProcessorFormatter.remove_processors_meta, last],
+        )
+
+    def _add_keys(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """What the process is, then what the event is about, which counts where both say something."""
+        record: logging.LogRecord = event["_record"]
+        event.update(self._about(), process=record.process)
+        said = record.msg
+        if isinstance(said, Event):
+            event.update(said.keys, event=said.text)
+        return event
+
+
+def _as_text(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event')}"
+    trace = event.pop("exception", "")
+    line = f"{head} {render(event)}"
+    return f"{line}\n{trace}" if trace else line
