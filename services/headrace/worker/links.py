@@ -129,12 +129,8 @@ class Links(Handler):
                 link.close("another host is at this address")
                 raise LinkError(f"{link.role} {link.peer!r} answers there" if link.peer != host else "it ended at once")
         except (LinkError, OSError, ValueError) as error:
-<<<<<<< HEAD
-            log.warning("no link to host %s at %s: %s", host, address, error)
-            self.traffic.unreachable += 1
-=======
             log.warning("no link to a host", peer=host, address=address, error=error)
->>>>>>> 3ce3d06 (Logs: events with keys, written through structlog as text or JSON; runners too)
+            self.traffic.unreachable += 1
             self._agent.host_unreachable(host)
         else:
             self._to_hosts[host] = link
