@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ class Patience(NamedTuple):
     repeat: int = 5
     timeout: float = 120.0
     budget: float = 60.0
+
+
+SETTLE_SECONDS = 0.1
+"""Pause before each run: engines give memory back a little after a result is out, and a peak is to be that of one run."""
 
 
 @dataclass
@@ -145,6 +150,7 @@ def take_turns(case: Case, standing: Sequence[tuple[Row, Runs]], expected: list[
     for _ in range(patience.repeat):
         for row, peer in standing:
             if not row.failure and sum(row.walls) < patience.budget:
+                time.sleep(SETTLE_SECONDS)
                 take_turn(case, row, peer, expected, patience.timeout)
     for row, peer in standing:
         row.peak = peer.peak()
