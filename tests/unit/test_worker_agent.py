@@ -49,7 +49,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
 def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, windows, rng):
     inputs, outputs = graph
     large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.4}
-    world = World(inputs, outputs, large, hosts, runners, capacity=1 << 22)
+    world = World(inputs, outputs, large, hosts, runners, capacity=1 << 22, part_chains=rng.choice([1, 3, 256]))
     world.slabs = {dataset for dataset in large if rng.random() < 0.5}
     chains = fused(inputs, outputs, rng)
     placed = [rng.randrange(hosts) for _ in chains]
@@ -61,9 +61,7 @@ def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, window
             mine = [(i, chains[i]) for i in ids if placed[i] == index]
             if mine:
                 message = world._assign(name, mine, home, {})
-                world.agents[name].assign(message, world.graph)
-                if rng.random() < 0.3:
-                    world.agents[name].assign(message, world.graph)
+                world.intakes[name].hear([message, message] if rng.random() < 0.3 else [message])
         for _ in range(rng.randrange(40)):
             world.step(rng)
     world.run(rng)
@@ -81,7 +79,7 @@ def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, window
 def test_with_less_memory_than_data_the_rest_goes_to_disk_and_comes_back_unchanged(graph, hosts, runners, rng):
     inputs, outputs = graph
     large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.8}
-    world = World(inputs, outputs, large, hosts, runners, capacity=120_000, spills=True)
+    world = World(inputs, outputs, large, hosts, runners, capacity=120_000, spills=True, part_chains=3)
     world.slabs = {dataset for dataset in large if rng.random() < 0.5}
     chains = fused(inputs, outputs, rng)
     world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
@@ -116,7 +114,7 @@ def test_a_host_with_a_disk_stays_within_its_memory_though_nothing_is_purged():
 @given(graphs(), st.integers(1, 2), st.randoms(use_true_random=False))
 def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):
     inputs, outputs = graph
-    world = World(inputs, outputs, dict.fromkeys(range(len(inputs)), 10_000), hosts, 1, capacity=1 << 22)
+    world = World(inputs, outputs, dict.fromkeys(range(len(inputs)), 10_000), hosts, 1, capacity=1 << 22, part_chains=3)
     world.slabs = {dataset for dataset in range(len(inputs)) if rng.random() < 0.5}
     chains = [[task] for task in range(len(inputs))]
     world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
@@ -136,7 +134,7 @@ def test_a_stream_of_ten_times_the_capacity_stays_within_it():
     n, nbytes = 40, 100_000
     inputs = [row for k in range(n) for row in ([], [2 * k])]
     outputs = [2 * k + 1 for k in range(n)]
-    world = World(inputs, outputs, {2 * k: nbytes for k in range(n)}, 1, 2, capacity=n * nbytes // 10)
+    world = World(inputs, outputs, {2 * k: nbytes for k in range(n)}, 1, 2, capacity=n * nbytes // 10, part_chains=10)
     world.assign([[task] for task in range(2 * n)], [0] * (2 * n), list(range(2 * n)))
     rng, purged = random.Random(3), set()
     for _ in range(10_000):
@@ -152,6 +150,29 @@ def test_a_stream_of_ten_times_the_capacity_stays_within_it():
     store = world.agents["h0"].stock.store
     assert store.high_water <= store.capacity
     assert store.used == 0
+
+
+def test_first_tasks_run_before_the_last_of_a_large_assignment_are_taken_in_and_what_follows_it_waits():
+    n, part = 40, 8
+    world = World([[], *([0] for _ in range(n - 1))], list(range(1, n)), {}, 1, 1, capacity=1 << 20, part_chains=part)
+    agent, intake = world.agents["h0"], world.intakes["h0"]
+    world.assign([[task] for task in range(n)], [0] * n, list(range(n)))
+    world.purge("h0", [0])
+    world.pump()
+    while not world.runners["h0", 0].idle:
+        world.runners["h0", 0].step()
+        world.pump()
+    assert world.runners["h0", 0].executed == list(range(part)), "all that is known so far"
+    assert not any(events.kept for events in world.events), "the purge waits: tasks that take the dataset are still to come"
+    for known in range(2 * part, n + 1, part):
+        intake.go_on()
+        assert len(agent.jobs[JOB].chains) == known
+    assert intake.busy, "that there is no more is not known yet"
+    intake.go_on()
+    assert not intake.busy
+    world.run(random.Random(1))
+    assert sorted(world.runners["h0", 0].executed) == list(range(n))
+    assert [events.kept for events in world.events if events.kept] == [[0]]
 
 
 def test_without_purges_results_go_above_the_capacity_and_fail_when_the_address_space_is_full():

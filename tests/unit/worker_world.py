@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from headrace.graph.topology import Topology
 from headrace.link import frames
 from headrace.worker import actions, protocol
+from headrace.worker.intake import Intake
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings
@@ -210,8 +211,10 @@ class World:
         runners: int,
         capacity: int,
         spills: bool = False,
+        part_chains: int = 256,
     ) -> None:
         self.inputs = inputs
+        self.part_chains = part_chains
         self.large = {dataset: max(nbytes, INLINE_VALUE_BYTES + 1) for dataset, nbytes in large.items()}
         self.slabs: set[int] = set()
         """Datasets whose tasks make them in slabs where they can."""
@@ -219,6 +222,7 @@ class World:
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]
         self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills) for n in self.names}
+        self.intakes = {n: Intake(agent) for n, agent in self.agents.items()}
         for index, (name, agent) in enumerate(self.agents.items()):
             agent.address = f"{name}:1"
             for other in self.agents.values():
@@ -237,7 +241,7 @@ class World:
 
     def settings(self, host: str, runners: int) -> Settings:
         """Of a host: large datasets that several want go from host to host in some pieces."""
-        return Settings(host=host, runners=runners, relay_bytes=15_000, piece_bytes=4_000)
+        return Settings(host=host, runners=runners, relay_bytes=15_000, piece_bytes=4_000, part_chains=self.part_chains)
 
     # --- what a test does -------------------------------------------------------------------------------------------
 
@@ -248,7 +252,7 @@ class World:
         for index, name in enumerate(self.names):
             mine = [(ids[i], chain) for i, chain in enumerate(chains) if placed[i] == index]
             if mine:
-                self.agents[name].assign(self._assign(name, mine, home, attempts or {}), self.graph)
+                self.intakes[name].hear([self._assign(name, mine, home, attempts or {})])
 
     def _assign(self, name: str, mine: list[tuple[int, list[int]]], home: dict[int, int], attempts: dict[int, int]) -> Assign:
         sources = [home[d] for _, chain in mine for t in chain for d in self.inputs[t] if d not in chain]
@@ -260,12 +264,12 @@ class World:
         )  # fmt: skip
 
     def purge(self, name: str, datasets: list[int]) -> None:
-        self.agents[name].purge(Purge(at=1, term=1, job=JOB, host=name, epoch=EPOCH, datasets=datasets))
+        self.intakes[name].hear([Purge(at=1, term=1, job=JOB, host=name, epoch=EPOCH, datasets=datasets)])
 
     def end(self, state: str) -> None:
         self.ended = True
-        for agent in self.agents.values():
-            agent.end(Ended(at=1, term=1, job=JOB, state=state))
+        for intake in self.intakes.values():
+            intake.hear([Ended(at=1, term=1, job=JOB, state=state)])
 
     def choices(self) -> list[tuple[str, object]]:
         """What may happen next."""
@@ -273,6 +277,7 @@ class World:
         found += [("wire", key) for key, wire in self.wires.items() if wire]
         found += [("connect", pair) for pair in self.connecting]
         found += [("disk", work) for work in self.disk_work]
+        found += [("log", (name,)) for name, intake in self.intakes.items() if intake.busy]
         return found
 
     def step(self, rng: random.Random) -> bool:
@@ -286,6 +291,8 @@ class World:
             self.runners[what].step()  # type: ignore[index]
         elif kind == "wire":
             self._deliver(what)  # type: ignore[arg-type]
+        elif kind == "log":
+            self.intakes[what[0]].go_on()  # type: ignore[index]
         elif kind == "disk":
             self.disk_work.remove(what)  # type: ignore[arg-type]
             self._use_disk(*what)  # type: ignore[misc]

@@ -18,6 +18,7 @@ from headrace.telemetry import Family, labelled
 from headrace.worker import metrics, protocol
 from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
+from headrace.worker.intake import Intake
 from headrace.worker.links import Links
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
@@ -25,7 +26,7 @@ from headrace.worker.settings import NO_SPILLING, Settings
 from headrace.worker.spilling import Spilling
 from headrace.worker.state import Agent
 from headrace.worker.zygote import Zygote, start_zygote
-from headrace_schemas import Assign, Ended, HostEntry, Purge, Reroute, Revoke, encode, streams, subjects
+from headrace_schemas import HostEntry, encode, streams, subjects
 from headrace_shm import Arena, ArenaFull, Store
 
 log = get_log(__name__)
@@ -55,11 +56,14 @@ class Worker:
         self._epoch = time.time_ns() // 1_000_000
         store: Store[int] = Store(self._capacity, arena.address_space)
         self._agent = Agent(settings, self._epoch, store, spills=settings.spill_dir != NO_SPILLING)
+        self._intake = Intake(self._agent)
         self._disk: Spilling | None = None
         self._store = store
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
         self._loop = asyncio.get_running_loop()
+        self._log_unread: asyncio.Future[None] = self._loop.create_future()
+        """Has the error with which a part of an assignment could not be taken in."""
         self._pumping = False
         self._report_timer: asyncio.TimerHandle | None = None
         self._last_report = self._report_due = 0.0
@@ -80,8 +84,9 @@ class Worker:
         endpoints = {f"status-{self._settings.host}": self._status}
         await self._bus.serve("headrace-worker", f"host {self._settings.host}", endpoints, self._metrics)
         try:
-            await asyncio.wait([feed.ended, ticking, lease, self._runners.failed], return_when=asyncio.FIRST_COMPLETED)
-            for ended in (feed.ended, ticking, lease, self._runners.failed):
+            ends = (feed.ended, self._log_unread, ticking, lease, self._runners.failed)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for ended in ends:
                 if ended.done():
                     ended.result()
         finally:
@@ -137,18 +142,7 @@ class Worker:
     # --- events in --------------------------------------------------------------------------------------------------
 
     def _on_entries(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            message = entry.message
-            if isinstance(message, Assign):
-                self._agent.assign(message, message.graph.inline if message.graph is not None else None)
-            elif isinstance(message, Purge):
-                self._agent.purge(message)
-            elif isinstance(message, Ended):
-                self._agent.end(message)
-            elif isinstance(message, Revoke):
-                self._agent.revoke(message)
-            elif isinstance(message, Reroute):
-                self._agent.reroute(message)
+        self._intake.hear(entry.message for entry in entries)
         self._wake()
 
     def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
@@ -214,6 +208,18 @@ class Worker:
             except Exception:  # the others must be carried out all the same
                 log.exception("an action cannot be carried out", action=repr(action))
         self._schedule_report()
+        if self._intake.busy:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take in more of an assignment, now that the runners have the tasks known so far. An error ends the service, as in the feed."""
+        try:
+            self._intake.go_on()
+        except Exception as error:
+            log.exception("an assignment cannot be taken in")
+            if not self._log_unread.done():
+                self._log_unread.set_exception(error)
+        self._wake()
 
     def _act(self, action: Action) -> None:
         if isinstance(action, ToRunner):

@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, kw_only=True):
     """Predicted work that may wait at a runner: more than the way from agent to runner takes, little enough to share it out evenly."""
     queue_segments: int = 512
     """Never more segments than this at a runner, however short."""
+    part_chains: int = 256
+    """Chains of an assignment that are taken in before the runners are given work again: 1 ms, where a whole window takes 25."""
     unknown_seconds: float = 0.005
     """What a task of a function that never ran is taken to last: two fit into a queue."""
     link_tries: int = 24

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -66,6 +66,8 @@ class Agent:
         self._detours = Detours(self.host, settings.relay_seconds, self._actions, self._links, self._ask_again)
         self._early_wants = EarlyWants()
         self._asks: dict[str, dict[str, list[int]]] = {}
+        self._assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
+        """The assignment that is being taken in: its chains that have not been yet, each with the inputs that other hosts have."""
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
         self._terms: dict[str, int] = {}
@@ -80,7 +82,11 @@ class Agent:
     # --- the log ----------------------------------------------------------------------------------------------------
 
     def assign(self, message: Assign, graph: GraphSpec | None) -> None:
-        """Chains are released to this host. `graph` comes with a job's first assignment."""
+        """Chains are released to this host, and the first of them taken in. `graph` comes with a job's first assignment.
+
+        Until `assigning` is false again nothing else of the log may be told, see `Intake`.
+        """
+        assert not self.assigning, "the rest of the assignment before would be lost"
         if message.epoch != self.epoch or self._stale("scheduler", message.term) or message.job in self._over:
             return
         job = self.jobs.get(message.job)
@@ -90,14 +96,28 @@ class Agent:
                 return
             job = self._open(message.job, graph, message.graph.sink if message.graph is not None else None)
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
-        chains, given = chains_of(job, message, partial(next, self._segment_ids))
-        for dataset, source in given:
-            self._await(job, job.entry(dataset), source)
-        if message.attempts:
-            for chain in chains:
-                job.attempts.update(chain.attempts)
-        self.stock.use(job, [segment for chain in chains for segment in chain.segments])
-        self.runners.ready([chain.segments[0] for chain in chains if not chain.segments[0].missing])
+        self._assigned = job, chains_of(job, message, partial(next, self._segment_ids))
+        self.assign_more()
+
+    @property
+    def assigning(self) -> bool:
+        """Whether an assignment has more chains than were taken in so far."""
+        return self._assigned is not None
+
+    def assign_more(self) -> None:
+        """Take in the next chains of the assignment."""
+        if self._assigned is None:
+            return
+        job, rest = self._assigned
+        part = list(itertools.islice(rest, self.settings.part_chains))
+        if len(part) < self.settings.part_chains:
+            self._assigned = None
+        for chain, given in part:
+            job.attempts.update(chain.attempts)
+            for dataset, source in given:
+                self._await(job, job.entry(dataset), source)
+        self.stock.use(job, [segment for chain, _ in part for segment in chain.segments])
+        self.runners.ready([chain.segments[0] for chain, _ in part if not chain.segments[0].missing])
 
     def _reject(self, message: Assign) -> None:
         """A first assignment without a graph: its object could not be had. The job cannot run here; the host goes on."""

@@ -16,28 +16,24 @@ NO_ATTEMPTS: dict[int, int] = {}
 _FATES = ([DISCARDED], [LEAVES])
 
 
-def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> tuple[list[Chain], list[tuple[int, str]]]:
-    """The chains of an assignment that the job never had, cut into segments, and (dataset, source) of each of their inputs that another
+def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Iterator[tuple[Chain, list[tuple[int, str]]]]:
+    """The chains of an assignment that the job never had, cut into segments, each with (dataset, source) of its inputs that another
     host has.
 
     The segments' entries and `missing` counts are not set: that depends on what is here.
     """
     hosts = _sources(assign)
-    chains: list[Chain] = []
-    given: list[tuple[int, str]] = []
     start = 0
     for id, length in zip(assign.chains, assign.lengths, strict=True):
         end = start + length
         tasks = assign.tasks[start:end]
         chain = Chain(job, id, _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS)
         foreign = _single(chain, tasks, next_id()) if length == 1 else _cut(chain, tasks, next_id)
-        sources = [(dataset, host) for dataset in foreign if (host := next(hosts))] if hosts is not None else []
+        given = [(dataset, host) for dataset in foreign if (host := next(hosts))] if hosts is not None else []
         if id not in job.chains:
             job.open(chain)
-            chains.append(chain)
-            given += sources
+            yield chain, given
         start = end
-    return chains, given
 
 
 def _sources(assign: Assign) -> Iterator[str] | None:

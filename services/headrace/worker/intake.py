@@ -1,0 +1,52 @@
+"""What the log says to a host, told to its agent one message after the other.
+
+A large assignment is taken in by parts, so that its first tasks are at the runners before its last are cut; what the log says after it
+waits until all of it is known: a purge, say, must find every chain that still needs the dataset.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from headrace.worker.state import Agent
+from headrace_schemas import Assign, Ended, LogMessage, Purge, Reroute, Revoke
+
+
+class Intake:
+    """The log's messages that an agent was not told yet."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._waiting: deque[LogMessage] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is more to tell: `go_on` is to be called soon."""
+        return self._agent.assigning
+
+    def hear(self, messages: Iterable[LogMessage]) -> None:
+        """Messages came, in the log's order. Tells the agent those that need not wait."""
+        self._waiting.extend(messages)
+        self._tell()
+
+    def go_on(self) -> None:
+        """Tell the agent the next part of an assignment, and what waits behind it if it was the last."""
+        if self._agent.assigning:
+            self._agent.assign_more()
+            self._tell()
+
+    def _tell(self) -> None:
+        agent, waiting = self._agent, self._waiting
+        while waiting and not agent.assigning:
+            message = waiting.popleft()
+            if isinstance(message, Assign):
+                agent.assign(message, message.graph.inline if message.graph is not None else None)
+            elif isinstance(message, Purge):
+                agent.purge(message)
+            elif isinstance(message, Ended):
+                agent.end(message)
+            elif isinstance(message, Revoke):
+                agent.revoke(message)
+            elif isinstance(message, Reroute):
+                agent.reroute(message)
