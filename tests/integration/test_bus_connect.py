@@ -120,5 +120,5 @@ def test_a_service_without_a_server_says_so_in_a_line(nats_server: EmbeddedServe
     process = _service(env)
     _, error = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "NatsUnreachable: no NATS server answered" in error
+    assert 'kind=NatsUnreachable error="no NATS server answered' in error
     assert "Traceback" not in error
