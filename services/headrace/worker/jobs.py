@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.graph.naming import SHOWN, some_tasks
 from headrace.graph.sinks import Sinks
-from headrace.graph.topology import Topology
+from headrace.graph.topology import Offsets, Topology
 from headrace.telemetry import Timing
 from headrace.worker.relays import Broadcast
 from headrace.worker.report import JobReport
@@ -171,7 +171,8 @@ class HostJob:
         self.sinks = Sinks.of_job(spec, sink)
         self.is_held = self.is_output if not self.sinks else _held(self.is_output, self.sinks)
         """Per dataset: whether it is an output that is held for the client."""
-        self.n_consumers: list[int] = topology.n_consumers.tolist()
+        self.uses_inside: list[int] = _uses_inside(topology).tolist()
+        """Per dataset: how many tasks of its own chain must take it for it to stay in there; 0 if it cannot."""
         self.is_taken: list[bool] = ((topology.n_consumers > 0) | ~topology.is_output).tolist()
         """Per dataset: whether tasks come for its value, and not just whoever reads what is reported."""
         needed = topology.is_output | (topology.n_consumers > 0)
@@ -229,6 +230,12 @@ class HostJob:
         """Take in a measured duration, in seconds."""
         before = self.expected[function]
         self.expected[function] = mean if before is None else before + SMOOTHING * (mean - before)
+
+
+def _uses_inside(topology: Topology) -> Offsets:
+    """Only what its task makes alone, and nobody asked for, may stay in a chain."""
+    alone = np.diff(topology.first_output)[topology.producer] == 1
+    return np.where(alone & ~topology.is_output, topology.n_consumers, 0)
 
 
 def _held(is_output: list[bool], sinks: Sinks) -> list[bool]:

@@ -28,8 +28,8 @@ def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Itera
         end = start + length
         tasks = assign.tasks[start:end]
         chain = Chain(job, id, _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS)
-        foreign = _single(chain, tasks, next_id()) if length == 1 else _cut(chain, tasks, next_id)
-        given = [(dataset, host) for dataset in foreign if (host := next(hosts))] if hosts is not None else []
+        chain.segments = _single(chain, tasks, next_id()) if length == 1 else _cut(chain, tasks, next_id)
+        given = [(dataset, host) for dataset in _foreign(chain, tasks) if (host := next(hosts))] if hosts is not None else []
         if id not in job.chains:
             job.open(chain)
             yield chain, given
@@ -47,39 +47,41 @@ def _attempts(assign: Assign, start: int, end: int) -> dict[int, int]:
     return {task: attempt for task, attempt in pairs if attempt}
 
 
-def _single(chain: Chain, tasks: list[int], id: int) -> Sequence[int]:
-    """One task: a segment of its own. Returns its inputs."""
+def _single(chain: Chain, tasks: list[int], id: int) -> Sequence[Segment]:
+    """One task: a segment of its own."""
     job, task = chain.job, tasks[0]
     start, end = job.input_start[task], job.input_start[task + 1]
     inputs = job.inputs[start:end] if end > start else ()
-    chain.segments = (Segment(id, chain, 0, tasks, _FATES[job.is_needed[task]], inputs),)
-    return inputs
+    return (Segment(id, chain, 0, tasks, _FATES[job.is_needed[task]], inputs),)
 
 
-def _cut(chain: Chain, tasks: list[int], next_id: Callable[[], int]) -> Sequence[int]:
-    """Begin a segment at each task that takes something from outside the chain. Returns the inputs that no task of the chain makes."""
+def _cut(chain: Chain, tasks: list[int], next_id: Callable[[], int]) -> Sequence[Segment]:
+    """Begin a segment at each task that takes something from outside the chain."""
     job = chain.job
-    rows = [job.task_inputs(task) for task in tasks]
-    uses = _uses_inside(job, tasks, rows)
-    stays = {dataset for dataset, count in uses.items() if 0 < count == job.n_consumers[dataset] and not job.is_output[dataset]}
+    first, rows = job.first_output, [job.task_inputs(task) for task in tasks]
+    stays = _staying(job, tasks, rows)
     segments: list[Segment] = []
     for task, row in zip(tasks, rows, strict=True):
         outside = [dataset for dataset in row if dataset not in stays]
         if outside or not segments:
             segments.append(Segment(next_id(), chain, len(segments), [], [], outside))
         segments[-1].tasks.append(task)
-        segments[-1].leaves.append(STAYS if job.first_output[task] in stays else _FATES[job.is_needed[task]][0])
-    chain.segments = segments
-    members = set(tasks)
-    return [dataset for row in rows for dataset in row if dataset not in stays and job.producer[dataset] not in members]
+        segments[-1].leaves.append(STAYS if first[task] in stays else _FATES[job.is_needed[task]][0])
+    return segments
 
 
-def _uses_inside(job: HostJob, tasks: list[int], rows: list[list[int]]) -> dict[int, int]:
-    """How many tasks of a chain take each dataset that may stay in it: each that one of them makes as its only one."""
-    outputs = [job.task_outputs(task) for task in tasks]
-    uses = {made[0]: 0 for made in outputs if len(made) == 1}
+def _staying(job: HostJob, tasks: list[int], rows: list[list[int]]) -> set[int]:
+    """The datasets that all who take them have in the chain with the task that makes them."""
+    uses, first = job.uses_inside, job.first_output
+    left = {dataset: uses[dataset] for dataset in [first[task] for task in tasks] if uses[dataset]}
     for row in rows:
         for dataset in row:
-            if dataset in uses:
-                uses[dataset] += 1
-    return uses
+            if dataset in left:
+                left[dataset] -= 1
+    return {dataset for dataset, uses_left in left.items() if not uses_left}
+
+
+def _foreign(chain: Chain, tasks: list[int]) -> list[int]:
+    """The chain's inputs that none of its tasks makes."""
+    members, producer = set(tasks), chain.job.producer
+    return [dataset for segment in chain.segments for dataset in segment.inputs if producer[dataset] not in members]
