@@ -182,6 +182,9 @@ def test_prometheus_reads_every_service(deployment: Deployment) -> None:
         pytest.skip("there is no Prometheus to be had")
     found = until(lambda: len(up := deployment.query('up{job="headrace"} == 1')) == 7 and up)
     assert {each["metric"]["service"] for each in found} == SERVICES
+    for service in ("controller", "scheduler", "publisher"):
+        assert until(lambda service=service: deployment.query(f'sum(headrace_leading{{service="{service}"}}) == 1'))
+    assert until(lambda: deployment.query("max(headrace_hosts) == count(headrace_store_capacity_bytes)"))
 
 
 def test_a_stop_is_orderly(deployment: Deployment) -> None:
