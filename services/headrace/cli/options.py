@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -10,6 +13,7 @@ from headrace.sizes import parse_capacity
 
 if TYPE_CHECKING:
     from headrace.bus import BusSettings
+    from headrace.client.cluster import Cluster
 
 Url = Annotated[
     str, typer.Option(envvar="HEADRACE_URL", help="Address of the NATS server, or several separated by commas.", show_default=False)
@@ -42,21 +46,50 @@ Capacity = Annotated[
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `headrace jobs` shows it.")]
 
 
-def bus_settings(url: str, token: str = "", user: str = "", password: str = "", creds: str = "") -> BusSettings:
-    """The bus's settings: from the flags that were given, the rest from the environment.
+class Login(NamedTuple):
+    """Where the NATS server is and how to log in, from the flags of a command; what is not given comes from the environment."""
 
-    Raises typer.BadParameter for a variable that cannot be used, NatsUnreachable for an address that is none.
-    """
-    import msgspec
+    url: str
+    token: str
+    user: str
+    password: str
+    creds: str
 
-    from headrace.bus import BusSettings
-    from headrace.client.connection import check_urls
+    def settings(self) -> BusSettings:
+        """The bus's settings. Raises typer.BadParameter for a variable that cannot be used, NatsUnreachable for an address that is none."""
+        import msgspec
 
-    given = {"url": url, "token": token, "user": user, "password": password, "creds": creds}
-    try:
-        settings = BusSettings.from_env()
-    except msgspec.ValidationError as error:
-        raise typer.BadParameter(f"a HEADRACE_* variable cannot be used: {error}") from None
-    settings = msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value})
-    check_urls(settings.url)
-    return settings
+        from headrace.bus import BusSettings
+        from headrace.client.connection import check_urls
+
+        try:
+            settings = BusSettings.from_env()
+        except msgspec.ValidationError as error:
+            raise typer.BadParameter(f"a HEADRACE_* variable cannot be used: {error}") from None
+        settings = msgspec.structs.replace(settings, **{name: value for name, value in self._asdict().items() if value})
+        check_urls(settings.url)
+        return settings
+
+    def connect(self) -> Cluster:
+        """The cluster there. Raises as `settings` and `Cluster.connect`."""
+        from headrace.client.cluster import Cluster
+
+        self.settings()  # so that what is wrong with them is told as a wrong use
+        return Cluster.connect(**self._asdict())
+
+
+def logs_in(command: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command the flags of `Login`. It gets what they say as its argument `login`."""
+
+    @functools.wraps(command)
+    def logged_in(**given: Any) -> int:
+        login = Login(*(given.pop(name) for name in Login._fields))
+        return command(**given, login=login)
+
+    own = [each for each in inspect.signature(command, eval_str=True).parameters.values() if each.name != "login"]
+    flags = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=kind)
+        for name, kind in zip(Login._fields, (Url, Token, User, Password, Creds), strict=True)
+    ]
+    logged_in.__signature__ = inspect.Signature([*own, *flags], return_annotation=int)  # type: ignore[attr-defined]
+    return logged_in

@@ -7,24 +7,28 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.cli.options import Capacity, Creds, Password, Runners, Token, Url, User, bus_settings
+from headrace.cli.options import Capacity, Login, Runners, logs_in
 
 
-def controller(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+@logs_in
+def controller(*, login: Login) -> int:
     """Start a controller: the life of jobs."""
-    return _serve("controller", url, token, user, password, creds)
+    return _serve("controller", login)
 
 
-def scheduler(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+@logs_in
+def scheduler(*, login: Login) -> int:
     """Start a scheduler: plans and windows."""
-    return _serve("scheduler", url, token, user, password, creds)
+    return _serve("scheduler", login)
 
 
-def publisher(url: Url = "", token: Token = "", user: User = "", password: Password = "", creds: Creds = "") -> int:
+@logs_in
+def publisher(*, login: Login) -> int:
     """Start a publisher: announces outputs."""
-    return _serve("publisher", url, token, user, password, creds)
+    return _serve("publisher", login)
 
 
+@logs_in
 def worker(
     host: Annotated[
         str, typer.Option(envvar="HEADRACE_HOST", help="Name of the host in the cluster; the machine's by default.", show_default=False)
@@ -38,11 +42,8 @@ def worker(
     advertise: Annotated[
         str, typer.Option(envvar="HEADRACE_ADVERTISE", help="What other hosts connect to, if it is another address.", show_default=False)
     ] = "",
-    url: Url = "",
-    token: Token = "",
-    user: User = "",
-    password: Password = "",
-    creds: Creds = "",
+    *,
+    login: Login,
 ) -> int:
     """Start a worker: one host's agent and its runners."""
     from headrace.worker.service import main
@@ -53,13 +54,13 @@ def worker(
     for name, value in given.items():
         if value:
             setattr(settings, name, value)
-    return main(settings, bus_settings(url, token, user, password, creds))
+    return main(settings, login.settings())
 
 
-def _serve(service: str, url: str, token: str, user: str, password: str, creds: str) -> int:
+def _serve(service: str, login: Login) -> int:
     from headrace.bus import run_service
 
     module: Any = importlib.import_module(f"headrace.{service}.service")
     settings = module.Settings.from_env()
-    bus = bus_settings(url, token, user, password, creds)
+    bus = login.settings()
     return run_service(lambda: module.run(settings, bus), service=service)
