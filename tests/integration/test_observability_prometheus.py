@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -49,12 +50,18 @@ def wrong() -> None:
     raise ValueError("this job is to fail")
 
 
+def crash() -> None:
+    os._exit(3)
+
+
 def everything(cluster: hr.Cluster) -> None:
-    """A job that fails; and one in a ring, which two hosts cannot divide without transfers, with outputs larger than the stores."""
-    failing = hr.Graph("failing")
-    failing.add(wrong)
-    with pytest.raises(hr.TaskFailed):
-        cluster.submit(failing).results(timeout=WAIT)
+    """Jobs that fail, by an exception and by the end of their runner; and a ring, which two hosts cannot divide without transfers, with
+    outputs larger than the stores."""
+    for function in (wrong, crash):
+        failing = hr.Graph(function.__name__)
+        failing.add(function)
+        with pytest.raises(hr.TaskFailed):
+            cluster.submit(failing).results(timeout=WAIT)
     ring = hr.Graph("ring")
     fields = [ring.add(field, number) for number in range(FIELDS)]
     for place in range(FIELDS):
@@ -217,7 +224,9 @@ def test_every_panel_shows_something(prometheus: Prometheus) -> None:
     [
         f'sum(headrace_task_seconds_count{{function="field"}}) >= {FIELDS}',
         'sum(headrace_task_failures_total{reason="raised"}) > 0',
-        'sum(headrace_job_seconds_count{state="failed"}) == 1',
+        'sum(headrace_job_seconds_count{state="failed"}) == 2',
+        'sum(headrace_task_failures_total{reason="runner_died"}) == sum(headrace_runner_deaths_total) > 0',
+        "sum(headrace_tasks_needed_again_total) > 0",
         "sum(headrace_spilled_bytes_total) > 0",
         "sum(headrace_purged_datasets_total) > 0",
         f"sum(headrace_outputs_published_total) >= {FIELDS}",
