@@ -123,7 +123,6 @@ def test_wrong_use_is_status_2(graphs: Path) -> None:
         (["up", "--hosts", "0"], {}),
         (["up", "--capacity", "100"], {}),
         (["up"], {"HEADRACE_CAPACITY": "4 elephants"}),
-        (["jobs"], {"HEADRACE_CONNECT_TIMEOUT": "soon"}),
     ],
 )
 def test_settings_that_cannot_be_used_are_told_without_a_traceback(arguments: list[str], env: dict[str, str]) -> None:
@@ -131,6 +130,28 @@ def test_settings_that_cannot_be_used_are_told_without_a_traceback(arguments: li
     assert done.returncode == 2
     assert "Invalid value" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value"),
+    [
+        ("jobs", "HEADRACE_CONNECT_TIMEOUT", "soon"),
+        ("jobs", "HEADRACE_CA", "/nowhere/ca.pem"),
+        ("jobs", "HEADRACE_VIA", "pigeons"),
+        ("scheduler", "HEADRACE_WINDOW_TASKS", "many"),
+        ("controller", "HEADRACE_OUTPUT_EXPIRY", "soon"),
+        ("worker", "HEADRACE_HOST", "a.b"),
+        ("worker", "HEADRACE_LISTEN", "127.0.0.1:99999"),
+        ("worker", "HEADRACE_ADVERTISE", "here:abc"),
+        ("worker", "HEADRACE_SPILL_DIR", "/nowhere"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_one_line_that_names_it(command: str, variable: str, value: str) -> None:
+    done = headrace(command, env={variable: value})
+    assert done.returncode == 1
+    assert done.stderr.startswith("headrace: ")
+    assert done.stderr.count("\n") == 1
+    assert variable in done.stderr
 
 
 def test_of_a_file_that_raises_only_its_own_frames_are_shown(tmp_path: Path) -> None:
@@ -189,6 +210,15 @@ def test_an_address_that_is_none_is_one_line(url: str) -> None:
         done = headrace(command, "--url", url)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
         assert "is no address of a NATS server" in done.stderr
+
+
+@pytest.mark.parametrize(("variable", "value"), [("HEADRACE_METRICS", "nowhere"), ("HEADRACE_LISTEN", "192.0.2.1:0")])
+def test_a_worker_that_cannot_listen_ends_and_says_where(up: dict[str, str], variable: str, value: str) -> None:
+    done = headrace("worker", "--host", "deaf", env={**up, variable: value})
+    assert done.returncode == 1
+    assert variable in done.stderr
+    assert value in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None:

@@ -1,11 +1,15 @@
-"""Sizes as people write them."""
+"""Sizes as people write them, and settings."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from headrace.bus import BusSettings
 from headrace.controller.settings import Settings as ControllerSettings
 from headrace.errors import SettingsError
+from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.sizes import parse_capacity, parse_duration, parse_size
 from headrace.worker.settings import Settings
 
@@ -69,3 +73,33 @@ def test_a_worker_reads_its_capacity_with_a_suffix(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("HEADRACE_CAPACITY")
     monkeypatch.setenv("HEADRACE_RUNNERS", "3")
     assert (Settings.from_env().capacity, Settings.from_env().runners) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"host": "a.b"}, r"a host cannot be called 'a\.b'"),
+        ({"listen": "somewhere"}, r"HEADRACE_LISTEN \(--listen\): 'somewhere' is no address with a port"),
+        ({"listen": "127.0.0.1:70000"}, "HEADRACE_LISTEN"),
+        ({"advertise": "here:abc"}, "HEADRACE_ADVERTISE"),
+        ({"spill_dir": "/nowhere"}, "HEADRACE_SPILL_DIR is '/nowhere'"),
+    ],
+)
+def test_what_a_worker_cannot_use_is_told_before_it_starts(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings(**{"host": "alpha", **given}).check()
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1:7000", "node7.example", "::1", "[::1]:7000"])
+def test_what_a_worker_can_advertise(address: str, tmp_path: Path) -> None:
+    Settings(host="alpha", advertise=address, spill_dir=str(tmp_path)).check()
+
+
+def test_variables_that_do_not_fit_are_named_and_empty_ones_are_not_set() -> None:
+    assert BusSettings.from_env({"HEADRACE_URL": "", "HEADRACE_REPLICAS": "3"}) == BusSettings(replicas=3)
+    with pytest.raises(SettingsError, match="HEADRACE_CONNECT_TIMEOUT is 'soon': expected `float`"):
+        BusSettings.from_env({"HEADRACE_CONNECT_TIMEOUT": "soon"})
+    with pytest.raises(SettingsError, match="HEADRACE_CONNECT_TIMEOUT is '0': expected `float` > 0"):
+        BusSettings.from_env({"HEADRACE_CONNECT_TIMEOUT": "0"})
+    with pytest.raises(SettingsError, match="HEADRACE_WINDOW_TASKS is '0'"):
+        SchedulerSettings.from_env({"HEADRACE_WINDOW_TASKS": "0"})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
+
+from headrace.variables import read_settings
 
 ACK_TIMEOUT = 2.0
 """A publish or request without an answer for so long is sent again. A file-store acknowledgement takes well under a millisecond, one
@@ -44,20 +47,18 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     password: str = ""
     creds: str = ""
     ca: str = ""
-    connect_timeout: float = 5.0
+    connect_timeout: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     inbox_prefix: str = "_INBOX"
-    replicas: int = 1
+    replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
     metrics: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> BusSettings:
         """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX, _REPLICAS and _METRICS.
 
-        Raises msgspec.ValidationError naming the field if a number is none.
+        Raises SettingsError naming the variable if a number is none.
         """
-        env = os.environ if env is None else env
-        given = {name: env[f"HEADRACE_{name.upper()}"] for name in cls.__struct_fields__ if f"HEADRACE_{name.upper()}" in env}
-        return msgspec.convert(given, cls, strict=False)
+        return read_settings(cls, cls.__struct_fields__, os.environ if env is None else env)
 
     def to_env(self) -> dict[str, str]:
         """The same as variables, for a child process."""

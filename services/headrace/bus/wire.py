@@ -27,7 +27,7 @@ from nats.errors import Error as NatsError
 from nats.protocol import parser
 
 from headrace.bus.settings import PING_INTERVAL, RECONNECT_WAIT, BusSettings
-from headrace.errors import NatsUnreachable, WrongCredentials
+from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 from headrace.logs import get_log
 
 log = get_log(__name__)
@@ -243,7 +243,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
             f"NATS at {settings.url} does not accept {_who(settings)} ({refused.result()}): "
             "check HEADRACE_TOKEN, or HEADRACE_USER and HEADRACE_PASSWORD, or HEADRACE_CREDS"
         )
-    why = f": {last[0] or type(last[0]).__name__}" if last else ""
+    why = f": {str(last[0]) or type(last[0]).__name__}" if last else ""
     raise NatsUnreachable(
         f"no NATS server answered at {settings.url} within {settings.connect_timeout:g} s{why}; is it running, and is HEADRACE_URL right?"
     )
@@ -277,8 +277,15 @@ def _options(settings: BusSettings, name: str) -> dict[str, Any]:
     elif settings.token:
         options["token"] = settings.token
     if settings.ca:
-        options["tls"] = ssl.create_default_context(cafile=settings.ca)
+        options["tls"] = _tls(settings.ca)
     return options
+
+
+def _tls(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # also what ssl raises for a file of something else
+        raise SettingsError(f"HEADRACE_CA is {ca!r}, which is no file of certificates: {error}") from error
 
 
 def _credentials(path: str) -> str:

@@ -56,25 +56,20 @@ class Login(NamedTuple):
     creds: str
 
     def settings(self) -> BusSettings:
-        """The bus's settings. Raises typer.BadParameter for a variable that cannot be used, NatsUnreachable for an address that is none."""
+        """The bus's settings. Raises SettingsError for a variable that cannot be used, NatsUnreachable for an address that is none."""
         import msgspec
 
         from headrace.bus import BusSettings
         from headrace.client.connection import check_urls
 
-        try:
-            settings = BusSettings.from_env()
-        except msgspec.ValidationError as error:
-            raise typer.BadParameter(f"a HEADRACE_* variable cannot be used: {error}") from None
-        settings = msgspec.structs.replace(settings, **{name: value for name, value in self._asdict().items() if value})
+        settings = msgspec.structs.replace(BusSettings.from_env(), **{name: value for name, value in self._asdict().items() if value})
         check_urls(settings.url)
         return settings
 
     def connect(self) -> Cluster:
-        """The cluster there. Raises as `settings` and `Cluster.connect`."""
+        """The cluster there. Raises as `Cluster.connect`."""
         from headrace.client.cluster import Cluster
 
-        self.settings()  # so that what is wrong with them is told as a wrong use
         return Cluster.connect(**self._asdict())
 
 

@@ -111,7 +111,7 @@ class Cluster:
         second where a host cannot be reached. progress: as of `local`.
 
         Raises NatsUnreachable (for a bad url too), WrongCredentials, NoJetStream, ClusterFailed where there is a server but no cluster, and
-        ValueError for another `via`.
+        SettingsError, a ValueError, for another `via` and for variables that cannot be used.
         """
         from headrace.bus import BusSettings
         from headrace.client.connection import Connection

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from headrace.bus import Bus
 from headrace.client.settings import FETCH_PAUSE, FETCH_TIMEOUT, PIECE_TIMEOUT, PIECES_ASKED_FOR, UNREACHABLE_SECONDS
-from headrace.errors import ClusterFailed, RemoteError
+from headrace.errors import ClusterFailed, RemoteError, SettingsError
 from headrace.values.memory import aligned_memory
 from headrace_schemas import decoder, encode
 from headrace_schemas.fetching import FETCH_SUBJECT, GONE, HEADER, WAIT, Fetch, Fetching
@@ -28,8 +28,9 @@ class Routes:
 
     def __init__(self, via: str = EITHER) -> None:
         if via not in WAYS:
-            raise ValueError(
-                f'via={via!r}: give "hosts", "publisher", or "" for the hosts first and the publisher where one cannot be reached'
+            raise SettingsError(
+                f'via={via!r} (or HEADRACE_VIA): give "hosts", "publisher", or "" for the hosts first, and the publisher '
+                "where one cannot be reached"
             )
         self.via = via
         self._unreachable: dict[tuple[str, int], float] = {}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
+
+from headrace.variables import read_settings
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -21,7 +24,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     retry_delay: pause before leading again after the log refused a decision.
     """
 
-    window_tasks: int = 8192
+    window_tasks: Annotated[int, msgspec.Meta(ge=1)] = 8192
     window_tasks_per_runner: int = 1024
     chain_tasks: int = 1024
     message_integers: int = 32_000
@@ -30,10 +33,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_WINDOW_TASKS, the others being for tests. Raises msgspec.ValidationError if it is no number."""
-        env = os.environ if env is None else env
-        given = {"window_tasks": env["HEADRACE_WINDOW_TASKS"]} if "HEADRACE_WINDOW_TASKS" in env else {}
-        return msgspec.convert(given, cls, strict=False)
+        """Read HEADRACE_WINDOW_TASKS, the others being for tests. Raises SettingsError if it is no number."""
+        return read_settings(cls, ["window_tasks"], os.environ if env is None else env)
 
     def window(self, runners: int) -> int:
         """Tasks of a job that a host of so many runners has at most."""

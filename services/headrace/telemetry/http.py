@@ -19,6 +19,8 @@ READ_SECONDS = 5.0
 """A client that has not sent its request by then is hung up on."""
 REQUEST_BYTES = 16 * 1024
 """The longest request that is read, headers included."""
+LAST_PORT = 65_535
+"""Of TCP. Event loops take larger numbers and listen elsewhere."""
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -41,7 +43,7 @@ class HttpEndpoint:
     async def start(self, address: str) -> None:
         """Listen on "host:port"; port 0 takes a free one. Raises AddressError."""
         host, colon, port = address.rpartition(":")
-        if not colon or not port.isdigit():
+        if not colon or not port.isdecimal() or int(port) > LAST_PORT:
             raise AddressError(f"HEADRACE_METRICS is {address!r}: give an address and a port, like 0.0.0.0:9464")
         try:
             self._server = await asyncio.start_server(self._serve, host.strip("[]") or None, int(port), limit=REQUEST_BYTES)

@@ -12,7 +12,8 @@ from itertools import chain
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
-from headrace.errors import HeadraceError, WrongRevision
+from headrace.errors import HeadraceError, SettingsError, WrongRevision
+from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.worker import metrics, protocol
@@ -73,17 +74,15 @@ class Worker:
         """Serve until cancelled, or until this host cannot go on."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
-        host, _, port = self._settings.listen.rpartition(":")
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake)
-        address = await self._links.listen(host, int(port))
-        self._agent.address = advertised(self._settings.advertise, address)
+        self._agent.address = advertised(self._settings.advertise, await self._listen())
         await self._runners.start(self._on_started)
         feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
         ticking = asyncio.ensure_future(self._tick())
         lease = asyncio.ensure_future(self._hold_lease(self._agent.address))
         endpoints = {f"status-{self._settings.host}": self._status}
-        await self._bus.serve("headrace-worker", f"host {self._settings.host}", endpoints, self._metrics)
         try:
+            await self._bus.serve("headrace-worker", f"host {self._settings.host}", endpoints, self._metrics)
             ends = (feed.ended, self._log_unread, ticking, lease, self._runners.failed)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in ends:
@@ -91,6 +90,15 @@ class Worker:
                     ended.result()
         finally:
             await self._stop(ticking, lease)
+
+    async def _listen(self) -> tuple[str, int]:
+        host, port = split_address(self._settings.listen)
+        try:
+            return await self._links.listen(host, port)
+        except OSError as error:
+            raise SettingsError(
+                f"nothing can listen on {self._settings.listen}: {error}; set HEADRACE_LISTEN (--listen) to an address of this machine"
+            ) from error
 
     async def _stop(self, *tasks: asyncio.Future[None]) -> None:
         for task in tasks:
@@ -326,7 +334,11 @@ def _say_if_refused(job: str, done: asyncio.Future[int]) -> None:
 
 
 def main(settings: Settings, bus_settings: BusSettings) -> int:
-    """Run a worker until SIGTERM or SIGINT. To be called in a process with one thread and no event loop. Returns the exit code."""
+    """Run a worker until SIGTERM or SIGINT. To be called in a process with one thread and no event loop. Returns the exit code.
+
+    Raises SettingsError for settings that cannot be used.
+    """
+    settings.check()
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
     arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, settings.resolved_shm_dir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import socket
@@ -12,7 +13,10 @@ import msgspec
 import psutil
 
 from headrace.errors import SettingsError
+from headrace.link.addresses import split_address
 from headrace.sizes import parse_capacity
+from headrace.worker.addresses import advertised
+from headrace_schemas import subjects
 
 NO_SPILLING = "none"
 """As `spill_dir`: what memory has no room for is held above the capacity instead."""
@@ -77,6 +81,26 @@ class Settings(msgspec.Struct, kw_only=True):
     """A task of a job that was cancelled or failed may go on for so long before its runner is replaced."""
     death_limit: int = 100
     """Runners of one host that may die before they execute anything; then the host gives up instead of forking for ever."""
+
+    def check(self) -> None:
+        """Raises SettingsError for what would fail later, or only at the other hosts."""
+        try:
+            subjects.token(self.host)
+        except ValueError:
+            raise SettingsError(
+                f"a host cannot be called {self.host!r}: give HEADRACE_HOST (--host) up to 64 letters, digits, '-' and '_'"
+            ) from None
+        for variable, address in (("LISTEN", self.listen), ("ADVERTISE", advertised(self.advertise, ("", 0)))):
+            try:
+                name, _ = split_address(address)
+                if ":" in name:
+                    ipaddress.IPv6Address(name)
+            except ValueError as error:
+                raise SettingsError(f"HEADRACE_{variable} (--{variable.lower()}): {error}") from None
+        if self.spill_dir not in ("", NO_SPILLING) and not os.access(self.spill_dir, os.W_OK | os.X_OK):
+            raise SettingsError(
+                f"HEADRACE_SPILL_DIR is {self.spill_dir!r}: give a folder that exists and can be written to, or {NO_SPILLING!r}"
+            )
 
     def resolved_shm_dir(self) -> Path:
         """The folder of the arena."""
