@@ -50,6 +50,7 @@ class World:
         self.term = 0
         self.released: list[Assign] = []
         self.promised: set[tuple[int, int]] = set()
+        self.has: dict[tuple[str, int], dict[str, float]] = {}
         self.restart(0)
 
     # --- the log ----------------------------------------------------------------------------------------------------------
@@ -101,6 +102,10 @@ class World:
         for task, attempt in zip(assign.tasks, attempts, strict=True):
             assert (task, attempt) not in self.promised, "an attempt is assigned once"
             self.promised.add((task, attempt))
+        has = self.has[assign.host, assign.epoch]
+        for task in assign.tasks:
+            need = self.job.spec.functions[self.job.spec.function[task]].resources
+            assert all(has.get(name, 0) >= amount for name, amount in need.items()), "a host runs only what it can"
         sources = [pair for _, taken in outside_inputs(assign, self.job.topology) for pair in taken]
         for dataset, source in sources:
             self._check_source(dataset, assign.hosts[source])
@@ -131,12 +136,13 @@ class World:
         graph = GraphSource(inline=spec)
         self.publish(Admitted(at=0, term=1, job=JOB, name="world", n_tasks=spec.n_tasks, graph=graph))
 
-    def join(self, name: str, runners: int = 1) -> None:
+    def join(self, name: str, runners: int = 1, resources: dict[str, float] | None = None) -> None:
         if name in self.hosts:
             return
-        epoch = 100 + len(self.log)
-        self.hosts[name] = Host(epoch)
-        self.publish(HostJoined(at=0, term=1, host=name, epoch=epoch, address=f"{name}:1", runners=runners, capacity=1))
+        epoch, has = 100 + len(self.log), resources or {}
+        self.hosts[name], self.has[name, epoch] = Host(epoch), has
+        address = f"{name}:1"
+        self.publish(HostJoined(at=0, term=1, host=name, epoch=epoch, address=address, runners=runners, capacity=1, resources=has))
 
     def lose(self, name: str) -> None:
         if name in self.hosts:
@@ -211,8 +217,8 @@ class World:
     # --- to the end -------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Everybody reads and does everything, until nothing happens any more."""
-        self.join("last")
+        """Everybody reads and does everything, until nothing happens any more. A host comes that has whatever is needed."""
+        self.join("last", 1, dict.fromkeys({name for each in self.job.spec.functions for name in each.resources}, 100.0))
         for _ in range(20 * self.job.n_tasks + 50):
             before = len(self.log)
             self.need()

@@ -25,7 +25,7 @@ class FunctionSpec(Record, kw_only=True):
     gang: int = 0
     """Hosts that the task needs at once, all or nothing; 0 for an ordinary task. Reserved."""
     resources: dict[str, float] = {}
-    """What a task needs of a host, e.g. {"gpu": 1}. Reserved."""
+    """What a task needs of a host, e.g. {"gpu": 1}: amounts above 0."""
 
 
 class SinkSpec(Record, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli.options import Capacity, Hosts, JobId, Login, Runners, logs_in
+from headrace.cli.options import Capacity, Hosts, JobId, Login, Resources, Runners, logs_in
 
 Target = Annotated[
     str, typer.Argument(metavar="FILE.py[:graph]", help="A Python file with an hr.Graph, or with a function that returns one.")
@@ -22,14 +22,15 @@ def demo(context: typer.Context) -> int:
     return int(load_demo().main(context.args))
 
 
-def up(hosts: Hosts = 2, runners: Runners = 1, capacity: Capacity = 0) -> int:
+def up(hosts: Hosts = 2, runners: Runners = 1, capacity: Capacity = 0, resources: Resources = "") -> int:
     """Run a local cluster until Ctrl-C, and print how to connect to it."""
     from headrace.cli.tables import counted
     from headrace.client.cluster import Cluster
+    from headrace.graph.resources import parse_resources
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with Cluster.local(hosts, runners, capacity or None) as cluster:
+    with Cluster.local(hosts, runners, capacity or None, resources=parse_resources(resources)) as cluster:
         typer.echo(f"export HEADRACE_URL={cluster.url}\nexport HEADRACE_TOKEN={cluster.token}")
         typer.echo(f"# {counted(hosts, 'host')} of {counted(runners, 'runner')} each; Ctrl-C ends them", err=True)
         cluster.wait(stop)
@@ -42,6 +43,7 @@ def run(
     hosts: Hosts = 2,
     runners: Runners = 1,
     capacity: Capacity = 0,
+    resources: Resources = "",
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the results; 0: for ever.")] = 0.0,
     *,
     login: Login,
@@ -52,10 +54,11 @@ def run(
     from headrace.cli.finding import load_graph
     from headrace.cli.tables import counted, print_outputs
     from headrace.client.cluster import Cluster
+    from headrace.graph.resources import parse_resources
 
     graph = load_graph(target)
     connected = bool(login.url)
-    cluster = login.connect() if connected else Cluster.local(hosts, runners, capacity or None)
+    cluster = login.connect() if connected else Cluster.local(hosts, runners, capacity or None, resources=parse_resources(resources))
     with cluster:
         start = time.perf_counter()
         job = cluster.submit(graph)

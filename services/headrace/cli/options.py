@@ -43,6 +43,15 @@ Capacity = Annotated[
         show_default=False,
     ),
 ]
+Resources = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME=AMOUNT,...",
+        envvar="HEADRACE_RESOURCES",
+        help="What the host has for tasks that need it, like gpu=1,highmem=2.",
+        show_default=False,
+    ),
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `headrace jobs` shows it.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.cli.options import Capacity, Login, Runners, logs_in
+from headrace.cli.options import Capacity, Login, Resources, Runners, logs_in
 
 
 @logs_in
@@ -35,6 +35,7 @@ def worker(
     ] = "",
     runners: Runners = 1,
     capacity: Capacity = 0,
+    resources: Resources = "",
     shm_dir: Annotated[str, typer.Option(envvar="HEADRACE_SHM_DIR", help="Folder of the shared memory.", show_default=False)] = "",
     listen: Annotated[
         str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT for data of other hosts; port 0: a free one.")
@@ -46,11 +47,13 @@ def worker(
     login: Login,
 ) -> int:
     """Start a worker: one host's agent and its runners."""
+    from headrace.graph.resources import parse_resources
     from headrace.worker.service import main
     from headrace.worker.settings import Settings
 
     settings = Settings.from_env()
     given = {"host": host, "runners": runners, "capacity": capacity, "shm_dir": shm_dir, "listen": listen, "advertise": advertise}
+    settings.resources = parse_resources(resources) or settings.resources
     for name, value in given.items():
         if value:
             setattr(settings, name, value)

@@ -17,9 +17,10 @@ from headrace.client.interrupts import interrupts_held
 from headrace.client.local import LocalServices
 from headrace.client.nested import datasets_in, with_values
 from headrace.client.settings import START_TIMEOUT
-from headrace.errors import ClusterFailed, HeadraceError
+from headrace.errors import ClusterFailed, GraphError, HeadraceError, SettingsError
 from headrace.graph.builder import Graph
 from headrace.graph.node import Dataset, Node
+from headrace.graph.resources import check_resources
 from headrace.sizes import MIN_CAPACITY
 
 if TYPE_CHECKING:  # imported at run time while the services of a local cluster start, and not before
@@ -55,6 +56,7 @@ class Cluster:
         runners: int = 1,
         capacity: int | None = None,
         *,
+        resources: Mapping[str, float] | None = None,
         progress: bool | None = None,
         log_file: str | os.PathLike[str] | None = None,
         timeout: float = START_TIMEOUT,
@@ -64,15 +66,15 @@ class Cluster:
         What can be imported here, can be in tasks; the module path and the working directory are those of this process.
 
         hosts: worker services; they share no memory with one another, as if they were machines. runners: processes that execute tasks,
-        per host. capacity: bytes of each host's store, at least 1 MiB; by default half of the memory, shared out. progress: show a bar
-        while waiting for long; by default where standard error is a terminal. log_file: where the services log (from
-        HEADRACE_LOG_LEVEL up, by default warnings) and what tasks print goes; by default a file that ends with the cluster.
-        timeout: seconds for the start.
+        per host. capacity: bytes of each host's store, at least 1 MiB; by default half of the memory, shared out. resources: what each
+        host has for tasks that need it (`hr.task(f, resources=...)`), e.g. {"gpu": 1}. progress: show a bar while waiting for long; by
+        default where standard error is a terminal. log_file: where the services log (from HEADRACE_LOG_LEVEL up, by default warnings)
+        and what tasks print goes; by default a file that ends with the cluster. timeout: seconds for the start.
 
-        Raises ClusterFailed with the end of the services' log, if they do not start.
+        Raises SettingsError for resources that are none, ClusterFailed with the end of the services' log, if they do not start.
         """
         _check_sizes(hosts, runners, capacity)
-        services = LocalServices(hosts, runners, capacity or 0, log_file)
+        services = LocalServices(hosts, runners, capacity or 0, log_file, _checked(resources))
         try:
             return cls._join(services, hosts, progress, timeout)
         except BaseException:
@@ -296,6 +298,14 @@ def _check_sizes(hosts: int, runners: int, capacity: int | None) -> None:
             raise ValueError(f"{name}={value!r}: give a whole number from 1")
     if capacity is not None and (not isinstance(capacity, int) or capacity < MIN_CAPACITY):
         raise ValueError(f"capacity={capacity!r}: give a whole number of bytes, at least {MIN_CAPACITY} (1 MiB)")
+
+
+def _checked(resources: Mapping[str, float] | None) -> dict[str, float]:
+    """What each host of a local cluster is to have. Raises SettingsError."""
+    try:
+        return check_resources(resources or {}, "a local cluster's hosts")
+    except GraphError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _not_a_graph(given: Any) -> str:

@@ -23,13 +23,21 @@ class LocalServices:
     """The processes of a local cluster. Made while they still start; `wait_started` waits for them.
 
     hosts: worker services. runners: processes that execute tasks, per host. capacity: bytes of each host's store, 0 for the default.
+    resources: what each host has.
     log_file: where the services log; by default into an unnamed file. `pids`: process ids of the services by their
     names, once started, and of their supervisor.
     """
 
-    def __init__(self, hosts: int, runners: int, capacity: int = 0, log_file: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        hosts: int,
+        runners: int,
+        capacity: int = 0,
+        log_file: str | os.PathLike[str] | None = None,
+        resources: dict[str, float] | None = None,
+    ) -> None:
         self._owner = os.getpid()
-        given = orders.Orders(client=self._owner, hosts=hosts, runners=runners, capacity=capacity)
+        given = orders.Orders(client=self._owner, hosts=hosts, runners=runners, capacity=capacity, resources=resources or {})
         self._log = tempfile.TemporaryFile() if log_file is None else open(log_file, "a+b")  # noqa: SIM115 - closed by stop
         self._log_start = os.fstat(self._log.fileno()).st_size
         try:

@@ -14,6 +14,8 @@ class Orders(msgspec.Struct, kw_only=True):
     runners: int
     capacity: int = 0
     """Bytes of each host's store; 0: the worker's default, shared out among the hosts."""
+    resources: dict[str, float] = {}
+    """What each host has."""
 
 
 class Folders(msgspec.Struct, tag="folders", kw_only=True):

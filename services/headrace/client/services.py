@@ -53,5 +53,6 @@ def _worker(orders: Orders, host: str, shm: Path, bus: Any) -> Main:
     settings = Settings(
         host=host, runners=orders.runners, shm_dir=str(shm), capacity=orders.capacity, spill_dir=os.environ.get("HEADRACE_SPILL_DIR", "")
     )
+    settings.resources = orders.resources
     settings.capacity = orders.capacity or settings.resolved_capacity() // orders.hosts
     return lambda: main(settings, bus)

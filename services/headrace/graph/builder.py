@@ -238,11 +238,12 @@ class Graph:
         if not callable(function):
             raise TypeError(f"a task calls a function or another callable, not {function!r:.80}")
         name, retries = function_name(function), function.retries if isinstance(function, Wrapper) else 0
-        key = (*identity(function), name, retries)
+        resources = function.resources if isinstance(function, Wrapper) else {}
+        key = (*identity(function), name, retries, *resources.items())
         index = self._identities.get(key)
         if index is None:
             index = self._identities[key] = self._known[id(function)] = len(self.columns.functions)
-            known = Function(function, name, retries, yields(function))
+            known = Function(function, name, retries, yields(function), resources)
             self.columns.functions.append(known)
             if not known.generator and not (isinstance(function, Wrapper) and function.outputs is not None):
                 self._plain[id(function)] = index

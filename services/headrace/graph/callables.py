@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinMethodType, MethodType
 from typing import Any
 
@@ -20,13 +20,14 @@ class Wrapper:
     """Base of what stands for a plain function on the user's side, with what tasks of it have in common; `unwrap` takes it off.
 
     label: what they are called. outputs: how many datasets they make, or the metadata of each, None if that was not said.
-    retries: how often one that raised is tried again.
+    retries: how often one that raised is tried again. resources: what one needs of its host.
     """
 
     function: Callable[..., Any]
     label: str
     outputs: int | Sequence[dict[str, Any]] | None
     retries: int
+    resources: Mapping[str, float]
 
 
 def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.graph.templates import Template
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 class Function(NamedTuple):
     """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again. generator: whether
-    calling it gives a generator."""
+    calling it gives a generator. resources: what a task of it needs of its host."""
 
     callable: Callable[..., Any]
     name: str
     retries: int
     generator: bool
+    resources: Mapping[str, float]
 
 
 class Columns:

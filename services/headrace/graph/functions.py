@@ -19,7 +19,7 @@ PROTOCOL = 5
 
 def describe(function: Function) -> FunctionSpec:
     """A callable of a graph, ready to travel. Raises whatever pickling it raises."""
-    spec = FunctionSpec(name=function.name, generator=function.generator, retries=function.retries)
+    spec = FunctionSpec(name=function.name, generator=function.generator, retries=function.retries, resources=dict(function.resources))
     place = exported(function.callable)
     if place is None:
         spec.pickled = _cloudpickle(function.callable)

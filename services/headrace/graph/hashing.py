@@ -23,8 +23,9 @@ from headrace_schemas.graph import FunctionSpec
 
 
 def shape_hash(topology: Topology, functions: list[FunctionSpec]) -> str:
-    """Hex SHA-256 of topology, asked-for outputs and functions' identities: module and qualified name, or the name where there is none."""
-    identities = [(spec.module, spec.qualname or spec.name, spec.generator) for spec in functions]
+    """Hex SHA-256 of topology, asked-for outputs and functions' identities: module and qualified name, or the name where there is none, and
+    what they need of a host, for a plan depends on that."""
+    identities = [(spec.module, spec.qualname or spec.name, spec.generator, *sorted(spec.resources.items())) for spec in functions]
     columns: list[npt.NDArray[Any]] = [topology.function, topology.first_output, topology.input_start, topology.inputs]
     columns.append(np.flatnonzero(topology.is_output))
     return _sha256([msgspec.json.encode(identities), *map(_bytes, columns)])

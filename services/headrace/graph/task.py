@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
 from typing import Any, overload
 
 from headrace.graph.callables import Wrapper, find_attribute, function_name, unwrap, yields
 from headrace.graph.checks import check_count, check_metadata, check_name, check_outputs, default_outputs
 from headrace.graph.node import Call, Node
+from headrace.graph.resources import check_resources
 from headrace.graph.search import FreeSearch
 
 Outputs = int | Sequence[dict[str, Any]]
@@ -25,10 +26,17 @@ class Task(Wrapper):
 
     function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes, or the metadata of each;
     None if not said.
-    retries: how often a task of it that raised is tried again.
+    retries: how often a task of it that raised is tried again. resources: what a task of it needs of its host.
     """
 
-    def __init__(self, function: Callable[..., Any], label: str | None = None, outputs: Outputs | None = None, retries: int = 0) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        label: str | None = None,
+        outputs: Outputs | None = None,
+        retries: int = 0,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
         if not callable(function):
             raise TypeError(f"hr.task decorates functions and other callables, not {function!r}")
         functools.update_wrapper(self, function)
@@ -37,6 +45,7 @@ class Task(Wrapper):
         self.outputs = _checked(outputs, self.label)
         self.generator = yields(self.function)
         self.retries = check_count(retries, "retries", 0)
+        self.resources = check_resources(resources, f"function {self.label!r}") if resources is not None else {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A node if any argument is one or has one in it; else what the function returns."""
@@ -72,7 +81,7 @@ class Task(Wrapper):
                 return str(qualname)
         except (KeyError, AttributeError):
             pass
-        return Task, (self.function, self.label, self.outputs, self.retries)
+        return Task, (self.function, self.label, self.outputs, self.retries, self.resources)
 
     def __repr__(self) -> str:
         return f"<hr.task {self.label!r}>"
@@ -115,11 +124,27 @@ def _checked(outputs: Outputs | None, label: str) -> Outputs | None:
 
 
 @overload
-def task(function: Callable[..., Any], /, *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0) -> Task: ...
-@overload
-def task(*, name: str | None = None, outputs: Outputs | None = None, retries: int = 0) -> Callable[[Callable[..., Any]], Task]: ...
 def task(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0
+    function: Callable[..., Any],
+    /,
+    *,
+    name: str | None = None,
+    outputs: Outputs | None = None,
+    retries: int = 0,
+    resources: Mapping[str, float] | None = None,
+) -> Task: ...
+@overload
+def task(
+    *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0, resources: Mapping[str, float] | None = None
+) -> Callable[[Callable[..., Any]], Task]: ...
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    outputs: Outputs | None = None,
+    retries: int = 0,
+    resources: Mapping[str, float] | None = None,
 ) -> Task | Callable[[Callable[..., Any]], Task]:
     """Decorates a function so that calling it on nodes makes a node; on values, it is just the function.
 
@@ -131,6 +156,9 @@ def task(
     outputs: n > 1 for a function that returns n values: n datasets, each used by itself. Or a list of dicts, the metadata of
     each. A generator function needs one of these, here or in `options`: for what it yields.
     retries: how often a task of it that raised is tried again.
+    resources: what a task of it needs of its host, e.g. {"gpu": 1}: it runs only on a host that was started with that (`headrace worker
+    --resources gpu=1`, `Cluster.local(resources={"gpu": 1})`), and tasks that run there at the same time never need more than it has. What
+    the names mean is up to you; amounts are numbers above 0. Raises GraphError for others.
 
     >>> @task
     ... def double(x):
@@ -141,16 +169,22 @@ def task(
     <Node 'double', not in a graph yet>
     """
     if function is None:
-        return lambda decorated: Task(decorated, name, outputs, retries)
-    return Task(function, name, outputs, retries)
+        return lambda decorated: Task(decorated, name, outputs, retries, resources)
+    return Task(function, name, outputs, retries, resources)
 
 
 def delayed(
-    function: Callable[..., Any], /, *, name: str | None = None, outputs: Outputs | None = None, retries: int = 0
+    function: Callable[..., Any],
+    /,
+    *,
+    name: str | None = None,
+    outputs: Outputs | None = None,
+    retries: int = 0,
+    resources: Mapping[str, float] | None = None,
 ) -> Callable[..., Node]:
     """A function that makes a node of every call, also on plain values; options as for `task`.
 
     >>> delayed(max)(3, 5)
     <Node 'max', not in a graph yet>
     """
-    return Task(function, name, outputs, retries).delay
+    return Task(function, name, outputs, retries, resources).delay

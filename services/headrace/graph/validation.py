@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from headrace.errors import GraphError
 from headrace.graph.checks import MAX_NAME
+from headrace.graph.resources import check_resources
 from headrace.graph.topology import Columns, Offsets, Topology, offsets
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.graph import FunctionSpec, GraphSpec
@@ -94,6 +95,8 @@ def _check_function(index: int, function: FunctionSpec) -> None:
         f"{what} travels either by module and qualname or as a pickle, not {'both' if by_name else 'neither'}",
     )
     _expect(function.retries >= 0, f"{what} has {function.retries} retries")
+    if function.resources:
+        check_resources(function.resources, what)
 
 
 def _check_outputs(n_tasks: int, columns: Columns) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from headrace.graph.needs import Needs
 from headrace.ledger import ASSIGNED, DONE, NOWHERE, STARTED, UNPLACED, WAITING, JobLedger
 from headrace.ledger.columns import FEW, Ints, ints, ranges, view
+from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.queue import Queue, Release
 
 Loaded = Callable[[int, int], None]
@@ -23,6 +25,8 @@ class JobSchedule:
     top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
     loose: tasks that are needed again, or were given back, and have no place yet.
     moved: datasets that may be, or be made, elsewhere than was last said.
+    needs: what its tasks need of their hosts, if anything; kind (n_tasks): what each does, by its kind. stranded: chains of the plan that
+    no living host can take. housed: the hosts for which all of that was last looked at.
 
     It is made from the ledger alone, so that a scheduler that takes over goes on where the last one stopped.
     """
@@ -36,6 +40,10 @@ class JobSchedule:
         self.top: dict[int, int] = {}
         self.told: dict[int, int] = {}
         self.moved: set[int] = set()
+        self.needs = Needs.of(job.spec)
+        self.kind = self.needs.of_tasks(job.topology) if self.needs is not None else None
+        self.stranded: Ints = ints([])
+        self.housed: Cluster | None = None
         self._loaded = loaded
         self._where = view(self.where)
         self._counted: Ints = np.full(job.n_tasks, UNPLACED, dtype=np.int16)
@@ -87,6 +95,11 @@ class JobSchedule:
         rest = Queue.of(self.job.topology, self.job.chains, chains[:keep]) if keep else None
         self._set_queue(host, rest)
         return chains[keep:]
+
+    def strand(self, chains: Ints) -> None:
+        """Keeps chains that no living host can take until other hosts live."""
+        if len(chains):
+            self.stranded = np.union1d(self.stranded, chains)
 
     def move(self, tasks: Ints, hosts: Ints | int) -> None:
         """These tasks are placed there from now on."""

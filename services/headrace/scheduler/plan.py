@@ -15,6 +15,7 @@ import numpy as np
 from headrace.graph.topology import Topology
 from headrace.ledger.columns import Ints, ranges
 from headrace.scheduler.chains import Chains, fuse
+from headrace.scheduler.fitting import Demand, choose_fit, cut
 from headrace.scheduler.inputs import outside
 from headrace.scheduler.order import rank
 from headrace.scheduler.placing import Balance, Floats, choose_few, choose_many
@@ -53,26 +54,32 @@ class Placed(NamedTuple):
     makespan: float
 
 
-def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int) -> Placed:
+def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int, demand: Demand | None = None) -> Placed:
     """Fuse, order and place a graph's tasks on hosts.
 
-    balance: the hosts, with what they are busy with already; what is placed is added to it. longest_chain: in tasks.
+    balance: the hosts, with what they are busy with already; what is placed is added to it. longest_chain: in tasks. demand: what the tasks
+    need of their hosts, if anything; each kind of them can be taken by some host.
     """
     ranks = rank(topology)
     chains = fuse(topology, ranks, longest_chain)
+    if demand is not None:
+        chains = cut(chains, demand.kind)
     n_hosts, n_chains = len(balance.rates), len(chains.lengths)
-    if (n_hosts == 1 or n_chains == 1) and not costs.function_seconds:
+    if (n_hosts == 1 or (n_chains == 1 and demand is None)) and not costs.function_seconds:
         return Placed(*chains, [balance.idlest()] * n_chains, 0.0)
     waves = Waves(topology, chains, np.array(ranks.level, dtype=np.int32), costs)
     narrow = n_chains < NARROW * waves.count
-    placed, makespan = (_place_few if narrow else _place_many)(waves, balance, costs.transfer_seconds)
+    if demand is not None:
+        placed, makespan = _place_fit(waves, demand, balance, costs.transfer_seconds)
+    else:
+        placed, makespan = (_place_few if narrow else _place_many)(waves, balance, costs.transfer_seconds)
     return Placed(*chains, placed, makespan if costs.function_seconds else 0.0)
 
 
 class Waves:
     """The chains of a graph sorted by wave, and in plan order within each, with what they cost and take.
 
-    chains (n): plan index of each. start (waves + 1): where each wave begins. seconds (n): cost of each.
+    chains (n): plan index of each. head (n): its first task. start (waves + 1): where each wave begins. seconds (n): cost of each.
     latest (n): the latest wave that it takes something from, -1 for none.
     row_start (n + 1), row, maker, weight: its inputs from outside: place of the taker here, plan index of the maker's chain, weight.
     """
@@ -83,6 +90,7 @@ class Waves:
         _, wave = np.unique(level[tasks[ends - 1]], return_inverse=True)
         taken = outside(topology, lengths, tasks)
         self.chains = np.argsort(wave, kind="stable")
+        self.head = tasks[ends - lengths][self.chains]
         self.start = np.concatenate(([0], np.cumsum(np.bincount(wave))))
         self.seconds = np.add.reduceat(costs.task_seconds(topology)[tasks], ends - lengths)[self.chains]
         counts = taken.counts[self.chains]
@@ -103,6 +111,26 @@ class Waves:
         """How many waves there are."""
         return len(self.start) - 1
 
+    def votes(self, first: int, last: int, placed: Ints, n_hosts: int) -> Floats:
+        """Per chain of a wave, how much of its input each host has. placed: per chain in plan order, its host."""
+        inputs = slice(self.row_start[first], self.row_start[last])
+        cells = (self.row[inputs] - first) * n_hosts + placed[self.maker[inputs]]
+        return np.bincount(cells, self.weight[inputs], (last - first) * n_hosts).astype(np.float64).reshape(last - first, n_hosts)
+
+
+def _place_fit(waves: Waves, demand: Demand, balance: Balance, slack: float) -> tuple[list[int], float]:
+    """As `_place_many`, each chain on a host that has what its tasks need."""
+    n_hosts = len(balance.rates)
+    placed = np.zeros(len(waves.chains), dtype=np.int32)
+    done = np.zeros(waves.count + 1)
+    for wave, (first, last) in enumerate(pairwise(waves.start.tolist())):
+        votes = waves.votes(first, last, placed, n_hosts)
+        ready = float(done[waves.latest[first:last]].mean())
+        kinds = demand.kind[waves.head[first:last]]
+        hosts, done[wave] = choose_fit(waves.seconds[first:last], votes, kinds, demand.rates, balance, ready, slack)
+        placed[waves.chains[first:last]] = hosts
+    return placed.tolist(), max(float(done.max()), *balance.free)
+
 
 def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
     """A host for each chain, in plan order, and when all of it is done."""
@@ -110,9 +138,7 @@ def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int]
     placed = np.zeros(len(waves.chains), dtype=np.int32)
     done = np.zeros(waves.count + 1)
     for wave, (first, last) in enumerate(pairwise(waves.start.tolist())):
-        inputs = slice(waves.row_start[first], waves.row_start[last])
-        cells = (waves.row[inputs] - first) * n_hosts + placed[waves.maker[inputs]]
-        votes = np.bincount(cells, waves.weight[inputs], (last - first) * n_hosts).astype(np.float64).reshape(last - first, n_hosts)
+        votes = waves.votes(first, last, placed, n_hosts)
         seconds = waves.seconds[first:last]
         ready = float(done[waves.latest[first:last]].mean())
         shares, level = balance.shares(float(seconds.sum()), ready)

@@ -11,6 +11,7 @@ from headrace.graph.topology import Flags
 from headrace.ledger import ASSIGNED, NOWHERE, STARTED, JobLedger
 from headrace.ledger.columns import Ints, ints, ranges
 from headrace.scheduler.cluster import Cluster
+from headrace.scheduler.fitting import NO_HOST, choose_fit
 from headrace.scheduler.inputs import outside
 from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.placing import choose_many
@@ -20,10 +21,41 @@ from headrace.scheduler.queue import Queue
 
 
 def rehouse(schedule: JobSchedule, cluster: Cluster) -> None:
-    """Moves what waits for hosts that are lost to those that live."""
+    """Moves what waits for hosts that are lost, or that have not what it needs any more, to those that live."""
     for host in list(schedule.queues):
         if schedule.job.hosts[host] not in cluster.epochs:
-            _move(schedule, schedule.withdraw(host), cluster.names, cluster)
+            schedule.strand(_move(schedule, schedule.withdraw(host), cluster.names, cluster))
+    if schedule.needs is not None and schedule.housed is not cluster:
+        _rehouse_by_needs(schedule, cluster)
+
+
+def _rehouse_by_needs(schedule: JobSchedule, cluster: Cluster) -> None:
+    schedule.housed = cluster
+    stranded, schedule.stranded = [schedule.stranded], ints([])
+    for host in list(schedule.queues):
+        chains = schedule.withdraw(host)
+        able = _are_able(schedule, cluster, schedule.job.chains.expand(chains)[0][_heads(schedule, chains)])
+        schedule.enqueue(chains[able])
+        stranded.append(chains[~able])
+    schedule.strand(_move(schedule, np.sort(np.concatenate(stranded)), cluster.names, cluster))
+
+
+def _heads(schedule: JobSchedule, chains: Ints) -> Ints:
+    """Where the chains begin among their tasks."""
+    lengths = schedule.job.chains.lengths(chains)
+    heads: Ints = np.cumsum(lengths) - lengths
+    return heads
+
+
+def _are_able(schedule: JobSchedule, cluster: Cluster, tasks: Ints) -> Flags:
+    """Per task: whether the host that it is placed on lives, and has what it needs."""
+    if schedule.needs is None or schedule.kind is None:
+        return _alive(schedule.job, cluster)[schedule.where[tasks]]
+    able = np.zeros((len(schedule.needs.kinds), len(schedule.job.hosts)), dtype=np.bool_)
+    living = [host for host, name in enumerate(schedule.job.hosts) if name in cluster.epochs]
+    able[:, living] = cluster.rates(schedule.needs, [schedule.job.hosts[host] for host in living]) > 0
+    found: Flags = able[schedule.kind[tasks], schedule.where[tasks]]
+    return found
 
 
 def share_with(schedule: JobSchedule, joined: set[str], cluster: Cluster) -> None:
@@ -31,20 +63,29 @@ def share_with(schedule: JobSchedule, joined: set[str], cluster: Cluster) -> Non
     share = cluster.share_of(joined)
     for host, queue in list(schedule.queues.items()):
         if schedule.job.hosts[host] not in joined:
-            _move(schedule, schedule.withdraw(host, int(queue.n_tasks * share)), sorted(joined), cluster)
+            schedule.enqueue(_move(schedule, schedule.withdraw(host, int(queue.n_tasks * share)), sorted(joined), cluster))
 
 
-def _move(schedule: JobSchedule, chains: Ints, names: list[str], cluster: Cluster) -> None:
-    if len(chains):
-        table = schedule.job.chains
-        lengths = table.lengths(chains)
-        tasks = table.expand(chains)[0]
-        schedule.move(tasks, np.repeat(_spread(schedule, lengths, tasks, names, cluster), lengths))
-        schedule.enqueue(chains)
+def _move(schedule: JobSchedule, chains: Ints, names: list[str], cluster: Cluster) -> Ints:
+    """Moves chains to some hosts. Returns those that none of these can take."""
+    if not len(chains):
+        return chains
+    table = schedule.job.chains
+    lengths = table.lengths(chains)
+    tasks = table.expand(chains)[0]
+    hosts = _spread(schedule, lengths, tasks, names, cluster)
+    found = hosts != NO_HOST
+    if not found.all():
+        tasks, lengths, hosts = tasks[np.repeat(found, lengths)], lengths[found], hosts[found]
+    schedule.move(tasks, np.repeat(hosts, lengths))
+    schedule.enqueue(chains[found])
+    left: Ints = chains[~found]
+    return left
 
 
 def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str], cluster: Cluster) -> Ints:
-    """A host (index in the job's table) for each of some chains: where most of its inputs are, in proportion to what the hosts can take."""
+    """A host (index in the job's table) for each of some chains: where most of its inputs are, in proportion to what the hosts can take.
+    NO_HOST where none of them has what its tasks need."""
     job = schedule.job
     table = ints([job.host_id(name) for name in names])
     place_of = np.full(len(job.hosts), -1)
@@ -53,16 +94,22 @@ def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str],
     places = place_of[schedule.sources(taken.datasets)]
     cells = (np.repeat(np.arange(len(lengths)), taken.counts) * len(table) + places)[places >= 0]
     votes = np.bincount(cells, minlength=len(lengths) * len(table)).astype(np.float64).reshape(len(lengths), len(table))
-    shares, _ = cluster.balance(names).shares(float(lengths.sum()), 0.0)
-    chosen: Ints = table[choose_many(lengths.astype(np.float64), votes, shares, 0.0)]
-    return chosen
+    costs, balance = lengths.astype(np.float64), cluster.balance(names)
+    if schedule.needs is None or schedule.kind is None:
+        shares, _ = balance.shares(float(lengths.sum()), 0.0)
+        chosen: Ints = table[choose_many(costs, votes, shares, 0.0)]
+        return chosen
+    kinds = schedule.kind[tasks[np.cumsum(lengths) - lengths]]
+    places, _ = choose_fit(costs, votes, kinds, cluster.rates(schedule.needs, names), balance, 0.0, 0.0)
+    fitting: Ints = np.where(places == NO_HOST, NO_HOST, table[places])
+    return fitting
 
 
 # --- tasks that are needed again --------------------------------------------------------------------------------------
 
 
 def place_loose(schedule: JobSchedule, cluster: Cluster) -> dict[int, Queue]:
-    """Places every task that has no place: on its host again if that lives, else by its inputs.
+    """Places every task that has no place: on its host again if that lives, else by its inputs. What no living host can take stays loose.
 
     Returns them per host, each a chain of its own with an id beyond all that there are.
     """
@@ -70,9 +117,12 @@ def place_loose(schedule: JobSchedule, cluster: Cluster) -> dict[int, Queue]:
         return {}
     tasks = ints(sorted(schedule.loose))
     schedule.loose.clear()
-    homeless = tasks[~_alive(schedule.job, cluster)[schedule.where[tasks]]]
+    homeless = tasks[~_are_able(schedule, cluster, tasks)]
     if len(homeless):
-        schedule.move(homeless, _spread(schedule, np.ones_like(homeless), homeless, cluster.names, cluster))
+        found = _spread(schedule, np.ones_like(homeless), homeless, cluster.names, cluster)
+        schedule.loose.update(homeless[found == NO_HOST].tolist())
+        schedule.move(homeless[found != NO_HOST], found[found != NO_HOST])
+        tasks = np.setdiff1d(tasks, homeless[found == NO_HOST])
     hosts, first, placed = schedule.where[tasks], len(schedule.job.chains), {}
     schedule.move(tasks, hosts)
     for host in np.unique(hosts).tolist():

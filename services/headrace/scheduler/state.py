@@ -5,7 +5,7 @@ when:
 
 | the log says | the scheduler |
 |---|---|
-| a job was admitted | plans it, if a host lives; releases the first windows |
+| a job was admitted | plans it, if hosts live that can take all of its tasks; releases the first windows |
 | a job of one task was admitted | assigns it, for there is nothing to plan: no Plan, no window |
 | tasks are done | refills windows that are half empty |
 | tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from headrace.graph.needs import Needs
 from headrace.ledger import WAITING, JobLedger, Ledger, LogEntry
 from headrace.scheduler import recovery
 from headrace.scheduler.cluster import Cluster
+from headrace.scheduler.fitting import Demand
 from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.orders import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
 from headrace.scheduler.plan import Costs, plan
@@ -85,8 +87,8 @@ class Scheduler:
             joined, self._hosts_changed = self._cluster.joined_since(before), False
             due.update(self.schedules)
         if self._unplanned and self._cluster.names:
-            due.update(job.job for job in self._unplanned.values() if self._plan(job, stamp, out))
-            self._unplanned.clear()
+            unplanned, self._unplanned = self._unplanned, {}
+            due.update(job.job for job in unplanned.values() if self._plan(job, stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
         return out
@@ -166,11 +168,16 @@ class Scheduler:
         return schedule
 
     def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> bool:
-        """Plans a job on the hosts that live. Returns whether anything of it is to be released yet."""
+        """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
+        needs = Needs.of(job.spec)
+        if needs is not None and self._cluster.lacks(needs):
+            self._unplanned[job.job] = job
+            return False
         if job.n_tasks == 1:
             self._assign_single(job, stamp, out)
             return False
-        placed = plan(job.topology, self._cluster.balance(), self.costs, self.settings.longest_chain)
+        demand = Demand(needs.of_tasks(job.topology), self._cluster.rates(needs)) if needs is not None else None
+        placed = plan(job.topology, self._cluster.balance(), self.costs, self.settings.longest_chain, demand)
         epochs = list(self._cluster.epochs.values())
         for part in plan_messages(job.job, placed, self._cluster.names, epochs, stamp, self.settings.message_integers):
             self._decide(part, out)
@@ -178,8 +185,8 @@ class Scheduler:
         return True
 
     def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> None:
-        """The only task of a job goes to the idlest host."""
-        name = self._cluster.idlest()
+        """The only task of a job goes to the idlest host that has what it needs."""
+        name = self._cluster.idlest(job.spec.functions[job.spec.function[0]].resources)
         target = self._target(job, job.host_id(name))
         self._decide(assign_message(job, Release.of_one_task(), [], target, stamp, graph_source(job)), out)
         self.ledger.changed.pop(job.job, None)

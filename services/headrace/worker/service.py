@@ -121,6 +121,7 @@ class Worker:
             runners=self._settings.runners,
             capacity=self._capacity,
             pid=os.getpid(),
+            resources=self._settings.resources,
         )
         revision = await self._register(entry)
         try:

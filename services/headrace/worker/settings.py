@@ -13,6 +13,7 @@ import msgspec
 import psutil
 
 from headrace.errors import SettingsError
+from headrace.graph.resources import parse_resources
 from headrace.link.addresses import split_address
 from headrace.sizes import parse_capacity
 from headrace.worker.addresses import advertised
@@ -32,6 +33,8 @@ class Settings(msgspec.Struct, kw_only=True):
     capacity: int = 0
     """Bytes of the store; 0: half of the memory or half of what the shared-memory folder has free, whichever is less,
     so that the values that tasks hold on their own heaps have the other half."""
+    resources: dict[str, float] = {}
+    """What this host has for tasks that need it, e.g. {"gpu": 1}. A task that needs something runs only where that is."""
     shm_dir: str = ""
     """Folder of the arena; empty: /dev/shm where it exists, else the temporary folder."""
     spill_dir: str = ""
@@ -121,9 +124,9 @@ class Settings(msgspec.Struct, kw_only=True):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _SHM_DIR, _SPILL_DIR, _LISTEN and _ADVERTISE.
+        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _RESOURCES, _SHM_DIR, _SPILL_DIR, _LISTEN and _ADVERTISE.
 
-        Raises SettingsError for a bad number or size.
+        Raises SettingsError for a bad number or size, or what are no resources.
         """
         env = os.environ
         settings = cls(host=env.get("HEADRACE_HOST") or _host_name())
@@ -133,6 +136,7 @@ class Settings(msgspec.Struct, kw_only=True):
             settings.capacity = parse_capacity(env.get("HEADRACE_CAPACITY") or "0")
         except ValueError as error:
             raise SettingsError(f"HEADRACE_CAPACITY: {error}") from error
+        settings.resources = parse_resources(env.get("HEADRACE_RESOURCES") or "")
         for name in ("shm_dir", "spill_dir", "listen", "advertise"):
             setattr(settings, name, env.get(f"HEADRACE_{name.upper()}") or getattr(settings, name))
         return settings
