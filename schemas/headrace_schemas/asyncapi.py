@@ -68,7 +68,7 @@ CHANNELS = [
     Channel(
         name="state",
         subject=subjects.state,
-        messages=[m.Ended, m.CancelAsked, m.Released],
+        messages=[m.Ended, m.CancelAsked, m.Released, m.Stranded],
         sender="controller",
         receivers=["scheduler", "publisher", "worker", "client"],
     ),

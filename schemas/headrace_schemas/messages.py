@@ -68,7 +68,8 @@ class TaskError(Record, kw_only=True):
     task: int
     attempt: int = 0
     reason: str = "raised"
-    """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed."""
+    """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed | no_host | no_graph | unreachable |
+    too_large. Of no_host the controller says it, of all others a host."""
     name: str = ""
     """The task's name."""
     inputs: list[str] = []
@@ -108,6 +109,13 @@ class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
 
     job: str
     reason: str = ""
+
+
+class Stranded(Decision, tag="stranded", kw_only=True):
+    """For so long this job has had tasks that need what no living host has: a timer, put into the log before it is acted on."""
+
+    job: str
+    seconds: float
 
 
 class Purge(Decision, tag="purge", kw_only=True):
@@ -376,6 +384,7 @@ LogMessage = (
     | Ended
     | Released
     | CancelAsked
+    | Stranded
     | Purge
     | HostJoined
     | HostLost

@@ -28,7 +28,7 @@ def admitted(job: str) -> str:
 
 
 def state(job: str) -> str:
-    """Ended, CancelAsked, Released: what hosts and clients must hear of a job."""
+    """Ended, CancelAsked, Released, Stranded: what hosts and clients must hear of a job."""
     return f"{ROOT}.job.{token(job)}.state"
 
 

@@ -42,7 +42,7 @@ def hopeless(job: JobLedger, changes: Changes, deaths: int) -> Failure | None:
         attempts = job.failures.get(task, {})
         error = attempts.get(job.attempts[task])
         if job.states[task] == FAILED and error is not None and not _retry(job, task, deaths):
-            return Failure(error, _reason(error, len(attempts)))
+            return Failure(error, describe(error, len(attempts)))
     return None if job.sunk is None else _lost_in_sink(job, job.sunk, changes, deaths)
 
 
@@ -62,7 +62,7 @@ def _lost_in_sink(job: JobLedger, sunk: Sunk, changes: Changes, tries: int) -> F
 def _sink_failure(job: JobLedger, dataset: int, text: str) -> Failure:
     task = int(job.topology.producer[dataset])
     error = TaskError(task=task, attempt=job.attempts[task], reason="sink_failed", name=job.task_name(task), error=text)
-    return Failure(error, _reason(error, 1))
+    return Failure(error, describe(error, 1))
 
 
 _SHARED = "A folder as a sink has to be the same one on all hosts and where the publisher runs"
@@ -75,7 +75,8 @@ def _retry(job: JobLedger, task: int, deaths: int) -> bool:
     return raised + died == len(reasons) and raised <= retries and died < deaths
 
 
-def _reason(error: TaskError, attempts: int) -> str:
+def describe(error: TaskError, attempts: int) -> str:
+    """The failure in one line, for people who look at the job."""
     how = "" if error.reason == "raised" else f" ({error.reason.replace('_', ' ')})"
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     return f"task {error.name or error.task!r} failed{how}{tries}: {error.error or 'no message'}"

@@ -249,6 +249,7 @@ class Leading:
             self._forget(time.time())
             if self.decides:
                 self._release(time.time())
+                self._strand(time.monotonic())
 
     def _forget(self, now: float) -> None:
         """Drop from memory what ended long ago and of which no host holds anything. now: by the log's clock."""
@@ -264,6 +265,11 @@ class Leading:
         """Give up outputs that nobody fetched. That is written down like a client's release, and acted on when it is in the log."""
         for released in self._controller.expired(now, self._settings.output_expiry):
             self._publish(Note(subjects.state(released.job), released, f"expired.{released.job}"))
+
+    def _strand(self, now: float) -> None:
+        """Say of which jobs some tasks have found no host for a while. That, too, is written down first."""
+        for stranded in self._controller.stranded(now, self._settings.host_grace):
+            self._publish(Note(subjects.state(stranded.job), stranded, f"stranded.{stranded.job}.{stranded.at}"))
 
     def metrics(self) -> Iterator[Family]:
         """For Prometheus."""

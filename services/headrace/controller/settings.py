@@ -23,6 +23,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     forget_after: a job that is over, and of which nothing is held any more, stays in memory for so long, for late messages.
     output_expiry: outputs that no client fetched are held for so long after the job's end (HEADRACE_OUTPUT_EXPIRY): a day lets
         somebody come back for them, and a client that died fills no store for ever.
+    host_grace: once a job is admitted, its tasks may need for so long what no living host has, before it fails (HEADRACE_HOST_GRACE): a
+        host that restarts is back by then, for its lease runs 5 s, and its start takes one.
     limits: numbers that decisions depend on. A replay must use the same.
     """
 
@@ -32,15 +34,22 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     entry_interval: float = 1.0
     forget_after: float = 10.0
     output_expiry: float = 86_400.0
+    host_grace: float = 10.0
     limits: Limits = Limits()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), the others being for tests. Raises SettingsError if it is no duration."""
-        given = (os.environ if env is None else env).get("HEADRACE_OUTPUT_EXPIRY")
-        if given is None:
-            return cls()
-        try:
-            return cls(output_expiry=parse_duration(given))
-        except ValueError as error:
-            raise SettingsError(f"HEADRACE_OUTPUT_EXPIRY: {error}") from None
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h) and HEADRACE_HOST_GRACE, the others being for tests.
+
+        Raises SettingsError if one is no duration.
+        """
+        env = os.environ if env is None else env
+        names = {"output_expiry": "HEADRACE_OUTPUT_EXPIRY", "host_grace": "HEADRACE_HOST_GRACE"}
+        return cls(**{field: _duration(name, env[name]) for field, name in names.items() if name in env})
+
+
+def _duration(name: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None

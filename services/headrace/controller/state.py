@@ -2,7 +2,8 @@
 
 Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
 
-    Ended    every output is there; or somebody asked to cancel; or a failure is left no retry; or the graph cannot be run
+    Ended    every output is there; or somebody asked to cancel; or a failure is left no retry; or the graph cannot be run; or a task needs
+             what no host has, see `homeless`
     Needed   tasks that must run (again), see `recovery`
     Purge    copies that a host may drop, see `purges`
 
@@ -16,13 +17,14 @@ from collections.abc import Iterator
 
 import msgspec
 
+from headrace.controller.homeless import Homeless
 from headrace.controller.metrics import Counts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import hopeless, needed
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace_schemas import Ended, Needed, Purge, Released, TaskError
+from headrace_schemas import Ended, Needed, Purge, Released, Stranded, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -52,6 +54,7 @@ class Controller:
         self.seen: list[JobLedger] = []
         """The jobs that the last `decide` looked at: those that something happened to."""
         self._purges: dict[str, Purges] = {}
+        self._homeless = Homeless()
         self._time = 0.0
 
     def fold(self, entry: LogEntry) -> None:
@@ -63,6 +66,7 @@ class Controller:
                 self._purge_again(entry.message)
         else:
             self.ledger.fold(entry)
+            self._homeless.folded(entry.message, self.ledger)
 
     def _purge_again(self, purge: Purge) -> None:
         """A purge is in the log. What was made again on the host since it was decided is dropped there too: whoever needs it is to have it
@@ -95,8 +99,14 @@ class Controller:
             Released(at=self.ledger.last_seq, term=self.term, job=job.job, reason=why) for job in due if not (job.over or job.nothing_kept)
         ]
 
+    def stranded(self, now: float, after: float) -> list[Stranded]:
+        """What to write down of jobs with tasks that for `after` seconds no living host could take. now: of any clock that goes on."""
+        due = self._homeless.due(self.ledger, now, after)
+        return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after) for job in due]
+
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""
+        self._homeless.forget(job)
         self.ledger.forget(job)
         self._purges.pop(job, None)
 
@@ -137,7 +147,9 @@ class Controller:
             return self._end(job, at, "done")
         if job.cancel_asked is not None:
             return self._end(job, at, "cancelled", job.cancel_asked)
-        failure = hopeless(job, changes, self.limits.deaths) if job.sunk is not None or changes.failed else None
+        failure = self._homeless.failures.get(job.job)
+        if failure is None and (job.sunk is not None or changes.failed):
+            failure = hopeless(job, changes, self.limits.deaths)
         return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
 
     def _end(self, job: JobLedger, at: int, state: str, reason: str = "", error: TaskError | None = None) -> Ended:

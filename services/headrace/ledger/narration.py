@@ -26,6 +26,7 @@ from headrace_schemas import (
     Released,
     Reroute,
     Revoke,
+    Stranded,
     TaskError,
 )
 
@@ -167,6 +168,7 @@ _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Ended: _ended,
     Released: lambda m, names: f"outputs {names.datasets(m.datasets)}" if m.datasets else "all outputs",
     CancelAsked: lambda m, _: m.reason or "no reason given",
+    Stranded: lambda m, _: f"for {m.seconds:g} s no host has had what its tasks need",
     Purge: lambda m, names: f"{m.host} drops {names.datasets(m.datasets)}",
     HostJoined: _joined,
     HostLost: lambda m, _: f"{m.host} (epoch {m.epoch}): {m.reason or 'no reason known'}",

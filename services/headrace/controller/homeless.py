@@ -1,0 +1,92 @@
+"""Tasks that need what no living host has: when their job fails for that, and what it says then.
+
+At admission a job fails at once, if hosts live and none can take some task of it. Later, hosts come and go: one that restarts is back
+within seconds. So what became homeless has a while, by a timer whose end is written into the log (`Stranded`) before it is acted on. Both
+are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives at all, a job waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+import numpy as np
+
+from headrace.controller.recovery import Failure, describe
+from headrace.graph.naming import input_names
+from headrace.graph.needs import Needs
+from headrace.graph.resources import in_words
+from headrace.ledger import DONE, Hosts, JobLedger, Ledger
+from headrace_schemas import Admitted, LogMessage, Stranded, TaskError
+
+SHOWN = 4
+"""Hosts, and sets of resources, that an error names."""
+INPUT_NAMES = 100
+"""Names of inputs that a failure gives, at most."""
+
+
+class Homeless:
+    """Follows all jobs. failures: of those that must end, by job."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, Failure] = {}
+        self._since: dict[str, float] = {}
+
+    def folded(self, message: LogMessage, ledger: Ledger) -> None:
+        """An entry was folded."""
+        if isinstance(message, Admitted | Stranded):
+            failure = no_host(ledger.jobs.get(message.job), ledger.hosts)
+            if failure is not None:
+                self.failures.setdefault(message.job, failure)
+
+    def due(self, ledger: Ledger, now: float, after: float) -> list[str]:
+        """The jobs that have had homeless tasks for `after` seconds. now: of any clock that goes on."""
+        homeless = [name for name, job in ledger.jobs.items() if no_host(job, ledger.hosts) is not None]
+        self._since = {name: self._since.get(name, now) for name in homeless}
+        due = [name for name, since in self._since.items() if now - since >= after]
+        self._since.update(dict.fromkeys(due, now))
+        return due
+
+    def forget(self, job: str) -> None:
+        """A job is over."""
+        self.failures.pop(job, None)
+
+
+def no_host(job: JobLedger | None, hosts: Hosts) -> Failure | None:
+    """Why the job cannot go on on the hosts that live: the first of its unfinished tasks that none of them can take."""
+    living = hosts.alive()
+    if job is None or job.end is not None or job.problem or not living:
+        return None
+    needs = Needs.of(job.spec)
+    kinds = needs.missing(hosts[name].resources for name in living) if needs is not None else []
+    if needs is None or not kinds:
+        return None
+    tasks = np.flatnonzero(np.isin(needs.of_tasks(job.topology), kinds) & (job.state != DONE))
+    return _failure(job, int(tasks[0]), hosts, living) if len(tasks) else None
+
+
+def _failure(job: JobLedger, task: int, hosts: Hosts, living: list[str]) -> Failure:
+    need = in_words(job.spec.functions[job.spec.function[task]].resources)
+    error = TaskError(
+        task=task,
+        attempt=job.attempts[task],
+        reason="no_host",
+        name=job.task_name(task),
+        inputs=input_names(job.spec, task, job.topology)[:INPUT_NAMES],
+        error=f"it needs {need}, which no host has: {_have(hosts, living)}. Start a worker that has it (headrace worker "
+        f"--resources {need}, or HEADRACE_RESOURCES; for a local cluster, Cluster.local(resources=...)), or have the task need less",
+    )
+    return Failure(error, describe(error, 1))
+
+
+def _have(hosts: Hosts, living: list[str]) -> str:
+    """In words, what hosts have: those with the same together."""
+    pairs = sorted((in_words(hosts[name].resources) or "nothing", name) for name in living)
+    groups = [f"{_shown([name for _, name in group])}: {has}" for has, group in groupby(pairs, key=lambda pair: pair[0])]
+    return "; ".join(groups[:SHOWN]) + (f"; and {len(groups) - SHOWN} other kinds of hosts" if len(groups) > SHOWN else "")
+
+
+def _shown(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + more
