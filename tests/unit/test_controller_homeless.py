@@ -156,9 +156,9 @@ def test_what_is_done_needs_nothing_until_it_is_lost() -> None:
     spec.n_tasks, spec.function, spec.n_inputs, spec.inputs = 3, [0, 1, 0], [0, 1, 1], [0, 1]
     spec.outputs, spec.block_size = [2], 3
     kept.admit(spec)
-    kept.place(a=[[0]], g=[[1], [2]])
+    kept.place(a=[[0], [2]], g=[[1]])
     kept.hear("a", chains=[0], produced=[0], sizes=[1])
-    kept.hear("g", chains=[1], produced=[1], sizes=[1])
+    kept.hear("g", chains=[2], produced=[1], sizes=[1])
     kept.hear("a", copied=[1])
     kept.lose("g")
     assert kept.timer(0.0) == kept.timer(50.0) == [], "a copy of what the GPU made is on a"
