@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from headrace.worker import protocol
 from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker.scarce import Ready, Scarce
 from headrace.worker.settings import Settings
 
 LOOK_AHEAD = 64
@@ -16,9 +17,6 @@ LOOK_AHEAD = 64
 
 TURN_SECONDS = 2e-5
 """Predicted work that a runner is given in one go beyond what the next one has: a few of the shortest tasks, and one of any other."""
-
-Ready = tuple[int, int, Segment]
-"""A ready segment behind what it is ordered by: plan order, then its id."""
 
 
 class RunnerSlot:
@@ -61,12 +59,14 @@ class Dispatcher:
         self._in_order: deque[Ready] = deque()
         self._out_of_order: list[Ready] = []
         """Ready segments in plan order: appended where they come in that order, as most do; a heap of the others."""
+        self._scarce = Scarce(settings.resources) if settings.resources else None
+        """Those that need something of this host wait there; None if it has nothing that could be needed."""
 
     def ready(self, segments: Iterable[Segment]) -> None:
         """The inputs of segments are here. Each goes to any runner if it heads its chain, else to the one that has the chain."""
         for segment in segments:
             chain = segment.chain
-            if segment.over or segment.place != chain.next:
+            if segment.over or segment.place != chain.next or (self._scarce is not None and self._scarce.takes(segment)):
                 continue
             if segment.place and chain.slot >= 0:
                 if self._prepare(segment):
@@ -89,6 +89,8 @@ class Dispatcher:
 
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
         """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
+        if self._scarce is not None:
+            self._fill_scarce(self._scarce, allowed)
         passed: list[Ready] = []
         while (self._in_order or self._out_of_order) and self._may_park() and len(passed) < LOOK_AHEAD:
             runner, until = self._next_turn()
@@ -97,6 +99,20 @@ class Dispatcher:
             self._hand_out(runner, until, allowed, passed)
         for item in passed:
             heapq.heappush(self._out_of_order, item)
+
+    def _fill_scarce(self, scarce: Scarce, allowed: Callable[[Segment], bool] | None) -> None:
+        """Before all others, those that need what is scarce: that is not to lie idle while they wait behind what could run anywhere."""
+        passed: list[Ready] = []
+        while self._may_park() and len(passed) < LOOK_AHEAD and (item := scarce.first()) is not None:
+            segment = item[2]
+            runner = self.slots[segment.chain.slot] if segment.place else self._next_turn()[0]
+            if runner is None or (allowed is not None and not allowed(segment)):
+                passed.append(item)
+                if runner is None:
+                    break
+            elif self._prepare(segment):
+                self._send(segment, runner)
+        scarce.again(passed)
 
     def _next_turn(self) -> tuple[RunnerSlot | None, float]:
         """The runner with the least to do, if any has room, and how much it may have before the others are looked at again, in seconds."""
@@ -143,6 +159,8 @@ class Dispatcher:
             segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
             runner.predicted += segment.predicted
             runner.outstanding[segment.id] = segment
+            if self._scarce is not None:
+                self._scarce.sent(segment, runner.slot)
             batch.append(segment)
             chain.next += 1
             if chain.next == len(chain.segments) or chain.segments[chain.next].missing:
@@ -159,6 +177,8 @@ class Dispatcher:
                 batches, runner.batches = runner.batches, {}
                 for number, segments in batches.items():
                     alive = [segment for segment in segments if not segment.over]
+                    if self._scarce is not None and len(alive) < len(segments):
+                        self._scarce.through(segment.id for segment in segments if segment.over)
                     found += [(runner, number, alive)] if alive else []
         return found
 
@@ -178,6 +198,17 @@ class Dispatcher:
             runner.deferred.difference_update([segment.id for segment in ended])
         return ended
 
+    def heard(self, through: list[int], failed: list[int]) -> None:
+        """A runner executed segments to their end, or tasks of them failed; also such as were dropped here meanwhile."""
+        if self._scarce is not None:
+            self._scarce.through(through)
+            self._scarce.failed(failed)
+
+    def closed(self, slot: int, number: int) -> None:
+        """A runner executes nothing more of a job that is over."""
+        if self._scarce is not None:
+            self._scarce.closed(slot, number)
+
     def drop_job(self, job: HostJob) -> None:
         """Forget what a job has at the runners; its segments are marked as over by the caller."""
         for runner in self.slots:
@@ -193,6 +224,8 @@ class Dispatcher:
         """The slot is empty. Returns what it had, oldest first."""
         runner = self.slots[slot]
         lost = list(runner.outstanding.values())
+        if self._scarce is not None:
+            self._scarce.died(slot)
         runner.alive = False
         runner.outstanding.clear()
         runner.deferred.clear()

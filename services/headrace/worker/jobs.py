@@ -157,6 +157,8 @@ class HostJob:
         self.ended = ""
         """done, failed or cancelled, once it is over."""
         self.function: list[int] = spec.function
+        self.needs = [each.resources for each in spec.functions] if any(each.resources for each in spec.functions) else None
+        """Per function: what its tasks need of this host; None if none of them needs anything."""
         self.expected: list[float | None] = [None] * len(spec.functions)
         self.timings: list[Timing] = timings
         """Per function: where what its tasks took is added up, over all jobs."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from headrace.graph.resources import Resources, fits
 from headrace.worker.jobs import Chain, Segment
@@ -21,11 +20,15 @@ Ready = tuple[int, int, Segment]
 """A ready segment behind what it is ordered by: plan order, then its id."""
 
 
-class Hold(NamedTuple):
-    """What a chain holds at a runner."""
+class Hold:
+    """What a chain holds at a runner. segments: ids of those that the runner is not known to be through with."""
 
-    slot: int
-    need: Resources
+    __slots__ = ("need", "segments", "slot")
+
+    def __init__(self, slot: int, need: Resources) -> None:
+        self.slot = slot
+        self.need = need
+        self.segments: set[int] = set()
 
 
 class Scarce:
@@ -34,6 +37,7 @@ class Scarce:
     def __init__(self, has: Resources) -> None:
         self.has = has
         self._holds: dict[Chain, Hold] = {}
+        self._chain_of: dict[int, Chain] = {}
         self._waiting: dict[tuple[tuple[str, float], ...], list[Ready]] = {}
 
     # --- who waits --------------------------------------------------------------------------------------------------------
@@ -43,11 +47,13 @@ class Scarce:
         need = _need(segment.chain)
         if not need or segment.chain in self._holds:
             return False
-        heapq.heappush(self._waiting.setdefault(tuple(need.items()), []), (segment.chain.order, segment.id, segment))
+        self.again([(segment.chain.order, segment.id, segment)])
         return True
 
     def first(self) -> Ready | None:
         """The first of those that wait, in plan order, for which there is enough. It is no longer among them."""
+        if not self._waiting:
+            return None
         free, wanted = self._free(), set[str]()
         for key in sorted(self._kinds(), key=lambda key: self._waiting[key][0][:2]):
             need = dict(key)
@@ -57,9 +63,9 @@ class Scarce:
         return None
 
     def again(self, items: Iterable[Ready]) -> None:
-        """These were the first, and may not start yet."""
+        """These wait (again)."""
         for item in items:
-            heapq.heappush(self._waiting[tuple(_need(item[2].chain).items())], item)
+            heapq.heappush(self._waiting.setdefault(tuple(_need(item[2].chain).items()), []), item)
 
     def _kinds(self) -> list[tuple[tuple[str, float], ...]]:
         """The needs that somebody waits for."""
@@ -79,34 +85,42 @@ class Scarce:
 
     # --- who has it -------------------------------------------------------------------------------------------------------
 
-    def hold(self, chain: Chain, slot: int) -> None:
-        """A segment of a chain is handed to a runner."""
-        need = _need(chain)
+    def sent(self, segment: Segment, slot: int) -> None:
+        """A segment is handed to a runner."""
+        need = _need(segment.chain)
         if need:
-            self._holds[chain] = Hold(slot, need)
+            hold = self._holds.setdefault(segment.chain, Hold(slot, need))
+            hold.segments.add(segment.id)
+            self._chain_of[segment.id] = segment.chain
 
-    def ended(self, segments: Iterable[Segment]) -> None:
-        """A runner executed segments to their end. A chain of which it has no more now lets go."""
-        for segment in segments:
-            chain = segment.chain
-            if chain in self._holds and chain.ended == chain.next:
-                del self._holds[chain]
+    def through(self, ids: Iterable[int]) -> None:
+        """Segments were executed to their end, or never will be."""
+        for id in ids:
+            chain = self._chain_of.pop(id, None)
+            if chain is not None:
+                hold = self._holds[chain]
+                hold.segments.discard(id)
+                if not hold.segments:
+                    del self._holds[chain]
 
-    def failed(self, chain: Chain) -> None:
-        """A runner said that a task of a chain failed: it executes nothing more of it."""
-        self._holds.pop(chain, None)
+    def failed(self, ids: Iterable[int]) -> None:
+        """A task of segments failed: the runner executes nothing more of their chains."""
+        for id in ids:
+            chain = self._chain_of.get(id)
+            if chain is not None:
+                self.through(list(self._holds[chain].segments))
 
     def closed(self, slot: int, number: int) -> None:
         """A runner is through with a job, by its number."""
-        self._release([chain for chain, hold in self._holds.items() if hold.slot == slot and chain.job.number == number])
+        self._release([hold for chain, hold in self._holds.items() if hold.slot == slot and chain.job.number == number])
 
     def died(self, slot: int) -> None:
         """A runner is no more."""
-        self._release([chain for chain, hold in self._holds.items() if hold.slot == slot])
+        self._release([hold for hold in self._holds.values() if hold.slot == slot])
 
-    def _release(self, chains: list[Chain]) -> None:
-        for chain in chains:
-            del self._holds[chain]
+    def _release(self, holds: list[Hold]) -> None:
+        for hold in holds:
+            self.through(list(hold.segments))
 
 
 def _need(chain: Chain) -> Resources:

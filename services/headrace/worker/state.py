@@ -281,6 +281,7 @@ class Agent:
     def closed(self, slot: int, frame: protocol.Closed) -> None:
         """A runner writes nothing more for a job that is over."""
         self.stock.closed(self.runners.slots[slot], frame.job)
+        self.runners.closed(slot, frame.job)
 
     def released(self, slot: int, frame: protocol.Released) -> None:
         """A runner let go of views. Raises ValueError if it says so in a way that nobody can understand."""
@@ -293,6 +294,7 @@ class Agent:
     def results(self, slot: int, frame: protocol.Results) -> None:
         """What a runner has done. Raises ValueError for what it may not say; then nothing of it counts."""
         job = self._by_number.get(frame.job)
+        self.runners.heard(frame.segments, frame.failed_segments)
         for value in frame.values:
             if isinstance(value, int):
                 self.stock.written(self.runners.slots[slot], value)
