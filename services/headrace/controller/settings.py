@@ -43,13 +43,15 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
         Raises SettingsError if one is no duration.
         """
-        env = os.environ if env is None else env
-        names = {"output_expiry": "HEADRACE_OUTPUT_EXPIRY", "host_grace": "HEADRACE_HOST_GRACE"}
-        return cls(**{field: _duration(name, env[name]) for field, name in names.items() if name in env})
+        env, defaults = os.environ if env is None else env, cls()
+        return cls(
+            output_expiry=_duration(env, "HEADRACE_OUTPUT_EXPIRY", defaults.output_expiry),
+            host_grace=_duration(env, "HEADRACE_HOST_GRACE", defaults.host_grace),
+        )
 
 
-def _duration(name: str, text: str) -> float:
+def _duration(env: Mapping[str, str], name: str, otherwise: float) -> float:
     try:
-        return parse_duration(text)
+        return parse_duration(env[name]) if name in env else otherwise
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -238,7 +238,7 @@ class Graph:
         if not callable(function):
             raise TypeError(f"a task calls a function or another callable, not {function!r:.80}")
         name, retries = function_name(function), function.retries if isinstance(function, Wrapper) else 0
-        resources = function.resources if isinstance(function, Wrapper) else {}
+        resources: Mapping[str, float] = function.resources if isinstance(function, Wrapper) else {}
         key = (*identity(function), name, retries, *resources.items())
         index = self._identities.get(key)
         if index is None:
