@@ -70,7 +70,9 @@ def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int,
     waves = Waves(topology, chains, np.array(ranks.level, dtype=np.int32), costs)
     narrow = n_chains < NARROW * waves.count
     if demand is not None:
-        placed, makespan = _place_fit(waves, demand, balance, costs.transfer_seconds)
+        heads = np.cumsum(chains.lengths) - chains.lengths
+        kinds = demand.kind[np.array(chains.tasks)[heads]]
+        placed, makespan = _place_fit(waves, kinds, demand.rates, balance, costs.transfer_seconds)
     else:
         placed, makespan = (_place_few if narrow else _place_many)(waves, balance, costs.transfer_seconds)
     return Placed(*chains, placed, makespan if costs.function_seconds else 0.0)
@@ -79,7 +81,7 @@ def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int,
 class Waves:
     """The chains of a graph sorted by wave, and in plan order within each, with what they cost and take.
 
-    chains (n): plan index of each. head (n): its first task. start (waves + 1): where each wave begins. seconds (n): cost of each.
+    chains (n): plan index of each. start (waves + 1): where each wave begins. seconds (n): cost of each.
     latest (n): the latest wave that it takes something from, -1 for none.
     row_start (n + 1), row, maker, weight: its inputs from outside: place of the taker here, plan index of the maker's chain, weight.
     """
@@ -90,7 +92,6 @@ class Waves:
         _, wave = np.unique(level[tasks[ends - 1]], return_inverse=True)
         taken = outside(topology, lengths, tasks)
         self.chains = np.argsort(wave, kind="stable")
-        self.head = tasks[ends - lengths][self.chains]
         self.start = np.concatenate(([0], np.cumsum(np.bincount(wave))))
         self.seconds = np.add.reduceat(costs.task_seconds(topology)[tasks], ends - lengths)[self.chains]
         counts = taken.counts[self.chains]
@@ -118,17 +119,16 @@ class Waves:
         return np.bincount(cells, self.weight[inputs], (last - first) * n_hosts).astype(np.float64).reshape(last - first, n_hosts)
 
 
-def _place_fit(waves: Waves, demand: Demand, balance: Balance, slack: float) -> tuple[list[int], float]:
-    """As `_place_many`, each chain on a host that has what its tasks need."""
+def _place_fit(waves: Waves, kinds: Ints, rates: Floats, balance: Balance, slack: float) -> tuple[list[int], float]:
+    """As `_place_many`, each chain on a host that has what its tasks need. kinds: per chain in plan order. rates: as in `Demand`."""
     n_hosts = len(balance.rates)
     placed = np.zeros(len(waves.chains), dtype=np.int32)
     done = np.zeros(waves.count + 1)
     for wave, (first, last) in enumerate(pairwise(waves.start.tolist())):
         votes = waves.votes(first, last, placed, n_hosts)
         ready = float(done[waves.latest[first:last]].mean())
-        kinds = demand.kind[waves.head[first:last]]
-        hosts, done[wave] = choose_fit(waves.seconds[first:last], votes, kinds, demand.rates, balance, ready, slack)
-        placed[waves.chains[first:last]] = hosts
+        chains = waves.chains[first:last]
+        placed[chains], done[wave] = choose_fit(waves.seconds[first:last], votes, kinds[chains], rates, balance, ready, slack)
     return placed.tolist(), max(float(done.max()), *balance.free)
 
 
