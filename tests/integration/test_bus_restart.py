@@ -91,7 +91,7 @@ def test_a_work_queue_goes_on(runner: asyncio.Runner, bus: Bus, nats_server: Emb
     async def body() -> None:
         taken: list[bytes] = []
 
-        async def take(data: bytes) -> None:
+        async def take(data: bytes, headers: bytes) -> None:
             taken.append(data)
 
         await bus.requests("REQUESTS", "controller", take)

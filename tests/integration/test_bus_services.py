@@ -19,7 +19,7 @@ def test_a_request_is_taken_in_order_and_goes_when_done(runner: asyncio.Runner, 
     async def body() -> None:
         taken: list[bytes] = []
 
-        async def take(data: bytes) -> None:
+        async def take(data: bytes, headers: bytes) -> None:
             taken.append(data)
 
         futures = [bus.publish(f"headrace.request.job{number}", b"%d" % number) for number in range(50)]
@@ -46,7 +46,7 @@ def test_a_request_that_failed_comes_again_and_one_in_work_does_not(runner: asyn
         taken: list[bytes] = []
         hold = asyncio.Event()
 
-        async def take(data: bytes) -> None:
+        async def take(data: bytes, headers: bytes) -> None:
             taken.append(data)
             if data == b"fails" and taken.count(b"fails") == 1:
                 raise RuntimeError("not now")
@@ -67,7 +67,7 @@ def test_what_a_consumer_left_undone_goes_to_the_next(runner: asyncio.Runner, bu
     async def body() -> None:
         taken: list[bytes] = []
 
-        async def take(data: bytes) -> None:
+        async def take(data: bytes, headers: bytes) -> None:
             taken.append(data)
 
         async with await Bus.connect(nats_server.settings, "first") as other:

@@ -110,7 +110,7 @@ def test_requests_are_taken_until_done_and_services_answer() -> None:
         taken: list[bytes] = []
         done = asyncio.Event()
 
-        async def take(data: bytes) -> None:
+        async def take(data: bytes, headers: bytes) -> None:
             taken.append(data)
             if len(taken) == 2:
                 raise RuntimeError("not now")

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from headrace.bus.kv import Bucket
     from headrace.bus.lease import Lease
     from headrace.bus.objects import ObjectStore
+    from headrace.telemetry.spans import Tracing
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 """Answers a request."""
-OnRequest = Callable[[bytes], Awaitable[object]]
-"""Takes a message of a work queue; the message is done when what it returned is."""
+OnRequest = Callable[[bytes, bytes], Awaitable[object]]
+"""Takes a message of a work queue, and its raw headers; the message is done when what it returned is."""
 
 
 class Consumption(ABC):
@@ -45,12 +46,14 @@ class Bus(ABC):
     """Typed publish and follow, key-value buckets, objects, leases, requests.
 
     reading: what is counted of the log that is read here.
+    tracing: what this process makes spans with, if traces are asked for. Messages about a job whose trace is known carry its header.
     """
 
     def __init__(self) -> None:
         self.reading = Reading()
         self._id = secrets.token_urlsafe(6)
         self._published = 0
+        self.tracing: Tracing | None = None
 
     @classmethod
     async def connect(cls, settings: BusSettings, name: str) -> Bus:
@@ -60,7 +63,13 @@ class Bus(ABC):
         return await NatsBus.open(settings, name)
 
     def publish(
-        self, subject: str, message: msgspec.Struct | bytes, *, msg_id: str = "", expected_last_subject_seq: int | None = None
+        self,
+        subject: str,
+        message: msgspec.Struct | bytes,
+        *,
+        msg_id: str = "",
+        expected_last_subject_seq: int | None = None,
+        job: str = "",
     ) -> asyncio.Future[int]:
         """Send a message into the stream that takes its subject. Never waits; messages are sent in the order of the calls.
 
@@ -68,9 +77,11 @@ class Bus(ABC):
         connection was lost; the stream keeps it once, by `msg_id` (made up if none is given), within its duplicate window. The future
         fails only for what is final: PublishRefused, if the message is too large or the stream full; WrongRevision, if the last message of
         its subject is not `expected_last_subject_seq` (0: there must be none). Cancelling it gives the message up.
+        job: whom the message is about, if it is encoded already.
         """
         data = message if isinstance(message, bytes) else encode(message)
-        return self._publish(subject, data, msg_id, expected_last_subject_seq)
+        headers = "" if self.tracing is None else self.tracing.header(job or getattr(message, "job", ""))
+        return self._publish(subject, data, msg_id, expected_last_subject_seq, headers)
 
     def _publish(self, subject: str, data: bytes, msg_id: str = "", expected: int | None = None, headers: str = "") -> asyncio.Future[int]:
         """The same with header lines of one's own."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -15,8 +15,11 @@ from headrace.bus.feed import Feed
 from headrace.bus.frames import Record
 from headrace.errors import JetStreamRefused, NatsUnreachable
 from headrace.logs import get_log
-from headrace_schemas import SCHEMA_VERSION, Admitted, Assign, GraphSource, GraphSpec, LogMessage, SchemaMismatch, decoder
+from headrace_schemas import SCHEMA_VERSION, Admitted, Assign, Ended, GraphSource, GraphSpec, LogMessage, SchemaMismatch, decoder
 from headrace_schemas.streams import GRAPHS, LOG
+
+if TYPE_CHECKING:
+    from headrace.telemetry.spans import Tracing
 
 log = get_log(__name__)
 
@@ -70,6 +73,16 @@ def _refuse_newer(record: Record) -> None:
         )
 
 
+def _learn(tracing: Tracing, records: list[Record], entries: list[Entry]) -> None:
+    """Take in to which trace the jobs belong that these messages are about, and which of them are over."""
+    headers = {record.seq: record.headers for record in records}
+    for entry in entries:
+        job = getattr(entry.message, "job", "")
+        tracing.learn(job, headers[entry.seq])
+        if isinstance(entry.message, Ended):
+            tracing.over(job)
+
+
 def _unresolved(message: LogMessage) -> str:
     """Key of the graph that is still in the object store, or nothing."""
     if isinstance(message, Admitted | Assign) and message.graph is not None and message.graph.inline is None:
@@ -90,6 +103,7 @@ class LogFeed:
         self._objects = bus.objects(GRAPHS.name)
         self._reading = bus.reading
         self._on_entries = on_entries
+        self._tracing = bus.tracing
         self._feed: Feed | None = None
         self._waiting: deque[Entry] = deque()
         self._graphs: dict[str, GraphSpec] = {}
@@ -148,6 +162,8 @@ class LogFeed:
 
     def _on_records(self, records: list[Record]) -> None:
         entries = [entry for record in records if (entry := decode(record)) is not None]
+        if self._tracing is not None:
+            _learn(self._tracing, records, entries)
         if self._waiting or any(_unresolved(entry.message) for entry in entries):
             self._waiting.extend(entries)
             if self._fetching is None:

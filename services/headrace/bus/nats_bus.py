@@ -24,6 +24,7 @@ from headrace.bus.wire import Wire, open_wire
 from headrace.errors import JetStreamRefused, NoJetStream, RemoteError
 from headrace.logs import get_log
 from headrace.telemetry import Family, Metrics, no_metrics
+from headrace.tracing import open_tracing
 from headrace_schemas import streams
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class NatsBus(Bus):
         bus = cls(await open_wire(settings, name), settings)
         try:
             await bus._find_jetstream()
+            bus.tracing = open_tracing(name)
         except BaseException:
             await bus.close()
             raise
@@ -138,6 +140,8 @@ class NatsBus(Bus):
             answer.cancel()
         self._outbox.close()
         await self._wire.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
         return self._outbox.publish(subject, headers, data)

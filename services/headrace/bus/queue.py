@@ -92,7 +92,7 @@ class Queue(Consumption):
         if seq in self._working:  # delivered again while it is being worked on
             return
         try:
-            work = asyncio.ensure_future(self._on_request(data))
+            work = asyncio.ensure_future(self._on_request(data, headers))
         except Exception as error:
             self._failed(reply, seq, error)
             return

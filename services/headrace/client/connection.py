@@ -224,6 +224,8 @@ class Connection:
                 run()
             await self.bus.flush_acks(FLUSH_SECONDS)
             await self.bus.close()
+        elif self.bus.tracing is not None:
+            await asyncio.to_thread(self.bus.tracing.close)
 
     def _on_entries(self, entries: list[Entry]) -> None:
         of_jobs: dict[str, list[Entry]] = {}

@@ -16,6 +16,7 @@ from headrace.client.settings import ATTACH_TIMEOUT, RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.link import job_key
+from headrace.tracing import now
 from headrace_schemas import (
     Admitted,
     Cancel,
@@ -92,6 +93,8 @@ class Following(Follower):
 
     def submit(self, spec: GraphSpec, sink: SinkSpec | None = None) -> None:
         """Submit the graph and follow the job, both at the same time. The graph is not read back from the log. sink: of the job."""
+        if self._connection.bus.tracing is not None:
+            self._connection.bus.tracing.begin(self.job, spec.name)
         graph = GraphSource(inline=spec, sink=sink)
         name = self._connection.name
         self._admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
@@ -160,9 +163,12 @@ class Following(Follower):
         self._connection.thread.soon(self._send_request, encode(request))
 
     def _send_request(self, data: bytes) -> None:
-        self._connection.bus.publish(subjects.request(self.job), data).add_done_callback(self._stored)
+        stored = self._connection.bus.publish(subjects.request(self.job), data, job=self.job)
+        stored.add_done_callback(partial(self._stored, now()))
 
-    def _stored(self, stored: asyncio.Future[int]) -> None:
+    def _stored(self, began: int, stored: asyncio.Future[int]) -> None:
+        if self._connection.bus.tracing is not None:
+            self._connection.bus.tracing.sent(self.job, streams.REQUESTS.name, began, {})
         if not stored.cancelled() and (error := stored.exception()) is not None:
             self._give_up(error)
 
@@ -175,7 +181,7 @@ class Following(Follower):
 
     async def fetch(self, datasets: Iterable[int]) -> dict[int, memoryview | bytes]:
         """The encoded values of outputs that are available. Raises OutputsLost for those that no host has any more."""
-        ledger = self.ledger
+        ledger, began = self.ledger, now()
         found: dict[int, memoryview | bytes] = {dataset: value for dataset in datasets if (value := ledger.values.get(dataset)) is not None}
         missing = [dataset for dataset in datasets if dataset not in found]
         if not missing:
@@ -188,6 +194,9 @@ class Following(Follower):
                 raise self._lost(missing, fetcher.problems)
             found.update(came)
             missing = [dataset for dataset in missing if dataset not in came]
+        if self._connection.bus.tracing is not None:
+            about = {"headrace.outputs": len(found), "headrace.bytes": sum(map(len, found.values()))}
+            self._connection.bus.tracing.span(self.job, "fetch results", began, about)
         return found
 
     def _holders(self, datasets: Iterable[int]) -> dict[int, Held]:
@@ -243,9 +252,18 @@ class Following(Follower):
             return
         self.over.set()
         self._wake()
+        if self._connection.bus.tracing is not None:
+            self._connection.bus.tracing.finish(self.job, self._why_not_done())
         self._connection.unfollow(self.job)
         if self._feed is not None:
             self._start(self._feed.close())
+
+    def _why_not_done(self) -> str:
+        """What ended the job otherwise than by having all its outputs."""
+        if self.error is not None:
+            return str(self.error)
+        end = self._ledger.jobs[self.job].end if self.job in self._ledger.jobs else None
+        return "" if end is None or end.state == "done" else end.reason or end.state
 
     def fail(self, error: HeadraceError) -> None:
         """What follows cannot be heard any more."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from headrace.client.orders import Orders
+from headrace.tracing import preload
 
 CENTRAL = ("controller", "scheduler", "publisher")
 WORKER = "worker"
@@ -22,6 +23,8 @@ def import_all() -> None:
     for name in (*CENTRAL, WORKER):
         importlib.import_module(f"headrace.{name}.service")
     import uvloop  # noqa: F401
+
+    preload()
 
 
 def mains(orders: Orders, hosts: list[str], shm: Path, bus: Any) -> Iterator[tuple[str, Main]]:

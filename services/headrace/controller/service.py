@@ -21,12 +21,14 @@ from headrace.controller.entries import Entries
 from headrace.controller.later import Later
 from headrace.controller.metrics import families
 from headrace.controller.settings import Settings
+from headrace.controller.spans import processing, trace_decisions
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
+from headrace.tracing import now
 from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
 from headrace_schemas.streams import HOSTS, REQUESTS
 
@@ -160,8 +162,10 @@ class Leading:
     def _decide(self) -> None:
         if self._lost.is_set():
             return
-        at = self._controller.ledger.last_seq
+        at, began = self._controller.ledger.last_seq, now()
         decisions = self._controller.decide(at)
+        if self._bus.tracing is not None:
+            trace_decisions(self._bus.tracing, decisions, began)
         notes = [Note(_subject(decision), decision, f"decided.{self._term}.{at}.{place}") for place, decision in enumerate(decisions)]
         if all(map(self._is_known, decisions)):
             self._later.do(*(partial(self._publish, note) for note in notes))
@@ -189,7 +193,7 @@ class Leading:
 
     # --- requests ---------------------------------------------------------------------------------------------------------
 
-    def _on_request(self, data: bytes) -> Awaitable[object]:
+    def _on_request(self, data: bytes, headers: bytes) -> Awaitable[object]:
         """Write a request down at once; it is done when the log has it, and that can be said later."""
         try:
             note = note_of_request(data, self._controller.ledger.last_seq, self._term)
@@ -197,6 +201,8 @@ class Leading:
             log.warning("a request is ignored", error=error)
             return _nothing()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._bus.tracing is not None:
+            done.add_done_callback(processing(self._bus.tracing, note, headers))
         self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(partial(self._written, done))
         return done
 

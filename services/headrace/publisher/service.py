@@ -18,6 +18,7 @@ from headrace.publisher.metrics import families
 from headrace.publisher.settings import Settings
 from headrace.publisher.state import Publisher, is_committed
 from headrace.telemetry import Family
+from headrace.tracing import now
 from headrace_schemas import Published, subjects
 
 log = get_log(__name__)
@@ -93,7 +94,7 @@ class PublisherService:
         for message, after in publisher.decide():
             subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
             stored = self._bus.publish(subject, message, expected_last_subject_seq=after)
-            stored.add_done_callback(partial(self._stored, publisher, message))
+            stored.add_done_callback(partial(self._stored, publisher, message, now()))
         for action in publisher.take_actions():
             self._committer.start(action, partial(self._carried_out, publisher, action))
 
@@ -120,12 +121,15 @@ class PublisherService:
             except Exception as error:
                 self._leader.fail(error)
 
-    def _stored(self, publisher: Publisher, message: Published, done: asyncio.Future[int]) -> None:
+    def _stored(self, publisher: Publisher, message: Published, began: int, done: asyncio.Future[int]) -> None:
         """The next batch of the job may follow, unless this one was refused."""
         if done.cancelled() or publisher is not self._leader.machine:
             return
         error = done.exception()
         if error is None:
+            if self._bus.tracing is not None:
+                about = {"headrace.outputs": len(message.outputs), "headrace.bytes": sum(output.bytes for output in message.outputs)}
+                self._bus.tracing.sent(message.job, "headrace.output", began, about)
             publisher.stored(message, done.result())
             self._announce(publisher)
         elif type(error) is PublishRefused and error.code in TOO_LARGE and publisher.refused(message):

@@ -10,8 +10,10 @@ from time import perf_counter
 from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
 from headrace.scheduler.metrics import Counts, families
 from headrace.scheduler.settings import Settings
+from headrace.scheduler.spans import trace_decisions
 from headrace.scheduler.state import Scheduler
 from headrace.telemetry import Family
+from headrace.tracing import now
 from headrace_schemas import Decision, Plan, subjects
 
 LEASE = "scheduler"
@@ -47,15 +49,19 @@ class SchedulerService:
         """Decides on everything that others write."""
 
         def on_entries(entries: list[Entry]) -> None:
+            began = now()
             scheduler.fold(entries)
-            self._decide(scheduler)
+            self._decide(scheduler, began)
 
         return on_entries
 
-    def _decide(self, scheduler: Scheduler) -> None:
+    def _decide(self, scheduler: Scheduler, began: int = 0) -> None:
+        """Publish what follows from what was folded since `began`, by the clock of spans."""
         started = perf_counter()
         decisions = scheduler.decide()
         self._counts.add(decisions, perf_counter() - started)
+        if self._bus.tracing is not None:
+            trace_decisions(self._bus.tracing, decisions, began or now())
         for message in decisions:
             self._bus.publish(subject_of(message), message).add_done_callback(self._published)
 

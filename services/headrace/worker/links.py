@@ -7,14 +7,19 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve
 from headrace.logs import get_log
 from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, ToHost, ToPeer
 from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
+from headrace.worker.spans import transferred
 from headrace.worker.state import Agent
 from headrace_shm import Arena
+
+if TYPE_CHECKING:
+    from headrace.telemetry.spans import Tracing
 
 log = get_log(__name__)
 
@@ -31,11 +36,12 @@ class Links(Handler):
     traffic: what was carried so far.
     """
 
-    def __init__(self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None]) -> None:
+    def __init__(self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None) -> None:
         self._agent = agent
         self._arena = arena
         self._key = key
         self._wake = wake
+        self._tracing = tracing
         self._identity = Identity(agent.host, HOST, agent.epoch)
         self._to_hosts: dict[str, Link] = {}
         self._hosts: dict[Link, str] = {}
@@ -102,6 +108,8 @@ class Links(Handler):
             if well:
                 self.traffic.sent_bytes += action.nbytes
                 self.traffic.sent.add(perf_counter() - began)
+                if self._tracing is not None and link is not None:
+                    transferred(self._tracing, "send dataset", link.peer, action.frame, action.nbytes, perf_counter() - began)
             self._block_bytes[action.peer] -= action.nbytes
             if not self._block_bytes[action.peer]:
                 del self._block_bytes[action.peer]
@@ -178,7 +186,10 @@ class Links(Handler):
         elif isinstance(frame, frames.Offer):
             agent.offered(host, frame)
         elif isinstance(frame, frames.Data):
-            self.traffic.received.add(perf_counter() - self._began.pop(self._to_hosts[host]))
+            seconds = perf_counter() - self._began.pop(self._to_hosts[host])
+            self.traffic.received.add(seconds)
+            if self._tracing is not None:
+                transferred(self._tracing, "receive dataset", host, frame, len(payload), seconds)
             agent.received(host, frame, len(payload))
         elif isinstance(frame, frames.Relay):
             self._relayed(host, frame)

@@ -24,6 +24,7 @@ from headrace.worker.links import Links
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
 from headrace.worker.settings import NO_SPILLING, Settings
+from headrace.worker.spans import Spans
 from headrace.worker.spilling import Spilling
 from headrace.worker.state import Agent
 from headrace.worker.zygote import Zygote, start_zygote
@@ -62,6 +63,7 @@ class Worker:
         self._store = store
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
+        self._spans = Spans(bus.tracing, settings.runners) if bus.tracing is not None else None
         self._loop = asyncio.get_running_loop()
         self._log_unread: asyncio.Future[None] = self._loop.create_future()
         """Has the error with which a part of an assignment could not be taken in."""
@@ -74,7 +76,7 @@ class Worker:
         """Serve until cancelled, or until this host cannot go on."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
-        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake)
+        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
         self._agent.address = advertised(self._settings.advertise, await self._listen())
         await self._runners.start(self._on_started)
         feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
@@ -152,11 +154,15 @@ class Worker:
 
     def _on_entries(self, entries: list[Entry]) -> None:
         self._intake.hear(entry.message for entry in entries)
+        if self._spans is not None:
+            self._spans.hear(entry.message for entry in entries)
         self._wake()
 
     def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
         for frame in frames:
             if isinstance(frame, protocol.Results):
+                if self._spans is not None:
+                    self._spans.ended(slot, self._agent.called(frame.job).get("job", ""), frame)
                 self._agent.results(slot, frame)
             elif isinstance(frame, protocol.Allocate):
                 self._agent.allocate(slot, frame)
@@ -236,6 +242,8 @@ class Worker:
                 action = ToRunner(action.slot, self._backed(action.frame))
             elif isinstance(action.frame, protocol.GrantSlab):
                 action = ToRunner(action.slot, self._backed_slab(action.slot, action.frame))
+            elif self._spans is not None and isinstance(action.frame, protocol.Run):
+                self._spans.dispatched(action.slot, self._agent.called(action.frame.job, action.frame.tasks[0]), action.frame)
             self._runners.send(action.slot, action.frame)
         elif isinstance(action, KillRunner):
             self._runners.kill(action.slot)
@@ -300,6 +308,8 @@ class Worker:
 
     def _publish(self, report: Report) -> None:
         events = report.events
+        if self._spans is not None and events.failed:
+            self._spans.failed(events)
         done = self._bus.publish(subjects.event(events.job, events.host), events)
         done.add_done_callback(partial(_say_if_refused, events.job))
 

@@ -1,0 +1,44 @@
+"""Spans of the controller: requests that it wrote down, and what it decided for jobs. See `headrace.tracing`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from headrace.controller.state import Decided
+from headrace.controller.written import Note
+from headrace.tracing import now
+from headrace_schemas import Admitted, Ended, Needed
+from headrace_schemas.streams import REQUESTS
+
+if TYPE_CHECKING:
+    from headrace.telemetry.spans import Tracing
+
+
+def processing(tracing: Tracing, note: Note, headers: bytes) -> Callable[[asyncio.Future[None]], None]:
+    """Begin with a request; what is returned is to be called when the log has it. A job whose client makes no traces gets a root here."""
+    began = now()
+    job: str = note.message.job  # type: ignore[attr-defined]
+    if not tracing.learn(job, headers) and isinstance(note.message, Admitted):
+        tracing.begin(job, note.message.name)
+
+    def done(_: asyncio.Future[None]) -> None:
+        tracing.processed(job, REQUESTS.name, began, {"headrace.request": type(note.message).__name__})
+
+    return done
+
+
+def trace_decisions(tracing: Tracing, decisions: list[Decided], began: int) -> None:
+    """What was decided just now: that tasks are needed again, and that jobs are over. Purges are too many to be worth a span."""
+    for decision in decisions:
+        if isinstance(decision, Needed):
+            about = {"headrace.tasks": len(decision.tasks), "headrace.reason": decision.reason}
+            tracing.span(decision.job, "recover", began, about)
+        elif isinstance(decision, Ended):
+            tracing.span(decision.job, "end job", began, {"headrace.state": decision.state}, error=_why(decision))
+            tracing.finish(decision.job, _why(decision))
+
+
+def _why(ended: Ended) -> str:
+    return "" if ended.state == "done" else ended.reason or (ended.error.error if ended.error is not None else ended.state)

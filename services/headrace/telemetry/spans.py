@@ -1,0 +1,193 @@
+"""Spans of one process, by job. See `headrace.tracing`, which imports this only where traces are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from headrace.bus.frames import value_of
+from headrace.tracing import SPANS_PER_KIND, TRACEPARENT, now
+from headrace_schemas import TaskError
+
+CLOSE_SECONDS = 0.8
+"""How long the end of a process waits for its last spans to be taken: less than a local cluster waits for its services."""
+JOBS_REMEMBERED = 10_000
+"""Jobs whose trace is known; the oldest are forgotten."""
+_propagator = TraceContextTextMapPropagator()
+Attributes = Mapping[str, Any]
+
+
+class _Job:
+    """The trace of one job: where its spans belong, and how many there were."""
+
+    __slots__ = ("context", "header", "omitted", "sampled", "spans")
+
+    def __init__(self, root: Span) -> None:
+        self.context: Context = trace.set_span_in_context(root, Context())
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier, self.context)
+        self.header = f"traceparent:{carrier['traceparent']}\r\n"
+        self.sampled = root.get_span_context().trace_flags.sampled
+        self.spans: dict[str, int] = {}
+        self.omitted: dict[str, tuple[int, int]] = {}
+        """Per name: how many spans were not made, and their nanoseconds."""
+
+
+class Tracing:
+    """Makes the spans of one process. To be used by one thread, but for `begin` and `close`.
+
+    Times are nanoseconds since 1970, as of `tracing.now`.
+    """
+
+    def __init__(self, provider: TracerProvider, own: bool) -> None:
+        self._provider = provider
+        self._own = own
+        self._tracer = provider.get_tracer("headrace")
+        self._jobs: dict[str, _Job] = {}
+        self._roots: dict[str, Span] = {}
+
+    @classmethod
+    def open(cls, name: str) -> Tracing:
+        """With the provider of the application, if it set one up; else with one that sends by OTLP over HTTP, set by the standard
+        OTEL_ variables."""
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, TracerProvider):
+            return cls(provider, own=False)
+        service, _, instance = name.removeprefix("headrace-").partition("-")
+        resource = Resource.create({"service.name": f"headrace-{service}", **({"service.instance.id": instance} if instance else {})})
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return cls(provider, own=True)
+
+    def close(self) -> None:
+        """End the roots of jobs that nobody follows any more, and send what was not sent, within CLOSE_SECONDS."""
+        for job in list(self._roots):
+            self.finish(job)
+        if not self._own:
+            return
+        sending = threading.Thread(target=self._provider.shutdown, name="headrace-spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
+
+    # --- where spans belong -------------------------------------------------------------------------------------------
+
+    def begin(self, job: str, name: str) -> str:
+        """Begin the root of a job, in the caller's current span if there is one. Returns the header line to send."""
+        root = self._tracer.start_span(f"job {name}" if name else "job", attributes={"headrace.job": job})
+        self._roots[job] = root
+        return self._remember(job, root).header
+
+    def finish(self, job: str, error: str = "") -> None:
+        """End the root of a job."""
+        root = self._roots.pop(job, None)
+        if root is not None:
+            if error:
+                root.set_status(Status(StatusCode.ERROR, error))
+            root.end()
+
+    def learn(self, job: str, headers: bytes) -> bool:
+        """Take in the headers of a message about a job. Returns whether the job's trace is known."""
+        if job in self._jobs:
+            return True
+        value = value_of(headers, TRACEPARENT)
+        if not value:
+            return False
+        root = trace.get_current_span(_propagator.extract({"traceparent": value.decode(errors="replace")}, Context()))
+        if not root.get_span_context().is_valid:
+            return False
+        self._remember(job, root)
+        return True
+
+    def header(self, job: str) -> str:
+        """The header line for a message about a job; empty if its trace is not known."""
+        known = self._jobs.get(job)
+        return known.header if known is not None else ""
+
+    def _remember(self, job: str, root: Span) -> _Job:
+        known = self._jobs[job] = _Job(root)
+        if len(self._jobs) > JOBS_REMEMBERED:
+            del self._jobs[next(iter(self._jobs))]
+        return known
+
+    # --- spans --------------------------------------------------------------------------------------------------------
+
+    def has_room(self, job: str, name: str) -> bool:
+        """Whether a span of this name would be made: to be asked before its times are taken, where there may be many."""
+        known = self._jobs.get(job)
+        return known is not None and known.sampled and known.spans.get(name, 0) < SPANS_PER_KIND
+
+    def omit(self, job: str, name: str, count: int, nanoseconds: int = 0) -> None:
+        """Count spans that are not made."""
+        known = self._jobs.get(job)
+        if known is not None and known.sampled:
+            before = known.omitted.get(name, (0, 0))
+            known.omitted[name] = before[0] + count, before[1] + nanoseconds
+
+    def span(
+        self,
+        job: str,
+        name: str,
+        began: int,
+        attributes: Attributes,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        error: TaskError | str | None = None,
+    ) -> None:
+        """A span of a job that ends now. error: what failed, with the remote traceback if it is a task's."""
+        if not self.has_room(job, name):
+            self.omit(job, name, 1, now() - began)
+            return
+        known = self._jobs[job]
+        known.spans[name] = known.spans.get(name, 0) + 1
+        span = self._tracer.start_span(name, known.context, kind, {"headrace.job": job, **attributes}, start_time=began)
+        if error:
+            _record(span, error)
+        span.end()
+
+    def sent(self, job: str, destination: str, began: int, attributes: Attributes) -> None:
+        """A message was published and stored. destination: a stream, or a family of subjects."""
+        self.span(job, f"send {destination}", began, {**_messaging("send", destination), **attributes}, kind=SpanKind.PRODUCER)
+
+    def processed(self, job: str, destination: str, began: int, attributes: Attributes) -> None:
+        """A message that was received has been dealt with."""
+        self.span(job, f"process {destination}", began, {**_messaging("process", destination), **attributes}, kind=SpanKind.CONSUMER)
+
+    def over(self, job: str) -> None:
+        """The job is over: say what was left out."""
+        known = self._jobs.get(job)
+        if known is None:
+            return
+        for name, (count, nanoseconds) in known.omitted.items():
+            about: dict[str, Any] = {"headrace.job": job, "headrace.omitted.count": count, "headrace.omitted.seconds": nanoseconds * 1e-9}
+            self._tracer.start_span(f"{name} (others)", known.context, attributes=about).end()
+        known.omitted.clear()
+
+
+def _messaging(operation: str, destination: str) -> dict[str, str]:
+    """By OpenTelemetry's semantic conventions for messaging."""
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": destination,
+    }
+
+
+def _record(span: Span, error: TaskError | str) -> None:
+    if isinstance(error, str):
+        span.set_status(Status(StatusCode.ERROR, error))
+        return
+    kind, _, message = error.error.partition(": ")
+    about = {"exception.type": kind, "exception.message": message or error.error, "exception.stacktrace": error.traceback}
+    span.add_event("exception", about)
+    span.set_status(Status(StatusCode.ERROR, error.error))
