@@ -8,7 +8,7 @@ and of every message about the job, so it is in the log, and who restarts finds 
 job whose request has no such header gets its root from the controller that admits it.
 
 A job has at most SPANS_PER_KIND spans of each name from each process; of further ones the count and the seconds are told in one span at the
-end of the job. So a job of 100,000 tasks makes some hundred spans a host, and past those costs an addition a message.
+end of the job. So a job of 100,000 tasks makes some dozens of spans a host, and past those costs an addition a message.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headrace.telemetry.spans import Tracing
 
-SPANS_PER_KIND = 100
-"""What a person looks through, and 2 ms of work at 20 µs each."""
+SPANS_PER_KIND = 40
+"""What a person looks through; some 50 µs of work each, most of it in the exporter."""
 TRACEPARENT = b"traceparent"
 _ON = ("HEADRACE_TRACING", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _OFF = ("", "0", "false", "no", "off")

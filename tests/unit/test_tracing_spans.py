@@ -47,7 +47,8 @@ def test_a_header_carries_the_trace_to_another_process() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [b"", b"NATS/1.0\r\nNats-Msg-Id:x\r\n\r\n", b"NATS/1.0\r\ntraceparent:00-nonsense\r\n\r\n", b"\xff\r\ntraceparent:\xff\r\n"]
+    "headers",
+    [b"", b"NATS/1.0\r\nNats-Msg-Id:x\r\n\r\n", b"NATS/1.0\r\ntraceparent:00-nonsense\r\n\r\n", b"\xff\r\ntraceparent:\xff\r\n"],
 )
 def test_a_job_without_a_trace_makes_no_spans(headers: bytes) -> None:
     service, spans = made()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -21,10 +22,13 @@ from headrace_schemas import TaskError
 
 CLOSE_SECONDS = 0.8
 """How long the end of a process waits for its last spans to be taken: less than a local cluster waits for its services."""
+LINGER_SECONDS = 0.05
+"""How long spans wait to be made together."""
 JOBS_REMEMBERED = 10_000
 """Jobs whose trace is known; the oldest are forgotten."""
 _propagator = TraceContextTextMapPropagator()
 Attributes = Mapping[str, Any]
+_Waiting = tuple[Context, str, SpanKind, dict[str, Any], "TaskError | str | None", int, int]
 
 
 class _Job:
@@ -55,6 +59,8 @@ class Tracing:
         self._tracer = provider.get_tracer("headrace")
         self._jobs: dict[str, _Job] = {}
         self._roots: dict[str, Span] = {}
+        self._waiting: list[_Waiting] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def open(cls, name: str) -> Tracing:
@@ -71,6 +77,7 @@ class Tracing:
 
     def close(self) -> None:
         """End the roots of jobs that nobody follows any more, and send what was not sent, within CLOSE_SECONDS."""
+        self._make()
         for job in list(self._roots):
             self.finish(job)
         if not self._own:
@@ -149,10 +156,26 @@ class Tracing:
             return
         known = self._jobs[job]
         known.spans[name] = known.spans.get(name, 0) + 1
-        span = self._tracer.start_span(name, known.context, kind, {"headrace.job": job, **attributes}, start_time=began)
-        if error:
-            _record(span, error)
-        span.end()
+        self._waiting.append((known.context, name, kind, {"headrace.job": job, **attributes}, error, began, now()))
+        self._later()
+
+    def _later(self) -> None:
+        """Make the spans that wait in a while, when what they tell of is out: the caller's next message does not wait for them."""
+        if self._timer is not None:
+            return
+        try:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._make)
+        except RuntimeError:  # no loop: nothing that could wait
+            self._make()
+
+    def _make(self) -> None:
+        self._timer = None
+        waiting, self._waiting = self._waiting, []
+        for context, name, kind, attributes, error, began, ended in waiting:
+            span = self._tracer.start_span(name, context, kind, attributes, start_time=began)
+            if error:
+                _record(span, error)
+            span.end(ended)
 
     def sent(self, job: str, destination: str, began: int, attributes: Attributes) -> None:
         """A message was published and stored. destination: a stream, or a family of subjects."""
