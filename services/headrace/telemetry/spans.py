@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -27,24 +28,33 @@ LINGER_SECONDS = 0.05
 JOBS_REMEMBERED = 10_000
 """Jobs whose trace is known; the oldest are forgotten."""
 _propagator = TraceContextTextMapPropagator()
+_VALUE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""A `traceparent`, https://www.w3.org/TR/trace-context/"""
 Attributes = Mapping[str, Any]
-_Waiting = tuple[Context, str, SpanKind, dict[str, Any], "TaskError | str | None", int, int]
+_Waiting = tuple["_Job", str, SpanKind, dict[str, Any], "TaskError | str | None", int, int]
 
 
 class _Job:
     """The trace of one job: where its spans belong, and how many there were."""
 
-    __slots__ = ("context", "header", "omitted", "sampled", "spans")
+    __slots__ = ("_context", "header", "omitted", "parent", "sampled", "spans")
 
-    def __init__(self, root: Span) -> None:
-        self.context: Context = trace.set_span_in_context(root, Context())
-        carrier: dict[str, str] = {}
-        _propagator.inject(carrier, self.context)
-        self.header = f"traceparent:{carrier['traceparent']}\r\n"
-        self.sampled = root.get_span_context().trace_flags.sampled
+    def __init__(self, parent: str) -> None:
+        self.parent = parent
+        """The value of the header `traceparent`."""
+        self.header = f"traceparent:{parent}\r\n"
+        self.sampled = int(parent[53:55], 16) & 1 == 1
+        self._context: Context | None = None
         self.spans: dict[str, int] = {}
         self.omitted: dict[str, tuple[int, int]] = {}
         """Per name: how many spans were not made, and their nanoseconds."""
+
+    @property
+    def context(self) -> Context:
+        """What its spans are children of; made when the first one is."""
+        if self._context is None:
+            self._context = _propagator.extract({"traceparent": self.parent}, Context())
+        return self._context
 
 
 class Tracing:
@@ -92,7 +102,9 @@ class Tracing:
         """Begin the root of a job, in the caller's current span if there is one. Returns the header line to send."""
         root = self._tracer.start_span(f"job {name}" if name else "job", attributes={"headrace.job": job})
         self._roots[job] = root
-        return self._remember(job, root).header
+        context = root.get_span_context()
+        flags = context.trace_flags
+        return self._remember(job, f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}").header
 
     def finish(self, job: str, error: str = "") -> None:
         """End the root of a job."""
@@ -106,13 +118,10 @@ class Tracing:
         """Take in the headers of a message about a job. Returns whether the job's trace is known."""
         if job in self._jobs:
             return True
-        value = value_of(headers, TRACEPARENT)
-        if not value:
+        value = value_of(headers, TRACEPARENT).decode(errors="replace")
+        if not _VALUE.fullmatch(value):
             return False
-        root = trace.get_current_span(_propagator.extract({"traceparent": value.decode(errors="replace")}, Context()))
-        if not root.get_span_context().is_valid:
-            return False
-        self._remember(job, root)
+        self._remember(job, value)
         return True
 
     def header(self, job: str) -> str:
@@ -120,8 +129,8 @@ class Tracing:
         known = self._jobs.get(job)
         return known.header if known is not None else ""
 
-    def _remember(self, job: str, root: Span) -> _Job:
-        known = self._jobs[job] = _Job(root)
+    def _remember(self, job: str, parent: str) -> _Job:
+        known = self._jobs[job] = _Job(parent)
         if len(self._jobs) > JOBS_REMEMBERED:
             del self._jobs[next(iter(self._jobs))]
         return known
@@ -156,7 +165,7 @@ class Tracing:
             return
         known = self._jobs[job]
         known.spans[name] = known.spans.get(name, 0) + 1
-        self._waiting.append((known.context, name, kind, {"headrace.job": job, **attributes}, error, began, now()))
+        self._waiting.append((known, name, kind, {"headrace.job": job, **attributes}, error, began, now()))
         self._later()
 
     def _later(self) -> None:
@@ -171,8 +180,8 @@ class Tracing:
     def _make(self) -> None:
         self._timer = None
         waiting, self._waiting = self._waiting, []
-        for context, name, kind, attributes, error, began, ended in waiting:
-            span = self._tracer.start_span(name, context, kind, attributes, start_time=began)
+        for known, name, kind, attributes, error, began, ended in waiting:
+            span = self._tracer.start_span(name, known.context, kind, attributes, start_time=began)
             if error:
                 _record(span, error)
             span.end(ended)

@@ -63,7 +63,7 @@ class Worker:
         self._store = store
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
-        self._spans = Spans(bus.tracing, settings.runners) if bus.tracing is not None else None
+        self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
         self._loop = asyncio.get_running_loop()
         self._log_unread: asyncio.Future[None] = self._loop.create_future()
         """Has the error with which a part of an assignment could not be taken in."""
@@ -162,7 +162,7 @@ class Worker:
         for frame in frames:
             if isinstance(frame, protocol.Results):
                 if self._spans is not None:
-                    self._spans.ended(slot, self._agent.called(frame.job).get("job", ""), frame)
+                    self._spans.ended(slot, frame)
                 self._agent.results(slot, frame)
             elif isinstance(frame, protocol.Allocate):
                 self._agent.allocate(slot, frame)
@@ -243,7 +243,7 @@ class Worker:
             elif isinstance(action.frame, protocol.GrantSlab):
                 action = ToRunner(action.slot, self._backed_slab(action.slot, action.frame))
             elif self._spans is not None and isinstance(action.frame, protocol.Run):
-                self._spans.dispatched(action.slot, self._agent.called(action.frame.job, action.frame.tasks[0]), action.frame)
+                self._spans.dispatched(action.slot, action.frame)
             self._runners.send(action.slot, action.frame)
         elif isinstance(action, KillRunner):
             self._runners.kill(action.slot)

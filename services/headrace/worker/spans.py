@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.link import frames
@@ -28,30 +28,34 @@ class _Begun(NamedTuple):
 class Spans:
     """Of the chains that the runners execute: one for each stretch that runs without a wait in between, mostly all of a chain.
 
+    called: the agent's, gives the names of a job and a task by their numbers.
+
     It begins when the runner has it, and is done with what it was sent before; it ends when its results are here.
     """
 
-    def __init__(self, tracing: Tracing, runners: int) -> None:
+    def __init__(self, tracing: Tracing, runners: int, called: Callable[..., dict[str, str]]) -> None:
         self._tracing = tracing
+        self._called = called
         self._begun: dict[int, _Begun] = {}
         self._free = [0] * runners
         """When each runner's last results came."""
 
-    def dispatched(self, slot: int, called: dict[str, str], frame: protocol.Run) -> None:
-        """A runner is sent segments. called: their job, and the first of their tasks."""
-        job, time = called.get("job", ""), now()
+    def dispatched(self, slot: int, frame: protocol.Run) -> None:
+        """A runner is sent segments."""
+        job, time = self._called(frame.job).get("job", ""), now()
         if not self._tracing.has_room(job, CHAIN):
             return
         for segment, chain, length in zip(frame.segments, frame.chains, frame.lengths, strict=True):
             self._begun[segment] = _Begun(job, time, {"headrace.runner": slot, "headrace.chain": chain, "headrace.tasks": length})
-        self._begun[frame.segments[0]].about["headrace.task"] = called.get("task", "")
+        self._begun[frame.segments[0]].about["headrace.task"] = self._called(frame.job, frame.tasks[0]).get("task", "")
 
-    def ended(self, slot: int, job: str, frame: protocol.Results) -> None:
+    def ended(self, slot: int, frame: protocol.Results) -> None:
         """A runner's results are here."""
         ended = [begun for id in (*frame.segments, *frame.failed_segments) if (begun := self._begun.pop(id, None))] if self._begun else []
         for begun in ended:
             self._tracing.span(begun.job, CHAIN, max(begun.time, self._free[slot]), begun.about)
         if len(frame.segments) > len(ended):
+            job = self._called(frame.job).get("job", "")
             self._tracing.omit(job, CHAIN, len(frame.segments) - len(ended), int(sum(frame.function_seconds) * 1e9))
         self._free[slot] = now()
 
