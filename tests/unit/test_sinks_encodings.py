@@ -124,3 +124,15 @@ def test_a_library_that_is_not_there_is_named_with_what_to_install(monkeypatch: 
     monkeypatch.setattr(encodings, "import_module", import_module)
     with pytest.raises(MissingLibrary, match=r"pyarrow is not installed.*headrace\[parquet\]"):
         there_and_back(frame, "parquet")
+
+
+def test_a_value_that_is_no_dataset_cannot_be_netcdf() -> None:
+    with pytest.raises(TypeError, match=r"a ndarray cannot be written as netCDF: give an xarray\.Dataset"):
+        there_and_back(np.zeros(3), "nc")
+
+
+def test_xarray_without_a_library_for_netcdf_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = xr.DataArray([1.0])
+    monkeypatch.setattr(encodings, "find_spec", lambda name: None)
+    with pytest.raises(MissingLibrary, match=r"none of netCDF4.*headrace\[netcdf\]"):
+        there_and_back(array, "nc")

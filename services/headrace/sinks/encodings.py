@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from typing import IO, Any, NamedTuple
 
@@ -23,6 +24,8 @@ PICKLE_PROTOCOL = 5
 KIND = "headrace"
 """Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
 TABLE, PANDAS, POLARS = "pyarrow", "pandas", "polars"
+NETCDF_LIBRARIES = ("netCDF4", "h5netcdf", "scipy")
+"""Any of these does for xarray."""
 DEFAULT_VARIABLE = "__xarray_dataarray_variable__"
 """What xarray calls the variable of an array without a name."""
 
@@ -131,14 +134,21 @@ def _read_npz(data: memoryview) -> Any:
 # --- xarray -----------------------------------------------------------------------------------------------------------
 
 
-def _write_nc(value: Any, file: IO[bytes]) -> None:
-    xarray = _library("xarray", "netcdf")
-    try:
-        (_as_dataset(value) if isinstance(value, xarray.DataArray) else value).to_netcdf(file.name, mode="w")
-    except (ImportError, ModuleNotFoundError) as error:
+def _xarray() -> Any:
+    """xarray, if it can read and write netCDF: its own error for a library that is not there is a ValueError like any other."""
+    if not any(map(find_spec, NETCDF_LIBRARIES)):
         raise MissingLibrary(
-            f"xarray cannot write netCDF here ({error}): pip install 'headrace[netcdf]' on every host and client"
-        ) from error
+            f"none of {', '.join(NETCDF_LIBRARIES)} is installed, which xarray needs for netCDF: "
+            "pip install 'headrace[netcdf]' on every host and client"
+        )
+    return _library("xarray", "netcdf")
+
+
+def _write_nc(value: Any, file: IO[bytes]) -> None:
+    if not _is_of("xarray", ("Dataset", "DataArray"), value):
+        raise TypeError(f"a {type(value).__name__} cannot be written as netCDF: give an xarray.Dataset or xarray.DataArray")
+    xarray = _xarray()
+    (_as_dataset(value) if isinstance(value, xarray.DataArray) else value).to_netcdf(file.name, mode="w")
 
 
 def _as_dataset(array: Any) -> Any:
@@ -150,7 +160,7 @@ def _as_dataset(array: Any) -> Any:
 
 
 def _read_nc(data: memoryview) -> Any:
-    xarray = _library("xarray", "netcdf")
+    xarray = _xarray()
     with tempfile.NamedTemporaryFile(suffix=".nc") as file:
         file.write(data)
         file.flush()
