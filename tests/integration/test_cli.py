@@ -53,10 +53,20 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[dict[str, str]]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A cluster by `headrace up`, and the variables that it printed."""
-    command = [sys.executable, "-m", "headrace.cli", "up", "--hosts", "1"]
-    process = subprocess.Popen(command, env=_clean_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "headrace.cli",
+        "up",
+        "--hosts",
+        "1",
+        "--log-file",
+        str(tmp_path_factory.mktemp("up") / "services.log"),
+    ]
+    env = _clean_env() | {"HEADRACE_METRICS": "127.0.0.1:0"}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     try:
         exports = [process.stdout.readline().split()[1].split("=", 1) for _ in range(2)]
@@ -65,6 +75,13 @@ def up() -> Iterator[dict[str, str]]:
         errors = process.communicate(timeout=WAIT)[1]
         assert process.returncode == 130
         assert "Traceback" not in errors
+        assert re.findall(r"^# metrics of (\S+): http://127\.0\.0\.1:\d+/metrics$", errors, re.MULTILINE) == [
+            "controller",
+            "scheduler",
+            "publisher",
+            "host-0",
+        ]
+        assert Path(command[-1]).is_file()
     finally:
         process.kill()
         process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Annotated
@@ -22,7 +23,15 @@ def demo(context: typer.Context) -> int:
     return int(load_demo().main(context.args))
 
 
-def up(hosts: Hosts = 2, runners: Runners = 1, capacity: Capacity = 0, resources: Resources = "") -> int:
+def up(
+    hosts: Hosts = 2,
+    runners: Runners = 1,
+    capacity: Capacity = 0,
+    resources: Resources = "",
+    log_file: Annotated[
+        str, typer.Option(help="File for what the services log and tasks print; by default it ends with the cluster.", show_default=False)
+    ] = "",
+) -> int:
     """Run a local cluster until Ctrl-C, and print how to connect to it."""
     from headrace.cli.tables import counted
     from headrace.client.cluster import Cluster
@@ -30,9 +39,13 @@ def up(hosts: Hosts = 2, runners: Runners = 1, capacity: Capacity = 0, resources
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with Cluster.local(hosts, runners, capacity or None, resources=parse_resources(resources)) as cluster:
+    with Cluster.local(
+        hosts, runners, capacity or None, log_file=log_file or None, resources=parse_resources(resources)
+    ) as cluster:
         typer.echo(f"export HEADRACE_URL={cluster.url}\nexport HEADRACE_TOKEN={cluster.token}")
         typer.echo(f"# {counted(hosts, 'host')} of {counted(runners, 'runner')} each; Ctrl-C ends them", err=True)
+        for name, address in cluster.metrics_addresses().items() if os.environ.get("HEADRACE_METRICS") else ():
+            typer.echo(f"# metrics of {name}: http://{address}/metrics", err=True)
         cluster.wait(stop)
     return 0
 

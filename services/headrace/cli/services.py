@@ -12,19 +12,19 @@ from headrace.cli.options import Capacity, Login, Resources, Runners, logs_in
 
 @logs_in
 def controller(*, login: Login) -> int:
-    """Start a controller: the life of jobs."""
+    """Start a controller: the life of jobs. Reads HEADRACE_OUTPUT_EXPIRY, _METRICS and _LOG_LEVEL too."""
     return _serve("controller", login)
 
 
 @logs_in
 def scheduler(*, login: Login) -> int:
-    """Start a scheduler: plans and windows."""
+    """Start a scheduler: plans and windows. Reads HEADRACE_METRICS and _LOG_LEVEL too."""
     return _serve("scheduler", login)
 
 
 @logs_in
 def publisher(*, login: Login) -> int:
-    """Start a publisher: announces outputs."""
+    """Start a publisher: announces outputs. Reads HEADRACE_METRICS and _LOG_LEVEL too."""
     return _serve("publisher", login)
 
 
@@ -46,7 +46,7 @@ def worker(
     *,
     login: Login,
 ) -> int:
-    """Start a worker: one host's agent and its runners."""
+    """Start a worker: one host's agent and its runners. Reads HEADRACE_SPILL_DIR, _METRICS and _LOG_LEVEL too."""
     from headrace.graph.resources import parse_resources
     from headrace.worker.service import main
     from headrace.worker.settings import Settings
