@@ -34,6 +34,13 @@ def test_no_server(runner: asyncio.Runner) -> None:
     assert time.monotonic() - since < 3
 
 
+def test_a_server_that_says_nothing(runner: asyncio.Runner) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = BusSettings(url=f"nats://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=3.0)
+        with pytest.raises(NatsUnreachable, match=r"within 3 s: \w+"):
+            runner.run(Bus.connect(settings, "test"))
+
+
 def test_a_server_that_comes_late_is_waited_for(runner: asyncio.Runner, nats_server: EmbeddedServer) -> None:
     async def body() -> None:
         nats_server.stop()

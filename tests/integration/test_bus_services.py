@@ -9,7 +9,7 @@ import nats
 import pytest
 
 from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
-from headrace.errors import NatsUnreachable, RemoteError
+from headrace.errors import NatsUnreachable, NoSuchJob, RemoteError
 from headrace_schemas import Admitted, CancelAsked, GraphSource, GraphSpec, encode
 
 Until = Callable[..., Awaitable[None]]
@@ -97,6 +97,27 @@ def test_a_micro_service_answers_is_found_and_reports_errors(runner: asyncio.Run
         info = await client.request("$SRV.INFO.controller", timeout=2)
         assert b"The life of a job" in info.data
         await client.close()
+
+    runner.run(body())
+
+
+def test_errors_that_are_an_answer_leave_no_traceback_in_the_log(
+    runner: asyncio.Runner, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        async def refuse(data: bytes) -> bytes:
+            raise NoSuchJob("no job 'x'")
+
+        async def broken(data: bytes) -> bytes:
+            raise KeyError("job")
+
+        await bus.serve("controller", "The life of a job", {"refuse": refuse, "broken": broken})
+        with pytest.raises(RemoteError, match="NoSuchJob: no job 'x'"):
+            await bus.request("headrace.service.controller.refuse")
+        assert [record for record in caplog.records if record.exc_info] == []
+        with pytest.raises(RemoteError):
+            await bus.request("headrace.service.controller.broken")
+        assert [record for record in caplog.records if record.exc_info] != []
 
     runner.run(body())
 

@@ -243,7 +243,7 @@ def test_a_closed_cluster_says_so() -> None:
     cluster.close()
     thread.join(WAIT)
     assert [type(error) for error in waiting] == [hr.ClusterClosed]
-    with pytest.raises(hr.ClusterClosed):
+    with pytest.raises(hr.ClusterClosed, match="use it inside its `with` block"):
         cluster.submit(_endless())
 
 

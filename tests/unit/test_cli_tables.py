@@ -34,7 +34,7 @@ def test_tables_hold_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     status = JobStatus("abc", "uk", "running", 9, {"pending": 5, "started": 0, "done": 4}, 2, 1, ("host-0",))
     print_status(status)
     printed = capsys.readouterr().out
-    for text in ("uk: 3 tasks in 0.1 s", "2.5", "too hot", "2.000 s", "9: 5 pending, 4 done", "1 of 2 available", "host-0"):
+    for text in ("uk: 3 tasks in 0.1 s", "2.5", "too hot", "2.000 s", "9: 5 pending, 4 done", "1 of 2 made", "host-0"):
         assert text in printed
     assert "\x1b" not in printed
 

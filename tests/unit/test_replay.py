@@ -8,7 +8,7 @@ import pytest
 
 from headrace.ledger.narration import Narrator, writer
 from headrace.ledger.replay import final_state, timeline
-from headrace_schemas import Admitted, Assign, Events, LogMessage, Needed, Purge
+from headrace_schemas import Admitted, Assign, Events, LogMessage, Needed, Purge, Released
 from headrace_schemas.examples import EXAMPLES
 from headrace_schemas.examples import JOB as JOB_OF_EXAMPLES
 from tests.unit.controller_world import JOB, World
@@ -49,6 +49,11 @@ def test_without_its_graph_a_job_has_ids() -> None:
     purge = Purge(at=1, term=1, job="j", host="a", epoch=1, datasets=list(range(100)))
     assert Narrator().describe(purge) == "a drops datasets 0, 1, 2, 3, 4, 5 and 94 more"
     assert Narrator().describe(Needed(at=1, term=1, job="j", tasks=[4], attempts=[1], reason="why")) == "task 4 again: why"
+
+
+def test_why_outputs_were_released_is_told() -> None:
+    released = Released(at=0, term=1, job=JOB_OF_EXAMPLES, reason="nobody came for them")
+    assert Narrator().describe(released) == "all outputs: nobody came for them"
 
 
 def test_chains_are_told_by_their_tasks() -> None:

@@ -21,7 +21,7 @@ from headrace.bus.outbox import Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
-from headrace.errors import JetStreamRefused, NoJetStream, RemoteError
+from headrace.errors import HeadraceError, JetStreamRefused, NoJetStream, RemoteError
 from headrace.logs import get_log
 from headrace.telemetry import Family, Metrics, no_metrics
 from headrace.tracing import open_tracing
@@ -204,7 +204,10 @@ def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:
         try:
             await request.respond(await handler(request.data))
         except Exception as error:
-            log.exception("a request failed", subject=request.subject)
+            if isinstance(error, HeadraceError):  # what its asker is told, who may have asked for too much or too late
+                log.info("a request is answered with an error", subject=request.subject, kind=type(error).__name__, error=error)
+            else:
+                log.exception("a request failed", subject=request.subject)
             await request.respond_error("500", f"{type(error).__name__}: {error}".replace("\n", " "))
 
     async def begin(request: Any) -> None:

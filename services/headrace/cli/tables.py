@@ -93,7 +93,7 @@ def print_status(status: JobStatus) -> None:
         ("name", status.name),
         ("state", status.state),
         ("tasks", f"{status.n_tasks}: " + ", ".join(f"{count} {state}" for state, count in status.tasks.items() if count)),
-        ("outputs", f"{status.available} of {status.outputs} available"),
+        ("outputs", f"{status.available} of {status.outputs} made"),
         ("hosts", ", ".join(status.hosts)),
         ("error", status.error),
     ):

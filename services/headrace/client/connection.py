@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
-from headrace.client.loop_thread import LoopThread
+from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
 from headrace.client.settings import FLUSH_SECONDS
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
@@ -218,7 +218,7 @@ class Connection:
             self.thread.stop()
 
     async def _leave(self, flush: bool) -> None:
-        self.fail(ClusterClosed("the cluster was closed"))
+        self.fail(ClusterClosed(CLOSED))
         if flush:
             for run in list(self._put_offs):
                 run()

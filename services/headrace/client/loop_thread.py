@@ -16,6 +16,9 @@ from headrace.errors import ClusterClosed
 
 T = TypeVar("T")
 
+CLOSED = "the cluster was closed: use it inside its `with` block, or connect again"
+"""What whoever comes too late is told."""
+
 
 class LoopThread:
     """An event loop in a daemon thread. Callers of `call` block until their coroutine is done, and Ctrl-C wakes them."""
@@ -91,4 +94,4 @@ class LoopThread:
 
 
 def _closed() -> ClusterClosed:
-    return ClusterClosed("the cluster is closed")
+    return ClusterClosed(CLOSED)

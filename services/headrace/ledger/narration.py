@@ -141,6 +141,11 @@ def _ended(ended: Ended, names: Names) -> str:
     return f"{ended.state}: {ended.reason}" if ended.reason else ended.state
 
 
+def _released(released: Released, names: Names) -> str:
+    outputs = f"outputs {names.datasets(released.datasets)}" if released.datasets else "all outputs"
+    return f"{outputs}: {released.reason}" if released.reason else outputs
+
+
 def _plan(plan: Plan, _: Names) -> str:
     part = f", part {plan.part + 1} of {plan.parts}" if plan.parts > 1 else ""
     return f"{len(plan.lengths)} chains of {len(plan.tasks)} tasks on {' '.join(plan.hosts)} by {plan.planner}{part}"
@@ -166,7 +171,7 @@ _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Admitted: lambda m, _: f"{m.name!r}, {m.n_tasks} tasks" + (f", of {m.client}" if m.client else ""),
     Needed: lambda m, names: f"{names.tasks(m.tasks)} again: {m.reason}",
     Ended: _ended,
-    Released: lambda m, names: f"outputs {names.datasets(m.datasets)}" if m.datasets else "all outputs",
+    Released: _released,
     CancelAsked: lambda m, _: m.reason or "no reason given",
     Stranded: lambda m, _: f"for {m.seconds:g} s no host has had what its tasks need",
     Purge: lambda m, names: f"{m.host} drops {names.datasets(m.datasets)}",
