@@ -47,6 +47,11 @@ def test_a_title_is_one_line_and_names_are_shown_as_they_are(capsys: pytest.Capt
     assert any(line.split() == ["a[b]", "int", "1"] for line in lines)
 
 
+def test_a_terminal_obeys_nothing_in_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    print_outputs({"red\x1b[31m": 1}, "title")
+    assert r"red\x1b[31m" in capsys.readouterr().out
+
+
 def test_errors_of_ours_are_shown_without_their_module(capsys: pytest.CaptureFixture[str]) -> None:
     print_jobs([JobEntry(job="a", name="b", state="failed", n_tasks=1, error="headrace.worker.runner.loop.BadOutput: too few")])
     assert "headrace.worker" not in capsys.readouterr().out

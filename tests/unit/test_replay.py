@@ -8,7 +8,7 @@ import pytest
 
 from headrace.ledger.narration import Narrator, writer
 from headrace.ledger.replay import final_state, timeline
-from headrace_schemas import Admitted, Assign, Events, LogMessage, Needed, Purge, Released
+from headrace_schemas import Admitted, Assign, CancelAsked, Events, LogMessage, Needed, Purge, Released
 from headrace_schemas.examples import EXAMPLES
 from headrace_schemas.examples import JOB as JOB_OF_EXAMPLES
 from tests.unit.controller_world import JOB, World
@@ -54,6 +54,11 @@ def test_without_its_graph_a_job_has_ids() -> None:
 def test_why_outputs_were_released_is_told() -> None:
     released = Released(at=0, term=1, job=JOB_OF_EXAMPLES, reason="nobody came for them")
     assert Narrator().describe(released) == "all outputs: nobody came for them"
+
+
+def test_a_line_has_nothing_that_a_terminal_obeys() -> None:
+    cancelled = CancelAsked(at=0, term=1, job=JOB_OF_EXAMPLES, reason="red\x1b[31m\nand \x9b2J gone")
+    assert Narrator().describe(cancelled) == r"red\x1b[31m\nand \x9b2J gone"
 
 
 def test_chains_are_told_by_their_tasks() -> None:

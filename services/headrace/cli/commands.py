@@ -39,9 +39,7 @@ def up(
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with Cluster.local(
-        hosts, runners, capacity or None, log_file=log_file or None, resources=parse_resources(resources)
-    ) as cluster:
+    with Cluster.local(hosts, runners, capacity or None, log_file=log_file or None, resources=parse_resources(resources)) as cluster:
         typer.echo(f"export HEADRACE_URL={cluster.url}\nexport HEADRACE_TOKEN={cluster.token}")
         typer.echo(f"# {counted(hosts, 'host')} of {counted(runners, 'runner')} each; Ctrl-C ends them", err=True)
         for name, address in cluster.metrics_addresses().items() if os.environ.get("HEADRACE_METRICS") else ():

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.client.failure import without_modules
+from headrace.ledger.narration import one_line
 
 if TYPE_CHECKING:
     from headrace.client.catalogue import OutputRecord
@@ -121,8 +122,8 @@ def _table(*columns: str) -> Table:
 
 
 def _add_row(table: Table, *cells: str) -> None:
-    """Cells as they are: names may have what rich takes for markup."""
-    table.add_row(*map(Text, cells))
+    """Cells as they are, for names may have what rich takes for markup; but for what a terminal would obey."""
+    table.add_row(*(Text("\n".join(map(one_line, cell.split("\n")))) for cell in cells))
 
 
 def _print(table: Table, title: str = "") -> None:

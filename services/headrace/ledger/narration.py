@@ -36,6 +36,18 @@ REMEMBERED = 64
 """Jobs whose graphs are kept for their names; of older ones, ids are shown."""
 
 
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def one_line(text: str) -> str:
+    """The text without what a terminal would obey instead of showing it: names and errors come from whoever submitted a graph.
+
+    >>> print(one_line("two\\nlines"))
+    two\\nlines
+    """
+    return text.translate(_CONTROLS)
+
+
 class Names:
     """What the tasks, chains and datasets of a job are called: by a graph and what was assigned so far, or by their ids."""
 
@@ -88,7 +100,7 @@ class Narrator:
     def describe(self, message: LogMessage) -> str:
         """What the message says, in one line."""
         names = self._learn(message)
-        return _DESCRIPTIONS[type(message)](message, names)
+        return one_line(_DESCRIPTIONS[type(message)](message, names))
 
     def _learn(self, message: LogMessage) -> Names:
         job = getattr(message, "job", "")
