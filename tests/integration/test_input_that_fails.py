@@ -219,6 +219,13 @@ def test_a_timeout(cluster: hr.Cluster) -> None:
         job.results(WAIT)
 
 
+def test_a_task_that_needs_what_no_host_has(cluster: hr.Cluster) -> None:
+    error = failure(cluster, hr.task(same, resources={"gpu": 1}), 1)
+    assert error.reason == "no_host"
+    assert "gpu=1, which no host has" in str(error)
+    assert "headrace worker --resources gpu=1" in str(error)
+
+
 # --- known when one connects -----------------------------------------------------------------------------------------
 
 
