@@ -241,6 +241,7 @@ class Leading:
 
     def _lost_host(self, host: str, epoch: int) -> None:
         self._hosts_lost += 1
+        log.warning("a host left, or was lost: what it had to do goes to the others", host=host)
         self._publish(note_of_loss(host, epoch, self._at, self._term))
 
     @property

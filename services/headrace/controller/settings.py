@@ -29,8 +29,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     lease_ttl: float = 5.0
-    linger: float = 0.01
-    entry_delay: float = 0.02
+    linger: float = 0.05
+    entry_delay: float = 0.05
     entry_interval: float = 1.0
     forget_after: float = 10.0
     output_expiry: float = 86_400.0

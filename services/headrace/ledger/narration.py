@@ -176,7 +176,8 @@ def _output(output: Output) -> str:
 
 
 def _joined(joined: HostJoined, _: Names) -> str:
-    return f"{joined.host} (epoch {joined.epoch}) at {joined.address}, {joined.runners} runners"
+    runners = f"{joined.runners} runner{'s' * (joined.runners != 1)}"
+    return f"{joined.host} (epoch {joined.epoch}) at {joined.address}, {runners}"
 
 
 _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
