@@ -86,8 +86,10 @@ class Tracing:
         return cls(provider, own=True)
 
     def close(self) -> None:
-        """End the roots of jobs that nobody follows any more, and send what was not sent, within CLOSE_SECONDS."""
+        """End the roots of jobs that nobody follows any more, say what was left out, and send what was not sent, within CLOSE_SECONDS."""
         self._make()
+        for job in self._jobs:
+            self.over(job)
         for job in list(self._roots):
             self.finish(job)
         if not self._own:
