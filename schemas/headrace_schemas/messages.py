@@ -312,7 +312,7 @@ class Output(Record, kw_only=True):
     name: str
     metadata: dict[str, Any] = {}
     host: str = ""
-    """Who holds it; empty if its value travelled in an event."""
+    """Who held it then; empty if its value travelled in an event, or the client had it already."""
     bytes: int = 0
     location: str = ""
     """Where a sink put it; empty for one held for the client."""

@@ -45,7 +45,7 @@ def test_records_say_what_was_made(cluster: hr.Cluster) -> None:
     graph.add(wind, 6, outputs=[{"param": "u"}, {"param": "scale"}], metadata={"step": 6, "param": "wind"}, name="wind")
     graph.add(steps, 3, outputs=[{"first": True}, {}, {}], metadata={"param": "t"}, name="t")
     job = cluster.submit(graph)
-    job.results(WAIT)
+    job.wait(WAIT)  # not `results`, which tells the hosts that they may drop the values
     everything = job.outputs()
     assert [record.name for record in everything] == ["wind[0]", "wind[1]", "t[0]", "t[1]", "t[2]"]
     assert [record.metadata for record in job.outputs(step=6)] == [{"step": 6, "param": "u"}, {"step": 6, "param": "scale"}]
