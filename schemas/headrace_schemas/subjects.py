@@ -72,8 +72,13 @@ def committed(job: str) -> str:
     return f"{ROOT}.output.{token(job)}.committed"
 
 
+def families(*names: str) -> list[str]:
+    """Everything of some families of subjects, the token after the root."""
+    return [f"{ROOT}.{name}.>" for name in names]
+
+
 ALL_REQUESTS = f"{ROOT}.request.*"
-LOG_SUBJECTS = [f"{ROOT}.{family}.>" for family in ("job", "plan", "assign", "event", "purge", "host", "output")]
+LOG_SUBJECTS = families("job", "plan", "assign", "event", "purge", "host", "output")
 ALL_OUTPUTS = f"{ROOT}.output.>"
 ALL_HELD, ALL_COMMITTED = f"{ROOT}.output.*", f"{ROOT}.output.*.committed"
 ALL_HOSTS = f"{ROOT}.host.*"
@@ -84,9 +89,10 @@ def for_host(name: str) -> list[str]:
     return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state"]
 
 
-def for_client(job: str) -> list[str]:
-    """What a client reads from the LOG to follow one job."""
-    return [f"{ROOT}.job.{token(job)}.>", f"{ROOT}.event.{token(job)}.*", committed(job)]
+def for_client(job: str = "") -> list[str]:
+    """What the client that submitted a job reads of it, or of all: not the graph, which it has, nor assignments and purges."""
+    t = token(job) if job else "*"
+    return [f"{ROOT}.{rest}" for rest in (f"job.{t}.state", f"job.{t}.needed", f"plan.{t}", f"event.{t}.*", f"output.{t}.committed")]
 
 
 def outputs_of(job: str) -> list[str]:

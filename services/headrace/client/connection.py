@@ -96,7 +96,7 @@ class Connection:
         try:
             if self._of_its_own:
                 await bus.ensure_streams()
-            wanted = [subjects.ALL_HOSTS, *(job_subjects("*") if self._of_its_own else ())]
+            wanted = [subjects.ALL_HOSTS, *(subjects.for_client() if self._of_its_own else ())]
             self._feed = await LogFeed.open(bus, wanted, self._on_entries)
             if not self._of_its_own:
                 await _caught_up(self._feed)
@@ -115,7 +115,7 @@ class Connection:
         self._told_of_hosts[job] = follower
         if self.follow_own(job, follower):
             return None
-        return await LogFeed.open(self.bus, job_subjects(job), follower.on_entries, from_seq=self._ledger.last_seq + 1)
+        return await LogFeed.open(self.bus, subjects.for_client(job), follower.on_entries, from_seq=self._ledger.last_seq + 1)
 
     def follow_own(self, job: str, follower: Follower) -> bool:
         """`follow`, if that takes nothing but a word to the feed that is open."""
@@ -268,14 +268,6 @@ def _cannot_follow(error: BaseException) -> ClusterFailed:
     failure = ClusterFailed(f"the log cannot be followed: {error}")
     failure.__cause__ = error
     return failure
-
-
-def job_subjects(job: str) -> list[str]:
-    """What the client that submitted a job reads of it, or of all with "*": not the graph, which it has, nor assignments and purges."""
-    return [
-        f"{subjects.ROOT}.{rest}"
-        for rest in (f"job.{job}.state", f"job.{job}.needed", f"plan.{job}", f"event.{job}.*", f"output.{job}.committed")
-    ]
 
 
 def check_urls(urls: str) -> None:

@@ -38,7 +38,7 @@ NAME = "headrace-controller"
 LEASE = "controller"
 DURABLE = "controller"
 """Name of the consumer of the requests: all controllers share it, and one leads."""
-FOLLOWED = [*(subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] != "output"), subjects.ALL_COMMITTED]
+FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host"), subjects.ALL_COMMITTED]
 """Everything but what was announced of outputs that are held for the client, from which nothing follows."""
 TICK = 1.0
 """Seconds between looks at jobs that are over."""

@@ -27,8 +27,7 @@ NAME = "headrace-publisher"
 LEASE = "publisher"
 TOO_LARGE = frozenset({0, 10054})
 """Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
-FAMILIES = ("job", "event", "purge", "host")
-FOLLOWED = [*(subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in FAMILIES), subjects.ALL_COMMITTED]
+FOLLOWED = [*subjects.families("job", "event", "purge", "host"), subjects.ALL_COMMITTED]
 """What outputs come to be by, and who holds them. Not plans and assignments; nor, while it leads, what it announced of held outputs."""
 
 

@@ -17,9 +17,9 @@ from headrace.tracing import now
 from headrace_schemas import Decision, Plan, subjects
 
 LEASE = "scheduler"
-FOLLOWED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("job", "event", "purge", "host")]
+FOLLOWED = subjects.families("job", "event", "purge", "host")
 """What others say of jobs and hosts. What was published changes nothing here."""
-DECIDED = [subject for subject in subjects.LOG_SUBJECTS if subject.split(".")[1] in ("plan", "assign")]
+DECIDED = subjects.families("plan", "assign")
 """What schedulers say: read to catch up with those before. A leader knows what it decides itself, and does not have it sent back."""
 
 
