@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 class Channel(Record, kw_only=True):
-    """Messages of one subject, or values of one bucket: who writes them and who reads them."""
+    """Messages of one subject, or values of one bucket: who writes them and who else reads them."""
 
     name: str
     subject: Callable[..., str]
@@ -72,28 +72,34 @@ CHANNELS = [
         sender="controller",
         receivers=["scheduler", "publisher", "worker", "client"],
     ),
-    Channel(name="needed", subject=subjects.needed, messages=[m.Needed], sender="controller", receivers=["scheduler", "client"]),
+    Channel(
+        name="needed",
+        subject=subjects.needed,
+        messages=[m.Needed],
+        sender="controller",
+        receivers=["scheduler", "publisher", "client"],
+    ),
     Channel(
         name="purge",
         subject=subjects.purge,
         messages=[m.Purge],
         sender="controller",
-        receivers=["worker", "scheduler"],
+        receivers=["worker", "scheduler", "publisher", "client"],
     ),
     Channel(
         name="host",
         subject=subjects.host,
         messages=[m.HostJoined, m.HostLost],
         sender="controller",
-        receivers=["scheduler", "publisher"],
+        receivers=["scheduler", "publisher", "client"],
     ),
-    Channel(name="plan", subject=subjects.plan, messages=[m.Plan], sender="scheduler", receivers=["controller"]),
+    Channel(name="plan", subject=subjects.plan, messages=[m.Plan], sender="scheduler", receivers=["controller", "client"]),
     Channel(
         name="assign",
         subject=subjects.assign,
         messages=[m.Assign, m.Revoke, m.Reroute],
         sender="scheduler",
-        receivers=["worker", "controller"],
+        receivers=["worker", "controller", "client"],
     ),
     Channel(name="event", subject=subjects.event, messages=[m.Events], sender="worker", receivers=[*SERVICES, "client"]),
     Channel(name="output", subject=subjects.output, messages=[m.Published], sender="publisher", receivers=["client"]),

@@ -12,6 +12,10 @@ import msgspec
 import pytest
 
 import headrace_schemas
+from headrace.bus.memory import matches
+from headrace.controller import service as controller
+from headrace.publisher import service as publisher
+from headrace.scheduler import service as scheduler
 from headrace_schemas import SCHEMA_VERSION, Decision, LogMessage, Message, Record, Request, SchemaMismatch, asyncapi, streams, subjects
 from headrace_schemas.base import check_version, decoder, encode
 from headrace_schemas.examples import EXAMPLES
@@ -143,10 +147,26 @@ def test_a_subject_refuses_what_is_not_a_token(channel: asyncapi.Channel, bad: s
 
 
 def test_readers_patterns_lie_inside_the_log() -> None:
-    patterns = [*subjects.for_host("h"), *subjects.for_client("j"), *subjects.for_job("j"), subjects.ALL_HOSTS, subjects.ALL_OUTPUTS]
-    for pattern in patterns:
+    patterns = [*subjects.for_host("h"), *subjects.for_client("j"), *subjects.for_client(), *subjects.for_job("j")]
+    for pattern in [*patterns, subjects.ALL_HOSTS, subjects.ALL_OUTPUTS]:
         stored = asyncapi.stream_of(pattern.replace("*", "x").replace(">", "x"))
         assert stored is streams.LOG
+
+
+READ_BY = {
+    "controller": controller.FOLLOWED,
+    "scheduler": scheduler.FOLLOWED,
+    "publisher": publisher.FOLLOWED,
+    "worker": subjects.for_host("some"),
+    "client": [*subjects.for_client("some"), *subjects.for_job("some")],
+}
+
+
+@pytest.mark.parametrize("channel", [c for c in asyncapi.CHANNELS if c.sender != "client" and not c.bucket], ids=lambda c: c.name)
+def test_the_receivers_of_a_channel_of_the_log_are_those_who_follow_it(channel: asyncapi.Channel) -> None:
+    subject = channel.subject(**dict.fromkeys(asyncapi.parameters(channel), "some"))
+    readers = {who for who, patterns in READ_BY.items() if any(matches(pattern, subject) for pattern in patterns)}
+    assert set(channel.receivers) == readers - {channel.sender}
 
 
 def test_every_limit_has_a_reason() -> None:
