@@ -223,6 +223,47 @@ def test_a_place_that_a_runner_may_still_write_to_is_given_to_nobody_else():
     assert agent.stock.store.used < used
 
 
+def _with_a_runner_that_died_over_its_result() -> Agent:
+    """The runner died when dataset 0 had been granted its place, and another one has its slot."""
+    agent = _agent()
+    _assign(agent, "job", [[], [0]], [0], [], [1])
+    agent.take()
+    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.take()
+    agent.runner_died(0, (1, 0), -9, 123)
+    agent.runner_started(0)
+    return agent
+
+
+def test_a_task_whose_runner_died_over_its_result_gets_another_place_for_it():
+    agent = _with_a_runner_that_died_over_its_result()
+    agent.assign(
+        Assign(
+            at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[2], lengths=[1], tasks=[0],
+            attempts=[1],
+        ), None,
+    )  # fmt: skip
+    agent.take()
+    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 2))
+    assert [action.frame.offset >= 0 for action in agent.take() if isinstance(action, actions.ToRunner)] == [True]
+    agent.results(0, protocol.Results(1, segments=[2], datasets=[0], values=[agent.jobs["job"].entries[0].granted.id]))
+    assert agent.jobs["job"].entries[0].attempt == 1
+
+
+def test_a_job_whose_runner_died_over_its_result_can_end():
+    agent = _with_a_runner_that_died_over_its_result()
+    agent.end(Ended(at=1, term=1, job="job", state="failed"))
+    assert agent.stock.store.used == 0
+    assert not agent.jobs
+
+
+def test_what_a_runner_died_over_is_asked_of_the_host_that_makes_it_instead():
+    agent = _with_a_runner_that_died_over_its_result()
+    agent.host_connected("a", EPOCH)
+    _assign(agent, "job", [[], [0]], [1], [1], [1])
+    assert [action.frame.datasets for action in agent.take() if isinstance(action, actions.ToHost)] == [[0]]
+
+
 def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])

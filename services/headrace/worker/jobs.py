@@ -194,10 +194,6 @@ class HostJob:
         """The datasets that a task takes."""
         return self.inputs[self.input_start[task] : self.input_start[task + 1]]
 
-    def task_outputs(self, task: int) -> range:
-        """The datasets that a task makes."""
-        return range(self.first_output[task], self.first_output[task + 1])
-
     def live_chains(self) -> list[Chain]:
         """The chains that are not over."""
         return [chain for chain in self.chains.values() if chain is not None]

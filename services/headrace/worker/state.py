@@ -391,7 +391,7 @@ class Agent:
     def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
         """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal."""
         runner = self.runners.slots[slot]
-        self.stock.runner_died(runner)
+        self.stock.runner_died(runner, (entry for job in self.jobs.values() for entry in job.entries.values()))
         for key in [key for key in self._doomed if key[0] == slot]:
             del self._doomed[key]
         lost = self.runners.runner_died(slot)
@@ -412,10 +412,6 @@ class Agent:
             self._give_back(chain)
         else:
             chain.next, chain.slot = 0, -1
-            for dataset in (d for t in segment.tasks for d in job.task_outputs(t)):
-                entry = job.entries.get(dataset)
-                if entry is not None:
-                    entry.granted = None  # the store has taken it back from its writer
             self.runners.ready([segment])
 
     def _give_back(self, chain: Chain) -> None:

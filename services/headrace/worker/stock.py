@@ -326,9 +326,12 @@ class Stock:
         for block_id in [block_id for block_id, number in orphans.items() if number == job_number]:
             self.written(runner, block_id)
 
-    def runner_died(self, runner: RunnerSlot) -> None:
-        """A runner is gone: what it held and wrote is free, and results that waited there are lost."""
+    def runner_died(self, runner: RunnerSlot, entries: Iterable[Entry]) -> None:
+        """A runner is gone: what it held and wrote is free, and results that waited there are lost. entries: all there are."""
         self.store.client_died(runner.client)
+        for entry in entries:
+            if entry.granted is not None and entry.granted.writer == runner.client:
+                entry.granted = None
         self.slabs.runner_died(runner.client)
         self._orphans.pop(runner.client, None)
         self.drop_claims(runner.slot)
