@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from headrace.logs import get_log
 from headrace.worker.actions import Restore, Spill, Unspill
 from headrace.worker.state import Agent
-from headrace_shm import Arena, SpillFailed
+from headrace_shm import Arena
 from headrace_shm.spill import Spill as File
 
 log = get_log(__name__)
@@ -31,11 +31,18 @@ class Spilling:
         if isinstance(action, Unspill):
             self._thread.submit(self._file.discard, action.key)
             return
-        if isinstance(action, Restore):
-            self._arena.reserve(action.offset, action.nbytes)
         done = self._agent.spilled if isinstance(action, Spill) else self._agent.restored
-        future = self._loop.run_in_executor(self._thread, self._move, action)
-        future.add_done_callback(lambda future: self._done(done, action.key, future))
+        self._begin(action).add_done_callback(lambda future: self._done(done, action.key, future))
+
+    def _begin(self, action: Spill | Restore) -> asyncio.Future[None]:
+        if isinstance(action, Restore):
+            try:
+                self._arena.reserve(action.offset, action.nbytes)
+            except OSError as error:  # the folder of the arena is full: whoever waits for the dataset must hear of it
+                refused: asyncio.Future[None] = self._loop.create_future()
+                refused.set_exception(error)
+                return refused
+        return self._loop.run_in_executor(self._thread, self._move, action)
 
     def _move(self, action: Spill | Restore) -> None:
         memory = self._arena.writable(action.offset, action.nbytes)
@@ -49,7 +56,7 @@ class Spilling:
             return
         error = future.exception()
         if error is not None:
-            log.error("the disk failed", key=key, error=error if isinstance(error, SpillFailed) else repr(error))
+            log.error("a dataset cannot go to disk or come back", key=key, error=error if isinstance(error, OSError) else repr(error))
         tell(key, error is None)
         self._wake()
 
