@@ -16,7 +16,8 @@ MARGIN = 1.5
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(1, INLINE_VALUE_BYTES)), max_size=300), max_size=5))
 def test_values_are_reported_once_in_order_and_no_message_is_too_large(batches):
-    report, expected = JobReport("job", "h0", 1), []
+    news: dict[str, None] = {}
+    report, expected = JobReport("job", "h0", 1, news), []
     for batch in batches:
         start = len(expected)
         datasets = list(range(start, start + len(batch)))
@@ -25,7 +26,7 @@ def test_values_are_reported_once_in_order_and_no_message_is_too_large(batches):
         expected += zip(datasets, attempts, values, strict=True)
         is_output = [dataset % 2 == 0 for dataset in range(len(expected))]
         report.values(datasets, attempts if any(attempts) else [], values, is_output)
-    assert report.urgent == bool(expected)
+    assert report.urgent == bool(expected) == ("job" in news)
     messages = report.take(0)
     assert all(len(encode(events)) <= MARGIN * MAX_MESSAGE_BYTES for events in messages)
     found = []
@@ -38,11 +39,11 @@ def test_values_are_reported_once_in_order_and_no_message_is_too_large(batches):
 
 
 def test_what_is_urgent_stays_so_when_its_message_is_full():
-    report = JobReport("job", "h0", 1)
+    report = JobReport("job", "h0", 1, {})
     report.gone(0)
     report.values(list(range(1, 200)), [], [bytes(INLINE_VALUE_BYTES)] * 199, [False] + [True] * 199)
     report.chains_done([1])
     assert report.urgent
     assert len(report.take(0)) > 1
     assert not report.urgent
-    assert not report.waiting
+    assert not report.take(0)

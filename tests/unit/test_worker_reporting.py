@@ -55,7 +55,8 @@ def test_the_last_use_of_a_large_dataset_is_told_soon_for_its_memory():
     assert agent.report_seconds == SETTINGS.idle_report_seconds
     end_small(agent, 1)
     assert agent.report_seconds == SETTINGS.quiet_report_seconds
-    agent.reports()
+    assert agent.reports()
+    assert not agent.has_reports
     assert agent.report_seconds == SETTINGS.idle_report_seconds
 
 
@@ -81,7 +82,7 @@ def test_what_the_client_asked_for_goes_out_first_and_at_once_if_it_is_the_last(
 
 
 def test_many_facts_and_copies_are_told_soon():
-    report = JobReport(JOB, "h0", EPOCH)
+    report = JobReport(JOB, "h0", EPOCH, {})
     report.chains_done([0])
     assert not report.soon
     while not report.soon:

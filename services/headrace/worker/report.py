@@ -14,16 +14,16 @@ ID_BYTES = 12
 """Bytes of JSON per integer in a column, about."""
 ENOUGH_BYTES = 4096
 """From here on facts are worth a message of their own: those of some hundred tasks."""
-
-
 WRITTEN_BYTES = 400
 """Of what was written to a sink, in JSON, besides the names."""
 
 
 class JobReport:
-    """Collects facts; `take` makes the messages."""
+    """Collects facts; `take` makes the messages. news: jobs of which facts wait; this one adds its own."""
 
-    def __init__(self, job: str, host: str, epoch: int) -> None:
+    def __init__(self, job: str, host: str, epoch: int, news: dict[str, None]) -> None:
+        self._job = job
+        self._news = news
         self._identity = {"job": job, "host": host, "epoch": epoch}
         self._profile: dict[int, FunctionProfile] = {}
         self._full: list[Events] = []
@@ -51,6 +51,8 @@ class JobReport:
     def _add(self, nbytes: float) -> None:
         """Account for what was just added; begin another message when this one is full."""
         self._bytes += int(nbytes)
+        if self._bytes:
+            self._news[self._job] = None
         if self._bytes > MAX_MESSAGE_BYTES:
             self._next_message()
 
@@ -96,7 +98,7 @@ class JobReport:
             self.urgent = True
             self._events.value_ids += [dataset for dataset, _ in asked]
             self._events.values += [value for _, value in asked]
-        self._bytes += nbytes
+        self._add(nbytes)
 
     def _produced(self, datasets: list[int], attempts: list[int], sizes: list[int]) -> None:
         events = self._events
@@ -174,11 +176,6 @@ class JobReport:
                 entry.count += count
                 entry.total += total
                 entry.longest = max(entry.longest, longest)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether `take` would return anything."""
-        return bool(self._bytes or self._full)
 
     def take(self, memory_used: int) -> list[Events]:
         """The messages to publish now; none if nothing happened."""

@@ -54,6 +54,8 @@ class Agent:
         self.counts = Counts()
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
+        self._news: dict[str, None] = {}
+        """Jobs of which facts wait to be published."""
         self._over: dict[str, None] = {}
         self._forgotten: dict[int, str] = {}
         """Numbers and names of jobs that are over, whose runners may still write to sinks."""
@@ -127,7 +129,7 @@ class Agent:
 
     def _open(self, name: str, graph: GraphSpec, sink: SinkSpec | None) -> HostJob:
         timings = [self.counts.functions.of(function.name) for function in graph.functions]
-        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch), timings, sink)
+        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self._news), timings, sink)
         self.jobs[name] = self._by_number[job.number] = job
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
@@ -219,6 +221,7 @@ class Agent:
                 del self._forgotten[next(iter(self._forgotten))]
         del self.jobs[job.name]
         del self._by_number[job.number]
+        self._news.pop(job.name, None)
 
     def _addressed(self, message: Purge | Revoke | Reroute, service: str) -> HostJob | None:
         """The job that a message is about, if it is known here and the message is of this epoch and of no older term."""
@@ -718,25 +721,27 @@ class Agent:
     @property
     def has_reports(self) -> bool:
         """Whether facts wait to be published."""
-        return any(job.report.waiting for job in self.jobs.values())
+        return bool(self._news)
 
     @property
     def report_seconds(self) -> float:
         """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
         about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
-        urgent = [job for job in self.jobs.values() if job.report.urgent]
+        jobs = [self.jobs[name] for name in self._news]
+        urgent = [job for job in jobs if job.report.urgent]
         if self.stock.pressed or not all(job.n_live for job in urgent):
             return self.settings.report_seconds
         if urgent:
             return self.settings.busy_report_seconds
-        if not any(runner.outstanding for runner in self.runners.slots) or any(job.report.soon for job in self.jobs.values()):
+        if not any(runner.outstanding for runner in self.runners.slots) or any(job.report.soon for job in jobs):
             return self.settings.quiet_report_seconds
         return self.settings.idle_report_seconds
 
     def reports(self) -> list[Action]:
         """The facts collected since the last call."""
-        used = self.stock.store.used
-        return [Report(job.worded(events)) for job in list(self.jobs.values()) for events in job.report.take(used)]
+        jobs, used = [self.jobs[name] for name in self._news], self.stock.store.used
+        self._news.clear()
+        return [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
 
 
 def _at(chain: Chain, segments: list[Segment]) -> bool:
