@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve
+from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
 from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, ToHost, ToPeer
 from headrace.worker.metrics import Traffic
@@ -130,9 +130,8 @@ class Links(Handler):
             link.close("it does not send what it was to")
 
     async def _open(self, host: str, address: str) -> None:
-        name, _, port = address.rpartition(":")
         try:
-            link = await connect((name, int(port)), self._identity, self._key, self)
+            link = await connect(split_address(address), self._identity, self._key, self)
             if link.closed or link.peer != host:
                 link.close("another host is at this address")
                 raise LinkError(f"{link.role} {link.peer!r} answers there" if link.peer != host else "it ended at once")
