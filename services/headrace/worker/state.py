@@ -271,7 +271,8 @@ class Agent:
     def granted_bytes(self, number: int, dataset: int) -> int:
         """Bytes of the place that a job's dataset was granted; 0 if it is none any more."""
         job = self._by_number.get(number)
-        return self._written(job, dataset) if job is not None else 0
+        entry = job.entries.get(dataset) if job is not None else None
+        return entry.granted.nbytes if entry is not None and entry.granted is not None else 0
 
     def refused(self, number: int, dataset: int) -> None:
         """There was no memory behind the place that a dataset was granted."""
@@ -346,21 +347,13 @@ class Agent:
 
     def _stored(self, job: HostJob, slot: int, dataset: int, block: int) -> None:
         """A runner wrote a dataset to a block of the arena."""
-        attempt, nbytes = job.attempts.get(job.producer[dataset], 0), self._written(job, dataset)
-        client = self.runners.slots[slot].client
-        slab = self.stock.slabs.take(client, block)
-        if slab is not None:
-            self.runners.ready(self.stock.slab(job, dataset, attempt, slab))
-            job.report.produced(dataset, attempt, slab.nbytes, job.is_held[dataset])
-        elif self.stock.is_granted(job, dataset, block, client):
-            self.runners.ready(self.stock.block(job, dataset, attempt, block, client))
-            job.report.produced(dataset, attempt, nbytes, job.is_held[dataset])
+        made = self.stock.made(job, dataset, block, self.runners.slots[slot])
+        if made is not None:
+            attempt = job.attempts.get(job.producer[dataset], 0)
+            self.runners.ready(self.stock.stored(job, dataset, attempt, made))
+            job.report.produced(dataset, attempt, made.nbytes, job.is_held[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:
             job.report.gone(dataset)  # its room was taken back meanwhile
-
-    def _written(self, job: HostJob, dataset: int) -> int:
-        entry = job.entries.get(dataset)
-        return entry.granted.nbytes if entry is not None and entry.granted is not None else 0
 
     def _segments_ended(self, job: HostJob, slot: int, ids: list[int]) -> None:
         ended = self.runners.ended(slot, job, ids)
@@ -543,8 +536,7 @@ class Agent:
         entry = job.entries.get(frame.dataset) if job is not None else None
         if job is None or entry is None or block is None or not self.stock.fill(entry, block, frame, nbytes):
             return
-        self.stock.transfers -= 1
-        self.runners.ready(self.stock.block(job, frame.dataset, frame.attempt, block.id, LINK))
+        self.runners.ready(self.stock.stored(job, frame.dataset, frame.attempt, block))
         job.report.copied(frame.dataset)
 
     def relayed(self, host: str, frame: frames.Relay) -> None:

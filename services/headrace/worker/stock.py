@@ -122,20 +122,21 @@ class Stock:
         job.dropped.difference_update(values)
         return ready
 
-    def block(self, job: HostJob, dataset: int, attempt: int, block_id: int, writer: object) -> list[Segment]:
-        """A large dataset was written to the block it was granted. Returns the segments that miss nothing any more."""
+    def made(self, job: HostJob, dataset: int, block_id: int, runner: RunnerSlot) -> Block[int] | None:
+        """What a runner says to have written a dataset to: a slab of its, or the room that it was granted. None if it has that no more."""
+        slab = self.slabs.take(runner.client, block_id)
+        if slab is not None:
+            return slab
+        entry = job.entries.get(dataset)
+        room = entry.granted if entry is not None else None
+        return room if room is not None and room.id == block_id and room.writer == runner.client else None
+
+    def stored(self, job: HostJob, dataset: int, attempt: int, block: Block[int]) -> list[Segment]:
+        """All of a large dataset is in a block. Returns the segments that miss nothing any more."""
         entry = job.entry(dataset)
-        block = entry.granted
-        if block is None or not self.is_granted(job, dataset, block_id, writer):
-            return []
-        entry.granted = None
-        return self._stored(job, entry, attempt, block)
-
-    def slab(self, job: HostJob, dataset: int, attempt: int, block: Block[int]) -> list[Segment]:
-        """A large dataset was made in a slab. Returns the segments that miss nothing any more."""
-        return self._stored(job, job.entry(dataset), attempt, block)
-
-    def _stored(self, job: HostJob, entry: Entry, attempt: int, block: Block[int]) -> list[Segment]:
+        if entry.granted is block:
+            entry.granted = None
+            self.transfers -= block.writer == LINK
         self.store.seal(block.key)
         if entry.here:  # another attempt was first
             self.store.purge(block.key)
@@ -152,13 +153,6 @@ class Stock:
         """Who takes a block that is still being filled will not have the rest of it."""
         for peer in self.passing.give_up(block):
             self._out(peer, job).gone.datasets.append(entry.dataset)
-
-    @staticmethod
-    def is_granted(job: HostJob, dataset: int, block_id: int, writer: object) -> bool:
-        """Whether this block is the room that the dataset was granted, and this writer's."""
-        entry = job.entries.get(dataset)
-        block = entry.granted if entry is not None else None
-        return block is not None and block.id == block_id and block.writer == writer
 
     def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
         entry.attempt = attempt
