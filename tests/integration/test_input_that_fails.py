@@ -298,6 +298,29 @@ def test_services_of_a_newer_schema(nats_server: EmbeddedServer) -> None:
         hr.Cluster.connect(nats_server.url, token=nats_server.token)
 
 
+@pytest.mark.parametrize("command", ["replay", "tail", "watch"])
+def test_a_log_of_a_newer_schema_at_the_command_line(nats_server: EmbeddedServer, command: str) -> None:
+    """It says at once who has to be upgraded, and does not wait for a log that it cannot read to the end."""
+
+    async def pretend() -> None:
+        async with await Bus.connect(nats_server.settings, "newer services") as bus:
+            await bus.ensure_streams()
+            await bus.publish(subjects.state("newerjob"), b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
+
+    asyncio.run(pretend())
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace.cli", command, "newerjob"],
+        env={**os.environ, **nats_server.settings.to_env()},
+        capture_output=True,
+        text=True,
+        timeout=WAIT / 2,
+    )
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("headrace: message 1 of the log")
+    assert said.endswith("upgrade this side")
+
+
 # --- the errors themselves ---------------------------------------------------------------------------------------------
 
 

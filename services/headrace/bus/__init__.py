@@ -2,7 +2,7 @@
 
 from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
 from headrace.bus.cursor import NEW
-from headrace.bus.feed import Feed, OnRecords
+from headrace.bus.feed import Feed, OnRecords, until_caught_up
 from headrace.bus.frames import Record
 from headrace.bus.kv import Bucket, KeyEntry, OnKey
 from headrace.bus.leading import Leader, Machine, Role, holder_name
@@ -43,4 +43,5 @@ __all__ = [
     "new_loop",
     "parent_death_signal",
     "run_service",
+    "until_caught_up",
 ]

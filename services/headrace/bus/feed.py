@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -67,6 +67,25 @@ class Feed(ABC):
         except Exception as error:
             log.exception("a feed ends: what reads it failed on these messages", first=records[0].seq, last=records[-1].seq)
             self.fail(error)
+
+
+class Followed(Protocol):
+    """A feed, of whatever."""
+
+    caught_up: asyncio.Event
+    ended: asyncio.Future[None]
+
+
+async def until_caught_up(feed: Followed) -> None:
+    """Wait until a feed has passed on everything that there was at its opening, or is closed. Raises what ended it before that."""
+    caught_up = asyncio.ensure_future(feed.caught_up.wait())
+    waiting: list[asyncio.Future[Any]] = [caught_up, feed.ended]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        caught_up.cancel()
+    if feed.ended.done():
+        feed.ended.result()
 
 
 class Source(msgspec.Struct, frozen=True):

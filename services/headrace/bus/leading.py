@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from headrace.bus.bus import Bus
+from headrace.bus.feed import until_caught_up
 from headrace.bus.lease import Lease
 from headrace.bus.log import Entry, LogFeed, OnEntries
 from headrace.errors import PublishRefused
@@ -118,12 +119,11 @@ class Leader(Generic[M]):
     async def _catch_up(self, machine: M, lost: asyncio.Future[Any]) -> bool:
         """Fold everything that is in the log. False if the lease was lost before that was done."""
         feed = await LogFeed.open(self._bus, [*self._role.followed, *self._role.own], machine.fold)
-        caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        ends: list[asyncio.Future[Any]] = [caught_up, feed.ended, lost]
+        caught_up = asyncio.ensure_future(until_caught_up(feed))
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if feed.ended.done():
-                feed.ended.result()
+            await asyncio.wait([caught_up, lost], return_when=asyncio.FIRST_COMPLETED)
+            if caught_up.done():
+                caught_up.result()
             return caught_up.done()
         finally:
             caught_up.cancel()

@@ -10,6 +10,7 @@ import typer
 from headrace.cli import commands, services
 from headrace.cli.user_code import UserCodeFailed
 from headrace.errors import HeadraceError, TaskFailed
+from headrace_schemas import SchemaMismatch
 
 FAILED = 1
 USED_WRONGLY = 2
@@ -53,13 +54,13 @@ def run(arguments: Sequence[str]) -> int:
         if error.remote_traceback:
             print(error.remote_traceback.rstrip(), file=sys.stderr)
         return fail(error)
-    except HeadraceError as error:
+    except (HeadraceError, SchemaMismatch) as error:
         return fail(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
 
 
-def fail(error: HeadraceError) -> int:
+def fail(error: Exception) -> int:
     """Say what went wrong; returns the exit status."""
     print(f"headrace: {error}", file=sys.stderr)
     return FAILED

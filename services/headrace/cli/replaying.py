@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import typer
 
-from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.bus import Bus, BusSettings, Entry, LogFeed, until_caught_up
 from headrace.client.connection import check_job_id
 from headrace.client.settings import ATTACH_TIMEOUT
 from headrace.controller.replay import check
@@ -36,7 +36,7 @@ async def read_log(job: str, settings: BusSettings) -> list[Entry]:
     entries: list[Entry] = []
     async with await Bus.connect(settings, "headrace-replay") as bus, asyncio.timeout(ATTACH_TIMEOUT):
         feed = await LogFeed.open(bus, subjects.for_job(job), entries.extend)
-        await feed.caught_up.wait()
+        await until_caught_up(feed)
         await feed.close()
     return entries
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed
+from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, until_caught_up
 from headrace.client.connection import check_job_id
 from headrace.client.settings import ATTACH_TIMEOUT
 from headrace.errors import NoSuchJob
@@ -80,7 +80,7 @@ async def _tail(tail: Tail, job: str, settings: BusSettings, follow: bool) -> No
         wanted = subjects.for_job(job) if job else subjects.LOG_SUBJECTS
         feed = await LogFeed.open(bus, wanted, tail.take, from_seq=1 if job or not follow else NEW)
         async with asyncio.timeout(ATTACH_TIMEOUT):
-            await feed.caught_up.wait()
+            await until_caught_up(feed)
         if job and not tail.seen:
             raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
         if follow:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus import Bus, Record
+from headrace.bus import Bus, Record, until_caught_up
 from headrace.bus.log import decode
 from headrace.client.settings import ANNOUNCE_SECONDS, ATTACH_TIMEOUT
 from headrace_schemas import Published, subjects
@@ -116,21 +116,12 @@ async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogu
     feed = await bus.follow(OUTPUTS.name, subjects.outputs_of(job) if job else subjects.ALL_OUTPUTS, on_records)
     try:
         async with asyncio.timeout(ATTACH_TIMEOUT):
-            await _first(asyncio.ensure_future(feed.caught_up.wait()), feed.ended)
+            await until_caught_up(feed)
         if len(catalogue) < expected:
             await _until_announced(catalogue, more, expected)
     finally:
         await feed.close()
     return catalogue
-
-
-async def _first(caught_up: asyncio.Future[Any], ended: asyncio.Future[None]) -> None:
-    try:
-        await asyncio.wait([caught_up, ended], return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            ended.result()
-    finally:
-        caught_up.cancel()
 
 
 async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.bus import Bus, BusSettings, Entry, LogFeed, until_caught_up
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
 from headrace.client.settings import FLUSH_SECONDS
@@ -254,14 +254,10 @@ class Connection:
 
 async def _caught_up(feed: LogFeed) -> None:
     """Until a feed has passed on everything that there was. Raises ClusterFailed if it ended before."""
-    caught_up = asyncio.ensure_future(feed.caught_up.wait())
-    waited_for: list[asyncio.Future[Any]] = [caught_up, feed.ended]
     try:
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        caught_up.cancel()
-    if feed.ended.done() and (error := feed.ended.exception()) is not None:
-        raise _cannot_follow(error)
+        await until_caught_up(feed)
+    except Exception as error:
+        raise _cannot_follow(error) from error
 
 
 def _cannot_follow(error: BaseException) -> ClusterFailed:
