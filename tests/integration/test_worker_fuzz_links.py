@@ -141,13 +141,16 @@ async def stranger(draw: random.Random, target: Target) -> None:
         writer.write(data)
         await writer.drain()
         if end == "wait":
-            writer.write_eof()
+            if not writer.is_closing():  # sent away already
+                writer.write_eof()
             async with asyncio.timeout(WAIT):
                 while await reader.read(4096):
                     pass
         elif end == "reset":
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except ConnectionError:
+    except TimeoutError:
+        raise
+    except OSError:  # a reset, or there was no connection any more for `write_eof` to end
         pass
     finally:
         writer.close()

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 from headrace.bus import BusSettings, parent_death_signal, run_service
 
 UNPICKLED = 66
+LEASE_SECONDS = 60
+"""Of a worker: no machine is so busy that it ends for want of a lease, in tests of what else may end it."""
 
 
 def forbid() -> None:
@@ -44,7 +46,7 @@ def worker(name: str) -> int:
         return zygote
 
     service.start_zygote = fork_then_forbid
-    return service.main(Settings(host=name, runners=1, capacity=64 << 20), BusSettings.from_env())
+    return service.main(Settings(host=name, runners=1, capacity=64 << 20, lease_seconds=LEASE_SECONDS), BusSettings.from_env())
 
 
 def central(name: str) -> int:
