@@ -81,14 +81,16 @@ class Scheduler:
         """Everything that follows from what was folded and was not decided yet, to be published in this order."""
         stamp, out = Stamp(self.ledger.last_seq, self.term), list[Decision]()
         joined: set[str] = set()
-        due = {job.job for job in self.ledger.take_changed() if self._look_at(job)}
+        changed = self.ledger.take_changed()
+        due = {job.job for job in changed if self._look_at(job)}
+        unplanned = [job for job in changed if job.job in self._unplanned]
         if self._hosts_changed:
             before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load)
             joined, self._hosts_changed = self._cluster.joined_since(before), False
             due.update(self.schedules)
-        if self._unplanned and self._cluster.names:
-            unplanned, self._unplanned = self._unplanned, {}
-            due.update(job.job for job in unplanned.values() if self._plan(job, stamp, out))
+            unplanned = list(self._unplanned.values())  # what no host could take, one may now
+        if self._cluster.names:
+            due.update(job.job for job in unplanned if self._plan(job, stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
         return out
@@ -171,8 +173,8 @@ class Scheduler:
         """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
         needs = Needs.of(job.spec)
         if needs is not None and self._cluster.lacks(needs):
-            self._unplanned[job.job] = job
             return False
+        del self._unplanned[job.job]
         if job.n_tasks == 1:
             self._assign_single(job, stamp, out)
             return False
