@@ -8,6 +8,7 @@ from typing import Any
 from headrace.graph.naming import dataset_name, task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
+from headrace.ledger.fold import CONTROLLER, WRITERS
 from headrace_schemas import (
     Admitted,
     Assign,
@@ -85,10 +86,13 @@ class Names:
 
 
 def _shown(what: str, ids: list[int], name: Callable[[int], str] | None) -> str:
+    return _some(ids, name) if name is not None else f"{what}{'s' * (len(ids) != 1)} {_some(ids, str)}"
+
+
+def _some(items: list[Any], name: Callable[[Any], str]) -> str:
     """The first of a list, and how many there are besides."""
-    first = ids[:SHOWN]
-    shown = ", ".join(map(name, first)) if name is not None else f"{what}{'s' * (len(ids) != 1)} " + ", ".join(map(str, first))
-    return shown if len(ids) <= SHOWN else f"{shown} and {len(ids) - SHOWN} more"
+    shown = ", ".join(map(name, items[:SHOWN]))
+    return shown if len(items) <= SHOWN else f"{shown} and {len(items) - SHOWN} more"
 
 
 class Narrator:
@@ -119,9 +123,7 @@ def writer(message: LogMessage) -> str:
     """Who wrote a message: a service, or the name of a host."""
     if isinstance(message, Events):
         return message.host
-    if isinstance(message, Plan | Assign | Revoke | Reroute):
-        return "scheduler"
-    return "publisher" if isinstance(message, Published) else "controller"
+    return "publisher" if isinstance(message, Published) else WRITERS.get(type(message), CONTROLLER)
 
 
 def _events(events: Events, names: Names) -> str:
@@ -164,9 +166,7 @@ def _plan(plan: Plan, _: Names) -> str:
 
 
 def _published(published: Published, _: Names) -> str:
-    parts = [", ".join(_output(output) for output in published.outputs[:SHOWN])] if published.outputs else []
-    if len(published.outputs) > SHOWN:
-        parts[0] += f" and {len(published.outputs) - SHOWN} more"
+    parts = [_some(published.outputs, _output)] if published.outputs else []
     parts += [f"output {failed.dataset} could not be committed: {failed.error}" for failed in published.failed]
     return "; ".join(parts) or "nothing"
 
