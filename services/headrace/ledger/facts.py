@@ -8,6 +8,7 @@ from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, ints, ranges, within
 from headrace.ledger.copies import NOWHERE
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, STARTED, SUNK, UNPLACED, VALUE, WAITING, WRITTEN, JobLedger
+from headrace.ledger.sunk import Sunk
 from headrace_schemas import Events, TaskError, Written
 
 
@@ -19,8 +20,8 @@ def fold_events(job: JobLedger, events: Events) -> None:
         _produced(job, host, events)
     if events.value_ids:
         _values(job, events)
-    if events.written:
-        _written(job, events.written)
+    if events.written and job.sunk is not None:
+        _written(job, job.sunk, events.written)
     if events.typed and job.keep_values:
         job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=False), strict=False))
     for dataset, metadata in zip(events.metadata_ids, events.metadata, strict=False):
@@ -133,13 +134,13 @@ def _values(job: JobLedger, events: Events) -> None:
             job.values[dataset] = value
 
 
-def _written(job: JobLedger, written: list[Written]) -> None:
+def _written(job: JobLedger, sunk: Sunk, written: list[Written]) -> None:
     """Outputs were written to their sinks; the first word on each counts, until it cannot be committed."""
-    for each in written if job.sunk is not None else ():
+    for each in written:
         dataset = each.dataset
         if not 0 <= dataset < job.topology.n_datasets or job.flag[dataset] & (SUNK | WRITTEN) != SUNK:
             continue
-        if job.sunk is not None and job.sunk.write(each):
+        if sunk.write(each):
             job.flag[dataset] |= WRITTEN
             job.changes.written.few.append(dataset)
 
