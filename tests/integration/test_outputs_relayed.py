@@ -10,17 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import numpy as np
 import psutil
 import pytest
 
 import headrace as hr
-from headrace.bus import Bus, BusSettings, EmbeddedServer, ensure_data_key
+from headrace.bus import Bus, BusSettings, EmbeddedServer, MemoryBus, ensure_data_key
+from headrace.bus.frames import Record
 from headrace.client import fetching
 from headrace.client.connection import Connection
-from headrace.link import Data, Frame, Identity, Link, serve
+from headrace.link import Data, Frame, Identity, Link, Server, serve
 from headrace.publisher.fetches import Fetches
 from headrace.publisher.settings import FetchLimits
 from headrace_schemas import HostEntry, decoder, encode
@@ -190,9 +191,7 @@ def test_more_clients_than_a_publisher_serves_at_a_time_wait_their_turn(
     """Without a host: the first fetch holds the only place until it is idle, and the second is told to ask again."""
 
     async def main() -> None:
-        server = await serve("127.0.0.1", 0, Identity("h0", "host"), await ensure_data_key(bus), Silent())
-        entry = HostEntry(host="h0", epoch=1, address=f"127.0.0.1:{server.address[1]}", runners=1, capacity=1)
-        await bus.kv(HOSTS.name).put("h0", encode(entry))
+        server = await silent_host(bus)
         fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.05, idle_seconds=0.2, answer_seconds=0.05))
         await bus.serve("test", "fetches", fetches.endpoints)
         fetch = encode(Fetch(job="j", host="h0", datasets=[0], attempts=[0]))
@@ -210,6 +209,40 @@ def test_more_clients_than_a_publisher_serves_at_a_time_wait_their_turn(
         server.close()
 
     runner.run(main())
+
+
+def test_a_fetch_that_cannot_be_begun_or_takes_long_to_begin_gives_its_place_back(
+    runner: asyncio.Runner, until: Callable[..., Awaitable[None]]
+) -> None:
+    """The only place: first for a fetch that is wrong, then for one whose client has gone before the host was found."""
+
+    class SlowBus(MemoryBus):
+        async def _last(self, stream: str, subject: str) -> Record | None:
+            await asyncio.sleep(0.1)
+            return await super()._last(stream, subject)
+
+    async def main() -> None:
+        bus = SlowBus()
+        server = await silent_host(bus)
+        fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.01, idle_seconds=0.03, answer_seconds=0.01))
+        await bus.serve("test", "fetches", fetches.endpoints)
+        with pytest.raises(hr.HeadraceError, match="ValueError"):
+            await bus.request("headrace.service.test.fetch", encode(Fetch(job="j", host="h0", datasets=[0], attempts=[])))
+        for _ in range(2):
+            fetch = encode(Fetch(job="j", host="h0", datasets=[0], attempts=[0]))
+            assert decoder(Fetching).decode(await bus.request("headrace.service.test.fetch", fetch)).session
+            await until(lambda: len(fetches) == 0)
+        server.close()
+
+    runner.run(asyncio.wait_for(main(), WAIT))
+
+
+async def silent_host(bus: Bus) -> Server:
+    """In the cluster by the name of h0."""
+    server = await serve("127.0.0.1", 0, Identity("h0", "host"), await ensure_data_key(bus), Silent())
+    entry = HostEntry(host="h0", epoch=1, address=f"127.0.0.1:{server.address[1]}", runners=1, capacity=1)
+    await bus.kv(HOSTS.name).put("h0", encode(entry))
+    return server
 
 
 class Silent:

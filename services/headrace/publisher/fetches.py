@@ -52,19 +52,18 @@ class Fetches:
         request = _decode_fetch(data)
         if request.v > SCHEMA_VERSION:
             raise SchemaMismatch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
+        session = Session(request, self._limits, self._ended)
         try:
             async with asyncio.timeout(self._limits.queue_seconds):
                 await self._places.acquire()
         except TimeoutError:
             return encode(Fetching())
-        session = Session(request, self._limits, self._ended)
+        self._sessions[session.id] = session
         try:
             await self._open(session, request)
         except BaseException:
             session.close("it was not begun")
-            self._places.release()
             raise
-        self._sessions[session.id] = session
         return encode(Fetching(session=session.id, subject=self._subject))
 
     async def _open(self, session: Session, request: Fetch) -> None:
@@ -107,8 +106,8 @@ class Session:
         self._link: Link | None = None
         self._paused = False
         self._questions: deque[asyncio.Future[bytes | bytearray]] = deque()
-        self._asked = self._loop.time()
-        self._timer = self._loop.call_later(limits.idle_seconds, self._look)
+        self._asked = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     # --- the client ---------------------------------------------------------------------------------------------------------
 
@@ -159,7 +158,8 @@ class Session:
 
     def close(self, reason: str) -> None:
         """End it."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._link is not None:
             self._link.close(reason)
         self._on_end(self)
@@ -167,9 +167,11 @@ class Session:
     # --- the link -----------------------------------------------------------------------------------------------------------
 
     def link_opened(self, link: Link) -> None:
-        """Ask for everything."""
+        """Ask for everything. From here on the client is expected to ask, too."""
         self._link = link
         link.send(self._relay.begin())
+        self._asked = self._loop.time()
+        self._look()
 
     def link_closed(self, link: Link, reason: str) -> None:
         """Say of what has not come that it will not."""
