@@ -37,6 +37,7 @@ class Fetches:
         self._bus = bus
         self._limits = limits
         self._name = f"{service}-{secrets.token_hex(4)}"
+        self._key = b""
         self._places = asyncio.Semaphore(limits.fetches)
         self._sessions: dict[str, Session] = {}
         pieces = f"pieces-{self._name.rpartition('-')[2]}"
@@ -71,7 +72,9 @@ class Fetches:
         if entry is None:
             raise CannotFetch(f"host {request.host} is not in the cluster any more")
         address = split_address(_decode_host(entry.value).address)
-        key = job_key(await ensure_data_key(self._bus), request.job)
+        if not self._key:
+            self._key = await ensure_data_key(self._bus)
+        key = job_key(self._key, request.job)
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
                 await connect(address, Identity(self._name, CLIENT), key, session, request.job)
