@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus import Bus, BusSettings, EmbeddedServer, run_service
-from headrace.publisher.service import run
+from headrace.bus import Bus, BusSettings, EmbeddedServer, Feed, MemoryBus, run_service
+from headrace.bus.feed import OnRecords, Snapshot, Source
+from headrace.publisher.service import PublisherService, run
 from headrace.publisher.settings import Settings
 from headrace_schemas import Admitted, Ended, Events, GraphSource, HostJoined, LogMessage, Output, Published, decoder, subjects
-from headrace_schemas.streams import OUTPUTS
+from headrace_schemas.streams import LOG, OUTPUTS
 from tests.scheduler_graphs import flat
 
 QUICK = Settings(message_bytes=3000, lease_ttl=1.0, retry_delay=0.05)
@@ -30,8 +31,8 @@ class Outputs:
         self.found: list[Output] = []
         self._decode = decoder(LogMessage).decode
 
-    async def open(self, bus: Bus) -> None:
-        await bus.follow(OUTPUTS.name, subjects.ALL_OUTPUTS, self._on_records)
+    async def open(self, bus: Bus, stream: str = OUTPUTS.name) -> None:
+        await bus.follow(stream, subjects.ALL_OUTPUTS, self._on_records)
 
     def _on_records(self, records: list[Any]) -> None:
         for record in records:
@@ -84,6 +85,33 @@ def test_outputs_are_announced_as_they_come_to_be(
         assert outputs.datasets == list(range(300))
         assert {(output.host, output.bytes) for output in outputs.found} == {("a", 100)}
         assert outputs.found[7].name == "plain-7"
+
+    runner.run(asyncio.wait_for(scene(), 30))
+
+
+def test_what_is_written_while_a_publisher_begins_to_lead_is_announced(runner: asyncio.Runner, until: Callable[..., Any]) -> None:
+    """The server answers late that the feed is open, and long after its first messages have come."""
+
+    class SlowBus(MemoryBus):
+        async def _follow(self, source: Source, on_records: OnRecords, snapshot: Snapshot | None = None) -> Feed:
+            leads = source.from_seq > 1
+            if leads:
+                await produce(self, range(3))
+            feed = await super()._follow(source, on_records, snapshot)
+            await asyncio.sleep(5 * QUICK.linger if leads else 0)
+            return feed
+
+    async def scene() -> None:
+        bus = SlowBus()
+        await begin(bus, 4)
+        service = asyncio.ensure_future(PublisherService(QUICK, bus).run())
+        outputs = Outputs()
+        await outputs.open(bus, LOG.name)
+        await until(lambda: outputs.datasets == [0, 1, 2])
+        await produce(bus, range(3, 4))
+        await until(lambda: outputs.datasets == [0, 1, 2, 3])
+        service.cancel()
+        await asyncio.gather(service, return_exceptions=True)
 
     runner.run(asyncio.wait_for(scene(), 30))
 

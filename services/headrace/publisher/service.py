@@ -37,11 +37,12 @@ class PublisherService:
     def __init__(self, settings: Settings, bus: Bus, committer: Callable[[Settings], Committer] = Committer) -> None:
         self._settings = settings
         self._bus = bus
-        self._announcing = False
+        self._entries: list[Entry] = []
+        self._looking = False
         role = Role(LEASE, FOLLOWED, [subjects.ALL_HELD], settings.lease_ttl, settings.retry_delay, "an announcement")
         self._committer = committer(settings)
         self._fetches = Fetches(bus, NAME, settings.fetching)
-        self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._announce)
+        self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._lead)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -65,24 +66,29 @@ class PublisherService:
         if self._leader.machine is not None:
             yield from families(self._leader.machine)
 
-    def _reader(self, publisher: Publisher) -> OnEntries:
-        """Announces all outputs that come to be. What came shortly one after the other is looked at together."""
-        waiting: list[Entry] = []
+    def _reader(self, _publisher: Publisher) -> OnEntries:
+        self._entries = []
+        return self._take
 
-        def on_entries(entries: list[Entry]) -> None:
-            if not waiting:
-                asyncio.get_running_loop().call_later(self._settings.linger, take)
-            waiting.extend(entries)
+    def _take(self, entries: list[Entry]) -> None:
+        """What others wrote: from when this one leads, or shortly before that."""
+        self._entries += entries
+        self._look_soon()
 
-        def take() -> None:
-            if self._leader.machine is publisher:
-                entries = waiting.copy()
-                waiting.clear()
-                self._take(publisher, entries)
+    def _look_soon(self) -> None:
+        """Announce what came to be, or was committed. What came shortly one after the other is looked at together."""
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(self._settings.linger, self._look)
 
-        return on_entries
+    def _look(self) -> None:
+        self._looking = False
+        if self._leader.machine is not None:
+            self._lead(self._leader.machine)
 
-    def _take(self, publisher: Publisher, entries: list[Entry]) -> None:
+    def _lead(self, publisher: Publisher) -> None:
+        """Announce whatever is to be announced by now."""
+        entries, self._entries = self._entries, []
         try:
             publisher.fold(entries)
             self._announce(publisher)
@@ -104,21 +110,7 @@ class PublisherService:
                 log.warning("temporary files are left in a sink", error=error)
         elif publisher is self._leader.machine:
             publisher.carried_out(action, error)
-            self._announce_soon(publisher)
-
-    def _announce_soon(self, publisher: Publisher) -> None:
-        """What is committed shortly one after the other is announced together."""
-        if not self._announcing:
-            self._announcing = True
-            asyncio.get_running_loop().call_later(self._settings.linger, self._announce_committed, publisher)
-
-    def _announce_committed(self, publisher: Publisher) -> None:
-        self._announcing = False
-        if publisher is self._leader.machine:
-            try:
-                self._announce(publisher)
-            except Exception as error:
-                self._leader.fail(error)
+            self._look_soon()
 
     def _stored(self, publisher: Publisher, message: Published, began: int, done: asyncio.Future[int]) -> None:
         """The next batch of the job may follow, unless this one was refused."""
