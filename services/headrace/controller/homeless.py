@@ -54,12 +54,11 @@ class Homeless:
 
 def no_host(job: JobLedger | None, hosts: Hosts) -> Failure | None:
     """Why the job cannot go on on the hosts that live: the first of its unfinished tasks that none of them can take."""
-    living = hosts.alive()
-    if job is None or job.end is not None or job.problem or not living:
+    if job is None or job.end is not None or job.problem or (needs := Needs.of(job.spec)) is None:
         return None
-    needs = Needs.of(job.spec)
-    kinds = needs.missing(hosts[name].resources for name in living) if needs is not None else []
-    if needs is None or not kinds:
+    living = hosts.alive()
+    kinds = needs.missing(hosts[name].resources for name in living)
+    if not living or not kinds:
         return None
     tasks = np.flatnonzero(np.isin(needs.of_tasks(job.topology), kinds) & (job.state != DONE))
     return _failure(job, int(tasks[0]), hosts, living) if len(tasks) else None
