@@ -26,7 +26,7 @@ class JobSchedule:
     loose: tasks that are needed again, or were given back, and have no place yet.
     moved: datasets that may be, or be made, elsewhere than was last said.
     needs: what its tasks need of their hosts, if anything; kind (n_tasks): what each does, by its kind. stranded: chains of the plan that
-    no living host can take. housed: the hosts for which all of that was last looked at.
+    no living host can take. housed: the hosts that lived when what waits was last moved to hosts that can take it.
 
     It is made from the ledger alone, so that a scheduler that takes over goes on where the last one stopped.
     """

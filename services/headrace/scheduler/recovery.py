@@ -21,16 +21,19 @@ from headrace.scheduler.queue import Queue
 
 
 def rehouse(schedule: JobSchedule, cluster: Cluster) -> None:
-    """Moves what waits for hosts that are lost, or that have not what it needs any more, to those that live."""
+    """Moves what waits for hosts that are lost, or that have not what it needs any more, to those that live; once for each cluster."""
+    if schedule.housed is cluster:
+        return
+    schedule.housed = cluster
+    if schedule.needs is not None:
+        _rehouse_by_needs(schedule, cluster)
+        return
     for host in list(schedule.queues):
         if schedule.job.hosts[host] not in cluster.epochs:
-            schedule.strand(_move(schedule, schedule.withdraw(host), cluster.names, cluster))
-    if schedule.needs is not None and schedule.housed is not cluster:
-        _rehouse_by_needs(schedule, cluster)
+            _move(schedule, schedule.withdraw(host), cluster.names, cluster)
 
 
 def _rehouse_by_needs(schedule: JobSchedule, cluster: Cluster) -> None:
-    schedule.housed = cluster
     stranded, schedule.stranded = [schedule.stranded], ints([])
     for host in list(schedule.queues):
         chains = schedule.withdraw(host)

@@ -183,7 +183,7 @@ class Scheduler:
         epochs = list(self._cluster.epochs.values())
         for part in plan_messages(job.job, placed, self._cluster.names, epochs, stamp, self.settings.message_integers):
             self._decide(part, out)
-        self._open(job)
+        self._open(job).housed = self._cluster
         return True
 
     def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> None:
