@@ -97,7 +97,7 @@ class RemoteError(HeadraceError, RuntimeError):
 
 
 class CannotWrite(HeadraceError, OSError):
-    """`headrace get` cannot write a file. The message says which and why."""
+    """A command cannot write a file, or to standard output. The message says which and why."""
 
 
 class NoSuchJob(HeadraceError, KeyError):

@@ -273,6 +273,37 @@ def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graph
         assert "the log has nothing of job 'nosuchjob'" in nothing.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("buffered", [True, False])
+def test_output_that_cannot_be_written_is_one_line_and_status_1(up: dict[str, str], graphs: Path, buffered: bool) -> None:
+    assert headrace("run", f"{graphs}:good", env=up).returncode == 0
+    job = re.findall(r"^\s*(\w+)\s+good\s+done", headrace("jobs", env=up).stdout, re.MULTILINE)[-1]
+    of_a_job = [[command, job] for command in ("status", "watch", "outputs", "tail", "replay", "cancel")]
+    env = {**_clean_env(), **up, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    for command in (["--help"], ["demo", "--help"], ["version"], ["jobs"], ["run", f"{graphs}:good"], ["tail", "--no-follow"], *of_a_job):
+        with open("/dev/full", "w") as full:
+            line = [sys.executable, "-m", "headrace.cli", *command]
+            done = subprocess.run(line, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False)
+        told = "headrace: standard output cannot be written: No space left on device\n"
+        assert (command, done.returncode, done.stderr) == (command, 1, told)
+
+
+def test_a_reader_that_has_gone_is_nothing_to_speak_of() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    for command in (["version"], ["demo", "--help"]):
+        line = [sys.executable, "-m", "headrace.cli", *command]
+        done = subprocess.run(line, env=_clean_env(), stdout=write, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False)
+        assert (done.returncode, done.stderr) == (1, "")
+    os.close(write)
+
+
+def test_a_log_file_that_cannot_be_opened_is_one_line_that_names_it(tmp_path: Path) -> None:
+    done = headrace("up", "--log-file", str(tmp_path / "nowhere" / "log"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert str(tmp_path / "nowhere" / "log") in done.stderr
+
+
 def test_the_demo_runs_and_writes_where_it_is_told(tmp_path: Path) -> None:
     done = headrace("demo", "--no-png", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from headrace.cli import commands, services
+from headrace.cli.output import checked_output
 from headrace.cli.user_code import UserCodeFailed
 from headrace.errors import HeadraceError, TaskFailed
 from headrace_schemas import SchemaMismatch
@@ -42,7 +43,8 @@ for command in (*_PLAIN, *_SERVICES, commands.version):
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
     try:
-        status = app(list(arguments), prog_name="headrace", standalone_mode=False)
+        with checked_output():
+            status = app(list(arguments), prog_name="headrace", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]
@@ -55,6 +57,10 @@ def run(arguments: Sequence[str]) -> int:
             print(error.remote_traceback.rstrip(), file=sys.stderr)
         return fail(error)
     except (HeadraceError, SchemaMismatch) as error:
+        return fail(error)
+    except OSError as error:
+        if error.filename is None:  # else it says of which file, like that of --log-file, and is the user's
+            raise
         return fail(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

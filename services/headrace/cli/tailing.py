@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,16 +12,20 @@ from rich.text import Text
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, until_caught_up
 from headrace.client.connection import check_job_id
 from headrace.client.settings import ATTACH_TIMEOUT
-from headrace.errors import NoSuchJob
+from headrace.errors import CannotWrite, NoSuchJob
 from headrace.ledger.narration import Narrator, writer
 from headrace_schemas import Admitted, Ended, Events, HostLost, LogMessage, Published, subjects
 
 
 class Tail:
-    """Turns entries into lines. over: the job that is followed has ended, and all its outputs are announced. seen: it has a log."""
+    """Turns entries into lines. Made on a loop.
+
+    over: done when the job that is followed has ended, and all its outputs are announced; or when lines cannot be written, and why.
+    seen: the job has a log.
+    """
 
     def __init__(self, job: str, write: Callable[[Text], None]) -> None:
-        self.over = asyncio.Event()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.seen = False
         self._job = job
         self._write = write
@@ -32,10 +35,14 @@ class Tail:
 
     def take(self, entries: list[Entry]) -> None:
         """Write a line for each entry."""
-        for entry in entries:
-            self._write(self._line(entry))
-            if self._job:
-                self._look_for_the_end(entry.message)
+        try:
+            for entry in entries:
+                self._write(self._line(entry))
+                if self._job:
+                    self._look_for_the_end(entry.message)
+        except CannotWrite as error:  # which is nothing that the feed should end for and say so
+            if not self.over.done():
+                self.over.set_exception(error)
 
     def _line(self, entry: Entry) -> Text:
         message = entry.message
@@ -55,8 +62,8 @@ class Tail:
             self._outputs -= len(message.outputs)
         elif isinstance(message, Ended):
             self._ended = message.state
-        if self._ended and (self._ended != "done" or self._outputs <= 0):
-            self.over.set()
+        if self._ended and (self._ended != "done" or self._outputs <= 0) and not self.over.done():
+            self.over.set_result(None)
 
 
 def _style(message: LogMessage) -> str:
@@ -72,20 +79,26 @@ def tail_log(job: str, settings: BusSettings, *, follow: bool) -> None:
     if job:
         check_job_id(job)
     console = Console(highlight=False)
-    asyncio.run(_tail(Tail(job, lambda line: console.print(line, soft_wrap=True)), job, settings, follow))
+    asyncio.run(_tail(lambda line: console.print(line, soft_wrap=True), job, settings, follow))
 
 
-async def _tail(tail: Tail, job: str, settings: BusSettings, follow: bool) -> None:
+async def _tail(write: Callable[[Text], None], job: str, settings: BusSettings, follow: bool) -> None:
+    tail = Tail(job, write)
     async with await Bus.connect(settings, "headrace-tail") as bus:
         wanted = subjects.for_job(job) if job else subjects.LOG_SUBJECTS
         feed = await LogFeed.open(bus, wanted, tail.take, from_seq=1 if job or not follow else NEW)
         async with asyncio.timeout(ATTACH_TIMEOUT):
             await until_caught_up(feed)
+        _check(tail.over)
         if job and not tail.seen:
             raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
         if follow:
-            over: asyncio.Future[Any] = asyncio.ensure_future(tail.over.wait())
-            await asyncio.wait([over, feed.ended], return_when=asyncio.FIRST_COMPLETED)
-            over.cancel()
-            if feed.ended.done():
-                feed.ended.result()
+            await asyncio.wait([tail.over, feed.ended], return_when=asyncio.FIRST_COMPLETED)
+            _check(feed.ended)
+            _check(tail.over)
+
+
+def _check(end: asyncio.Future[None]) -> None:
+    """Raises what it ended with, if it has."""
+    if end.done():
+        end.result()
