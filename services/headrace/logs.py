@@ -91,13 +91,19 @@ def _value(value: Any) -> str:
 
 
 def set_up_logging(about: About) -> None:
-    """Log to stderr from HEADRACE_LOG_LEVEL up (default WARNING), in the format HEADRACE_LOG_FORMAT (text or json; default text)."""
+    """Log to stderr from HEADRACE_LOG_LEVEL up (default WARNING), in the format HEADRACE_LOG_FORMAT (text or json; default text).
+
+    A process that was forked from one that has, or that becomes something else, does so again; only the first warns of wrong settings.
+    """
     level = os.environ.get("HEADRACE_LOG_LEVEL", "").upper() or "WARNING"
     form = os.environ.get("HEADRACE_LOG_FORMAT", "").lower() or "text"
     known = level in logging.getLevelNamesMapping()
+    again = any(isinstance(handler.formatter, Formatter) for handler in logging.getLogger().handlers)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter(form == "json", about))
     logging.basicConfig(level=level if known else "WARNING", handlers=[handler], force=True)
+    if again:
+        return
     log = get_log(__name__)
     if not known:
         log.warning("HEADRACE_LOG_LEVEL is no level; using WARNING", value=level, levels=", ".join(logging.getLevelNamesMapping()))

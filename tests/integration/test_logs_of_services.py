@@ -43,3 +43,13 @@ def test_records_of_tasks_and_of_hosts_say_which_job_task_and_host(tmp_path: Pat
     for record in ended:
         about = (record["service"], record["host"], record["job"], record["task"], record["status"])
         assert about == ("worker", "host-0", dying.id, "victim", 3)
+
+
+def test_a_setting_that_is_wrong_is_named_once_by_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_LOG_LEVEL", "loud")
+    path = tmp_path / "log"
+    with hr.Cluster.local(hosts=2, log_file=path) as cluster:
+        assert cluster.compute(hr.delayed(chatter)(), timeout=WAIT) == 1
+    text = path.read_text()
+    assert "the step is 900 s long" in text
+    assert text.count("HEADRACE_LOG_LEVEL") == 1

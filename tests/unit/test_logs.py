@@ -86,6 +86,15 @@ def test_a_setting_that_is_wrong_is_named(written: Callable[..., io.StringIO]) -
     assert "HEADRACE_LOG_FORMAT is no format; using text service=worker host=a" in out.getvalue()
 
 
+def test_a_setting_that_is_wrong_is_named_once_though_a_process_sets_up_its_log_again(written: Callable[..., io.StringIO]) -> None:
+    out = written(format="xml", level="loud")
+    for service in ("worker", "runner"):
+        set_up_logging(lambda service=service: {"service": service})  # type: ignore[misc]
+    log.warning("now it is another")
+    assert out.getvalue().count("HEADRACE_LOG_LEVEL") == out.getvalue().count("HEADRACE_LOG_FORMAT") == 1
+    assert "now it is another service=runner" in out.getvalue()
+
+
 def test_who_knows_nothing_of_keys_sees_them_in_the_text(caplog: pytest.LogCaptureFixture) -> None:
     log.error("it failed", job="j1", quoted='"', empty="", long="x" * 3000)
     (record,) = caplog.records

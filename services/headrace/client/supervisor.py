@@ -27,6 +27,7 @@ from headrace.client import orders, services
 from headrace.client.children import Children, Death
 from headrace.client.folders import Folder, make_folder, shm_base, sweep
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
+from headrace.logs import set_up_logging
 
 LIFELINE = 0
 SERVER = "nats-server"
@@ -144,6 +145,7 @@ def _import_services() -> None:
 
 def main() -> None:
     """Entry point of the supervisor's process: its orders are the last argument."""
+    set_up_logging(lambda: {"service": "supervisor"})
     Supervisor(orders.decode_orders(sys.argv[-1])).run()
 
 
