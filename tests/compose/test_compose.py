@@ -17,6 +17,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import pytest
 
 import headrace as hr
 from tests.compose.engine import Unavailable, base_image, build, compose_command, engine, pull, run
+from tests.waiting import eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SUBSTITUTES = Path(__file__).parent / "substitutes"
@@ -31,6 +33,7 @@ IMAGE = "headrace:test"
 TOKEN = "a-token-of-the-test"
 FOREIGN = ("nats", "prometheus", "grafana", "otel-collector")
 SERVICES = {"controller", "scheduler", "publisher", "worker"}
+until = partial(eventually, every=0.2)
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
@@ -39,15 +42,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """The condition's value, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.2)
-    return value
 
 
 class Deployment:

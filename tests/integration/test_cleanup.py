@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import eventually
+
 GONE_WITHIN = 8.0
 """Seconds. It takes a fraction of one; a busy machine takes longer."""
 MARK = "HEADRACE_TEST_MARK"
@@ -87,11 +89,7 @@ class Program:
 
     def check_gone(self) -> None:
         """Everything goes, soon."""
-        deadline = time.monotonic() + GONE_WITHIN
-        while left := self.left():
-            if time.monotonic() > deadline:
-                pytest.fail(f"still there: {left}")
-            time.sleep(0.02)
+        eventually(lambda: not self.left(), GONE_WITHIN, told=self.left)
 
 
 @pytest.fixture
@@ -168,9 +166,7 @@ def test_the_next_cluster_removes_what_a_double_kill_left(start: Callable[[str],
     for pid in (program.process.pid, supervisor):
         os.kill(pid, signal.SIGKILL)
     program.process.wait(GONE_WITHIN)
-    deadline = time.monotonic() + GONE_WITHIN
-    while program.processes() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    eventually(lambda: not program.processes(), GONE_WITHIN)
     assert any(program.folders[0].iterdir())
     follower = start("import headrace as hr\nhr.Cluster.local(hosts=1).close()")
     assert follower.process.wait(GONE_WITHIN) == 0

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import headrace as hr
+from tests.waiting import eventually, wait_for
 
 WAIT = 30.0
 
@@ -35,12 +36,6 @@ def _only_elsewhere(client: int, _: bytes) -> str:
 def make_unreadable(client: int) -> OnlyThere:
     os.environ["HEADRACE_TEST_CLIENT"] = str(client)
     return OnlyThere()
-
-
-def wait_for(path: str) -> str:
-    while not os.path.exists(path):
-        time.sleep(0.01)
-    return path
 
 
 def steps(n: int) -> Iterator[hr.Output]:
@@ -98,10 +93,7 @@ def test_the_states_of_tasks_are_the_same_for_everybody(cluster: hr.Cluster, tmp
     graph.add(len, nodes)
     job = cluster.submit(graph)
     with hr.Cluster.connect(cluster.url, token=cluster.token) as other:
-        deadline = time.monotonic() + WAIT
-        while job.status().tasks["started"] != 2 or other.job(job.id).status().tasks["started"] != 2:
-            assert time.monotonic() < deadline, job.status()
-            time.sleep(0.01)
+        eventually(lambda: job.status().tasks["started"] == other.job(job.id).status().tasks["started"] == 2, told=job.status)
         found = other.job(job.id)
         assert job.status().tasks == found.status().tasks == {"pending": 2, "started": 2, "done": 0, "failed": 0}
     for index in range(3):

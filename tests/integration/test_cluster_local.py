@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
+from tests.waiting import eventually, wait_for
 
 WAIT = 30.0
 """Seconds after which a test gives up; everything here takes a fraction of one."""
@@ -34,12 +35,6 @@ def count_to(n: int) -> Iterator[int]:
 
 def fail(value: int) -> int:
     raise ValueError(f"cannot use {value}")
-
-
-def wait_for(path: str) -> str:
-    while not os.path.exists(path):
-        time.sleep(0.01)
-    return path
 
 
 def read_input() -> str:
@@ -184,9 +179,7 @@ def test_a_job_can_be_found_again_by_another_client(cluster: hr.Cluster) -> None
     with hr.Cluster.connect(cluster.url, token=cluster.token) as other:
         assert other.hosts == ["host-0", "host-1"]
         assert other.job(job.id).results(WAIT) == {"sum": 23}
-        deadline = time.monotonic() + WAIT
-        while ("found", "done") not in [(entry.name, entry.state) for entry in other.jobs()]:  # written after the log is
-            assert time.monotonic() < deadline
+        eventually(lambda: ("found", "done") in [(entry.name, entry.state) for entry in other.jobs()])  # written after the log is
         with pytest.raises(hr.NoSuchJob, match="nosuchjob"):
             other.job("nosuchjob")
         with pytest.raises(hr.ClusterFailed, match="only a local cluster"):

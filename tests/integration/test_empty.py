@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
+from tests.waiting import eventually
 
 WAIT = 60.0
 MiB = 1 << 20
@@ -72,13 +72,6 @@ def store(cluster: hr.Cluster, host: int = 0) -> dict[str, int]:
     request = cluster._connection.bus.request(f"headrace.service.headrace-worker.status-{cluster.hosts[host]}")
     books: dict[str, int] = msgspec.json.decode(cluster._connection.call(request))["store"]
     return books
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.01)
 
 
 def test_a_result_takes_its_array_and_nothing_else_however_many_read_it(cluster):

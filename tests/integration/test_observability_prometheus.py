@@ -8,11 +8,11 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 import headrace as hr
+from tests.waiting import eventually
 
 OBSERVABILITY = Path(__file__).parents[2] / "observability"
 RULES = OBSERVABILITY / "prometheus" / "rules" / "headrace.yml"
@@ -32,6 +33,7 @@ CAPACITY = 16 << 20
 FIELDS = 48
 """Of a MiB each."""
 
+until = partial(eventually, every=SCRAPE_SECONDS / 5)
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
 
 
@@ -117,15 +119,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The condition's value, once it is true."""
-    deadline = time.monotonic() + WAIT
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(SCRAPE_SECONDS / 5)
-    return value
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +13,7 @@ import headrace as hr
 from headrace.bus import Bus, BusSettings
 from headrace.values import encode
 from headrace_schemas.streams import LOG
+from tests.waiting import eventually, wait_for
 
 WAIT = 30.0
 
@@ -26,12 +25,6 @@ def wind(step: int) -> tuple[np.ndarray, float]:
 def steps(n: int) -> Iterator[hr.Output]:
     for step in range(n):
         yield hr.Output(np.full((3, step), step, dtype="i2"), step=step)
-
-
-def wait_for(path: str) -> str:
-    while not os.path.exists(path):
-        time.sleep(0.01)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +61,7 @@ def test_outputs_are_listed_while_the_job_runs(cluster: hr.Cluster, tmp_path: ob
     graph.add(wait_for, path, name="late", metadata={"when": "late"})
     job = cluster.submit(graph)
     assert job.result("early", WAIT) == 5
-    deadline = time.monotonic() + WAIT
-    while not job.outputs():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(job.outputs)
     assert [record.name for record in job.outputs()] == ["early"]
     open(path, "w").close()
     job.results(WAIT)

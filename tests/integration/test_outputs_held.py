@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from headrace.bus import Bus, BusSettings
 from headrace.cli.replaying import read_log
 from headrace.controller.replay import check
 from headrace_schemas import Purge, Released
+from tests.waiting import eventually
 
 WAIT = 60.0
 MiB = 1 << 20
@@ -22,13 +21,6 @@ MiB = 1 << 20
 
 def field(number: int) -> np.ndarray:
     return np.full(MiB // 8, float(number))
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.02)
 
 
 def test_outputs_larger_than_the_store_are_spilled_and_all_arrive() -> None:
@@ -60,7 +52,7 @@ def test_outputs_that_nobody_fetches_are_given_up_and_the_log_says_why(monkeypat
         job = cluster.submit(graph)
         assert job.wait(WAIT) == "done"
         settings = BusSettings(url=cluster.url, token=cluster.token)
-        until(lambda: any(isinstance(entry.message, Purge) for entry in asyncio.run(read_log(job.id, settings))))
+        eventually(lambda: any(isinstance(entry.message, Purge) for entry in asyncio.run(read_log(job.id, settings))))
         entries = asyncio.run(read_log(job.id, settings))
         (released,) = [entry for entry in entries if isinstance(entry.message, Released)]
         purge = next(entry for entry in entries if isinstance(entry.message, Purge))
@@ -82,6 +74,6 @@ def test_outputs_that_a_client_fetched_are_released_and_another_client_is_told()
         job = cluster.submit(graph)
         job.results(WAIT)
         settings = BusSettings(url=cluster.url, token=cluster.token)
-        until(lambda: any(isinstance(entry.message, Released) for entry in asyncio.run(read_log(job.id, settings))))
+        eventually(lambda: any(isinstance(entry.message, Released) for entry in asyncio.run(read_log(job.id, settings))))
         with pytest.raises(hr.OutputsLost, match="a client said that it has them"):
             cluster.job(job.id).results(WAIT)

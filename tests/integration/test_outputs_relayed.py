@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import numpy as np
@@ -28,6 +27,7 @@ from headrace_schemas import HostEntry, decoder, encode
 from headrace_schemas.fetching import FETCH_SUBJECT, HEADER, Fetch, Fetching
 from headrace_schemas.fetching import WAIT as WAIT_LENGTH
 from headrace_schemas.streams import HOSTS
+from tests.waiting import eventually
 
 WAIT = 60.0
 MiB = 1 << 20
@@ -67,13 +67,6 @@ def connect(cluster: hr.Cluster, via: str = "") -> hr.Cluster:
     return hr.Cluster.connect(cluster.url, token=cluster.token, via=via)
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
 def request(cluster: hr.Cluster, subject: str, data: bytes = b"") -> bytes:
     async def ask() -> bytes:
         async with await Bus.connect(BusSettings(url=cluster.url, token=cluster.token), "test") as bus:
@@ -102,7 +95,7 @@ def test_values_come_through_the_publisher_where_hosts_cannot_be_reached(cluster
             assert [len(results[f"field-{n}"]) * 8 // MiB for n in range(3)] == [3, 1, 2]
             assert all((results[f"field-{n}"] == n).all() for n in range(3))
             assert (results["text"], results["small"]) == ("x" * 20_000, "xxxxx")
-    until(lambda: fetches(cluster) == 0)
+    eventually(lambda: fetches(cluster) == 0)
 
 
 def test_the_publisher_is_not_used_where_that_is_forbidden(cluster: hr.Cluster, behind_a_wall: None) -> None:
@@ -145,7 +138,7 @@ def test_a_large_value_takes_little_memory_in_the_publisher_for_several_clients_
 
 
 def test_nothing_more_is_fetched_for_a_client_that_has_gone(cluster: hr.Cluster) -> None:
-    until(lambda: fetches(cluster) == 0)
+    eventually(lambda: fetches(cluster) == 0)
     job = cluster.submit(large_graph(50))
     assert job.wait(WAIT) == "done"
     (record,) = [record for record in job.outputs() if record.name == "field-0"]
@@ -156,7 +149,7 @@ def test_nothing_more_is_fetched_for_a_client_that_has_gone(cluster: hr.Cluster)
     dataset, total, offset = HEADER.unpack_from(piece)
     assert (dataset, offset, total // MiB) == (record.dataset, 0, 50) or dataset == 4711
     assert fetches(cluster) == 1
-    until(lambda: fetches(cluster) == 0)
+    eventually(lambda: fetches(cluster) == 0)
     with pytest.raises(hr.HeadraceError, match="there is no such fetch"):
         request(cluster, begun.subject, begun.session.encode())
     assert (job.result("field-0", WAIT) == 0).all()
@@ -168,7 +161,7 @@ def test_a_host_that_nobody_can_reach_is_named_with_what_was_tried(closed_port: 
         worker = ["worker", "--host", "walled", "--capacity", "64Mi", "--advertise", f"127.0.0.1:{closed_port}"]
         process = subprocess.Popen([sys.executable, "-m", "headrace.cli", *worker], env=env, start_new_session=True)
         try:
-            until(lambda: "walled" in cluster.hosts)
+            eventually(lambda: "walled" in cluster.hosts)
             graph = hr.Graph()
             for number in range(6):
                 graph.add(bytes, MiB, name=f"zeros-{number}")

@@ -6,7 +6,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from headrace_schemas import (
 )
 from headrace_schemas.messages import LogMessage
 from tests.scheduler_graphs import flat
+from tests.waiting import eventually, wait_for
 
 QUICK = Settings(lease_ttl=1.0, retry_delay=0.05, commit_tries=2, commit_delay=0.01)
 WAIT = 60.0
@@ -180,12 +180,6 @@ def ones(n: int) -> np.ndarray:
     return np.full(1000, n)
 
 
-def wait_for(gate: str) -> int:
-    while not os.path.exists(gate):
-        time.sleep(0.01)
-    return 1
-
-
 def test_what_a_lost_host_has_written_is_kept(tmp_path: Path) -> None:
     """Its outputs are in the sink, and are not made again; what it had not done, another host does."""
     with hr.Cluster.local(hosts=2) as cluster:
@@ -199,10 +193,7 @@ def test_what_a_lost_host_has_written_is_kept(tmp_path: Path) -> None:
             job.result(f"n{n}", WAIT)
         times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("n*")}
         os.kill(cluster.pids()["host-1"], signal.SIGKILL)
-        deadline = time.monotonic() + WAIT
-        while cluster.hosts != ["host-0"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: cluster.hosts == ["host-0"])
         (tmp_path / "gate").touch()
         results = job.results(WAIT)
         assert all((results[f"n{n}"] == n).all() for n in range(10))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import headrace as hr
+from tests.waiting import eventually, wait_for
 
 WAIT = 60.0
 
@@ -52,8 +52,7 @@ def large(k: int) -> np.ndarray:
 
 
 def slow_sum(gate: str, *arrays: np.ndarray) -> float:
-    while not os.path.exists(gate):
-        time.sleep(0.01)
+    wait_for(gate)
     return float(sum(a.sum() for a in arrays))
 
 
@@ -105,10 +104,7 @@ def test_what_a_lost_host_had_is_made_again_on_the_others(tmp_path: Path) -> Non
         seen = [graph.add(touch, str(tmp_path / f"made-{k}"), node) for k, node in enumerate(made)]
         graph.output(graph.add(slow_sum, str(tmp_path / "go"), *seen, name="sum"))
         job = cluster.submit(graph)
-        deadline = time.monotonic() + WAIT
-        while len(list(tmp_path.glob("made-*"))) < 6:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: len(list(tmp_path.glob("made-*"))) == 6)
         os.kill(cluster.pids()["host-1"], signal.SIGKILL)
         (tmp_path / "go").touch()
         assert job.results(WAIT) == {"sum": sum(range(6)) * 200_000.0}
@@ -121,14 +117,9 @@ def test_an_output_that_its_host_took_along_is_made_again_and_fetched_from_elsew
         made = [graph.add(large, k, name=f"large-{k}") for k in range(6)]
         graph.output(made, graph.add(slow_sum, str(tmp_path / "go"), name="gate"))
         job = cluster.submit(graph)
-        deadline = time.monotonic() + WAIT
-        while job.status().available < 6:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: job.status().available >= 6)
         os.kill(cluster.pids()["host-1"], signal.SIGKILL)
-        while cluster.hosts != ["host-0"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: cluster.hosts == ["host-0"])
         (tmp_path / "go").touch()
         results = job.results(WAIT)
         assert all((results[f"large-{k}"] == k).all() for k in range(6))

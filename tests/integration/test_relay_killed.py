@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 import headrace as hr
+from tests.waiting import eventually
 
 WAIT = 60.0
 HOSTS = 4
@@ -43,21 +43,16 @@ def read(array: np.ndarray, *seeds: int) -> tuple[int, int]:
 
 def first_relay(log: Path) -> tuple[str, int]:
     """A host that another one was told to have a large dataset from, and the process id of that other one."""
-    deadline = time.monotonic() + WAIT
-    while time.monotonic() < deadline:
-        if found := re.search(r"INFO .*through another host .*process=(\d+) .* through=(\S+)\n", log.read_text()):
-            return found[2], int(found[1])
-        time.sleep(0.001)
-    raise AssertionError(f"no host was sent to a relay: {log.read_text()}")
+    pattern = re.compile(r"INFO .*through another host .*process=(\d+) .* through=(\S+)\n")
+    found = eventually(lambda: pattern.search(log.read_text()), every=0.001, told=log.read_text)
+    return found[2], int(found[1])
 
 
 def wait_until_read(pid: int, nbytes: int) -> None:
     """Until a process has read so many bytes more, from sockets and whatever else."""
-    process, deadline = psutil.Process(pid), time.monotonic() + WAIT
+    process = psutil.Process(pid)
     before = process.io_counters().read_chars
-    while process.io_counters().read_chars < before + nbytes:
-        assert time.monotonic() < deadline, "nothing comes"
-        time.sleep(0.001)
+    eventually(lambda: process.io_counters().read_chars >= before + nbytes, every=0.001)
 
 
 def test_all_have_the_bytes_though_the_host_in_between_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +15,7 @@ import pytest
 import xarray as xr
 
 import headrace as hr
+from tests.waiting import eventually, wait_for
 
 WAIT = 60.0
 
@@ -79,12 +79,6 @@ def die_once(marker: str) -> Callable[[object, IO[bytes]], None]:
     return encode
 
 
-def wait_for(gate: str, value: object) -> object:
-    while not os.path.exists(gate):
-        time.sleep(0.01)
-    return value
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[hr.Cluster]:
     with hr.Cluster.local(hosts=2) as cluster:
@@ -93,13 +87,6 @@ def cluster() -> Iterator[hr.Cluster]:
 
 def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def outputs_of(job: hr.Job) -> dict[str, Any]:
@@ -153,12 +140,12 @@ def test_a_result_is_read_as_soon_as_it_is_published(cluster: hr.Cluster, tmp_pa
     gate = tmp_path / "gate"
     g = hr.Graph()
     g.output(g.add(array, 10, name="early"), sink=tmp_path / "out")
-    g.output(g.add(wait_for, str(gate), 1, name="late"))
+    g.output(g.add(wait_for, str(gate), name="late"))
     job = cluster.submit(g)
     assert job.result("early", WAIT).sum() == 45
     assert not job.done
     gate.touch()
-    assert job.results(WAIT)["late"] == 1
+    assert job.results(WAIT)["late"] == str(gate)
 
 
 def test_many_small_outputs(cluster: hr.Cluster, tmp_path: Path) -> None:
@@ -254,7 +241,7 @@ def test_a_runner_that_dies_while_it_writes(cluster: hr.Cluster, tmp_path: Path)
     g.add(str, 5, name="five")
     sink = hr.Sink(tmp_path / "out", encoding="txt", encoder=die_once(str(tmp_path / "marker")))
     assert bytes(cluster.submit(g, sink=sink).results(WAIT)["five"].read()) == b"'5'"
-    until(lambda: files(tmp_path / "out") == ["five.txt"])
+    eventually(lambda: files(tmp_path / "out") == ["five.txt"])
 
 
 def test_a_changed_file_is_not_read(cluster: hr.Cluster, tmp_path: Path) -> None:
@@ -277,13 +264,13 @@ def test_parts_of_a_cancelled_job_are_removed(cluster: hr.Cluster, tmp_path: Pat
     g = hr.Graph()
     for n in range(5):
         g.output(g.add(array, n, name=f"n{n}"), sink=tmp_path / "out")
-    g.output(g.add(wait_for, str(gate), 1, name="late"), sink=tmp_path / "out")
+    g.output(g.add(wait_for, str(gate), name="late"), sink=tmp_path / "out")
     job = cluster.submit(g)
     job.result("n4", WAIT)
     job.cancel()
     assert job.wait(WAIT) == "cancelled"
     gate.touch()
-    until(lambda: not any(name.endswith(".part") for name in files(tmp_path / "out")))
+    eventually(lambda: not any(name.endswith(".part") for name in files(tmp_path / "out")))
 
 
 def test_a_job_with_sinks_takes_no_room_in_the_stores(tmp_path: Path) -> None:

@@ -6,21 +6,20 @@ import asyncio
 import os
 import random
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import headrace as hr
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
 from headrace_schemas import Assign, Events, subjects
+from tests.waiting import wait_for
 
 WAIT = 60.0
 
 
 def gate(path: str, number: int) -> int:
     """Holds everything behind it back until the file is there."""
-    while not os.path.exists(path):
-        time.sleep(0.005)
+    wait_for(path)
     return number
 
 

@@ -178,11 +178,6 @@ class Insider:
     def data_sink(self, link: Link, frame: Data, nbytes: int) -> memoryview | None:
         return None
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(WAIT):
-            while not condition():
-                await asyncio.sleep(0.002)
-
 
 BY_CLIENTS: list[tuple[Frame, bytes]] = [
     (Values("a", [0], [0], [3]), b"abc"),
@@ -248,7 +243,7 @@ def raw_frames(draw: random.Random) -> Iterator[bytes]:
         yield PREFIX.pack(200, 0) + draw.randbytes(200)
 
 
-async def greedy(target: Target) -> None:
+async def greedy(target: Target, until: Callable[..., Awaitable[None]]) -> None:
     """Asks for the same again and again, of a job that nobody knows, and grants what was never offered."""
     owner = Insider()
     link = await connect(target.address, Identity("greedy", "client"), job_key(target.key, "a"), owner, "a")
@@ -258,7 +253,7 @@ async def greedy(target: Target) -> None:
     for _ in range(3):
         link.send(Grant("a", [7, 7, 1 << 40], [0, 1 << 62, 5]))
     link.send(Want("a", [1], [0], "not an address"))
-    await owner.until(lambda: sum(isinstance(frame, Gone) for frame in owner.heard) == 3)
+    await until(lambda: sum(isinstance(frame, Gone) for frame in owner.heard) == 3, WAIT)
     assert not owner.closed.is_set()
     link.close()
 
@@ -334,7 +329,7 @@ async def attack(bus: Bus, site: Site, until: Callable[..., Awaitable[None]]) ->
         await ended_for(target, frame, payload, "host")
     for data in raw_frames(draw):
         await raw_insider(target, data)
-    await greedy(target)
+    await greedy(target, until)
     await until(lambda: agent.num_fds() <= descriptors + 1, WAIT)
     grown = agent.memory_info().rss - rss
     assert grown < GROWTH, f"the agent has grown by {grown} bytes"

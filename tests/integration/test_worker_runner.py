@@ -24,6 +24,7 @@ from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.zygote import Exited, Forked, Zygote, start_zygote
 from headrace_shm import Arena
+from tests.waiting import eventually
 
 MiB = 1 << 20
 PATIENCE = 20.0
@@ -314,10 +315,7 @@ def test_what_a_task_started_ends_with_its_runner(host: Host) -> None:
     child = decode(host.values()[0])
     os.kill(host.pid, signal.SIGKILL)
     assert host.reports() == [Exited(0, host.pid, -9)]
-    deadline = time.monotonic() + PATIENCE
-    while _runs(child):
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.01)
+    eventually(lambda: not _runs(child))
     host.fork()
 
 
@@ -343,10 +341,7 @@ def test_a_killed_runner_is_reported_with_its_signal_and_its_task_is_known(host:
     graph.add(time.sleep, 60)
     host.open(graph)
     host.run([[0]], [[1]], [{}])
-    deadline = time.monotonic() + PATIENCE
-    while host.status.get(0) is None:
-        assert time.monotonic() < deadline
-        select.select([host.sock], [], [], 0.01)
+    eventually(lambda: host.status.get(0) is not None)
     os.kill(host.pid, signal.SIGKILL)
     assert host.reports() == [Exited(0, host.pid, -9)]
     assert host.status.get(0) == (1, 0)
