@@ -96,10 +96,10 @@ class Disk:
         """Begin to write as much to disk as makes `wanted` bytes, and the headroom, free."""
         if not self.enabled:
             return
-        short = wanted + int(HEADROOM * self._store.capacity) - self._store.free - self._bytes_writing
+        short = min(wanted + int(HEADROOM * self._store.capacity) - self._store.free, IN_FLIGHT_BYTES) - self._bytes_writing
         if short <= 0:
             return
-        for job, entry in self._victims(min(short, IN_FLIGHT_BYTES - self._bytes_writing)):
+        for job, entry in self._victims(short):
             self._spill(job, entry)
 
     def _victims(self, nbytes: int) -> list[tuple[HostJob, Entry]]:
