@@ -273,14 +273,15 @@ class Stock:
             if entry.uses or entry.wanted_by or entry.sending or entry.owed:
                 kept.append(dataset)
                 continue
-            if entry.value is None or entry.granted is not None:
-                self._discard(job, entry)
+            self._discard(job, entry)
             del job.entries[dataset]
             dropped.append(dataset)
         job.dropped.update(dropped)
         return kept
 
     def _discard(self, job: HostJob, entry: Entry) -> None:
+        if entry.value is not None and entry.granted is None:
+            return
         self.disk.forget(entry)
         if entry.block is not None:
             self.store.purge(entry.block.key)
@@ -368,9 +369,9 @@ class Stock:
         """Drop what a job that is over has here, save outputs that the client may still come for: the small ones are in the log."""
         kept = {}
         for dataset, entry in job.entries.items():
-            entry.uses = entry.pins = 0
             entry.waiters = ()
             if keep_outputs and (entry.block is not None or entry.spill_key) and job.is_held[dataset]:
+                entry.uses = entry.pins = 0
                 kept[dataset] = entry
             else:
                 self._discard(job, entry)
