@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -206,6 +207,24 @@ def _assign(agent: Agent, job: str, inputs: list[list[int]], tasks: list[int], s
     )  # fmt: skip
 
 
+def _again(job: str, chain: int, task: int, sources: list[int] | None = None) -> Assign:
+    """A task's next attempt. sources: per input the index of the host that has it; not this one unless it is 0."""
+    return Assign(
+        at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0", "a", "b"], addresses=["h0:1", "a:1", "b:1"],
+        chains=[chain], lengths=[1], tasks=[task], attempts=[1], sources=sources or [0],
+    )  # fmt: skip
+
+
+def _make(agent: Agent, dataset: int, nbytes: int, segment: int) -> list[actions.Spill]:
+    """The runner writes a dataset where it gets room, and is through with the segment. Returns what goes to disk for that."""
+    agent.take()
+    agent.allocate(0, protocol.Allocate(1, dataset, nbytes, segment))
+    decided = agent.take()
+    [grant] = [action.frame for action in decided if isinstance(action, actions.ToRunner)]
+    agent.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
+    return [action for action in [*decided, *agent.take()] if isinstance(action, actions.Spill)]
+
+
 def test_a_place_that_a_runner_may_still_write_to_is_given_to_nobody_else():
     agent = _agent()
     _assign(agent, "one", [[]], [0], [], [0])
@@ -237,12 +256,7 @@ def _with_a_runner_that_died_over_its_result() -> Agent:
 
 def test_a_task_whose_runner_died_over_its_result_gets_another_place_for_it():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.assign(
-        Assign(
-            at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[2], lengths=[1], tasks=[0],
-            attempts=[1],
-        ), None,
-    )  # fmt: skip
+    agent.assign(_again("job", chain=2, task=0), None)
     agent.take()
     agent.allocate(0, protocol.Allocate(1, 0, 50_000, 2))
     assert [action.frame.offset >= 0 for action in agent.take() if isinstance(action, actions.ToRunner)] == [True]
@@ -318,6 +332,31 @@ def test_a_host_that_can_never_be_reached_fails_what_waits_for_it():
     failed = [error for report in agent.reports() for error in report.events.failed]
     assert [(error.task, error.reason) for error in failed] == [(1, "unreachable")]
     assert "a:1" in failed[0].error
+
+
+@pytest.mark.parametrize("asked_for_first", [True, False])
+def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_first):
+    agent = Agent(Settings(host="h0"), EPOCH, Store(1 << 20, 1 << 23), spills=True)
+    agent.runner_started(0)
+    _assign(agent, "job", [[], [], [0]], [0, 1], [], [2])
+    assert not _make(agent, 0, 450_000, segment=1)
+    [spill] = _make(agent, 1, 500_000, segment=2)
+    agent.spilled(spill.key, True)
+    agent.assign(_again("job", chain=2, task=0), None)
+    decided = agent.take()
+    ask = [lambda: agent.allocate(0, protocol.Allocate(1, 0, 450_000, 3)), lambda: agent.assign(_again("job", chain=3, task=2), None)]
+    for event in reversed(ask) if asked_for_first else ask:
+        event()
+        decided += agent.take()
+    agent.spilled(decided[-1].key, True)
+    decided += agent.take()
+    *_, grant = [action.frame for action in decided if isinstance(action, actions.ToRunner)]
+    assert grant.offset >= 0
+    [restore] = [action for action in decided if isinstance(action, actions.Restore)]
+    agent.restored(restore.key, True)
+    assert [action.frame.tasks for action in agent.take() if isinstance(action, actions.ToRunner)] == [[2]]
+    agent.results(0, protocol.Results(1, segments=[3], datasets=[0], values=[grant.block]))
+    assert agent.stock.store.used == agent.jobs["job"].entries[0].block.size
 
 
 def test_two_cancelled_jobs_do_not_hide_one_another():

@@ -157,10 +157,6 @@ class Disk:
         self._reading[entry.spill_key] = block
         self._actions.append(Restore(entry.spill_key, block.id, block.offset, block.nbytes))
 
-    def is_reading(self, block: Block[int]) -> bool:
-        """Whether the disk is read into this block right now."""
-        return any(other is block for other in self._reading.values())
-
     def restored(self, key: str) -> tuple[HostJob, Entry] | None:
         """A dataset was read, or could not be. Returns whose it is; None if it was purged meanwhile."""
         block = self._reading.pop(key)
@@ -170,7 +166,7 @@ class Disk:
             self._store.abort(block.id)
             return None
         _, entry = held
-        entry.granted, entry.spill_key, entry.restoring = None, "", False
+        entry.spill_key, entry.restoring = "", False
         self._store.seal(block.key)
         entry.block = block
         self.restored_bytes += block.nbytes

@@ -59,7 +59,7 @@ class Entry:
         self.block: Block[int] | None = None
         """Its place in the arena, once it is written."""
         self.granted: Block[int] | None = None
-        """Room for it, while it is on its way here."""
+        """Room for a runner to write it to, or for another host to send it to."""
         self.source = ""
         """The host to have it from; empty if it is made here."""
         self.spill_key = ""

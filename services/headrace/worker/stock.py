@@ -293,13 +293,13 @@ class Stock:
         block, entry.granted, entry.filled = entry.granted, None, 0
         if block is None:
             return
-        if block.writer not in (LINK, DISK):
+        if block.writer != LINK:
             self.store.purge(block.key)
             self._orphans.setdefault(block.writer, {})[block.id] = job.number
             return
-        self.transfers -= block.writer == LINK
+        self.transfers -= 1
         self._not_passed_on(job, entry, block)
-        if not any(arriving is block for _, arriving in self._arriving.values()) and not self.disk.is_reading(block):
+        if not any(arriving is block for _, arriving in self._arriving.values()):
             self.store.abort(block.id)
             self.progress += 1
 
@@ -460,7 +460,7 @@ class Stock:
         if claim.who.slot < 0 and claim.dataset not in claim.job.entries:
             return True
         entry = claim.job.entry(claim.dataset)
-        if claim.who.disk and (not entry.spill_key or entry.granted):
+        if claim.who.disk and not entry.restoring:
             return True
         if claim.who.slot < 0 and not claim.who.disk and (entry.here or entry.granted or entry.source != claim.who.host):
             return True
@@ -471,6 +471,9 @@ class Stock:
             return True
         if block is None:
             return False
+        if claim.who.disk:
+            self.disk.read(entry, block)
+            return True
         self.take_back(claim.job, entry)
         entry.granted = block
         self._say_granted(claim, block)
@@ -481,9 +484,7 @@ class Stock:
         return self._turn
 
     def _say_granted(self, claim: Claim, block: Block[int]) -> None:
-        if claim.who.disk:
-            self.disk.read(claim.job.entry(claim.dataset), block)
-        elif claim.who.slot >= 0:
+        if claim.who.slot >= 0:
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, block.id, block.offset)))
         else:
             self.transfers += 1
