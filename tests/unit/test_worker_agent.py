@@ -334,6 +334,20 @@ def test_a_host_that_can_never_be_reached_fails_what_waits_for_it():
     assert "a:1" in failed[0].error
 
 
+def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
+    agent = _agent()
+    _assign(agent, "job", [[], [0]], [1], [1], [1])
+    agent.take()
+    agent.host_unreachable("a")
+    agent.revoke(Revoke(at=1, term=1, job="job", host="h0", epoch=EPOCH, chains=[1]))
+    assert agent.reports()
+    agent.retry_links()
+    assert not agent.take()
+    assert not agent.reports()
+    agent.assign(_again("job", chain=2, task=1, sources=[1]), None)
+    assert agent.take() == [actions.Connect("a", "a:1")]
+
+
 @pytest.mark.parametrize("asked_for_first", [True, False])
 def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_first):
     agent = Agent(Settings(host="h0"), EPOCH, Store(1 << 20, 1 << 23), spills=True)

@@ -467,7 +467,7 @@ class Agent:
             return
         for job in self.jobs.values():
             for entry in job.entries.values():
-                if entry.source and not entry.here and self._links.get(entry.source, DOWN) == DOWN:
+                if entry.uses and entry.source and not entry.here and self._links.get(entry.source, DOWN) == DOWN:
                     self._try_again(job, entry)
 
     def _try_again(self, job: HostJob, entry: Entry) -> None:
