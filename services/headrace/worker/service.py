@@ -54,13 +54,10 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._arena = arena
-        self._capacity = arena.address_space // ADDRESS_SPACE_FACTOR
-        self._epoch = time.time_ns() // 1_000_000
-        store: Store[int] = Store(self._capacity, arena.address_space)
-        self._agent = Agent(settings, self._epoch, store, spills=settings.spill_dir != NO_SPILLING)
+        self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
+        self._agent = Agent(settings, time.time_ns() // 1_000_000, self._store, spills=settings.spill_dir != NO_SPILLING)
         self._intake = Intake(self._agent)
         self._disk: Spilling | None = None
-        self._store = store
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
@@ -118,10 +115,10 @@ class Worker:
         bucket, seconds = self._bus.kv(streams.HOSTS.name), self._settings.lease_seconds
         entry = HostEntry(
             host=self._settings.host,
-            epoch=self._epoch,
+            epoch=self._agent.epoch,
             address=address,
             runners=self._settings.runners,
-            capacity=self._capacity,
+            capacity=self._store.capacity,
             pid=os.getpid(),
             resources=self._settings.resources,
         )
@@ -199,12 +196,13 @@ class Worker:
 
     def _look_at_memory(self) -> None:
         """Say when the store is above its capacity, and give memory back that it does not need any more."""
-        above = self._store.used > self._capacity
+        store = self._store
+        above = store.used > store.capacity
         if above and not self._above:
-            log.warning("the store is above its capacity: nothing else could go on", used=self._store.used, capacity=self._capacity)
+            log.warning("the store is above its capacity: nothing else could go on", used=store.used, capacity=store.capacity)
         self._above = above
-        if self._store.backed > self._capacity + self._capacity // 5:
-            for offset, nbytes in self._store.trim(self._capacity):
+        if store.backed > store.capacity + store.capacity // 5:
+            for offset, nbytes in store.trim(store.capacity):
                 self._arena.release_pages(offset, nbytes)
 
     # --- decisions out ----------------------------------------------------------------------------------------------
@@ -319,7 +317,7 @@ class Worker:
             {
                 "host": self._settings.host,
                 "metrics": self._bus.metrics_address,
-                "epoch": self._epoch,
+                "epoch": self._agent.epoch,
                 "runners": self._runners.pids(),
                 "jobs": sorted(self._agent.jobs),
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},

@@ -580,8 +580,10 @@ class Agent:
     def unwanted(self, peer: int, frame: frames.Unwant) -> None:
         """A peer needs datasets no longer."""
         job = self.jobs.get(frame.job)
-        for dataset in frame.datasets if job is not None else []:
-            entry = job.entries.get(dataset) if job is not None else None
+        if job is None:
+            return
+        for dataset in frame.datasets:
+            entry = job.entries.get(dataset)
             if entry is not None:
                 entry.wanted_by = [other for other in entry.wanted_by if other != peer]
 

@@ -444,15 +444,14 @@ class Stock:
 
     def drop_claims(self, slot: int) -> None:
         """The runner in a slot is gone, and so are the results that waited there."""
-        self._claims = [claim for claim in self._claims if claim.who.slot != slot or claim.who.disk]
+        self._claims = [claim for claim in self._claims if claim.who.slot != slot]
         heapq.heapify(self._claims)
 
     def drop_offers(self, host: str) -> None:
         """The link to a host is gone, and so are its offers."""
         claims, self._claims = self._claims, []
         for claim in claims:
-            gone = claim.who.host == host and claim.who.slot < 0 and not claim.who.disk
-            _dealt_with(claim) if gone else self._claims.append(claim)
+            _dealt_with(claim) if claim.who.host == host else self._claims.append(claim)
         heapq.heapify(self._claims)
 
     def _grant(self, claim: Claim, overcommit: bool = False) -> bool:
@@ -591,6 +590,6 @@ class Stock:
 def _dealt_with(claim: Claim) -> Claim:
     """The claim does not wait any more; another offer of its dataset may."""
     entry = claim.job.entries.get(claim.dataset)
-    if entry is not None and claim.who.slot < 0 and entry.offered == claim.who.host:
+    if entry is not None and entry.offered == claim.who.host:
         entry.offered = ""
     return claim
