@@ -380,3 +380,17 @@ def test_the_end_of_a_job_whose_values_are_in_the_log_waits_a_little(
             assert not scene.of(Released)
 
     runner.run(main())
+
+
+def test_an_entry_that_is_no_host_is_ignored_and_others_are_heard_of(
+    nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
+) -> None:
+    async def main() -> None:
+        entry = encode(HostEntry(host="no.token", epoch=1, address="x:1", runners=1, capacity=1))
+        async with stage(nats_server, bus, until) as scene:
+            await bus.kv(HOSTS.name).put("no.token", entry)
+            await scene.register("h1", 1)
+            assert (await scene.seen(HostJoined)).host == "h1"
+            await bus.kv(HOSTS.name).delete("no.token")
+
+    runner.run(main())

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed, ensure_data_key, holder_name
+from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed, ensure_data_key, holder_name, until_caught_up
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
 from headrace.controller.later import Later
@@ -126,10 +126,11 @@ class Leading:
             await self._until(*waiting, feed.ended)
             await self._entries.load(self._controller.ledger.jobs)
             self._begin()
-            open_.append(await self._watch_hosts())
+            hosts = await self._watch_hosts()
+            open_.append(hosts)
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
             log.info("leading", term=self._term, seq=self._controller.ledger.last_seq)
-            await self._until(lost, feed.ended, self._failed, ticking)
+            await self._until(lost, feed.ended, hosts.ended, self._failed, ticking)
         finally:
             self.decides = False
             self._later.flush()
@@ -218,7 +219,7 @@ class Leading:
 
     async def _watch_hosts(self) -> Feed:
         feed = await self._bus.kv(HOSTS.name).watch(self._on_host)
-        await feed.caught_up.wait()
+        await until_caught_up(feed)
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
         return feed
@@ -231,7 +232,8 @@ class Leading:
             return
         try:
             entry = _decode_host(value)
-        except msgspec.DecodeError as error:
+            subjects.token(entry.host)
+        except (msgspec.DecodeError, ValueError) as error:
             log.error("a host is ignored, for its entry cannot be read", host=key, error=error)
             return
         known = self._registered.get(entry.host)
