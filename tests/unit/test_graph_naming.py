@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headrace.graph.naming import NAME_CHARACTERS, some_datasets, some_tasks
+from headrace.graph.topology import Topology
 from headrace_schemas import FunctionSpec, GraphSpec, Needed, Purge
 from tests.unit.controller_world import World
 
@@ -26,7 +27,8 @@ def test_long_names_are_cut() -> None:
 
 
 def test_datasets_of_a_task_with_several() -> None:
-    assert some_datasets(graph(n_outputs=[1, 2, 1, 1, 1]), [0, 2, 3]) == "f-0, f-1[1], f-2"
+    spec = graph(n_outputs=[1, 2, 1, 1, 1])
+    assert some_datasets(spec, [0, 2, 3], Topology.from_spec(spec)) == "f-0, f-1[1], f-2"
 
 
 def test_decisions_have_the_names_of_what_they_are_about() -> None:
@@ -36,4 +38,4 @@ def test_decisions_have_the_names_of_what_they_are_about() -> None:
     needed = next(message for message in messages if isinstance(message, Needed))
     purge = next(message for message in messages if isinstance(message, Purge))
     assert needed.about == some_tasks(world.spec, needed.tasks)
-    assert purge.about == some_datasets(world.spec, purge.datasets)
+    assert purge.about == some_datasets(world.spec, purge.datasets, Topology.from_spec(world.spec))

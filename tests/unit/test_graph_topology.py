@@ -63,14 +63,13 @@ def test_columns_that_are_left_out_stand_for_one_output_and_no_input_each() -> N
     assert topology.first_output.tolist() == [0, 1, 2, 3]
     assert topology.consumers.tolist() == []
     assert topology.consumer_start.tolist() == [0, 0, 0, 0]
-    assert [dataset_name(frozen, dataset) for dataset in range(3)] == ["abs-0", "abs-1", "abs-2"]
-    assert dataset_names(frozen, [2, 0]) == ["abs-2", "abs-0"]
+    assert [dataset_name(frozen, dataset, topology) for dataset in range(3)] == ["abs-0", "abs-1", "abs-2"]
+    assert dataset_names(frozen, [2, 0], topology) == ["abs-2", "abs-0"]
 
 
-@pytest.mark.parametrize("given", [True, False])
-def test_names(given: bool) -> None:
+def test_names() -> None:
     frozen = spec()
-    topology = Topology.from_spec(frozen) if given else None
+    topology = Topology.from_spec(frozen)
     assert [task_name(frozen, task) for task in range(4)] == ["steps", "neg-1", "sum", "abs-3"]
     names = [dataset_name(frozen, dataset, topology) for dataset in range(6)]
     assert dataset_names(frozen, range(6), topology) == names

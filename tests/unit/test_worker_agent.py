@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.graph.naming import INPUT_NAMES
 from headrace.link import frames
 from headrace.worker import actions, protocol
 from headrace.worker.settings import Settings
@@ -423,6 +424,21 @@ def test_a_runner_that_dies_gives_its_task_up_and_what_waited_there_runs_again()
     assert [(error.task, error.reason) for error in failed] == [(0, "runner_died")]
     assert "signal 9" in failed[0].error
     assert sorted(world.done_chains()) == [1, 2]
+
+
+def test_a_task_of_many_inputs_whose_runner_died_names_the_first_of_them():
+    n = 5 * INPUT_NAMES
+    agent = _agent()
+    _assign(agent, "job", [*([] for _ in range(n)), list(range(n))], [n], [1] * n, [n])
+    agent.take()
+    agent.host_connected("a", EPOCH)
+    agent.take()
+    agent.values_received("a", frames.Values("job", list(range(n)), [0] * n, [1] * n), memoryview(bytes(n)))
+    assert any(isinstance(action.frame, protocol.Run) for action in agent.take() if isinstance(action, actions.ToRunner))
+    agent.runner_died(0, (1, n), -9, 123)
+    [failed] = [error for report in agent.reports() for error in report.events.failed]
+    assert failed.reason == "runner_died"
+    assert failed.inputs == [f"f-{dataset}" for dataset in range(INPUT_NAMES)]
 
 
 def test_a_chain_that_has_not_started_is_given_back_and_one_that_has_is_not():

@@ -21,8 +21,6 @@ from headrace_schemas import Admitted, LogMessage, Stranded, TaskError
 
 SHOWN = 4
 """Hosts, and sets of resources, that an error names."""
-INPUT_NAMES = 100
-"""Names of inputs that a failure gives, at most."""
 
 
 class Homeless:
@@ -71,7 +69,7 @@ def _failure(job: JobLedger, task: int, hosts: Hosts, living: list[str]) -> Fail
         attempt=job.attempts[task],
         reason="no_host",
         name=job.task_name(task),
-        inputs=input_names(job.spec, task, job.topology)[:INPUT_NAMES],
+        inputs=input_names(job.spec, task, job.topology),
         error=f"it needs {need}, which no host has: {_have(hosts, living)}. Start a worker that has it (headrace worker "
         f"--resources {need}, or HEADRACE_RESOURCES; for a local cluster, Cluster.local(resources=...)), or have the task need less",
     )

@@ -11,6 +11,9 @@ from headrace_schemas.graph import GraphSpec
 if TYPE_CHECKING:
     from headrace.graph.topology import Topology
 
+INPUT_NAMES = 100
+"""Inputs that a failure names, at most: it travels in a message, and a person reads it."""
+
 
 def task_name(spec: GraphSpec, task: int) -> str:
     """The task's own name, or "<function>-<id>"."""
@@ -30,20 +33,19 @@ def dataset_metadata(spec: GraphSpec, task: int, dataset: int) -> dict[str, Any]
     return {**task_metadata(spec, task), **({} if place is None else spec.descriptions[place])}
 
 
-def dataset_name(spec: GraphSpec, dataset: int, topology: Topology | None = None) -> str:
-    """The name of the task that makes it, with the output's index in brackets if the task makes several: "steps[3]".
-
-    With the graph's topology it takes constant time; without, it is made anew where the graph has tasks of several outputs.
-    """
-    if not spec.n_outputs:
-        return task_name(spec, dataset)
-    topology = topology if topology is not None else _topology(spec)
-    task = int(topology.producer[dataset])
+def output_name(spec: GraphSpec, task: int, index: int) -> str:
+    """The name of one of a task's datasets: the task's, with the output's index in brackets if the task makes several: "steps[3]"."""
     name = task_name(spec, task)
-    return name if spec.n_outputs[task] == 1 else f"{name}[{dataset - int(topology.first_output[task])}]"
+    return f"{name}[{index}]" if spec.n_outputs and spec.n_outputs[task] > 1 else name
 
 
-def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology | None = None) -> list[str]:
+def dataset_name(spec: GraphSpec, dataset: int, topology: Topology) -> str:
+    """`output_name` of a dataset by its id."""
+    task = int(topology.producer[dataset])
+    return output_name(spec, task, dataset - int(topology.first_output[task]))
+
+
+def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology) -> list[str]:
     """`dataset_name` of many, in a fraction of the time where tasks have one output each and no names of their own."""
     if spec.n_outputs or spec.named:
         return [dataset_name(spec, dataset, topology) for dataset in datasets]
@@ -51,10 +53,9 @@ def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology |
     return [f"{labels[function[dataset]]}-{dataset}" for dataset in datasets]
 
 
-def input_names(spec: GraphSpec, task: int, topology: Topology | None = None) -> list[str]:
-    """The names of the datasets that a task takes, in the order of its arguments."""
-    topology = topology if topology is not None else _topology(spec)
-    return [dataset_name(spec, dataset, topology) for dataset in topology.inputs_of(task).tolist()]
+def input_names(spec: GraphSpec, task: int, topology: Topology) -> list[str]:
+    """The names of the first datasets that a task takes, in the order of its arguments."""
+    return dataset_names(spec, topology.inputs_of(task)[:INPUT_NAMES].tolist(), topology)
 
 
 SHOWN = 3
@@ -69,7 +70,7 @@ def some_tasks(spec: GraphSpec, tasks: Sequence[int], count: int | None = None) 
     return _some([task_name(spec, task) for task in tasks[:SHOWN]], len(tasks) if count is None else count)
 
 
-def some_datasets(spec: GraphSpec, datasets: Sequence[int], topology: Topology | None = None) -> str:
+def some_datasets(spec: GraphSpec, datasets: Sequence[int], topology: Topology) -> str:
     """The same for datasets."""
     return _some([dataset_name(spec, dataset, topology) for dataset in datasets[:SHOWN]], len(datasets))
 
@@ -77,12 +78,6 @@ def some_datasets(spec: GraphSpec, datasets: Sequence[int], topology: Topology |
 def _some(names: list[str], count: int) -> str:
     short = ", ".join(name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…" for name in names)
     return short if count <= len(names) else f"{short} and {count - len(names)} more"
-
-
-def _topology(spec: GraphSpec) -> Topology:
-    from headrace.graph.topology import Topology
-
-    return Topology.from_spec(spec)
 
 
 def _find(ascending: list[int], wanted: int) -> int | None:

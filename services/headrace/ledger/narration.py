@@ -74,9 +74,10 @@ class Names:
         spec = self._spec
         if spec is None:
             return _shown("dataset", ids, None)
-        if spec.n_outputs and self._topology is None:
+        if self._topology is None:
             self._topology = validate(spec)
-        return _shown("dataset", ids, lambda dataset: dataset_name(spec, dataset, self._topology))
+        topology = self._topology
+        return _shown("dataset", ids, lambda dataset: dataset_name(spec, dataset, topology))
 
     def chains(self, ids: list[int]) -> str:
         """Some chains: their tasks, if it is known which they are of."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headrace.graph.naming import SHOWN, some_tasks
+from headrace.graph.naming import INPUT_NAMES, SHOWN, output_name, some_tasks
 from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Offsets, Topology
 from headrace.telemetry import Timing
@@ -193,6 +193,11 @@ class HostJob:
     def task_inputs(self, task: int) -> list[int]:
         """The datasets that a task takes."""
         return self.inputs[self.input_start[task] : self.input_start[task + 1]]
+
+    def input_names(self, task: int) -> list[str]:
+        """The names of the first datasets that a task takes, for people."""
+        made = [(self.producer[dataset], dataset) for dataset in self.task_inputs(task)[:INPUT_NAMES]]
+        return [output_name(self.spec, maker, dataset - self.first_output[maker]) for maker, dataset in made]
 
     def live_chains(self) -> list[Chain]:
         """The chains that are not over."""

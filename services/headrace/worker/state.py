@@ -16,7 +16,7 @@ from functools import partial
 
 import msgspec
 
-from headrace.graph.naming import input_names, task_name
+from headrace.graph.naming import task_name
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Report, ToHost, ToPeer, ToRunner
@@ -38,8 +38,6 @@ from headrace_shm import Store
 
 MOST_STALLS = 10
 """Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
-INPUT_NAMES = 100
-"""Names of inputs that a failure gives, at most."""
 OVER_REMEMBERED = 10_000
 """Jobs that are over and whose late messages are still recognised."""
 
@@ -487,8 +485,8 @@ class Agent:
         for segment in list(entry.waiters):
             if not segment.over:
                 task = segment.tasks[0]
-                attempt, name, inputs = segment.chain.attempts.get(task, 0), task_name(job.spec, task), input_names(job.spec, task)
-                error = TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs[:INPUT_NAMES], error=text)
+                attempt, name, inputs = segment.chain.attempts.get(task, 0), task_name(job.spec, task), job.input_names(task)
+                error = TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs, error=text)
                 self._fail(job, segment.chain, error)
 
     def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
@@ -750,7 +748,7 @@ def _death(job: HostJob, task: int, attempt: int, code: int, pid: int) -> TaskEr
         attempt=attempt,
         reason="runner_died",
         name=task_name(job.spec, task),
-        inputs=input_names(job.spec, task),
+        inputs=job.input_names(task),
         error=f"the runner (process {pid}) {how} while it executed this task",
         pid=pid,
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.graph.functions import load_function
-from headrace.graph.naming import dataset_name, input_names, task_name
+from headrace.graph.naming import INPUT_NAMES, output_name, task_name
 from headrace.graph.templates import Template, load_block
 from headrace.worker import protocol
-from headrace_schemas import FunctionSpec, GraphSpec
+from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
 
 if TYPE_CHECKING:
     from headrace.worker.runner.sinking import SinkWriter
@@ -123,6 +124,10 @@ class RunnerJob:
             self._asked = frozenset(self.spec.outputs)
         return dataset in self._asked
 
+    def sink_of(self, dataset: int) -> SinkSpec | None:
+        """The sink of a dataset; None if it has none."""
+        return self.sinks.sink_of(dataset) if self.sinks is not None and self.is_asked_for(dataset) else None
+
     def is_taken(self, dataset: int) -> bool:
         """Whether tasks take it."""
         return self._uses[dataset] > 0
@@ -164,13 +169,16 @@ class RunnerJob:
             kind.count, kind.seconds, kind.longest = 0, 0.0, 0.0
         self._measured.clear()
 
-    def names(self, task: int) -> tuple[str, list[str]]:
-        """The task's name and those of its inputs, for people."""
-        return task_name(self.spec, task), input_names(self.spec, task)
+    def input_names(self, task: int) -> list[str]:
+        """The names of the first datasets that the task takes, for people."""
+        return [self.dataset_name(dataset) for dataset in self.inputs(task)[:INPUT_NAMES]]
 
     def dataset_name(self, dataset: int) -> str:
         """The dataset's name, for people."""
-        return dataset_name(self.spec, dataset)
+        if self._output_start is None:
+            return task_name(self.spec, dataset)
+        task = bisect_right(self._output_start, dataset) - 1
+        return output_name(self.spec, task, dataset - self._output_start[task])
 
 
 def _writer(sinks: protocol.SinksOfJob, spec: GraphSpec) -> SinkWriter:

@@ -21,6 +21,7 @@ import msgspec
 
 from headrace.errors import FunctionNotFound, GraphError, HeadraceError
 from headrace.graph.checks import check_metadata
+from headrace.graph.naming import task_name
 from headrace.graph.output import Output
 from headrace.graph.templates import NO_KEYWORDS, bind
 from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, array_type, decode, encode, encode_plain, freeze, making
@@ -40,7 +41,7 @@ BATCH_SECONDS = 0.0005
 """Results wait at most about so long for company; a task expected to last longer is not started before they are sent."""
 PROGRESS_SECONDS = 0.05
 """Inside a long chain, what is done is told this often."""
-ERROR_CHARACTERS, TRACEBACK_CHARACTERS, INPUT_NAMES = 2_000, 32_000, 100
+ERROR_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 32_000
 """What a failure says of itself, at most: it travels in a message, and a person reads it."""
 EXCEPTION_BYTES = 64 * 1024
 """A pickled exception above this size is not sent; its text always is."""
@@ -105,7 +106,7 @@ class Runner:
         """The job and the task that are executed now, for what the task logs."""
         executing = self._status.get(self._slot)
         job = self._jobs.get(executing[0]) if executing is not None else None
-        return {"job": job.id, "task": job.names(executing[1])[0]} if job is not None and executing is not None else {}
+        return {"job": job.id, "task": task_name(job.spec, executing[1])} if job is not None and executing is not None else {}
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
@@ -298,7 +299,7 @@ class Runner:
         try:
             if isinstance(value, Output):
                 value, metadata = value.value, check_metadata(value.metadata, job.dataset_name(dataset))
-            sink = job.sinks.sink_of(dataset) if job.sinks is not None else None
+            sink = job.sink_of(dataset)
             if sink is not None:
                 self._sink(segment, place, sink, dataset, value, metadata)
                 if not job.is_taken(dataset):
@@ -350,7 +351,7 @@ class Runner:
         assert job.sinks is not None
         self._outbox.flush()
         try:
-            written = job.sinks.write(sink, dataset, task, segment.attempts[place] if segment.attempts else 0, value, metadata)
+            written = job.sinks.write(sink, job, dataset, task, segment.attempts[place] if segment.attempts else 0, value, metadata)
         except Exception as error:
             self._report(segment, place, error, "sink_failed")
         self._now = perf_counter()
@@ -485,7 +486,6 @@ def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
 
 def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, reason: str) -> TaskError:
     """The failure as the host reports it. The traceback begins in the user's code: the runner's own frames are left out."""
-    name, inputs = job.names(task)
     trace = error.__traceback__
     if trace is not None and reason == "raised":
         trace = trace.tb_next or trace
@@ -503,8 +503,8 @@ def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, rea
         task=task,
         attempt=attempt,
         reason=reason,
-        name=name,
-        inputs=inputs[:INPUT_NAMES],
+        name=task_name(job.spec, task),
+        inputs=job.input_names(task),
         error=_short(line, ERROR_CHARACTERS),
         traceback=_short(text, TRACEBACK_CHARACTERS),
         pickled=pickled if len(pickled) <= EXCEPTION_BYTES else b"",
