@@ -106,11 +106,6 @@ class Store(Generic[K]):
         """Bytes of the arena that have, or may have, memory behind them: `used`, and free space that was used before."""
         return self._places.backed
 
-    @property
-    def idle(self) -> int:
-        """Bytes, among `used`, that the store can make room from by itself: none, unless it spills (`SpillingStore`)."""
-        return 0
-
     def __len__(self) -> int:
         """How many keys name a block."""
         return len(self._named)
