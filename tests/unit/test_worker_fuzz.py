@@ -17,7 +17,7 @@ import headrace
 from headrace.link import frames
 from headrace.worker import actions, protocol
 from headrace.worker.early import MOST_EARLY, EarlyWants
-from headrace.worker.stock import MOST_IDS
+from headrace.worker.outgoing import MOST_IDS
 from headrace_schemas import LogMessage, TaskError, decoder, encode
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 from tests.unit.worker_world import JOB, ModelRunner, World, expected_value

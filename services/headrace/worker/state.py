@@ -26,11 +26,12 @@ from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.metrics import Counts
+from headrace.worker.outgoing import MOST_IDS
 from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.relays import PeerHost
 from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
-from headrace.worker.stock import LINK, MOST_IDS, Claim, Claimant, Stock
+from headrace.worker.stock import LINK, Claim, Claimant, Stock
 from headrace.worker.window import chains_of
 from headrace_schemas import Assign, Ended, Events, GraphSpec, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
@@ -389,9 +390,10 @@ class Agent:
         for key in [key for key in self._doomed if key[0] == slot]:
             del self._doomed[key]
         lost = self.runners.runner_died(slot)
+        there = {segment.chain for segment in lost}
         for job in list(self._by_number.values()):
             job.runners.discard(slot)
-            for chain in [chain for chain in job.live_chains() if chain.slot == slot and chain.next and not _at(chain, lost)]:
+            for chain in [chain for chain in job.live_chains() if chain.slot == slot and chain.next and chain not in there]:
                 self._give_back(chain)
         for segment in lost:
             if not segment.over:
@@ -677,7 +679,7 @@ class Agent:
         self._fail_refused()
         self.runners.fill(self._allowed if self.stock.pressed else None)
         self._send_batches()
-        self.stock.send_out()
+        self.stock.outgoing.send()
         for host, jobs in self._asks.items():
             for name, datasets in jobs.items():
                 for part in (datasets[start : start + MOST_IDS] for start in range(0, len(datasets), MOST_IDS)):
@@ -734,10 +736,6 @@ class Agent:
         jobs, used = [self.jobs[name] for name in self._news], self.stock.store.used
         self._news.clear()
         return [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
-
-
-def _at(chain: Chain, segments: list[Segment]) -> bool:
-    return any(segment.chain is chain for segment in segments)
 
 
 def _death(job: HostJob, task: int, attempt: int, code: int, pid: int) -> TaskError:

@@ -12,6 +12,7 @@ from headrace.worker.actions import Action, SendBlock, ToHost, ToPeer, ToRunner
 from headrace.worker.disk import DISK, MOST_PARKED, Disk
 from headrace.worker.dispatch import RunnerSlot
 from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker.outgoing import Outgoing
 from headrace.worker.passing import Passing, Taker
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.relays import Broadcast, Relays
@@ -20,10 +21,6 @@ from headrace.worker.slabs import Slabs
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
 
-VALUES_BYTES = 1 << 20
-"""Small values for one peer travel together up to about so many bytes a frame."""
-MOST_IDS = 100_000
-"""Datasets in one frame: with three columns of the longest integers there are, within what a link takes."""
 CLAIMS_AHEAD = 16
 """Room is made for so many claims at a time."""
 LINK = ("link",)
@@ -63,17 +60,6 @@ class Claim:
     who: Claimant = field(compare=False)
 
 
-@dataclass
-class Outgoing:
-    """Small values and offers collected for one peer and job."""
-
-    values: frames.Values
-    payload: list[bytes]
-    offer: frames.Offer
-    gone: frames.Gone
-    nbytes: int = 0
-
-
 class Stock:
     """Entries of all jobs, the store's books, and the claims on memory. Appends actions to the list it was given."""
 
@@ -83,10 +69,10 @@ class Stock:
         self.relays = Relays(settings)
         self.passing = Passing(store, actions, settings.piece_bytes)
         self.slabs = Slabs(store)
+        self.outgoing = Outgoing(actions)
         self._actions = actions
         self._claims: list[Claim] = []
         self._turn = 0
-        self._outgoing: dict[tuple[int, str], Outgoing] = {}
         self.progress = 0
         """Counts what changed for claims to be looked at again."""
         self.transfers = 0
@@ -152,7 +138,7 @@ class Stock:
     def _not_passed_on(self, job: HostJob, entry: Entry, block: Block[int]) -> None:
         """Who takes a block that is still being filled will not have the rest of it."""
         for peer in self.passing.give_up(block):
-            self._out(peer, job).gone.datasets.append(entry.dataset)
+            self.outgoing.gone(peer, job.name, entry.dataset)
 
     def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
         entry.attempt = attempt
@@ -219,7 +205,7 @@ class Stock:
         entry.restoring = False
         peers, entry.owed = entry.owed, ()
         for peer in peers:
-            self._out(peer, job).gone.datasets.append(entry.dataset)
+            self.outgoing.gone(peer, job.name, entry.dataset)
         job.report.gone(entry.dataset)
 
     @property
@@ -503,7 +489,7 @@ class Stock:
         """A peer asks for a dataset: it is sent or offered now, or when it exists."""
         unknown = dataset >= len(job.producer)
         if unknown or dataset in job.dropped or (job.ended and dataset not in job.entries):
-            self._out(peer, job).gone.datasets.append(dataset)
+            self.outgoing.gone(peer, job.name, dataset)
             return
         entry = job.entry(dataset)
         if entry.here:
@@ -521,7 +507,7 @@ class Stock:
             return
         room = entry.block or entry.granted if entry is not None else None
         if entry is None or room is None or (entry.block is None and (start is None or room.writer != LINK)):
-            self._out(peer, job).gone.datasets.append(dataset)
+            self.outgoing.gone(peer, job.name, dataset)
         elif entry.broadcast is not None and self._relayed(job, entry, entry.broadcast, peer, start):
             pass
         elif start is not None or (entry.broadcast is not None and entry.broadcast.several and self.relays.is_host(peer)):
@@ -547,44 +533,11 @@ class Stock:
         self._actions.append(SendBlock(peer, data, block.id, block.offset, block.nbytes))
 
     def _serve(self, job: HostJob, entry: Entry, peer: int) -> None:
-        out = self._out(peer, job)
-        if entry.value is None:
+        if entry.value is not None:
+            self.outgoing.value(peer, job.name, entry.dataset, entry.attempt, entry.value)
+        else:
             entry.broadcast = self.relays.asked(entry.broadcast, peer, entry.nbytes)
-            out.offer.datasets.append(entry.dataset)
-            out.offer.attempts.append(entry.attempt)
-            out.offer.sizes.append(entry.nbytes)
-            return
-        out.values.datasets.append(entry.dataset)
-        out.values.attempts.append(entry.attempt)
-        out.values.lengths.append(len(entry.value))
-        out.payload.append(entry.value)
-        out.nbytes += len(entry.value)
-        if out.nbytes > VALUES_BYTES:
-            self.send_out()
-
-    def _out(self, peer: int, job: HostJob) -> Outgoing:
-        out = self._outgoing.get((peer, job.name))
-        if out is not None and max(len(out.values.datasets), len(out.offer.datasets), len(out.gone.datasets)) >= MOST_IDS:
-            self.send_out()
-            out = None
-        if out is None:
-            name = job.name
-            out = Outgoing(frames.Values(name, [], [], []), [], frames.Offer(name, [], [], []), frames.Gone(name, []))
-            self._outgoing[peer, name] = out
-        return out
-
-    def send_out(self) -> None:
-        """Send what was collected for peers."""
-        if not self._outgoing:
-            return
-        for (peer, _), out in self._outgoing.items():
-            if out.payload:
-                self._actions.append(ToPeer(peer, out.values, b"".join(out.payload)))
-            if out.offer.datasets:
-                self._actions.append(ToPeer(peer, out.offer))
-            if out.gone.datasets:
-                self._actions.append(ToPeer(peer, out.gone))
-        self._outgoing.clear()
+            self.outgoing.offer(peer, job.name, entry.dataset, entry.attempt, entry.nbytes)
 
 
 def _dealt_with(claim: Claim) -> Claim:

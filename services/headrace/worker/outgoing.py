@@ -1,0 +1,77 @@
+"""What peers are told of datasets that they asked for, collected so that many travel in one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.link import frames
+from headrace.worker.actions import Action, ToPeer
+
+VALUES_BYTES = 1 << 20
+"""Small values for one peer travel together up to about so many bytes a frame."""
+MOST_IDS = 100_000
+"""Datasets in one frame: with three columns of the longest integers there are, within what a link takes."""
+
+
+@dataclass
+class Parcel:
+    """What was collected for one peer and job."""
+
+    values: frames.Values
+    payload: list[bytes]
+    offer: frames.Offer
+    gone: frames.Gone
+    nbytes: int = 0
+
+
+class Outgoing:
+    """What was collected for all peers. Appends actions to the list it was given."""
+
+    def __init__(self, actions: list[Action]) -> None:
+        self._actions = actions
+        self._parcels: dict[tuple[int, str], Parcel] = {}
+
+    def value(self, peer: int, job: str, dataset: int, attempt: int, value: bytes) -> None:
+        """A small dataset goes to a peer."""
+        parcel = self._parcel(peer, job)
+        parcel.values.datasets.append(dataset)
+        parcel.values.attempts.append(attempt)
+        parcel.values.lengths.append(len(value))
+        parcel.payload.append(value)
+        parcel.nbytes += len(value)
+        if parcel.nbytes > VALUES_BYTES:
+            self.send()
+
+    def offer(self, peer: int, job: str, dataset: int, attempt: int, nbytes: int) -> None:
+        """A large dataset is here, for when a peer has room for it."""
+        offer = self._parcel(peer, job).offer
+        offer.datasets.append(dataset)
+        offer.attempts.append(attempt)
+        offer.sizes.append(nbytes)
+
+    def gone(self, peer: int, job: str, dataset: int) -> None:
+        """A peer is not to have a dataset from here."""
+        self._parcel(peer, job).gone.datasets.append(dataset)
+
+    def _parcel(self, peer: int, job: str) -> Parcel:
+        parcel = self._parcels.get((peer, job))
+        if parcel is not None and max(len(parcel.values.datasets), len(parcel.offer.datasets), len(parcel.gone.datasets)) >= MOST_IDS:
+            self.send()
+            parcel = None
+        if parcel is None:
+            parcel = Parcel(frames.Values(job, [], [], []), [], frames.Offer(job, [], [], []), frames.Gone(job, []))
+            self._parcels[peer, job] = parcel
+        return parcel
+
+    def send(self) -> None:
+        """Send what was collected."""
+        if not self._parcels:
+            return
+        for (peer, _), parcel in self._parcels.items():
+            if parcel.payload:
+                self._actions.append(ToPeer(peer, parcel.values, b"".join(parcel.payload)))
+            if parcel.offer.datasets:
+                self._actions.append(ToPeer(peer, parcel.offer))
+            if parcel.gone.datasets:
+                self._actions.append(ToPeer(peer, parcel.gone))
+        self._parcels.clear()
