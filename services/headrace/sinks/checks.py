@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import repeat
-from typing import NamedTuple
-
 from headrace.errors import GraphError
 from headrace.graph.naming import dataset_metadata, dataset_name
 from headrace.graph.sinks import Sinks
@@ -25,22 +21,6 @@ REFUSED = {
 """Protocols that fsspec knows and that are no sinks, and why."""
 
 
-class Target(NamedTuple):
-    """An output that has a sink."""
-
-    dataset: int
-    sink: SinkSpec
-
-
-def targets(spec: GraphSpec, sink: SinkSpec | None) -> Iterator[Target]:
-    """The outputs of a graph that have sinks: their own, or the job's."""
-    sinks = Sinks.of_job(spec, sink)
-    for dataset in spec.outputs:
-        found = sinks.of(dataset)
-        if found is not None:
-            yield Target(dataset, found)
-
-
 def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:
     """Raises GraphError, naming the output, for a file system that cannot be opened here, a key that an output has no metadata for, and
     two outputs with one place."""
@@ -48,7 +28,7 @@ def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:
         return
     for each in (*spec.sinks, *((sink,) if sink is not None else ())):
         _check_protocol(each.path)
-    _check_places(spec, targets(spec, sink), job)
+    _check_places(spec, Sinks.of_job(spec, sink), job)
 
 
 def _check_protocol(path: str) -> None:
@@ -65,11 +45,14 @@ def _check_protocol(path: str) -> None:
         raise GraphError(f"the sink {path!r} cannot be opened: {error} (here and on the hosts)") from error
 
 
-def _check_places(spec: GraphSpec, wanted: Iterator[Target], job: str) -> None:
+def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
     """Places of outputs whose metadata is not all known before they are yielded are checked when they are written."""
     topology = Topology.from_spec(spec)
     taken: dict[str, str] = {}
-    for dataset, sink in wanted:
+    for dataset in spec.outputs:
+        sink = sinks.of(dataset)
+        if sink is None:
+            continue
         name = dataset_name(spec, dataset, topology)
         task = int(topology.producer[dataset])
         if spec.functions[spec.function[task]].generator and parse(sink.path).keys:
@@ -84,8 +67,7 @@ def _check_places(spec: GraphSpec, wanted: Iterator[Target], job: str) -> None:
                 )
 
 
-def _locations(sink: SinkSpec, stem: str) -> Iterator[str]:
+def _locations(sink: SinkSpec, stem: str) -> list[str]:
     """Every place that an output may have, for its encoding is not known before its value."""
-    pattern = parse(sink.path)
-    encodings = [sink.encoding] if sink.encoding or sink.encoder or pattern.ending else list(ENCODINGS)
-    yield from map(str.__add__, repeat(stem), (added_ending(sink, pattern, encoding) for encoding in encodings))
+    encodings = [sink.encoding] if sink.encoding or sink.encoder or parse(sink.path).ending else ENCODINGS
+    return [stem + added_ending(sink, encoding) for encoding in encodings]

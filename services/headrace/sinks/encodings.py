@@ -10,7 +10,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -232,7 +231,7 @@ ENCODINGS = {
     "nc": Encoding(".nc", _write_nc, _read_nc, seeks=True),
     "parquet": Encoding(".parquet", _write_parquet, _read_parquet),
     "arrow": Encoding(".arrow", _write_arrow, _read_arrow),
-    "pickle": Encoding(".pickle", _write_pickle, partial(pickle.loads)),
+    "pickle": Encoding(".pickle", _write_pickle, pickle.loads),
 }
 """By name."""
 BY_ENDING = {encoding.ending: name for name, encoding in ENCODINGS.items()} | {".pkl": "pickle", ".nc4": "nc", ".feather": "arrow"}

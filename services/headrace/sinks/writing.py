@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Any
 
 from headrace.errors import GraphError, SinkFailed
 from headrace.sinks.encodings import BY_ENDING, ENCODINGS, OTHER, encoding_for
 from headrace.sinks.files import write
-from headrace.sinks.places import Named, Pattern, Writer, parse, part_of, place
+from headrace.sinks.places import Named, Writer, parse, part_of, place
 from headrace.values import array_type
 from headrace_schemas import SinkSpec, Written
-
-Encode = Callable[[IO[bytes]], object]
 
 
 class OpenSink:
@@ -31,7 +30,7 @@ class OpenSink:
         location = self.spec.path
         try:
             encoding = encoding_of(self.spec, value)
-            location = place(self.spec.path, named) + added_ending(self.spec, parse(self.spec.path), encoding)
+            location = place(self.spec.path, named) + added_ending(self.spec, encoding)
             return self._write(value, location, encoding, writer)
         except Exception as error:
             text = str(error) if isinstance(error, GraphError) else f"{type(error).__name__}: {error}"
@@ -39,7 +38,8 @@ class OpenSink:
 
     def _write(self, value: Any, location: str, encoding: str, writer: Writer) -> Written:
         part = part_of(location, writer)
-        receipt = write(part, self.spec.options, self._encode(value, encoding), self.encoder is not None or ENCODINGS[encoding].seeks)
+        encoder, seeks = (self.encoder, True) if self.encoder is not None else (ENCODINGS[encoding].write, ENCODINGS[encoding].seeks)
+        receipt = write(part, self.spec.options, partial(encoder, value), seeks)
         array = array_type(value)
         return Written(
             dataset=writer.dataset,
@@ -53,12 +53,6 @@ class OpenSink:
             shape=None if array is None else array.shape,
         )
 
-    def _encode(self, value: Any, encoding: str) -> Encode:
-        if self.encoder is not None:
-            encoder = self.encoder
-            return lambda file: encoder(value, file)
-        return lambda file: ENCODINGS[encoding].write(value, file)
-
 
 def encoding_of(spec: SinkSpec, value: Any) -> str:
     """The encoding of a value: as the sink says, as its file's name says, or by the value's type."""
@@ -69,9 +63,9 @@ def encoding_of(spec: SinkSpec, value: Any) -> str:
     return BY_ENDING.get(parse(spec.path).ending, "") or encoding_for(value)
 
 
-def added_ending(spec: SinkSpec, pattern: Pattern, encoding: str) -> str:
+def added_ending(spec: SinkSpec, encoding: str) -> str:
     """What is added to the name of a file that has no ending: the encoding's, or, with a user's encoder, the encoding itself."""
-    if pattern.ending:
+    if parse(spec.path).ending:
         return ""
     if spec.encoder:
         return f".{spec.encoding}" if spec.encoding else ""
