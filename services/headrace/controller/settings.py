@@ -52,6 +52,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
 def _duration(env: Mapping[str, str], name: str, otherwise: float) -> float:
     try:
-        return parse_duration(env[name]) if name in env else otherwise
+        return parse_duration(text) if (text := env.get(name)) else otherwise
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
