@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
@@ -52,6 +50,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     fetching: FetchLimits = FetchLimits()
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+    def from_env(cls) -> Settings:
         """The defaults: nothing of it needs setting from outside."""
         return cls()
