@@ -128,7 +128,7 @@ def _unwritten(job: JobLedger, changes: Changes) -> list[int]:
     """Tasks that are done and have an output that is not in its sink: what was written there cannot be committed."""
     topology = job.topology
     done = changes.done.array()
-    made = ranges(topology.first_output[done], topology.n_outputs[done]) if len(done) else done
+    made = ranges(topology.first_output[done], topology.n_outputs[done])
     datasets = np.concatenate([made, changes.refused.array()])
     makers = topology.producer[datasets[(job.flags[datasets] & (SUNK | WRITTEN)) == SUNK]]
     tasks: list[int] = makers[job.state[makers] == DONE].tolist()
@@ -143,7 +143,7 @@ def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
     topology = job.topology
     wanted: Ints = (job.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED
     counts = topology.n_consumers[datasets]
-    consumers = topology.consumers[ranges(topology.consumer_start[datasets], counts)] if counts.any() else ints(())
+    consumers = topology.consumers[ranges(topology.consumer_start[datasets], counts)]
     makers = np.repeat(topology.producer[datasets], counts)
     state = job.state[consumers]
     at_work = ((state == ASSIGNED) | (state == STARTED)) & ~np.isin(consumers, sorted(broken))
@@ -158,8 +158,7 @@ def _with_makers_of_inputs(job: JobLedger, tasks: Ints) -> Ints:
     found: Ints = np.zeros(topology.n_tasks, dtype=np.bool_)
     while len(tasks):
         found[tasks] = True
-        counts = topology.n_inputs[tasks]
-        inputs = distinct(topology.inputs[ranges(topology.input_start[tasks], counts)]) if counts.any() else ints(())
+        inputs = distinct(topology.inputs[ranges(topology.input_start[tasks], topology.n_inputs[tasks])])
         makers = distinct(topology.producer[inputs[job.copies.home[inputs] == NOWHERE]])
         tasks = makers[(job.state[makers] == DONE) & ~found[makers]]
     result: Ints = np.flatnonzero(found)

@@ -84,7 +84,7 @@ class Uses:
             tasks, old, new = tasks[other], old[other], new[other]
         self._counted[tasks] = new
         counts = topology.n_inputs[tasks]
-        edges = ranges(topology.input_start[tasks], counts) if counts.any() else ints(())
+        edges = ranges(topology.input_start[tasks], counts)
         if len(edges):
             self._leave(edges, np.repeat(old, counts))
             self._arrive(edges, np.repeat(new, counts))
