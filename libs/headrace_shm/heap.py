@@ -121,9 +121,10 @@ class Heap:
         """
         offset = self._arena.offset_of(data) if self._by_offset else None
         slab = self._by_offset.get(offset - self.headroom) if offset is not None else None
-        if slab is None or slab.id in self._kept or memoryview(data).nbytes != slab.nbytes - self.headroom:
+        if slab is None or slab.id in self._kept:
             return None
-        return slab.id
+        nbytes = data.nbytes if isinstance(data, np.ndarray) else memoryview(data).nbytes  # arrays of times export no buffer
+        return slab.id if nbytes == slab.nbytes - self.headroom else None
 
     def head(self, slab_id: int) -> memoryview:
         """The bytes in front of a block's array, to write into."""

@@ -63,6 +63,13 @@ def test_large_arrays_lie_in_granted_blocks_and_small_ones_do_not(owner):
     assert large.__array_interface__["data"][0] % 64 == 0
 
 
+def test_an_array_of_times_is_found_though_it_exports_no_buffer(owner):
+    times = owner.heap.empty(LARGE, "M8[s]")
+    block = next(owner.store.blocks())
+    assert owner.heap.find(times) == block.id
+    assert owner.heap.find(times[1:]) is None
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "order"),
     [
