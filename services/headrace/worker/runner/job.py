@@ -36,6 +36,7 @@ class Segment:
         self.puts = 0
         """Results that wait for room."""
         self.ended = False
+        """Its tasks were executed, and none failed; the last one may be a generator that waits for room."""
 
 
 class Kind:

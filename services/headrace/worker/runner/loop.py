@@ -187,6 +187,7 @@ class Runner:
         except TaskStopped:
             job.dead_chains.add(segment.chain)
             return
+        segment.ended = True
         self._end(segment)
 
     def _tasks(self, segment: Segment) -> None:
@@ -410,11 +411,10 @@ class Runner:
         put.segment.puts -= 1
         if put.generator is not None:
             self._generate(put.generator)
-        self._end(put.segment, resumed=put.generator is None)
+        self._end(put.segment)
 
-    def _end(self, segment: Segment, resumed: bool = False) -> None:
+    def _end(self, segment: Segment) -> None:
         """Report the segment once its tasks ended and nothing of it waits for room."""
-        segment.ended = segment.ended or not resumed
         if segment.ended and segment.puts == 0 and not segment.job.closed:
             self._outbox.segment_done(segment.job, segment.id, self._now)
 
