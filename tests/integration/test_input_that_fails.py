@@ -316,7 +316,7 @@ def test_a_log_of_a_newer_schema_at_the_command_line(nats_server: EmbeddedServer
         timeout=WAIT / 2,
     )
     assert done.returncode == 1
-    said = done.stderr.splitlines()[-1]
+    [said] = done.stderr.splitlines()
     assert said.startswith("headrace: message 1 of the log")
     assert said.endswith("upgrade this side")
 
