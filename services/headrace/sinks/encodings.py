@@ -18,8 +18,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from headrace.errors import MissingLibrary
+from headrace.values.layout import PICKLE_PROTOCOL
 
-PICKLE_PROTOCOL = 5
 KIND = "headrace"
 """Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
 TABLE, PANDAS, POLARS = "pyarrow", "pandas", "polars"

@@ -6,14 +6,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from headrace.errors import CorruptOutput
 from headrace.sinks.encodings import ENCODINGS
 from headrace.sinks.files import Options, read_into
-
-ALIGNMENT = 64
-"""Bytes. Arrays are views of the file's bytes, whose headers are padded to it."""
+from headrace.values.memory import aligned_memory
 
 
 @dataclass(frozen=True)
@@ -49,10 +45,8 @@ def read(location: str, nbytes: int, checksum: str, encoding: str, options: Opti
 
 
 def read_bytes(location: str, nbytes: int, checksum: str, options: Options) -> memoryview:
-    """The bytes of a published output, checked. Errors as of `read`."""
-    room = np.empty(nbytes + ALIGNMENT, dtype=np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    data = memoryview(room)[start : start + nbytes]  # type: ignore[arg-type]
+    """The bytes of a published output, checked, and aligned for the arrays that are views of them. Errors as of `read`."""
+    data = aligned_memory(nbytes)
     found = read_into(data, location, options)
     if found != nbytes:
         size = f"more than {nbytes}" if found > nbytes else str(found)
