@@ -55,7 +55,7 @@ class Commits:
             if not self._is_output(each.dataset):
                 continue
             self._folders.setdefault(each.part.rpartition("/")[0], self._sink(each.dataset))
-            if self._candidate(each.dataset) == each.part:
+            if self._candidate(each.dataset) == each:
                 self._parts[each.part] = each.dataset
             else:
                 unused.append(self._remove(each.part, each.dataset))
@@ -65,7 +65,7 @@ class Commits:
         """Outputs that were written, or are found to have been. Returns those to commit now, each once."""
         begun: list[Action] = []
         for dataset in datasets:
-            written = self._job.sunk.written.get(dataset) if self._job.sunk is not None else None
+            written = self._candidate(dataset)
             if written is not None and self._underway.get(dataset) != written.part:
                 self._underway[dataset] = written.part
                 begun.append(Commit(self._job.job, written, self._sink(dataset)))
@@ -74,7 +74,7 @@ class Commits:
     def ended(self, written: Written, error: str) -> Written | NotCommitted | None:
         """A commit was carried out, or could not be, by this error. Returns what is to be announced; None if it does not count any more."""
         dataset = written.dataset
-        if self._underway.get(dataset) != written.part or self._candidate(dataset) != written.part:
+        if self._underway.get(dataset) != written.part or self._candidate(dataset) != written:
             return None
         return NotCommitted(dataset=dataset, attempt=written.attempt, error=error) if error else written
 
@@ -100,10 +100,9 @@ class Commits:
             known.clear()
         return left
 
-    def _candidate(self, dataset: int) -> str:
-        """The part that counts; empty if there is none, or it was announced."""
-        written = self._job.sunk.written.get(dataset) if self._job.sunk is not None else None
-        return written.part if written is not None else ""
+    def _candidate(self, dataset: int) -> Written | None:
+        """What counts; None if there is nothing, or it was announced."""
+        return self._job.sunk.written.get(dataset) if self._job.sunk is not None else None
 
     def _is_output(self, dataset: int) -> bool:
         return 0 <= dataset < self._job.topology.n_datasets and self._job.sink_of(dataset) is not None
