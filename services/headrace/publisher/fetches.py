@@ -36,11 +36,11 @@ class Fetches:
     def __init__(self, bus: Bus, service: str, limits: FetchLimits) -> None:
         self._bus = bus
         self._limits = limits
-        self._name = f"{service}-{secrets.token_hex(4)}"
+        token = secrets.token_hex(4)
+        self._name, pieces = f"{service}-{token}", f"pieces-{token}"
         self._key = b""
         self._places = asyncio.Semaphore(limits.fetches)
         self._sessions: dict[str, Session] = {}
-        pieces = f"pieces-{self._name.rpartition('-')[2]}"
         self._subject = f"headrace.service.{service}.{pieces}"
         self.endpoints: dict[str, Endpoint] = {"fetch": self._fetch, pieces: self._piece}
 
