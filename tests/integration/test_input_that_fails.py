@@ -298,6 +298,20 @@ def test_services_of_a_newer_schema(nats_server: EmbeddedServer) -> None:
         hr.Cluster.connect(nats_server.url, token=nats_server.token)
 
 
+def test_a_job_of_a_newer_schema_is_not_taken_for_none(nats_server: EmbeddedServer) -> None:
+    async def pretend() -> None:
+        async with await Bus.connect(nats_server.settings, "newer services") as bus:
+            await bus.ensure_streams()
+            await bus.publish(subjects.state("newerjob"), b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
+
+    asyncio.run(pretend())
+    with hr.Cluster.connect(nats_server.url, token=nats_server.token) as cluster:
+        with pytest.raises(hr.ClusterFailed, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
+            cluster.job("newerjob")
+        with pytest.raises(hr.NoSuchJob):
+            cluster.job("olderjob")
+
+
 @pytest.mark.parametrize("command", ["replay", "tail", "watch"])
 def test_a_log_of_a_newer_schema_at_the_command_line(nats_server: EmbeddedServer, command: str) -> None:
     """It says at once who has to be upgraded, and does not wait for a log that it cannot read to the end."""

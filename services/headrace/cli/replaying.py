@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import msgspec
 import typer
 
-from headrace.bus import Bus, BusSettings, Entry, LogFeed, until_caught_up
-from headrace.client.connection import check_job_id
-from headrace.client.settings import ATTACH_TIMEOUT
+from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.client.connection import check_job_id, until_read
 from headrace.controller.replay import check
 from headrace.errors import NoSuchJob
 from headrace.ledger.replay import Line, final_state, timeline
@@ -34,9 +33,9 @@ def replay_job(job: str, settings: BusSettings, *, checked: bool, as_json: bool)
 async def read_log(job: str, settings: BusSettings) -> list[Entry]:
     """Everything that the log has of a job so far, and which hosts came and went."""
     entries: list[Entry] = []
-    async with await Bus.connect(settings, "headrace-replay") as bus, asyncio.timeout(ATTACH_TIMEOUT):
+    async with await Bus.connect(settings, "headrace-replay") as bus:
         feed = await LogFeed.open(bus, subjects.for_job(job), entries.extend)
-        await until_caught_up(feed)
+        await until_read(feed)
         await feed.close()
     return entries
 

@@ -9,9 +9,8 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, until_caught_up
-from headrace.client.connection import check_job_id
-from headrace.client.settings import ATTACH_TIMEOUT
+from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed
+from headrace.client.connection import check_job_id, until_read
 from headrace.errors import CannotWrite, NoSuchJob
 from headrace.ledger.narration import Narrator, writer
 from headrace_schemas import Admitted, Ended, Events, HostLost, LogMessage, Published, subjects
@@ -87,8 +86,7 @@ async def _tail(write: Callable[[Text], None], job: str, settings: BusSettings, 
     async with await Bus.connect(settings, "headrace-tail") as bus:
         wanted = subjects.for_job(job) if job else subjects.LOG_SUBJECTS
         feed = await LogFeed.open(bus, wanted, tail.take, from_seq=1 if job or not follow else NEW)
-        async with asyncio.timeout(ATTACH_TIMEOUT):
-            await until_caught_up(feed)
+        await until_read(feed)
         _check(tail.over)
         if job and not tail.seen:
             raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")

@@ -15,10 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from headrace.bus import Bus, BusSettings, Entry, LogFeed, until_caught_up
-from headrace.client.connection import check_job_id
+from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.client.connection import check_job_id, until_read
 from headrace.client.failure import without_modules
-from headrace.client.settings import ATTACH_TIMEOUT, PROGRESS_EVERY
+from headrace.client.settings import PROGRESS_EVERY
 from headrace.errors import NoSuchJob
 from headrace.ledger import Ledger
 from headrace_schemas import subjects
@@ -163,8 +163,7 @@ def watch_job(job: str, settings: BusSettings) -> int:
 async def _watch(watched: Watched, job: str, settings: BusSettings) -> int:
     async with await Bus.connect(settings, "headrace-watch") as bus:
         feed = await LogFeed.open(bus, subjects.for_job(job), watched.take)
-        async with asyncio.timeout(ATTACH_TIMEOUT):
-            await until_caught_up(feed)
+        await until_read(feed)
         if watched.job is None:
             raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
         over: asyncio.Future[Any] = asyncio.ensure_future(watched.over.wait())

@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed, until_caught_up
+from headrace.bus.feed import Followed
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
-from headrace.client.settings import FLUSH_SECONDS
+from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
 from headrace.ledger import Ledger
 from headrace.link import split_address
@@ -99,7 +100,7 @@ class Connection:
             wanted = [subjects.ALL_HOSTS, *(subjects.for_client() if self._of_its_own else ())]
             self._feed = await LogFeed.open(bus, wanted, self._on_entries)
             if not self._of_its_own:
-                await _caught_up(self._feed)
+                await until_followed(self._feed)
         except JetStreamRefused as error:
             await bus.close()
             raise ClusterFailed(f"there is no Headrace cluster at {settings.url}: start a controller there first ({error})") from error
@@ -252,10 +253,19 @@ class Connection:
             self.fail(_cannot_follow(error))
 
 
-async def _caught_up(feed: LogFeed) -> None:
-    """Until a feed has passed on everything that there was. Raises ClusterFailed if it ended before."""
+async def until_read(feed: Followed) -> None:
+    """Until a feed has passed on everything that there was. Raises ClusterFailed if that takes too long, and what ended it before."""
     try:
-        await until_caught_up(feed)
+        async with asyncio.timeout(ATTACH_TIMEOUT):
+            await until_caught_up(feed)
+    except TimeoutError:
+        raise ClusterFailed(f"what the cluster wrote was not read within {ATTACH_TIMEOUT:g} s: see how its NATS server is") from None
+
+
+async def until_followed(feed: Followed) -> None:
+    """The same. Raises ClusterFailed for whatever ended it."""
+    try:
+        await until_read(feed)
     except Exception as error:
         raise _cannot_follow(error) from error
 

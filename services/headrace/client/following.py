@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from headrace.bus import Entry, LogFeed
-from headrace.client.connection import Connection, Follower
+from headrace.client.connection import Connection, Follower, until_followed
 from headrace.client.fetching import Fetcher, Held
-from headrace.client.settings import ATTACH_TIMEOUT, RELEASE_DELAY
+from headrace.client.settings import RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.link import job_key
@@ -105,17 +105,14 @@ class Following(Follower):
             self._connection.thread.soon(self._begin, partial(self._send_large, sink), encode(spec))
 
     async def attach(self) -> None:
-        """Follow a job that was submitted before. Raises NoSuchJob."""
+        """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read."""
         self._connection.watch(self)
         feed = await LogFeed.open(self._connection.bus, subjects.for_job(self.job), self.on_entries)
         self._watch(feed)
-        caught_up = asyncio.ensure_future(feed.caught_up.wait())
-        either: list[asyncio.Future[Any]] = [caught_up, feed.ended]
-        await asyncio.wait(either, timeout=ATTACH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        caught_up.cancel()
         try:
+            await until_followed(feed)
             self.ledger  # noqa: B018 - raises if there is none
-        except NoSuchJob:
+        except HeadraceError:
             await feed.close()
             raise
 
@@ -240,9 +237,7 @@ class Following(Follower):
         if not self._waiters:
             return
         ledger = self.ledger
-        ready = [
-            waiter for waiter in self._waiters if self.over.is_set() or (waiter.dataset is not None and ledger.readable(waiter.dataset))
-        ]
+        ready = [waiter for waiter in self._waiters if self.over.is_set() or ledger.readable(waiter.dataset)]
         for waiter in ready:
             self._waiters.remove(waiter)
             waiter.event.set()

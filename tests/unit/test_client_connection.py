@@ -1,0 +1,42 @@
+"""What a client waits for when it reads a stream."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headrace.client import connection
+from headrace.client.connection import until_followed, until_read
+from headrace.errors import ClusterFailed
+
+
+class Stream:
+    """A feed that has passed on nothing yet. Made on a loop."""
+
+    def __init__(self) -> None:
+        self.caught_up = asyncio.Event()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("wait", [until_read, until_followed])
+def test_a_stream_that_is_not_read_in_time_is_an_error_of_the_cluster(monkeypatch: pytest.MonkeyPatch, wait: object) -> None:
+    monkeypatch.setattr(connection, "ATTACH_TIMEOUT", 0.0)
+
+    async def read() -> None:
+        await wait(Stream())  # type: ignore[operator]
+
+    with pytest.raises(ClusterFailed, match="was not read within 0 s"):
+        asyncio.run(read())
+
+
+def test_what_ends_a_stream_is_raised_as_it_is_or_as_the_clusters_end() -> None:
+    async def read() -> None:
+        stream = Stream()
+        stream.ended.set_exception(KeyError("a reader's mistake"))
+        with pytest.raises(KeyError):
+            await until_read(stream)
+        with pytest.raises(ClusterFailed, match=r"the log cannot be followed: .*mistake"):
+            await until_followed(stream)
+
+    asyncio.run(read())
