@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
@@ -105,9 +106,8 @@ class Job:
         host was lost after the job was done, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file in a
         sink that is not the one that was written. What a user's own encoder wrote comes as an `hr.SinkFile`, which says where it is.
         """
-        values = self.values(None, timeout, progress)
-        ledger = self._following.ledger
-        return dict(zip(dataset_names(ledger.spec, ledger.spec.outputs, ledger.topology), values, strict=True))
+        self.values(None, timeout, progress)
+        return {name: self._values[dataset] for name, dataset in self._outputs.items()}
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
         """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
@@ -149,12 +149,16 @@ class Job:
         catalogue: Catalogue = self._connection.call(read_catalogue(self._connection.bus, self.id, expected))
         return catalogue.find(matches)
 
-    def _output(self, name: str) -> int:
+    @cached_property
+    def _outputs(self) -> dict[str, int]:
+        """The job's outputs by name, in the graph's order."""
         ledger = self._following.ledger
-        for dataset in ledger.spec.outputs:
-            if ledger.dataset_name(dataset) == name:
-                return dataset
-        raise KeyError(f"job {self.id} has no output {name!r}")
+        return dict(zip(dataset_names(ledger.spec, ledger.spec.outputs, ledger.topology), ledger.spec.outputs, strict=True))
+
+    def _output(self, name: str) -> int:
+        if name not in self._outputs:
+            raise KeyError(f"job {self.id} has no output {name!r}")
+        return self._outputs[name]
 
     def values(self, datasets: list[int] | None, timeout: float | None = None, progress: bool | None = None) -> list[Any]:
         """The values of outputs by their ids in the frozen graph, all if None is given. As `results` otherwise."""
