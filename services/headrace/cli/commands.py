@@ -64,7 +64,7 @@ def run(
 
     from headrace.cli.finding import load_graph
     from headrace.cli.tables import counted, print_outputs
-    from headrace.client.cluster import Cluster
+    from headrace.client.cluster import Cluster, abandon
     from headrace.graph.resources import parse_resources
 
     graph = load_graph(target)
@@ -76,7 +76,7 @@ def run(
         try:
             results = job.results(timeout or None)
         except BaseException:
-            job.cancel("its client stopped waiting for it")
+            abandon(job)
             raise
         print_outputs(results, f"{graph.name}: {counted(len(graph), 'task')} in {time.perf_counter() - start:.3f} s")
     return 0

@@ -162,7 +162,7 @@ class Cluster:
             try:
                 values = dict(zip(wanted, job.values(list(graph.columns.outputs), timeout, progress), strict=True))
             except BaseException:
-                _cancel(job)
+                abandon(job)
                 raise
         computed = with_values(nodes, values)
         return computed[0] if len(nodes) == 1 else computed
@@ -346,7 +346,8 @@ def _watch_services(connection: Connection, services: LocalServices) -> None:
     loop.add_reader(services.report_fd(), read)
 
 
-def _cancel(job: Job) -> None:
+def abandon(job: Job) -> None:
+    """Stop a job, unless it is over, whose client goes on without its results."""
     try:
         if not job.done:
             job.cancel("its client stopped waiting for it")
