@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from headrace.graph.functions import load_function
@@ -87,8 +88,8 @@ class RunnerJob:
         self._lay_out(spec)
 
     def _lay_out(self, spec: GraphSpec) -> None:
-        self._input_start = _starts(spec.n_inputs, spec.n_tasks)
-        self._output_start = _starts(spec.n_outputs, spec.n_tasks) if spec.n_outputs else None
+        self._input_start = _starts(spec.n_inputs)
+        self._output_start = _starts(spec.n_outputs)
         self.sends_plainly = self._output_start is None and self.sinks is None
         """Whether every task makes one dataset, of the task's number, and none goes to a sink."""
         self._uses: list[int] = [0] * (self._output_start[-1] if self._output_start else spec.n_tasks)
@@ -188,12 +189,6 @@ def _writer(sinks: protocol.SinksOfJob, spec: GraphSpec) -> SinkWriter:
     return SinkWriter(sinks, spec)
 
 
-def _starts(counts: list[int], n: int) -> list[int] | None:
+def _starts(counts: list[int]) -> list[int] | None:
     """Running sums of a column of counts; None for an empty column."""
-    if not counts:
-        return None
-    starts, total = [0] * (n + 1), 0
-    for index, count in enumerate(counts):
-        total += count
-        starts[index + 1] = total
-    return starts
+    return [0, *accumulate(counts)] if counts else None
