@@ -18,7 +18,7 @@ import pytest
 
 import headrace as hr
 from headrace.graph.freezing import freeze
-from headrace.values import decode
+from headrace.values import decode, encode
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.status import StatusPage
@@ -347,6 +347,23 @@ def test_a_killed_runner_is_reported_with_its_signal_and_its_task_is_known(host:
     assert host.status.get(0) == (1, 0)
     host.fork()
     host.open(graph)
+
+
+class EndsItsReader:
+    """A value that ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (3,)
+
+
+def test_a_runner_that_its_input_ends_is_reported_with_the_task_that_took_it(host: Host) -> None:
+    graph = hr.Graph("poison")
+    graph.add(type, graph.add(EndsItsReader))
+    host.open(graph)
+    host.run([[1]], [[1]], [{0: encode(EndsItsReader()).tobytes()}])
+    assert host.reports() == [Exited(0, host.pid, 3)]
+    assert host.status.get(0) == (1, 1)
+    host.fork()
 
 
 def test_what_functions_took_is_told_of_the_job_that_they_are_of(host: Host) -> None:

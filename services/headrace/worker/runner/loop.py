@@ -222,6 +222,8 @@ class Runner:
         values: dict[int, Any] = {}
         inputs, locations = segment.inputs, segment.locations
         segment.locations = ()
+        if inputs:  # unpickling them may end the process, too
+            self._status.set(self._slot, segment.job.number, segment.tasks[0])
         try:
             for dataset, location in zip(inputs, locations, strict=True):
                 values[dataset] = decode(location) if isinstance(location, bytes) else self._view(location)
