@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -88,11 +89,11 @@ def start_zygote(arena: Arena, status: StatusPage, host: str = "") -> Zygote:
     return Zygote(ours, pid)
 
 
-def _leave(main: object) -> NoReturn:
+def _leave(main: Callable[[], object]) -> NoReturn:
     """Run a child's main function and end the process without the parent's exit handlers."""
     code = 1
     try:
-        main()  # type: ignore[operator]
+        main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
