@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -50,6 +51,11 @@ class Network:
             _run(["ip", "netns", "add", name])
             self._plug_in(self.port(index), name)
 
+    def sent_bytes(self, name: str) -> int:
+        """What a host has sent over the network so far."""
+        (device,) = json.loads(subprocess.check_output(self.inside(name, ["ip", "-json", "-statistics", "link", "show", "eth0"])))
+        return int(device["stats64"]["tx"]["bytes"])
+
     def remove(self) -> None:
         """The namespaces, and with them everything in them."""
         for name in [*self.hosts, self.hub]:
@@ -77,7 +83,7 @@ def _run(command: Sequence[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def why_not() -> str:
+def _why_not() -> str:
     """Why no network can be made here; empty if one can, as far as one can tell."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     return f"it takes {', '.join(missing)} (iproute2, util-linux)" if missing else "it takes root" if os.geteuid() else ""
@@ -86,6 +92,8 @@ def why_not() -> str:
 @contextlib.contextmanager
 def network(hosts: int, rate: str = "") -> Iterator[Network]:
     """A network, removed on leaving. Raises OSError where none can be made."""
+    if reason := _why_not():
+        raise OSError(reason)
     made = Network(hosts, rate)
     try:
         try:

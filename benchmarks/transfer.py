@@ -13,14 +13,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -28,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 import headrace as hr
-from benchmarks.network import Network, network, why_not
+from benchmarks.network import Network, network
 from benchmarks.process import PROJECT
 from benchmarks.report import Figure
-from headrace.bus.server import server_binary
+from benchmarks.spread import cluster
 
 MEGABYTES = 1000
 RECEIVERS = 8
@@ -52,9 +49,6 @@ Array = npt.NDArray[np.float64]
 
 def figures(megabytes: int = MEGABYTES) -> list[Figure]:
     """All of this module's figures; those that cannot be had here say why."""
-    reason = why_not()
-    if reason:
-        return [Figure("transfer", "headrace", None, "MB/s", reason)]
     try:
         return [*host_to_host(megabytes, ""), *broadcast(megabytes)]
     except (OSError, subprocess.SubprocessError) as error:
@@ -132,72 +126,12 @@ def receive(address: str, port: int, megabytes: int) -> None:
 
 def by_headrace(net: Network, megabytes: int) -> tuple[float, float]:
     """MB/s on the sender's cable (meaningless with several receivers), and seconds until the last reader has it."""
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(cluster(net, megabytes))
-        job = net.inside(net.hub, _part("job", url, str(megabytes), str(len(net.hosts) - 1)))
-        with watched(net, megabytes) as watcher:
-            ran = subprocess.run(job, cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-            if ran.returncode:
-                raise OSError(f"the job failed: {ran.stderr[-3000:]}")
-            return _speed(watcher, megabytes), float(json.loads(ran.stdout)["seconds"])
-
-
-@contextlib.contextmanager
-def cluster(net: Network, megabytes: int) -> Iterator[str]:
-    """A server and the central services in the hub, and a worker per host; ended by their process ids. Gives the server's address."""
-    folder = Path(tempfile.mkdtemp(prefix="hrb-"))
-    shm = Path(tempfile.mkdtemp(prefix="hrb-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    address = net.address(net.hub)
-    url = f"nats://{address}:4222"
-    service = [sys.executable, "-m", "headrace.cli"]
-    commands: list[tuple[list[str], dict[str, str]]] = [
-        (net.inside(net.hub, [server_binary(), "-js", "-sd", str(folder / "js"), "-a", address, "-p", "4222"]), {}),
-        *((net.inside(net.hub, [*service, name]), {}) for name in ("controller", "scheduler", "publisher")),
-        *((net.inside(host, [*service, "worker"]), _worker_environment(net, host, shm, megabytes)) for host in net.hosts),
-    ]
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        with open(folder / "log", "wb") as log:
-            for command, env in commands:
-                environment = {**os.environ, "HEADRACE_URL": url, **env}
-                processes.append(subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log))
-                if len(processes) == 1:
-                    _wait_for_server(net, address)
-        yield url
-    finally:
-        _end(processes)
-        for path in (folder, shm):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _worker_environment(net: Network, host: str, shm: Path, megabytes: int) -> dict[str, str]:
-    name = f"h{net.hosts.index(host)}"
-    (shm / name).mkdir()
-    return {
-        "HEADRACE_HOST": name,
-        "HEADRACE_LISTEN": f"{net.address(host)}:0",
-        "HEADRACE_SHM_DIR": str(shm / name),
-        "HEADRACE_CAPACITY": str(2 * megabytes * MB),
-        "HEADRACE_RUNNERS": "1",
-    }
-
-
-def _wait_for_server(net: Network, address: str) -> None:
-    look = f"import socket; socket.create_connection(({address!r}, 4222), 1)"
-    deadline = time.monotonic() + TIMEOUT
-    while subprocess.run(net.inside(net.hub, [sys.executable, "-c", look]), capture_output=True).returncode:
-        if time.monotonic() > deadline:
-            raise OSError("the NATS server does not answer")
-
-
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in reversed(processes):
-        process.terminate()
-    for process in reversed(processes):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        process.kill()
-        process.wait()
+    with cluster(net, 2 * megabytes * MB) as spread, watched(net, megabytes) as watcher:
+        job = net.inside(net.hub, _part("job", spread.url, str(megabytes), str(len(net.hosts) - 1)))
+        ran = subprocess.run(job, cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        if ran.returncode:
+            raise OSError(f"the job failed: {ran.stderr[-3000:]}")
+        return _speed(watcher, megabytes), float(json.loads(ran.stdout)["seconds"])
 
 
 def make(megabytes: int) -> Array:
