@@ -175,3 +175,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     more = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=dict(os.environ)).stdout)
     assert more < 50_000, f"{more} KiB more than before"
+
+
+def test_what_dead_writers_left_is_swept_up_and_what_is_gone_is_no_error(folder: str) -> None:
+    """An object store has no folder any more when its last file is removed."""
+    place = f"{folder}/swept"
+    for attempt in range(2):
+        save(place, "left", WRITER._replace(attempt=attempt))
+    other = save(place, "another job's", WRITER._replace(job="k")).part
+    files.sweep(place, "j", {})
+    assert names(place) == [other.rpartition("/")[2]]
+    system, path = files.open_system(place, {})
+    system.rm(path, recursive=True)
+    files.sweep(place, "j", {})

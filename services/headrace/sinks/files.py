@@ -221,10 +221,13 @@ def remove(location: str, options: Options) -> None:
 
 
 def sweep(folder: str, job: str, options: Options) -> None:
-    """Remove every temporary file of a job in a folder (see `places.part_of`)."""
+    """Remove every temporary file of a job in a folder (see `places.part_of`), if that is there: an object store has no empty ones."""
     system, path = open_system(folder, options)
     system.invalidate_cache(path)
-    for name in system.ls(path, detail=False):
+    names: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
+        names = system.ls(path, detail=False)
+    for name in names:
         if PART.search(name) and f".{job}-" in name.rpartition("/")[2]:
             with contextlib.suppress(FileNotFoundError):
                 system.rm_file(name)
