@@ -167,7 +167,7 @@ def part_of(location: str, writer: Writer) -> str:
     """
     folder, slash, name = location.rpartition("/")
     part = f".{name}.{writer.job}-{writer.dataset}-{writer.attempt}-{writer.host}-{writer.write}.part"
-    if len(part) > MOST_BYTES + 50:
+    if len(part.encode()) > MOST_BYTES + 50:
         digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_DIGITS]
-        part = f".{name[:60]}-{digest}{part[1 + len(name) :]}"
+        part = f".{name[:20]}-{digest}{part[1 + len(name) :]}"
     return f"{folder}{slash}{part}"
