@@ -100,6 +100,56 @@ def test_with_less_memory_than_data_the_rest_goes_to_disk_and_comes_back_unchang
     assert not world.disk
 
 
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.integers(1, 2), st.integers(1, 2), st.booleans(), st.randoms(use_true_random=False))
+def test_whenever_runners_die_what_they_had_is_done_by_others(graph, hosts, runners, spills, rng):
+    inputs, outputs = graph
+    large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.8}
+    world = World(inputs, outputs, large, hosts, runners, capacity=80_000 if spills else 1 << 22, spills=spills, part_chains=3)
+    world.slabs = {dataset for dataset in large if rng.random() < 0.3}
+    chains = fused(inputs, outputs, rng)
+    placed = [rng.randrange(hosts) for _ in chains]
+    home = {task: host for chain, host in zip(chains, placed, strict=True) for task in chain}
+    world.assign(chains, placed, list(range(len(chains))))
+    attempts, seen = dict[int, int](), 0
+    for _ in range(rng.randrange(5)):
+        for _ in range(rng.randrange(60)):
+            world.step(rng)
+        world.kill_runner(*rng.choice(list(world.runners)))
+        seen = _assign_again(world, chains, home, attempts, seen)
+    world.run(rng)
+    while seen < len(world.events):
+        seen = _assign_again(world, chains, home, attempts, seen)
+        world.run(rng)
+    assert {task for chain in world.done_chains() for task in chains[chain]} == set(range(len(inputs)))
+    memo: dict[int, bytes] = {}
+    assert world.values() == {d: expected_value(inputs, d, memo) for d in outputs if d not in large}
+    assert world.produced() >= set(outputs)
+    assert not [events.gone for events in world.events if events.gone]
+    world.end("failed")
+    world.run(rng)
+    for (name, slot), runner in world.runners.items():
+        agent = world.agents[name]
+        for block, count in agent.stock.store.held_by(agent.runners.slots[slot].client).items():
+            agent.released(slot, protocol.Released([block], [count]))
+        assert runner.idle
+    assert all(agent.stock.store.used == 0 and agent.stock.disk.empty for agent in world.agents.values())
+
+
+def _assign_again(world: World, chains: list[list[int]], home: dict[int, int], attempts: dict[int, int], seen: int) -> int:
+    """What the other services do: chains that failed or were given back get another id, at the end of `chains`. Returns the events seen."""
+    world.pump()
+    for events in world.events[seen:]:
+        for chain in [next(c for c in reversed(chains) if error.task in c) for error in events.failed] + [
+            chains[id] for id in events.revoked
+        ]:
+            attempts.update({task: attempts.get(task, 0) + 1 for task in chain})
+            chains.append(chain)
+            name = world.names[home[chain[0]]]
+            world.intakes[name].hear([world._assign(name, [(len(chains) - 1, chain)], home, attempts)])
+    return len(world.events)
+
+
 def test_a_host_with_a_disk_stays_within_its_memory_though_nothing_is_purged():
     n, nbytes = 60, 100_000
     inputs = [[] for _ in range(n)] + [[k] for k in range(n)]

@@ -266,6 +266,19 @@ class World:
     def purge(self, name: str, datasets: list[int]) -> None:
         self.intakes[name].hear([Purge(at=1, term=1, job=JOB, host=name, epoch=EPOCH, datasets=datasets)])
 
+    def kill_runner(self, name: str, slot: int) -> None:
+        """A runner dies over the next thing that it would execute, if there is any, and its result. Another one takes its place."""
+        agent, runner, executed = self.agents[name], self.runners[name, slot], None
+        if runner.queue:
+            segment, _, (task, *_), (leaves, *_), _ = runner.queue[0]
+            executed = (runner.job, task)
+            if leaves == 1 and task in self.large:
+                agent.allocate(slot, protocol.Allocate(runner.job, task, self.large[task], segment))
+        self.pump()
+        agent.runner_died(slot, executed, -9, 1)
+        self.runners[name, slot] = ModelRunner(self, name, slot)
+        agent.runner_started(slot)
+
     def end(self, state: str) -> None:
         self.ended = True
         for intake in self.intakes.values():
