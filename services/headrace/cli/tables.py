@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,7 +55,7 @@ def _summary(array: Any) -> str:
 
 def print_outputs(results: Mapping[str, Any], title: str) -> None:
     """The outputs of a job."""
-    table = _table("output", "type", "value")
+    table = new_table("output", "type", "value")
     for name, value in results.items():
         _add_row(table, name, *describe(value))
     _print(table, title)
@@ -62,7 +63,7 @@ def print_outputs(results: Mapping[str, Any], title: str) -> None:
 
 def print_jobs(entries: Iterable[JobEntry]) -> None:
     """A line for each job."""
-    table = _table("job", "name", "state", "tasks", "done", "submitted", "took", "error")
+    table = new_table("job", "name", "state", "tasks", "done", "submitted", "took", "error")
     for entry in entries:
         took = f"{entry.ended - entry.submitted:.3f} s" if entry.ended else ""
         submitted = datetime.fromtimestamp(entry.submitted).strftime("%Y-%m-%d %H:%M:%S") if entry.submitted else ""
@@ -73,7 +74,7 @@ def print_jobs(entries: Iterable[JobEntry]) -> None:
 
 def print_records(records: Sequence[OutputRecord]) -> None:
     """A line for each output of the catalogue."""
-    table = _table("output", "job", "metadata", "type", "bytes", "where", "checksum")
+    table = new_table("output", "job", "metadata", "type", "bytes", "where", "checksum")
     for record in records:
         metadata = " ".join(f"{key}={_plain(value)}" for key, value in record.metadata.items())
         kind = f"{record.dtype} {'x'.join(map(str, record.shape)) or 'scalar'}" if record.shape is not None else record.encoding
@@ -89,7 +90,7 @@ def _plain(value: Any) -> str:
 
 def print_status(status: JobStatus) -> None:
     """One job."""
-    table = _table("job", status.id)
+    table = new_table("job", status.id)
     for name, value in (
         ("name", status.name),
         ("state", status.state),
@@ -112,10 +113,9 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _table(*columns: str) -> Table:
-    from rich import box
-
-    table = Table(box=box.SIMPLE, show_edge=False)
+def new_table(*columns: str, pad_edge: bool = True) -> Table:
+    """A table without a frame. pad_edge: with a blank at both sides."""
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=pad_edge)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

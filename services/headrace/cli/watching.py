@@ -8,7 +8,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
+from headrace.cli.tables import new_table
 from headrace.client.connection import check_job_id, until_read
 from headrace.client.failure import without_modules
 from headrace.client.settings import PROGRESS_EVERY
@@ -109,7 +109,7 @@ def _progress(watched: Watched, job: JobLedger, now: float) -> Table:
 
 def _hosts(ledger: Ledger, job: JobLedger) -> Table:
     """Per host that has or had a part in the job, or could have one."""
-    table = _table("host", "state", "runners", "done", "running", "store")
+    table = new_table("host", "state", "runners", "done", "running", "store", pad_edge=False)
     done, running = _tasks_by_host(job, "done"), _tasks_by_host(job, "started")
     for name in sorted({*job.hosts, *ledger.hosts.alive()}):
         index = job.host_ids.get(name)
@@ -130,7 +130,7 @@ def _tasks_by_host(job: JobLedger, state: str) -> list[int]:
 
 
 def _functions(job: JobLedger) -> Table:
-    table = _table("function", "tasks", "mean", "longest", "in all")
+    table = new_table("function", "tasks", "mean", "longest", "in all", pad_edge=False)
     slowest = sorted(job.profile.items(), key=lambda item: -item[1][1])[:FUNCTIONS]
     for function, (count, total, longest) in slowest:
         times = [f"{seconds * 1e3:,.2f} ms" for seconds in (total / max(1, count), longest)]
@@ -139,18 +139,11 @@ def _functions(job: JobLedger) -> Table:
 
 
 def _failures(job: JobLedger) -> Table:
-    table = _table("failed", "attempt", "how", "error")
+    table = new_table("failed", "attempt", "how", "error", pad_edge=False)
     last = [error for attempts in job.failures.values() for error in attempts.values()][-FAILURES:]
     for error in last:
         text = Text(without_modules(error.error), style="red")
         table.add_row(Text(error.name or job.task_name(error.task)), str(error.attempt), error.reason, text)
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
     return table
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from headrace.client import orders
-from headrace.client.settings import LOG_TAIL_BYTES, START_TIMEOUT, SUPERVISOR_GRACE
+from headrace.client.settings import LOG_TAIL_BYTES, SUPERVISOR_GRACE
 from headrace.errors import ClusterFailed
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from headrace.client.supervisor import main; main()"
@@ -23,21 +23,15 @@ class LocalServices:
     """The processes of a local cluster. Made while they still start; `wait_started` waits for them.
 
     hosts: worker services. runners: processes that execute tasks, per host. capacity: bytes of each host's store, 0 for the default.
-    resources: what each host has.
-    log_file: where the services log; by default into an unnamed file. `pids`: process ids of the services by their
-    names, once started, and of their supervisor.
+    resources: what each host has. log_file: where the services log; None: into an unnamed file. `pids`: process ids of the services by
+    their names, once started, and of their supervisor.
     """
 
     def __init__(
-        self,
-        hosts: int,
-        runners: int,
-        capacity: int = 0,
-        log_file: str | os.PathLike[str] | None = None,
-        resources: dict[str, float] | None = None,
+        self, hosts: int, runners: int, capacity: int, log_file: str | os.PathLike[str] | None, resources: dict[str, float]
     ) -> None:
         self._owner = os.getpid()
-        given = orders.Orders(client=self._owner, hosts=hosts, runners=runners, capacity=capacity, resources=resources or {})
+        given = orders.Orders(client=self._owner, hosts=hosts, runners=runners, capacity=capacity, resources=resources)
         self._log = tempfile.TemporaryFile() if log_file is None else open(log_file, "a+b")  # noqa: SIM115 - closed by stop
         self._log_start = os.fstat(self._log.fileno()).st_size
         try:
@@ -51,7 +45,7 @@ class LocalServices:
         self._hosts: set[str] = set()
         self.pids = {"supervisor": self._process.pid}
 
-    def wait_started(self, timeout: float = START_TIMEOUT) -> orders.Started:
+    def wait_started(self, timeout: float) -> orders.Started:
         """Wait until the server answers and every service was forked. Raises ClusterFailed with the services' log."""
         deadline = time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:
