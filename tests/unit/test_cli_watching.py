@@ -7,6 +7,7 @@ import io
 from rich.console import Console
 
 from headrace.cli.watching import RATE_SECONDS, Watched, view
+from headrace_schemas import Ended, TaskError
 from tests.unit.controller_world import JOB, World
 
 
@@ -27,6 +28,24 @@ def test_a_job_that_is_done() -> None:
     assert "done" in text
     assert "8 of 8 tasks, 0 running" in text
     assert all(host in text for host in world.hosts)
+
+
+def test_what_others_wrote_is_shown_and_not_obeyed() -> None:
+    world = World(3, 8, 2)
+    world.run()
+    world.spec.name = "job\x1b[2J"
+    world.spec.functions[0].name = "function\x1b[2J"
+    for entry in world.log:
+        if isinstance(entry.message, Ended):
+            entry.message.reason = "reason\x1b[2J"
+    watched = Watched(JOB)
+    watched.take(world.log)
+    assert watched.job is not None
+    watched.job.profile[0] = (1, 1.0, 1.0)
+    watched.job.failures[0] = {0: TaskError(task=0, attempt=0, name="task\x1b[2J", error="error\x1b[2J\nin two lines")}
+    text = shown(watched, 0.0)
+    assert "\x1b" not in text
+    assert [what for what in ("job", "function", "task", "error", "reason") if rf"{what}\x1b[2J" not in text] == []
 
 
 def test_before_its_admission_there_is_no_job() -> None:

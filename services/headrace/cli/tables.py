@@ -122,8 +122,12 @@ def new_table(*columns: str, pad_edge: bool = True) -> Table:
 
 
 def _add_row(table: Table, *cells: str) -> None:
-    """Cells as they are, for names may have what rich takes for markup; but for what a terminal would obey."""
-    table.add_row(*(Text("\n".join(map(one_line, cell.split("\n")))) for cell in cells))
+    table.add_row(*map(as_it_is, cells))
+
+
+def as_it_is(text: str, style: str = "") -> Text:
+    """What others wrote, for it may have what rich takes for markup; but for what a terminal would obey."""
+    return Text("\n".join(map(one_line, text.split("\n"))), style=style)
 
 
 def _print(table: Table, title: str = "") -> None:

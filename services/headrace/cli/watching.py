@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
-from headrace.cli.tables import new_table
+from headrace.cli.tables import as_it_is, new_table
 from headrace.client.connection import check_job_id, until_read
 from headrace.client.failure import without_modules
 from headrace.client.settings import PROGRESS_EVERY
@@ -90,9 +90,9 @@ def view(watched: Watched, now: float) -> Group:
 
 def _headline(job: JobLedger) -> Text:
     style = {"done": "bold green", "failed": "bold red", "cancelled": "bold yellow"}.get(job.phase, "bold")
-    line = Text(f"{job.job}  {job.name}  ").append(job.phase, style=style)
+    line = as_it_is(f"{job.job}  {job.name}  ").append(job.phase, style=style)
     if job.end is not None and (reason := job.end.reason):
-        line.append(f": {reason}")
+        line.append(as_it_is(f": {reason}"))
     return line
 
 
@@ -134,7 +134,7 @@ def _functions(job: JobLedger) -> Table:
     slowest = sorted(job.profile.items(), key=lambda item: -item[1][1])[:FUNCTIONS]
     for function, (count, total, longest) in slowest:
         times = [f"{seconds * 1e3:,.2f} ms" for seconds in (total / max(1, count), longest)]
-        table.add_row(Text(job.spec.functions[function].name), f"{count:,}", *times, f"{total:,.1f} s")
+        table.add_row(as_it_is(job.spec.functions[function].name), f"{count:,}", *times, f"{total:,.1f} s")
     return table
 
 
@@ -142,8 +142,8 @@ def _failures(job: JobLedger) -> Table:
     table = new_table("failed", "attempt", "how", "error", pad_edge=False)
     last = [error for attempts in job.failures.values() for error in attempts.values()][-FAILURES:]
     for error in last:
-        text = Text(without_modules(error.error), style="red")
-        table.add_row(Text(error.name or job.task_name(error.task)), str(error.attempt), error.reason, text)
+        text = as_it_is(without_modules(error.error), style="red")
+        table.add_row(as_it_is(error.name or job.task_name(error.task)), str(error.attempt), error.reason, text)
     return table
 
 
