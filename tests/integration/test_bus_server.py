@@ -45,6 +45,16 @@ def test_the_token_is_in_no_argument_and_no_file_of_others(nats_server: Embedded
     assert stat.S_IMODE((nats_server.folder / "nats-server.conf").stat().st_mode) == 0o600
 
 
+def test_its_threads_are_one_unless_the_user_says_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMAXPROCS", raising=False)
+    with EmbeddedServer(tmp_path / "one") as server:
+        assert psutil.Process(server.pid).environ()["GOMAXPROCS"] == "1"
+    assert "GOMAXPROCS" not in os.environ
+    monkeypatch.setenv("GOMAXPROCS", "3")
+    with EmbeddedServer(tmp_path / "three") as server:
+        assert psutil.Process(server.pid).environ()["GOMAXPROCS"] == "3"
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, nats_server: EmbeddedServer) -> None:
     other = EmbeddedServer(tmp_path / "other")
     other.port = nats_server.port
