@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from typing import Any
 
@@ -134,3 +135,47 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_columns_that_do_not_fit_are_refused(changes: dict[str, Any], what: str) -> None:
     with pytest.raises(GraphError, match=f"graph 'g'.*{what}"):
         validate(msgspec.structs.replace(spec(), **changes))
+
+
+def one_task() -> GraphSpec:
+    g = Graph("g")
+    g.add(abs, -1)
+    return freeze(g)
+
+
+def test_graphs_of_one_plain_task_share_a_topology_that_nobody_can_write_to() -> None:
+    shared, made = validate(one_task()), Topology.from_spec(one_task())
+    assert shared is validate(one_task())
+    for field in dataclasses.fields(Topology):
+        mine, theirs = getattr(shared, field.name), getattr(made, field.name)
+        assert (mine.tolist(), mine.dtype) == (theirs.tolist(), theirs.dtype) if isinstance(mine, np.ndarray) else mine == theirs
+    with pytest.raises(ValueError, match="read-only"):
+        shared.is_output[0] = False
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"functions": []}, r"function\[0\] is 0"),
+        ({"functions": [NEITHER]}, "neither"),
+        ({"function": [1]}, r"function\[0\] is 1"),
+        ({"n_outputs": [0]}, r"n_outputs\[0\] is 0"),
+        ({"n_inputs": [1]}, r"n_inputs\[0\] is 1"),
+        ({"inputs": [0]}, "inputs has 1 entries"),
+        ({"outputs": [1]}, r"outputs\[0\] is 1"),
+        ({"block_size": 0}, "block_size is 0"),
+        ({"blocks": []}, "0 blocks"),
+        ({"named": [0]}, "named has 1 ids for 0 entries"),
+        ({"metadata": [{}]}, "annotated has 0 ids for 1 entries"),
+        ({"sunk": [0], "sink": [0]}, r"sink\[0\] is 0"),
+    ],
+)
+def test_a_graph_of_one_task_is_checked_like_others(changes: dict[str, Any], what: str) -> None:
+    with pytest.raises(GraphError, match=f"graph 'g'.*{what}"):
+        validate(msgspec.structs.replace(one_task(), **changes))
+
+
+def test_a_task_that_yields_has_a_topology_of_its_own() -> None:
+    frozen = one_task()
+    frozen.functions[0].generator = True
+    assert validate(frozen).is_generator.tolist() == [True]

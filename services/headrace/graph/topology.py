@@ -83,6 +83,11 @@ class Topology:
             is_generator=np.array(yields, dtype=np.bool_)[function] if any(yields) else np.zeros(n, dtype=np.bool_),
         )
 
+    @classmethod
+    def of_one_task(cls) -> Topology:
+        """That of every graph of one task that takes nothing, yields nothing and makes the one dataset that is asked for."""
+        return _ONE_TASK
+
     @cached_property
     def n_outputs(self) -> Offsets:
         """Per task: how many datasets it makes."""
@@ -135,3 +140,26 @@ def offsets(counts: Offsets) -> Offsets:
     start = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=start[1:])
     return start
+
+
+def _one_task() -> Topology:
+    """Shared by many graphs, so nobody may write to it."""
+    first = np.array([0], dtype=np.int32)
+    rows, no_rows = np.array([0, 1], dtype=np.int64), np.zeros(2, dtype=np.int64)
+    inputs, yes, no = np.empty(0, dtype=np.int32), np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.bool_)
+    for column in (first, rows, no_rows, inputs, yes, no):
+        column.flags.writeable = False
+    return Topology(
+        n_tasks=1,
+        n_datasets=1,
+        function=first,
+        first_output=rows,
+        input_start=no_rows,
+        inputs=inputs,
+        producer=first,
+        is_output=yes,
+        is_generator=no,
+    )
+
+
+_ONE_TASK = _one_task()
