@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
 
 from headrace.ledger import DONE, UNPLACED, JobLedger, Touched
-from headrace.ledger.columns import FEW, Batch, Growing, Ints, add_at, distinct, ints, ranges, view
+from headrace.ledger.columns import FEW, Batch, Ints, add_at, distinct, extend, ints, lengthen, numbers, ranges, view
 
 OVER = -2
 """Instead of a host: the task is done and uses nothing any more."""
@@ -41,14 +42,13 @@ class Uses:
         self.blocking: Ints = job.topology.n_consumers.astype(np.int32)
         self._keys: Ints = ints(())
         self._ids: Ints = ints(())
-        self._pair, self._left, self._blocks = Growing(np.int64), Growing(np.int32), Growing(np.uint8)
+        self._pair, self._left, self._blocks = array("q"), array("i"), array("B")
         self._stale = Batch()
         self._found = Candidates(Batch(), Batch())
         self._make_views()
 
     def _make_views(self) -> None:
         self._keys_seen, self._ids_seen = view(self._keys), view(self._ids)
-        self._left_seen, self._blocks_seen, self._pair_seen = view(self._left.array), view(self._blocks.array), view(self._pair.array)
 
     # --- tasks that were placed, are done, or are needed again ---------------------------------------------------------
 
@@ -71,8 +71,8 @@ class Uses:
             return False
         self._counted[task] = OVER
         for use in self._use[start:end].tolist():
-            self._left_seen[use] -= 1
-            if not self._left_seen[use]:
+            self._left[use] -= 1
+            if not self._left[use]:
                 self._stale.few.append(use)
         return True
 
@@ -94,8 +94,8 @@ class Uses:
         if unplaced.any():
             add_at(self.blocking, self._job.topology.inputs[edges[unplaced]], -1)
         uses = self._use[edges[old >= 0]]
-        add_at(self._left.array, uses, -1)
-        self._stale.add(uses[self._left.array[uses] == 0])
+        add_at(numbers(self._left), uses, -1)
+        self._stale.add(uses[numbers(self._left)[uses] == 0])
 
     def _arrive(self, edges: Ints, new: Ints) -> None:
         datasets = self._job.topology.inputs[edges].astype(np.int64)
@@ -105,8 +105,8 @@ class Uses:
         if placed.any():
             uses = self._find_or_make(datasets[placed] << HOST_BITS | new[placed])
             self._use[edges[placed]] = uses
-            add_at(self._left.array, uses, 1)
-            self._stale.add(uses[self._blocks.array[uses] == 0])
+            add_at(numbers(self._left), uses, 1)
+            self._stale.add(uses[numbers(self._blocks)[uses] == 0])
 
     # --- copies that came or went ---------------------------------------------------------------------------------------
 
@@ -145,26 +145,26 @@ class Uses:
         return found
 
     def _refresh(self, uses: Ints) -> None:
-        pairs = self._pair.array[uses]
+        pairs = numbers(self._pair)[uses]
         datasets, hosts = pairs >> HOST_BITS, pairs & HOST_MASK
         copies = self._job.copies
-        busy = self._left.array[uses] > 0
+        busy = numbers(self._left)[uses] > 0
         blocks = busy & ((copies.home[datasets] == hosts) | ~copies.held_at(datasets, hosts))
-        change = blocks.astype(np.int32) - self._blocks.array[uses]
-        self._blocks.array[uses] = blocks
+        change = blocks.astype(np.int32) - numbers(self._blocks)[uses]
+        numbers(self._blocks)[uses] = blocks
         add_at(self.blocking, datasets, change)
         self._found.pairs.add(pairs[~busy])
         self._found.datasets.add(datasets[change < 0])
 
     def _refresh_one(self, use: int) -> None:
-        pair = self._pair_seen[use]
+        pair = self._pair[use]
         dataset, host = pair >> HOST_BITS, pair & HOST_MASK
         copies = self._job.copies
-        busy = self._left_seen[use] > 0
+        busy = self._left[use] > 0
         blocks = busy and (copies.homes[dataset] == host or not copies.holds(host, dataset))
-        change = blocks - self._blocks_seen[use]
+        change = blocks - self._blocks[use]
         if change:
-            self._blocks_seen[use] = blocks
+            self._blocks[use] = blocks
             self.blocking[dataset] += change
             self._found.datasets.few.append(dataset)
         if not busy:
@@ -202,10 +202,10 @@ class Uses:
     def _make(self, new: Ints) -> Ints:
         """New pairs, distinct and in ascending order. Returns their places."""
         before = np.searchsorted(self._keys, new)
-        ids = np.arange(self._pair.length, self._pair.length + len(new))
+        ids = np.arange(len(self._pair), len(self._pair) + len(new))
         self._keys, self._ids = np.insert(self._keys, before, new), np.insert(self._ids, before, ids)
-        self._pair.extend(new)
+        extend(self._pair, new)
         for column in (self._left, self._blocks):
-            column.resize(self._pair.length, 0)
+            lengthen(column, len(self._pair), 0)
         self._make_views()
         return ids

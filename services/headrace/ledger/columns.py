@@ -6,7 +6,8 @@ is handled by a loop over memoryviews of the same columns, a longer one by numpy
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,15 @@ Ints = npt.NDArray[Any]
 """A column or a batch of integers of any width."""
 
 
-def view(column: Ints) -> memoryview[int]:
-    """The same column for plain loops: entries are read and written as ints, five times as fast as through numpy."""
-    return memoryview(column)  # type: ignore[arg-type]
+view: Callable[[Ints], memoryview[int]] = memoryview  # type: ignore[assignment]
+"""The same column for plain loops: entries are read and written as ints, five times as fast as through numpy."""
+
+
+def filled(length: int, fill: int, dtype: npt.DTypeLike) -> Ints:
+    """A column of equal entries: np.full in a third of the time, where columns are short."""
+    column: Ints = np.empty(length, dtype=dtype)
+    column.fill(fill)
+    return column
 
 
 def ints(column: Iterable[int]) -> Ints:
@@ -99,43 +106,28 @@ class Batch:
         return [*self.few, *(id for ids in self.many for id in ids.tolist())]
 
 
-class Growing:
-    """An array that grows at its end, by doubling.
+# --- columns that grow at their end -----------------------------------------------------------------------------------
 
-    >>> column = Growing(np.int32)
-    >>> column.extend(ints([3, 4])); column.array.tolist()
-    [3, 4]
+
+def numbers(column: array[int]) -> Ints:
+    """A growing column for numpy: the same memory, to be read or written at once and not kept, for while it is, the column cannot grow.
+
+    >>> column = array("i", [3, 4])
+    >>> numbers(column)[1:] = 5; column.tolist()
+    [3, 5]
     """
+    return np.frombuffer(column, dtype=column.typecode)
 
-    __slots__ = ("_room", "length")
 
-    def __init__(self, dtype: npt.DTypeLike, values: tuple[int, ...] = ()) -> None:
-        self._room: Ints = np.array(values, dtype=dtype)
-        self.length = len(values)
+def lengthen(column: array[int], length: int, fill: int) -> None:
+    """Make a growing column at least so long; new entries are `fill`."""
+    missing = length - len(column)
+    if missing == 1:
+        column.append(fill)
+    elif missing > 0:
+        column.frombytes(np.full(missing, fill, dtype=column.typecode).tobytes())
 
-    @property
-    def array(self) -> Ints:
-        """What is in it: a view, to be read or written at once and not kept."""
-        return self._room[: self.length]
 
-    def get(self, place: int) -> int:
-        """One entry; -1 if there is none."""
-        return int(self._room[place]) if 0 <= place < self.length else -1
-
-    def resize(self, length: int, fill: int) -> None:
-        """Make it at least so long; new entries are `fill`."""
-        before = self.length
-        if length <= before:
-            return
-        self.length = length
-        if length > len(self._room):
-            room = np.empty(max(length, 2 * before), dtype=self._room.dtype)
-            room[:before] = self._room[:before]
-            self._room = room
-        self._room[before:length] = fill
-
-    def extend(self, values: Ints | list[int]) -> None:
-        """Add values at the end."""
-        before = self.length
-        self.resize(before + len(values), 0)
-        self._room[before : self.length] = values
+def extend(column: array[int], values: Ints) -> None:
+    """Add values at the end of a growing column."""
+    column.frombytes(values.astype(column.typecode, copy=False).tobytes())

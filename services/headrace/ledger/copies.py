@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.ledger.columns import Ints, view
+from headrace.ledger.columns import Ints, filled, view
 
 WORD = 64
 """Hosts per column of bits."""
@@ -24,7 +24,7 @@ class Copies:
 
     def __init__(self, n_datasets: int) -> None:
         self.n_datasets = n_datasets
-        self.home: Ints = np.full(n_datasets, NOWHERE, dtype=np.int16)
+        self.home: Ints = filled(n_datasets, NOWHERE, np.int16)
         self.homes = view(self.home)
         self._held: list[Ints] = []
         self._views: list[memoryview[int]] = []

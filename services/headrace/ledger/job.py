@@ -13,7 +13,7 @@ from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
-from headrace.ledger.columns import Ints, distinct, view
+from headrace.ledger.columns import Ints, distinct, filled, view
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Admitted, Ended, GraphSpec, SinkSpec, TaskError
@@ -54,8 +54,7 @@ class JobLedger:
         self.cancel_asked: str | None = None
         self.hosts: list[str] = []
         self.host_ids: dict[str, int] = {}
-        self.chains = ChainTable()
-        self.n_planned, self.planned = 0, False
+        self.planned = False
         self.changes = Changes()
         self.keep_values = keep_values
         self.values: dict[int, bytes] = {}
@@ -82,8 +81,8 @@ class JobLedger:
         self.topology = topology
         self.state: Ints = np.zeros(n, dtype=np.uint8)
         self.attempt: Ints = np.zeros(n, dtype=np.int16)
-        self.host: Ints = np.full(n, UNPLACED, dtype=np.int16)
-        self.chain: Ints = np.full(n, UNPLACED, dtype=np.int32)
+        self.host: Ints = filled(n, UNPLACED, np.int16)
+        self.chain: Ints = filled(n, UNPLACED, np.int32)
         self.copies = Copies(m)
         self.size: Ints = np.zeros(m, dtype=np.int64)
         self.made: Ints = np.zeros(m, dtype=np.int16)
@@ -95,9 +94,8 @@ class JobLedger:
         self.n_outputs = self.n_missing = int(np.count_nonzero(topology.is_output))
         self.one_output_each = n == m
         self._scratch: Ints = np.zeros(n, dtype=np.int32)
-        if n == 1:
-            self.n_planned = 1
-            self.chains = ChainTable.of_one_task()
+        self.n_planned = int(n == 1)
+        self.chains = ChainTable.of_one_task() if n == 1 else ChainTable()
 
     def _mark_sunk(self) -> Sunk | None:
         """Outputs with a sink are not held for the client. None if there are none."""
