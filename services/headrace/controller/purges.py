@@ -30,6 +30,9 @@ def may_drop(job: JobLedger, changes: Changes) -> bool:
 
 
 def _is_kept(job: JobLedger, touched: Touched) -> bool:
+    if isinstance(touched.datasets, list) and not len(job.topology.inputs):
+        homes, flag = job.copies.homes, job.flag
+        return all(homes[dataset] == touched.host and flag[dataset] & ASKED for dataset in touched.datasets)
     datasets = np.asarray(touched.datasets, dtype=np.int64)
     asked = (job.flags[datasets] & ASKED) != 0
     return bool((asked & (job.topology.n_consumers[datasets] == 0) & (job.copies.home[datasets] == touched.host)).all())

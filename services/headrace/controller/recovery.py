@@ -24,6 +24,7 @@ DEATHS = ("runner_died", "out_of_memory")
 
 RAISED = ("raised", "sink_failed")
 """Reasons that are tried again as often as the function's `retries` say."""
+_NONE = ints(())
 
 
 class Failure(NamedTuple):
@@ -110,18 +111,27 @@ def _missing(job: JobLedger, changes: Changes) -> Ints:
     On a host, that is: a value in the log is for the client, no task can have it.
     """
     topology, home = job.topology, job.copies.home
-    lost = changes.lost.array().astype(np.int64) if changes.lost else ints(())
     if len(changes.done) > FEW:
         tasks = changes.done.array()
         made = tasks if job.one_output_each else ranges(topology.first_output[tasks], topology.n_outputs[tasks])
         made = made[home[made] == NOWHERE]
     else:
-        made = ints([d for task in changes.done.list() for d in topology.outputs_of(task) if job.copies.homes[d] == NOWHERE])
+        few = _left_nowhere(job, changes.done.list())
+        if not few and not changes.lost:
+            return _NONE
+        made = ints(few)
+    lost = changes.lost.array().astype(np.int64)
     if not len(made) and not len(lost):
         return made
     missing = distinct(np.concatenate([lost, made]))
     over: Ints = missing[(home[missing] == NOWHERE) & (job.state[topology.producer[missing]] == DONE)]
     return over
+
+
+def _left_nowhere(job: JobLedger, done: list[int]) -> list[int]:
+    made = done if job.one_output_each else [dataset for task in done for dataset in job.topology.outputs_of(task)]
+    homes = job.copies.homes
+    return [dataset for dataset in made if homes[dataset] == NOWHERE]
 
 
 def _unwritten(job: JobLedger, changes: Changes) -> list[int]:

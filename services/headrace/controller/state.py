@@ -79,7 +79,7 @@ class Controller:
         if again:
             self.ledger.apply(msgspec.structs.replace(purge, datasets=again), self._time)
             job.changes.touched.append(Touched(host, again))
-            job.changes.lost.few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
+            job.changes.to("lost").few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
 
     def decide(self, at: int) -> list[Decided]:
         """Everything that follows from the entries folded so far, the last of which has sequence `at`."""

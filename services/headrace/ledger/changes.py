@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from headrace.ledger.columns import Batch, Ints
+from headrace.ledger.columns import NOTHING, Batch, Ints
+
+Name = Literal["done", "moved", "assigned", "needed", "failed", "revoked", "lost", "outputs", "released", "written", "refused"]
+"""Of a batch of changes."""
 
 
 class Touched(NamedTuple):
@@ -15,7 +18,7 @@ class Touched(NamedTuple):
 
 
 class Changes:
-    """Everything may be named several times; look at the ledger for what is true now.
+    """Everything may be named several times; look at the ledger for what is true now. Batches are read here, and added to by `to`.
 
     done: tasks that are done now. moved: tasks that were placed on another host than before (or on their first).
     assigned: tasks released to a host. needed: tasks that must run (again). revoked: tasks that a host gave back.
@@ -25,26 +28,26 @@ class Changes:
     written: outputs in sinks that are to be committed now. refused: outputs that could not be.
     """
 
-    done: Batch
-    moved: Batch
-    assigned: Batch
-    needed: Batch
-    failed: Batch
-    revoked: Batch
-    lost: Batch
-    outputs: Batch
-    released: Batch
-    written: Batch
-    refused: Batch
+    done: Batch = NOTHING
+    moved: Batch = NOTHING
+    assigned: Batch = NOTHING
+    needed: Batch = NOTHING
+    failed: Batch = NOTHING
+    revoked: Batch = NOTHING
+    lost: Batch = NOTHING
+    outputs: Batch = NOTHING
+    released: Batch = NOTHING
+    written: Batch = NOTHING
+    refused: Batch = NOTHING
 
     def __init__(self) -> None:
         self.touched: list[Touched] = []
 
-    def __getattr__(self, name: str) -> Batch:
-        """A batch that nothing was added to yet. Most never are, so they are made when they are looked at."""
-        if name not in Changes.__annotations__:
-            raise AttributeError(name)
-        batch = self.__dict__[name] = Batch()
+    def to(self, name: Name) -> Batch:
+        """A batch to add to. Most are never added to, so each is made when it is."""
+        batch: Batch | None = self.__dict__.get(name)
+        if batch is None:
+            batch = self.__dict__[name] = Batch()
         return batch
 
     def __bool__(self) -> bool:

@@ -106,6 +106,11 @@ class Batch:
         return [*self.few, *(id for ids in self.many for id in ids.tolist())]
 
 
+NOTHING = Batch()
+"""The batch that stays empty: what is not a list, nobody adds to."""
+NOTHING.few = NOTHING.many = ()  # type: ignore[assignment]
+
+
 # --- columns that grow at their end -----------------------------------------------------------------------------------
 
 

@@ -24,8 +24,8 @@ def fold_events(job: JobLedger, events: Events) -> None:
         _written(job, job.sunk, events.written)
     if events.typed and job.keep_values:
         job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=False), strict=False))
-    for dataset, metadata in zip(events.metadata_ids, events.metadata, strict=False):
-        job.yielded[dataset] = metadata
+    if events.metadata_ids:
+        job.yielded.update(zip(events.metadata_ids, events.metadata, strict=False))
     if events.copied:
         _copied(job, host, events.copied)
     if events.started:
@@ -142,7 +142,7 @@ def _written(job: JobLedger, sunk: Sunk, written: list[Written]) -> None:
             continue
         if sunk.write(each):
             job.flag[dataset] |= WRITTEN
-            job.changes.written.few.append(dataset)
+            job.changes.to("written").few.append(dataset)
 
 
 def _kept(job: JobLedger, host: int, datasets: list[int]) -> None:
@@ -159,7 +159,7 @@ def _gone(job: JobLedger, host: int, datasets: list[int]) -> None:
         job.changes.touched.append(Touched(host, had))
     job.rehomed(moved)
     job.kept.difference_update((dataset, host) for dataset in datasets)
-    job.changes.lost.add(many[job.copies.home[many] == NOWHERE])
+    job.changes.to("lost").add(many[job.copies.home[many] == NOWHERE])
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def _chains_done(job: JobLedger, chains: list[int]) -> None:
 
 
 def _done_few(job: JobLedger, tasks: list[int], attempts: list[int]) -> None:
-    states, done = job.states, job.changes.done.few
+    states, done = job.states, job.changes.to("done").few
     for place, task in enumerate(tasks):
         if states[task] == DONE or (job.retried and not _counts(job, task, attempts[place] if attempts else 0)):
             continue
@@ -215,7 +215,7 @@ def _done_many(job: JobLedger, tasks: Ints, attempts: Ints | int) -> None:
     fresh = job.distinct(tasks[job.state[tasks] != DONE])
     job.state[fresh] = DONE
     job.n_done += len(fresh)
-    job.changes.done.add(fresh)
+    job.changes.to("done").add(fresh)
     if job.kept:
         topology = job.topology
         job.unkeep(topology.inputs[ranges(topology.input_start[fresh], topology.n_inputs[fresh])])
@@ -234,7 +234,7 @@ def _failed(job: JobLedger, error: TaskError) -> None:
         job.retried = job.retried or error.attempt > 0
         job.attempts[task] = error.attempt
         job.states[task] = FAILED
-        job.changes.failed.few.append(task)
+        job.changes.to("failed").few.append(task)
 
 
 def _revoked(job: JobLedger, chain: int) -> None:
@@ -244,7 +244,7 @@ def _revoked(job: JobLedger, chain: int) -> None:
         if job.chain_of[task] == chain and job.states[task] in (ASSIGNED, STARTED):
             job.states[task] = WAITING
             job.chain_of[task] = UNPLACED
-            job.changes.revoked.few.append(task)
+            job.changes.to("revoked").few.append(task)
 
 
 def _profile(job: JobLedger, events: Events) -> None:

@@ -227,13 +227,13 @@ class JobLedger:
         """These datasets, which were nowhere, are on a host."""
         outputs = datasets[(self.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED]
         self.n_missing -= len(outputs)
-        self.changes.outputs.add(outputs)
+        self.changes.to("outputs").add(outputs)
 
     def found_one(self, dataset: int) -> None:
         """`found` for one dataset."""
         if self.flag[dataset] & (ASKED | RELEASED | VALUE) == ASKED:
             self.n_missing -= 1
-            self.changes.outputs.few.append(dataset)
+            self.changes.to("outputs").few.append(dataset)
 
     def rehomed(self, datasets: Ints) -> Ints:
         """The home of these datasets dropped them: they have another home now, or are nowhere. Returns the latter."""

@@ -56,15 +56,16 @@ def _assign_few(job: JobLedger, chain: int, tasks: list[int], host: int, alive: 
         job.chains.define_one(chain, tasks, host)
     elif job.chains.host_of(chain) != host:
         job.chains.place(chain, host)
+    assigned = job.changes.to("assigned").few
     for task in tasks:
         if job.states[task] != WAITING:
             continue
         job.states[task] = ASSIGNED
         job.chain_of[task] = chain
-        job.changes.assigned.few.append(task)
+        assigned.append(task)
         if not alive:
             job.states[task] = FAILED
-            job.changes.failed.few.append(task)
+            job.changes.to("failed").few.append(task)
         if job.placed[task] != host:
             _place_one(job, task, host)
 
@@ -85,9 +86,9 @@ def _assign_many(job: JobLedger, assign: Assign, host: int, alive: bool) -> None
         tasks, chain = tasks[open_], chain[open_]
         attempts = attempts if isinstance(attempts, int) else attempts[open_]
     job.state[tasks], job.attempt[tasks], job.chain[tasks] = ASSIGNED if alive else FAILED, attempts, chain
-    job.changes.assigned.add(tasks)
+    job.changes.to("assigned").add(tasks)
     if not alive:
-        job.changes.failed.add(tasks)
+        job.changes.to("failed").add(tasks)
     again_here = np.any(attempts) or job.copies.any_dropped
     moved = tasks if again_here else tasks[job.host[tasks] != host]
     _place(job, moved, np.full(len(moved), host))
@@ -97,7 +98,7 @@ def _place(job: JobLedger, tasks: Ints, hosts: Ints) -> None:
     """These tasks run there; so what they take may be copied there, also if it was dropped there before."""
     if not len(tasks):
         return
-    job.changes.moved.add(tasks)
+    job.changes.to("moved").add(tasks)
     job.host[tasks] = hosts
     if job.copies.any_dropped:
         starts, counts = job.topology.input_start[tasks], job.topology.n_inputs[tasks]
@@ -112,7 +113,7 @@ def _place_one(job: JobLedger, task: int, host: int) -> None:
     if job.copies.any_dropped:
         _place(job, ints([task]), ints([host]))
         return
-    job.changes.moved.few.append(task)
+    job.changes.to("moved").few.append(task)
     job.placed[task] = host
 
 
@@ -141,7 +142,7 @@ def fold_needed(job: JobLedger, needed: Needed) -> None:
         job.n_done -= job.states[task] == DONE
         job.states[task] = WAITING
         job.chain_of[task] = UNPLACED
-        job.changes.needed.few.append(task)
+        job.changes.to("needed").few.append(task)
 
 
 def fold_purge(job: JobLedger, purge: Purge) -> None:
@@ -163,7 +164,7 @@ def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
         return
     job.end, job.ended_at = ended, time
     if job.n_released:
-        job.changes.released.add(np.flatnonzero(job.flags & RELEASED))
+        job.changes.to("released").add(np.flatnonzero(job.flags & RELEASED))
 
 
 def fold_cancel_asked(job: JobLedger, asked: CancelAsked) -> None:
@@ -183,7 +184,7 @@ def fold_released(job: JobLedger, released: Released) -> None:
     job.n_released += len(datasets)
     if len(datasets):
         job.release_reason = released.reason
-    job.changes.released.add(datasets)
+    job.changes.to("released").add(datasets)
     if job.kept:
         job.unkeep(datasets)
 
@@ -212,7 +213,7 @@ def _fold_committed(job: JobLedger, sunk: Sunk, published: Published) -> None:
     for failed in published.failed:
         if 0 <= failed.dataset < job.topology.n_datasets and not job.flag[failed.dataset] & PUBLISHED and sunk.refuse(failed):
             job.flag[failed.dataset] &= ~WRITTEN
-            job.changes.refused.few.append(failed.dataset)
+            job.changes.to("refused").few.append(failed.dataset)
 
 
 # --- hosts that are lost ----------------------------------------------------------------------------------------------
@@ -223,8 +224,8 @@ def fold_host_lost(job: JobLedger, host: int) -> None:
     had, moved = job.copies.lose(host)
     if len(had):
         job.changes.touched.append(Touched(host, had))
-    job.changes.lost.add(job.rehomed(moved))
+    job.changes.to("lost").add(job.rehomed(moved))
     busy = np.flatnonzero((job.host == host) & ((job.state == ASSIGNED) | (job.state == STARTED)))
     job.state[busy] = FAILED
-    job.changes.failed.add(busy)
+    job.changes.to("failed").add(busy)
     job.kept = {pair for pair in job.kept if pair[1] != host}

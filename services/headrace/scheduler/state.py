@@ -31,6 +31,10 @@ from headrace.scheduler.queue import Release
 from headrace.scheduler.settings import Settings
 from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Plan, Reroute, Revoke
 
+DECIDED = (Plan, Assign, Reroute, Revoke)
+"""What schedulers decide on."""
+HOSTS = (HostJoined, HostLost)
+
 
 class Scheduler:
     """Decides for all jobs, as the leader of a term.
@@ -58,9 +62,9 @@ class Scheduler:
         """Take entries of the log in. What this scheduler decided itself was applied then, and is passed over."""
         for entry in entries:
             message = entry.message
-            if isinstance(message, Plan | Assign | Reroute | Revoke) and message.term == self.term:
+            if isinstance(message, DECIDED) and message.term == self.term:
                 self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
-            elif isinstance(message, HostJoined | HostLost):
+            elif isinstance(message, HOSTS):
                 self._fold_host(entry, message.host)
             else:
                 self.ledger.fold(entry)
