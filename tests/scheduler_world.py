@@ -13,7 +13,6 @@ from headrace.ledger import DONE, FAILED, NOWHERE, JobLedger, Ledger
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace_schemas import (
-    Admitted,
     Assign,
     Decision,
     Events,
@@ -24,6 +23,7 @@ from headrace_schemas import (
     LogMessage,
     Needed,
     Reroute,
+    Submitted,
 )
 
 JOB = "job"
@@ -134,7 +134,7 @@ class World:
 
     def admit(self, spec: GraphSpec) -> None:
         graph = GraphSource(inline=spec)
-        self.publish(Admitted(at=0, term=1, job=JOB, name="world", n_tasks=spec.n_tasks, graph=graph))
+        self.publish(Submitted(job=JOB, name="world", n_tasks=spec.n_tasks, graph=graph))
 
     def join(self, name: str, runners: int = 1, resources: dict[str, float] | None = None) -> None:
         if name in self.hosts:

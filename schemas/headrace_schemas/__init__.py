@@ -3,7 +3,6 @@
 from headrace_schemas.base import SCHEMA_VERSION, Decision, Message, Record, SchemaMismatch, check_version, decoder, encode
 from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec
 from headrace_schemas.messages import (
-    Admitted,
     Assign,
     Cancel,
     CancelAsked,
@@ -28,14 +27,13 @@ from headrace_schemas.messages import (
     Reroute,
     Revoke,
     Stranded,
-    Submit,
+    Submitted,
     TaskError,
     Written,
 )
 
 __all__ = [
     "SCHEMA_VERSION",
-    "Admitted",
     "Assign",
     "Cancel",
     "CancelAsked",
@@ -68,7 +66,7 @@ __all__ = [
     "SchemaMismatch",
     "SinkSpec",
     "Stranded",
-    "Submit",
+    "Submitted",
     "TaskError",
     "Written",
     "check_version",

@@ -54,16 +54,16 @@ CHANNELS = [
     Channel(
         name="request",
         subject=subjects.request,
-        messages=[m.Submit, m.Cancel, m.Release],
+        messages=[m.Cancel, m.Release],
         sender="client",
         receivers=["controller"],
     ),
     Channel(
-        name="admitted",
-        subject=subjects.admitted,
-        messages=[m.Admitted],
-        sender="controller",
-        receivers=["scheduler", "publisher", "client"],
+        name="submitted",
+        subject=subjects.submitted,
+        messages=[m.Submitted],
+        sender="client",
+        receivers=["controller", "scheduler", "publisher", "client"],
     ),
     Channel(
         name="state",

@@ -72,12 +72,11 @@ OUTPUT = m.Output(
 
 _ALL: list[Record] = [
     # requests of the client
-    m.Submit(job=JOB, graph=SOURCE, client="anna@notebook"),
+    m.Submitted(job=JOB, name="uk-march", n_tasks=6, graph=SOURCE, client="anna@notebook"),
     m.Cancel(job=JOB, reason="the wrong month"),
     m.Release(job=JOB, datasets=[4]),
     # decisions of the controller
     m.HostJoined(at=0, term=7, host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, resources={"gpu": 1}),
-    m.Admitted(at=2, term=7, job=JOB, name="uk-march", n_tasks=6, graph=SOURCE, client="anna@notebook"),
     m.HostLost(at=9, term=7, host="beta", epoch=BETA_EPOCH, reason="its lease ran out"),
     m.Needed(at=10, term=7, job=JOB, tasks=[2, 3], attempts=[1, 1], reason="host beta was lost", about="load-2, load-3"),
     m.Purge(at=14, term=7, job=JOB, host="alpha", epoch=ALPHA_EPOCH, datasets=[0, 1], about="load-0, load-1"),

@@ -11,15 +11,23 @@ from typing import Any
 from headrace_schemas.base import Decision, Message, Record
 from headrace_schemas.graph import GraphSource
 
-# --- requests of a client (stream REQUESTS) -----------------------------------------------------------------------
+# --- what a client says -------------------------------------------------------------------------------------------
 
 
-class Submit(Message, tag="submit", kw_only=True):
-    """Run this graph as `job`, an id that the client made up. `client` is shown to operators."""
+class Submitted(Message, tag="submitted", kw_only=True):
+    """This graph is to run as `job`, an id that the client made up. First message of a job's log: with it the job exists.
+
+    name, n_tasks: of the graph, also where that is in the object store. client: shown to operators.
+    """
 
     job: str
+    name: str = ""
+    n_tasks: int = 0
     graph: GraphSource
     client: str = ""
+
+
+# --- requests of a client (stream REQUESTS) -----------------------------------------------------------------------
 
 
 class Cancel(Message, tag="cancel", kw_only=True):
@@ -36,19 +44,9 @@ class Release(Message, tag="release", kw_only=True):
     datasets: list[int] = []
 
 
-Request = Submit | Cancel | Release
+Request = Cancel | Release
 
 # --- decisions of the controller -----------------------------------------------------------------------------------
-
-
-class Admitted(Decision, tag="admitted", kw_only=True):
-    """The job exists. First message of a job's log."""
-
-    job: str
-    name: str
-    n_tasks: int
-    graph: GraphSource
-    client: str = ""
 
 
 class Needed(Decision, tag="needed", kw_only=True):
@@ -379,7 +377,7 @@ class JobEntry(Message, tag="job", kw_only=True):
 
 
 LogMessage = (
-    Admitted
+    Submitted
     | Needed
     | Ended
     | Released

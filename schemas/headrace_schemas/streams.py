@@ -53,7 +53,7 @@ REQUESTS = StreamSpec(
     discard="new",
     max_bytes=256 * MiB,
     max_age=DAY,
-    why="A request waits here while no controller runs, and goes once it is in the log. Full: the client is told, nothing is lost.",
+    why="What a client asks for waits here while no controller runs, and goes once it is in the log. Full: the client is told.",
 )
 LOG = StreamSpec(
     name="LOG",

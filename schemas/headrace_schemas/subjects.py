@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 
 ROOT = "headrace"
+SUBMITTED = ".submitted"
+"""How the subject of a submission ends, and no other: what it says was written by a client."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -18,13 +20,13 @@ def token(text: str) -> str:
 
 
 def request(job: str) -> str:
-    """Requests of clients: Submit, Cancel, Release. In stream REQUESTS, all others are in LOG."""
+    """Requests of clients: Cancel, Release. In stream REQUESTS, all others are in LOG."""
     return f"{ROOT}.request.{token(job)}"
 
 
-def admitted(job: str) -> str:
-    """Admitted, with the graph if it is small."""
-    return f"{ROOT}.job.{token(job)}.admitted"
+def submitted(job: str) -> str:
+    """Submitted, with the graph if it is small. Written by the client."""
+    return f"{ROOT}.job.{token(job)}{SUBMITTED}"
 
 
 def state(job: str) -> str:

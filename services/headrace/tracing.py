@@ -3,9 +3,9 @@
 On where OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or HEADRACE_TRACING is set (HEADRACE_TRACING=0 turns it off);
 otherwise nothing of OpenTelemetry is imported, and no message is looked at for it.
 
-The client's span of a job is the root, or a child of the caller's current span. Its W3C `traceparent` travels as a header of the request
+The client's span of a job is the root, or a child of the caller's current span. Its W3C `traceparent` travels as a header of the submission
 and of every message about the job, so it is in the log, and who restarts finds it there again. Every other span is a child of the root. A
-job whose request has no such header gets its root from the controller that admits it.
+job that was submitted without such a header has a trace that follows from its id, whose root the controller makes.
 
 A job has at most SPANS_PER_KIND spans of each name from each process; of further ones the count and the seconds are told in one span at the
 end of the job. So a job of 100,000 tasks makes some dozens of spans a host, and past those costs an addition a message.

@@ -58,7 +58,7 @@ def test_a_job_is_followed_by_the_document_alone(follower: Path) -> None:
             finally:
                 process.kill()
     assert [message for message in messages if message["errors"]] == []
-    assert {"Submit", "Admitted", "Assign", "Events", "Published", "Ended"} <= {message["message"] for message in messages}
+    assert {"Submitted", "Assign", "Events", "Published", "Ended"} <= {message["message"] for message in messages}
     assert end["job"] == job.id
     assert (end["state"], end["tasks"]) == ("done", 22)
     assert set(end["outputs"]) == {"double 3", "last"}  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
 from headrace.errors import NatsUnreachable, NoSuchJob, RemoteError
-from headrace_schemas import Admitted, CancelAsked, GraphSource, GraphSpec, encode
+from headrace_schemas import CancelAsked, GraphSource, GraphSpec, Submitted, encode
 
 Until = Callable[..., Awaitable[None]]
 
@@ -122,8 +122,8 @@ def test_errors_that_are_an_answer_leave_no_traceback_in_the_log(
     runner.run(body())
 
 
-def _admitted(key: str) -> Admitted:
-    return Admitted(at=0, term=1, job="job", name="n", n_tasks=1, graph=GraphSource(key=key))
+def _submitted(key: str) -> Submitted:
+    return Submitted(job="job", name="n", n_tasks=1, graph=GraphSource(key=key))
 
 
 def test_the_log_comes_decoded_in_order_with_every_graph_in_place(runner: asyncio.Runner, bus: Bus, until: Until) -> None:
@@ -132,9 +132,9 @@ def test_the_log_comes_decoded_in_order_with_every_graph_in_place(runner: asynci
         await bus.objects("graphs").put("key", encode(graph))
         for message in (
             CancelAsked(at=1, term=1, job="a"),
-            _admitted("key"),
+            _submitted("key"),
             b"no json",
-            _admitted("gone"),
+            _submitted("gone"),
             CancelAsked(at=2, term=1, job="b"),
         ):
             bus.publish("headrace.job.job.state", message)
@@ -143,7 +143,7 @@ def test_the_log_comes_decoded_in_order_with_every_graph_in_place(runner: asynci
         feed = await LogFeed.open(bus, "headrace.job.>", entries.extend)
         await asyncio.wait_for(feed.caught_up.wait(), 10)
         assert [entry.seq for entry in entries] == [1, 2, 5]
-        assert isinstance(entries[1].message, Admitted)
+        assert isinstance(entries[1].message, Submitted)
         assert entries[1].message.graph == GraphSource(inline=graph, key="key")
         assert feed.last_seq == 5
         await feed.close()

@@ -243,9 +243,9 @@ def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None
     job = re.findall(r"^\s*(\w+)\s+good\s+done", headrace("jobs", env=up).stdout, re.MULTILINE)[-1]
     timeline = headrace("replay", job, env=up)
     assert timeline.returncode == 0
-    assert "admitted" in timeline.stdout
+    assert "submitted" in timeline.stdout
     times = {line.split()[4]: float(line.split()[1]) for line in timeline.stdout.splitlines() if " s  " in line}
-    assert times["host_joined"] < times["admitted"] == 0.0
+    assert times["host_joined"] < times["submitted"] == 0.0
     assert "done" in timeline.stdout
     assert headrace("replay", job, "--check", env=up).returncode == 0
     lines = [json.loads(line) for line in headrace("replay", job, "--json", env=up).stdout.splitlines()]
@@ -261,7 +261,7 @@ def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graph
     job = re.findall(r"(\w{12})\s+bad", jobs)[-1]
     told = headrace("tail", job, env=up)
     assert told.returncode == 0
-    assert re.search(r"controller +admitted +'bad', 1 tasks", told.stdout)
+    assert re.search(r"client +submitted +'bad', 1 tasks", told.stdout)
     assert "breaks failed, attempt 0 (raised): ValueError: on purpose" in told.stdout
     watched = headrace("watch", job, env=up)
     assert watched.returncode == 1

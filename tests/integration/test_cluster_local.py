@@ -160,6 +160,17 @@ def test_a_timeout_leaves_the_job_as_it_is(cluster: hr.Cluster, tmp_path: Path) 
     assert (status.state, status.tasks["done"], status.available, status.hosts) == ("done", 1, 1, ("host-0", "host-1"))
 
 
+@pytest.mark.parametrize("n_tasks", [1, 20_000])
+def test_a_job_that_is_cancelled_at_once_is_cancelled(cluster: hr.Cluster, tmp_path: Path, n_tasks: int) -> None:
+    """Also where its graph goes through the object store, and takes longer to be submitted than the request to cancel it."""
+    graph = hr.Graph("regretted")
+    for k in range(n_tasks):
+        graph.output(graph.add(wait_for, str(tmp_path / "never"), name=f"waits-{k}"))
+    job = cluster.submit(graph)
+    job.cancel("a mistake")
+    assert job.wait(WAIT) == "cancelled"
+
+
 def test_a_cancelled_job_says_why(cluster: hr.Cluster, tmp_path: Path) -> None:
     graph = hr.Graph()
     graph.add(wait_for, str(tmp_path / "never"))

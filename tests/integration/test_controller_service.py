@@ -16,7 +16,6 @@ from headrace.controller.service import LEASE, NAME, run
 from headrace.controller.settings import Settings
 from headrace_schemas import (
     SCHEMA_VERSION,
-    Admitted,
     Assign,
     Cancel,
     CancelAsked,
@@ -34,7 +33,7 @@ from headrace_schemas import (
     Purge,
     Release,
     Released,
-    Submit,
+    Submitted,
     TaskError,
     decoder,
     encode,
@@ -67,7 +66,8 @@ class Stage:
         return self.of(kind)[count - 1]
 
     async def submit(self, job: str, graph: GraphSpec = PAIR) -> None:
-        await self.bus.publish(subjects.request(job), Submit(job=job, graph=GraphSource(inline=graph), client="test"))
+        message = Submitted(job=job, name=graph.name, n_tasks=graph.n_tasks, graph=GraphSource(inline=graph), client="test")
+        await self.bus.publish(subjects.submitted(job), message, msg_id=f"submitted.{job}")
 
     async def register(self, host: str, epoch: int, ttl: float = 0.0) -> None:
         entry = HostEntry(host=host, epoch=epoch, address=f"{host}:1", runners=1, capacity=1 << 30)
@@ -128,9 +128,7 @@ def test_a_job_from_its_submission_to_its_last_purge(nats_server: EmbeddedServer
             joined = await scene.seen(HostJoined)
             assert (joined.host, joined.epoch, joined.address) == ("h0", 7, "h0:1")
             await scene.submit("j1")
-            admitted = await scene.seen(Admitted)
-            assert (admitted.job, admitted.name, admitted.client, admitted.n_tasks) == ("j1", "pair", "test", 2)
-            assert admitted.graph.inline == PAIR
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             await scene.report("j1", "h0", 7, chains=[0], produced=[0], sizes=[10])
             await scene.report("j1", "h0", 7, chains=[1], produced=[1], sizes=[20])
@@ -164,7 +162,7 @@ def test_an_input_is_purged_while_the_job_runs(nats_server: EmbeddedServer, bus:
             await scene.register("h0", 7)
             await scene.seen(HostJoined)
             await scene.submit("j1", graph)
-            await scene.seen(Admitted)
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             await scene.report("j1", "h0", 7, chains=[0, 1], produced=[0, 1], sizes=[10, 10])
             purge = await scene.seen(Purge)
@@ -178,23 +176,26 @@ def test_a_bad_graph_and_a_newer_one_end_with_the_reason(
     nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
 ) -> None:
     bad = msgspec.structs.replace(PAIR, inputs=[1])
-    newer = {"kind": "submit", "v": SCHEMA_VERSION + 1, "job": "j2", "graph": {"novelty": 1}}
-    odd = {"kind": "submit", "v": SCHEMA_VERSION, "job": "j3", "graph": "elsewhere"}
+    newer = {"kind": "submitted", "v": SCHEMA_VERSION + 1, "job": "j2", "graph": {"novelty": 1}}
+    odd = {"kind": "submitted", "v": SCHEMA_VERSION, "job": "j3", "graph": "elsewhere"}
 
     async def main() -> None:
         async with stage(nats_server, bus, until) as scene:
             await scene.submit("j1", bad)
-            await bus.publish(subjects.request("j2"), msgspec.json.encode(newer))
-            await bus.publish(subjects.request("j3"), msgspec.json.encode(odd))
+            await bus.publish(subjects.submitted("j2"), msgspec.json.encode(newer))
+            await bus.publish(subjects.submitted("j3"), msgspec.json.encode(odd))
+            await bus.publish(subjects.submitted("j4"), b"not json")
             await bus.publish(subjects.request("j4"), b"not json")
-            await scene.seen(Ended, 3)
+            await bus.publish("headrace.job.no$job.submitted", msgspec.json.encode(odd))
+            await scene.seen(Ended, 4)
             reasons = {ended.job: (ended.state, ended.reason) for ended in scene.of(Ended)}
-            assert reasons["j1"][0] == reasons["j2"][0] == reasons["j3"][0] == "failed"
+            assert [reasons[job][0] for job in ("j1", "j2", "j3", "j4")] == ["failed"] * 4
             assert "task 1 takes dataset 1, which no task before it makes" in reasons["j1"][1]
             assert f"schema version {SCHEMA_VERSION + 1}" in reasons["j2"][1]
             assert "submit it again" in reasons["j3"][1]
+            assert "submit it again" in reasons["j4"][1]
             await scene.submit("j5")
-            await scene.seen(Admitted, 4)
+            await scene.seen(Submitted, 5)
             assert check(scene.entries) == []
 
     runner.run(main())
@@ -211,7 +212,7 @@ def test_a_job_is_cancelled_and_one_submitted_twice_is_one(
             assert (await scene.seen(CancelAsked)).reason == "enough"
             ended = await scene.seen(Ended)
             assert (ended.state, ended.reason) == ("cancelled", "enough")
-            assert len(scene.of(Admitted)) == 1
+            assert len(scene.of(Submitted)) == 1
             assert (await entry_in_state(scene, "j1", "cancelled")).error == "enough"
 
     runner.run(main())
@@ -228,7 +229,7 @@ def test_a_task_that_fails_is_tried_again_and_then_fails_the_job(
             await scene.register("h0", 7)
             await scene.seen(HostJoined)
             await scene.submit("j1")
-            await scene.seen(Admitted)
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             await scene.report("j1", "h0", 7, done=[0], produced=[0], sizes=[1], failed=[error(0)])
             needed = await scene.seen(Needed)
@@ -249,7 +250,7 @@ def test_a_host_whose_lease_runs_out_is_lost_and_its_work_is_needed_again(
             await scene.register("h0", 7, ttl=1.0)
             await scene.seen(HostJoined)
             await scene.submit("j1")
-            await scene.seen(Admitted)
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             lost = await scene.seen(HostLost)
             assert (lost.host, lost.epoch) == ("h0", 7)
@@ -276,7 +277,7 @@ def test_a_restarted_controller_goes_on_where_the_last_one_was(
             await scene.register("h1", 8)
             await scene.seen(HostJoined, 2)
             await scene.submit("j1")
-            await scene.seen(Admitted)
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             first = (await status(bus))["term"]
         await bus.kv(HOSTS.name).delete("h1")
@@ -287,8 +288,7 @@ def test_a_restarted_controller_goes_on_where_the_last_one_was(
             ended = await scene.seen(Ended)
             assert ended.job == "j1"
             assert ended.term > first
-            assert [admitted.job for admitted in scene.of(Admitted)] in (["j1"], ["j1", "j2"])
-            await scene.seen(Admitted, 2)
+            assert [submitted.job for submitted in scene.of(Submitted)] == ["j1", "j2"]
             lost = await scene.seen(HostLost)
             assert (lost.host, lost.epoch) == ("h1", 8)
             assert len(scene.of(HostJoined)) == 2
@@ -309,12 +309,13 @@ def test_who_loses_the_lease_stops_deciding_and_stands_by(
             async with asyncio.timeout(10):
                 while (await status(bus))["leading"]:
                     await asyncio.sleep(0.01)
-            await scene.submit("j1")
+            await scene.submit("j1", msgspec.structs.replace(PAIR, inputs=[1]))
+            await scene.seen(Submitted)
             assert not (await status(bus))["leading"]
-            assert scene.of(Admitted) == []
+            assert scene.of(Ended) == []
             await bus.kv(LEASES.name).delete(LEASE, usurper)
-            admitted = await scene.seen(Admitted)
-            assert admitted.term > usurper > first
+            ended = await scene.seen(Ended)
+            assert ended.term > usurper > first
 
     runner.run(main())
 
@@ -342,7 +343,7 @@ def test_jobs_that_are_over_are_forgotten_and_unclaimed_outputs_released(
             await scene.register("h0", 7)
             await scene.seen(HostJoined)
             await scene.submit("j1")
-            await scene.seen(Admitted)
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             await scene.report("j1", "h0", 7, chains=[0, 1], produced=[0, 1], sizes=[1, 1])
             await scene.seen(Ended)
@@ -365,11 +366,11 @@ def test_the_end_of_a_job_whose_values_are_in_the_log_waits_a_little(
             await scene.register("h0", 7)
             await scene.seen(HostJoined)
             await scene.submit("j1")
-            await scene.seen(Admitted)
+            await scene.seen(Submitted)
             await scene.place("j1", "h0", 7)
             await scene.report("j1", "h0", 7, chains=[0, 1], produced=[0, 1], sizes=[1, 1], value_ids=[1], values=[b"x"])
             await scene.submit("j2")
-            await scene.seen(Admitted, 2)
+            await scene.seen(Submitted, 2)
             assert not scene.of(Ended)
         async with stage(nats_server, bus, until, Settings(forget_after=0.1)) as scene:
             assert (await scene.seen(Ended)).state == "done"

@@ -20,7 +20,7 @@ import pytest
 
 import headrace as hr
 from headrace.bus import Bus, BusSettings, EmbeddedServer
-from headrace_schemas import SCHEMA_VERSION, GraphSource, HostEntry, Submit, encode, streams, subjects
+from headrace_schemas import SCHEMA_VERSION, GraphSource, HostEntry, Submitted, encode, streams, subjects
 
 SOON = 1.0
 """Seconds within which a user hears of it, on top of what the machine needs for what else it does."""
@@ -269,8 +269,8 @@ def test_a_client_of_a_newer_schema(cluster: hr.Cluster) -> None:
 
     async def submit() -> str:
         async with await Bus.connect(BusSettings(url=cluster.url, token=cluster.token), "a newer client") as bus:
-            request = msgspec.structs.replace(Submit(job="newerclient", graph=GraphSource()), v=SCHEMA_VERSION + 1)
-            await bus.publish(subjects.request("newerclient"), encode(request))
+            message = msgspec.structs.replace(Submitted(job="newerclient", graph=GraphSource()), v=SCHEMA_VERSION + 1)
+            await bus.publish(subjects.submitted("newerclient"), encode(message))
             bucket = bus.kv(streams.JOBS.name)
             async with asyncio.timeout(WAIT):
                 while (entry := await bucket.get("newerclient")) is None or b'"failed"' not in entry.value:

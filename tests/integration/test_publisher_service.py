@@ -16,7 +16,7 @@ from headrace.bus import Bus, BusSettings, EmbeddedServer, Feed, MemoryBus, run_
 from headrace.bus.feed import OnRecords, Snapshot, Source
 from headrace.publisher.service import PublisherService, run
 from headrace.publisher.settings import Settings
-from headrace_schemas import Admitted, Ended, Events, GraphSource, HostJoined, LogMessage, Output, Published, decoder, subjects
+from headrace_schemas import Ended, Events, GraphSource, HostJoined, LogMessage, Output, Published, Submitted, decoder, subjects
 from headrace_schemas.streams import LOG, OUTPUTS
 from tests.scheduler_graphs import flat
 
@@ -47,8 +47,8 @@ class Outputs:
 
 async def begin(bus: Bus, n_tasks: int, job: str = "j") -> None:
     await bus.publish(subjects.host("a"), HostJoined(at=0, term=1, host="a", epoch=1, address="a:1", runners=1, capacity=1))
-    admitted = Admitted(at=0, term=1, job=job, name="n", n_tasks=n_tasks, graph=GraphSource(inline=flat(n_tasks)))
-    await bus.publish(subjects.admitted(job), admitted)
+    submitted = Submitted(job=job, name="n", n_tasks=n_tasks, graph=GraphSource(inline=flat(n_tasks)))
+    await bus.publish(subjects.submitted(job), submitted)
 
 
 async def produce(bus: Bus, datasets: range, job: str = "j") -> None:
@@ -180,7 +180,7 @@ def test_an_output_whose_metadata_is_too_large_for_the_server_is_announced_witho
         spec = flat(2)
         spec.annotated, spec.metadata = [0], [{"given": "x" * (5 << 20)}]
         await bus.publish(subjects.host("a"), HostJoined(at=0, term=1, host="a", epoch=1, address="a:1", runners=1, capacity=1))
-        await bus.publish(subjects.admitted("j"), Admitted(at=0, term=1, job="j", name="n", n_tasks=2, graph=GraphSource(inline=spec)))
+        await bus.publish(subjects.submitted("j"), Submitted(job="j", name="n", n_tasks=2, graph=GraphSource(inline=spec)))
         yielded = {"yielded": "y" * (5 << 20)}
         made = Events(job="j", host="a", epoch=1, produced=[0, 1], sizes=[1, 1], metadata_ids=[0], metadata=[yielded])
         async with publisher(nats_server):

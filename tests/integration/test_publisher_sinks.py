@@ -22,7 +22,6 @@ from headrace.publisher.settings import Settings
 from headrace.sinks.places import Named, Writer
 from headrace.sinks.writing import OpenSink
 from headrace_schemas import (
-    Admitted,
     Ended,
     Events,
     GraphSource,
@@ -31,6 +30,7 @@ from headrace_schemas import (
     Output,
     Published,
     SinkSpec,
+    Submitted,
     Written,
     decoder,
     subjects,
@@ -103,7 +103,7 @@ def write(folder: Path, dataset: int, attempt: int = 0) -> Written:
 async def begin(bus: Bus, folder: Path) -> None:
     await bus.publish(subjects.host("a"), HostJoined(at=0, term=1, host="a", epoch=1, address="a:1", runners=1, capacity=1))
     graph = GraphSource(inline=flat(N), sink=SinkSpec(path=str(folder)))
-    await bus.publish(subjects.admitted("j"), Admitted(at=0, term=1, job="j", name="n", n_tasks=N, graph=graph))
+    await bus.publish(subjects.submitted("j"), Submitted(job="j", name="n", n_tasks=N, graph=graph))
 
 
 async def report(bus: Bus, *written: Written) -> None:

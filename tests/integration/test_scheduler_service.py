@@ -13,7 +13,6 @@ from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
 from headrace.scheduler.service import run
 from headrace.scheduler.settings import Settings
 from headrace_schemas import (
-    Admitted,
     Assign,
     Ended,
     Events,
@@ -23,6 +22,7 @@ from headrace_schemas import (
     HostLost,
     LogMessage,
     Plan,
+    Submitted,
     encode,
     subjects,
 )
@@ -47,7 +47,7 @@ class Cluster:
 
     async def admit(self, spec: GraphSpec, job: str = "j", key: str = "") -> None:
         graph = GraphSource(key=key) if key else GraphSource(inline=spec)
-        await self.bus.publish(subjects.admitted(job), Admitted(at=0, term=1, job=job, name="n", n_tasks=spec.n_tasks, graph=graph))
+        await self.bus.publish(subjects.submitted(job), Submitted(job=job, name="n", n_tasks=spec.n_tasks, graph=graph))
 
     async def done(self, assigns: Iterable[Assign]) -> None:
         for assign in assigns:

@@ -120,6 +120,7 @@ def _check_done(spans: list[Span]) -> None:
     said |= {(span.service, "", span.name) for span in spans}
     for expected in (
         ("headrace-client", "", "job good"),
+        ("headrace-client", "", "send LOG"),
         ("headrace-client", "", "send REQUESTS"),
         ("headrace-client", "", "fetch results"),
         ("headrace-controller", "", "process REQUESTS"),
@@ -140,9 +141,9 @@ def _check_done(spans: list[Span]) -> None:
     assert {(s.instance, s.about["headrace.peer"], s.about["headrace.dataset"]) for s in received} <= {
         (s.about["headrace.peer"], s.instance, s.about["headrace.dataset"]) for s in sent
     }
-    requests = [span for span in spans if span.name == "send REQUESTS"]
-    assert requests[0].about["messaging.system"] == "nats"
-    assert requests[0].about["messaging.destination.name"] == "REQUESTS"
+    submissions = [span for span in spans if span.name == "send LOG"]
+    assert submissions[0].about["messaging.system"] == "nats"
+    assert submissions[0].about["messaging.destination.name"] == "LOG"
 
 
 def _check_failed(spans: list[Span]) -> None:

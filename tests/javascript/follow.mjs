@@ -34,7 +34,7 @@ const nc = await connect({ servers, token });
 const job = { id: null, tasks: null, wanted: null, outputs: [], state: null };
 
 function learn(message, payload) {
-  if (message === "Admitted") {
+  if (message === "Submitted") {
     job.id = payload.job;
     job.tasks = payload.n_tasks;
     job.wanted = payload.graph.inline.outputs.length;

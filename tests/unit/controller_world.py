@@ -15,7 +15,6 @@ from headrace.bus import Entry
 from headrace.controller.state import Controller
 from headrace.ledger import ASKED, DONE, RELEASED, JobLedger, Ledger
 from headrace_schemas import (
-    Admitted,
     Assign,
     Ended,
     Events,
@@ -28,6 +27,7 @@ from headrace_schemas import (
     Plan,
     Purge,
     Released,
+    Submitted,
     TaskError,
     Written,
 )
@@ -100,7 +100,7 @@ class World:
         self.planned = False
         self.n_deaths: dict[int, int] = defaultdict(int)
         self.n_raised: dict[int, int] = defaultdict(int)
-        self.append(Admitted(at=0, term=1, job=JOB, name="g", n_tasks=n_tasks, graph=GraphSource(inline=self.spec)))
+        self.append(Submitted(job=JOB, name="g", n_tasks=n_tasks, graph=GraphSource(inline=self.spec)))
         for index in range(n_hosts):
             self.join(f"h{index}")
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from headrace.bus import NEW, Entry, LogFeed, MemoryBus, Record
+from headrace.bus.log import decode
 from headrace.bus.memory import matches
 from headrace.errors import JetStreamRefused, NatsUnreachable, RemoteError, WrongRevision
-from headrace_schemas import SCHEMA_VERSION, Admitted, CancelAsked, GraphSource, GraphSpec, SchemaMismatch, encode
+from headrace_schemas import SCHEMA_VERSION, CancelAsked, GraphSource, GraphSpec, SchemaMismatch, Submitted, encode, subjects
 
 SUBJECT = "headrace.event.job.host"
 
@@ -148,8 +149,8 @@ def test_the_log_is_decoded_what_cannot_be_read_is_skipped_and_graphs_are_fetche
         await bus.objects("graphs").put("key", encode(graph))
         entries: list[Entry] = []
         feed = await LogFeed.open(bus, "headrace.job.>", entries.extend)
-        admitted = Admitted(at=0, term=1, job="j", name="g", n_tasks=0, graph=GraphSource(key="key"))
-        messages: list[Any] = [_cancel("a"), b"[1", b'{"kind":"nonsense"}', admitted, _cancel("b"), admitted]
+        submitted = Submitted(job="j", name="g", n_tasks=0, graph=GraphSource(key="key"))
+        messages: list[Any] = [_cancel("a"), b"[1", b'{"kind":"nonsense"}', submitted, _cancel("b"), submitted]
         for message in messages:
             bus.publish("headrace.job.j.state", message)
         while len(entries) < 4:
@@ -158,7 +159,7 @@ def test_the_log_is_decoded_what_cannot_be_read_is_skipped_and_graphs_are_fetche
         while len(entries) < 5:
             await asyncio.sleep(0)
         assert [entry.seq for entry in entries] == [1, 4, 5, 6, 7]
-        graphs = [entry.message.graph for entry in entries if isinstance(entry.message, Admitted)]
+        graphs = [entry.message.graph for entry in entries if isinstance(entry.message, Submitted)]
         assert graphs == [GraphSource(inline=graph, key="key")] * 2
         assert feed.last_seq == 7
         await feed.close()
@@ -179,6 +180,32 @@ def test_a_newer_schema_ends_the_feed(kind: str) -> None:
     _run(body)
 
 
+@pytest.mark.parametrize(
+    ("data", "client", "version"),
+    [
+        (b"", "", None),
+        (b'{"kind":"submitted","v":1,"job":"another","graph":{},"client":"me"}', "me", None),
+        (b'{"kind":"ended","v":1,"at":0,"term":9,"job":"j","state":"done"}', "", None),
+        (b'{"kind":"submitted","v":1,"job":"j","graph":7,"client":"me"}', "me", None),
+        (b'{"kind":"submitted","v":%d,"job":"j","graph":7,"client":"me"}' % (SCHEMA_VERSION + 1), "me", SCHEMA_VERSION + 1),
+        (b'{"kind":"of_next_year","v":%d,"client":1}' % (SCHEMA_VERSION + 1), "", SCHEMA_VERSION + 1),
+    ],
+)
+def test_what_a_client_submits_ends_no_feed_and_stands_for_a_job_that_cannot_run(data: bytes, client: str, version: int | None) -> None:
+    entry = decode(Record(7, 1.5, subjects.submitted("j"), data, b""))
+    assert entry is not None
+    assert isinstance(entry.message, Submitted)
+    assert (entry.seq, entry.time, entry.message.job, entry.message.client) == (7, 1.5, "j", client)
+    inline = entry.message.graph.inline
+    assert (inline.v if inline is not None else None) == version
+
+
+def test_a_submission_that_names_no_job_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    message = encode(Submitted(job="a$b", graph=GraphSource()))
+    assert decode(Record(7, 1.5, "headrace.job.a$b.submitted", message, b"")) is None
+    assert "names no job" in caplog.text
+
+
 def test_a_fold_that_fails_while_a_graph_is_fetched_ends_the_feed() -> None:
     async def body(bus: MemoryBus) -> None:
         def fails(entries: list[Entry]) -> None:
@@ -188,7 +215,7 @@ def test_a_fold_that_fails_while_a_graph_is_fetched_ends_the_feed() -> None:
             "key", encode(GraphSpec(name="g", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[]))
         )
         feed = await LogFeed.open(bus, "headrace.job.>", fails)
-        bus.publish("headrace.job.j.admitted", Admitted(at=0, term=1, job="j", name="g", n_tasks=0, graph=GraphSource(key="key")))
+        bus.publish("headrace.job.j.submitted", Submitted(job="j", name="g", n_tasks=0, graph=GraphSource(key="key")))
         with pytest.raises(ZeroDivisionError):
             await feed.ended
 

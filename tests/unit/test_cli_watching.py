@@ -48,7 +48,7 @@ def test_what_others_wrote_is_shown_and_not_obeyed() -> None:
     assert [what for what in ("job", "function", "task", "error", "reason") if rf"{what}\x1b[2J" not in text] == []
 
 
-def test_before_its_admission_there_is_no_job() -> None:
+def test_before_its_submission_there_is_no_job() -> None:
     assert Watched(JOB).job is None
 
 
@@ -57,7 +57,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     world.run()
     watched = Watched(JOB)
     last = next(index for index, entry in enumerate(world.log) if entry.message.__struct_config__.tag == "ended")
-    first = next(index for index, entry in enumerate(world.log) if entry.message.__struct_config__.tag == "admitted")
+    first = next(index for index, entry in enumerate(world.log) if entry.message.__struct_config__.tag == "submitted")
     watched.take(world.log[: first + 1])
     assert watched.rate(100.0) == 0.0
     watched.take(world.log[first + 1 : last])

@@ -11,7 +11,7 @@ from headrace.controller.replay import check
 from headrace.controller.settings import Settings
 from headrace.controller.state import Controller, Decided
 from headrace.errors import SettingsError
-from headrace_schemas import Admitted, Ended, Events, FunctionSpec, GraphSource, GraphSpec, HostJoined, HostLost, Needed, Stranded
+from headrace_schemas import Ended, Events, FunctionSpec, GraphSource, GraphSpec, HostJoined, HostLost, Needed, Stranded, Submitted
 from tests.unit.test_controller_state import Play
 
 
@@ -53,7 +53,7 @@ class Log(Play):
         return self.tell(HostLost(at=0, term=1, host=name, epoch=epoch))
 
     def admit(self, spec: GraphSpec) -> list[Decided]:
-        return self.tell(Admitted(at=0, term=1, job="j", name="g", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec)))
+        return self.tell(Submitted(job="j", name="g", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec)))
 
     def timer(self, now: float) -> list[Decided]:
         """Time passes; what is to be written down is."""
@@ -69,7 +69,7 @@ def error_of(decided: list[Decided]) -> str:
     return f"{ended.error.name}, inputs {ended.error.inputs}: {ended.error.error}"
 
 
-def test_at_admission_it_fails_at_once_and_says_what_to_do() -> None:
+def test_when_it_is_submitted_it_fails_at_once_and_says_what_to_do() -> None:
     log = Log()
     log.join("a")
     log.join("b", gpu=0.5)

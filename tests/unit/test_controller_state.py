@@ -9,7 +9,6 @@ import pytest
 from headrace.bus import Entry
 from headrace.controller.state import Controller, Decided, Limits
 from headrace_schemas import (
-    Admitted,
     Assign,
     CancelAsked,
     Ended,
@@ -23,6 +22,7 @@ from headrace_schemas import (
     Plan,
     Purge,
     Released,
+    Submitted,
     TaskError,
 )
 
@@ -44,7 +44,7 @@ class Play:
         self.seq = 0
         for host in hosts:
             self.tell(HostJoined(at=0, term=1, host=host, epoch=1, address="", runners=1, capacity=1))
-        self.tell(Admitted(at=0, term=1, job="j", name="g", n_tasks=graph.n_tasks, graph=GraphSource(inline=graph)))
+        self.tell(Submitted(job="j", name="g", n_tasks=graph.n_tasks, graph=GraphSource(inline=graph)))
 
     def tell(self, *messages: Any) -> list[Decided]:
         for message in messages:
@@ -263,7 +263,7 @@ def test_done_comes_before_cancelled_and_cancelled_before_failed() -> None:
 
 def test_a_graph_that_cannot_be_run_fails_its_job_with_the_reason() -> None:
     controller = Controller(1)
-    controller.fold(Entry(1, 0.0, "", Admitted(at=0, term=1, job="j", name="", n_tasks=0, graph=GraphSource(key="k"))))
+    controller.fold(Entry(1, 0.0, "", Submitted(job="j", name="", n_tasks=0, graph=GraphSource(key="k"))))
     (ended,) = controller.decide(1)
     assert isinstance(ended, Ended)
     assert ended.state == "failed"

@@ -9,27 +9,16 @@ from headrace.controller.written import BadRequest, is_news, missing, note_of_ho
 from headrace.ledger import Hosts
 from headrace_schemas import (
     SCHEMA_VERSION,
-    Admitted,
     Cancel,
     CancelAsked,
-    GraphSource,
     HostEntry,
     HostJoined,
     HostLost,
     Release,
     Released,
-    Submit,
     encode,
 )
 from headrace_schemas.examples import EXAMPLES
-
-
-def test_a_submission_is_admitted_with_its_graph_as_it_came() -> None:
-    submit = Submit(job="j", graph=GraphSource(key="k"), client="me")
-    note = note_of_request(encode(submit), 4, 2)
-    assert note.subject == "headrace.job.j.admitted"
-    assert note.message == Admitted(at=4, term=2, job="j", name="", n_tasks=0, graph=submit.graph, client="me")
-    assert note.msg_id == "admitted.j"
 
 
 def test_cancel_and_release_are_passed_on() -> None:
@@ -39,18 +28,9 @@ def test_cancel_and_release_are_passed_on() -> None:
     assert (release.subject, release.message) == ("headrace.job.j.state", Released(at=4, term=2, job="j", datasets=[3]))
 
 
-def test_a_submission_of_a_newer_schema_says_so_in_its_graph() -> None:
-    request = {"kind": "submit", "v": SCHEMA_VERSION + 1, "job": "j", "client": "me", "graph": 7}
-    message = note_of_request(msgspec.json.encode(request), 4, 2).message
-    assert isinstance(message, Admitted)
-    assert message.client == "me"
-    assert message.graph.inline is not None
-    assert message.graph.inline.v == SCHEMA_VERSION + 1
-
-
 @pytest.mark.parametrize(
     "request_",
-    [b"", b"{", b"[]", {"kind": "submit"}, {"kind": "submit", "job": "no such.id"}, {"kind": "cancel"}, {"kind": "novelty", "job": "j"},
+    [b"", b"{", b"[]", {"kind": "release", "job": "no such.id"}, {"kind": "cancel"}, {"kind": "novelty", "job": "j"},
      {"kind": "cancel", "v": SCHEMA_VERSION + 1, "job": "j"}, {"kind": "cancel", "v": SCHEMA_VERSION, "job": "a b"}],
 )  # fmt: skip
 def test_a_request_that_names_no_job_or_cannot_be_read_is_refused(request_: object) -> None:

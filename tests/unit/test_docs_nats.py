@@ -14,7 +14,7 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "nats.md").read_text()
 JOB = "7355lvsascrs"
 MADE = {
     subjects.request(JOB),
-    subjects.admitted(JOB),
+    subjects.submitted(JOB),
     subjects.needed(JOB),
     subjects.state(JOB),
     subjects.plan(JOB),

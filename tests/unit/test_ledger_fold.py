@@ -10,7 +10,6 @@ import pytest
 from headrace.bus import Entry
 from headrace.ledger import ASSIGNED, DONE, FAILED, NOWHERE, PUBLISHED, STARTED, WAITING, JobLedger, Ledger
 from headrace_schemas import (
-    Admitted,
     Assign,
     CancelAsked,
     Ended,
@@ -28,6 +27,7 @@ from headrace_schemas import (
     Purge,
     Released,
     Revoke,
+    Submitted,
     TaskError,
 )
 
@@ -56,7 +56,7 @@ class Log:
         self.seq = 0
         for host in hosts:
             self.fold(HostJoined(at=0, term=1, host=host, epoch=1, address="", runners=1, capacity=1))
-        self.fold(Admitted(at=0, term=1, job="j", name="g", n_tasks=graph.n_tasks, graph=GraphSource(inline=graph), client="me"))
+        self.fold(Submitted(job="j", name="g", n_tasks=graph.n_tasks, graph=GraphSource(inline=graph), client="me"))
 
     @property
     def job(self) -> JobLedger:
@@ -365,16 +365,16 @@ def test_a_graph_that_cannot_be_run_gives_a_job_with_a_problem() -> None:
 
 def test_a_forgotten_job_does_not_come_back() -> None:
     log = Log(flat(1))
-    admitted = Admitted(at=0, term=1, job="j", name="g", n_tasks=1, graph=GraphSource(inline=flat(1)))
+    submitted = Submitted(job="j", name="g", n_tasks=1, graph=GraphSource(inline=flat(1)))
     log.ledger.forget("j")
-    log.fold(admitted)
+    log.fold(submitted)
     assert log.ledger.jobs == {}
     assert log.ledger.knows("j")
 
 
 def test_jobs_that_changed_are_named_in_order() -> None:
     log = Log(flat(1), "a")
-    log.fold(Admitted(at=0, term=1, job="i", name="g", n_tasks=1, graph=GraphSource(inline=flat(1))))
+    log.fold(Submitted(job="i", name="g", n_tasks=1, graph=GraphSource(inline=flat(1))))
     assert [job.job for job in log.ledger.take_changed()] == ["i", "j"]
     assert log.ledger.take_changed() == []
 

@@ -11,7 +11,6 @@ from headrace.bus import Entry
 from headrace.publisher.settings import Settings
 from headrace.publisher.state import Batch, Publisher
 from headrace_schemas import (
-    Admitted,
     Ended,
     Events,
     FunctionSpec,
@@ -24,6 +23,7 @@ from headrace_schemas import (
     Published,
     Purge,
     Released,
+    Submitted,
     encode,
 )
 
@@ -67,7 +67,7 @@ class Stream:
         return len(self.log)
 
     def admit(self, job: str = "j", n: int = N) -> None:
-        self.put(Admitted(at=0, term=1, job=job, name="g", n_tasks=n, graph=GraphSource(inline=spec(n))))
+        self.put(Submitted(job=job, name="g", n_tasks=n, graph=GraphSource(inline=spec(n))))
 
     def restart(self) -> None:
         """A new publisher takes over. What the old one sent may still arrive."""

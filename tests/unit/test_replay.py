@@ -8,7 +8,7 @@ import pytest
 
 from headrace.ledger.narration import Narrator, writer
 from headrace.ledger.replay import final_state, timeline
-from headrace_schemas import Admitted, Assign, CancelAsked, Events, LogMessage, Needed, Purge, Released
+from headrace_schemas import Assign, CancelAsked, Events, LogMessage, Needed, Purge, Released, Submitted
 from headrace_schemas.examples import EXAMPLES
 from headrace_schemas.examples import JOB as JOB_OF_EXAMPLES
 from tests.unit.controller_world import JOB, World
@@ -20,11 +20,11 @@ def test_the_timeline_has_a_line_for_every_entry() -> None:
     world.release()
     lines = timeline(world.log)
     assert [line.seq for line in lines] == [entry.seq for entry in world.log]
-    assert lines[0].kind == "admitted"
+    assert lines[0].kind == "submitted"
     assert lines[0].seconds == 0
     kinds = {line.kind for line in lines}
     assert {"host_joined", "plan", "assign", "events", "purge", "ended", "released"} <= kinds
-    assert {line.who for line in lines} == {"controller", "scheduler", *world.hosts}
+    assert {line.who for line in lines} == {"client", "controller", "scheduler", *world.hosts}
     assert str(lines[0]).split()[:3] == ["1", "0.000", "s"]
 
 
@@ -63,7 +63,7 @@ def test_a_line_has_nothing_that_a_terminal_obeys() -> None:
 
 def test_chains_are_told_by_their_tasks() -> None:
     narrator = Narrator()
-    narrator.describe(EXAMPLES[Admitted])  # type: ignore[arg-type]
+    narrator.describe(EXAMPLES[Submitted])  # type: ignore[arg-type]
     narrator.describe(EXAMPLES[Assign])  # type: ignore[arg-type]
     told = narrator.describe(Events(job=JOB_OF_EXAMPLES, host="alpha", epoch=1, chains=[2], produced=[4]))
     assert told == "done load-1, mean-0; made mean-0"

@@ -13,7 +13,6 @@ from headrace.scheduler.plan import Costs
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace_schemas import (
-    Admitted,
     Assign,
     CancelAsked,
     Ended,
@@ -26,6 +25,7 @@ from headrace_schemas import (
     Needed,
     Plan,
     Reroute,
+    Submitted,
     encode,
 )
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
@@ -146,7 +146,7 @@ class Driver:
         return self.scheduler.decide()
 
     def admit(self, spec: GraphSpec, job: str = JOB) -> list:
-        return self.tell(Admitted(at=0, term=1, job=job, name="n", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec)))
+        return self.tell(Submitted(job=job, name="n", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec)))
 
 
 def joined(name: str, epoch: int = 1, runners: int = 1) -> HostJoined:
@@ -191,15 +191,15 @@ def test_the_only_task_of_a_job_runs_again_on_another_host() -> None:
 
 
 def test_the_only_task_of_a_job_is_assigned_once_by_two_schedulers() -> None:
-    admitted = Admitted(at=0, term=1, job=JOB, name="n", n_tasks=1, graph=GraphSource(inline=flat(1)))
+    submitted = Submitted(job=JOB, name="n", n_tasks=1, graph=GraphSource(inline=flat(1)))
     first = Driver()
-    (assign,) = first.tell(admitted)
+    (assign,) = first.tell(submitted)
     second = Driver()
     second.scheduler.term = 6
-    assert second.tell(admitted, assign) == []
+    assert second.tell(submitted, assign) == []
     third = Driver()
     third.scheduler.term = 6
-    (again,) = third.tell(admitted)
+    (again,) = third.tell(submitted)
     assert again.tasks == [0]
 
 
@@ -221,7 +221,7 @@ def test_single_tasks_go_to_the_idle_host() -> None:
 def test_a_graph_in_the_object_store_is_named_by_its_key() -> None:
     driver = Driver(hosts=1)
     graph = GraphSource(inline=flat(1), key="graph-1")
-    (assign,) = driver.tell(Admitted(at=0, term=1, job=JOB, name="n", n_tasks=1, graph=graph))
+    (assign,) = driver.tell(Submitted(job=JOB, name="n", n_tasks=1, graph=graph))
     assert assign.graph == GraphSource(key="graph-1")
 
 
@@ -333,14 +333,14 @@ def test_half_a_plan_is_made_anew() -> None:
     assert len(plans) > 1
     second = Driver()
     second.scheduler.term = 6
-    again = second.tell(Admitted(at=0, term=1, job=JOB, name="n", n_tasks=32, graph=GraphSource(inline=spec)), plans[0])
+    again = second.tell(Submitted(job=JOB, name="n", n_tasks=32, graph=GraphSource(inline=spec)), plans[0])
     assert [m.tasks for m in again if isinstance(m, Plan)] == [m.tasks for m in plans]
 
 
 def test_no_message_is_too_large() -> None:
     driver = Driver(Settings(), hosts=2)
     spec = layers(20, 1500)
-    decisions = driver.tell(Admitted(at=0, term=1, job=JOB, name="n", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec, key="g")))
+    decisions = driver.tell(Submitted(job=JOB, name="n", n_tasks=spec.n_tasks, graph=GraphSource(inline=spec, key="g")))
     assert max(len(encode(message)) for message in decisions) < MAX_MESSAGE_BYTES
     plans = [m for m in decisions if isinstance(m, Plan)]
     assert len(plans) > 1

@@ -5,7 +5,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from headrace.telemetry.spans import JOBS_REMEMBERED, SPANS_PER_KIND, Tracing
+from headrace.telemetry.spans import JOBS_REMEMBERED, SPANS_PER_KIND, JobIds, Tracing
 from headrace.tracing import is_on, now
 
 
@@ -27,7 +27,7 @@ def test_traces_are_on_where_they_can_be_sent_or_are_asked_for(environment: dict
 
 
 def made() -> tuple[Tracing, InMemorySpanExporter]:
-    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider, exporter = TracerProvider(id_generator=JobIds()), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return Tracing(provider, own=True), exporter
 
@@ -44,6 +44,27 @@ def test_a_header_carries_the_trace_to_another_process() -> None:
     assert (plan.parent.span_id, plan.context.trace_id) == (root.context.span_id, root.context.trace_id)
     assert plan.end_time - plan.start_time >= 1_000_000
     assert (root.name, root.status.description) == ("job name", "it failed")
+
+
+def test_a_job_whose_client_makes_no_traces_has_one_trace_in_all_services() -> None:
+    (controller, ours), (scheduler, theirs) = made(), made()
+    for service in (controller, scheduler):
+        service.adopt("j")
+    assert controller.header("j") == scheduler.header("j") != ""
+    controller.begin_adopted("j", "name")
+    scheduler.span("j", "plan", now(), {})
+    scheduler.over("j")
+    scheduler.close()
+    controller.finish("j")
+    (root,), (plan,) = ours.get_finished_spans(), theirs.get_finished_spans()
+    assert (root.name, root.parent) == ("job name", None)
+    assert plan.parent is not None
+    assert (plan.parent.span_id, plan.context.trace_id) == (root.context.span_id, root.context.trace_id)
+    another = controller.begin("another", "of a client")
+    controller.begin_adopted("another", "of a client")
+    controller.finish("another")
+    (_, root) = ours.get_finished_spans()
+    assert f"{root.context.trace_id:032x}" in another
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,18 @@ from headrace.bus.feed import Feed
 from headrace.bus.frames import Record
 from headrace.errors import JetStreamRefused, NatsUnreachable
 from headrace.logs import get_log
-from headrace_schemas import SCHEMA_VERSION, Admitted, Assign, Ended, GraphSource, GraphSpec, LogMessage, SchemaMismatch, decoder
+from headrace_schemas import (
+    SCHEMA_VERSION,
+    Assign,
+    Ended,
+    GraphSource,
+    GraphSpec,
+    LogMessage,
+    SchemaMismatch,
+    Submitted,
+    decoder,
+    subjects,
+)
 from headrace_schemas.streams import GRAPHS, LOG
 
 if TYPE_CHECKING:
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
 log = get_log(__name__)
 
 _REMEMBERED = 4
-"""Graphs kept decoded: a host is assigned the graph that the controller admitted just before, a scheduler reads both."""
+"""Graphs kept decoded: a host is assigned the graph that was submitted just before, a scheduler reads both."""
 
 
 class Entry(NamedTuple):
@@ -39,17 +50,26 @@ class Entry(NamedTuple):
 OnEntries = Callable[[list[Entry]], None]
 
 
-class _Version(msgspec.Struct):
+class _Header(msgspec.Struct):
+    """What can be read of a message that is wrong or too new in its other fields."""
+
     v: int = 0
+    client: object = ""
 
 
 _decode = decoder(LogMessage).decode
-_version = msgspec.json.Decoder(_Version).decode
+_header = msgspec.json.Decoder(_Header).decode
 _graph = decoder(GraphSpec).decode
 
 
 def decode(record: Record) -> Entry | None:
-    """Decode a message of the log. None, and a line in our own log, for what cannot be read. Raises SchemaMismatch for a newer schema."""
+    """Decode a message of the log. None, and a line in our own log, for what cannot be read. Raises SchemaMismatch for a newer schema.
+
+    What a client submitted harms nobody else: where it cannot be read, or is of a newer schema, it stands for a job whose graph cannot
+    run, and that job ends at once, with the reason.
+    """
+    if record.subject.endswith(subjects.SUBMITTED):
+        return _submitted(record)
     try:
         message = _decode(record.data)
     except msgspec.DecodeError as error:
@@ -61,9 +81,38 @@ def decode(record: Record) -> Entry | None:
     return Entry(record.seq, record.time, record.subject, message)
 
 
+def _submitted(record: Record) -> Entry | None:
+    """A submission; None, and a line in our own log, if its subject names no job."""
+    job = record.subject.split(".")[2]
+    try:
+        subjects.token(job)
+    except ValueError as error:
+        log.error("a submission is ignored, for it names no job", seq=record.seq, subject=record.subject, error=error)
+        return None
+    try:
+        message = _decode(record.data)
+    except msgspec.DecodeError:
+        message = None
+    if not isinstance(message, Submitted) or message.job != job or message.v > SCHEMA_VERSION:
+        message = _without_graph(job, record.data)
+    return Entry(record.seq, record.time, record.subject, message)
+
+
+def _without_graph(job: str, data: bytes) -> Submitted:
+    """Stands for a submission that this release cannot read: with a graph of the newer version if that is why, without one otherwise."""
+    try:
+        header = _header(data)
+    except msgspec.DecodeError:
+        header = _Header()
+    graph = GraphSource()
+    if header.v > SCHEMA_VERSION:
+        graph.inline = GraphSpec(v=header.v, name="", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[])
+    return Submitted(job=job, graph=graph, client=header.client if isinstance(header.client, str) else "")
+
+
 def _refuse_newer(record: Record) -> None:
     try:
-        found = _version(record.data).v
+        found = _header(record.data).v
     except msgspec.DecodeError:
         return
     if found > SCHEMA_VERSION:
@@ -74,24 +123,26 @@ def _refuse_newer(record: Record) -> None:
 
 
 def _learn(tracing: Tracing, records: list[Record], entries: list[Entry]) -> None:
-    """Take in to which trace the jobs belong that these messages are about, and which of them are over."""
+    """Take in to which trace the jobs belong that these messages are about, and which of them are over. A job whose client makes no traces
+    has one all the same, the same in every service."""
     headers = {record.seq: record.headers for record in records}
     for entry in entries:
         job = getattr(entry.message, "job", "")
-        tracing.learn(job, headers[entry.seq])
+        if not tracing.learn(job, headers[entry.seq]) and isinstance(entry.message, Submitted):
+            tracing.adopt(job)
         if isinstance(entry.message, Ended):
             tracing.over(job)
 
 
 def _unresolved(message: LogMessage) -> str:
     """Key of the graph that is still in the object store, or nothing."""
-    if isinstance(message, Admitted | Assign) and message.graph is not None and message.graph.inline is None:
+    if isinstance(message, Submitted | Assign) and message.graph is not None and message.graph.inline is None:
         return message.graph.key
     return ""
 
 
 class LogFeed:
-    """A feed of decoded entries, each once and in order. Admitted and Assign always carry their graph inline.
+    """A feed of decoded entries, each once and in order. Submitted and Assign always carry their graph inline.
 
     A message that cannot be read, or whose graph is gone, is logged and skipped. A message of a newer schema ends the feed: `ended` has
     SchemaMismatch. caught_up and last_seq as those of Feed, but for entries passed on.
@@ -218,7 +269,7 @@ class LogFeed:
                 "a message of the log is skipped, for its graph cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error
             )
             return False
-        if isinstance(entry.message, Admitted | Assign) and (source := entry.message.graph) is not None:
+        if isinstance(entry.message, Submitted | Assign) and (source := entry.message.graph) is not None:
             entry.message.graph = GraphSource(inline=self._graphs[key], key=key, sink=source.sink)
         return True
 

@@ -42,14 +42,14 @@ async def read_log(job: str, settings: BusSettings) -> list[Entry]:
 
 def _lines(job: str, entries: Sequence[Entry]) -> list[str]:
     found = final_state(entries).jobs.get(job)
-    state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} never admitted"
-    return [*map(str, since_admission(timeline(entries))), "", state]
+    state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} never submitted"
+    return [*map(str, since_submission(timeline(entries))), "", state]
 
 
-def since_admission(lines: list[Line]) -> list[Line]:
-    """The lines with their times counted from the job's admission: what hosts did before it has negative ones."""
-    admitted = next((line.seconds for line in lines if line.kind == "admitted"), 0.0)
-    return [line._replace(seconds=line.seconds - admitted) for line in lines]
+def since_submission(lines: list[Line]) -> list[Line]:
+    """The lines with their times counted from the job's submission: what hosts did before it has negative ones."""
+    submitted = next((line.seconds for line in lines if line.kind == "submitted"), 0.0)
+    return [line._replace(seconds=line.seconds - submitted) for line in lines]
 
 
 def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:

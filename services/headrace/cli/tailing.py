@@ -13,7 +13,7 @@ from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed
 from headrace.client.connection import check_job_id, until_read
 from headrace.errors import CannotWrite, NoSuchJob
 from headrace.ledger.narration import Narrator, writer
-from headrace_schemas import Admitted, Ended, Events, HostLost, LogMessage, Published, subjects
+from headrace_schemas import Ended, Events, HostLost, LogMessage, Published, Submitted, subjects
 
 
 class Tail:
@@ -54,7 +54,7 @@ class Tail:
         return line.append(self._narrator.describe(message), style=_style(message))
 
     def _look_for_the_end(self, message: LogMessage) -> None:
-        if isinstance(message, Admitted):
+        if isinstance(message, Submitted):
             self.seen = True
             self._outputs += len(message.graph.inline.outputs) if message.graph.inline is not None else 0
         elif isinstance(message, Published):

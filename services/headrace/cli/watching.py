@@ -57,11 +57,11 @@ class Watched:
 
     @property
     def job(self) -> JobLedger | None:
-        """The job; None before its admission."""
+        """The job; None before its submission."""
         return self.ledger.jobs.get(self._job)
 
     def elapsed(self, now: float) -> float:
-        """Since its admission, until now or its end."""
+        """Since its submission, until now or its end."""
         return max(0.0, (self._last if self.over.is_set() else now) - self._began)
 
     def rate(self, now: float) -> float:
@@ -77,7 +77,7 @@ class Watched:
 
 
 def view(watched: Watched, now: float) -> Group:
-    """What is shown of a job that is admitted."""
+    """What is shown of a job that is submitted."""
     job = watched.job
     assert job is not None
     parts: list[Text | Table] = [_headline(job), _progress(watched, job, now), _hosts(watched.ledger, job)]

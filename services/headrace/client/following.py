@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from headrace.bus import Entry, LogFeed
 from headrace.client.connection import Connection, Follower, until_followed
 from headrace.client.fetching import Fetcher, Held
@@ -18,7 +20,6 @@ from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, Jo
 from headrace.link import job_key
 from headrace.tracing import now
 from headrace_schemas import (
-    Admitted,
     Cancel,
     Ended,
     Events,
@@ -28,7 +29,7 @@ from headrace_schemas import (
     Release,
     Request,
     SinkSpec,
-    Submit,
+    Submitted,
     encode,
     streams,
     subjects,
@@ -57,7 +58,9 @@ class Following(Follower):
         self.over = threading.Event()
         self._connection = connection
         self._ledger = Ledger(keep_values=True)
-        self._admitted: Admitted | None = None
+        self._submitted: Submitted | None = None
+        self._early: list[bytes] | None = None
+        """Requests that came up before the submission was in the log, which they must not overtake; None once it is."""
         self._lock = threading.Lock()
         self._feed: LogFeed | None = None
         self._waiters: list[Waiter] = []
@@ -69,9 +72,9 @@ class Following(Follower):
     def ledger(self) -> JobLedger:
         """What is true of the job. Raises NoSuchJob while the log has said nothing of it."""
         found = self._ledger.jobs.get(self.job)
-        if found is None and self._admitted is not None:
+        if found is None and self._submitted is not None:
             with self._lock:  # made once, by the first that needs it
-                self._ledger.apply(self._admitted, time.time())
+                self._ledger.apply(self._submitted, time.time())
             found = self._ledger.jobs[self.job]
         if found is None:
             raise NoSuchJob(f"this cluster knows no job {self.job!r}: it never had one, or it has aged out of the log")
@@ -96,13 +99,14 @@ class Following(Follower):
         if self._connection.bus.tracing is not None:
             self._connection.bus.tracing.begin(self.job, spec.name)
         graph = GraphSource(inline=spec, sink=sink)
-        name = self._connection.name
-        self._admitted = Admitted(at=0, term=0, job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=name)
-        whole = encode(Submit(job=self.job, graph=graph, client=name))
+        self._submitted = Submitted(job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=self._connection.name)
+        self._early = []
+        whole = encode(self._submitted)
         if len(whole) <= streams.INLINE_GRAPH_BYTES:
-            self._connection.thread.soon(self._begin, self._send_request, whole)
+            self._connection.thread.soon(self._begin, self._send_submitted, whole)
         else:
-            self._connection.thread.soon(self._begin, partial(self._send_large, sink), encode(spec))
+            by_key = msgspec.structs.replace(self._submitted, graph=GraphSource(key=self.job, sink=sink))
+            self._connection.thread.soon(self._begin, partial(self._send_large, encode(by_key)), encode(spec))
 
     async def attach(self) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read."""
@@ -123,12 +127,22 @@ class Following(Follower):
             self._start(self._follow())
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
 
-    def _send_large(self, sink: SinkSpec | None, encoded: bytes) -> None:
-        self._start(self._submit_large(sink, encoded))
+    def _send_submitted(self, encoded: bytes) -> None:
+        stored = self._connection.bus.publish(subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", job=self.job)
+        stored.add_done_callback(partial(self._stored, streams.LOG.name, now()))
+        stored.add_done_callback(self._send_early)
 
-    async def _submit_large(self, sink: SinkSpec | None, encoded: bytes) -> None:
-        await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, encoded)
-        self._send_request(encode(Submit(job=self.job, graph=GraphSource(key=self.job, sink=sink), client=self._connection.name)))
+    def _send_large(self, by_key: bytes, graph: bytes) -> None:
+        self._start(self._submit_large(by_key, graph))
+
+    async def _submit_large(self, by_key: bytes, graph: bytes) -> None:
+        await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, graph)
+        self._send_submitted(by_key)
+
+    def _send_early(self, _stored: asyncio.Future[int]) -> None:
+        early, self._early = self._early, None
+        for request in early or ():
+            self._send_request(request)
 
     async def _follow(self) -> None:
         self._watch(await self._connection.follow(self.job, self))
@@ -160,12 +174,15 @@ class Following(Follower):
         self._connection.thread.soon(self._send_request, encode(request))
 
     def _send_request(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.append(data)
+            return
         stored = self._connection.bus.publish(subjects.request(self.job), data, job=self.job)
-        stored.add_done_callback(partial(self._stored, now()))
+        stored.add_done_callback(partial(self._stored, streams.REQUESTS.name, now()))
 
-    def _stored(self, began: int, stored: asyncio.Future[int]) -> None:
+    def _stored(self, stream: str, began: int, stored: asyncio.Future[int]) -> None:
         if self._connection.bus.tracing is not None:
-            self._connection.bus.tracing.sent(self.job, streams.REQUESTS.name, began, {})
+            self._connection.bus.tracing.sent(self.job, stream, began, {})
         if not stored.cancelled() and (error := stored.exception()) is not None:
             self._give_up(error)
 

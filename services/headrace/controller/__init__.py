@@ -1,4 +1,4 @@
-"""The life of jobs: admission, progress, purges, recovery.
+"""The life of jobs: progress, purges, recovery.
 
 written.py    requests and hosts' leases -> what is written into the log before it is acted on
 state.py      the log so far -> decisions, by recovery.py (what must run again), purges.py (what can be dropped, from uses.py) and

@@ -1,8 +1,8 @@
 """Tasks that need what no living host has: when their job fails for that, and what it says then.
 
-At admission a job fails at once, if hosts live and none can take some task of it. Later, hosts come and go: one that restarts is back
-within seconds. So what became homeless has a while, by a timer whose end is written into the log (`Stranded`) before it is acted on. Both
-are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives at all, a job waits.
+A job fails at once when it is submitted, if hosts live and none can take some task of it. Later, hosts come and go: one that restarts
+is back within seconds. So what became homeless has a while, by a timer whose end is written into the log (`Stranded`) before it is acted
+on. Both are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives at all, a job waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headrace.graph.naming import input_names
 from headrace.graph.needs import Needs
 from headrace.graph.resources import in_words
 from headrace.ledger import DONE, Hosts, JobLedger, Ledger
-from headrace_schemas import Admitted, LogMessage, Stranded, TaskError
+from headrace_schemas import LogMessage, Stranded, Submitted, TaskError
 
 SHOWN = 4
 """Hosts, and sets of resources, that an error names."""
@@ -32,7 +32,7 @@ class Homeless:
 
     def folded(self, message: LogMessage, ledger: Ledger) -> None:
         """An entry was folded."""
-        if isinstance(message, Admitted | Stranded):
+        if isinstance(message, Submitted | Stranded):
             failure = no_host(ledger.jobs.get(message.job), ledger.hosts)
             if failure is not None:
                 self.failures.setdefault(message.job, failure)

@@ -22,7 +22,7 @@ class Counts:
         self.purged = 0
 
     def add(self, decision: Ended | Needed | Purge, job_seconds: float) -> None:
-        """One decision, that many seconds after its job was admitted."""
+        """One decision, that many seconds after its job was submitted."""
         if isinstance(decision, Ended):
             self.jobs[decision.state].add(job_seconds)
         elif isinstance(decision, Needed):
@@ -37,7 +37,7 @@ def families(counts: Counts, ledger: Ledger, hosts_lost: int) -> Iterator[Family
     phases = Counter(job.phase for job in going_on)
     yield gauge("headrace_jobs", "Jobs that are not over, by state.", {state: phases[state] for state in GOING_ON}, "state")
     yield gauge("headrace_tasks", "Tasks of jobs that are not over, by state.", _tasks(going_on), "state")
-    yield summary("headrace_job_seconds", "Jobs that ended, by how, and the time from their admission.", counts.jobs, "state")
+    yield summary("headrace_job_seconds", "Jobs that ended, by how, and the time from their submission.", counts.jobs, "state")
     yield counter("headrace_tasks_needed_again_total", "Tasks to be run again: they failed, or what they made was lost.", counts.needed)
     yield counter("headrace_purged_datasets_total", "Copies of datasets that hosts were told to drop.", counts.purged)
     yield gauge("headrace_hosts", "Hosts that are at work.", len(ledger.hosts.alive()))

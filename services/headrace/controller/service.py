@@ -21,7 +21,7 @@ from headrace.controller.entries import Entries
 from headrace.controller.later import Later
 from headrace.controller.metrics import families
 from headrace.controller.settings import Settings
-from headrace.controller.spans import processing, trace_decisions
+from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import HeadraceError
@@ -151,6 +151,8 @@ class Leading:
     def _on_entries(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._controller.fold(entry)
+        if self.decides and self._bus.tracing is not None:
+            begin_adopted(self._bus.tracing, entries)
         if self.decides:
             self._decide()
         self._forget(entries[-1].time)

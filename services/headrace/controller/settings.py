@@ -23,7 +23,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     forget_after: a job that is over, and of which nothing is held any more, stays in memory for so long, for late messages.
     output_expiry: outputs that no client fetched are held for so long after the job's end (HEADRACE_OUTPUT_EXPIRY): a day lets
         somebody come back for them, and a client that died fills no store for ever.
-    host_grace: once a job is admitted, its tasks may need for so long what no living host has, before it fails (HEADRACE_HOST_GRACE): a
+    host_grace: once a job is submitted, its tasks may need for so long what no living host has, before it fails (HEADRACE_HOST_GRACE): a
         host that restarts is back by then, for its lease runs 5 s, and its start takes one.
     limits: numbers that decisions depend on. A replay must use the same.
     """

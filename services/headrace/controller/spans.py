@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from headrace.bus import Entry
 from headrace.controller.state import Decided
 from headrace.controller.written import Note
 from headrace.tracing import now
-from headrace_schemas import Admitted, Ended, Needed
+from headrace_schemas import Ended, Needed, Submitted
 from headrace_schemas.streams import REQUESTS
 
 if TYPE_CHECKING:
@@ -17,16 +18,22 @@ if TYPE_CHECKING:
 
 
 def processing(tracing: Tracing, note: Note, headers: bytes) -> Callable[[asyncio.Future[None]], None]:
-    """Begin with a request; what is returned is to be called when the log has it. A job whose client makes no traces gets a root here."""
+    """Begin with a request; what is returned is to be called when the log has it."""
     began = now()
     job: str = note.message.job  # type: ignore[attr-defined]
-    if not tracing.learn(job, headers) and isinstance(note.message, Admitted):
-        tracing.begin(job, note.message.name)
+    tracing.learn(job, headers)
 
     def done(_: asyncio.Future[None]) -> None:
         tracing.processed(job, REQUESTS.name, began, {"headrace.request": type(note.message).__name__})
 
     return done
+
+
+def begin_adopted(tracing: Tracing, entries: list[Entry]) -> None:
+    """Jobs whose clients make no traces get their roots here."""
+    for entry in entries:
+        if isinstance(entry.message, Submitted):
+            tracing.begin_adopted(entry.message.job, entry.message.name)
 
 
 def trace_decisions(tracing: Tracing, decisions: list[Decided], began: int) -> None:

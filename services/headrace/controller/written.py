@@ -11,20 +11,16 @@ import msgspec
 
 from headrace.ledger import Hosts
 from headrace_schemas import (
-    SCHEMA_VERSION,
-    Admitted,
     Cancel,
     CancelAsked,
     Decision,
-    GraphSource,
-    GraphSpec,
     HostEntry,
     HostJoined,
     HostLost,
     Release,
     Released,
     Request,
-    Submit,
+    check_version,
     decoder,
     subjects,
 )
@@ -41,72 +37,26 @@ class Note(NamedTuple):
 
 
 class BadRequest(ValueError):
-    """A request that cannot be answered in the log, for it names no job."""
-
-
-class _Header(msgspec.Struct):
-    """What can be read of a request that is wrong or too new in its other fields."""
-
-    kind: str = ""
-    v: int = 0
-    job: str = ""
-    client: str = ""
-
-
-_header = msgspec.json.Decoder(_Header).decode
+    """A request that cannot be written down."""
 
 
 def note_of_request(data: bytes, at: int, term: int) -> Note:
-    """What to write for a request of a client.
-
-    A submission that cannot be read, or is of a newer schema, is admitted without a graph that can run: so its job ends at once, with the
-    reason. Raises BadRequest for any other that cannot be read, and for a job id that is none.
-    """
+    """What to write for a request of a client. Raises BadRequest for what cannot be read, is of a newer schema, or names no job."""
     try:
         request = _decode(data)
-    except msgspec.DecodeError as error:
-        return _unreadable(data, str(error), at, term)
-    if request.v > SCHEMA_VERSION:
-        return _unreadable(data, f"it has schema version {request.v}, but this release reads up to {SCHEMA_VERSION}", at, term)
-    try:
+        check_version(request)
         return _note(request, at, term)
-    except ValueError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise BadRequest(f"a request is ignored: {error}") from None
 
 
-def _note(request: Submit | Cancel | Release, at: int, term: int) -> Note:
+def _note(request: Cancel | Release, at: int, term: int) -> Note:
     job = request.job
-    if isinstance(request, Submit):
-        return _admitted(job, request.graph, request.client, at, term)
     if isinstance(request, Cancel):
         asked = CancelAsked(at=at, term=term, job=job, reason=request.reason)
         return Note(subjects.state(job), asked, f"cancel.{job}")
     released = Released(at=at, term=term, job=job, datasets=request.datasets)
     return Note(subjects.state(job), released, "")
-
-
-def _admitted(job: str, graph: GraphSource, client: str, at: int, term: int) -> Note:
-    """The graph goes on as it came; whether it is sound is seen where it is read."""
-    name, n_tasks = (graph.inline.name, graph.inline.n_tasks) if graph.inline is not None else ("", 0)
-    message = Admitted(at=at, term=term, job=job, name=name, n_tasks=n_tasks, graph=graph, client=client)
-    return Note(subjects.admitted(job), message, f"admitted.{job}")
-
-
-def _unreadable(data: bytes, why: str, at: int, term: int) -> Note:
-    try:
-        header = _header(data)
-        if header.kind == "submit":
-            return _admitted(subjects.token(header.job), _too_new(header.v), header.client, at, term)
-    except ValueError:
-        pass
-    raise BadRequest(f"a request cannot be read and is ignored: {why}")
-
-
-def _too_new(version: int) -> GraphSource:
-    """Stands for a graph that this release cannot read: of the newer version if that is why, none otherwise."""
-    if version <= SCHEMA_VERSION:
-        return GraphSource()
-    return GraphSource(inline=GraphSpec(v=version, name="", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[]))
 
 
 # --- hosts --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from headrace.ledger.facts import fold_events
 from headrace.ledger.hosts import Hosts
 from headrace.ledger.job import JobLedger
 from headrace_schemas import (
-    Admitted,
     Assign,
     CancelAsked,
     Decision,
@@ -26,6 +25,7 @@ from headrace_schemas import (
     Released,
     Reroute,
     Revoke,
+    Submitted,
 )
 
 CONTROLLER, SCHEDULER = "controller", "scheduler"
@@ -39,7 +39,7 @@ WRITERS: dict[type[Any], str] = {
     Reroute: SCHEDULER,
 }
 """Who decides on what. A decision of an older term than one of the same service that was seen before is ignored. What the controller only
-writes down (admissions, hosts that come and go, requests of clients) stays true whoever wrote it, and is not in here. Nor is what was
+writes down (hosts that come and go, requests of clients) stays true whoever wrote it, and is not in here. Nor is what was
 published: the announcement is the commit point, and the stream takes one only from a publisher that knows the one before."""
 
 
@@ -89,13 +89,13 @@ class Ledger:
             self._events(message)  # type: ignore[arg-type]
         elif kind is HostJoined or kind is HostLost:
             self._host(message)  # type: ignore[arg-type]
-        elif kind is Admitted:
-            self._admitted(message, time)  # type: ignore[arg-type]
+        elif kind is Submitted:
+            self._submitted(message, time)  # type: ignore[arg-type]
         elif self._in_term(message):  # type: ignore[arg-type]
             self._order(message, time)
 
     def knows(self, job: str) -> bool:
-        """Whether this job was admitted, also if it is forgotten."""
+        """Whether this job was submitted, also if it is forgotten."""
         return job in self.jobs or job in self._forgotten
 
     def forget(self, job: str) -> None:
@@ -118,7 +118,7 @@ class Ledger:
         self.terms[writer] = message.term
         return True
 
-    def _admitted(self, message: Admitted, time: float) -> None:
+    def _submitted(self, message: Submitted, time: float) -> None:
         if not self.knows(message.job):
             job = JobLedger(message, time, keep_values=self.keep_values)
             self.jobs[message.job] = self.changed[message.job] = job

@@ -16,7 +16,7 @@ from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.columns import Ints, distinct, filled, view
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.sunk import Sunk
-from headrace_schemas import Admitted, Ended, GraphSpec, SinkSpec, TaskError
+from headrace_schemas import Ended, GraphSpec, SinkSpec, Submitted, TaskError
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
 """States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
@@ -46,9 +46,9 @@ class JobLedger:
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
 
-    def __init__(self, admitted: Admitted, time: float, *, keep_values: bool = False) -> None:
-        self.job, self.name, self.client, self.n_tasks = admitted.job, admitted.name, admitted.client, admitted.n_tasks
-        self.source = admitted.graph
+    def __init__(self, submitted: Submitted, time: float, *, keep_values: bool = False) -> None:
+        self.job, self.name, self.client, self.n_tasks = submitted.job, submitted.name, submitted.client, submitted.n_tasks
+        self.source = submitted.graph
         self.submitted, self.ended_at = time, 0.0
         self.end: Ended | None = None
         self.cancel_asked: str | None = None
@@ -70,7 +70,7 @@ class JobLedger:
         self.retried = False
         self.problem = ""
         try:
-            self._make_columns(_validated(admitted))
+            self._make_columns(_validated(submitted))
             self.name, self.n_tasks = self.spec.name, self.spec.n_tasks
         except GraphError as error:
             self.problem = str(error)
@@ -256,13 +256,13 @@ _EMPTY = GraphSpec(name="", n_tasks=0, shape_hash="", content_hash="", functions
 _NOTHING = Topology.from_spec(_EMPTY)
 
 
-def _validated(admitted: Admitted) -> Topology:
-    spec = admitted.graph.inline
+def _validated(submitted: Submitted) -> Topology:
+    spec = submitted.graph.inline
     if spec is None:
         where = (
-            f"object {admitted.graph.key!r} of the store 'graphs' is missing"
-            if admitted.graph.key
+            f"object {submitted.graph.key!r} of the store 'graphs' is missing"
+            if submitted.graph.key
             else "the submission had none that could be read"
         )
-        raise GraphError(f"job {admitted.job} has no graph: {where}; submit it again")
+        raise GraphError(f"job {submitted.job} has no graph: {where}; submit it again")
     return validate(spec)

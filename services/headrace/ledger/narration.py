@@ -10,7 +10,6 @@ from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.fold import CONTROLLER, WRITERS
 from headrace_schemas import (
-    Admitted,
     Assign,
     CancelAsked,
     Ended,
@@ -28,6 +27,7 @@ from headrace_schemas import (
     Reroute,
     Revoke,
     Stranded,
+    Submitted,
     TaskError,
 )
 
@@ -109,7 +109,7 @@ class Narrator:
 
     def _learn(self, message: LogMessage) -> Names:
         job = getattr(message, "job", "")
-        if isinstance(message, Admitted | Assign) and message.graph is not None and message.graph.inline is not None:
+        if isinstance(message, Submitted | Assign) and message.graph is not None and message.graph.inline is not None:
             if job not in self._jobs:
                 self._jobs[job] = Names(message.graph.inline)
             while len(self._jobs) > REMEMBERED:
@@ -124,6 +124,8 @@ def writer(message: LogMessage) -> str:
     """Who wrote a message: a service, or the name of a host."""
     if isinstance(message, Events):
         return message.host
+    if isinstance(message, Submitted):
+        return "client"
     return "publisher" if isinstance(message, Published) else WRITERS.get(type(message), CONTROLLER)
 
 
@@ -182,7 +184,7 @@ def _joined(joined: HostJoined, _: Names) -> str:
 
 
 _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
-    Admitted: lambda m, _: f"{m.name!r}, {m.n_tasks} tasks" + (f", of {m.client}" if m.client else ""),
+    Submitted: lambda m, _: f"{m.name!r}, {m.n_tasks} tasks" + (f", of {m.client}" if m.client else ""),
     Needed: lambda m, names: f"{names.tasks(m.tasks)} again: {m.reason}",
     Ended: _ended,
     Released: _released,

@@ -120,5 +120,5 @@ def reroute_messages(
 
 
 def graph_source(job: JobLedger) -> GraphSource:
-    """The graph as it was admitted: by its key if it has one, else whole."""
+    """The graph as it was submitted: by its key if it has one, else whole."""
     return GraphSource(key=job.source.key, sink=job.source.sink) if job.source.key else job.source

@@ -5,8 +5,8 @@ when:
 
 | the log says | the scheduler |
 |---|---|
-| a job was admitted | plans it, if hosts live that can take all of its tasks; releases the first windows |
-| a job of one task was admitted | assigns it, for there is nothing to plan: no Plan, no window |
+| a job was submitted | plans it, if hosts live that can take all of its tasks; releases the first windows |
+| a job of one task was submitted | assigns it, for there is nothing to plan: no Plan, no window |
 | tasks are done | refills windows that are half empty |
 | tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
 | a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |

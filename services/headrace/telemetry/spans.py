@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from opentelemetry import trace
@@ -14,6 +15,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -57,6 +60,31 @@ class _Job:
         return self._context
 
 
+class JobIds(RandomIdGenerator):
+    """Random ids, but for a span whose ids are `given`: those of its trace and of itself."""
+
+    given: tuple[int, int] | None = None
+
+    def generate_trace_id(self) -> int:
+        return self.given[0] if self.given is not None else super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        given, self.given = self.given, None  # the SDK asks for this one last
+        return given[1] if given is not None else super().generate_span_id()
+
+
+def _ids_of(job: str) -> tuple[int, int]:
+    """The ids of the trace and of the root of a job whose client makes none."""
+    digest = sha256(job.encode()).hexdigest()
+    return int(digest[:32], 16), int(digest[32:48], 16)
+
+
+def _header_of(job: str, sampled: bool) -> str:
+    """What would be the value of the header `traceparent`."""
+    trace_id, span_id = _ids_of(job)
+    return f"00-{trace_id:032x}-{span_id:016x}-{int(sampled):02x}"
+
+
 class Tracing:
     """Makes the spans of one process. To be used by one thread, but for `begin` and `close`.
 
@@ -81,7 +109,7 @@ class Tracing:
             return cls(provider, own=False)
         service, _, instance = name.removeprefix("headrace-").partition("-")
         resource = Resource.create({"service.name": f"headrace-{service}", **({"service.instance.id": instance} if instance else {})})
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        provider = TracerProvider(resource=resource, id_generator=JobIds(), shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         return cls(provider, own=True)
 
@@ -107,6 +135,18 @@ class Tracing:
         context = root.get_span_context()
         flags = context.trace_flags
         return self._remember(job, f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}").header
+
+    def adopt(self, job: str) -> None:
+        """The job's client makes no traces: its trace follows from its id, so that all services know the same one."""
+        sampled = self._provider.sampler.should_sample(None, _ids_of(job)[0], "job").decision is Decision.RECORD_AND_SAMPLE
+        self._remember(job, _header_of(job, sampled))
+
+    def begin_adopted(self, job: str, name: str) -> None:
+        """Begin the root of a job that was adopted; of another nothing. One service does that."""
+        known, ids = self._jobs.get(job), self._provider.id_generator
+        if known is not None and isinstance(ids, JobIds) and known.parent == _header_of(job, known.sampled):
+            ids.given = _ids_of(job)
+            self._roots[job] = self._tracer.start_span(f"job {name}" if name else "job", Context(), attributes={"headrace.job": job})
 
     def finish(self, job: str, error: str = "") -> None:
         """End the root of a job."""
