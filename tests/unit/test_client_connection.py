@@ -1,4 +1,4 @@
-"""What a client waits for when it reads a stream."""
+"""What a client waits for when it reads a stream, and the ids of its jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from headrace.client import connection
-from headrace.client.connection import until_followed, until_read
+from headrace.client.connection import check_job_id, new_job_id, until_followed, until_read
 from headrace.errors import ClusterFailed
 
 
@@ -40,3 +40,10 @@ def test_what_ends_a_stream_is_raised_as_it_is_or_as_the_clusters_end() -> None:
             await until_followed(stream)
 
     asyncio.run(read())
+
+
+def test_ids_of_jobs_are_random_letters_and_digits() -> None:
+    ids = [new_job_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert all(check_job_id(job) == job and len(job) == 12 for job in ids)
+    assert set("".join(ids)) == set("abcdefghijklmnopqrstuvwxyz234567")

@@ -19,9 +19,12 @@ from headrace.errors import FunctionNotFound, NotPicklable
 from headrace.graph.builder import Graph
 from headrace.graph.freezing import BLOCK_SIZE, freeze
 from headrace.graph.functions import load_function
+from headrace.graph.hashing import code_bytes, shape_hash
 from headrace.graph.node import Node
 from headrace.graph.output import Output
 from headrace.graph.templates import bind, load_block
+from headrace.graph.topology import Topology
+from headrace.graph.validation import validate
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 from tests.unit.graph_reference import evaluate
 
@@ -236,6 +239,34 @@ def test_the_content_hash_is_of_arguments_and_code_too(monkeypatch: pytest.Monke
     for source in ("def f(x, k=1):\n    return [x + 2 for _ in range(k)]", "def f(x, k=2):\n    return [x + 1 for _ in range(k)]"):
         assert hashes(source)[0] == before[0]
         assert hashes(source)[1] != before[1]
+
+
+def test_a_function_that_got_other_code_or_defaults_has_another_content_hash() -> None:
+    def f(x: int) -> int:
+        return x + 1
+
+    def g(x: int) -> int:
+        return x + 2
+
+    def code() -> bytes:
+        return code_bytes(FunctionSpec(name="f", module="m", qualname="f"), f)
+
+    before = code()
+    assert code() == before
+    f.__defaults__ = (3,)
+    assert code() != before
+    f.__defaults__ = None
+    assert code() == before
+    f.__code__ = g.__code__
+    assert code() != before
+
+
+def test_the_topology_that_small_graphs_share_gives_the_same_shape_hash_as_one_of_their_own() -> None:
+    spec = freeze(graph_of((abs, -3)))
+    own = Topology.from_spec(spec)
+    assert own is not Topology.of_one_task()
+    assert validate(spec) is Topology.of_one_task()
+    assert shape_hash(own, spec.functions) == spec.shape_hash
 
 
 def test_the_frozen_graph_is_not_changed_by_adding_to_the_graph() -> None:

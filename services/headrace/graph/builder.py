@@ -38,8 +38,8 @@ class Graph:
         self.name = check_name(name, "a graph")
         self.columns = Columns()
         self._known: dict[int, int] = {}
-        self._plain: dict[int, int] = {}
-        """By id of a callable: its index, if its tasks have one output where nothing else is said."""
+        self._plain: set[int] = set()
+        """Indices of the callables whose tasks have one output where nothing else is said."""
         self._identities: dict[tuple[Any, ...], int] = {}
         self._named: dict[str, int] = {}
         self._adopted: dict[Node, Node] = {}
@@ -107,10 +107,12 @@ class Graph:
         return self._append(index, template, search.keys, outputs, name, metadata)
 
     def _add_plain(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Node | None:
-        """The commonest calls in a third of the time: a function known to have one output, called on plain values or distinct nodes of the
+        """The commonest calls in a third of the time: a function that has one output, called on plain values or distinct nodes of the
         graph. None for any other."""
-        index = self._plain.get(id(function))
+        index = self._known.get(id(function))
         if index is None:
+            index = self._register(function)
+        if index not in self._plain:
             return None
         inputs: list[int] = []
         for arg in args:
@@ -246,7 +248,7 @@ class Graph:
             known = Function(function, name, retries, yields(function), resources)
             self.columns.functions.append(known)
             if not known.generator and not (isinstance(function, Wrapper) and function.outputs is not None):
-                self._plain[id(function)] = index
+                self._plain.add(index)
         return index
 
     def _append(

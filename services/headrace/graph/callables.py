@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinMethodType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
@@ -58,6 +58,8 @@ def function_name(function: Any) -> str:
 def yields(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a generator: a generator function, also decorated, in a partial, a method, or an object's `__call__`."""
     plain = unwrap(function)
+    if type(plain) is FunctionType:  # nearly all are, and to ask of what else may yield takes longer than to add a task
+        return bool(plain.__code__.co_flags & inspect.CO_GENERATOR)
     return inspect.isgeneratorfunction(plain) or inspect.isgeneratorfunction(getattr(type(plain), _CALL, None))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from headrace.errors import GraphError, NotPicklable
 from headrace.graph.builder import Graph
@@ -77,10 +77,10 @@ def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
 
 def _unconsumed(columns: Columns) -> list[int]:
     """The datasets that no task takes."""
-    is_free = np.ones(columns.n_datasets, dtype=np.bool_)
-    is_free[np.array(columns.inputs, dtype=np.int64)] = False
-    unconsumed: list[int] = np.flatnonzero(is_free).tolist()
-    return unconsumed
+    is_free = bytearray(b"\1") * columns.n_datasets
+    for dataset in columns.inputs:
+        is_free[dataset] = 0
+    return list(compress(range(columns.n_datasets), is_free))
 
 
 def _functions(graph: Graph) -> list[FunctionSpec]:
