@@ -14,6 +14,8 @@ log = get_log(__name__)
 
 _RENEWALS = 3
 """Renewals tried in one time to live: two may fail before the lease is lost."""
+_RELEASE = 1.0
+"""Seconds that a release is tried for: longer than any answer takes, shorter than whoever stops services waits."""
 
 
 class Lease:
@@ -68,7 +70,7 @@ class Lease:
         if not self.lost.is_set():
             self.lost.set()
             with contextlib.suppress(HeadraceError, TimeoutError):  # taken over, or no connection: it expires by itself
-                async with asyncio.timeout(self._ttl):
+                async with asyncio.timeout(_RELEASE):
                     await self._bucket.delete(self._key, self._revision)
 
     async def _renew(self, since: float) -> None:

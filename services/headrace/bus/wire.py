@@ -165,6 +165,12 @@ class Wire(Client):  # type: ignore[misc]
         if corked:
             self._write(b"".join(corked))
 
+    async def close(self) -> None:
+        """Disconnect. What nats-py has still to write it would write to a socket that is dead, if that is what it is."""
+        if self.stale:
+            self._pending, self._pending_data_size = [], 0
+        await super().close()
+
     def complain(self, name: str, error: Exception) -> None:
         """Log an error of the connection, but not every failed attempt to get it back."""
         now = time.monotonic()

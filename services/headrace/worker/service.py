@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -41,6 +42,9 @@ RETRY_TICKS = 5
 """Links that ended are opened again every so many ticks."""
 RENEW_SHARE = 0.3
 """Share of the lease after which it is renewed: twice more before it runs out."""
+
+LEAVE_SECONDS = 1.0
+"""How long a host that ends tries to say so. Longer than any answer takes, shorter than whoever stops services waits."""
 
 
 class HostTaken(HeadraceError):
@@ -130,7 +134,9 @@ class Worker:
         except WrongRevision as error:
             raise HostTaken(f"this host's lease as {self._settings.host!r} ran out, and the cluster goes on without it: {error}") from error
         except asyncio.CancelledError:
-            await bucket.delete(self._settings.host)
+            with contextlib.suppress(TimeoutError):  # no connection: it expires by itself
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await bucket.delete(self._settings.host)
             raise
 
     async def _register(self, entry: HostEntry) -> int:
