@@ -89,6 +89,11 @@ class Topology:
         return _ONE_TASK
 
     @cached_property
+    def n_asked(self) -> int:
+        """How many datasets were asked for."""
+        return int(np.count_nonzero(self.is_output))
+
+    @cached_property
     def n_outputs(self) -> Offsets:
         """Per task: how many datasets it makes."""
         return np.diff(self.first_output)

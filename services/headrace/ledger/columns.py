@@ -1,14 +1,14 @@
 """Columns of integers, and what batches of them have in common.
 
 A numpy call costs about a microsecond whatever it is given; a step of a plain loop costs a tenth of that. So a batch of up to `FEW` entries
-is handled by a loop over memoryviews of the same columns, a longer one by numpy.
+is handled by a loop over `Cells`, a longer one by numpy, which looks at the same memory.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +18,34 @@ FEW = 32
 
 Ints = npt.NDArray[Any]
 """A column or a batch of integers of any width."""
+Cells: TypeAlias = "array[int]"
+"""A column for plain loops: quickly made, read and written, and it can grow."""
 
 
 view: Callable[[Ints], memoryview[int]] = memoryview  # type: ignore[assignment]
 """The same column for plain loops: entries are read and written as ints, five times as fast as through numpy."""
 
 
-def filled(length: int, fill: int, dtype: npt.DTypeLike) -> Ints:
-    """A column of equal entries: np.full in a third of the time, where columns are short."""
-    column: Ints = np.empty(length, dtype=dtype)
-    column.fill(fill)
-    return column
+def cells(typecode: str, length: int, fill: int = 0) -> Cells:
+    """A column of equal entries, 0 or -1: so that also its bytes are all equal."""
+    size = length * _ITEM_SIZES[typecode]
+    return array(typecode, b"\xff" * size if fill else bytes(size))
+
+
+class Numbers:
+    """An attribute: the column of another attribute for numpy, which is the same memory. Made when it is first asked for; from then on
+    the column cannot grow.
+    """
+
+    def __init__(self, cells: str) -> None:
+        self._cells = cells
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Ints:
+        column = instance.__dict__[self._name] = numbers(getattr(instance, self._cells))
+        return column
 
 
 def ints(column: Iterable[int]) -> Ints:
@@ -74,6 +91,7 @@ def within(column: list[int], size: int) -> bool:
 
 
 _TRUE = np.ones(1, dtype=np.bool_)
+_ITEM_SIZES = {typecode: array(typecode).itemsize for typecode in "BhiqQ"}
 
 
 class Batch:
@@ -114,7 +132,7 @@ NOTHING.few = NOTHING.many = ()  # type: ignore[assignment]
 # --- columns that grow at their end -----------------------------------------------------------------------------------
 
 
-def numbers(column: array[int]) -> Ints:
+def numbers(column: Cells) -> Ints:
     """A growing column for numpy: the same memory, to be read or written at once and not kept, for while it is, the column cannot grow.
 
     >>> column = array("i", [3, 4])
@@ -124,7 +142,7 @@ def numbers(column: array[int]) -> Ints:
     return np.frombuffer(column, dtype=column.typecode)
 
 
-def lengthen(column: array[int], length: int, fill: int) -> None:
+def lengthen(column: Cells, length: int, fill: int) -> None:
     """Make a growing column at least so long; new entries are `fill`."""
     missing = length - len(column)
     if missing == 1:
@@ -133,6 +151,6 @@ def lengthen(column: array[int], length: int, fill: int) -> None:
         column.frombytes(np.full(missing, fill, dtype=column.typecode).tobytes())
 
 
-def extend(column: array[int], values: Ints) -> None:
+def extend(column: Cells, values: Ints) -> None:
     """Add values at the end of a growing column."""
     column.frombytes(values.astype(column.typecode, copy=False).tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
-from headrace.ledger.columns import Ints, distinct, filled, view
+from headrace.ledger.columns import Ints, Numbers, cells, distinct
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Ended, GraphSpec, SinkSpec, Submitted, TaskError
@@ -35,7 +36,8 @@ class JobLedger:
     """Tasks, datasets, chains and hosts of one job, as columns; hosts and datasets are indexes throughout.
 
     Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
-    Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it).
+    Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it). For plain loops these are
+    `states`, `attempts`, `placed`, `chain_of`, `sizes`, `flag` and `made_by`; most small jobs are never looked at through numpy.
     With `keep_values`: `values`, the encoded values that travelled in events; `arrays`, dtype and shape of outputs that are one array.
     `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks. `n_values`: outputs with their value
     in the log. `sunk`: what became of outputs that go to sinks, if there are any; those are available once they are published.
@@ -45,6 +47,17 @@ class JobLedger:
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
+
+    __slots__ = (
+        "__dict__", "_scratch", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client", "copies", "cuts",
+        "end", "ended_at", "failures", "flag", "host_ids", "hosts", "job", "keep_values", "kept", "made_by", "memory_used",
+        "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name", "one_output_each", "placed",
+        "planned", "problem", "profile", "release_reason", "retried", "sizes", "source", "states", "submitted", "sunk", "topology",
+        "values", "yielded",
+    )  # fmt: skip
+
+    state, attempt, host, chain = Numbers("states"), Numbers("attempts"), Numbers("placed"), Numbers("chain_of")
+    size, made, flags = Numbers("sizes"), Numbers("made_by"), Numbers("flag")
 
     def __init__(self, submitted: Submitted, time: float, *, keep_values: bool = False) -> None:
         self.job, self.name, self.client, self.n_tasks = submitted.job, submitted.name, submitted.client, submitted.n_tasks
@@ -79,28 +92,27 @@ class JobLedger:
     def _make_columns(self, topology: Topology) -> None:
         n, m = topology.n_tasks, topology.n_datasets
         self.topology = topology
-        self.state: Ints = np.zeros(n, dtype=np.uint8)
-        self.attempt: Ints = np.zeros(n, dtype=np.int16)
-        self.host: Ints = filled(n, UNPLACED, np.int16)
-        self.chain: Ints = filled(n, UNPLACED, np.int32)
+        self.states, self.attempts, self.placed, self.chain_of = (
+            cells("B", n),
+            cells("h", n),
+            cells("h", n, UNPLACED),
+            cells("i", n, UNPLACED),
+        )
+        self.sizes, self.made_by = cells("q", m), cells("h", m)
+        self.flag = array("B", topology.is_output.tobytes())
         self.copies = Copies(m)
-        self.size: Ints = np.zeros(m, dtype=np.int64)
-        self.made: Ints = np.zeros(m, dtype=np.int16)
-        self.flags: Ints = topology.is_output.astype(np.uint8)
-        self.states, self.attempts, self.placed, self.chain_of = view(self.state), view(self.attempt), view(self.host), view(self.chain)
-        self.sizes, self.made_by, self.flag = view(self.size), view(self.made), view(self.flags)
-        self.sunk = self._mark_sunk()
         self.n_released = 0
-        self.n_outputs = self.n_missing = int(np.count_nonzero(topology.is_output))
+        self.n_outputs = self.n_missing = topology.n_asked
         self.one_output_each = n == m
-        self._scratch: Ints = np.zeros(n, dtype=np.int32)
         self.n_planned = int(n == 1)
         self.chains = ChainTable.of_one_task() if n == 1 else ChainTable()
+        self.sunk = self._mark_sunk()
+        self._scratch: Ints | None = None
 
     def _mark_sunk(self) -> Sunk | None:
         """Outputs with a sink are not held for the client. None if there are none."""
         spec = self.source.inline
-        if (self.source.sink is None and (spec is None or not spec.sunk)) or not len(self.flags):
+        if (self.source.sink is None and (spec is None or not spec.sunk)) or not self.flag:
             return None
         asked = (self.flags & ASKED) != 0
         if self.sinks.default is None:
@@ -219,6 +231,8 @@ class JobLedger:
     def distinct(self, tasks: Ints) -> Ints:
         """The tasks without repetitions, in their order."""
         order = np.arange(len(tasks), dtype=np.int32)
+        if self._scratch is None:
+            self._scratch = np.empty(self.topology.n_tasks, dtype=np.int32)
         self._scratch[tasks[::-1]] = order[::-1]
         first: Ints = tasks[self._scratch[tasks] == order]
         return first
