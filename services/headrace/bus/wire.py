@@ -1,13 +1,13 @@
 """One connection to NATS: nats-py's client, with a shorter way through it for what is hot.
 
-nats-py gives every subscription a queue and a task, wakes both for each message, parses headers that nobody reads, and puts a flusher
-task between a publish and the socket. Here a *sink*, a plain function, gets each message of its subscription straight from the parser,
-headers raw; what sinks collect is passed on once at the end of each read from the socket; and a frame is written at once (uvloop joins the
-writes of one turn of the loop into one system call). Connecting, authenticating, TLS, reconnecting and everything that is not hot stays
-nats-py's.
+nats-py wakes a task for every read, gives every subscription a queue and a task, wakes both for each message, parses headers that nobody
+reads, and puts a flusher task between a publish and the socket. Here a *sink*, a plain function, gets each message of its subscription
+straight from the socket, headers raw; what sinks collect is passed on once at the end of each read; and a frame is written at once (uvloop
+joins the writes of one turn of the loop into one system call). Connecting, authenticating, TLS, reconnecting and everything that is not
+hot stays nats-py's.
 
-Three things of nats-py that are not public are relied on, and the tests would notice a change: `Parser.parse`, `Client._process_msg` with
-`_subs`, and `Client._pending` with `_transport`.
+What is relied on and not public, and the tests would notice a change: nats-py's `Client._read_loop`, `_subs`, `_pending`, and `_transport`
+with its `_io_reader`, and the buffer of that `asyncio.StreamReader`.
 """
 
 from __future__ import annotations
@@ -26,65 +26,17 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.protocol import parser
 
+from headrace.bus.reader import Reader, Sink
 from headrace.bus.settings import PING_INTERVAL, RECONNECT_WAIT, BusSettings
 from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 from headrace.logs import get_log
 
 log = get_log(__name__)
 
-Sink = Callable[[bytes, bytes, bytes, bytes], None]
-"""Called with subject, reply subject, data and raw headers. What it raises is logged."""
-
 _ATTEMPT = 2
 """Seconds for one attempt to connect."""
 _QUIET = 5.0
 """Seconds between two complaints about the connection in the log."""
-
-
-class _Parser(parser.Parser):  # type: ignore[misc]
-    """nats-py's parser, with a short way for whole messages that go to a sink."""
-
-    async def parse(self, data: bytes = b"") -> None:
-        """Take in what was read from the socket."""
-        data = await self._complete(data)
-        rest = self._burst(data)
-        if rest:
-            await super().parse(rest)
-        self.nc.end_of_burst()
-
-    async def _complete(self, data: bytes) -> bytes:
-        """Finish the message of which the last read had the first part. Returns what comes after it."""
-        if self.state == parser.AWAITING_MSG_PAYLOAD:
-            missing = self.needed + parser.CRLF_SIZE - len(self.buf)
-            if missing > len(data):
-                self.buf.extend(data)
-                return b""
-            await super().parse(data[:missing])
-            return data[missing:]
-        if self.buf:
-            data = bytes(self.buf) + data
-            self.buf.clear()
-        return data
-
-    def _burst(self, data: bytes) -> bytes:
-        """Pass whole messages to their sinks, up to the first thing that is none of that. Returns the rest."""
-        sinks, at, size = self.nc.sinks, 0, len(data)
-        while (line_end := data.find(b"\r\n", at)) >= 0:
-            words = data[at:line_end].split()
-            if not words or words[0] not in (b"MSG", b"HMSG") or (sink := sinks.get(int(words[2]))) is None:
-                break
-            start = line_end + 2
-            end = start + int(words[-1])
-            if end + 2 > size:
-                break
-            at = end + 2
-            body = start if words[0] == b"MSG" else start + int(words[-2])
-            reply = words[3] if len(words) == (5 if body == start else 6) else b""
-            try:
-                sink(words[1], reply, data[body:end], data[start:body])
-            except Exception:
-                log.exception("a message cannot be taken", subject=words[1].decode(errors="replace"))
-        return data[at:]
 
 
 class Wire(Client):  # type: ignore[misc]
@@ -95,7 +47,6 @@ class Wire(Client):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._ps = _Parser(self)
         self.sinks: dict[int, Sink] = {}
         self.reconnected: Callable[[], None] = lambda: None
         """Called after each reconnection."""
@@ -187,16 +138,15 @@ class Wire(Client):  # type: ignore[misc]
             self.send(frame)
         self.reconnected()
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        """A message that came through nats-py's own parser: in pieces, or among other things."""
-        sink = self.sinks.get(sid)
-        if sink is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-            return
-        try:
-            sink(subject, reply, data, headers or b"")
-        except Exception:
-            log.exception("a message cannot be taken", subject=subject.decode(errors="replace"))
+    async def _read_loop(self) -> None:
+        """nats-py's loop, at the beginning of each connection: what is read goes through a reader, and to the loop only what is left."""
+        stream = self._transport._io_reader
+        reader = Reader(self.sinks, stream.feed_data, self.end_of_burst)
+        early = bytes(stream._buffer)
+        stream._buffer.clear()
+        stream.feed_data = reader.feed
+        reader.feed(early)
+        await super()._read_loop()
 
     async def _process_err(self, err_msg: str) -> None:
         """An error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
