@@ -232,6 +232,8 @@ class Following(Follower):
 
     def on_entries(self, entries: list[Entry]) -> None:
         """Fold what the log says, and wake whom it concerns."""
+        if self._submitted is not None:
+            self.ledger  # noqa: B018 - made, if the log was quicker
         for entry in entries:
             self._ledger.fold(entry)
             if isinstance(entry.message, Events):
