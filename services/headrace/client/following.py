@@ -14,6 +14,7 @@ import msgspec
 from headrace.bus import Entry, LogFeed
 from headrace.client.connection import Connection, Follower, until_followed
 from headrace.client.fetching import Fetcher, Held
+from headrace.client.latch import Latch
 from headrace.client.settings import RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
@@ -43,7 +44,7 @@ class Waiter:
 
     def __init__(self, dataset: int) -> None:
         self.dataset = dataset
-        self.event = threading.Event()
+        self.event = Latch()
 
 
 class Following(Follower):
@@ -55,7 +56,7 @@ class Following(Follower):
     def __init__(self, connection: Connection, job: str) -> None:
         self.job = job
         self.error: HeadraceError | None = None
-        self.over = threading.Event()
+        self.over = Latch()
         self._connection = connection
         self._ledger = Ledger(keep_values=True)
         self._submitted: Submitted | None = None

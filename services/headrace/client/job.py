@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
 from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
+from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
 from headrace.client.sunk import published, read_file, read_published
 from headrace.errors import JobTimeout, UnreadableResult
@@ -57,6 +57,7 @@ class Job:
         self._following = following
         self._progress = progress
         self._values: dict[int, Any] = {}
+        self._names: dict[str, int] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -106,8 +107,8 @@ class Job:
         host was lost after the job was done, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file in a
         sink that is not the one that was written. What a user's own encoder wrote comes as an `hr.SinkFile`, which says where it is.
         """
-        self.values(None, timeout, progress)
-        return {name: self._values[dataset] for name, dataset in self._outputs.items()}
+        values = self.values(None, timeout, progress)
+        return dict(zip(self._outputs, values, strict=True))
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
         """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
@@ -149,11 +150,14 @@ class Job:
         catalogue: Catalogue = self._connection.call(read_catalogue(self._connection.bus, self.id, expected))
         return catalogue.find(matches)
 
-    @cached_property
+    @property
     def _outputs(self) -> dict[str, int]:
         """The job's outputs by name, in the graph's order."""
-        ledger = self._following.ledger
-        return dict(zip(dataset_names(ledger.spec, ledger.spec.outputs, ledger.topology), ledger.spec.outputs, strict=True))
+        if self._names is None:
+            ledger = self._following.ledger
+            spec = ledger.spec
+            self._names = dict(zip(dataset_names(spec, spec.outputs, ledger.topology), spec.outputs, strict=True))
+        return self._names
 
     def _output(self, name: str) -> int:
         if name not in self._outputs:
@@ -172,7 +176,7 @@ class Job:
             self.release()
         return [self._values[dataset] for dataset in datasets]
 
-    def _await(self, event: threading.Event, timeout: float | None, progress: bool | None) -> None:
+    def _await(self, event: Latch, timeout: float | None, progress: bool | None) -> None:
         if event.is_set():
             reached = True
         elif is_wanted(self._progress if progress is None else progress):
@@ -184,7 +188,7 @@ class Job:
         if self._following.error is not None:
             raise self._following.error
 
-    def _await_with_bar(self, event: threading.Event, timeout: float | None) -> bool:
+    def _await_with_bar(self, event: Latch, timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
         with Bar(self.name, self._counts) as bar:
             while True:
@@ -204,11 +208,12 @@ class Job:
         """Decode the values of these outputs that have not been yet; fetch them first, until `end`, if they did not come with the log."""
         with self._lock:
             missing = [dataset for dataset in datasets if dataset not in self._values]
-            inline = self._following.ledger.values
-            if all(dataset in inline for dataset in missing):
-                self._decode_all(missing, inline)
-            elif missing:
-                self._load_missing(missing, end)
+            if missing:
+                inline = self._following.ledger.values
+                if all(map(inline.__contains__, missing)):
+                    self._decode_all(missing, inline)
+                else:
+                    self._load_missing(missing, end)
 
     def _load_missing(self, missing: list[int], end: float) -> None:
         in_sinks = published(self._following.ledger, missing)
@@ -221,7 +226,7 @@ class Job:
     def _decode_all(self, datasets: list[int], encoded: Mapping[int, memoryview | bytes]) -> None:
         """All at once; and one by one if that fails, so that what can be read is kept and what cannot is named."""
         try:
-            self._values.update(zip(datasets, decode_many([encoded[dataset] for dataset in datasets]), strict=True))
+            self._values.update(zip(datasets, decode_many(map(encoded.__getitem__, datasets)), strict=True))
         except Exception:
             self._values.update((dataset, self._decode(dataset, encoded[dataset])) for dataset in datasets)
 
