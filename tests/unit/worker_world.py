@@ -108,7 +108,8 @@ class ModelRunner:
             self.queue.clear()
             self.deferred.clear()
             self.kept.clear()
-            self._send(protocol.Closed(frame.job))
+            if not frame.quietly:
+                self._send(protocol.Closed(frame.job))
 
     def _enqueue(self, frame: protocol.Run) -> None:
         task = given = 0

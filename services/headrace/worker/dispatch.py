@@ -35,6 +35,8 @@ class RunnerSlot:
         """Segments among them whose results wait for room."""
         self.batches: dict[int, list[Segment]] = {}
         """Segments among them that are to be sent, by job number."""
+        self.closing: list[int] = []
+        """Numbers of jobs that are over, which it is told when it is sent something else, or soon: it has nothing of them to execute."""
 
     @property
     def client(self) -> tuple[str, int, int]:
@@ -204,6 +206,10 @@ class Dispatcher:
             self._scarce.through(through)
             self._scarce.failed(failed)
 
+    def has_scarce(self, slot: int, number: int) -> bool:
+        """Whether something scarce is kept for what a runner may execute of a job."""
+        return self._scarce is not None and bool(self._scarce.held(slot, number))
+
     def closed(self, slot: int, number: int) -> None:
         """A runner executes nothing more of a job that is over."""
         if self._scarce is not None:
@@ -231,6 +237,7 @@ class Dispatcher:
         runner.deferred.clear()
         runner.predicted = 0.0
         runner.batches.clear()
+        runner.closing.clear()
         return lost
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from headrace.graph.naming import INPUT_NAMES, SHOWN, output_name, some_tasks
 from headrace.graph.sinks import Sinks
-from headrace.graph.topology import Offsets, Topology
 from headrace.telemetry import Timing
+from headrace.worker.columns import Columns
 from headrace.worker.relays import Broadcast
 from headrace.worker.report import JobReport
 from headrace_schemas import Events, GraphSpec, SinkSpec
@@ -164,22 +162,13 @@ class HostJob:
         """Per function: where what its tasks took is added up, over all jobs."""
         self.running: set[int] = set()
         """Tasks reported as started."""
-        topology = Topology.from_spec(spec)
-        self.input_start: list[int] = topology.input_start.tolist()
         self.inputs: list[int] = spec.inputs
-        self.first_output: list[int] = topology.first_output.tolist()
-        self.producer: list[int] = topology.producer.tolist()
-        self.is_output: list[bool] = topology.is_output.tolist()
+        columns = Columns.of(spec)
+        self.input_start, self.first_output, self.producer, self.is_output = columns[:4]
+        self.uses_inside, self.is_taken, self.is_needed = columns[4:]
         self.sinks = Sinks.of_job(spec, sink)
         self.is_held = self.is_output if not self.sinks else _held(self.is_output, self.sinks)
         """Per dataset: whether it is an output that is held for the client."""
-        self.uses_inside: list[int] = _uses_inside(topology).tolist()
-        """Per dataset: how many tasks of its own chain must take it for it to stay in there; 0 if it cannot."""
-        self.is_taken: list[bool] = ((topology.n_consumers > 0) | ~topology.is_output).tolist()
-        """Per dataset: whether tasks come for its value, and not just whoever reads what is reported."""
-        needed = topology.is_output | (topology.n_consumers > 0)
-        self.is_needed: list[bool] = np.logical_or.reduceat(needed, topology.first_output[:-1]).tolist()
-        """Per task: whether anyone may come for one of its datasets: another task, or the client."""
 
     def worded(self, events: Events) -> Events:
         """The facts, with what they are about in words: what was made, by the names of the tasks, and what started."""
@@ -233,12 +222,6 @@ class HostJob:
         """Take in a measured duration, in seconds."""
         before = self.expected[function]
         self.expected[function] = mean if before is None else before + SMOOTHING * (mean - before)
-
-
-def _uses_inside(topology: Topology) -> Offsets:
-    """Only what its task makes alone, and nobody asked for, may stay in a chain."""
-    alone = np.diff(topology.first_output)[topology.producer] == 1
-    return np.where(alone & ~topology.is_output, topology.n_consumers, 0)
 
 
 def _held(is_output: list[bool], sinks: Sinks) -> list[bool]:

@@ -50,6 +50,8 @@ class CloseJob(Frame, tag=2):
     """Forget the job: queued segments, values kept for its chains, suspended generators."""
 
     job: int
+    quietly: bool = False
+    """Whether it is not to be answered, for nothing waits for that: the runner had executed all that it was sent of the job."""
 
 
 Location = bytes | tuple[int, int, int]
@@ -162,12 +164,19 @@ _to_runner = msgspec.msgpack.Decoder(ToRunner)
 _to_agent = msgspec.msgpack.Decoder(ToAgent)
 
 
-def pack(frame: Frame) -> bytes:
-    """The frame with its length in front."""
-    body = bytearray(LENGTH.size)
-    _encoder.encode_into(frame, body, LENGTH.size)
-    LENGTH.pack_into(body, 0, len(body) - LENGTH.size)
-    return bytes(body)
+def pack(*frames: Frame) -> bytearray:
+    """Frames, each with its length in front."""
+    packed = bytearray()
+    for frame in frames:
+        pack_behind(packed, frame)
+    return packed
+
+
+def pack_behind(packed: bytearray, frame: Frame) -> None:
+    """Add a frame to others that are packed already."""
+    body = _encoder.encode(frame)
+    packed += LENGTH.pack(len(body))
+    packed += body
 
 
 class FrameBuffer:

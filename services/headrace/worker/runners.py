@@ -40,6 +40,7 @@ class _Connection(asyncio.Protocol):
         self._frames = protocol.FrameBuffer()
         self._corrupt = False
         self._transport: asyncio.WriteTransport | None = None
+        self._unsent = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -72,10 +73,17 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._runners.lost(self._slot)
 
-    def send(self, data: bytes) -> None:
+    def add(self, frame: protocol.Frame) -> bool:
+        """Have a frame go to the runner with the next `flush`. Returns whether it is the first."""
+        first = not self._unsent
+        protocol.pack_behind(self._unsent, frame)
+        return first
+
+    def flush(self) -> None:
         """Write to the runner; to one that is gone, nothing."""
+        unsent, self._unsent = self._unsent, bytearray()
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+            self._transport.write(unsent)
 
     def close(self) -> None:
         """Let the runner see the end of its input."""
@@ -104,6 +112,8 @@ class Runners:
         self.on_frames = on_frames
         self._on_death = on_death
         self._slots = [_Slot() for _ in range(settings.runners)]
+        self._unsent: list[_Connection] = []
+        """To runners that are to be sent something."""
         self._idle_deaths = 0
         self.deaths = 0
         """Runners that ended so far."""
@@ -181,10 +191,16 @@ class Runners:
             self.failed.set_exception(error)
 
     def send(self, slot: int, frame: protocol.Frame) -> None:
-        """Send a frame to the runner in a slot."""
+        """Have a frame go to the runner in a slot with the next `flush`."""
         connection = self._slots[slot].connection
-        if connection is not None:
-            connection.send(protocol.pack(frame))
+        if connection is not None and connection.add(frame):
+            self._unsent.append(connection)
+
+    def flush(self) -> None:
+        """Send what there is, to each runner in one go: it wakes once, and has a job's graph together with its first tasks."""
+        for connection in self._unsent:
+            connection.flush()
+        self._unsent.clear()
 
     def kill(self, slot: int) -> None:
         """End the runner in a slot by force; another takes its place."""

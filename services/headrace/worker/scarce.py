@@ -110,9 +110,13 @@ class Scarce:
             if chain is not None:
                 self.through(list(self._holds[chain].segments))
 
+    def held(self, slot: int, number: int) -> list[Hold]:
+        """What a runner has for a job, by its number."""
+        return [hold for chain, hold in self._holds.items() if hold.slot == slot and chain.job.number == number]
+
     def closed(self, slot: int, number: int) -> None:
         """A runner is through with a job, by its number."""
-        self._release([hold for chain, hold in self._holds.items() if hold.slot == slot and chain.job.number == number])
+        self._release(self.held(slot, number))
 
     def died(self, slot: int) -> None:
         """A runner is no more."""

@@ -226,6 +226,7 @@ class Worker:
                 self._act(action)
             except Exception:  # the others must be carried out all the same
                 log.exception("an action cannot be carried out", action=repr(action))
+        self._runners.flush()
         self._schedule_report()
         if self._intake.busy:
             self._go_on()

@@ -22,7 +22,7 @@ from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Report, ToHost, ToPeer, ToRunner
 from headrace.worker.checks import check_allocate, check_allocate_slab, check_fits, check_released, check_results
 from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
-from headrace.worker.dispatch import Dispatcher, run_frame
+from headrace.worker.dispatch import Dispatcher, RunnerSlot, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.metrics import Counts
@@ -195,7 +195,7 @@ class Agent:
         if job is None or job.ended:
             return
         job.ended = message.state
-        self._doom_runners(job)
+        executing = self._doom_runners(job)
         for segment in (segment for chain in job.live_chains() for segment in chain.segments):
             segment.over = True
         self.runners.drop_job(job)
@@ -203,15 +203,26 @@ class Agent:
         job.n_live = 0
         self.stock.drop_job(job, keep_outputs=message.state == "done")
         for slot in job.runners:
-            self._actions.append(ToRunner(slot, protocol.CloseJob(job.number)))
+            runner, number = self.runners.slots[slot], job.number
+            awaited = slot in executing or self.stock.has_orphans(runner) or self.runners.has_scarce(slot, number)
+            if message.state == "done" and not awaited:
+                runner.closing.append(number)
+            else:
+                self._actions.append(ToRunner(slot, protocol.CloseJob(number)))
         if not job.entries:
             self._forget(job)
 
-    def _doom_runners(self, job: HostJob) -> None:
-        """A runner that executes a task of a job that is over has a while to finish it."""
-        for runner in self.runners.slots:
-            if any(segment.chain.job is job for segment in runner.outstanding.values()):
-                self._doomed[runner.slot, job.number] = self._now + self.settings.grace_seconds
+    def _doom_runners(self, job: HostJob) -> set[int]:
+        """A runner that executes a task of a job that is over has a while to finish it. Returns the slots of those that have one."""
+        slots = {runner.slot for runner in self.runners.slots if any(segment.chain.job is job for segment in runner.outstanding.values())}
+        self._doomed.update(((slot, job.number), self._now + self.settings.grace_seconds) for slot in slots)
+        return slots
+
+    def _close_quietly(self, runner: RunnerSlot) -> None:
+        """Tell a runner of jobs that are over. It need not wake for each: it has nothing of them to execute."""
+        for number in runner.closing:
+            self._actions.append(ToRunner(runner.slot, protocol.CloseJob(number, quietly=True)))
+        runner.closing.clear()
 
     def _forget(self, job: HostJob) -> None:
         if job.sinks:
@@ -627,6 +638,8 @@ class Agent:
         self._now = now
         self._detours.tick(now)
         self._watch_for_stall(now)
+        for runner in self.runners.slots:
+            self._close_quietly(runner)
         for (slot, number), deadline in list(self._doomed.items()):
             task = executing[slot]
             if task is None or task[0] != number:
@@ -704,6 +717,7 @@ class Agent:
                 job.runners.add(slot)
                 self._actions.append(ToRunner(slot, self._open_job(job)))
             self._actions.append(ToRunner(slot, run_frame(job, segments, partial(self.stock.locate, runner=runner))))
+            self._close_quietly(runner)
 
     def _open_job(self, job: HostJob) -> protocol.OpenJob:
         """The graph for a runner: without metadata, unless that is needed for the names of files."""

@@ -301,6 +301,10 @@ class Stock:
             if isinstance(value, int) and self.slabs.drop(runner.client, value):
                 self.progress += 1
 
+    def has_orphans(self, runner: RunnerSlot) -> bool:
+        """Whether there is room that is free once the runner says that it does not write there."""
+        return bool(self._orphans.get(runner.client))
+
     def closed(self, runner: RunnerSlot, job_number: int) -> None:
         """A runner writes nothing more for a job."""
         orphans = self._orphans.get(runner.client, {})

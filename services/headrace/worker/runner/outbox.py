@@ -77,13 +77,14 @@ class Outbox:
 
     def flush(self) -> None:
         """Send everything. Raises OSError when the agent is gone."""
-        data = b""
-        if self.let_go:
-            counts = Counter(self.let_go.popleft() for _ in range(len(self.let_go)))
-            data = protocol.pack(protocol.Released(list(counts), list(counts.values())))
+        if not self.waiting:
+            return
+        frames: list[protocol.Frame] = []
         if self._job is not None:
             self._job.report_profile(self._results)
-            data = protocol.pack(self._results) + data
+            frames.append(self._results)
             self._job = None
-        if data:
-            self._sock.sendall(data)
+        if self.let_go:
+            counts = Counter(self.let_go.popleft() for _ in range(len(self.let_go)))
+            frames.append(protocol.Released(list(counts), list(counts.values())))
+        self._sock.sendall(protocol.pack(*frames))
