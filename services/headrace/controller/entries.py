@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Container
+from itertools import islice
 
 import msgspec
 
 from headrace.bus import Bus
+from headrace.controller.later import PAUSE, portion
 from headrace.controller.settings import Settings
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
@@ -72,7 +74,7 @@ class Entries:
     async def close(self) -> None:
         """Write what waits, if that can be done now."""
         self._cancel()
-        self._flush()
+        self._write(len(self._waiting))
         if self._writing:
             _, late = await asyncio.wait(self._writing, timeout=CLOSE_TIMEOUT)
             for task in late:
@@ -83,17 +85,23 @@ class Entries:
         if self._timer is not None and self._timer.when() <= when:
             return
         self._cancel()
-        self._timer = self._loop.call_at(when, self._flush)
+        self._timer = self._loop.call_at(when, self._some)
 
     def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
 
-    def _flush(self) -> None:
+    def _some(self) -> None:
+        """Write some of those that wait, the first ones first."""
         self._timer = None
-        waiting, self._waiting = self._waiting, {}
-        for job in waiting.values():
+        self._write(portion(len(self._waiting)))
+        if self._waiting:
+            self._flush_in(PAUSE)
+
+    def _write(self, count: int) -> None:
+        for name in list(islice(self._waiting, count)):
+            job = self._waiting.pop(name)
             self._written[job.job] = job.phase
             task = self._loop.create_task(self._bucket.put(job.job, encode(entry_of(job))))
             self._writing.add(task)
