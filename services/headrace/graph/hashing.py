@@ -30,7 +30,7 @@ def shape_hash(topology: Topology, functions: list[FunctionSpec]) -> str:
     what they need of a host, for a plan depends on that."""
     identities = [(spec.module, spec.qualname or spec.name, spec.generator, *sorted(spec.resources.items())) for spec in functions]
     columns = _ONE_TASK if topology is Topology.of_one_task() else _columns(topology)
-    return _sha256(*_framed([msgspec.json.encode(identities)]), columns)
+    return _sha256(*_framed([msgspec.json.encode(identities)]), *columns)
 
 
 def content_hash(shape: str, functions: Iterable[bytes], blocks: Iterable[bytes]) -> str:
@@ -76,10 +76,10 @@ def _defaults(function: Any) -> bytes:
         return b""
 
 
-def _columns(topology: Topology) -> bytes:
+def _columns(topology: Topology) -> list[bytes]:
     columns: list[npt.NDArray[Any]] = [topology.function, topology.first_output, topology.input_start, topology.inputs]
     columns.append(np.flatnonzero(topology.is_output))
-    return b"".join(_framed([column.astype("<i8").tobytes() for column in columns]))
+    return _framed([column.astype("<i8").tobytes() for column in columns])
 
 
 def _framed(parts: Iterable[bytes]) -> list[bytes]:
@@ -94,4 +94,4 @@ def _sha256(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-_ONE_TASK = _columns(Topology.of_one_task())
+_ONE_TASK = [b"".join(_columns(Topology.of_one_task()))]
