@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import nats
 import pytest
 
 from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
 from headrace.errors import NatsUnreachable, NoSuchJob, RemoteError
-from headrace_schemas import CancelAsked, GraphSource, GraphSpec, Submitted, encode
+from headrace_schemas import Assign, CancelAsked, GraphSource, GraphSpec, Submitted, encode
+from headrace_schemas.examples import EXAMPLES
 
 Until = Callable[..., Awaitable[None]]
 
@@ -134,6 +136,7 @@ def test_the_log_comes_decoded_in_order_with_every_graph_in_place(runner: asynci
             CancelAsked(at=1, term=1, job="a"),
             _submitted("key"),
             b"no json",
+            msgspec.structs.replace(EXAMPLES[Assign], graph=GraphSource(key="gone")),
             _submitted("gone"),
             CancelAsked(at=2, term=1, job="b"),
         ):
@@ -142,10 +145,12 @@ def test_the_log_comes_decoded_in_order_with_every_graph_in_place(runner: asynci
         entries: list[Entry] = []
         feed = await LogFeed.open(bus, "headrace.job.>", entries.extend)
         await asyncio.wait_for(feed.caught_up.wait(), 10)
-        assert [entry.seq for entry in entries] == [1, 2, 5]
+        assert [entry.seq for entry in entries] == [1, 2, 5, 6]
         assert isinstance(entries[1].message, Submitted)
         assert entries[1].message.graph == GraphSource(inline=graph, key="key")
-        assert feed.last_seq == 5
+        assert isinstance(entries[2].message, Submitted)
+        assert entries[2].message.graph == GraphSource(key="gone"), "its job ends with the reason"
+        assert feed.last_seq == 6
         await feed.close()
 
     runner.run(body())

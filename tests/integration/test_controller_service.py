@@ -186,16 +186,18 @@ def test_a_bad_graph_and_a_newer_one_end_with_the_reason(
             await bus.publish(subjects.submitted("j3"), msgspec.json.encode(odd))
             await bus.publish(subjects.submitted("j4"), b"not json")
             await bus.publish(subjects.request("j4"), b"not json")
+            await bus.publish(subjects.submitted("j6"), Submitted(job="j6", graph=GraphSource(key="gone")))
             await bus.publish("headrace.job.no$job.submitted", msgspec.json.encode(odd))
-            await scene.seen(Ended, 4)
+            await scene.seen(Ended, 5)
             reasons = {ended.job: (ended.state, ended.reason) for ended in scene.of(Ended)}
             assert [reasons[job][0] for job in ("j1", "j2", "j3", "j4")] == ["failed"] * 4
             assert "task 1 takes dataset 1, which no task before it makes" in reasons["j1"][1]
             assert f"schema version {SCHEMA_VERSION + 1}" in reasons["j2"][1]
             assert "submit it again" in reasons["j3"][1]
             assert "submit it again" in reasons["j4"][1]
+            assert "object 'gone' of the store 'graphs' is missing" in reasons["j6"][1]
             await scene.submit("j5")
-            await scene.seen(Submitted, 5)
+            await scene.seen(Submitted, 6)
             assert check(scene.entries) == []
 
     runner.run(main())

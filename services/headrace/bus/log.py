@@ -142,10 +142,11 @@ def _unresolved(message: LogMessage) -> str:
 
 
 class LogFeed:
-    """A feed of decoded entries, each once and in order. Submitted and Assign always carry their graph inline.
+    """A feed of decoded entries, each once and in order. Submitted and Assign always carry their graph inline, but for a Submitted whose
+    graph is gone.
 
-    A message that cannot be read, or whose graph is gone, is logged and skipped. A message of a newer schema ends the feed: `ended` has
-    SchemaMismatch. caught_up and last_seq as those of Feed, but for entries passed on.
+    A message that cannot be read, or an Assign whose graph is gone, is logged and skipped. A message of a newer schema ends the feed:
+    `ended` has SchemaMismatch. caught_up and last_seq as those of Feed, but for entries passed on.
     """
 
     def __init__(self, bus: Bus, on_entries: OnEntries) -> None:
@@ -258,17 +259,16 @@ class LogFeed:
         return ready
 
     async def _put_graph(self, entry: Entry, key: str) -> bool:
-        """Put the graph into a message. False, and a line in our own log, if it cannot be had."""
+        """Put the graph into a message. False, and a line in our own log, if it cannot be had and the message says nothing without it; a
+        submission does: that its job cannot run."""
         try:
             if key not in self._graphs:
                 self._graphs[key] = _graph(await self._fetch(key))
                 while len(self._graphs) > _REMEMBERED:
                     del self._graphs[next(iter(self._graphs))]
         except (JetStreamRefused, msgspec.DecodeError) as error:
-            log.error(
-                "a message of the log is skipped, for its graph cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error
-            )
-            return False
+            log.error("the graph of a message of the log cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error)
+            return isinstance(entry.message, Submitted)
         if isinstance(entry.message, Submitted | Assign) and (source := entry.message.graph) is not None:
             entry.message.graph = GraphSource(inline=self._graphs[key], key=key, sink=source.sink)
         return True
