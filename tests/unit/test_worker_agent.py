@@ -46,6 +46,18 @@ def graphs(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
     return inputs, [d for d in range(n) if d not in used or draw(st.booleans())]
 
 
+def end_and_leave_nothing(world: World, rng) -> None:
+    """End the job, and let go of what runners still map: then all of them are idle, and nothing is kept in memory or on disk."""
+    world.end("failed")
+    world.run(rng)
+    for (name, slot), runner in world.runners.items():
+        agent = world.agents[name]
+        for block, count in agent.stock.store.held_by(agent.runners.slots[slot].client).items():
+            agent.released(slot, protocol.Released([block], [count]))
+        assert runner.idle
+    assert all(agent.stock.store.used == 0 and agent.stock.disk.empty for agent in world.agents.values())
+
+
 @settings(max_examples=150, deadline=None)
 @given(graphs(), st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, windows, rng):
@@ -89,14 +101,7 @@ def test_with_less_memory_than_data_the_rest_goes_to_disk_and_comes_back_unchang
     assert sorted(world.done_chains()) == list(range(len(chains)))
     memo: dict[int, bytes] = {}
     assert world.values() == {d: expected_value(inputs, d, memo) for d in outputs if d not in large}
-    world.end("failed")
-    world.run(rng)
-    for (name, slot), runner in world.runners.items():
-        agent = world.agents[name]
-        for block, count in agent.stock.store.held_by(agent.runners.slots[slot].client).items():
-            agent.released(slot, protocol.Released([block], [count]))
-        assert runner.idle
-    assert all(agent.stock.store.used == 0 and agent.stock.disk.empty for agent in world.agents.values())
+    end_and_leave_nothing(world, rng)
     assert not world.disk
 
 
@@ -126,14 +131,7 @@ def test_whenever_runners_die_what_they_had_is_done_by_others(graph, hosts, runn
     assert world.values() == {d: expected_value(inputs, d, memo) for d in outputs if d not in large}
     assert world.produced() >= set(outputs)
     assert not [events.gone for events in world.events if events.gone]
-    world.end("failed")
-    world.run(rng)
-    for (name, slot), runner in world.runners.items():
-        agent = world.agents[name]
-        for block, count in agent.stock.store.held_by(agent.runners.slots[slot].client).items():
-            agent.released(slot, protocol.Released([block], [count]))
-        assert runner.idle
-    assert all(agent.stock.store.used == 0 and agent.stock.disk.empty for agent in world.agents.values())
+    end_and_leave_nothing(world, rng)
 
 
 def _assign_again(world: World, chains: list[list[int]], home: dict[int, int], attempts: dict[int, int], seen: int) -> int:
