@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from headrace.graph.needs import Needs
 from headrace.graph.resources import fits
 from headrace.graph.topology import Topology
-from headrace.ledger import DONE
 from headrace.scheduler.chains import Chains
 from headrace.scheduler.fitting import NO_HOST, Demand, choose_fit, cut, rates_of
 from headrace.scheduler.placing import Balance
@@ -20,7 +19,7 @@ from headrace_schemas import Assign, GraphSpec, HostJoined, HostLost, Needed, Pl
 from headrace_schemas.graph import FunctionSpec
 from tests.scheduler_graphs import make_spec, specs
 from tests.scheduler_world import JOB, World
-from tests.unit.test_scheduler_state import CALM, HOSTS, TINY, Driver, check_counts
+from tests.unit.test_scheduler_state import CALM, HOSTS, TINY, Driver, weather
 
 AMOUNTS = st.sampled_from([0.5, 1.0, 2.0])
 RESOURCES = st.dictionaries(st.sampled_from(["gpu", "big"]), AMOUNTS, max_size=2)
@@ -122,12 +121,7 @@ def test_no_host_is_given_what_it_cannot_run_and_everything_runs_in_the_end(spec
     for name, resources in zip(HOSTS, hosts, strict=False):
         world.join(name, 1, resources)
     world.admit(spec)
-    for name, *arguments in steps:
-        getattr(world, name)(*arguments)
-        check_counts(world)
-    world.finish()
-    check_counts(world)
-    assert all(state == DONE for state in world.job.states)
+    weather(world, steps)
 
 
 # --- single cases ---------------------------------------------------------------------------------------------------

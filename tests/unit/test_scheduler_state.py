@@ -74,6 +74,16 @@ def check_counts(world: World) -> None:
     assert {host: n for host, n in world.scheduler.load.items() if n} == load
 
 
+def weather(world: World, steps: list[tuple]) -> None:
+    """Whatever the steps are, in the end everything has run."""
+    for name, *arguments in steps:
+        getattr(world, name)(*arguments)
+        check_counts(world)
+    world.finish()
+    check_counts(world)
+    assert all(state == DONE for state in world.job.states)
+
+
 @settings(deadline=None)
 @given(specs(), st.integers(1, 3), st.lists(CALM, max_size=30))
 def test_windows_are_released_in_plan_order_and_never_exceed_the_limit(spec: GraphSpec, hosts: int, steps: list[tuple]) -> None:
@@ -98,12 +108,7 @@ def test_windows_are_released_in_plan_order_and_never_exceed_the_limit(spec: Gra
 def test_every_attempt_is_assigned_once_and_everything_runs_in_the_end(spec: GraphSpec, hosts: int, steps: list[tuple]) -> None:
     """`World` checks every assignment: once an attempt, sources as they are placed, the graph before anything else."""
     world = started(spec, hosts)
-    for name, *arguments in steps:
-        getattr(world, name)(*arguments)
-        check_counts(world)
-    world.finish()
-    check_counts(world)
-    assert all(state == DONE for state in world.job.states)
+    weather(world, steps)
 
 
 @settings(deadline=None)
