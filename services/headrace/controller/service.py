@@ -151,9 +151,9 @@ class Leading:
     def _on_entries(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._controller.fold(entry)
-        if self.decides and self._bus.tracing is not None:
-            begin_adopted(self._bus.tracing, entries)
         if self.decides:
+            if self._bus.tracing is not None:
+                begin_adopted(self._bus.tracing, entries)
             self._decide()
         self._forget(entries[-1].time)
 
