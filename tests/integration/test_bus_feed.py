@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from headrace.bus import NEW, Bus, Record
+from headrace.bus import NEW, Bus, EmbeddedServer, Record
 from headrace.bus.nats_bus import NatsBus
 
 Until = Callable[..., Awaitable[None]]
@@ -119,6 +119,49 @@ def test_a_consumer_that_vanished_is_noticed_by_its_silence(runner: asyncio.Runn
         await _publish(bus, 1)
         await until(lambda: len(records) == 2)
         assert [record.seq for record in records] == [1, 2]
+
+    runner.run(body())
+
+
+def test_a_connection_that_rests_reads_together_what_came_meanwhile_unless_it_is_in_a_hurry(
+    runner: asyncio.Runner, bus: Bus, nats_server: EmbeddedServer, until: Until
+) -> None:
+    async def body() -> None:
+        batches: list[list[bytes]] = []
+        async with await Bus.connect(nats_server.settings, "reader") as reader:
+            await reader.follow("LOG", SUBJECT, lambda records: batches.append([record.data for record in records]))
+            reader.pace.rest = 1.0
+            await _publish(bus, 1)
+            await until(lambda: batches == [[b"0"]])
+            reader.pace.hurry()  # from the next read on
+            for _ in range(3):
+                await _publish(bus, 1)
+            assert batches == [[b"0"]]
+            await until(lambda: batches == [[b"0"], [b"0"] * 3])
+            for number in range(3):
+                await _publish(bus, 1)
+                await until(lambda number=number: len(batches) == 3 + number, 0.9)
+            reader.pace.calm()
+            await _publish(bus, 1)
+            await until(lambda: len(batches) == 6)
+            await _publish(bus, 1)  # and it is closed while it rests
+
+    runner.run(body())
+
+
+def test_a_connection_that_rests_comes_back(runner: asyncio.Runner, nats_server: EmbeddedServer, until: Until) -> None:
+    async def body() -> None:
+        records: list[Record] = []
+        async with await Bus.connect(nats_server.settings, "reader") as reader:
+            await reader.ensure_streams()
+            await reader.follow("LOG", SUBJECT, records.extend)
+            reader.pace.rest = 0.02
+            await _publish(reader, 1)
+            nats_server.stop()
+            await until(lambda: not reader.connected)
+            nats_server.start()
+            await _publish(reader, 1)
+            await until(lambda: [record.seq for record in records] == [1, 2])
 
     runner.run(body())
 

@@ -216,6 +216,7 @@ def test_a_fetch_that_cannot_be_begun_or_takes_long_to_begin_gives_its_place_bac
 
     async def main() -> None:
         bus = SlowBus()
+        bus.pace.rest = 1.0
         server = await silent_host(bus)
         fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.01, idle_seconds=0.03, answer_seconds=0.01))
         await bus.serve("test", "fetches", fetches.endpoints)
@@ -224,7 +225,9 @@ def test_a_fetch_that_cannot_be_begun_or_takes_long_to_begin_gives_its_place_bac
         for _ in range(2):
             fetch = encode(Fetch(job="j", host="h0", datasets=[0], attempts=[0]))
             assert decoder(Fetching).decode(await bus.request("headrace.service.test.fetch", fetch)).session
+            assert bus.pace.pause == 0, "questions about pieces come one after the other"
             await until(lambda: len(fetches) == 0)
+            assert bus.pace.pause == 1.0
         server.close()
 
     runner.run(asyncio.wait_for(main(), WAIT))

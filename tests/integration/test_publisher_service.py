@@ -20,6 +20,8 @@ from headrace_schemas import Ended, Events, GraphSource, HostJoined, LogMessage,
 from headrace_schemas.streams import LOG, OUTPUTS
 from tests.scheduler_graphs import flat
 
+TURNS = 50
+"""Turns of the loop in which what has come has long been looked at."""
 QUICK = Settings(message_bytes=3000, lease_ttl=1.0, retry_delay=0.05)
 STATUS = "headrace.service.headrace-publisher.status"
 
@@ -98,7 +100,8 @@ def test_what_is_written_while_a_publisher_begins_to_lead_is_announced(runner: a
             if leads:
                 await produce(self, range(3))
             feed = await super()._follow(source, on_records, snapshot)
-            await asyncio.sleep(5 * QUICK.linger if leads else 0)
+            for _ in range(TURNS if leads else 0):
+                await asyncio.sleep(0)
             return feed
 
     async def scene() -> None:

@@ -17,7 +17,7 @@ OWN = subjects.purge("own", "host")
 OTHERS = subjects.purge("others", "host")
 TURNS = 50
 """Turns of the loop in which one that may lead has long begun to."""
-ROLE = Role(LEASE, [OTHERS], [OWN], lease_ttl=5.0, retry_delay=0.01, writes="a test's message")
+ROLE = Role(LEASE, [OTHERS], [OWN], lease_ttl=5.0, retry_delay=0.01, writes="a test's message", rest=0.02)
 
 
 class Counter:
@@ -83,6 +83,7 @@ def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]]) -> No
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
             assert counting.leader.machine is None
+            assert bus.pace.rest == 0
 
     asyncio.run(asyncio.wait_for(main(), 10))
 
@@ -93,6 +94,7 @@ def test_what_leaders_wrote_is_folded_to_catch_up_and_not_sent_back_while_one_le
         await counting.until(lambda: bool(counting.decided))
         (counter,) = counting.made
         assert counting.leader.machine is counter
+        assert bus.pace.rest == ROLE.rest
         assert counter.folded == [OTHERS, OWN]
         assert json.loads(await counting.leader.status(b"")) == {"leading": True, "metrics": "", "term": counter.term}
         _say(bus, OWN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,9 +17,9 @@ from headrace_schemas import SCHEMA_VERSION, CancelAsked, GraphSource, GraphSpec
 SUBJECT = "headrace.event.job.host"
 
 
-def _run(body: Callable[[MemoryBus], Coroutine[Any, Any, None]]) -> None:
+def _run(body: Callable[[MemoryBus], Coroutine[Any, Any, None]], kind: type[MemoryBus] = MemoryBus) -> None:
     async def main() -> None:
-        async with MemoryBus() as bus:
+        async with kind() as bus:
             await body(bus)
 
     asyncio.run(asyncio.wait_for(main(), 10))
@@ -104,6 +104,27 @@ def test_buckets_objects_and_leases() -> None:
         await two.release()
 
     _run(body)
+
+
+def test_an_object_is_read_without_rests() -> None:
+    class Noting(MemoryBus):
+        pauses: ClassVar[list[float]] = []
+
+        async def _last(self, stream: str, subject: str) -> Record | None:
+            self.pauses.append(self.pace.pause)
+            return await super()._last(stream, subject)
+
+    async def body(bus: MemoryBus) -> None:
+        bus.pace.rest = 0.5
+        await bus.objects("graphs").put("k", b"x")
+        Noting.pauses.clear()
+        await bus.objects("graphs").get("k")
+        with pytest.raises(JetStreamRefused, match="no object 'other'"):
+            await bus.objects("graphs").get("other")
+        assert Noting.pauses == [0, 0]
+        assert bus.pace.pause == 0.5
+
+    _run(body, Noting)
 
 
 def test_requests_are_taken_until_done_and_services_answer() -> None:

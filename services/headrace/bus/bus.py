@@ -18,6 +18,7 @@ from headrace.bus import frames
 from headrace.bus.feed import Feed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
 from headrace.bus.metrics import Reading
+from headrace.bus.pace import Pace
 from headrace.bus.settings import BusSettings
 from headrace.telemetry import Metrics, no_metrics
 from headrace_schemas import encode
@@ -46,11 +47,13 @@ class Bus(ABC):
     """Typed publish and follow, key-value buckets, objects, leases, requests.
 
     reading: what is counted of the log that is read here.
+    pace: how often what comes is read; at once, unless a service says otherwise.
     tracing: what this process makes spans with, if traces are asked for. Messages about a job whose trace is known carry its header.
     """
 
     def __init__(self) -> None:
         self.reading = Reading()
+        self.pace = Pace()
         self._id = secrets.token_urlsafe(6)
         self._published = 0
         self.tracing: Tracing | None = None

@@ -43,7 +43,8 @@ class Role(NamedTuple):
 
     lease: key of the lease, which lasts lease_ttl seconds. followed: what others write. own: what leaders write, read only to catch up with
     those before: a leader knows what it wrote itself, and does not have it sent back. retry_delay: seconds before the log is folded anew
-    after it refused something. writes: what that is called in our own log.
+    after it refused something. writes: what that is called in our own log. rest: seconds for which a leader reads nothing after each read,
+    see `pace`.
     """
 
     lease: str
@@ -52,6 +53,7 @@ class Role(NamedTuple):
     lease_ttl: float
     retry_delay: float
     writes: str
+    rest: float = 0.0
 
 
 class Leader(Generic[M]):
@@ -132,9 +134,10 @@ class Leader(Generic[M]):
     async def _lead(self, machine: M, lost: asyncio.Future[Any]) -> None:
         """Hand on everything that others write from here on."""
         self._failed = asyncio.get_running_loop().create_future()
+        self.machine = machine  # what comes with the opening of the feed is the leader's already
         feed = await LogFeed.open(self._bus, self._role.followed, self._reader(machine), from_seq=machine.last_seq + 1)
         try:
-            self.machine = machine
+            self._bus.pace.rest = self._role.rest
             self._decide(machine)
             ends = [feed.ended, lost, self._failed]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -142,6 +145,7 @@ class Leader(Generic[M]):
                 if end.done():
                     end.result()
         finally:
+            self._bus.pace.rest = 0.0
             await feed.close()
 
 

@@ -43,6 +43,7 @@ class NatsBus(Bus):
         super().__init__()
         self._wire = wire
         wire.reconnected = self._reconnected
+        wire.pace = self.pace
         self._settings = settings
         self._outbox = Outbox(wire, settings.inbox_prefix)
         self._feeds: set[NatsFeed] = set()

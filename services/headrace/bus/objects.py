@@ -68,6 +68,13 @@ class ObjectStore:
 
     async def get(self, key: str) -> bytes:
         """The object. Raises JetStreamRefused if there is none, or its bytes are not what was stored."""
+        self._bus.pace.hurry()
+        try:
+            return await self._get(key)
+        finally:
+            self._bus.pace.calm()
+
+    async def _get(self, key: str) -> bytes:
         info = await self._find(key)
         if info is None:
             raise JetStreamRefused(f"there is no object {key!r} in {self.name!r}: it was never stored, or has aged out", _MISSING)

@@ -7,7 +7,7 @@ joins the writes of one turn of the loop into one system call). Connecting, auth
 hot stays nats-py's.
 
 What is relied on and not public, and the tests would notice a change: nats-py's `Client._read_loop`, `_subs`, `_pending`, and `_transport`
-with its `_io_reader`, and the buffer of that `asyncio.StreamReader`.
+with its `_io_reader`, the buffer of that `asyncio.StreamReader`, and `_io_writer`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.protocol import parser
 
+from headrace.bus.pace import Pace
 from headrace.bus.reader import Reader, Sink
 from headrace.bus.settings import PING_INTERVAL, RECONNECT_WAIT, BusSettings
 from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
@@ -48,6 +49,7 @@ class Wire(Client):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.sinks: dict[int, Sink] = {}
+        self.pace = Pace()
         self.reconnected: Callable[[], None] = lambda: None
         """Called after each reconnection."""
         self.stale = False
@@ -116,6 +118,14 @@ class Wire(Client):  # type: ignore[misc]
         if corked:
             self._write(b"".join(corked))
 
+    def _end_of_read(self) -> None:
+        self.end_of_burst()
+        if self.pace.pause:
+            transport = self._transport._io_writer.transport
+            if not transport.is_closing():
+                transport.pause_reading()
+                asyncio.get_running_loop().call_later(self.pace.pause, _read_on, transport)
+
     async def close(self) -> None:
         """Disconnect. What nats-py has still to write it would write to a socket that is dead, if that is what it is."""
         if self.stale:
@@ -141,7 +151,7 @@ class Wire(Client):  # type: ignore[misc]
     async def _read_loop(self) -> None:
         """nats-py's loop, at the beginning of each connection: what is read goes through a reader, and to the loop only what is left."""
         stream = self._transport._io_reader
-        reader = Reader(self.sinks, stream.feed_data, self.end_of_burst)
+        reader = Reader(self.sinks, stream.feed_data, self._end_of_read)
         early = bytes(stream._buffer)
         stream._buffer.clear()
         stream.feed_data = reader.feed
@@ -155,6 +165,11 @@ class Wire(Client):  # type: ignore[misc]
         else:
             await self._error_cb(NatsError(err_msg))
             await self._process_op_err(NatsError(err_msg))
+
+
+def _read_on(transport: asyncio.ReadTransport) -> None:
+    if not transport.is_closing():
+        transport.resume_reading()
 
 
 async def open_wire(settings: BusSettings, name: str) -> Wire:

@@ -133,6 +133,7 @@ class Leading:
             await self._until(lost, feed.ended, hosts.ended, self._failed, ticking)
         finally:
             self.decides = False
+            self._bus.pace.rest = 0.0
             self._later.flush()
             for task in waiting:
                 task.cancel()
@@ -160,6 +161,7 @@ class Leading:
     def _begin(self) -> None:
         """Everything that was written is folded: from here on decide, beginning with what nobody has."""
         self.decides = True
+        self._bus.pace.rest = self._settings.rest
         self._decide()
 
     def _decide(self) -> None:

@@ -60,6 +60,7 @@ class Fetches:
         except TimeoutError:
             return encode(Fetching())
         self._sessions[session.id] = session
+        self._bus.pace.hurry()
         try:
             await self._open(session, request)
         except BaseException:
@@ -90,6 +91,7 @@ class Fetches:
     def _ended(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
             self._places.release()
+            self._bus.pace.calm()
 
     def close(self) -> None:
         """End all."""

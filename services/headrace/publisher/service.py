@@ -37,12 +37,11 @@ class PublisherService:
     def __init__(self, settings: Settings, bus: Bus, committer: Callable[[Settings], Committer] = Committer) -> None:
         self._settings = settings
         self._bus = bus
-        self._entries: list[Entry] = []
-        self._looking = False
-        role = Role(LEASE, FOLLOWED, [subjects.ALL_HELD], settings.lease_ttl, settings.retry_delay, "an announcement")
+        own = [subjects.ALL_HELD]
+        role = Role(LEASE, FOLLOWED, own, settings.lease_ttl, settings.retry_delay, "an announcement", settings.rest)
         self._committer = committer(settings)
         self._fetches = Fetches(bus, NAME, settings.fetching)
-        self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._lead)
+        self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._announce)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -66,36 +65,22 @@ class PublisherService:
         if self._leader.machine is not None:
             yield from families(self._leader.machine)
 
-    def _reader(self, _publisher: Publisher) -> OnEntries:
-        self._entries = []
-        return self._take
+    def _reader(self, publisher: Publisher) -> OnEntries:
+        """Announces whatever comes to be."""
 
-    def _take(self, entries: list[Entry]) -> None:
-        """What others wrote: from when this one leads, or shortly before that."""
-        self._entries += entries
-        self._look_soon()
-
-    def _look_soon(self) -> None:
-        """Announce what came to be, or was committed. What came shortly one after the other is looked at together."""
-        if not self._looking:
-            self._looking = True
-            asyncio.get_running_loop().call_later(self._settings.linger, self._look)
-
-    def _look(self) -> None:
-        self._looking = False
-        if self._leader.machine is not None:
-            self._lead(self._leader.machine)
-
-    def _lead(self, publisher: Publisher) -> None:
-        """Announce whatever is to be announced by now."""
-        entries, self._entries = self._entries, []
-        try:
+        def on_entries(entries: list[Entry]) -> None:
             publisher.fold(entries)
             self._announce(publisher)
+
+        return on_entries
+
+    def _announce(self, publisher: Publisher) -> None:
+        try:
+            self._publish(publisher)
         except Exception as error:
             self._leader.fail(error)
 
-    def _announce(self, publisher: Publisher) -> None:
+    def _publish(self, publisher: Publisher) -> None:
         for message, after in publisher.decide():
             subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
             stored = self._bus.publish(subject, message, expected_last_subject_seq=after)
@@ -110,7 +95,7 @@ class PublisherService:
                 log.warning("temporary files are left in a sink", error=error)
         elif publisher is self._leader.machine:
             publisher.carried_out(action, error)
-            self._look_soon()
+            self._announce(publisher)
 
     def _stored(self, publisher: Publisher, message: Published, began: int, done: asyncio.Future[int]) -> None:
         """The next batch of the job may follow, unless this one was refused."""
