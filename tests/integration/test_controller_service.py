@@ -11,9 +11,12 @@ import msgspec
 import pytest
 
 from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
+from headrace.bus.layout import stream as stream_config
+from headrace.bus.nats_bus import NatsBus
 from headrace.controller.replay import check
 from headrace.controller.service import LEASE, NAME, run
 from headrace.controller.settings import Settings
+from headrace.errors import PublishRefused
 from headrace_schemas import (
     SCHEMA_VERSION,
     Assign,
@@ -39,7 +42,7 @@ from headrace_schemas import (
     encode,
     subjects,
 )
-from headrace_schemas.streams import DATA_KEY, HOSTS, JOBS, LEASES, SECRETS
+from headrace_schemas.streams import DATA_KEY, HOSTS, JOBS, LEASES, LOG, SECRETS
 
 Until = Callable[..., Any]
 
@@ -103,11 +106,11 @@ async def stage(server: EmbeddedServer, bus: Bus, until: Until, settings: Settin
 
 
 @asynccontextmanager
-async def controller(server: EmbeddedServer, bus: Bus, until: Until, settings: Settings | None = None) -> AsyncIterator[None]:
+async def controller(server: EmbeddedServer, bus: Bus, until: Until, settings: Settings | None = None) -> AsyncIterator[asyncio.Task[None]]:
     service = asyncio.create_task(run(settings or Settings(), server.settings))
     while not (await status(bus))["leading"]:
         assert not service.done(), service.result()
-    yield
+    yield service
     service.cancel()
     await asyncio.gather(service, return_exceptions=True)
 
@@ -318,6 +321,20 @@ def test_who_loses_the_lease_stops_deciding_and_stands_by(
             await bus.kv(LEASES.name).delete(LEASE, usurper)
             ended = await scene.seen(Ended)
             assert ended.term > usurper > first
+
+    runner.run(main())
+
+
+def test_a_full_log_ends_it(nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until) -> None:
+    async def main() -> None:
+        assert isinstance(bus, NatsBus)
+        async with controller(nats_server, bus, until) as service:
+            await bus._outbox.call("STREAM.UPDATE.LOG", stream_config(LOG, replicas=1) | {"max_bytes": 1})
+            entry = HostEntry(host="h0", epoch=7, address="h0:1", runners=1, capacity=1 << 30)
+            await bus.kv(HOSTS.name).put("h0", encode(entry))
+            with pytest.raises(PublishRefused, match="full"):
+                await asyncio.wait_for(service, 10)
+            assert await bus.kv(LEASES.name).get(LEASE) is None
 
     runner.run(main())
 

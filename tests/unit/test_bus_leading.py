@@ -1,13 +1,14 @@
-"""Leading by a lease over what the log says: catching up, following, refusals, and a lost lease."""
+"""Leading by a lease over what the log says: catching up, following, what ends a term, and a lost lease."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
-from headrace.bus import Entry, Leader, MemoryBus, OnEntries, Role, ensure_data_key
+from headrace.bus import Ends, Entry, Leader, MemoryBus, Role, ensure_data_key
 from headrace.errors import PublishRefused
 from headrace_schemas import Purge, subjects
 from headrace_schemas.streams import DATA_KEY, LEASES, SECRETS
@@ -37,27 +38,39 @@ class Counter:
 
 
 class Counting:
-    """A leader of counters, and what became of it."""
+    """A leader of counters, and what became of it. end: what ends the present term.
 
-    def __init__(self, bus: MemoryBus) -> None:
+    left: the counters that lead no more. led: the one that still did, by then, when it was left.
+    """
+
+    def __init__(self, bus: MemoryBus, role: Role = ROLE) -> None:
         self.made: list[Counter] = []
         self.decided: list[Counter] = []
+        self.left: list[Counter] = []
+        self.led: Counter | None = None
         self.changed = asyncio.Event()
-        self.leader = Leader(bus, ROLE, self._begin, self._reader, self._decide)
+        self.end: asyncio.Future[None]
+        self.leader = Leader(bus, role, self._begin, self._attend, self._on_entries)
 
     def _begin(self, term: int) -> Counter:
         self.made.append(Counter(term))
         return self.made[-1]
 
-    def _reader(self, counter: Counter) -> OnEntries:
-        def on_entries(entries: list[Entry]) -> None:
-            counter.fold(entries)
+    @asynccontextmanager
+    async def _attend(self, counter: Counter) -> AsyncIterator[Ends]:
+        assert self.leader.machine is counter
+        self.end = asyncio.get_running_loop().create_future()
+        self.decided.append(counter)
+        self.changed.set()
+        try:
+            yield (self.end,)
+        finally:
+            self.left.append(counter)
+            self.led = self.leader.machine
             self.changed.set()
 
-        return on_entries
-
-    def _decide(self, counter: Counter) -> None:
-        self.decided.append(counter)
+    def _on_entries(self, counter: Counter, entries: list[Entry]) -> None:
+        counter.fold(entries)
         self.changed.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -70,20 +83,30 @@ def _say(bus: MemoryBus, subject: str) -> None:
     bus.publish(subject, Purge(at=0, term=0, job="job", host="host", epoch=0, datasets=[]))
 
 
-def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]]) -> None:
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]], role: Role = ROLE, error: str = "") -> None:
+    """error: what the leader is to have raised by the end."""
+
     async def main() -> None:
         async with MemoryBus() as bus:
             _say(bus, OTHERS)
             _say(bus, OWN)
-            counting = Counting(bus)
+            counting = Counting(bus, role)
             running = asyncio.create_task(counting.leader.run())
             try:
                 await body(bus, counting)
             finally:
                 running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                (ended,) = await asyncio.gather(running, return_exceptions=True)
+            assert str(ended) == error
+            assert counting.left == counting.decided
             assert counting.leader.machine is None
             assert bus.pace.rest == 0
+            assert await bus.kv(LEASES.name).get(LEASE) is None
 
     asyncio.run(asyncio.wait_for(main(), 10))
 
@@ -121,6 +144,48 @@ def test_after_a_refusal_another_machine_folds_the_log_from_its_beginning_in_a_l
     _run(body)
 
 
+def test_a_refusal_ends_the_service_whose_role_has_no_delay() -> None:
+    async def body(_bus: MemoryBus, counting: Counting) -> None:
+        await counting.until(lambda: bool(counting.decided))
+        counting.leader.fail(PublishRefused("the log is full"))
+        await counting.until(lambda: bool(counting.left))
+        await _turns()
+
+    _run(body, ROLE._replace(retry_delay=None), "the log is full")
+
+
+def test_what_is_attended_to_ends_the_term_and_with_an_error_the_service() -> None:
+    async def body(bus: MemoryBus, counting: Counting) -> None:
+        await counting.until(lambda: bool(counting.decided))
+        _say(bus, OWN)
+        counting.end.set_result(None)
+        await counting.until(lambda: len(counting.decided) > 1)
+        assert counting.left == [counting.led] == counting.made[:1]
+        assert counting.made[1].folded == [OTHERS, OWN, OWN]
+        counting.end.set_exception(ValueError("it failed"))
+        await counting.until(lambda: len(counting.left) > 1)
+        await _turns()
+
+    _run(body, error="it failed")
+
+
+def test_who_loses_the_lease_leads_no_more_until_it_is_free_again() -> None:
+    async def body(bus: MemoryBus, counting: Counting) -> None:
+        await counting.until(lambda: bool(counting.decided))
+        await bus.kv(LEASES.name).put(LEASE, b"another")
+        await counting.until(lambda: bool(counting.left))
+        assert counting.led is None
+        _say(bus, OTHERS)
+        await _turns()
+        (first,) = counting.made
+        assert first.folded == [OTHERS, OWN]
+        await bus.kv(LEASES.name).delete(LEASE)
+        await counting.until(lambda: len(counting.decided) > 1)
+        assert counting.made[1].folded == [OTHERS, OWN, OTHERS]
+
+    _run(body, ROLE._replace(lease_ttl=1.0))
+
+
 def test_who_stands_by_makes_no_machine_until_the_lease_is_free() -> None:
     async def main() -> None:
         async with MemoryBus() as bus:
@@ -128,15 +193,13 @@ def test_who_stands_by_makes_no_machine_until_the_lease_is_free() -> None:
             await other.acquire()
             counting = Counting(bus)
             running = asyncio.create_task(counting.leader.run())
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
+            await _turns()
             assert not counting.made
             await other.release()
             await counting.until(lambda: bool(counting.decided))
             assert counting.made[0].term > other.term
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            assert await bus.kv(LEASES.name).get(LEASE) is None
 
     asyncio.run(asyncio.wait_for(main(), 10))
 

@@ -5,7 +5,7 @@ from headrace.bus.cursor import NEW
 from headrace.bus.feed import Feed, OnRecords, until_caught_up
 from headrace.bus.frames import Record
 from headrace.bus.kv import Bucket, KeyEntry, OnKey
-from headrace.bus.leading import Leader, Machine, Role, holder_name
+from headrace.bus.leading import Ends, Leader, Machine, Role
 from headrace.bus.lease import Lease
 from headrace.bus.log import Entry, LogFeed, OnEntries
 from headrace.bus.memory import MemoryBus
@@ -22,6 +22,7 @@ __all__ = [
     "BusSettings",
     "Consumption",
     "EmbeddedServer",
+    "Ends",
     "Entry",
     "Feed",
     "Handler",
@@ -39,7 +40,6 @@ __all__ = [
     "Record",
     "Role",
     "ensure_data_key",
-    "holder_name",
     "new_loop",
     "parent_death_signal",
     "run_service",

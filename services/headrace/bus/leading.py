@@ -6,14 +6,15 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from headrace.bus.bus import Bus
 from headrace.bus.feed import until_caught_up
-from headrace.bus.lease import Lease
-from headrace.bus.log import Entry, LogFeed, OnEntries
+from headrace.bus.log import Entry, LogFeed
 from headrace.errors import PublishRefused
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
@@ -22,7 +23,7 @@ log = get_log(__name__)
 
 
 class Machine(Protocol):
-    """A state machine of one term."""
+    """A state machine of one term, alone or with what it needs."""
 
     @property
     def last_seq(self) -> int:
@@ -36,6 +37,8 @@ class Machine(Protocol):
 
 
 M = TypeVar("M", bound=Machine)
+Ends = Iterable[asyncio.Future[Any]]
+"""What ends a term, beside the loss of the lease; with the exception that it has, if it has one."""
 
 
 class Role(NamedTuple):
@@ -43,15 +46,15 @@ class Role(NamedTuple):
 
     lease: key of the lease, which lasts lease_ttl seconds. followed: what others write. own: what leaders write, read only to catch up with
     those before: a leader knows what it wrote itself, and does not have it sent back. retry_delay: seconds before the log is folded anew
-    after it refused something. writes: what that is called in our own log. rest: seconds for which a leader reads nothing after each read,
-    see `pace`.
+    after it refused something; None if a refusal ends the service. writes: what that is called in our own log. rest: seconds for which a
+    leader reads nothing after each read, see `pace`.
     """
 
     lease: str
     followed: Iterable[str]
     own: Iterable[str]
     lease_ttl: float
-    retry_delay: float
+    retry_delay: float | None
     writes: str
     rest: float = 0.0
 
@@ -59,36 +62,50 @@ class Role(NamedTuple):
 class Leader(Generic[M]):
     """Waits for the lease, folds the log to its end, then leads until the lease is lost; and from the beginning with a new machine.
 
-    begin: makes the machine of a term. reader: makes what takes the entries that come while that machine leads, and is to fold them.
-    decide: called once when the machine has caught up and leads, to publish what nobody has.
-    machine: the one that leads now, or None.
+    begin: makes the machine of a term. attend: entered when the machine has caught up and leads, to publish what nobody has and to begin
+    with whatever else goes on while it leads; left when the term ends. on_entries: takes what others write from then on, and is to fold it.
     """
 
     def __init__(
-        self, bus: Bus, role: Role, begin: Callable[[int], M], reader: Callable[[M], OnEntries], decide: Callable[[M], None]
+        self,
+        bus: Bus,
+        role: Role,
+        begin: Callable[[int], M],
+        attend: Callable[[M], AbstractAsyncContextManager[Ends]],
+        on_entries: Callable[[M, list[Entry]], None],
     ) -> None:
-        self.machine: M | None = None
         self._bus = bus
         self._role = role
         self._begin = begin
-        self._reader = reader
-        self._decide = decide
+        self._attend = attend
+        self._on_entries = on_entries
+        self._lease = bus.lease(role.lease, _holder_name(), role.lease_ttl)
+        self._machine: M | None = None
         self._failed: asyncio.Future[None]
 
+    @property
+    def machine(self) -> M | None:
+        """The one that leads now, or None. Once the lease is lost another may lead, so none does here."""
+        return None if self._lease.lost.is_set() else self._machine
+
     async def run(self) -> None:
-        """Lead, or stand by to lead, until cancelled. Raises what ended the feed of the log, or was given to `fail`, but for refusals."""
+        """Lead, or stand by to lead, until cancelled. Raises what ended a term, but for refusals after which the log is folded anew.
+
+        That is the error of the feed of the log, of what is attended to, or what was given to `fail`.
+        """
         role = self._role
-        lease = self._bus.lease(role.lease, holder_name(), role.lease_ttl)
         while True:
-            await lease.acquire()
+            await self._lease.acquire()
             try:
-                await self._term(lease)
+                await self._term()
             except PublishRefused as error:
+                if role.retry_delay is None:
+                    raise
                 log.error("what was written was refused; folding the log anew", writes=role.writes, seconds=role.retry_delay, error=error)
                 await asyncio.sleep(role.retry_delay)
             finally:
-                self.machine = None
-                await lease.release()
+                self._machine = None
+                await self._lease.release()
 
     def fail(self, error: BaseException) -> None:
         """Something that was decided did not get into the log, so what was decided on it is void: stop leading. The first error counts.
@@ -108,10 +125,10 @@ class Leader(Generic[M]):
         """For Prometheus: whether this one leads."""
         return gauge(*LEADING, self.machine is not None)
 
-    async def _term(self, lease: Lease) -> None:
+    async def _term(self) -> None:
         """Lead until the lease is lost. Raises PublishRefused if the log did not take what was written."""
-        machine = self._begin(lease.term)
-        lost = asyncio.ensure_future(lease.lost.wait())
+        machine = self._begin(self._lease.term)
+        lost = asyncio.ensure_future(self._lease.lost.wait())
         try:
             if await self._catch_up(machine, lost):
                 await self._lead(machine, lost)
@@ -132,23 +149,23 @@ class Leader(Generic[M]):
             await feed.close()
 
     async def _lead(self, machine: M, lost: asyncio.Future[Any]) -> None:
-        """Hand on everything that others write from here on."""
+        """Attend to what else there is, and hand on everything that others write from here on."""
         self._failed = asyncio.get_running_loop().create_future()
-        self.machine = machine  # what comes with the opening of the feed is the leader's already
-        feed = await LogFeed.open(self._bus, self._role.followed, self._reader(machine), from_seq=machine.last_seq + 1)
-        try:
-            self._bus.pace.rest = self._role.rest
-            self._decide(machine)
-            ends = [feed.ended, lost, self._failed]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                if end.done():
-                    end.result()
-        finally:
-            self._bus.pace.rest = 0.0
-            await feed.close()
+        self._machine = machine
+        async with self._attend(machine) as others:
+            feed = await LogFeed.open(self._bus, self._role.followed, partial(self._on_entries, machine), from_seq=machine.last_seq + 1)
+            try:
+                self._bus.pace.rest = self._role.rest
+                ends = [feed.ended, lost, self._failed, *others]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for end in ends:
+                    if end.done():
+                        end.result()
+            finally:
+                self._bus.pace.rest = 0.0
+                await feed.close()
 
 
-def holder_name() -> str:
+def _holder_name() -> str:
     """What this process is called as the holder of a lease: its host and its process id."""
     return f"{socket.gethostname()}-{os.getpid()}"

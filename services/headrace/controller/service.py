@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import msgspec
 
-from headrace.bus import Bus, BusSettings, Entry, Feed, LogFeed, ensure_data_key, holder_name, until_caught_up
+from headrace.bus import Bus, BusSettings, Ends, Entry, Feed, Leader, Role, ensure_data_key, until_caught_up
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
 from headrace.controller.later import Later
@@ -24,10 +24,9 @@ from headrace.controller.settings import Settings
 from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
-from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
-from headrace.telemetry import LEADING, Family, gauge
+from headrace.telemetry import Family
 from headrace.tracing import now
 from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
 from headrace_schemas.streams import HOSTS, REQUESTS
@@ -46,128 +45,87 @@ TICK = 1.0
 _decode_host = decoder(HostEntry).decode
 
 
-class LeaseLost(HeadraceError):
-    """Another controller may lead: this one must not decide any more."""
+class ControllerService:
+    """Waits for the lease, folds the log, decides while it holds the lease; and from the beginning if it loses it."""
 
-
-async def run(settings: Settings, bus_settings: BusSettings) -> None:
-    """Lead, or stand by to lead, until cancelled. Raises HeadraceError when it cannot go on (the log is full, or of a newer schema)."""
-    async with await Bus.connect(bus_settings, NAME) as bus:
-        await bus.ensure_streams()
-        await bus.ensure_buckets()
-        await ensure_data_key(bus)
-        service = Service(bus, settings)
-        await bus.serve(NAME, "the life of jobs", {"status": service.status}, service.metrics)
-        while True:
-            try:
-                await service.lead()
-            except LeaseLost as error:
-                log.error("the lease is lost", error=error)
-
-
-class Service:
-    """Stands by, and leads when it is its turn."""
-
-    def __init__(self, bus: Bus, settings: Settings) -> None:
+    def __init__(self, settings: Settings, bus: Bus) -> None:
         self._bus = bus
-        self._settings = settings
-        self._leading: Leading | None = None
+        role = Role(LEASE, FOLLOWED, [], settings.lease_ttl, None, "a decision", settings.rest)
+        self._leader: Leader[Leading] = Leader(
+            bus, role, lambda term: Leading(bus, settings, self._leader, term), Leading.attend, Leading.on_entries
+        )
 
-    async def lead(self) -> None:
-        """Wait for the lease, then lead until it is lost: then LeaseLost is raised."""
-        lease = self._bus.lease(LEASE, holder_name(), self._settings.lease_ttl)
-        term = await lease.acquire()
-        leading = self._leading = Leading(self._bus, self._settings, term, lease.lost)
-        try:
-            await leading.run()
-        finally:
-            self._leading = None
-            await lease.release()
-
-    async def status(self, _request: bytes) -> bytes:
-        """For people and tools: what this controller knows, as JSON."""
-        leading = self._leading
-        known = {"leading": False} if leading is None else leading.status()
-        return msgspec.json.encode({"metrics": self._bus.metrics_address, **known})
+    async def run(self) -> None:
+        """Serve until cancelled. Raises HeadraceError when it cannot go on (the log is full, or of a newer schema)."""
+        await self._bus.ensure_streams()
+        await self._bus.ensure_buckets()
+        await ensure_data_key(self._bus)
+        await self._bus.serve(NAME, "the life of jobs", {"status": self._leader.status}, self.metrics)
+        await self._leader.run()
 
     def metrics(self) -> Iterator[Family]:
         """For Prometheus: whether this one leads, and then what it knows."""
-        leading = self._leading if self._leading is not None and self._leading.decides else None
-        yield gauge(*LEADING, leading is not None)
-        if leading is not None:
-            yield from leading.metrics()
+        yield self._leader.leading()
+        if self._leader.machine is not None:
+            yield from self._leader.machine.metrics()
 
 
 class Leading:
-    """One term. decides: whether it has caught up, and leads."""
+    """One term: the state machine, and what it hears and writes beside the log."""
 
-    def __init__(self, bus: Bus, settings: Settings, term: int, lost: asyncio.Event) -> None:
+    def __init__(self, bus: Bus, settings: Settings, leader: Leader[Leading], term: int) -> None:
         self._bus = bus
         self._settings = settings
+        self._leader = leader
         self._term = term
-        self._lost = lost
         self._controller = Controller(term, settings.limits)
         self._entries = Entries(bus, settings)
-        self.decides = False
         self._registered: dict[str, int] = {}
         self._hosts_lost = 0
         self._later = Later(settings.linger)
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._looked = 0.0
 
-    async def run(self) -> None:
-        """Catch up, serve, and stop when the lease is lost or something fails that nobody else can mend."""
-        open_: list[Feed | LogFeed | Consumption] = []
-        lost, ticking = waiting = [asyncio.ensure_future(some) for some in (self._lost.wait(), self._tick())]
-        try:
-            feed = await LogFeed.open(self._bus, FOLLOWED, self._on_entries)
-            open_.append(feed)
-            waiting.append(asyncio.ensure_future(feed.caught_up.wait()))
-            await self._until(*waiting, feed.ended)
-            await self._entries.load(self._controller.ledger.jobs)
-            self._begin()
-            hosts = await self._watch_hosts()
-            open_.append(hosts)
-            open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
-            log.info("leading", term=self._term, seq=self._controller.ledger.last_seq)
-            await self._until(lost, feed.ended, hosts.ended, self._failed, ticking)
-        finally:
-            self.decides = False
-            self._bus.pace.rest = 0.0
-            self._later.flush()
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
+    @property
+    def last_seq(self) -> int:
+        """Sequence of the last entry that was folded."""
+        return self._controller.ledger.last_seq
 
-    async def _until(self, *what: asyncio.Future[Any]) -> None:
-        """Wait for the first of these. Raises what it raised, and LeaseLost if the lease was lost."""
-        done, _ = await asyncio.wait(what, return_when=asyncio.FIRST_COMPLETED)
-        for future in done:
-            future.result()
-        if self._lost.is_set():
-            raise LeaseLost(f"the lease of term {self._term} is lost: another controller may lead, this one stops and stands by")
+    @asynccontextmanager
+    async def attend(self) -> AsyncIterator[Ends]:
+        """Begin with what nobody has decided, hear of hosts, take requests, and look at jobs that are over now and then."""
+        await self._entries.load(self._controller.ledger.jobs)
+        open_: list[Feed | Consumption] = []
+        ticking = asyncio.ensure_future(self._tick())
+        try:
+            self._decide()
+            open_.append(hosts := await self._watch_hosts())
+            open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
+            log.info("leading", term=self._term, seq=self.last_seq)
+            yield hosts.ended, ticking
+        finally:
+            self._later.flush()
+            ticking.cancel()
+            await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
 
     # --- the log in, decisions out ----------------------------------------------------------------------------------------
 
-    def _on_entries(self, entries: list[Entry]) -> None:
+    def fold(self, entries: list[Entry]) -> None:
+        """Take in the next entries of the log."""
+        self._forget(entries[0].time)  # before these are folded: everything else is decided on
         for entry in entries:
             self._controller.fold(entry)
-        if self.decides:
-            if self._bus.tracing is not None:
-                begin_adopted(self._bus.tracing, entries)
-            self._decide()
-        self._forget(entries[-1].time)
 
-    def _begin(self) -> None:
-        """Everything that was written is folded: from here on decide, beginning with what nobody has."""
-        self.decides = True
-        self._bus.pace.rest = self._settings.rest
+    def on_entries(self, entries: list[Entry]) -> None:
+        """Decide on the next entries of the log."""
+        self.fold(entries)
+        if self._bus.tracing is not None:
+            begin_adopted(self._bus.tracing, entries)
         self._decide()
 
     def _decide(self) -> None:
-        if self._lost.is_set():
+        if self._leader.machine is not self:  # the lease is lost: another controller may decide
             return
-        at, began = self._controller.ledger.last_seq, now()
+        at, began = self.last_seq, now()
         decisions = self._controller.decide(at)
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began)
@@ -190,18 +148,16 @@ class Leading:
 
     def _published(self, stored: asyncio.Future[int]) -> None:
         """What is decided must get into the log: if it is refused for good, this controller cannot go on."""
-        if stored.cancelled() or self._failed.done():
-            return
-        error = stored.exception()
-        if error is not None:
-            self._failed.set_exception(error)
+        error = None if stored.cancelled() else stored.exception()
+        if error is not None and self._leader.machine is self:
+            self._leader.fail(error)
 
     # --- requests ---------------------------------------------------------------------------------------------------------
 
     def _on_request(self, data: bytes, headers: bytes) -> Awaitable[object]:
         """Write a request down at once; it is done when the log has it, and that can be said later."""
         try:
-            note = note_of_request(data, self._controller.ledger.last_seq, self._term)
+            note = note_of_request(data, self.last_seq, self._term)
         except BadRequest as error:
             log.warning("a request is ignored", error=error)
             return _nothing()
@@ -243,16 +199,12 @@ class Leading:
         known = self._registered.get(entry.host)
         self._registered[entry.host] = entry.epoch
         if known != entry.epoch and is_news(entry, self._controller.ledger.hosts):
-            self._publish(note_of_host(entry, self._at, self._term))
+            self._publish(note_of_host(entry, self.last_seq, self._term))
 
     def _lost_host(self, host: str, epoch: int) -> None:
         self._hosts_lost += 1
         log.warning("a host left, or was lost: what it had to do goes to the others", host=host)
-        self._publish(note_of_loss(host, epoch, self._at, self._term))
-
-    @property
-    def _at(self) -> int:
-        return self._controller.ledger.last_seq
+        self._publish(note_of_loss(host, epoch, self.last_seq, self._term))
 
     # --- jobs that are over -------------------------------------------------------------------------------------------------
 
@@ -260,9 +212,8 @@ class Leading:
         while True:
             await asyncio.sleep(TICK)
             self._forget(time.time())
-            if self.decides:
-                self._release(time.time())
-                self._strand(time.monotonic())
+            self._release(time.time())
+            self._strand(time.monotonic())
 
     def _forget(self, now: float) -> None:
         """Drop from memory what ended long ago and of which no host holds anything. now: by the log's clock."""
@@ -294,9 +245,8 @@ class Leading:
         jobs = [job.status() for job in ledger.jobs.values() if job.end is None]
         hosts = {name: {"epoch": ledger.hosts[name].epoch, "address": ledger.hosts[name].address} for name in ledger.hosts.alive()}
         return {
-            "leading": self.decides,
             "term": self._term,
-            "at": ledger.last_seq,
+            "at": self.last_seq,
             "jobs": jobs,
             "n_jobs": len(ledger.jobs),
             "hosts": hosts,
@@ -315,3 +265,9 @@ def _released(job: JobLedger) -> bool:
 
 async def _nothing() -> None:
     """A request that needs nothing done is done."""
+
+
+async def run(settings: Settings, bus_settings: BusSettings) -> None:
+    """Connect and serve until cancelled."""
+    async with await Bus.connect(bus_settings, NAME) as bus:
+        await ControllerService(settings, bus).run()

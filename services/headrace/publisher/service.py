@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import msgspec
 
-from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
+from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
 from headrace.errors import PublishRefused
 from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit
@@ -41,7 +42,7 @@ class PublisherService:
         role = Role(LEASE, FOLLOWED, own, settings.lease_ttl, settings.retry_delay, "an announcement", settings.rest)
         self._committer = committer(settings)
         self._fetches = Fetches(bus, NAME, settings.fetching)
-        self._leader = Leader(bus, role, partial(Publisher, settings), self._reader, self._announce)
+        self._leader = Leader(bus, role, partial(Publisher, settings), self._attend, self._on_entries)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -65,14 +66,16 @@ class PublisherService:
         if self._leader.machine is not None:
             yield from families(self._leader.machine)
 
-    def _reader(self, publisher: Publisher) -> OnEntries:
-        """Announces whatever comes to be."""
+    @asynccontextmanager
+    async def _attend(self, publisher: Publisher) -> AsyncIterator[Ends]:
+        """Begin with what nobody has announced."""
+        self._announce(publisher)
+        yield ()
 
-        def on_entries(entries: list[Entry]) -> None:
-            publisher.fold(entries)
-            self._announce(publisher)
-
-        return on_entries
+    def _on_entries(self, publisher: Publisher, entries: list[Entry]) -> None:
+        """Announce whatever comes to be."""
+        publisher.fold(entries)
+        self._announce(publisher)
 
     def _announce(self, publisher: Publisher) -> None:
         try:

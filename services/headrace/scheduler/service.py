@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
 
-from headrace.bus import Bus, BusSettings, Entry, Leader, OnEntries, Role
+from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
 from headrace.scheduler.metrics import Counts, families
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.spans import trace_decisions
@@ -30,7 +31,7 @@ class SchedulerService:
         self._bus = bus
         self._counts = Counts()
         role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_ttl, settings.retry_delay, "a decision")
-        self._leader = Leader(bus, role, partial(Scheduler, settings), self._reader, self._decide)
+        self._leader = Leader(bus, role, partial(Scheduler, settings), self._attend, self._on_entries)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -45,15 +46,17 @@ class SchedulerService:
         if self._leader.machine is not None:
             yield from families(self._counts, self._leader.machine)
 
-    def _reader(self, scheduler: Scheduler) -> OnEntries:
-        """Decides on everything that others write."""
+    @asynccontextmanager
+    async def _attend(self, scheduler: Scheduler) -> AsyncIterator[Ends]:
+        """Begin with what nobody has decided."""
+        self._decide(scheduler)
+        yield ()
 
-        def on_entries(entries: list[Entry]) -> None:
-            began = now()
-            scheduler.fold(entries)
-            self._decide(scheduler, began)
-
-        return on_entries
+    def _on_entries(self, scheduler: Scheduler, entries: list[Entry]) -> None:
+        """Decide on everything that others write."""
+        began = now()
+        scheduler.fold(entries)
+        self._decide(scheduler, began)
 
     def _decide(self, scheduler: Scheduler, began: int = 0) -> None:
         """Publish what follows from what was folded since `began`, by the clock of spans."""
