@@ -52,7 +52,7 @@ class GraphSpec(Record, kw_only=True):
     name: str
     n_tasks: int
     shape_hash: str
-    """Hex SHA-256 of the topology and the functions' identities: the key of stored plans and profiles."""
+    """Hex SHA-256 of the topology, the functions' identities and what they need of a host: what a plan depends on."""
     content_hash: str
     """Hex SHA-256 of the shape, the code and the arguments."""
     functions: list[FunctionSpec]

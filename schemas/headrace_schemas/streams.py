@@ -79,13 +79,12 @@ LEASES = BucketSpec(name="leases", max_bytes=1 * MiB, markers=1.0, why="One lead
 SECRETS = BucketSpec(name="secrets", max_bytes=1 * MiB, why="The key of the data plane, for hosts and clients; a viewer has no access.")
 DATA_KEY = "dataplane"
 """Key of the bucket `secrets`: what hosts and clients prove to one another that they know, as hexadecimal digits."""
-PROFILES = BucketSpec(name="profiles", max_bytes=64 * MiB, why="How long functions take, by shape hash; old ones are overwritten.")
 GRAPHS = ObjectStoreSpec(
     name="graphs", max_bytes=2 * GiB, ttl=7 * DAY, why="Graphs too large for a message, as long as the log that names them."
 )
 
 STREAMS = [REQUESTS, LOG, OUTPUTS]
-BUCKETS = [JOBS, HOSTS, LEASES, SECRETS, PROFILES]
+BUCKETS = [JOBS, HOSTS, LEASES, SECRETS]
 OBJECT_STORES = [GRAPHS]
 
 INLINE_VALUE_BYTES = 8 * 1024

@@ -104,6 +104,11 @@ def test_a_subject_is_stored_by_exactly_one_stream(channel: asyncapi.Channel) ->
     assert stream.name == expected
 
 
+def test_every_bucket_is_used() -> None:
+    of_messages = {channel.bucket for channel in asyncapi.CHANNELS if channel.bucket}
+    assert {bucket.name for bucket in streams.BUCKETS} == of_messages | {streams.SECRETS.name}, "secrets has plain text"
+
+
 def test_every_channel_of_the_log_is_in_its_union() -> None:
     in_log = {
         m

@@ -1,4 +1,4 @@
-"""Two names for a graph: one for its shape, under which plans are kept, and one for all of its content.
+"""Two names for a graph: one for its shape, which a plan depends on, and one for all of its content.
 
 Equal content hashes mean the same tasks, arguments and code, as far as the code is in the graph's own functions: what a function that
 travels by name calls in turn is not looked at. The same program may give another content hash in another process, where a pickle of equal
