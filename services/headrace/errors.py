@@ -100,6 +100,10 @@ class CannotWrite(HeadraceError, OSError):
     """A command cannot write a file, or to standard output. The message says which and why."""
 
 
+class NewerSchema(HeadraceError, ValueError):
+    """The log has a message of a newer release than this one can read. A client is told so by a ClusterFailed."""
+
+
 class NoSuchJob(HeadraceError, KeyError):
     """The cluster knows no job of this id: it never had one, or the job has aged out of the log."""
 

@@ -21,6 +21,7 @@ import pytest
 import headrace as hr
 from headrace.bus import Bus, BusSettings, EmbeddedServer
 from headrace_schemas import SCHEMA_VERSION, GraphSource, HostEntry, Submitted, encode, streams, subjects
+from tests.waiting import eventually
 
 SOON = 1.0
 """Seconds within which a user hears of it, on top of what the machine needs for what else it does."""
@@ -55,6 +56,17 @@ def failure(cluster: hr.Cluster, function: Callable[..., Any], *args: Any, name:
     assert caught.value.task == name
     assert repr(name) in str(caught.value)
     return caught.value
+
+
+def at_the_command_line(server: EmbeddedServer, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command on this server, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "headrace.cli", *command],
+        env={**os.environ, **server.settings.to_env()},
+        capture_output=True,
+        text=True,
+        timeout=WAIT / 2,
+    )
 
 
 def same(value: Any) -> Any:
@@ -312,6 +324,44 @@ def test_a_job_of_a_newer_schema_is_not_taken_for_none(nats_server: EmbeddedServ
             cluster.job("olderjob")
 
 
+def test_what_newer_services_announce_is_told_of_as_of_a_cluster_that_cannot_be_read(nats_server: EmbeddedServer) -> None:
+    """The catalogue, and a job that is followed while its services are upgraded."""
+    newer = b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1)
+    told = rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"
+
+    async def pretend(*subjects_of_a_job: str) -> None:
+        async with await Bus.connect(nats_server.settings, "newer services") as bus:
+            await bus.ensure_streams()
+            await bus.ensure_buckets()
+            for subject in subjects_of_a_job:
+                await bus.publish(subject, newer)
+
+    asyncio.run(pretend(subjects.output("otherjob")))
+    with hr.Cluster.connect(nats_server.url, token=nats_server.token) as cluster:
+        with pytest.raises(hr.ClusterFailed, match=told):
+            eventually(cluster.outputs)  # which has it a moment after the log
+        graph = hr.Graph("one")
+        graph.add(same, 1)
+        job = cluster.submit(graph)
+        asyncio.run(pretend(subjects.state(job.id)))
+        with pytest.raises(hr.ClusterFailed, match=told):
+            job.results(WAIT)
+
+
+@pytest.mark.parametrize("service", ["controller", "scheduler"])
+def test_a_log_of_a_newer_schema_ends_a_service_with_one_line(nats_server: EmbeddedServer, service: str) -> None:
+    async def pretend() -> None:
+        async with await Bus.connect(nats_server.settings, "newer services") as bus:
+            await bus.ensure_streams()
+            await bus.publish(subjects.host("newer"), b'{"kind":"host_joined","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
+
+    asyncio.run(pretend())
+    done = at_the_command_line(nats_server, service)
+    assert done.returncode == 1
+    [said] = done.stderr.splitlines()
+    assert "upgrade this side" in said
+
+
 @pytest.mark.parametrize("command", ["replay", "tail", "watch"])
 def test_a_log_of_a_newer_schema_at_the_command_line(nats_server: EmbeddedServer, command: str) -> None:
     """It says at once who has to be upgraded, and does not wait for a log that it cannot read to the end."""
@@ -322,13 +372,7 @@ def test_a_log_of_a_newer_schema_at_the_command_line(nats_server: EmbeddedServer
             await bus.publish(subjects.state("newerjob"), b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
 
     asyncio.run(pretend())
-    done = subprocess.run(
-        [sys.executable, "-m", "headrace.cli", command, "newerjob"],
-        env={**os.environ, **nats_server.settings.to_env()},
-        capture_output=True,
-        text=True,
-        timeout=WAIT / 2,
-    )
+    done = at_the_command_line(nats_server, command, "newerjob")
     assert done.returncode == 1
     [said] = done.stderr.splitlines()
     assert said.startswith("headrace: message 1 of the log")

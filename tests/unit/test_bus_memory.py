@@ -11,8 +11,8 @@ import pytest
 from headrace.bus import NEW, Entry, LogFeed, MemoryBus, Record
 from headrace.bus.log import decode
 from headrace.bus.memory import matches
-from headrace.errors import JetStreamRefused, NatsUnreachable, RemoteError, WrongRevision
-from headrace_schemas import SCHEMA_VERSION, CancelAsked, GraphSource, GraphSpec, SchemaMismatch, Submitted, encode, subjects
+from headrace.errors import JetStreamRefused, NatsUnreachable, NewerSchema, RemoteError, WrongRevision
+from headrace_schemas import SCHEMA_VERSION, CancelAsked, GraphSource, GraphSpec, Submitted, encode, subjects
 
 SUBJECT = "headrace.event.job.host"
 
@@ -195,7 +195,7 @@ def test_a_newer_schema_ends_the_feed(kind: str) -> None:
         feed = await LogFeed.open(bus, "headrace.job.>", lambda entries: None)
         data = encode(_cancel("a")).replace(b"cancel_asked", kind.encode()).replace(b'"v":1', b'"v":%d' % (SCHEMA_VERSION + 1))
         bus.publish("headrace.job.j.state", data)
-        with pytest.raises(SchemaMismatch, match=r"message 1 of the log.* upgrade"):
+        with pytest.raises(NewerSchema, match=r"message 1 of the log.* upgrade"):
             await feed.ended
 
     _run(body)

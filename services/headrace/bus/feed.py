@@ -16,9 +16,8 @@ from headrace.bus.frames import Record
 from headrace.bus.outbox import Outbox, Reply
 from headrace.bus.settings import HEARTBEAT, INACTIVE, MISSED_HEARTBEATS, REOPEN_DELAY, TICK
 from headrace.bus.wire import Wire
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, NewerSchema
 from headrace.logs import get_log
-from headrace_schemas import SchemaMismatch
 
 log = get_log(__name__)
 
@@ -65,7 +64,7 @@ class Feed(ABC):
         """Call what reads the feed; what it raises ends the feed, and reaches nobody else."""
         try:
             self._on_records(records)
-        except SchemaMismatch as error:  # nothing failed here, and who waits for the end says it
+        except NewerSchema as error:  # nothing failed here, and who waits for the end says it
             self.fail(error)
         except Exception as error:
             log.exception("a feed ends: what reads it failed on these messages", first=records[0].seq, last=records[-1].seq)

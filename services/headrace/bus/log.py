@@ -13,7 +13,7 @@ import msgspec
 from headrace.bus.bus import Bus
 from headrace.bus.feed import Feed
 from headrace.bus.frames import Record
-from headrace.errors import JetStreamRefused, NatsUnreachable
+from headrace.errors import JetStreamRefused, NatsUnreachable, NewerSchema
 from headrace.logs import get_log
 from headrace_schemas import (
     SCHEMA_VERSION,
@@ -22,7 +22,6 @@ from headrace_schemas import (
     GraphSource,
     GraphSpec,
     LogMessage,
-    SchemaMismatch,
     Submitted,
     decoder,
     subjects,
@@ -63,7 +62,7 @@ _graph = decoder(GraphSpec).decode
 
 
 def decode(record: Record) -> Entry | None:
-    """Decode a message of the log. None, and a line in our own log, for what cannot be read. Raises SchemaMismatch for a newer schema.
+    """Decode a message of the log. None, and a line in our own log, for what cannot be read. Raises NewerSchema for a newer schema.
 
     What a client submitted harms nobody else: where it cannot be read, or is of a newer schema, it stands for a job whose graph cannot
     run, and that job ends at once, with the reason.
@@ -116,7 +115,7 @@ def _refuse_newer(record: Record) -> None:
     except msgspec.DecodeError:
         return
     if found > SCHEMA_VERSION:
-        raise SchemaMismatch(
+        raise NewerSchema(
             f"message {record.seq} of the log, on {record.subject}, has schema version {found}, but this release reads up to "
             f"{SCHEMA_VERSION}: upgrade this side"
         )
@@ -146,7 +145,7 @@ class LogFeed:
     graph is gone.
 
     A message that cannot be read, or an Assign whose graph is gone, is logged and skipped. A message of a newer schema ends the feed:
-    `ended` has SchemaMismatch. caught_up and last_seq as those of Feed, but for entries passed on.
+    `ended` has NewerSchema. caught_up and last_seq as those of Feed, but for entries passed on.
     """
 
     def __init__(self, bus: Bus, on_entries: OnEntries) -> None:

@@ -11,7 +11,6 @@ from headrace.cli import commands, services
 from headrace.cli.output import checked_output
 from headrace.cli.user_code import UserCodeFailed
 from headrace.errors import HeadraceError, TaskFailed
-from headrace_schemas import SchemaMismatch
 
 FAILED = 1
 USED_WRONGLY = 2
@@ -56,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         if error.remote_traceback:
             print(error.remote_traceback.rstrip(), file=sys.stderr)
         return fail(error)
-    except (HeadraceError, SchemaMismatch) as error:
+    except HeadraceError as error:
         return fail(error)
     except OSError as error:
         if error.filename is None:  # else it says of which file, like that of --log-file, and is the user's

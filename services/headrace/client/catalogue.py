@@ -18,7 +18,7 @@ import msgspec
 
 from headrace.bus import Bus, Record
 from headrace.bus.log import decode
-from headrace.client.connection import until_read
+from headrace.client.connection import until_followed
 from headrace.client.settings import ANNOUNCE_SECONDS
 from headrace_schemas import Published, subjects
 from headrace_schemas.streams import OUTPUTS
@@ -103,7 +103,7 @@ def _equal(value: Any, wanted: Any) -> bool:
 async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogue:
     """What was announced so far, of one job or of all; or until so many outputs were, for a moment.
 
-    Raises ClusterFailed if the stream is not read in time, and what ends the feed.
+    Raises ClusterFailed if the stream cannot be read, or not in time.
     """
     catalogue, more = Catalogue(), asyncio.Event()
 
@@ -116,7 +116,7 @@ async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogu
 
     feed = await bus.follow(OUTPUTS.name, subjects.outputs_of(job) if job else subjects.ALL_OUTPUTS, on_records)
     try:
-        await until_read(feed)
+        await until_followed(feed)
         if len(catalogue) < expected:
             await _until_announced(catalogue, more, expected)
     finally:

@@ -250,7 +250,7 @@ class Connection:
 
     def _feed_ended(self, ended: asyncio.Future[None]) -> None:
         if not ended.cancelled() and (error := ended.exception()) is not None:
-            self.fail(_cannot_follow(error))
+            self.fail(cannot_follow(error))
 
 
 async def until_read(feed: Followed) -> None:
@@ -267,10 +267,11 @@ async def until_followed(feed: Followed) -> None:
     try:
         await until_read(feed)
     except Exception as error:
-        raise _cannot_follow(error) from error
+        raise cannot_follow(error) from error
 
 
-def _cannot_follow(error: BaseException) -> ClusterFailed:
+def cannot_follow(error: BaseException) -> ClusterFailed:
+    """What a client is told of that which ended a feed."""
     failure = ClusterFailed(f"the log cannot be followed: {error}")
     failure.__cause__ = error
     return failure

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.bus import Entry, LogFeed
-from headrace.client.connection import Connection, Follower, until_followed
+from headrace.client.connection import Connection, Follower, cannot_follow, until_followed
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.latch import Latch
 from headrace.client.settings import RELEASE_DELAY
@@ -296,7 +296,7 @@ class Following(Follower):
 
     def _feed_ended(self, ended: asyncio.Future[None]) -> None:
         if not ended.cancelled() and (error := ended.exception()) is not None:
-            self._give_up(error)
+            self._give_up(cannot_follow(error))
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)

@@ -17,7 +17,7 @@ from headrace.errors import HeadraceError
 from headrace.link import CLIENT, Data, Frame, Identity, Link, LinkRefused, Place, connect, job_key, split_address
 from headrace.publisher.relay import END, NOTHING_YET, Relay
 from headrace.publisher.settings import FetchLimits
-from headrace_schemas import HostEntry, SchemaMismatch, decoder, encode
+from headrace_schemas import HostEntry, decoder, encode
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.fetching import Fetch, Fetching
 from headrace_schemas.streams import HOSTS
@@ -52,7 +52,7 @@ class Fetches:
         """Open a link to the host, and say where to ask for what comes, if there is room for one more. Raises CannotFetch."""
         request = _decode_fetch(data)
         if request.v > SCHEMA_VERSION:
-            raise SchemaMismatch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
+            raise CannotFetch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
         session = Session(request, self._limits, self._ended)
         try:
             async with asyncio.timeout(self._limits.queue_seconds):
