@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+import headrace as hr
+from tests.waiting import wait_for
+
 WAIT = 60.0
 GRAPHS = """
 import operator
@@ -271,6 +274,20 @@ def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graph
         nothing = headrace(command, "nosuchjob", env=up)
         assert nothing.returncode == 1
         assert "the log has nothing of job 'nosuchjob'" in nothing.stderr
+
+
+def test_a_job_whose_outputs_were_released_before_they_were_made_is_told_to_its_end(up: dict[str, str], tmp_path: Path) -> None:
+    graph = hr.Graph("unwanted")
+    graph.add(wait_for, str(tmp_path / "go"))
+    with hr.Cluster.connect(up["HEADRACE_URL"], token=up["HEADRACE_TOKEN"]) as cluster:
+        job = cluster.submit(graph)
+        job.release()
+        assert job.wait(WAIT) == "done"
+    (tmp_path / "go").touch()
+    told = headrace("tail", job.id, env=up)
+    assert told.returncode == 0
+    assert re.search(r"controller +released +all outputs", told.stdout)
+    assert re.search(r"controller +ended +done", told.stdout)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

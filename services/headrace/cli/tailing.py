@@ -12,15 +12,16 @@ from rich.text import Text
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed
 from headrace.client.connection import check_job_id, until_read
 from headrace.errors import CannotWrite, NoSuchJob
+from headrace.ledger import PUBLISHED, Ledger
 from headrace.ledger.narration import Narrator, writer
-from headrace_schemas import Ended, Events, HostLost, LogMessage, Published, Submitted, subjects
+from headrace_schemas import Ended, Events, HostLost, LogMessage, subjects
 
 
 class Tail:
     """Turns entries into lines. Made on a loop.
 
-    over: done when the job that is followed has ended, and all its outputs are announced; or when lines cannot be written, and why.
-    seen: the job has a log.
+    over: done when the job that is followed has ended, and all its outputs are announced that will be: not those that were released
+    before they were made. Or when lines cannot be written, and why. seen: the job has a log.
     """
 
     def __init__(self, job: str, write: Callable[[Text], None]) -> None:
@@ -29,8 +30,8 @@ class Tail:
         self._job = job
         self._write = write
         self._narrator = Narrator()
-        self._outputs = 0
-        self._ended = ""
+        self._ledger = Ledger()
+        self._made: set[int] = set()
 
     def take(self, entries: list[Entry]) -> None:
         """Write a line for each entry."""
@@ -38,7 +39,8 @@ class Tail:
             for entry in entries:
                 self._write(self._line(entry))
                 if self._job:
-                    self._look_for_the_end(entry.message)
+                    self._ledger.fold(entry)
+            self._look_for_the_end()
         except CannotWrite as error:  # which is nothing that the feed should end for and say so
             if not self.over.done():
                 self.over.set_exception(error)
@@ -53,15 +55,13 @@ class Tail:
         line.append(f"{message.__struct_config__.tag:<12} ", style="dim")
         return line.append(self._narrator.describe(message), style=_style(message))
 
-    def _look_for_the_end(self, message: LogMessage) -> None:
-        if isinstance(message, Submitted):
-            self.seen = True
-            self._outputs += len(message.graph.inline.outputs) if message.graph.inline is not None else 0
-        elif isinstance(message, Published):
-            self._outputs -= len(message.outputs)
-        elif isinstance(message, Ended):
-            self._ended = message.state
-        if self._ended and (self._ended != "done" or self._outputs <= 0) and not self.over.done():
+    def _look_for_the_end(self) -> None:
+        job = self._ledger.jobs.get(self._job)
+        if job is None:
+            return
+        self.seen = True
+        self._made.update(job.take_changes().outputs.list())
+        if job.end is not None and (job.over or all(job.flag[output] & PUBLISHED for output in self._made)) and not self.over.done():
             self.over.set_result(None)
 
 
