@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from headrace.errors import SettingsError
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -28,3 +34,11 @@ def read_settings(cls: type[T], fields: Iterable[str], env: Mapping[str, str]) -
     except msgspec.ValidationError as error:
         what, _, field = str(error).rstrip("`").partition(" - at `$.")
         raise SettingsError(f"HEADRACE_{field.upper()} is {given.get(field)!r}: {what[:1].lower()}{what[1:]}") from None
+
+
+def shm_folder(chosen: str = "") -> Path:
+    """The folder of the shared memory: the one that was chosen, by HEADRACE_SHM_DIR or `--shm-dir`; else /dev/shm if it is usable, and the
+    temporary folder otherwise, as headrace_shm has it too, which is not imported for this."""
+    if chosen:
+        return Path(chosen)
+    return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 import headrace as hr
-from tests.waiting import wait_for
+from headrace.bus import Bus, EmbeddedServer
+from headrace_schemas import HostEntry, decoder, streams
+from tests.waiting import eventually, wait_for
 
 WAIT = 60.0
 GRAPHS = """
@@ -172,6 +175,33 @@ def test_a_variable_that_cannot_be_used_is_one_line_that_names_it(command: str, 
     assert done.stderr.startswith("headrace: ")
     assert done.stderr.count("\n") == 1
     assert variable in done.stderr
+
+
+def test_a_flag_of_a_worker_comes_before_its_variable_also_where_it_says_nothing(
+    nats_server: EmbeddedServer, tmp_path: Path, runner: asyncio.Runner, bus: Bus
+) -> None:
+    variables = {
+        "HEADRACE_HOST": "of_the_variable",
+        "HEADRACE_RUNNERS": "many",
+        "HEADRACE_CAPACITY": "2Mi",
+        "HEADRACE_RESOURCES": "gpu=1",
+        "HEADRACE_LISTEN": "",
+        "HEADRACE_SHM_DIR": str(tmp_path),
+        "HEADRACE_SPILL_DIR": "/nowhere",
+    }
+    command = [sys.executable, "-m", "headrace.cli", "worker", "--host", "of_the_flag"]
+    flags = ["--runners", "2", "--capacity", "0", "--resources", "", "--spill-dir", "none"]
+    worker = subprocess.Popen([*command, *flags], env=_clean_env() | nats_server.settings.to_env() | variables, stderr=subprocess.PIPE)
+    try:
+        hosts = bus.kv(streams.HOSTS.name)
+        entries = eventually(lambda: worker.poll() is None and runner.run(hosts.entries()), WAIT, told=lambda: worker.poll())
+    finally:
+        worker.terminate()
+        said = worker.communicate(timeout=WAIT)[1]
+    assert list(entries) == ["of_the_flag"], said
+    entry = decoder(HostEntry).decode(entries["of_the_flag"].value)
+    assert (entry.runners, entry.resources) == (2, {})
+    assert entry.capacity > 2 << 20, "its share of the memory"
 
 
 def test_of_a_file_that_raises_only_its_own_frames_are_shown(tmp_path: Path) -> None:

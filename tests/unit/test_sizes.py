@@ -11,7 +11,9 @@ from headrace.controller.settings import Settings as ControllerSettings
 from headrace.errors import SettingsError
 from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.sizes import parse_capacity, parse_duration, parse_size
+from headrace.variables import shm_folder
 from headrace.worker.settings import Settings
+from headrace_shm.backing import default_folder
 
 
 @pytest.mark.parametrize(
@@ -65,15 +67,12 @@ def test_a_store_has_a_least_size() -> None:
         parse_capacity("500K")
 
 
-def test_a_worker_reads_its_capacity_with_a_suffix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_CAPACITY", "2Gi")
-    assert Settings.from_env().capacity == 2 << 30
-    monkeypatch.setenv("HEADRACE_CAPACITY", "2 barrels")
-    with pytest.raises(SettingsError, match="HEADRACE_CAPACITY: '2 barrels' is no size"):
-        Settings.from_env()
-    monkeypatch.delenv("HEADRACE_CAPACITY")
-    monkeypatch.setenv("HEADRACE_RUNNERS", "3")
-    assert (Settings.from_env().capacity, Settings.from_env().runners) == (0, 3)
+def test_shared_memory_is_where_it_is_wanted_or_where_the_library_would_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shm_folder(str(tmp_path)) == tmp_path
+    assert shm_folder() == default_folder()
+    for module in ("headrace.variables", "headrace_shm.backing"):
+        monkeypatch.setattr(f"{module}.SHARED_MEMORY", tmp_path / "nowhere")
+    assert shm_folder() == default_folder() != tmp_path / "nowhere"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_a_worker_reads_its_capacity_with_a_suffix(monkeypatch: pytest.MonkeyPat
         ({"listen": "somewhere"}, r"HEADRACE_LISTEN \(--listen\): 'somewhere' is no address with a port"),
         ({"listen": "127.0.0.1:70000"}, "HEADRACE_LISTEN"),
         ({"advertise": "here:abc"}, "HEADRACE_ADVERTISE"),
-        ({"spill_dir": "/nowhere"}, "HEADRACE_SPILL_DIR is '/nowhere'"),
+        ({"spill_dir": "/nowhere"}, r"HEADRACE_SPILL_DIR \(--spill-dir\) is '/nowhere'"),
     ],
 )
 def test_what_a_worker_cannot_use_is_told_before_it_starts(given: dict[str, str], message: str) -> None:

@@ -37,6 +37,14 @@ def worker(
     capacity: Capacity = 0,
     resources: Resources = "",
     shm_dir: Annotated[str, typer.Option(envvar="HEADRACE_SHM_DIR", help="Folder of the shared memory.", show_default=False)] = "",
+    spill_dir: Annotated[
+        str,
+        typer.Option(
+            envvar="HEADRACE_SPILL_DIR",
+            help="Folder on a disk for what memory has no room for, the temporary one by default; none: nothing is moved there.",
+            show_default=False,
+        ),
+    ] = "",
     listen: Annotated[
         str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT for data of other hosts; port 0: a free one.")
     ] = "127.0.0.1:0",
@@ -46,17 +54,21 @@ def worker(
     *,
     login: Login,
 ) -> int:
-    """Start a worker: one host's agent and its runners. Reads HEADRACE_SPILL_DIR, _METRICS and _LOG_LEVEL too."""
+    """Start a worker: one host's agent and its runners. Reads HEADRACE_METRICS and _LOG_LEVEL too."""
     from headrace.graph.resources import parse_resources
     from headrace.worker.service import main
-    from headrace.worker.settings import Settings
+    from headrace.worker.settings import Settings, host_name
 
-    settings = Settings.from_env()
-    given = {"host": host, "runners": runners, "capacity": capacity, "shm_dir": shm_dir, "listen": listen, "advertise": advertise}
-    settings.resources = parse_resources(resources) or settings.resources
-    for name, value in given.items():
-        if value:
-            setattr(settings, name, value)
+    settings = Settings(
+        host=host or host_name(),
+        runners=runners,
+        capacity=capacity,
+        resources=parse_resources(resources),
+        shm_dir=shm_dir,
+        spill_dir=spill_dir,
+        listen=listen,
+        advertise=advertise,
+    )
     return main(settings, login.settings())
 
 

@@ -24,15 +24,6 @@ class Folder(NamedTuple):
     lock: int
 
 
-def shm_base() -> Path:
-    """Where folders of shared memory are made: HEADRACE_SHM_DIR, /dev/shm where it exists, else the temporary folder."""
-    chosen = os.environ.get("HEADRACE_SHM_DIR")
-    if chosen:
-        return Path(chosen)
-    shm = Path("/dev/shm")
-    return shm if shm.is_dir() else Path(tempfile.gettempdir())
-
-
 def make_folder(base: Path) -> Folder:
     """A new folder of this user's own in `base`, locked. Raises OSError where it cannot be made."""
     while True:

@@ -25,9 +25,10 @@ from pathlib import Path
 from headrace.bus import EmbeddedServer, parent_death_signal
 from headrace.client import orders, services
 from headrace.client.children import Children, Death
-from headrace.client.folders import Folder, make_folder, shm_base, sweep
+from headrace.client.folders import Folder, make_folder, sweep
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
 from headrace.logs import set_up_logging
+from headrace.variables import shm_folder
 
 LIFELINE = 0
 SERVER = "nats-server"
@@ -72,7 +73,7 @@ class Supervisor:
         self._report(orders.Started(url=server.url, token=server.token, hosts=hosts, pids=self.children.pids))
 
     def _make_folders(self) -> None:
-        for base in (Path(tempfile.gettempdir()), shm_base()):
+        for base in (Path(tempfile.gettempdir()), shm_folder(os.environ.get("HEADRACE_SHM_DIR", ""))):
             sweep(base)
             self._folders.append(make_folder(base))
         self._report(orders.Folders(paths=[str(folder.path) for folder in self._folders]))

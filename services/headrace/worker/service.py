@@ -17,6 +17,7 @@ from headrace.errors import HeadraceError, SettingsError, WrongRevision
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
+from headrace.variables import shm_folder
 from headrace.worker import metrics, protocol
 from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
@@ -359,7 +360,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     settings.check()
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
-    arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, settings.resolved_shm_dir())
+    arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, shm_folder(settings.shm_dir))
     status = StatusPage(settings.runners)
     about = {"service": "worker", "host": settings.host}
     set_up_logging(lambda: about)  # runners are forked from here

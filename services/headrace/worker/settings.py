@@ -6,16 +6,14 @@ import ipaddress
 import math
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 import msgspec
 import psutil
 
 from headrace.errors import SettingsError
-from headrace.graph.resources import parse_resources
 from headrace.link.addresses import split_address
-from headrace.sizes import parse_capacity
+from headrace.variables import shm_folder
 from headrace.worker.addresses import advertised
 from headrace_schemas import subjects
 
@@ -24,7 +22,7 @@ NO_SPILLING = "none"
 
 
 class Settings(msgspec.Struct, kw_only=True):
-    """What one worker service is told. `from_env` reads the HEADRACE_* variables."""
+    """What one worker service is told. `headrace worker` makes it from its flags and the HEADRACE_* variables."""
 
     host: str
     """Name in the cluster, a single token of a subject."""
@@ -36,7 +34,7 @@ class Settings(msgspec.Struct, kw_only=True):
     resources: dict[str, float] = {}
     """What this host has for tasks that need it, e.g. {"gpu": 1}. A task that needs something runs only where that is."""
     shm_dir: str = ""
-    """Folder of the arena; empty: /dev/shm where it exists, else the temporary folder."""
+    """Folder of the arena, see `shm_folder`."""
     spill_dir: str = ""
     """Folder on a disk, for datasets that memory has no room for; empty: the temporary folder; "none": nothing is spilled."""
     listen: str = "127.0.0.1:0"
@@ -102,44 +100,19 @@ class Settings(msgspec.Struct, kw_only=True):
                 raise SettingsError(f"HEADRACE_{variable} (--{variable.lower()}): {error}") from None
         if self.spill_dir not in ("", NO_SPILLING) and not os.access(self.spill_dir, os.W_OK | os.X_OK):
             raise SettingsError(
-                f"HEADRACE_SPILL_DIR is {self.spill_dir!r}: give a folder that exists and can be written to, or {NO_SPILLING!r}"
+                f"HEADRACE_SPILL_DIR (--spill-dir) is {self.spill_dir!r}: give a folder that exists and is writable, or {NO_SPILLING!r}"
             )
-
-    def resolved_shm_dir(self) -> Path:
-        """The folder of the arena."""
-        if self.shm_dir:
-            return Path(self.shm_dir)
-        return Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 
     def resolved_capacity(self) -> int:
         """Bytes of the store. Raises SettingsError for a folder that does not exist."""
         if self.capacity:
             return self.capacity
-        folder = self.resolved_shm_dir()
+        folder = shm_folder(self.shm_dir)
         try:
             free = psutil.disk_usage(str(folder)).free
         except OSError as error:
             raise SettingsError(f"shared-memory folder {folder}: {error}; set HEADRACE_SHM_DIR to a folder that exists") from error
         return int(min(psutil.virtual_memory().total, free, memory_limit()) // 2)
-
-    @classmethod
-    def from_env(cls) -> Settings:
-        """From HEADRACE_HOST, _RUNNERS, _CAPACITY, _RESOURCES, _SHM_DIR, _SPILL_DIR, _LISTEN and _ADVERTISE.
-
-        Raises SettingsError for a bad number or size, or what are no resources.
-        """
-        env = os.environ
-        settings = cls(host=env.get("HEADRACE_HOST") or _host_name())
-        if text := env.get("HEADRACE_RUNNERS", ""):
-            settings.runners = _positive("runners", text)
-        try:
-            settings.capacity = parse_capacity(env.get("HEADRACE_CAPACITY") or "0")
-        except ValueError as error:
-            raise SettingsError(f"HEADRACE_CAPACITY: {error}") from error
-        settings.resources = parse_resources(env.get("HEADRACE_RESOURCES") or "")
-        for name in ("shm_dir", "spill_dir", "listen", "advertise"):
-            setattr(settings, name, env.get(f"HEADRACE_{name.upper()}") or getattr(settings, name))
-        return settings
 
 
 def memory_limit() -> float:
@@ -168,16 +141,6 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _positive(name: str, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise SettingsError(f"HEADRACE_{name.upper()} is {text!r}: give a whole number from 1")
-    return value
-
-
-def _host_name() -> str:
+def host_name() -> str:
     """The machine's name, made into a single token."""
     return "".join(c if c.isalnum() and c.isascii() else "-" for c in socket.gethostname())[:64] or "host"
