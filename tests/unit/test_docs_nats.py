@@ -25,6 +25,7 @@ MADE = {
     subjects.purge(JOB, "host-0"),
     subjects.host("host-0"),
     subjects.output(JOB),
+    subjects.committed(JOB),
     "headrace.service.headrace-controller.status",
     "headrace.service.headrace-scheduler.status",
     "headrace.service.headrace-publisher.status",
@@ -47,6 +48,24 @@ def test_a_subject_that_is_named_exists(pattern: str) -> None:
 @pytest.mark.parametrize("subject", sorted(MADE))
 def test_every_subject_is_named(subject: str) -> None:
     assert [pattern for pattern in NAMED if matches(pattern, subject)]
+
+
+def typed(command: str) -> list[str]:
+    """The patterns that a command is shown with."""
+    return re.findall(rf"^    {command} '(\S+)'", TEXT, re.MULTILINE)
+
+
+def test_a_job_is_shown_whole() -> None:
+    of_the_job = [pattern for pattern in typed("nats sub") if pattern.startswith(f"headrace.*.{JOB}")]
+    for subject in (each for each in MADE if JOB in each):
+        assert any(matches(pattern, subject) for pattern in of_the_job), subject
+
+
+@pytest.mark.parametrize("command", ["nats sub", "nats stream view OUTPUTS --subject"])
+def test_outputs_are_shown_also_those_in_sinks(command: str) -> None:
+    patterns = [pattern for pattern in typed(command) if pattern.startswith("headrace.output.")]
+    for subject in subjects.outputs_of(JOB):
+        assert any(matches(pattern, subject) for pattern in patterns), subject
 
 
 def test_streams_and_buckets_exist() -> None:
