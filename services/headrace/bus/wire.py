@@ -40,14 +40,19 @@ _QUIET = 5.0
 """Seconds between two complaints about the connection in the log."""
 
 
+class NotEncrypted(NatsError):  # type: ignore[misc]
+    """A server does not ask for TLS, which is wanted. Nothing has been sent to it."""
+
+
 class Wire(Client):  # type: ignore[misc]
-    """A connection with sinks. Made by `open_wire`."""
+    """A connection with sinks. Made by `open_wire`. encrypted: connects only to servers that ask for TLS."""
 
     _pending: list[bytes]
     _pending_data_size: int
 
-    def __init__(self) -> None:
+    def __init__(self, encrypted: bool = False) -> None:
         super().__init__()
+        self._encrypted = encrypted
         self.sinks: dict[int, Sink] = {}
         self.pace = Pace()
         self.reconnected: Callable[[], None] = lambda: None
@@ -158,6 +163,12 @@ class Wire(Client):  # type: ignore[misc]
         reader.feed(early)
         await super()._read_loop()
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """What a server says first. nats-py would go on without TLS, and log in, whatever the address and the options say."""
+        if self._encrypted and initial_connection and not info.get("tls_required"):
+            raise NotEncrypted("the server does not ask for TLS")
+        await super()._process_info(info, initial_connection)
+
     async def _process_err(self, err_msg: str) -> None:
         """An error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
         if parser.PERMISSIONS_ERR in err_msg:
@@ -175,10 +186,11 @@ def _read_on(transport: asyncio.ReadTransport) -> None:
 async def open_wire(settings: BusSettings, name: str) -> Wire:
     """Connect; tries for `settings.connect_timeout` seconds. `name` is shown to operators.
 
-    Raises NatsUnreachable, or WrongCredentials as soon as the server says so.
+    Raises NatsUnreachable, or WrongCredentials as soon as the server says so; and NatsUnreachable at once for a server without TLS where
+    that is wanted: with `ca`, or an address that begins with tls.
     """
     options = _options(settings, name)
-    wire = Wire()
+    wire = Wire(bool(settings.ca) or any(url.startswith("tls://") for url in options["servers"]))
     refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
     last: list[Exception] = []
     ready = asyncio.Event()
@@ -187,7 +199,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         last[:] = [error]
         if ready.is_set():
             wire.complain(name, error)
-        elif "authorization" in str(error).lower() and not refused.done():
+        elif ("authorization" in str(error).lower() or isinstance(error, NotEncrypted)) and not refused.done():
             refused.set_result(error)
 
     async def on_disconnect() -> None:
@@ -209,6 +221,11 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     finally:
         if not connecting.done():
             await _give_up(connecting, wire)
+    if refused.done() and isinstance(refused.result(), NotEncrypted):
+        raise NatsUnreachable(
+            f"the NATS server at {settings.url} does not ask for TLS, which a tls:// address and HEADRACE_CA want: nothing was sent to it. "
+            "Configure tls in the server, or leave both out"
+        )
     if refused.done():
         raise WrongCredentials(
             f"NATS at {settings.url} does not accept {_who(settings)} ({refused.result()}): "
