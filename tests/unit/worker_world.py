@@ -200,6 +200,10 @@ class ModelRunner:
             agent.released(self.slot, frame)
 
 
+START = 1e6
+"""When a world begins, by its hosts' clocks, which began to count long before."""
+
+
 class World:
     """Hosts that execute one graph. `step` lets one thing happen."""
 
@@ -222,7 +226,7 @@ class World:
         self.graph = graph_of(inputs, outputs)
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]
-        self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills) for n in self.names}
+        self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills, START) for n in self.names}
         self.intakes = {n: Intake(agent) for n, agent in self.agents.items()}
         for index, (name, agent) in enumerate(self.agents.items()):
             agent.address = f"{name}:1"
@@ -235,7 +239,7 @@ class World:
         self.events: list[Events] = []
         self.disk: dict[tuple[str, str], bytes] = {}
         self.disk_work: list[tuple[str, actions.Spill | actions.Restore]] = []
-        self.now = 0.0
+        self.now = START
         self.ended = False
         for n, slot in self.runners:
             self.agents[n].runner_started(slot)

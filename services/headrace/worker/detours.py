@@ -47,7 +47,13 @@ class Detours:
     """All detours of a host. `links`: the state of each link; `ask_again(job, entry, host)`: want a dataset anew, without its room."""
 
     def __init__(
-        self, host: str, patience: float, actions: list[Action], links: dict[str, str], ask_again: Callable[[HostJob, Entry, str], None]
+        self,
+        host: str,
+        patience: float,
+        now: float,
+        actions: list[Action],
+        links: dict[str, str],
+        ask_again: Callable[[HostJob, Entry, str], None],
     ) -> None:
         self._host = host
         self._patience = patience
@@ -57,7 +63,7 @@ class Detours:
         self._detours: list[Detour] = []
         self._epochs: dict[str, int] = {}
         self._heard: dict[str, float] = {}
-        self._now = 0.0
+        self._now = now
 
     # --- what is told -----------------------------------------------------------------------------------------------
 

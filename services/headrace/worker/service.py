@@ -56,17 +56,18 @@ class Worker:
     """One host's service."""
 
     def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote) -> None:
+        self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._bus = bus
         self._arena = arena
         self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
-        self._agent = Agent(settings, time.time_ns() // 1_000_000, self._store, spills=settings.spill_dir != NO_SPILLING)
+        spills, epoch = settings.spill_dir != NO_SPILLING, time.time_ns() // 1_000_000
+        self._agent = Agent(settings, epoch, self._store, spills, self._loop.time())
         self._intake = Intake(self._agent)
         self._disk: Spilling | None = None
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
-        self._loop = asyncio.get_running_loop()
         self._log_unread: asyncio.Future[None] = self._loop.create_future()
         """Has the error with which a part of an assignment could not be taken in."""
         self._pumping = False

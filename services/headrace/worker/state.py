@@ -44,9 +44,12 @@ OVER_REMEMBERED = 10_000
 
 
 class Agent:
-    """All that a host knows and decides. counts: what happened so far, for metrics."""
+    """All that a host knows and decides. counts: what happened so far, for metrics.
 
-    def __init__(self, settings: Settings, epoch: int, store: Store[int], spills: bool = False) -> None:
+    now: the time at which it is made, by the clock of `tick`.
+    """
+
+    def __init__(self, settings: Settings, epoch: int, store: Store[int], spills: bool = False, now: float = 0.0) -> None:
         self.settings = settings
         self.host = settings.host
         self.epoch = epoch
@@ -64,7 +67,7 @@ class Agent:
         self.address = ""
         """Where other hosts reach this one; until it is known, it passes nothing on."""
         self._links: dict[str, str] = {}
-        self._detours = Detours(self.host, settings.relay_seconds, self._actions, self._links, self._ask_again)
+        self._detours = Detours(self.host, settings.relay_seconds, now, self._actions, self._links, self._ask_again)
         self._early_wants = EarlyWants()
         self._asks: dict[str, dict[str, list[int]]] = {}
         self._assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
@@ -72,8 +75,8 @@ class Agent:
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
         self._terms: dict[str, int] = {}
-        self._now = 0.0
-        self._stalled_since: tuple[int, float] = (0, 0.0)
+        self._now = now
+        self._stalled_since: tuple[int, float] = (0, now)
         self._stalls = 0
         self._doomed: dict[tuple[int, int], float] = {}
         """When a runner (slot) is ended if it still executes a task of a job (number) that is over."""
