@@ -17,10 +17,11 @@ SUBJECT = "headrace.event.job.host"
 
 
 class TlsServer(EmbeddedServer):
-    """With a certificate of this authority, also for reconnections."""
+    """With a certificate of this authority. required: it lets nobody in without TLS."""
 
-    def __init__(self, folder: Path, authority: trustme.CA) -> None:
+    def __init__(self, folder: Path, authority: trustme.CA, required: bool) -> None:
         super().__init__(folder)
+        self._plain = "" if required else "allow_non_tls: true\n"
         folder.mkdir()
         certificate = authority.issue_cert("127.0.0.1")
         self._certificate, self._key = folder / "server.pem", folder / "server.key"
@@ -30,7 +31,7 @@ class TlsServer(EmbeddedServer):
     def _write_config(self) -> None:
         super()._write_config()
         with self._config.open("a") as file:
-            file.write(f'tls {{ cert_file: "{self._certificate}", key_file: "{self._key}" }}\n')
+            file.write(f'tls {{ cert_file: "{self._certificate}", key_file: "{self._key}" }}\n{self._plain}')
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def ca(tmp_path: Path, authority: trustme.CA) -> str:
     return str(path)
 
 
-@pytest.fixture
-def tls_server(tmp_path: Path, authority: trustme.CA) -> Iterator[TlsServer]:
-    with TlsServer(tmp_path / "tls", authority) as server:
+@pytest.fixture(params=[True, False], ids=["required", "offered"])
+def tls_server(request: pytest.FixtureRequest, tmp_path: Path, authority: trustme.CA) -> Iterator[TlsServer]:
+    with TlsServer(tmp_path / "tls", authority, request.param) as server:
         yield server
 
 
@@ -67,22 +68,47 @@ def test_messages_and_reconnections_over_tls(scheme: str, tls_server: TlsServer,
             tls_server.start()
             await bus.publish(SUBJECT, b"again")
             await until(lambda: len(records) == 9)
+            assert bus._wire._transport._io_writer.get_extra_info("ssl_object") is not None  # type: ignore[attr-defined]
             assert [record.seq for record in records] == list(range(1, 10))
 
     runner.run(body())
 
 
 def test_a_server_of_an_unknown_authority_is_not_trusted(tls_server: TlsServer, runner: asyncio.Runner) -> None:
-    settings = BusSettings(url=f"tls://127.0.0.1:{tls_server.port}", token=tls_server.token, connect_timeout=0.5)
+    settings = BusSettings(url=f"tls://127.0.0.1:{tls_server.port}", token=tls_server.token, connect_timeout=3.0)
     with pytest.raises(NatsUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
         runner.run(Bus.connect(settings, "test"))
 
 
 @pytest.mark.parametrize(("scheme", "with_ca"), [("tls", False), ("tls", True), ("nats", True)])
-def test_a_server_without_tls_is_told_nothing_where_tls_is_wanted(
-    scheme: str, with_ca: bool, nats_server: EmbeddedServer, ca: str, runner: asyncio.Runner
+def test_a_server_without_tls_is_told_nothing_where_tls_is_wanted(scheme: str, with_ca: bool, ca: str, runner: asyncio.Runner) -> None:
+    """Whoever stands in for a server is not to have the token."""
+
+    async def body() -> None:
+        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def stand_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b'INFO {"server_id":"x","version":"2.11.0","max_payload":1048576,"auth_required":true,"headers":true}\r\n')
+            heard.set_result(await reader.read())
+            writer.close()
+
+        async with await asyncio.start_server(stand_in, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = BusSettings(url=f"{scheme}://127.0.0.1:{port}", token="secret", ca=ca if with_ca else "")
+            with pytest.raises(NatsUnreachable, match="no TLS is offered"):
+                await Bus.connect(settings, "test")
+            assert await heard == b""
+
+    runner.run(body())
+
+
+def test_of_several_servers_one_without_tls_is_passed_over(
+    tls_server: TlsServer, nats_server: EmbeddedServer, ca: str, runner: asyncio.Runner
 ) -> None:
-    """Also not the token: the server would have let it in."""
-    settings = BusSettings(url=f"{scheme}://127.0.0.1:{nats_server.port}", token=nats_server.token, ca=ca if with_ca else "")
-    with pytest.raises(NatsUnreachable, match="does not ask for TLS"):
-        runner.run(Bus.connect(settings, "test"))
+    async def body() -> None:
+        for _ in range(4):  # which is tried first is drawn by lot
+            url = f"nats://127.0.0.1:{nats_server.port},tls://127.0.0.1:{tls_server.port}"
+            async with await Bus.connect(BusSettings(url=url, token=tls_server.token, ca=ca), "test") as bus:
+                assert bus.connected
+
+    runner.run(body())

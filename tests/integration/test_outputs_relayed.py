@@ -218,7 +218,7 @@ def test_a_fetch_that_cannot_be_begun_or_takes_long_to_begin_gives_its_place_bac
         bus = SlowBus()
         bus.pace.rest = 1.0
         server = await silent_host(bus)
-        fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.01, idle_seconds=0.03, answer_seconds=0.01))
+        fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.01, idle_seconds=0.3, answer_seconds=0.01))
         await bus.serve("test", "fetches", fetches.endpoints)
         with pytest.raises(hr.HeadraceError, match="ValueError"):
             await bus.request("headrace.service.test.fetch", encode(Fetch(job="j", host="h0", datasets=[0], attempts=[])))

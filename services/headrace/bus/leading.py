@@ -126,7 +126,7 @@ class Leader(Generic[M]):
         return gauge(*LEADING, self.machine is not None)
 
     async def _term(self) -> None:
-        """Lead until the lease is lost. Raises PublishRefused if the log did not take what was written."""
+        """Lead until the lease is lost. Raises what ended the term before that."""
         machine = self._begin(self._lease.term)
         lost = asyncio.ensure_future(self._lease.lost.wait())
         try:
@@ -158,9 +158,9 @@ class Leader(Generic[M]):
                 self._bus.pace.rest = self._role.rest
                 ends = [feed.ended, lost, self._failed, *others]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                for end in ends:
-                    if end.done():
-                        end.result()
+                errors = [error for end in ends if end.done() and (error := end.exception()) is not None]
+                if errors:
+                    raise errors[0]
             finally:
                 self._bus.pace.rest = 0.0
                 await feed.close()

@@ -7,7 +7,8 @@ joins the writes of one turn of the loop into one system call). Connecting, auth
 hot stays nats-py's.
 
 What is relied on and not public, and the tests would notice a change: nats-py's `Client._read_loop`, `_subs`, `_pending`, and `_transport`
-with its `_io_reader`, the buffer of that `asyncio.StreamReader`, and `_io_writer`.
+with its `_io_reader`, the buffer of that `asyncio.StreamReader`, and `_io_writer`; that `_process_info` is called with what a server says
+before anything is sent to it, and `_process_err` with its error lines, for which `_process_op_err` opens the connection again.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ _QUIET = 5.0
 
 
 class NotEncrypted(NatsError):  # type: ignore[misc]
-    """A server does not ask for TLS, which is wanted. Nothing has been sent to it."""
+    """A server offers no TLS, which is wanted. Nothing has been sent to it."""
 
 
 class Wire(Client):  # type: ignore[misc]
-    """A connection with sinks. Made by `open_wire`. encrypted: connects only to servers that ask for TLS."""
+    """A connection with sinks. Made by `open_wire`. encrypted: connects only with TLS."""
 
     _pending: list[bytes]
     _pending_data_size: int
@@ -164,9 +165,13 @@ class Wire(Client):  # type: ignore[misc]
         await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """What a server says first. nats-py would go on without TLS, and log in, whatever the address and the options say."""
+        """What a server says first. nats-py would use TLS only where the server requires it, and log in without, whatever the address and
+        the options say."""
         if self._encrypted and initial_connection and not info.get("tls_required"):
-            raise NotEncrypted("the server does not ask for TLS")
+            if not info.get("tls_available"):
+                self._transport.close()
+                raise NotEncrypted("it offers no TLS")
+            info["tls_required"] = True
         await super()._process_info(info, initial_connection)
 
     async def _process_err(self, err_msg: str) -> None:
@@ -186,11 +191,11 @@ def _read_on(transport: asyncio.ReadTransport) -> None:
 async def open_wire(settings: BusSettings, name: str) -> Wire:
     """Connect; tries for `settings.connect_timeout` seconds. `name` is shown to operators.
 
-    Raises NatsUnreachable, or WrongCredentials as soon as the server says so; and NatsUnreachable at once for a server without TLS where
-    that is wanted: with `ca`, or an address that begins with tls.
+    TLS is wanted with `ca`, and if any address begins with tls. Raises NatsUnreachable, or WrongCredentials as soon as the server says so.
     """
     options = _options(settings, name)
-    wire = Wire(bool(settings.ca) or any(url.startswith("tls://") for url in options["servers"]))
+    servers = options["servers"]
+    wire = Wire(bool(settings.ca) or any(url.startswith("tls://") for url in servers))
     refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
     last: list[Exception] = []
     ready = asyncio.Event()
@@ -199,7 +204,9 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         last[:] = [error]
         if ready.is_set():
             wire.complain(name, error)
-        elif ("authorization" in str(error).lower() or isinstance(error, NotEncrypted)) and not refused.done():
+        elif refused.done():
+            return
+        elif "authorization" in str(error).lower() or (isinstance(error, NotEncrypted) and len(servers) == 1):  # others may offer it
             refused.set_result(error)
 
     async def on_disconnect() -> None:
@@ -221,9 +228,9 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     finally:
         if not connecting.done():
             await _give_up(connecting, wire)
-    if refused.done() and isinstance(refused.result(), NotEncrypted):
+    if last and isinstance(last[0], NotEncrypted):
         raise NatsUnreachable(
-            f"the NATS server at {settings.url} does not ask for TLS, which a tls:// address and HEADRACE_CA want: nothing was sent to it. "
+            f"no TLS is offered at {settings.url}, which a tls:// address and HEADRACE_CA want: nothing was sent. "
             "Configure tls in the server, or leave both out"
         )
     if refused.done():

@@ -50,7 +50,7 @@ class ControllerService:
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._bus = bus
-        role = Role(LEASE, FOLLOWED, [], settings.lease_ttl, None, "a decision", settings.rest)
+        role = Role(LEASE, FOLLOWED, own=[], lease_ttl=settings.lease_ttl, retry_delay=None, writes="a decision", rest=settings.rest)
         self._leader: Leader[Leading] = Leader(
             bus, role, lambda term: Leading(bus, settings, self._leader, term), Leading.attend, Leading.on_entries
         )
@@ -98,7 +98,8 @@ class Leading:
         ticking = asyncio.ensure_future(self._tick())
         try:
             self._decide()
-            open_.append(hosts := await self._watch_hosts())
+            open_.append(hosts := await self._bus.kv(HOSTS.name).watch(self._on_host))
+            await self._look_for_hosts(hosts)
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
             log.info("leading", term=self._term, seq=self.last_seq)
             yield hosts.ended, ticking
@@ -177,12 +178,11 @@ class Leading:
 
     # --- hosts ------------------------------------------------------------------------------------------------------------
 
-    async def _watch_hosts(self) -> Feed:
-        feed = await self._bus.kv(HOSTS.name).watch(self._on_host)
-        await until_caught_up(feed)
+    async def _look_for_hosts(self, hosts: Feed) -> None:
+        """Say of those that are lost who left while nobody watched."""
+        await until_caught_up(hosts)
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
-        return feed
 
     def _on_host(self, key: str, value: bytes | None, _revision: int) -> None:
         if value is None:

@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     linger: what nobody waits for is put off for so long, so that what comes of many small jobs is sent, and read by all others, together:
         ends of jobs whose results are all in the log, and that requests are done.
     rest: nothing is read for so long after each read: no result waits for the controller, and what comes of many small jobs is looked at
-        together. That a job failed is told, and memory freed, so much later at most.
+        together. That a job failed, or a host is lost, and that memory may go, is decided so much later.
     entry_delay: a change of a job's state is shown in the bucket `jobs` after so long; a job that lives shorter is written once.
     entry_interval: progress is shown there at most so often.
     forget_after: a job that is over, and of which nothing is held any more, stays in memory for so long, for late messages.

@@ -31,7 +31,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """What the publisher can be told.
 
     message_bytes: announcements are put together into messages of up to about this size.
-    rest: nothing is read for so long after each read: nothing waits for an announcement, and many small jobs are looked at together.
+    rest: nothing is read for so long after each read: no value waits for its announcement, and many small jobs are
+        looked at together. Outputs in sinks are there so much later.
     lease_ttl: how long after the end of this process another may lead. Outputs are announced that much later, nothing else waits for it.
     commits: files that are given their final names at the same time. Most of it is waiting for a file system.
     commit_tries, commit_delay: so often, and so long after one another, a commit is tried that a file system refused: after that the

@@ -40,7 +40,7 @@ ADDRESS_SPACE_FACTOR = 4
 TICK_SECONDS = 0.1
 """How often the clock is told to the state machine. Only what goes wrong waits for it."""
 RETRY_TICKS = 5
-"""Links that ended are opened again every so many ticks; without a job there is one tick in the time of so many."""
+"""Links that ended are opened again every so many ticks."""
 RENEW_SHARE = 0.3
 """Share of the lease after which it is renewed: twice more before it runs out."""
 
@@ -192,14 +192,12 @@ class Worker:
     async def _tick(self) -> None:
         count = 0
         while True:
-            ticks = 1 if self._agent.jobs else RETRY_TICKS
-            await asyncio.sleep(ticks * TICK_SECONDS)
-            count += ticks
+            await asyncio.sleep(TICK_SECONDS)
+            count += 1
             executing = self._runners.executing()
             self._agent.executing(executing)
             self._agent.tick(self._loop.time(), executing)
-            if count >= RETRY_TICKS:
-                count = 0
+            if count % RETRY_TICKS == 0:
                 self._agent.retry_links()
                 self._look_at_memory()
             self._pump()
