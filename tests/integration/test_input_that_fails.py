@@ -58,6 +58,18 @@ def failure(cluster: hr.Cluster, function: Callable[..., Any], *args: Any, name:
     return caught.value
 
 
+def newer_services_write(server: EmbeddedServer, subject: str, kind: str = "ended") -> None:
+    """A message into the log, as a release would that comes after this one."""
+
+    async def write() -> None:
+        async with await Bus.connect(server.settings, "newer services") as bus:
+            await bus.ensure_streams()
+            await bus.ensure_buckets()
+            await bus.publish(subject, b'{"kind":"%s","v":%d,"at":0,"term":1}' % (kind.encode(), SCHEMA_VERSION + 1))
+
+    asyncio.run(write())
+
+
 def at_the_command_line(server: EmbeddedServer, *command: str) -> subprocess.CompletedProcess[str]:
     """A command on this server, to its end."""
     return subprocess.run(
@@ -303,20 +315,15 @@ def test_services_of_a_newer_schema(nats_server: EmbeddedServer) -> None:
             await bus.ensure_buckets()
             entry = HostEntry(host="newer", epoch=1, address="127.0.0.1:1", runners=1, capacity=1, v=SCHEMA_VERSION + 1)
             await bus.kv(streams.HOSTS.name).create("newer", encode(entry), ttl=30)
-            await bus.publish(subjects.host("newer"), b'{"kind":"host_joined","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
 
     asyncio.run(pretend())
+    newer_services_write(nats_server, subjects.host("newer"), "host_joined")
     with pytest.raises(hr.HeadraceError, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
         hr.Cluster.connect(nats_server.url, token=nats_server.token)
 
 
 def test_a_job_of_a_newer_schema_is_not_taken_for_none(nats_server: EmbeddedServer) -> None:
-    async def pretend() -> None:
-        async with await Bus.connect(nats_server.settings, "newer services") as bus:
-            await bus.ensure_streams()
-            await bus.publish(subjects.state("newerjob"), b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
-
-    asyncio.run(pretend())
+    newer_services_write(nats_server, subjects.state("newerjob"))
     with hr.Cluster.connect(nats_server.url, token=nats_server.token) as cluster:
         with pytest.raises(hr.ClusterFailed, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
             cluster.job("newerjob")
@@ -326,36 +333,23 @@ def test_a_job_of_a_newer_schema_is_not_taken_for_none(nats_server: EmbeddedServ
 
 def test_what_newer_services_announce_is_told_of_as_of_a_cluster_that_cannot_be_read(nats_server: EmbeddedServer) -> None:
     """The catalogue, and a job that is followed while its services are upgraded."""
-    newer = b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1)
     told = rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"
 
-    async def pretend(*subjects_of_a_job: str) -> None:
-        async with await Bus.connect(nats_server.settings, "newer services") as bus:
-            await bus.ensure_streams()
-            await bus.ensure_buckets()
-            for subject in subjects_of_a_job:
-                await bus.publish(subject, newer)
-
-    asyncio.run(pretend(subjects.output("otherjob")))
+    newer_services_write(nats_server, subjects.output("otherjob"))
     with hr.Cluster.connect(nats_server.url, token=nats_server.token) as cluster:
         with pytest.raises(hr.ClusterFailed, match=told):
             eventually(cluster.outputs)  # which has it a moment after the log
         graph = hr.Graph("one")
         graph.add(same, 1)
         job = cluster.submit(graph)
-        asyncio.run(pretend(subjects.state(job.id)))
+        newer_services_write(nats_server, subjects.state(job.id))
         with pytest.raises(hr.ClusterFailed, match=told):
             job.results(WAIT)
 
 
 @pytest.mark.parametrize("service", ["controller", "scheduler"])
 def test_a_log_of_a_newer_schema_ends_a_service_with_one_line(nats_server: EmbeddedServer, service: str) -> None:
-    async def pretend() -> None:
-        async with await Bus.connect(nats_server.settings, "newer services") as bus:
-            await bus.ensure_streams()
-            await bus.publish(subjects.host("newer"), b'{"kind":"host_joined","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
-
-    asyncio.run(pretend())
+    newer_services_write(nats_server, subjects.host("newer"), "host_joined")
     done = at_the_command_line(nats_server, service)
     assert done.returncode == 1
     [said] = done.stderr.splitlines()
@@ -365,13 +359,7 @@ def test_a_log_of_a_newer_schema_ends_a_service_with_one_line(nats_server: Embed
 @pytest.mark.parametrize("command", ["replay", "tail", "watch"])
 def test_a_log_of_a_newer_schema_at_the_command_line(nats_server: EmbeddedServer, command: str) -> None:
     """It says at once who has to be upgraded, and does not wait for a log that it cannot read to the end."""
-
-    async def pretend() -> None:
-        async with await Bus.connect(nats_server.settings, "newer services") as bus:
-            await bus.ensure_streams()
-            await bus.publish(subjects.state("newerjob"), b'{"kind":"ended","v":%d,"at":0,"term":1}' % (SCHEMA_VERSION + 1))
-
-    asyncio.run(pretend())
+    newer_services_write(nats_server, subjects.state("newerjob"))
     done = at_the_command_line(nats_server, command, "newerjob")
     assert done.returncode == 1
     [said] = done.stderr.splitlines()

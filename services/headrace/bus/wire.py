@@ -204,10 +204,8 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         last[:] = [error]
         if ready.is_set():
             wire.complain(name, error)
-        elif refused.done():
-            return
-        elif "authorization" in str(error).lower() or (isinstance(error, NotEncrypted) and len(servers) == 1):  # others may offer it
-            refused.set_result(error)
+        elif not refused.done() and ("authorization" in str(error).lower() or (isinstance(error, NotEncrypted) and len(servers) == 1)):
+            refused.set_result(error)  # of several servers another may offer TLS
 
     async def on_disconnect() -> None:
         wire.stale = True
@@ -228,17 +226,18 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     finally:
         if not connecting.done():
             await _give_up(connecting, wire)
-    if last and isinstance(last[0], NotEncrypted):
+    failure = refused.result() if refused.done() else next(iter(last), None)
+    if isinstance(failure, NotEncrypted):
         raise NatsUnreachable(
             f"no TLS is offered at {settings.url}, which a tls:// address and HEADRACE_CA want: nothing was sent. "
             "Configure tls in the server, or leave both out"
         )
     if refused.done():
         raise WrongCredentials(
-            f"NATS at {settings.url} does not accept {_who(settings)} ({refused.result()}): "
+            f"NATS at {settings.url} does not accept {_who(settings)} ({failure}): "
             "check HEADRACE_TOKEN, or HEADRACE_USER and HEADRACE_PASSWORD, or HEADRACE_CREDS"
         )
-    why = f": {str(last[0]) or type(last[0]).__name__}" if last else ""
+    why = f": {str(failure) or type(failure).__name__}" if failure is not None else ""
     raise NatsUnreachable(
         f"no NATS server answered at {settings.url} within {settings.connect_timeout:g} s{why}; is it running, and is HEADRACE_URL right?"
     )
