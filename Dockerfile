@@ -13,12 +13,22 @@ ARG PACKAGES=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN python3 -m venv /opt/headrace
+# First what changes seldom: the locked releases of the dependencies, checked by their hashes.
+COPY requirements requirements
+RUN for group in core $(echo "${EXTRAS}" | tr ',' ' '); do \
+        /opt/headrace/bin/python -m pip install --require-hashes -r requirements/$group.txt || exit 1; \
+    done
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY libs libs
 COPY services services
 COPY examples examples
-RUN /opt/headrace/bin/python -m pip install ".${EXTRAS:+[$EXTRAS]}" ${PACKAGES} \
+# The project's build requirements stay out of the image.
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/python -m pip install --require-hashes -r requirements/build.txt \
+    && /opt/build/bin/python -m pip wheel --no-build-isolation --no-deps --wheel-dir /opt/wheels . \
+    && /opt/headrace/bin/python -m pip install --no-deps /opt/wheels/*.whl \
+    && if [ -n "${PACKAGES}" ]; then /opt/headrace/bin/python -m pip install ${PACKAGES}; fi \
     && /opt/headrace/bin/python -m pip uninstall --yes pip setuptools \
     && find /opt/headrace -depth -type d -name __pycache__ -exec rm -r {} + \
     && /opt/headrace/bin/python3 -m compileall -q /opt/headrace/lib

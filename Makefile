@@ -1,12 +1,12 @@
-# Everything runs in .venv, which is made when it is missing and brought up to date when pyproject.toml changes.
+# Everything runs in .venv, which is made when it is missing and brought up to date when the lock files in requirements/ change.
 #
-#   make PYTHON=python3.12 setup      another interpreter
-#   make test ARGS='-k ledger'        arguments for what is run
+#   make PYTHON=python3.12 VENV=.venv-3.12 test   another interpreter, in an environment of its own
+#   make test ARGS='-k ledger'                    arguments for the command that the target runs
 
 PYTHON ?= python3
 ARGS ?=
 
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 # What is installed: the demo's needs alone, or everything (which has the former in it).
 WEATHER := $(VENV)/.installed-weather
@@ -14,11 +14,17 @@ DEV := $(VENV)/.installed-dev
 # The engines that `make bench` compares with.
 PEERS := $(VENV)/.installed-peers
 BENCH_JSON := build/benchmarks.json
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
+# Exactly the locked releases, checked by their hashes; then the project itself, built with the locked build requirements.
+INSTALL := $(PIP) --require-hashes -r requirements/build.txt
+EDITABLE := $(PIP) --no-build-isolation --no-deps -e .
+# Each group of dependencies in pyproject.toml has a lock file of its own. The groups agree: `all` is resolved first and constrains the rest.
+LOCKED := core netcdf parquet weather dev peers
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-compose lint bench schemas
+.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose lint bench schemas lock
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +36,23 @@ demo: $(WEATHER) ## Run the ensemble example on a local cluster; ARGS='--grib FI
 
 test: $(DEV) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-pythons: ## Run the tests on every other Python from 3.11 on that this machine has
+	@for python in $$(tests/pythons $(PYTHON)); do \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') && echo "Python $$version" \
+	    && $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done
+
+# The project with what pip would choose for a user, today or when the lower bounds were new.
+test-newest: ## Run the tests with the newest releases that pyproject.toml admits
+	@$(PYTHON) -m venv --clear .venv-newest
+	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -e '.[dev]'
+	@.venv-newest/bin/python -m pytest $(ARGS)
+
+test-oldest: $(DEV) ## Run the tests with the oldest releases that pyproject.toml admits
+	@$(PYTHON) -m venv --clear .venv-oldest
+	@$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[dev]'
+	@.venv-oldest/bin/python -m pytest $(ARGS)
 
 test-compose: $(DEV) ## Build and run docker-compose.yml with a Docker Engine, and try it
 	@$(BIN)/python -m pytest -m compose tests/compose $(ARGS)
@@ -47,21 +70,32 @@ bench: $(PEERS) ## Time graphs on Headrace and its peers; ARGS='--graph flat,lay
 schemas: $(DEV) ## Write asyncapi.json from the message types
 	@$(BIN)/python -m headrace_schemas.asyncapi schemas/headrace_schemas/asyncapi.json
 
+lock: $(DEV) ## Renew the lock files: the newest releases that pyproject.toml admits, for Python 3.11 and later on every platform
+	@mkdir -p build
+	@$(BIN)/$(COMPILE) --upgrade --all-extras pyproject.toml -o build/all.txt
+	@for group in $(LOCKED); do \
+	    extra=$$([ $$group = core ] || echo "--extra $$group"); \
+	    $(BIN)/$(COMPILE) --upgrade $$extra pyproject.toml -c build/all.txt -o requirements/$$group.txt || exit 1; \
+	done
+	@$(BIN)/$(COMPILE) --upgrade requirements/build.in -c build/all.txt -o requirements/build.txt
+
 # pip's own file rather than python: it appears last, so an environment that was left half made is made again.
 $(BIN)/pip:
 	@$(PYTHON) -m venv --clear $(VENV)
 
-$(WEATHER): pyproject.toml | $(BIN)/pip
+$(WEATHER): pyproject.toml requirements/weather.txt requirements/build.txt | $(BIN)/pip
 	@echo "installing into $(VENV)"
-	@$(INSTALL) -e '.[weather]'
+	@$(INSTALL) -r requirements/weather.txt
+	@$(EDITABLE)
 	@touch $@
 
-$(DEV): pyproject.toml | $(BIN)/pip
+$(DEV): pyproject.toml requirements/dev.txt requirements/build.txt | $(BIN)/pip
 	@echo "installing into $(VENV)"
-	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) -r requirements/dev.txt
+	@$(EDITABLE)
 	@touch $(WEATHER) $@
 
-$(PEERS): pyproject.toml $(DEV) | $(BIN)/pip
+$(PEERS): requirements/peers.txt $(DEV) | $(BIN)/pip
 	@echo "installing into $(VENV)"
-	@$(INSTALL) -e '.[dev,peers]'
+	@$(INSTALL) -r requirements/dev.txt -r requirements/peers.txt
 	@touch $@

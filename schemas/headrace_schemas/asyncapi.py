@@ -242,9 +242,19 @@ def _schemas(used: list[type[Message]]) -> Json:
     _, schemas = msgspec.json.schema_components(used, ref_template="#/components/schemas/{name}")
     structs = {struct.__name__: struct for struct in EXAMPLES}
     for name, schema in schemas.items():
+        _settle(schema, structs[name])
         for field, text in field_notes(structs[name]).items():
             _describe(schema["properties"][field], text)
     return schemas
+
+
+def _settle(schema: Json, struct: type[Record]) -> None:
+    """Undo what differs between msgspec's releases: the indent of docstrings, and the place of null among alternatives."""
+    schema["description"] = inspect.cleandoc(struct.__doc__ or "")
+    for field in schema["properties"].values():
+        for nested in (field, field.get("items"), field.get("additionalProperties")):
+            if isinstance(nested, dict) and "anyOf" in nested:
+                nested["anyOf"].sort(key=lambda alternative: alternative == {"type": "null"})
 
 
 def _describe(schema: Json, text: str) -> None:

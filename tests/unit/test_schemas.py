@@ -207,6 +207,24 @@ def test_the_generated_document_is_current() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == asyncapi.render(), "run `make schemas`"
 
 
+def test_the_document_does_not_depend_on_the_release_of_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases before 0.23 kept the indent of docstrings; before 0.22, null was the first alternative."""
+    generate = msgspec.json.schema_components
+
+    def as_older_releases_do(*arguments: Any, **options: Any) -> Any:
+        out, schemas = generate(*arguments, **options)
+        for schema in schemas.values():
+            schema["description"] = schema.get("description", "").replace("\n", "\n    ")
+            for field in schema["properties"].values():
+                if "anyOf" in field:
+                    field["anyOf"].reverse()
+        return out, schemas
+
+    current = asyncapi.render()
+    monkeypatch.setattr(msgspec.json, "schema_components", as_older_releases_do)
+    assert asyncapi.render() == current
+
+
 def test_it_is_written_where_asked(tmp_path: Path) -> None:
     target = tmp_path / "asyncapi.json"
     assert asyncapi.main([str(target)]) == 0
