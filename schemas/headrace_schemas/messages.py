@@ -83,8 +83,8 @@ class TaskError(Record, kw_only=True):
 
 
 class Ended(Decision, tag="ended", kw_only=True):
-    """The job is over, for good: done (every output exists), failed, or cancelled. Hosts drop what they still hold of it,
-    except outputs of a job that is done, which they keep until a purge."""
+    """The job is over, for good: done (every output exists and every task ended well), failed, or cancelled. Hosts drop what they
+    still hold of it, except outputs of a job that is done, which they keep until a purge."""
 
     job: str
     state: str

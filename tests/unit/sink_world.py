@@ -24,6 +24,7 @@ class SinkWorld(World):
         self.spec.sunk = sorted(dataset for dataset in self.spec.outputs if rnd.random() < 0.7)
         self.spec.sink = [0] * len(self.spec.sunk)
         self.refuse = refuse
+        self.location = ""
         self.parts: set[str] = set()
         self.files: dict[str, str] = {}
         self.n_written = 0
@@ -38,7 +39,12 @@ class SinkWorld(World):
         self.n_written += 1
         part = f"{dataset}.{attempt}.{self.n_written}"
         self.parts.add(part)
-        return Written(dataset=dataset, attempt=attempt, part=part, location=f"out/{dataset}", bytes=1, checksum=part, encoding="npy")
+        location = self.location or f"out/{dataset}"
+        return Written(dataset=dataset, attempt=attempt, part=part, location=location, bytes=1, checksum=part, encoding="npy")
+
+    def lead_to_one_file(self) -> None:
+        """All outputs in sinks are written for one place."""
+        self.location = "out/same"
 
     # --- the publisher ------------------------------------------------------------------------------------------------
 

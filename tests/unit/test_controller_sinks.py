@@ -64,3 +64,20 @@ def test_an_output_that_can_never_be_committed_fails_the_job_with_the_reason() -
     assert ended.error.reason == "sink_failed"
     world.settle()
     assert world.parts == set()
+
+
+@worlds
+@settings(max_examples=150, deadline=None)
+def test_two_outputs_that_lead_to_one_file_fail_the_job_whatever_the_order(seed: int, n_tasks: int, n_hosts: int) -> None:
+    world = SinkWorld(seed, n_tasks, n_hosts, fail=0.1, die=0.05, lose=0.02, crash=0.02, shuffle=0.4, refuse=0.2)
+    world.lead_to_one_file()
+    if len(world.spec.sunk) < 2:
+        assert world.run() == "done"
+        return
+    assert world.run() == "failed"
+    (reason,) = {entry.message.reason for entry in world.log if isinstance(entry.message, Ended)}
+    assert "lead to one file, out/same" in reason
+    assert check(world.log) == []
+    world.settle()
+    announced = world.announced_checksums()
+    assert {location: world.files.get(location) for location in announced} == announced, "an announced product was replaced"

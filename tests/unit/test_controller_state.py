@@ -162,9 +162,31 @@ def test_an_output_that_was_released_before_the_end_goes_at_the_end() -> None:
     play.place(a=[[0], [1], [2]])
     play.hear("a", done=[0], produced=[0], sizes=[1])
     assert play.tell(Released(at=0, term=1, job="j", datasets=[0])) == []
-    ended, purge = play.hear("a", done=[2], produced=[2], sizes=[1])
+    ended, purge = play.hear("a", done=[1, 2], produced=[2], sizes=[1])
     assert isinstance(ended, Ended)
     assert purged([purge]) == {"a": [0]}
+
+
+def test_a_job_is_not_done_before_every_task_ended_well() -> None:
+    """A generator may raise, or yield too much, after the last of its datasets that was asked for."""
+    play = Play(spec([[]], [0], n_outputs=[2]))
+    play.place(a=[[0]])
+    assert play.hear("a", produced=[0], sizes=[1], value_ids=[0], values=[b"x"]) == []
+    (ended,) = play.hear("a", failed=[TaskError(task=0, error="ValueError: at the end")])
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.reason) == ("failed", "task 0 failed: ValueError: at the end")
+
+
+def test_a_task_that_ended_well_once_need_not_end_well_again_for_the_job_to_be_done() -> None:
+    """Its host is lost with what it made, it is run again, and what was needed of it arrives in another way."""
+    play = Play(spec([[], [0]], [1]))
+    play.place(a=[[0]], b=[[1]])
+    play.hear("a", done=[0], produced=[0], sizes=[1])
+    (needed,) = play.tell(HostLost(at=0, term=1, host="a", epoch=1))
+    assert isinstance(needed, Needed)
+    (ended,) = play.hear("b", done=[1], produced=[1], sizes=[1], value_ids=[1], values=[b"x"])
+    assert isinstance(ended, Ended)
+    assert ended.state == "done"
 
 
 def test_a_copy_that_was_kept_is_asked_for_again_when_a_consumer_went_on() -> None:

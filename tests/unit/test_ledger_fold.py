@@ -411,6 +411,8 @@ def test_a_job_is_done_by_its_values_when_all_are_there() -> None:
     log.fold(value_of(0))
     assert not job.done_by_values
     log.fold(value_of(1))
+    assert not job.done_by_values, "a task may fail after its last value"
+    log.fold(Events(job="j", host="a", epoch=1, done=[0, 1]))
     assert job.done_by_values
     assert job.end is None
 

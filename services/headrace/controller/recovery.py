@@ -47,11 +47,21 @@ def hopeless(job: JobLedger, changes: Changes, deaths: int) -> Failure | None:
     return None if job.sunk is None else _lost_in_sink(job, job.sunk, changes, deaths)
 
 
+def clashing(job: JobLedger) -> Failure | None:
+    """Two outputs that lead to one file: the job fails, also if both were announced by now, for one of them is lost."""
+    if job.sunk is None or job.sunk.clash is None:
+        return None
+    clash = job.sunk.clash
+    one, other = job.dataset_name(clash.one), job.dataset_name(clash.other)
+    text = (
+        f"outputs {one!r} and {other!r} lead to one file, {clash.location}: put {{name}}, or metadata that tells them apart, into the "
+        "path of their sink, or yield them with different metadata"
+    )
+    return _sink_failure(job, clash.other, text)
+
+
 def _lost_in_sink(job: JobLedger, sunk: Sunk, changes: Changes, tries: int) -> Failure | None:
-    """An output that cannot be committed, however often it is written; or that was written where another one is to be."""
-    if sunk.clash is not None:
-        one, other = map(job.dataset_name, sunk.clash)
-        return _sink_failure(job, sunk.clash[1], f"outputs {one!r} and {other!r} were written for one place: give them places of their own")
+    """An output that cannot be committed, however often it is written."""
     for dataset in changes.refused.list():
         reasons = sunk.refused[dataset]
         if len(reasons) >= tries:

@@ -2,8 +2,8 @@
 
 Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
 
-    Ended    every output is there; or somebody asked to cancel; or a failure is left no retry; or the graph cannot be run; or a task needs
-             what no host has, see `homeless`
+    Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
+             lead to one file; or the graph cannot be run; or a task needs what no host has, see `homeless`
     Needed   tasks that must run (again), see `recovery`
     Purge    copies that a host may drop, see `purges`
 
@@ -20,7 +20,7 @@ import msgspec
 from headrace.controller.homeless import Homeless
 from headrace.controller.metrics import Counts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
-from headrace.controller.recovery import hopeless, needed
+from headrace.controller.recovery import clashing, hopeless, needed
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
@@ -143,7 +143,10 @@ class Controller:
     def _ended(self, job: JobLedger, changes: Changes, at: int) -> Ended | None:
         if job.problem:
             return self._end(job, at, "failed", job.problem)
-        if not job.n_missing:
+        clash = clashing(job)
+        if clash is not None:
+            return self._end(job, at, "failed", clash.reason, clash.error)
+        if job.is_complete:
             return self._end(job, at, "done")
         if job.cancel_asked is not None:
             return self._end(job, at, "cancelled", job.cancel_asked)

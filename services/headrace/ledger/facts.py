@@ -196,6 +196,8 @@ def _done_few(job: JobLedger, tasks: list[int], attempts: list[int]) -> None:
             continue
         states[task] = DONE
         job.n_done += 1
+        if job.again:
+            job.again.discard(task)
         done.append(task)
         if job.kept:
             job.unkeep(job.topology.inputs_of(task).tolist())
@@ -215,6 +217,8 @@ def _done_many(job: JobLedger, tasks: Ints, attempts: Ints | int) -> None:
     fresh = job.distinct(tasks[job.state[tasks] != DONE])
     job.state[fresh] = DONE
     job.n_done += len(fresh)
+    if job.again:
+        job.again.difference_update(fresh.tolist())
     job.changes.to("done").add(fresh)
     if job.kept:
         topology = job.topology

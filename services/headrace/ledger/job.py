@@ -43,13 +43,14 @@ class JobLedger:
     in the log. `sunk`: what became of outputs that go to sinks, if there are any; those are available once they are published.
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
     chain, and planned once that is assigned.
+    `again`: tasks that ended well, and are to run again, for what they made was lost.
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
 
     __slots__ = (
-        "__dict__", "_scratch", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client", "copies", "cuts",
+        "__dict__", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client", "copies", "cuts",
         "end", "ended_at", "failures", "flag", "host_ids", "hosts", "job", "keep_values", "kept", "made_by", "memory_used",
         "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name", "one_output_each", "placed",
         "planned", "problem", "profile", "release_reason", "retried", "sizes", "source", "states", "submitted", "sunk", "topology",
@@ -79,6 +80,7 @@ class JobLedger:
         self.profile: dict[int, tuple[int, float, float]] = {}
         self.memory_used: dict[str, int] = {}
         self.n_done = self.n_values = 0
+        self.again: set[int] = set()
         self.release_reason = ""
         self.retried = False
         self.problem = ""
@@ -145,10 +147,18 @@ class JobLedger:
         return self.n_outputs if self.sunk is None else int(np.count_nonzero(self.flags & ASKED))
 
     @property
+    def is_complete(self) -> bool:
+        """Whether nothing can go wrong any more: every output is available (or released), and every task ended well, if only once. A task
+        may fail after the last output of it that was asked for."""
+        return not self.n_missing and self.n_done + len(self.again) == self.n_tasks
+
+    @property
     def done_by_values(self) -> bool:
-        """Whether the value of every output is in the log, and nothing that can have ended the job in another way: so it is done, which
-        whoever reads the values knows without being told."""
-        return self.n_values == self.n_outputs > 0 and self.cancel_asked is None and not self.failures
+        """Whether the value of every output is in the log, every task ended well, and nothing can have ended the job in another way: so it
+        is done, which whoever reads the values knows without being told."""
+        if self.n_values != self.n_outputs or not self.n_outputs or self.cancel_asked is not None or self.failures:
+            return False
+        return self.is_complete
 
     @property
     def nothing_kept(self) -> bool:
@@ -236,6 +246,12 @@ class JobLedger:
         self._scratch[tasks[::-1]] = order[::-1]
         first: Ints = tasks[self._scratch[tasks] == order]
         return first
+
+    def take_back(self, tasks: list[int]) -> None:
+        """These tasks were done, and are to run again."""
+        distinct_tasks = set(tasks)
+        self.n_done -= len(distinct_tasks)
+        self.again |= distinct_tasks
 
     def found(self, datasets: Ints) -> None:
         """These datasets, which were nowhere, are on a host."""

@@ -81,7 +81,7 @@ def _assign_many(job: JobLedger, assign: Assign, host: int, alive: bool) -> None
     if np.any(newer):
         job.retried = True
         again = tasks[newer & (state == DONE)]
-        job.n_done -= len(again)
+        job.take_back(again.tolist())
     if not open_.all():
         tasks, chain = tasks[open_], chain[open_]
         attempts = attempts if isinstance(attempts, int) else attempts[open_]
@@ -139,7 +139,8 @@ def fold_needed(job: JobLedger, needed: Needed) -> None:
             continue
         job.retried = True
         job.attempts[task] = attempt
-        job.n_done -= job.states[task] == DONE
+        if job.states[task] == DONE:
+            job.take_back([task])
         job.states[task] = WAITING
         job.chain_of[task] = UNPLACED
         job.changes.to("needed").few.append(task)

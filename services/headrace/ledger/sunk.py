@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from headrace_schemas import NotCommitted, Output, Written
+
+
+class Clash(NamedTuple):
+    """Two outputs of a job that lead to one file."""
+
+    one: int
+    other: int
+    location: str
 
 
 class Sunk:
@@ -10,14 +20,14 @@ class Sunk:
 
     written: what is to be committed, or is being; of several attempts the first in the log. refused: what could not be committed,
     by attempt, with the reason. published: as announced, where the ledger keeps values.
-    clash: two outputs that were written for one place.
+    clash: two outputs that were written for one place, and which that is.
     """
 
     def __init__(self) -> None:
         self.written: dict[int, Written] = {}
         self.refused: dict[int, dict[int, str]] = {}
         self.published: dict[int, Output] = {}
-        self.clash: tuple[int, int] | None = None
+        self.clash: Clash | None = None
         self._places: dict[str, int] = {}
 
     def write(self, written: Written) -> bool:
@@ -28,7 +38,7 @@ class Sunk:
         self.written[dataset] = written
         other = self._places.setdefault(written.location, dataset)
         if other != dataset and self.clash is None:
-            self.clash = (other, dataset)
+            self.clash = Clash(other, dataset, written.location)
         return True
 
     def refuse(self, failed: NotCommitted) -> bool:

@@ -62,8 +62,11 @@ class Commits:
         return unused
 
     def begin(self, datasets: list[int]) -> list[Action]:
-        """Outputs that were written, or are found to have been. Returns those to commit now, each once."""
+        """Outputs that were written, or are found to have been. Returns those to commit now, each once; nothing of a job with two outputs
+        that lead to one file, so that neither replaces the other before the job fails."""
         begun: list[Action] = []
+        if self._job.sunk is None or self._job.sunk.clash is not None:
+            return begun
         for dataset in datasets:
             written = self._candidate(dataset)
             if written is not None and self._underway.get(dataset) != written.part:
