@@ -8,7 +8,8 @@ hot stays nats-py's.
 
 What is relied on and not public, and the tests would notice a change: nats-py's `Client._read_loop`, `_subs`, `_pending`, and `_transport`
 with its `_io_reader`, the buffer of that `asyncio.StreamReader`, and `_io_writer`; that `_process_info` is called with what a server says
-before anything is sent to it, and `_process_err` with its error lines, for which `_process_op_err` opens the connection again.
+before anything is sent to it, and `_process_err` with its error lines, for which `_process_op_err` opens the connection again; that
+`_attempt_reconnect` does so, through `_connect_to_server`. TLS depends on the first of these: without it, `open_wire` refuses to connect.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import inspect
 import ssl
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +191,45 @@ def _read_on(transport: asyncio.ReadTransport) -> None:
         transport.resume_reading()
 
 
+def check_tls_hook(client: type[Client] = Client) -> None:
+    """Check that nats-py still calls `_process_info` with a server's first line, before it sends the login. Raises SettingsError if not.
+
+    `Wire` insists on TLS in that method, which is not public. Were it renamed, the override would never be called, and the token would go
+    to a server without TLS, without a word.
+    """
+    hook, caller = getattr(client, "_process_info", None), getattr(client, "_process_connect_init", None)
+    if (
+        inspect.iscoroutinefunction(hook)
+        and list(inspect.signature(hook).parameters) == ["self", "info", "initial_connection"]
+        and inspect.iscoroutinefunction(caller)
+        and _called_in_order(caller, "_process_info", "connect_tls", "_connect_command")
+    ):
+        return
+    raise SettingsError(
+        f"nats-py {version('nats-py')} has no hook by which TLS could be insisted on, so nothing was sent: install a release of nats-py "
+        "that this release of headrace supports, or use a nats:// address and leave HEADRACE_CA out"
+    )
+
+
+def _called_in_order(function: Callable[..., Any], *names: str) -> bool:
+    """Whether the function's code first mentions these attributes in this order."""
+    mentioned = inspect.unwrap(function).__code__.co_names
+    places = [mentioned.index(name) if name in mentioned else -1 for name in names]
+    return -1 not in places and places[0] < places[-1]
+
+
 async def open_wire(settings: BusSettings, name: str) -> Wire:
     """Connect; tries for `settings.connect_timeout` seconds. `name` is shown to operators.
 
-    TLS is wanted with `ca`, and if any address begins with tls. Raises NatsUnreachable, or WrongCredentials as soon as the server says so.
+    TLS is wanted with `ca`, and if any address begins with tls. Raises NatsUnreachable, WrongCredentials as soon as the server says so,
+    or SettingsError if TLS is wanted and this release of nats-py gives no way to insist on it.
     """
     options = _options(settings, name)
     servers = options["servers"]
-    wire = Wire(bool(settings.ca) or any(url.startswith("tls://") for url in servers))
+    encrypted = bool(settings.ca) or any(url.startswith("tls://") for url in servers)
+    if encrypted:
+        check_tls_hook()
+    wire = Wire(encrypted)
     refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
     last: list[Exception] = []
     ready = asyncio.Event()
