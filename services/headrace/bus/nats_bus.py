@@ -182,7 +182,7 @@ class NatsBus(Bus):
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
-        if self.connected:
+        if self.connected and not self._wire.backlog:  # the server reads nothing just now: whatever were sent again would only pile up
             self._outbox.tick()
             for feed in list(self._feeds):
                 feed.tick()

@@ -40,6 +40,8 @@ log = get_log(__name__)
 
 _ATTEMPT = 2
 """Seconds for one attempt to connect."""
+_CLOSING = 1.0
+"""Seconds for the last bytes to leave a connection that is closed."""
 _QUIET = 5.0
 """Seconds between two complaints about the connection in the log."""
 
@@ -135,11 +137,53 @@ class Wire(Client):  # type: ignore[misc]
                 transport.pause_reading()
                 asyncio.get_running_loop().call_later(self.pace.pause, _read_on, transport)
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that the socket has not taken yet. While there are any, sending something again only makes it more."""
+        transport = self._stream_transport()
+        return 0 if transport is None or transport.is_closing() else transport.get_write_buffer_size()
+
     async def close(self) -> None:
-        """Disconnect. What nats-py has still to write it would write to a socket that is dead, if that is what it is."""
+        """Disconnect. A server that reads nothing, or is gone, delays this by at most `_CLOSING` seconds."""
         if self.stale:
             self._pending, self._pending_data_size = [], 0
+        asyncio.get_running_loop().call_later(_CLOSING, self._abort)
         await super().close()
+
+    def _stream_transport(self) -> asyncio.WriteTransport | None:
+        writer = getattr(self._transport, "_io_writer", None)
+        return writer.transport if writer is not None else None
+
+    def _abort(self) -> None:
+        """Give the present connection up, with what it has not sent."""
+        transport = self._stream_transport()
+        if transport is not None:
+            transport.abort()
+
+    async def _attempt_reconnect(self) -> None:
+        """Connect again, whatever happens meanwhile.
+
+        nats-py first waits until everything unsent has left the old connection, which a dead one never takes; and it gives up for good
+        at any error that it does not foresee, such as the AssertionError of a connection that ends during its handshake.
+        """
+        while not self.is_closed:
+            self._abort()
+            try:
+                await super()._attempt_reconnect()
+                return
+            except Exception as error:
+                self._status = Client.RECONNECTING
+                await self._error_cb(error)
+                await asyncio.sleep(RECONNECT_WAIT)
+
+    async def _connect_to_server(self, server: Any) -> None:
+        """Connect, after ending what an attempt before this one has left: its reader would read from the new connection too."""
+        current = asyncio.current_task()
+        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None and task is not current:
+                task.cancel()
+        self._abort()
+        await super()._connect_to_server(server)
 
     def complain(self, name: str, error: Exception) -> None:
         """Log an error of the connection, but not every failed attempt to get it back."""
@@ -164,7 +208,8 @@ class Wire(Client):  # type: ignore[misc]
         early = bytes(stream._buffer)
         stream._buffer.clear()
         stream.feed_data = reader.feed
-        reader.feed(early)
+        if not stream.at_eof():  # a stream that has ended takes nothing more; what came last comes again
+            reader.feed(early)
         await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
