@@ -1,7 +1,7 @@
 """The wire contract of Headrace: every message, subject, stream and bucket. Depends on msgspec only."""
 
 from headrace_schemas.base import SCHEMA_VERSION, Decision, Message, Record, SchemaMismatch, check_version, decoder, encode
-from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec
+from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec, SourceSpec
 from headrace_schemas.messages import (
     Assign,
     Cancel,
@@ -65,6 +65,7 @@ __all__ = [
     "Revoke",
     "SchemaMismatch",
     "SinkSpec",
+    "SourceSpec",
     "Stranded",
     "Submitted",
     "TaskError",

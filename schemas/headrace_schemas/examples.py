@@ -8,7 +8,7 @@ from __future__ import annotations
 from headrace_schemas import messages as m
 from headrace_schemas.base import Record
 from headrace_schemas.fetching import Fetch, Fetching
-from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec
+from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec, SourceSpec
 from headrace_schemas.streams import GRAPHS, JOBS, LOG
 
 JOB = "k3v7mzq2ha5x"
@@ -20,6 +20,12 @@ BETA = "10.0.0.12:41001"
 LOAD = FunctionSpec(name="load", module="fields", qualname="load", retries=2)
 MEAN = FunctionSpec(name="mean", pickled=b"\x80\x05N.", resources={"memory": 2e9})
 SINK = SinkSpec(path="s3://means/{param}", encoding="npy", options={"anon": False})
+MEAN_SOURCE = SourceSpec(
+    file="means.py",
+    codes=["2f1c9a04be77d310"],
+    first=[12],
+    texts=["def mean(first, second):\n    return (first + second) / 2\n"],
+)
 GRAPH = GraphSpec(
     name="uk-march",
     n_tasks=6,
@@ -31,6 +37,7 @@ GRAPH = GraphSpec(
     inputs=[0, 1, 2, 3],
     outputs=[4, 5],
     blocks=[b"\x80\x05]."],
+    sources=[MEAN_SOURCE],
     named=[4, 5],
     names=["mean-0", "mean-1"],
     annotated=[4],
@@ -168,6 +175,7 @@ _ALL: list[Record] = [
     WRITTEN,
     NOT_COMMITTED,
     SINK,
+    MEAN_SOURCE,
     MEAN,
     GRAPH,
     SOURCE,

@@ -28,6 +28,19 @@ class FunctionSpec(Record, kw_only=True):
     """What a task needs of a host, e.g. {"gpu": 1}: amounts above 0."""
 
 
+class SourceSpec(Record, kw_only=True):
+    """Lines of one file that defines code which travels as a cloudpickle: what tracebacks on a runner show."""
+
+    file: str
+    """As the client's Python calls it: a path, or the name of a notebook's cell."""
+    codes: list[str] = []
+    """Fingerprints of the code objects that the file defines."""
+    first: list[int] = []
+    """Number of the first line of each run of consecutive lines."""
+    texts: list[str] = []
+    """The lines of each run."""
+
+
 class SinkSpec(Record, kw_only=True):
     """Where outputs are written, and as what."""
 
@@ -69,6 +82,8 @@ class GraphSpec(Record, kw_only=True):
     """Consecutive tasks that share one block of arguments."""
     blocks: list[bytes] = []
     """Pickled argument templates, one list of `block_size` entries per block. Only runners unpickle them."""
+    sources: list[SourceSpec] = []
+    """Where the code in `functions` and `blocks` came from. Not part of any hash."""
     named: list[int] = []
     """Tasks with a name of their own; the others are called "<function>-<task>"."""
     names: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import linecache
 import os
 import pickle
 import signal
@@ -179,6 +180,17 @@ class NotAlike(Exception):
 
 def raises_what_cannot_be_pickled() -> None:
     raise NotAlike(1, 2)
+
+
+@pytest.mark.parametrize("file", ["/no/such/script.py", "<ipython-input-1-5eed>"])
+def test_the_traceback_of_a_script_or_a_cell_has_file_line_and_source(cluster: hr.Cluster, file: str) -> None:
+    text = "def inner(x):\n    return x / 0\n\ndef outer():\n    return inner(3)\n"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # as IPython does
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(text, file, "exec"), scope)
+    trace = failure(cluster, scope["outer"]).remote_traceback
+    assert f'File "{file}", line 5, in outer\n    return inner(3)' in trace
+    assert f'File "{file}", line 2, in inner\n    return x / 0' in trace
 
 
 def test_an_exception_that_cannot_be_pickled(cluster: hr.Cluster) -> None:

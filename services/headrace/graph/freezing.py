@@ -16,6 +16,7 @@ from headrace.graph.hashing import code_bytes, content_hash, shape_hash
 from headrace.graph.search import FreeSearch
 from headrace.graph.templates import Nested, Template
 from headrace.graph.validation import validate
+from headrace.pickling.sources import Sources
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 
 BLOCK_SIZE = 256
@@ -37,7 +38,8 @@ def freeze(graph: Graph) -> GraphSpec:
         raise GraphError(f"graph {graph.name!r} is empty: add a task to it")
     _check_names(graph)
     _check_json(graph)
-    functions = _functions(graph)
+    sources = Sources()
+    functions = _functions(graph, sources)
     spec = GraphSpec(
         name=graph.name,
         n_tasks=len(graph),
@@ -50,7 +52,7 @@ def freeze(graph: Graph) -> GraphSpec:
         inputs=columns.inputs.copy(),
         outputs=list(columns.outputs) or _unconsumed(columns),
         block_size=BLOCK_SIZE,
-        blocks=[_block(graph, start) for start in range(0, len(graph), BLOCK_SIZE)],
+        blocks=[_block(graph, start, sources) for start in range(0, len(graph), BLOCK_SIZE)],
         named=list(columns.names),
         names=list(columns.names.values()),
         annotated=list(columns.metadata),
@@ -58,6 +60,7 @@ def freeze(graph: Graph) -> GraphSpec:
         described=list(columns.descriptions),
         descriptions=list(columns.descriptions.values()),
     )
+    spec.sources = sources.specs()
     if columns.sinks:
         _add_sinks(spec, columns)
     spec.shape_hash = shape_hash(validate(spec), functions)
@@ -83,11 +86,11 @@ def _unconsumed(columns: Columns) -> list[int]:
     return list(compress(range(columns.n_datasets), is_free))
 
 
-def _functions(graph: Graph) -> list[FunctionSpec]:
+def _functions(graph: Graph, sources: Sources) -> list[FunctionSpec]:
     specs = []
     for index, function in enumerate(graph.columns.functions):
         try:
-            specs.append(describe(function))
+            specs.append(describe(function, sources))
         except Exception as error:
             task = graph.task_name(graph.columns.function.index(index))
             raise NotPicklable(
@@ -97,11 +100,11 @@ def _functions(graph: Graph) -> list[FunctionSpec]:
     return specs
 
 
-def _block(graph: Graph, start: int) -> bytes:
+def _block(graph: Graph, start: int, sources: Sources) -> bytes:
     """The pickled templates of consecutive tasks."""
     templates = graph.columns.templates[start : start + BLOCK_SIZE]
     try:
-        return dumps(templates)
+        return dumps(templates, sources)
     except Exception as error:
         _blame(graph, start, templates)
         last = graph.task_name(start + len(templates) - 1)

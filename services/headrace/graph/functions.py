@@ -11,18 +11,19 @@ from typing import Any
 from headrace.errors import FunctionNotFound
 from headrace.graph.callables import exported, find_attribute, unwrap
 from headrace.graph.columns import Function
+from headrace.pickling.sources import Sources
 from headrace_schemas.graph import FunctionSpec
 
 PROTOCOL = 5
 """Pickle protocol: the newest that every supported Python reads."""
 
 
-def describe(function: Function) -> FunctionSpec:
-    """A callable of a graph, ready to travel. Raises whatever pickling it raises."""
+def describe(function: Function, sources: Sources | None = None) -> FunctionSpec:
+    """A callable of a graph, ready to travel. sources: takes note of where its code came from. Raises whatever pickling it raises."""
     spec = FunctionSpec(name=function.name, generator=function.generator, retries=function.retries, resources=dict(function.resources))
     place = exported(function.callable)
     if place is None:
-        spec.pickled = _cloudpickle(function.callable)
+        spec.pickled = _by_value(function.callable, sources)
     else:
         spec.module, spec.qualname = place
     return spec
@@ -43,26 +44,25 @@ def load_function(spec: FunctionSpec) -> Callable[..., Any]:
     return unwrap(found)
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, sources: Sources | None = None) -> bytes:
     """A pickle that a process with another `__main__` can load: plain where that is enough, else a cloudpickle.
 
     Raises whatever pickling the value raises.
     """
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is not None and cloudpickle.list_registry_pickle_by_value():
-        return _cloudpickle(value)
+        return _by_value(value, sources)
     try:
         plain = pickle.dumps(value, PROTOCOL)
     except Exception:  # anything may come out of a user's __reduce__; what cloudpickle says of it is what counts
-        return _cloudpickle(value)
-    return plain if b"__main__" not in plain and b"__mp_main__" not in plain else _cloudpickle(value)
+        return _by_value(value, sources)
+    return plain if b"__main__" not in plain and b"__mp_main__" not in plain else _by_value(value, sources)
 
 
-def _cloudpickle(value: Any) -> bytes:
-    import cloudpickle  # takes 20 ms, and most graphs do without
+def _by_value(value: Any, sources: Sources | None) -> bytes:
+    from headrace.pickling import by_value  # with cloudpickle: takes 20 ms, and most graphs do without
 
-    pickled: bytes = cloudpickle.dumps(value, PROTOCOL)
-    return pickled
+    return by_value.dumps(value, sources=sources)
 
 
 def _whereabouts(spec: FunctionSpec) -> str:

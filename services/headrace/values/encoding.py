@@ -3,9 +3,8 @@
 import pickle
 from typing import Any, Final
 
-import cloudpickle
-
 from headrace.errors import NotPicklable
+from headrace.pickling import by_value
 from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, aligned, lengths_format
 
 _BY_REFERENCE_TO_MAIN: Final = b"__main__"
@@ -109,7 +108,7 @@ def encode(value: object) -> Encoded:
 def _encode_by_value(value: object) -> Encoded:
     buffers: list[pickle.PickleBuffer] = []
     try:
-        stream = cloudpickle.dumps(value, protocol=PICKLE_PROTOCOL, buffer_callback=buffers.append)
+        stream = by_value.dumps(value, buffers.append)
     except MemoryError:
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.graph.functions import load_function
 from headrace.graph.naming import INPUT_NAMES, output_name, task_name
 from headrace.graph.templates import Template, load_block
+from headrace.pickling.sources import register
 from headrace.worker import protocol
 from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
 
@@ -85,6 +86,8 @@ class RunnerJob:
         self._uses_left: dict[int, int] = {}
         self._asked: frozenset[int] | None = None
         self.sinks = _writer(sinks, spec) if sinks is not None else None
+        if spec.sources:
+            self.show_sources()
         self._lay_out(spec)
 
     def _lay_out(self, spec: GraphSpec) -> None:
@@ -95,6 +98,10 @@ class RunnerJob:
         self._uses: list[int] = [0] * (self._output_start[-1] if self._output_start else spec.n_tasks)
         for dataset in spec.inputs:
             self._uses[dataset] += 1
+
+    def show_sources(self) -> None:
+        """Let tracebacks show this job's version of the files that its code comes from; another job may have another."""
+        register(self.spec.sources)
 
     def kind(self, task: int) -> Kind:
         """What the task has in common with others of its function."""

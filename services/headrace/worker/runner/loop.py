@@ -490,6 +490,7 @@ def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
 
 def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, reason: str) -> TaskError:
     """The failure as the host reports it. The traceback begins in the user's code: the runner's own frames are left out."""
+    job.show_sources()
     trace = error.__traceback__
     if trace is not None and reason == "raised":
         trace = trace.tb_next or trace

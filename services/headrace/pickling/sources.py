@@ -1,0 +1,115 @@
+"""Where code that travels by value came from: its file and its source lines, for the tracebacks of the process that runs it.
+
+cloudpickle drops the file name of a code object, so that equal code has equal bytes wherever it is defined. Headrace keeps that
+property: file names and lines travel beside the pickles (`Sources.specs`), and a code object finds its own by a fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from types import CodeType
+
+from headrace_schemas.graph import SourceSpec
+
+MAX_LINES = 400
+"""Lines that are sent of one function. Beyond that a traceback has the file and the line number only."""
+MAX_CHARACTERS = 128 << 10
+"""Characters of source that are sent with a graph, which travels through NATS."""
+_MAX_REGISTERED = 10_000
+"""Code objects whose files a process remembers; when there are more, it begins anew. A runner lives through many jobs."""
+
+_files: dict[str, str] = {}
+"""The file of each registered code object, by fingerprint."""
+
+
+class Sources:
+    """The files and lines of the code objects in one or more pickles."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, dict[int, str]] = {}
+        self._codes: dict[str, dict[str, None]] = {}
+        self._characters = 0
+
+    def add(self, code: CodeType) -> None:
+        """Note where a code object came from."""
+        name, lines = _origin(code, code.co_filename)
+        file = code.co_filename
+        self._codes.setdefault(file, {})[name] = None
+        known = self._lines.setdefault(file, {})
+        for number, line in enumerate(lines, code.co_firstlineno):
+            if number not in known and self._characters + len(line) <= MAX_CHARACTERS:
+                known[number] = line
+                self._characters += len(line)
+
+    def specs(self) -> list[SourceSpec]:
+        """What travels: for each file the code objects defined in it, and the lines as runs of consecutive ones."""
+        return [
+            SourceSpec(file=file, codes=list(codes), first=[first for first, _ in runs], texts=[text for _, text in runs])
+            for file, codes in self._codes.items()
+            for runs in [list(_runs(self._lines[file]))]
+        ]
+
+
+def register(specs: Iterable[SourceSpec]) -> None:
+    """Let code that is unpickled from here on know its file, and let tracebacks find its lines.
+
+    The lines win over those of a file of that name on this machine, which may be another one, or a newer one.
+    """
+    if len(_files) > _MAX_REGISTERED:
+        _files.clear()
+    for spec in specs:
+        _files.update(dict.fromkeys(spec.codes, spec.file))
+        _cache_lines(spec)
+
+
+def locate(code: CodeType) -> CodeType:
+    """The code object with the name of its file, if that was registered; else as it is."""
+    file = _files.get(_fingerprint(code))
+    return code if file is None else code.replace(co_filename=file)
+
+
+def _cache_lines(spec: SourceSpec) -> None:
+    blocks = [(first, text.splitlines(keepends=True)) for first, text in zip(spec.first, spec.texts, strict=True)]
+    if not blocks:
+        return
+    lines = ["\n"] * max(first - 1 + len(block) for first, block in blocks)
+    for first, block in blocks:
+        lines[first - 1 : first - 1 + len(block)] = block
+    # Without a time of modification, linecache never looks at the disk for it.
+    linecache.cache[spec.file] = (sum(map(len, lines)), None, lines, spec.file)
+
+
+@lru_cache(maxsize=1000)
+def _origin(code: CodeType, file: str) -> tuple[str, list[str]]:
+    """Fingerprint and source lines of a code object. Programs submit the same functions again and again.
+
+    file: the one that the code object names, which does not count when code objects are compared.
+    """
+    last = max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            last = max(last, constant.co_firstlineno + len(_origin(constant, file)[1]) - 1)
+    lines = linecache.getlines(file)[code.co_firstlineno - 1 : min(last, code.co_firstlineno - 1 + MAX_LINES)]
+    return _fingerprint(code), lines
+
+
+def _fingerprint(code: CodeType) -> str:
+    """Hex digest of what tells code objects apart: name, place in the file, and instructions."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (code.co_qualname.encode(), str(code.co_firstlineno).encode(), code.co_code, code.co_linetable):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _runs(lines: dict[int, str]) -> Iterator[tuple[int, str]]:
+    """Runs of consecutive lines: the number of the first one, and their text."""
+    numbers = sorted(lines)
+    start = 0
+    for place in range(1, len(numbers) + 1):
+        if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
+            run = numbers[start:place]
+            yield run[0], "".join(lines[number] for number in run)
+            start = place
