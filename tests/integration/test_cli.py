@@ -167,6 +167,7 @@ def test_settings_that_cannot_be_used_are_told_without_a_traceback(arguments: li
         ("worker", "HEADRACE_LISTEN", "127.0.0.1:99999"),
         ("worker", "HEADRACE_ADVERTISE", "here:abc"),
         ("worker", "HEADRACE_SPILL_DIR", "/nowhere"),
+        ("worker", "HEADRACE_RUNNER_THREADS", "many"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_one_line_that_names_it(command: str, variable: str, value: str) -> None:

@@ -54,7 +54,11 @@ def worker(
     *,
     login: Login,
 ) -> int:
-    """Start a worker: one host's agent and its runners. Reads HEADRACE_METRICS and _LOG_LEVEL too."""
+    """Start a worker: one host's agent and its runners. Reads HEADRACE_RUNNER_THREADS, _METRICS and _LOG_LEVEL too."""
+    from headrace.worker.threads import set_variables
+
+    set_variables(runners)  # before numpy is loaded
+
     from headrace.graph.resources import parse_resources
     from headrace.worker.service import main
     from headrace.worker.settings import Settings, host_name

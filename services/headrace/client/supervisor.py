@@ -27,8 +27,10 @@ from headrace.client import orders, services
 from headrace.client.children import Children, Death
 from headrace.client.folders import Folder, make_folder, sweep
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
+from headrace.errors import SettingsError
 from headrace.logs import set_up_logging
 from headrace.variables import shm_folder
+from headrace.worker.threads import set_variables
 
 LIFELINE = 0
 SERVER = "nats-server"
@@ -62,6 +64,8 @@ class Supervisor:
     def _start(self) -> None:
         self._make_folders()
         folder, shm = self._folders
+        with contextlib.suppress(SettingsError):  # the workers raise it
+            set_variables(self.orders.hosts * self.orders.runners)  # before numpy is loaded
         importing = threading.Thread(target=_import_services)
         importing.start()  # while the server starts; over before anything is forked
         server = EmbeddedServer(folder.path).start()

@@ -29,6 +29,7 @@ from headrace.worker.settings import NO_SPILLING, Settings
 from headrace.worker.spans import Spans
 from headrace.worker.spilling import Spilling
 from headrace.worker.state import Agent
+from headrace.worker.threads import set_variables
 from headrace.worker.zygote import Zygote, start_zygote
 from headrace_schemas import HostEntry, encode, streams, subjects
 from headrace_shm import Arena, ArenaFull, Store
@@ -357,6 +358,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     Raises SettingsError for settings that cannot be used.
     """
     settings.check()
+    set_variables(settings.runners)
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
     arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, shm_folder(settings.shm_dir))

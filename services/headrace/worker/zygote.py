@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from headrace.bus.process import parent_death_signal
 from headrace.logs import set_up_logging
+from headrace.worker import threads
 from headrace.worker.runner.loop import Runner
 from headrace.worker.runner.status import StatusPage
 from headrace_shm import Arena
@@ -166,6 +167,7 @@ class _Server:
         os.nice(NICENESS)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        threads.tell_loaded()
         runner = Runner(socket.socket(fileno=fd), self._arena, self._status, slot)
         set_up_logging(lambda: {"service": "runner", "host": self._host, **runner.about()})
         runner.run()

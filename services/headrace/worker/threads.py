@@ -1,0 +1,145 @@
+"""How many threads the numerical libraries of a runner use: its share of the cores, unless the user says otherwise.
+
+By default BLAS and OpenMP start a thread for every core, in every process: eight runners on eight cores have 64 threads then, which wait
+for one another. The libraries read their environment variables when they are loaded, so these are set before numpy is imported where that
+is possible; a library that is loaded already is told by a call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
+
+from headrace.errors import SettingsError
+
+SETTING = "HEADRACE_RUNNER_THREADS"
+GENERAL = "OMP_NUM_THREADS"
+"""The variable that most libraries obey if their own is not set."""
+VARIABLES = (
+    GENERAL,
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+CALLS = (
+    ("openblas", "OPENBLAS_NUM_THREADS", "scipy_openblas_set_num_threads64_", "scipy_openblas_get_num_threads64_"),
+    ("openblas", "OPENBLAS_NUM_THREADS", "scipy_openblas_set_num_threads", "scipy_openblas_get_num_threads"),
+    ("openblas", "OPENBLAS_NUM_THREADS", "openblas_set_num_threads64_", "openblas_get_num_threads64_"),
+    ("openblas", "OPENBLAS_NUM_THREADS", "openblas_set_num_threads", "openblas_get_num_threads"),
+    ("mkl_rt", "MKL_NUM_THREADS", "MKL_Set_Num_Threads", "MKL_Get_Max_Threads"),
+    ("blis", "BLIS_NUM_THREADS", "bli_thread_set_num_threads", "bli_thread_get_num_threads"),
+    ("gomp", GENERAL, "omp_set_num_threads", "omp_get_max_threads"),
+    ("libomp", GENERAL, "omp_set_num_threads", "omp_get_max_threads"),
+    ("iomp", GENERAL, "omp_set_num_threads", "omp_get_max_threads"),
+)
+"""Part of a library's file name, the variable that the library obeys, and its functions to set and to get its number of threads."""
+MAPS = Path("/proc/self/maps")
+
+
+def set_variables(runners: int, env: MutableMapping[str, str] | None = None) -> None:
+    """Set the variables that the user did not set, for a machine with so many runners. Runners inherit them.
+
+    With HEADRACE_RUNNER_THREADS all of them are set to it. Without it, OMP_NUM_THREADS goes for the libraries that have a variable of
+    their own too. Raises SettingsError if HEADRACE_RUNNER_THREADS is not a positive integer.
+    """
+    env = os.environ if env is None else env
+    chosen = env.get(SETTING, "")
+    if chosen and not (chosen.isascii() and chosen.isdigit() and int(chosen)):
+        raise SettingsError(f"{SETTING} is {chosen!r}: give how many threads the libraries of each runner may use, 1 or more")
+    default = env.get(GENERAL) or str(share(available_cores(), runners))
+    for variable in VARIABLES:
+        env[variable] = chosen or env.get(variable) or default
+
+
+def share(cores: float, runners: int) -> int:
+    """A runner's threads, when so many share the cores.
+
+    >>> share(8, 2), share(2, 8)
+    (4, 1)
+    """
+    return max(1, int(cores // runners))
+
+
+def tell_loaded() -> None:
+    """Have the libraries that this process has loaded obey the variables, also if they were loaded before these were set.
+
+    Only where they have another number: to set it makes OpenBLAS start its threads.
+    """
+    for library, variable, setter, getter in _loaded():
+        wanted = os.environ.get(variable, "").partition(",")[0]
+        if wanted.isdigit() and getter() != int(wanted):
+            setter(int(wanted))
+
+
+def loaded_threads() -> dict[str, int]:
+    """Threads that each of the libraries in this process uses, by the library's file name."""
+    return {os.path.basename(library._name): getter() for library, _, _, getter in _loaded()}
+
+
+def _loaded() -> Iterator[tuple[ctypes.CDLL, str, Callable[[int], object], Callable[[], int]]]:
+    """The libraries of `CALLS` in this process, with the variable and the functions of each."""
+    try:
+        paths = {line.split(maxsplit=5)[-1] for line in MAPS.read_text().splitlines() if ".so" in line}
+    except OSError:  # no Linux
+        return
+    for path in sorted(paths):
+        for part, variable, setter, getter in CALLS:
+            if part in os.path.basename(path):
+                library = _open(path)
+                if library is not None and hasattr(library, setter) and hasattr(library, getter):
+                    yield library, variable, getattr(library, setter), getattr(library, getter)
+                    break
+
+
+def _open(path: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(path)
+    except OSError:  # its file was replaced since
+        return None
+
+
+# --- cores ------------------------------------------------------------------------------------------------------------
+
+
+def available_cores() -> float:
+    """Cores that this process may use: those it is bound to, or less where its control group has a quota."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(bound, cpu_quota())
+
+
+def cpu_quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores' worth of time that this process's control groups may use; infinity where there is no such limit."""
+    quotas = [math.inf]
+    for line in _read(groups).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            quotas += [_quota(_read(folder / "cpu.max").split()) for folder in _with_parents(root, path)]
+        elif "cpu" in controllers.split(","):
+            for folder in _with_parents(root / "cpu", path):
+                quotas.append(_quota([_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]))
+    return min(quotas)
+
+
+def _with_parents(root: Path, path: str) -> list[Path]:
+    """The folders of a control group and of those that it is in; in a container the path may be one outside it."""
+    own = root / path.strip("/")
+    return [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
+
+
+def _quota(values: list[str]) -> float:
+    """From the quota and the period, in microseconds."""
+    if len(values) < 2 or not values[0].isdigit() or not values[1].isdigit() or not int(values[1]):
+        return math.inf
+    return int(values[0]) / int(values[1])
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
