@@ -70,7 +70,7 @@ def tell_loaded() -> None:
 
     Only where they have another number: to set it makes OpenBLAS start its threads.
     """
-    for library, variable, setter, getter in _loaded():
+    for _, variable, setter, getter in _loaded():
         wanted = os.environ.get(variable, "").partition(",")[0]
         if wanted.isdigit() and getter() != int(wanted):
             setter(int(wanted))
