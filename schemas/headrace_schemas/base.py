@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
+
+from headrace_schemas.limits import Stamp, Version
 
 SCHEMA_VERSION = 1
 """Version of the wire contract. Raised when a field changes its meaning or goes away; a new optional field does not raise it."""
@@ -15,7 +17,21 @@ def _version() -> int:
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A part of a message: no kind and no version of its own."""
+    """A part of a message: no kind and no version of its own.
+
+    What holds beyond the types of its fields (see `reading.fault`):
+    columns: groups of lists of one length. A name with `?` is of a list that may also be empty.
+    totals: pairs (lengths, items): the lengths add up to as many as there are items.
+    indexes: pairs (places, table): the places are indexes of the table.
+    tokens: fields that are, or list, tokens of subjects, besides those that the message's own subject is made of.
+    places: fields that say where a data plane listens, like 10.0.0.1:7000.
+    """
+
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    totals: ClassVar[tuple[tuple[str, str], ...]] = ()
+    indexes: ClassVar[tuple[tuple[str, str], ...]] = ()
+    tokens: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[tuple[str, ...]] = ()
 
 
 class Message(Record, tag_field="kind", kw_only=True):
@@ -24,7 +40,16 @@ class Message(Record, tag_field="kind", kw_only=True):
     A reader ignores fields it does not know, so a newer writer may add some. A reader refuses a `v` above its own.
     """
 
-    v: int = msgspec.field(default_factory=_version)
+    stands_on: ClassVar[tuple[Any, ...]] = ()
+    """The function of `subjects` that makes its subject, or key in a bucket, and the fields that this takes. Empty: it is not told."""
+
+    v: Version = msgspec.field(default_factory=_version)
+
+    def subject(self) -> str:
+        """The only subject that it may stand on; of a value in a bucket, its key. Raises ValueError for what cannot be part of one."""
+        make, *fields = self.stands_on
+        found: str = make(*[getattr(self, field) for field in fields])
+        return found
 
 
 class Decision(Message, kw_only=True):
@@ -34,8 +59,8 @@ class Decision(Message, kw_only=True):
     term: the revision of the service's lease; a message of an older term than one already seen is ignored.
     """
 
-    at: int
-    term: int
+    at: Stamp
+    term: Stamp
 
 
 class SchemaMismatch(ValueError):

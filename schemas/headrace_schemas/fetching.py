@@ -11,10 +11,12 @@ for as long as pieces come: so it decides how fast they do, and nothing more is 
 from __future__ import annotations
 
 from struct import Struct
+from typing import ClassVar
 
 import msgspec
 
 from headrace_schemas.base import Record, _version
+from headrace_schemas.limits import Attempt, Id, Version
 
 FETCH_SUBJECT = "headrace.service.headrace-publisher.fetch"
 """Where any publisher answers, whether it leads or not."""
@@ -30,11 +32,14 @@ WAIT = -2
 class Fetch(Record, kw_only=True):
     """Bring these datasets of a job from this host."""
 
-    v: int = msgspec.field(default_factory=_version)
+    columns: ClassVar = (("datasets", "attempts"),)
+    tokens: ClassVar = ("job", "host")
+
+    v: Version = msgspec.field(default_factory=_version)
     job: str
     host: str
-    datasets: list[int]
-    attempts: list[int]
+    datasets: list[Id]
+    attempts: list[Attempt]
     """Per dataset."""
 
 
@@ -42,6 +47,6 @@ class Fetching(Record, kw_only=True):
     """The answer: pieces come for questions on `subject` that have `session` as their text. No session: too many others are served, ask
     again."""
 
-    v: int = msgspec.field(default_factory=_version)
+    v: Version = msgspec.field(default_factory=_version)
     session: str = ""
     subject: str = ""

@@ -2,14 +2,22 @@
 
 Hosts are named by their index in a job's host table (`Plan.hosts`), tasks and datasets by their dense ids in the graph.
 An attempt column that is empty means attempt 0 throughout, which is the usual case.
+
+The ranges of fields are those of `limits`; what must hold between fields stands at the top of each struct (see `base.Record`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+from headrace_schemas import subjects
 from headrace_schemas.base import Decision, Message, Record
 from headrace_schemas.graph import GraphSource
+from headrace_schemas.limits import Amount, Attempt, ChainId, Count, HostIndex, Id, Length, Seconds, Size, Stamp
+
+EndState = Literal["done", "failed", "cancelled"]
+"""How a job ends."""
+JobState = Literal["queued", "running", EndState]
 
 # --- what a client says -------------------------------------------------------------------------------------------
 
@@ -20,9 +28,11 @@ class Submitted(Message, tag="submitted", kw_only=True):
     name, n_tasks: of the graph, also where that is in the object store. client: shown to operators.
     """
 
+    stands_on: ClassVar = (subjects.submitted, "job")
+
     job: str
     name: str = ""
-    n_tasks: int = 0
+    n_tasks: Count = 0
     graph: GraphSource
     client: str = ""
 
@@ -33,6 +43,8 @@ class Submitted(Message, tag="submitted", kw_only=True):
 class Cancel(Message, tag="cancel", kw_only=True):
     """Stop this job."""
 
+    stands_on: ClassVar = (subjects.request, "job")
+
     job: str
     reason: str = ""
 
@@ -40,8 +52,10 @@ class Cancel(Message, tag="cancel", kw_only=True):
 class Release(Message, tag="release", kw_only=True):
     """The client holds these outputs now (empty: all of them): the hosts need not keep them for it."""
 
+    stands_on: ClassVar = (subjects.request, "job")
+
     job: str
-    datasets: list[int] = []
+    datasets: list[Id] = []
 
 
 Request = Cancel | Release
@@ -52,19 +66,22 @@ Request = Cancel | Release
 class Needed(Decision, tag="needed", kw_only=True):
     """These tasks must run (again), as these attempts: their last attempt failed, or what they made was lost."""
 
+    stands_on: ClassVar = (subjects.needed, "job")
+    columns: ClassVar = (("tasks", "attempts"),)
+
     job: str
     about: str = ""
     """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
-    tasks: list[int]
-    attempts: list[int]
+    tasks: list[Id]
+    attempts: list[Attempt]
     reason: str = ""
 
 
 class TaskError(Record, kw_only=True):
     """One failed attempt, as the host reports it and as the client shows it."""
 
-    task: int
-    attempt: int = 0
+    task: Id
+    attempt: Attempt = 0
     reason: str = "raised"
     """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed | no_host | no_graph | unreachable |
     too_large. Of no_host the controller says it, of all others a host."""
@@ -78,17 +95,18 @@ class TaskError(Record, kw_only=True):
     """The traceback as the runner printed it."""
     pickled: bytes = b""
     """The exception itself, if it could be pickled and is small. Only clients unpickle it."""
-    runner: int = 0
-    pid: int = 0
+    runner: Count = 0
+    pid: Count = 0
 
 
 class Ended(Decision, tag="ended", kw_only=True):
     """The job is over, for good: done (every output exists and every task ended well), failed, or cancelled. Hosts drop what they
     still hold of it, except outputs of a job that is done, which they keep until a purge."""
 
+    stands_on: ClassVar = (subjects.state, "job")
+
     job: str
-    state: str
-    """done | failed | cancelled."""
+    state: EndState
     reason: str = ""
     error: TaskError | None = None
 
@@ -96,14 +114,18 @@ class Ended(Decision, tag="ended", kw_only=True):
 class Released(Decision, tag="released", kw_only=True):
     """These outputs (empty: all) need not be kept for the client: its Release, put into the log; or nobody came for them in time."""
 
+    stands_on: ClassVar = (subjects.state, "job")
+
     job: str
-    datasets: list[int] = []
+    datasets: list[Id] = []
     reason: str = ""
     """For people: why, if no client asked for it."""
 
 
 class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
     """The client's Cancel, put into the log before it is acted on."""
+
+    stands_on: ClassVar = (subjects.state, "job")
 
     job: str
     reason: str = ""
@@ -112,39 +134,48 @@ class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
 class Stranded(Decision, tag="stranded", kw_only=True):
     """For so long this job has had tasks that need what no living host has: a timer, put into the log before it is acted on."""
 
+    stands_on: ClassVar = (subjects.state, "job")
+
     job: str
-    seconds: float
+    seconds: Seconds
 
 
 class Purge(Decision, tag="purge", kw_only=True):
     """This host drops its copies of these datasets. It answers `kept` for one that a newer assignment or want needs."""
 
+    stands_on: ClassVar = (subjects.purge, "job", "host")
+
     job: str
     host: str
-    epoch: int
+    epoch: Stamp
     about: str = ""
     """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
-    datasets: list[int]
+    datasets: list[Id]
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
     """A host took up work. A host that restarts joins again with a higher epoch; what it held before is gone."""
 
+    stands_on: ClassVar = (subjects.host, "host")
+    places: ClassVar = ("address",)
+
     host: str
-    epoch: int
+    epoch: Stamp
     address: str
     """host:port of its data plane."""
-    runners: int
-    capacity: int
+    runners: Count
+    capacity: Size
     """Bytes of its store."""
-    resources: dict[str, float] = {}
+    resources: dict[str, Amount] = {}
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):
     """A host's lease ran out, or it left. Nothing that it says of this epoch counts from here on."""
 
+    stands_on: ClassVar = (subjects.host, "host")
+
     host: str
-    epoch: int
+    epoch: Stamp
     reason: str = ""
 
 
@@ -154,43 +185,55 @@ class HostLost(Decision, tag="host_lost", kw_only=True):
 class Plan(Decision, tag="plan", kw_only=True):
     """A part of a job's plan: chains in plan order. Chain ids are counted through the parts: this one begins at `first`."""
 
+    stands_on: ClassVar = (subjects.plan, "job")
+    columns: ClassVar = (("hosts", "epochs"), ("lengths", "placed"))
+    totals: ClassVar = (("lengths", "tasks"),)
+    indexes: ClassVar = (("placed", "hosts"),)
+    tokens: ClassVar = ("hosts",)
+
     job: str
     planner: str
-    part: int
-    parts: int
+    part: Count
+    parts: Count
     hosts: list[str]
     """The job's host table; it only ever grows. Columns elsewhere are indexes into it."""
-    epochs: list[int]
-    first: int
-    lengths: list[int]
+    epochs: list[Stamp]
+    first: ChainId
+    lengths: list[Length]
     """Per chain: number of tasks."""
-    tasks: list[int]
+    tasks: list[Id]
     """The chains' tasks, concatenated, in the order in which they run."""
-    placed: list[int]
+    placed: list[HostIndex]
     """Per chain: index of its host."""
-    makespan: float = 0.0
+    makespan: Seconds = 0.0
     """Predicted seconds; 0 if not predicted."""
 
 
 class Assign(Decision, tag="assign", kw_only=True):
     """Releases chains to a host: the next of its window, in plan order, or new attempts."""
 
+    stands_on: ClassVar = (subjects.assign, "job", "host")
+    columns: ClassVar = (("hosts", "addresses"), ("chains", "lengths"), ("tasks", "attempts?"))
+    totals: ClassVar = (("lengths", "tasks"),)
+    indexes: ClassVar = (("sources", "hosts"),)
+    tokens: ClassVar = ("hosts",)
+
     job: str
     host: str
-    epoch: int
+    epoch: Stamp
     """Of the host; a host ignores an assignment for another epoch."""
     about: str = ""
     """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
     hosts: list[str]
     addresses: list[str]
     """Data-plane addresses, for the same indexes."""
-    chains: list[int]
+    chains: list[ChainId]
     """Ids, which are also places in plan order. Chains of new attempts have ids beyond the plan's."""
-    lengths: list[int]
-    tasks: list[int]
-    attempts: list[int] = []
+    lengths: list[Length]
+    tasks: list[Id]
+    attempts: list[Attempt] = []
     """Per task."""
-    sources: list[int] = []
+    sources: list[HostIndex] = []
     """Per input from outside its chain, tasks in order and inputs in graph order: index of the host that has or will have it."""
     graph: GraphSource | None = None
     """With the first assignment of a job to a host."""
@@ -201,24 +244,32 @@ class Assign(Decision, tag="assign", kw_only=True):
 class Revoke(Decision, tag="revoke", kw_only=True):
     """Give these chains back if they have not started. `cuts`: per chain, the position from which to give it back (0: all)."""
 
+    stands_on: ClassVar = (subjects.assign, "job", "host")
+    columns: ClassVar = (("chains", "cuts?"),)
+
     job: str
     host: str
-    epoch: int
-    chains: list[int]
-    cuts: list[int] = []
+    epoch: Stamp
+    chains: list[ChainId]
+    cuts: list[Id] = []
 
 
 class Reroute(Decision, tag="reroute", kw_only=True):
     """Ask another host for these datasets: the one asked so far is lost or has dropped them."""
 
+    stands_on: ClassVar = (subjects.assign, "job", "host")
+    columns: ClassVar = (("hosts", "addresses"), ("datasets", "attempts?"), ("datasets", "sources"))
+    indexes: ClassVar = (("sources", "hosts"),)
+    tokens: ClassVar = ("hosts",)
+
     job: str
     host: str
-    epoch: int
+    epoch: Stamp
     hosts: list[str]
     addresses: list[str]
-    datasets: list[int]
-    attempts: list[int] = []
-    sources: list[int]
+    datasets: list[Id]
+    attempts: list[Attempt] = []
+    sources: list[HostIndex]
 
 
 # --- facts of a host ------------------------------------------------------------------------------------------------
@@ -227,77 +278,87 @@ class Reroute(Decision, tag="reroute", kw_only=True):
 class Events(Message, tag="events", kw_only=True):
     """What happened on a host since its last batch, for one job."""
 
+    stands_on: ClassVar = (subjects.event, "job", "host")
+    columns: ClassVar = (
+        ("done", "done_attempts?"),
+        ("produced", "produced_attempts?", "sizes?"),
+        ("value_ids", "values"),
+        ("metadata_ids", "metadata"),
+        ("typed", "dtypes", "shapes"),
+    )
+    tokens: ClassVar = ("unreachable",)
+
     job: str
     host: str
-    epoch: int
+    epoch: Stamp
     about: str = ""
     """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
-    started: list[int] = []
+    started: list[Id] = []
     """Tasks running now that were not when the last batch was sent."""
-    done: list[int] = []
+    done: list[Id] = []
     """Tasks that ended well, one by one."""
-    done_attempts: list[int] = []
-    chains: list[int] = []
+    done_attempts: list[Attempt] = []
+    chains: list[ChainId] = []
     """Chains whose tasks all ended well: stands for a `done` of each."""
-    produced: list[int] = []
+    produced: list[Id] = []
     """Datasets that exist on this host from now on, outside a runner."""
-    produced_attempts: list[int] = []
-    sizes: list[int] = []
+    produced_attempts: list[Attempt] = []
+    sizes: list[Size] = []
     """Per produced dataset: bytes."""
-    value_ids: list[int] = []
+    value_ids: list[Id] = []
     """Outputs asked for whose values travel here, for they are small."""
     values: list[bytes] = []
-    metadata_ids: list[int] = []
+    metadata_ids: list[Id] = []
     """Produced datasets that were yielded with metadata."""
     metadata: list[dict[str, Any]] = []
-    typed: list[int] = []
+    typed: list[Id] = []
     """Outputs among `produced` that are one array."""
     dtypes: list[str] = []
-    shapes: list[list[int]] = []
+    shapes: list[list[Size]] = []
     written: list[Written] = []
     """Outputs that are in their sink, under a temporary name. They are available once they are published."""
-    copied: list[int] = []
+    copied: list[Id] = []
     """Datasets of other hosts that this host holds a copy of from now on."""
     failed: list[TaskError] = []
-    revoked: list[int] = []
+    revoked: list[ChainId] = []
     """Chains given back, not started."""
-    kept: list[int] = []
+    kept: list[Id] = []
     """Datasets that a purge named and that are still needed here."""
-    gone: list[int] = []
+    gone: list[Id] = []
     """Datasets that this host was thought to have and has not: dropped, or lost with a runner."""
     unreachable: list[str] = []
     """Hosts that this one cannot open a link to."""
     profile: list[FunctionProfile] = []
-    memory_used: int = 0
+    memory_used: Size = 0
     """Bytes of the store in use when the batch was sent."""
 
 
 class Written(Record, kw_only=True):
     """An output that was encoded and written into its sink, to be committed by the publisher."""
 
-    dataset: int
-    attempt: int = 0
+    dataset: Id
+    attempt: Attempt = 0
     part: str
     """Where it is: a temporary name beside `location`."""
     location: str
     """Where it is to be."""
-    bytes: int
+    bytes: Size
     checksum: str
     """"sha256:" and the hexadecimal digest of the file."""
     encoding: str
     """npy | npz | nc | parquet | arrow | pickle, or what a user's encoder writes."""
     dtype: str = ""
     """Of an array; `shape` with it."""
-    shape: list[int] | None = None
+    shape: list[Size] | None = None
 
 
 class FunctionProfile(Record, kw_only=True):
     """How long the tasks of a function took since the last batch. Seconds."""
 
-    function: int
-    count: int
-    total: float
-    longest: float
+    function: Id
+    count: Count
+    total: Seconds
+    longest: Seconds
 
 
 # --- facts of the publisher -----------------------------------------------------------------------------------------
@@ -306,12 +367,12 @@ class FunctionProfile(Record, kw_only=True):
 class Output(Record, kw_only=True):
     """One published output."""
 
-    dataset: int
+    dataset: Id
     name: str
     metadata: dict[str, Any] = {}
     host: str = ""
     """Who held it then; empty if its value travelled in an event, or the client had it already."""
-    bytes: int = 0
+    bytes: Size = 0
     location: str = ""
     """Where a sink put it; empty for one held for the client."""
     checksum: str = ""
@@ -320,23 +381,37 @@ class Output(Record, kw_only=True):
     """What the file of a sink is; empty for one held for the client."""
     dtype: str = ""
     """Of an array; `shape` with it."""
-    shape: list[int] | None = None
+    shape: list[Size] | None = None
 
 
 class NotCommitted(Record, kw_only=True):
     """An output that was written and could not be committed: what was written is not there, or not what was announced."""
 
-    dataset: int
-    attempt: int = 0
+    dataset: Id
+    attempt: Attempt = 0
     error: str
 
 
 class Published(Decision, tag="published", kw_only=True):
-    """These outputs exist, each announced once. For one with a sink the announcement is what makes it available."""
+    """These outputs exist, each announced once. For one with a sink the announcement is what makes it available.
+
+    Outputs in sinks, and those that could not be committed, stand on a subject of their own, apart from outputs held for the client.
+    """
 
     job: str
     outputs: list[Output]
     failed: list[NotCommitted] = []
+
+    def subject(self) -> str:
+        return subjects.committed(self.job) if self.is_committed else subjects.output(self.job)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether it is about outputs in sinks. Raises ValueError if it is about nothing, or about both kinds."""
+        kinds = {bool(output.location) for output in self.outputs} | ({True} if self.failed else set())
+        if len(kinds) != 1:
+            raise ValueError("it announces outputs in sinks and others together" if kinds else "it announces nothing")
+        return kinds.pop()
 
 
 # --- values in key-value buckets ------------------------------------------------------------------------------------
@@ -345,13 +420,16 @@ class Published(Decision, tag="published", kw_only=True):
 class HostEntry(Message, tag="host", kw_only=True):
     """KV `hosts`: a host's lease. Renewed while it lives."""
 
+    stands_on: ClassVar = (subjects.token, "host")
+    places: ClassVar = ("address",)
+
     host: str
-    epoch: int
+    epoch: Stamp
     address: str
-    runners: int
-    capacity: int
-    pid: int = 0
-    resources: dict[str, float] = {}
+    runners: Count
+    capacity: Size
+    pid: Count = 0
+    resources: dict[str, Amount] = {}
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):
@@ -363,17 +441,18 @@ class LeaseEntry(Message, tag="lease", kw_only=True):
 class JobEntry(Message, tag="job", kw_only=True):
     """KV `jobs`: a job's state for people, rebuilt from the log at any time."""
 
+    stands_on: ClassVar = (subjects.token, "job")
+
     job: str
     name: str
-    state: str
-    """queued | running | done | failed | cancelled."""
-    n_tasks: int
-    n_done: int = 0
+    state: JobState
+    n_tasks: Count
+    n_done: Count = 0
     client: str = ""
     error: str = ""
-    submitted: float = 0.0
+    submitted: Seconds = 0.0
     """Seconds since the epoch, by the log's clock."""
-    ended: float = 0.0
+    ended: Seconds = 0.0
 
 
 LogMessage = (

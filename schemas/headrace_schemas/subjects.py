@@ -5,6 +5,7 @@ Job ids and host names are single tokens: letters, digits, '-' and '_' (see `tok
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 ROOT = "headrace"
 SUBMITTED = ".submitted"
@@ -12,6 +13,7 @@ SUBMITTED = ".submitted"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+@lru_cache(maxsize=8192)
 def token(text: str) -> str:
     """The text, if it can stand as one token of a subject. Raises ValueError otherwise."""
     if not _TOKEN.fullmatch(text):

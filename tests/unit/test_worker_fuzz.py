@@ -159,8 +159,8 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
     """A runner says this over its socket; False if it is replaced for it, as the service would do."""
     agent, buffer = world.agents["h0"], protocol.FrameBuffer()
     buffer.feed(protocol.pack(frame))
-    (frame,) = buffer.to_agent()
     try:
+        (frame,) = buffer.to_agent()
         if isinstance(frame, protocol.Results):
             agent.results(slot, frame)
         elif isinstance(frame, protocol.Allocate):
@@ -169,7 +169,7 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
             agent.allocate_slab(slot, frame)
         else:
             agent.released(slot, frame)
-    except ValueError:
+    except (ValueError, msgspec.DecodeError):
         replace(world, slot)
         return False
     return True

@@ -34,7 +34,7 @@ class Counts:
 def families(counts: Counts, ledger: Ledger, hosts_lost: int) -> Iterator[Family]:
     """How things stand. Only who leads knows."""
     going_on = [job for job in ledger.jobs.values() if job.end is None]
-    phases = Counter(job.phase for job in going_on)
+    phases: Counter[str] = Counter(job.phase for job in going_on)
     yield gauge("headrace_jobs", "Jobs that are not over, by state.", {state: phases[state] for state in GOING_ON}, "state")
     yield gauge("headrace_tasks", "Tasks of jobs that are not over, by state.", _tasks(going_on), "state")
     yield summary("headrace_job_seconds", "Jobs that ended, by how, and the time from their submission.", counts.jobs, "state")

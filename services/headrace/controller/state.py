@@ -24,7 +24,7 @@ from headrace.controller.recovery import clashing, hopeless, needed
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace_schemas import Ended, Needed, Purge, Released, Stranded, TaskError
+from headrace_schemas import Ended, EndState, Needed, Purge, Released, Stranded, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -155,7 +155,7 @@ class Controller:
             failure = hopeless(job, changes, self.limits.deaths)
         return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
 
-    def _end(self, job: JobLedger, at: int, state: str, reason: str = "", error: TaskError | None = None) -> Ended:
+    def _end(self, job: JobLedger, at: int, state: EndState, reason: str = "", error: TaskError | None = None) -> Ended:
         return Ended(at=at, term=self.term, job=job.job, state=state, reason=reason, error=error)
 
     def _needed(self, job: JobLedger, tasks: list[int], at: int) -> list[Decided]:

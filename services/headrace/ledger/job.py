@@ -17,7 +17,7 @@ from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.columns import Ints, Numbers, cells, distinct
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.sunk import Sunk
-from headrace_schemas import Ended, GraphSpec, SinkSpec, Submitted, TaskError
+from headrace_schemas import Ended, GraphSpec, JobState, SinkSpec, Submitted, TaskError
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
 """States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
@@ -137,7 +137,7 @@ class JobLedger:
         return self.source.inline
 
     @property
-    def phase(self) -> str:
+    def phase(self) -> JobState:
         """queued | running | done | failed | cancelled."""
         return self.end.state if self.end is not None else "running" if self.hosts and self.n_planned else "queued"
 

@@ -1,0 +1,217 @@
+"""Reading is total: a message is what the contract says, on the subject where it may stand, or it is `Unreadable`, and never anything else.
+
+    read(decoder, data, subject) -> message
+        nested no deeper than everybody can go      check_nesting
+        JSON of a struct, all fields in range       msgspec, by the types in `limits`
+        of no newer schema
+        columns of one length, indexes in range     fault
+        on its own subject                          Message.subject
+
+Who has read a message need not look at any of this again. What a message says may still be impossible in the state of its job: an id beyond
+the graph, an attempt that nobody asked for. That is for the fold of the log to find.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import accumulate
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import msgspec
+
+from headrace_schemas.base import SCHEMA_VERSION, Message, Record
+from headrace_schemas.limits import MAX_NESTING
+
+LAST_PORT = 65_535
+"""Of TCP."""
+_TOKENS = re.compile(r"[A-Za-z0-9_-]{1,64}(,[A-Za-z0-9_-]{1,64})*")
+_OTHERS = bytes(set(range(256)) - set(b'[]{}"\\'))
+_ESCAPED = re.compile(rb'\\["\\]')
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_STEP = ((ord("[") + ord("]")) // 2).__sub__
+"""1 for an opening bracket, -1 for a closing one."""
+_ROUNDS = 8
+_BEGINNING = 4096
+
+M = TypeVar("M", bound=Record)
+
+
+class Unreadable(ValueError):
+    """A message that is passed over. Its text says why."""
+
+
+class NewerVersion(Unreadable):
+    """A message of a newer schema. version: which. term: the one it claims, if it is a service's; 0 otherwise."""
+
+    def __init__(self, version: int, term: int) -> None:
+        super().__init__(f"it has schema version {version}, and this release reads up to {SCHEMA_VERSION}")
+        self.version = version
+        self.term = term
+
+
+class Header(msgspec.Struct):
+    """What can be read of a message that is wrong or too new in its other fields."""
+
+    v: int = 0
+    term: object = 0
+    client: object = ""
+
+
+_header = msgspec.json.Decoder(Header).decode
+
+
+def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
+    """The message. subject: where it stands; of a value in a bucket, its key. Empty: whatever it is, it may.
+
+    Raises NewerVersion, or Unreadable for everything else that it cannot be.
+    """
+    message = decode(decoder, data)
+    if isinstance(message, Message) and message.v > SCHEMA_VERSION:
+        raise NewerVersion(message.v, getattr(message, "term", 0))
+    try:
+        found = fault(message)
+        if not found and subject and isinstance(message, Message) and message.subject() != subject:
+            found = f"a message of kind {message.__struct_config__.tag!r} belongs on {message.subject()}"
+    except ValueError as error:  # parts that no subject has
+        found = str(error)
+    if found:
+        raise Unreadable(found)
+    return message
+
+
+def decode(decoder: msgspec.json.Decoder[M], data: bytes) -> M:
+    """The message as far as its types go. Raises NewerVersion, or Unreadable."""
+    check_nesting(data)
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        header = header_of(data)
+        if header.v > SCHEMA_VERSION:
+            raise NewerVersion(header.v, header.term if isinstance(header.term, int) else 0) from None
+        raise Unreadable(str(error)) from None
+
+
+def header_of(data: bytes) -> Header:
+    """What can be read of any message; nothing of what is none."""
+    try:
+        check_nesting(data)
+        return _header(data)
+    except (msgspec.DecodeError, RecursionError, Unreadable):
+        return Header()
+
+
+# --- depth ----------------------------------------------------------------------------------------------------------------
+
+
+def check_nesting(data: bytes) -> None:
+    """Raises Unreadable for JSON that is nested deeper than `MAX_NESTING`, before anything goes down into it.
+
+    How deep a decoder can go depends on Python's release and on what is on the stack: so it is counted.
+    """
+    if data.count(b"[") + data.count(b"{") > MAX_NESTING and not _is_shallow(data):
+        raise Unreadable(f"it is nested deeper than {MAX_NESTING} lists and objects, or is no JSON")
+
+
+def _is_shallow(data: bytes) -> bool:
+    """Count. Rounds that each remove all innermost pairs leave nothing of most messages; what they leave is gone through one by one.
+    Nobody who nests without end costs more than a look at the beginning."""
+    if max(accumulate(map(_STEP, _brackets(data[:_BEGINNING]))), default=0) > MAX_NESTING:
+        return False
+    brackets = _brackets(data)
+    for _ in range(_ROUNDS):
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets or _ROUNDS + max(accumulate(map(_STEP, brackets))) <= MAX_NESTING
+
+
+def _brackets(data: bytes) -> bytes:
+    """Those outside of strings, all as square ones."""
+    structure = data.translate(None, _OTHERS)
+    if b"\\" in structure:
+        structure = _ESCAPED.sub(b"", data).translate(None, _OTHERS)
+    return b"".join(structure.split(b'"')[::2]).translate(_SQUARE)
+
+
+# --- what holds between fields --------------------------------------------------------------------------------------------
+
+Check = Callable[[Any], str]
+
+
+def fault(message: Record) -> str:
+    """What is wrong with a message whose fields all are of their types; empty if nothing is."""
+    for check in _checks(type(message)):
+        found = check(message)
+        if found:
+            return found
+    return ""
+
+
+@cache
+def _checks(struct: type[Record]) -> tuple[Check, ...]:
+    checks: list[Check] = [_lengths(struct.columns)] if struct.columns else []
+    checks += [_total(lengths, items) for lengths, items in struct.totals]
+    checks += [_index(places, table) for places, table in struct.indexes]
+    checks += [_names(field) for field in struct.tokens]
+    checks += [_place(field) for field in struct.places]
+    return tuple(checks)
+
+
+def _lengths(groups: tuple[tuple[str, ...], ...]) -> Check:
+    names = [name.rstrip("?") for group in groups for name in group]
+    optional = [name.endswith("?") for group in groups for name in group]
+    columns = attrgetter(*names)
+    pairs = list(_pairs(groups))
+
+    def check(message: Any) -> str:
+        lengths = list(map(len, columns(message)))
+        for first, other in pairs:
+            if lengths[first] != lengths[other] and (lengths[other] or not optional[other]):
+                return f"{names[other]} has {lengths[other]} entries, and {names[first]} has {lengths[first]}"
+        return ""
+
+    return check
+
+
+def _pairs(groups: tuple[tuple[str, ...], ...]) -> Iterator[tuple[int, int]]:
+    """Of all columns one after the other, the places of the first of each group and of another one of it."""
+    first = 0
+    for group in groups:
+        yield from ((first, first + place) for place in range(1, len(group)))
+        first += len(group)
+
+
+def _total(lengths: str, items: str) -> Check:
+    def check(message: Any) -> str:
+        total, count = sum(getattr(message, lengths)), len(getattr(message, items))
+        return f"{lengths} adds up to {total}, and {items} has {count} entries" if total != count else ""
+
+    return check
+
+
+def _index(places: str, table: str) -> Check:
+    def check(message: Any) -> str:
+        column, length = getattr(message, places), len(getattr(message, table))
+        return f"{places} names place {max(column)} of {table}, which has {length} entries" if column and max(column) >= length else ""
+
+    return check
+
+
+def _names(field: str) -> Check:
+    def check(message: Any) -> str:
+        value = getattr(message, field)
+        text = value if isinstance(value, str) else ",".join(value)
+        return f"{field} has what is no token of a subject" if value and not _TOKENS.fullmatch(text) else ""
+
+    return check
+
+
+def _place(field: str) -> Check:
+    def check(message: Any) -> str:
+        address: str = getattr(message, field)
+        host, _, port = address.rpartition(":")
+        fits = bool(host) and len(port) <= len(str(LAST_PORT)) and port.isascii() and port.isdigit() and int(port) <= LAST_PORT
+        return "" if fits and len(address) < 300 else f"{field} is {address!r:.80}, which is no address with a port"
+
+    return check
