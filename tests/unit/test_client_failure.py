@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
+import sys
 import traceback
+from typing import Any
 
 import pytest
 
@@ -106,8 +109,32 @@ def test_inputs_are_left_out_where_there_are_none() -> None:
 
 def test_errors_of_ours_are_named_without_their_module() -> None:
     error = task_error(reason="bad_output")
-    error.error = "headrace.worker.runner.loop.BadOutput: yielded headrace.worker.x"
+    error.error = "headrace.worker.runner.failures.BadOutput: yielded headrace.worker.x"
     error.traceback = "Traceback (most recent call last):\n  headrace.client.job\nheadrace.errors.GraphError: b\n"
     failure = raised(exception_for(ended(error=error)))
     assert failure.error == "BadOutput: yielded headrace.worker.x"
     assert failure.remote_traceback == "Traceback (most recent call last):\n  headrace.client.job\nGraphError: b\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    step: int
+
+
+def test_the_traceback_is_told_also_of_an_original_that_takes_no_note() -> None:
+    odd = ValueError("noted")
+    odd.__notes__ = 5  # type: ignore[assignment]
+    for original in (odd, Frozen(6)):
+        failure = raised(exception_for(ended(error=task_error(pickle.dumps(original)))))
+        assert "in step" in "".join(failure.__notes__)
+
+
+class Ends(Exception):
+    def __reduce__(self) -> Any:
+        return sys.exit, ("read",)
+
+
+def test_an_original_that_ends_its_reader_is_told_as_text() -> None:
+    failure = raised(exception_for(ended(error=task_error(pickle.dumps(Ends())))))
+    assert failure.__cause__ is None
+    assert "cannot be made again here (SystemExit: read)" in failure.__notes__[0]

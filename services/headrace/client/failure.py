@@ -35,15 +35,33 @@ def task_failed(error: TaskError) -> TaskFailed:
         failure.add_note(why_not)
     note = f"On the runner (process {error.pid}):\n{traceback}" if traceback else ""
     if note:
-        (failure if original is None else original).add_note(note)
+        _add_note(failure, original, note)
     failure.__cause__ = original
     return failure
+
+
+def _add_note(failure: TaskFailed, original: BaseException | None, note: str) -> None:
+    """Add a note where it is printed once: to the original, or to the failure if the original takes none."""
+    if original is not None:
+        try:
+            BaseException.add_note(original, note)
+            return
+        except Exception:  # its notes are no list, or it lets nothing be set
+            pass
+    failure.add_note(note)
+
+
+def _said(problem: BaseException) -> str:
+    try:
+        return f"{type(problem).__name__}: {problem}"
+    except Exception:  # its own __str__ raises
+        return type(problem).__name__
 
 
 def without_modules(text: str) -> str:
     """An error's text or traceback with the names of our own errors only.
 
-    >>> without_modules("headrace.worker.runner.loop.BadOutput: too few")
+    >>> without_modules("headrace.worker.runner.failures.BadOutput: too few")
     'BadOutput: too few'
     """
     return _OWN_MODULE.sub("", text)
@@ -56,8 +74,10 @@ def _original(error: TaskError) -> tuple[BaseException | None, str]:
         return None, unsent if error.reason == "raised" else ""
     try:
         value = pickle.loads(error.pickled)
-    except Exception as problem:  # whatever a class of the user's may raise: its text travelled too
-        return None, f"The original exception cannot be made again here ({type(problem).__name__}: {problem}): this is its text."
-    if not isinstance(value, BaseException):
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # whatever a class of the user's may raise, SystemExit too: its text travelled
+        return None, f"The original exception cannot be made again here ({_said(problem)}): this is its text."
+    if not issubclass(type(value), BaseException):
         return None, f"What came as the original exception is none, but {type(value).__name__}: this is its text."
     return value, ""

@@ -39,6 +39,11 @@ def load_function(spec: FunctionSpec) -> Callable[..., Any]:
         found = pickle.loads(spec.pickled) if spec.pickled else find_attribute(importlib.import_module(spec.module), spec.qualname)
     except (ImportError, AttributeError) as error:
         raise FunctionNotFound(f"{_whereabouts(spec)} cannot be loaded here: {error}. {_advice(spec)}") from error
+    except SystemExit as end:
+        raise FunctionNotFound(
+            f"{_whereabouts(spec)} cannot be loaded here: what it imports ends the process (SystemExit: {end}). Parse arguments, "
+            "and run a program, only under `if __name__ == '__main__':`"
+        ) from end
     if not callable(found):
         raise FunctionNotFound(f"{_whereabouts(spec)} is not callable here, but {type(found).__name__}. {_advice(spec)}")
     return unwrap(found)

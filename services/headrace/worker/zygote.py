@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from headrace.bus.process import parent_death_signal
-from headrace.logs import set_up_logging
+from headrace.logs import get_log, set_up_logging
 from headrace.worker import threads
 from headrace.worker.runner.loop import Runner
 from headrace.worker.runner.status import StatusPage
@@ -26,6 +26,8 @@ from headrace_shm import Arena
 
 NICENESS = 5
 """Runners give way to agents and services, which need little time but need it at once: a purge that comes late costs fresh memory."""
+log = get_log(__name__)
+
 _FORK = struct.Struct("<i")
 _REPORT = struct.Struct("<ciii")
 _FORKED, _EXITED = b"f", b"x"
@@ -100,6 +102,8 @@ def _leave(main: Callable[[], object]) -> NoReturn:
         code = end.code if isinstance(end.code, int) else 1
     except OSError:
         code = 0
+    except BaseException:
+        log.exception("a runner, or its fork server, ends with an error of its own")
     finally:
         os._exit(code)
 

@@ -12,6 +12,7 @@ from headrace.graph.naming import INPUT_NAMES, output_name, task_name
 from headrace.graph.templates import Template, load_block
 from headrace.pickling.sources import register
 from headrace.worker import protocol
+from headrace.worker.runner.failures import loading_failure
 from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SMOOTHING = 0.2
 class Segment:
     """Tasks to run back to back, and the inputs that come with them."""
 
-    __slots__ = ("attempts", "chain", "ended", "id", "inputs", "job", "leaves", "locations", "puts", "tasks")
+    __slots__ = ("attempts", "chain", "ended", "id", "inputs", "job", "leaves", "locations", "place", "puts", "tasks")
 
     def __init__(self, job: RunnerJob, id: int, chain: int, tasks: list[int], leaves: list[int]) -> None:
         self.job = job
@@ -35,10 +36,17 @@ class Segment:
         self.attempts: Sequence[int] = ()
         self.inputs: Sequence[int] = ()
         self.locations: Sequence[Any] = ()
+        self.place = 0
+        """Index of the task that is executed, or whose result is at hand."""
         self.puts = 0
         """Results that wait for room."""
         self.ended = False
         """Its tasks were executed, and none failed; the last one may be a generator that waits for room."""
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt at the task that is executed."""
+        return self.attempts[self.place] if self.attempts else 0
 
 
 class Kind:
@@ -112,8 +120,17 @@ class RunnerJob:
         number, place = divmod(task, self._block_size)
         block = self._blocks.get(number)
         if block is None:
-            block = self._blocks[number] = load_block(self.spec.blocks[number])
+            block = self._blocks[number] = self._load_block(number)
         return block[place]
+
+    def _load_block(self, number: int) -> list[Template]:
+        try:
+            return load_block(self.spec.blocks[number])
+        except BaseException as error:
+            first = number * self._block_size
+            last = min(first + self._block_size, self.spec.n_tasks) - 1
+            names = " to ".join(repr(task_name(self.spec, task)) for task in sorted({first, last}))
+            raise loading_failure(error, f"while the arguments of {names} were unpickled in the runner") from None
 
     def inputs(self, task: int) -> list[int]:
         """The datasets that the task takes."""

@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import os
 import socket
-import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Any, NoReturn
 
-import cloudpickle
 import msgspec
 
-from headrace.errors import FunctionNotFound, GraphError, HeadraceError
+from headrace.errors import GraphError
 from headrace.graph.checks import check_metadata
 from headrace.graph.naming import task_name
 from headrace.graph.output import Output
 from headrace.graph.templates import NO_KEYWORDS, bind
+from headrace.logs import get_log
 from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, array_type, decode, encode, encode_plain, freeze, making
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.runner.failures import AgentGone, BadOutput, StoreTooSmall, TaskFailure, describe, loading_failure
 from headrace.worker.runner.job import Kind, RunnerJob, Segment
 from headrace.worker.runner.outbox import Outbox
 from headrace.worker.runner.slabs import Slabs
 from headrace.worker.runner.status import StatusPage
-from headrace_schemas import SinkSpec, TaskError
+from headrace_schemas import SinkSpec
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Arena, Slab
 
@@ -41,22 +42,8 @@ BATCH_SECONDS = 0.0005
 """Results wait at most about so long for company; a task expected to last longer is not started before they are sent."""
 PROGRESS_SECONDS = 0.05
 """Inside a long chain, what is done is told this often."""
-ERROR_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 32_000
-"""What a failure says of itself, at most: it travels in a message, and a person reads it."""
-EXCEPTION_BYTES = 64 * 1024
-"""A pickled exception above this size is not sent; its text always is."""
 
-
-class BadOutput(HeadraceError):
-    """A task did not give the number of outputs that its node was declared with."""
-
-
-class StoreTooSmall(HeadraceError, MemoryError):
-    """A result that no purge could make room for."""
-
-
-class TaskStopped(Exception):
-    """Ends a segment whose failure has been reported."""
+log = get_log(__name__)
 
 
 class Suspended:
@@ -112,8 +99,9 @@ class Runner:
     # --- frames -----------------------------------------------------------------------------------------------------
 
     def run(self) -> NoReturn:
-        """Work until the agent is gone. Raises SystemExit then."""
+        """Work until the agent is gone. Raises AgentGone then, a SystemExit."""
         making.provide(self._slabs.empty)
+        os.register_at_fork(after_in_child=self._sock.close)  # a process that a task forks, and that returns from it, is not this runner
         while True:
             if self._granted:
                 self._use(self._granted.popleft())
@@ -135,8 +123,10 @@ class Runner:
         except BlockingIOError:
             self._last_read = self._now
             return
+        except OSError:
+            raise AgentGone from None
         if not nbytes:
-            raise SystemExit(0)
+            raise AgentGone
         self._last_read = self._now = perf_counter()
         self._frames.feed(self._read_into[:nbytes])
         for frame in self._frames.to_runner():
@@ -158,8 +148,7 @@ class Runner:
         else:
             self._close(frame.job)
             if not frame.quietly:
-                self._outbox.flush()
-                self._sock.sendall(protocol.pack(protocol.Closed(frame.job)))
+                self._outbox.send(protocol.Closed(frame.job))
 
     def _close(self, number: int) -> None:
         job = self._jobs.pop(number, None)
@@ -184,19 +173,30 @@ class Runner:
         if segment.chain in job.dead_chains:
             self._drop_inputs(segment)
             return
+        if self._comes_through(segment, self._tasks, segment):
+            segment.ended = True
+            self._end(segment)
+
+    def _comes_through(self, segment: Segment, work: Callable[..., object], *args: Any) -> bool:
+        """Do work on a segment. What its tasks, their arguments and their results raise, whatever it is, is their failure, and the runner
+        goes on; False then."""
         try:
-            self._tasks(segment)
-        except TaskStopped:
-            job.dead_chains.add(segment.chain)
-            return
-        segment.ended = True
-        self._end(segment)
+            work(*args)
+            return True
+        except AgentGone:
+            raise
+        except TaskFailure as known:
+            failure = known
+        except BaseException as error:
+            failure = TaskFailure(error)
+        self._report(segment, failure)
+        return False
 
     def _tasks(self, segment: Segment) -> None:
         job, outside = segment.job, self._outside(segment)
         last = len(segment.tasks) - 1
         for place, task in enumerate(segment.tasks):
-            kind = job.kind(task)
+            segment.place, kind = place, job.kind(task)
             if self._outbox.waiting:
                 self._flush_before(kind)
             self._status.set(self._slot, job.number, task)
@@ -229,11 +229,11 @@ class Runner:
         try:
             for dataset, location in zip(inputs, locations, strict=True):
                 values[dataset] = decode(location) if isinstance(location, bytes) else self._view(location)
-        except Exception as error:
+        except BaseException as error:
             segment.locations = locations[len(values) + 1 :]
             self._drop_inputs(segment)
-            error.add_note(f"while the input {segment.job.dataset_name(inputs[len(values)])!r} was unpickled in the runner")
-            self._report(segment, 0, error, "import_failed" if isinstance(error, ImportError) else "raised")
+            doing = f"while the input {segment.job.dataset_name(inputs[len(values)])!r} was unpickled in the runner"
+            raise loading_failure(error, doing) from None
         return values
 
     def _view(self, location: tuple[int, int, int]) -> Any:
@@ -242,28 +242,39 @@ class Runner:
 
     def _call(self, segment: Segment, place: int, kind: Kind, outside: dict[int, Any]) -> Any:
         job, task = segment.job, segment.tasks[place]
-        try:
-            function, template = kind.function or kind.load(), job.template(task)
-        except Exception as error:
-            self._report(segment, place, error, "import_failed")
+        function = kind.function
+        if function is None:
+            function = self._load(kind)
+        template = job.template(task)
         inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
         args, kwargs = (inputs, NO_KEYWORDS) if template is None else bind(template, inputs)
         outside.clear()
-        try:
-            return function(*args, **kwargs)
-        except BaseException as error:  # also sys.exit() in a task is that task's failure, not the runner's end
-            self._report(segment, place, error)
+        return function(*args, **kwargs)
 
-    def _report(self, segment: Segment, place: int, error: BaseException, reason: str = "raised") -> NoReturn:
-        """Report that the task at this place of the segment failed. Raises TaskStopped."""
-        task = segment.tasks[place]
-        attempt = segment.attempts[place] if segment.attempts else 0
-        described = _describe(segment.job, task, attempt, error, reason)
-        error.__traceback__ = None
+    def _load(self, kind: Kind) -> Callable[..., Any]:
+        try:
+            return kind.load()
+        except BaseException as error:
+            raise TaskFailure(error, "import_failed") from None
+
+    def _report(self, segment: Segment, failure: TaskFailure) -> None:
+        """Report that the task at the segment's place failed. Its chain ends."""
+        job, task = segment.job, segment.tasks[segment.place]
+        described = describe(job, task, segment.attempt, failure)
+        failure.forget()
         self._slabs.forget()
-        self._outbox.failed(segment.job, segment.id, described, self._now)
+        self._outbox.failed(job, segment.id, described, self._now)
         self._outbox.flush()
-        raise TaskStopped from None
+        job.dead_chains.add(segment.chain)
+        log.warning(
+            "a task failed",
+            job=job.id,
+            task=described.name,
+            attempt=described.attempt,
+            reason=described.reason,
+            error=described.error,
+            exception=described.traceback,
+        )
 
     # --- results ----------------------------------------------------------------------------------------------------
 
@@ -275,7 +286,7 @@ class Runner:
         if leaves == 0:
             job.keep(outputs[0], freeze(result.value if isinstance(result, Output) else result))
         elif leaves == 1:
-            values = [result] if len(outputs) == 1 else self._several(segment, place, result, len(outputs))
+            values = [result] if len(outputs) == 1 else _several(result, len(outputs))
             for dataset, value in zip(outputs, values, strict=True):
                 self._put(segment, place, dataset, value)
 
@@ -286,17 +297,6 @@ class Runner:
             return False
         self._outbox.dataset(job, dataset, data, None, self._now)
         return True
-
-    def _several(self, segment: Segment, place: int, result: Any, n: int) -> list[Any]:
-        try:
-            values = list(result)
-        except TypeError as error:
-            self._report(
-                segment, place, BadOutput(f"declared with outputs={n}, but returned one {type(result).__name__}: {error}"), "bad_output"
-            )
-        if len(values) != n:
-            self._report(segment, place, BadOutput(f"declared with outputs={n}, but returned {len(values)} values"), "bad_output")
-        return values
 
     def _put(self, segment: Segment, place: int, dataset: int, value: Any, generator: Suspended | None = None) -> bool:
         """Send a value that leaves its chain, or have it wait for room; False if it waits."""
@@ -310,11 +310,9 @@ class Runner:
                 if not job.is_taken(dataset):
                     return True
                 metadata = None
-            encoded = encode(value)
         except GraphError as error:
-            self._report(segment, place, error, "bad_output")
-        except NotPicklable as error:
-            self._report(segment, place, error, "unpicklable")
+            raise TaskFailure(error, "bad_output") from None
+        encoded = _encode(value)
         array = array_type(value) if job.is_asked_for(dataset) else None
         if encoded.nbytes <= INLINE_VALUE_BYTES:
             self._send(job, dataset, encoded.tobytes(), metadata, array)
@@ -356,17 +354,18 @@ class Runner:
         assert job.sinks is not None
         self._outbox.flush()
         try:
-            written = job.sinks.write(sink, job, dataset, task, segment.attempts[place] if segment.attempts else 0, value, metadata)
-        except Exception as error:
-            self._report(segment, place, error, "sink_failed")
+            written = job.sinks.write(sink, job, dataset, task, segment.attempt, value, metadata)
+        except AgentGone:
+            raise
+        except BaseException as error:
+            raise TaskFailure(error, "sink_failed") from None
         self._now = perf_counter()
         self._outbox.written(job, written, metadata, self._now)
 
     def _ask(self, segment: Segment, dataset: int, nbytes: int) -> protocol.Grant | None:
         """Ask the agent for room and wait for its answer, which comes at once. None: the job was closed meanwhile."""
         key = segment.job.number, dataset
-        self._outbox.flush()
-        self._sock.sendall(protocol.pack(protocol.Allocate(*key, nbytes, segment.id)))
+        self._outbox.send(protocol.Allocate(*key, nbytes, segment.id))
         while key not in self._answered and not segment.job.closed:
             self._read(block=True)
         grant = self._answered.pop(key, None)
@@ -374,8 +373,7 @@ class Runner:
 
     def _ask_slab(self, nbytes: int) -> Slab | None:
         """Ask the agent for room for an array, in the middle of a task, and wait for its answer, which comes at once."""
-        self._outbox.flush()
-        self._sock.sendall(protocol.pack(protocol.AllocateSlab(nbytes)))
+        self._outbox.send(protocol.AllocateSlab(nbytes))
         while not self._slab_grants:
             self._read(block=True)
         grant = self._slab_grants.popleft()
@@ -396,17 +394,14 @@ class Runner:
             f"there is no room for a result of {put.encoded.nbytes} bytes: it is larger than the store of its host, or what is held there "
             "cannot be dropped. Raise HEADRACE_CAPACITY (or capacity=), or let the graph hold less at a time"
         )
-        self._report(put.segment, put.place, StoreTooSmall(text), "too_large")
+        raise TaskFailure(StoreTooSmall(text), "too_large")
 
     def _use(self, grant: protocol.Grant) -> None:
         """There is room now for a result that waited, or it is known that there never will be."""
         put = self._puts.pop((grant.job, grant.dataset), None)
-        if put is None:
-            return
-        try:
-            self._use_for(grant, put)
-        except TaskStopped:
-            put.segment.job.dead_chains.add(put.segment.chain)
+        if put is not None:
+            put.segment.place = put.place
+            self._comes_through(put.segment, self._use_for, grant, put)
 
     def _use_for(self, grant: protocol.Grant, put: Put) -> None:
         if grant.offset == NEVER:
@@ -436,8 +431,6 @@ class Runner:
                 value = next(generator.iterator)
             except StopIteration:
                 break
-            except BaseException as error:
-                self._report(segment, place, error)
             self._now = perf_counter()
             segment.job.took(kind, self._now - began)
             generator.index += 1
@@ -456,19 +449,16 @@ class Runner:
                 return
         if generator.index < len(outputs):
             text = f"declared with outputs={len(outputs)}, but yielded only {generator.index}"
-            self._report(segment, place, BadOutput(text), "bad_output")
+            raise TaskFailure(BadOutput(text), "bad_output")
 
     def _expect_end(self, generator: Suspended) -> None:
         """See that a generator yields no more. Its end runs here, before its last dataset is out."""
-        segment, place = generator.segment, generator.place
         try:
             next(generator.iterator)
         except StopIteration:
             return
-        except BaseException as error:
-            self._report(segment, place, error)
-        outputs = segment.job.outputs(segment.tasks[place])
-        self._report(segment, place, BadOutput(f"declared with outputs={len(outputs)}, but yielded more"), "bad_output")
+        outputs = generator.segment.job.outputs(generator.segment.tasks[generator.place])
+        raise TaskFailure(BadOutput(f"declared with outputs={len(outputs)}, but yielded more"), "bad_output")
 
 
 def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
@@ -488,37 +478,26 @@ def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
     return made
 
 
-def _describe(job: RunnerJob, task: int, attempt: int, error: BaseException, reason: str) -> TaskError:
-    """The failure as the host reports it. The traceback begins in the user's code: the runner's own frames are left out."""
-    job.show_sources()
-    trace = error.__traceback__
-    if trace is not None and reason == "raised":
-        trace = trace.tb_next or trace
-    text = "".join(traceback.format_exception(type(error), error, trace))
+def _several(result: Any, n: int) -> list[Any]:
+    """The values that a task of several outputs returned, which may only now be computed. Raises TaskFailure for another number of them."""
     try:
-        pickled = cloudpickle.dumps(error.with_traceback(None))
-    except Exception:
-        pickled = b""
-    line = "".join(traceback.format_exception_only(type(error), error)).strip()
-    if isinstance(error, BadOutput | StoreTooSmall):
-        line = str(error)
-    if isinstance(error, FunctionNotFound):
-        reason = "import_failed"
-    return TaskError(
-        task=task,
-        attempt=attempt,
-        reason=reason,
-        name=task_name(job.spec, task),
-        inputs=job.input_names(task),
-        error=_short(line, ERROR_CHARACTERS),
-        traceback=_short(text, TRACEBACK_CHARACTERS),
-        pickled=pickled if len(pickled) <= EXCEPTION_BYTES else b"",
-        pid=os.getpid(),
-    )
+        iterator = iter(result)
+    except TypeError as error:
+        raise TaskFailure(
+            BadOutput(f"declared with outputs={n}, but returned one {type(result).__name__}: {error}"), "bad_output"
+        ) from None
+    values = list(islice(iterator, n + 1))
+    if len(values) != n:
+        count = len(result) if isinstance(result, Sized) else len(values) if len(values) < n else f"more than {n}"
+        raise TaskFailure(BadOutput(f"declared with outputs={n}, but returned {count} values"), "bad_output")
+    return values
 
 
-def _short(text: str, limit: int) -> str:
-    """The text's beginning and end, in characters that every encoding has."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    half = limit // 2
-    return text if len(text) <= limit else f"{text[:half]} [... {len(text) - limit} characters left out ...] {text[-half:]}"
+def _encode(value: Any) -> Encoded:
+    """A value that leaves its chain, pickled. Raises TaskFailure."""
+    try:
+        return encode(value)
+    except BaseException as error:
+        if issubclass(type(error), NotPicklable):
+            raise TaskFailure(error, "unpicklable") from None
+        raise TaskFailure(error, doing="while its result was pickled in the runner") from None

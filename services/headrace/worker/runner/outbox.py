@@ -7,6 +7,7 @@ from collections import Counter, deque
 
 from headrace.values import ArrayType
 from headrace.worker import protocol
+from headrace.worker.runner.failures import AgentGone
 from headrace.worker.runner.job import RunnerJob
 from headrace_schemas import TaskError, Written
 
@@ -76,9 +77,12 @@ class Outbox:
         results.failed_segments.append(segment)
 
     def flush(self) -> None:
-        """Send everything. Raises OSError when the agent is gone."""
-        if not self.waiting:
-            return
+        """Send everything. Raises AgentGone."""
+        if self.waiting:
+            self.send()
+
+    def send(self, *more: protocol.Frame) -> None:
+        """Send everything, and then more. Raises AgentGone."""
         frames: list[protocol.Frame] = []
         if self._job is not None:
             self._job.report_profile(self._results)
@@ -87,4 +91,7 @@ class Outbox:
         if self.let_go:
             counts = Counter(self.let_go.popleft() for _ in range(len(self.let_go)))
             frames.append(protocol.Released(list(counts), list(counts.values())))
-        self._sock.sendall(protocol.pack(*frames))
+        try:
+            self._sock.sendall(protocol.pack(*frames, *more))
+        except OSError:
+            raise AgentGone from None

@@ -1,0 +1,150 @@
+"""What becomes of whatever a task raises: the failure that its host reports.
+
+A task's function, its arguments, its result and the exception itself are the user's: importing, unpickling, calling, pickling, printing
+any of them can raise anything, `SystemExit` included. `describe` therefore never raises.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import cloudpickle
+
+from headrace.errors import FunctionNotFound, HeadraceError
+from headrace.graph.naming import task_name
+from headrace_schemas import TaskError
+
+if TYPE_CHECKING:
+    from headrace.worker.runner.job import RunnerJob
+
+ERROR_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 32_000
+"""What a failure says of itself, at most: it travels in a message, and a person reads it."""
+EXCEPTION_BYTES = 64 * 1024
+"""A pickled exception above this size is not sent; its text always is."""
+
+_OWN_FILES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+_IMPORT_FILES = ("<frozen importlib", os.sep + os.path.join("importlib", "__init__.py"))
+
+
+class BadOutput(HeadraceError):
+    """A task did not give the number of outputs that its node was declared with."""
+
+
+class StoreTooSmall(HeadraceError, MemoryError):
+    """A result that no purge could make room for."""
+
+
+class AgentGone(SystemExit):
+    """The agent closed the runner's socket, or died: the runner ends. No failure of the task that is executed."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+class TaskFailure(BaseException):
+    """Ends a segment. Raised by a step that knows the `reason`, and says what it was `doing` where the traceback does not."""
+
+    def __init__(self, error: BaseException, reason: str = "raised", doing: str = "") -> None:
+        super().__init__(reason)
+        self.error = error
+        self.reason = reason
+        self.doing = doing
+
+    def forget(self) -> None:
+        """Let go of the frames that the failure passed through, and of what their variables hold."""
+        BaseException.with_traceback(self.error, None)
+        self.__traceback__ = self.__context__ = None
+        del self.error  # frames that its causes refer to refer to whoever holds this
+
+
+def loading_failure(error: BaseException, doing: str) -> TaskFailure:
+    """The failure of a task whose inputs or arguments cannot be unpickled."""
+    return TaskFailure(error, "import_failed" if issubclass(type(error), ImportError) else "raised", doing)
+
+
+def describe(job: RunnerJob, task: int, attempt: int, failure: TaskFailure) -> TaskError:
+    """The failure as the host reports it. The traceback begins in the user's code: the runner's own frames are left out."""
+    error, reason = failure.error, failure.reason
+    kind = type(error)
+    job.show_sources()
+    line, text = _line(error), _text(error, _of_the_user(error.__traceback__))
+    if issubclass(kind, BadOutput | StoreTooSmall):
+        line = str(error)
+    if failure.doing:
+        line, text = f"{line}\n{failure.doing}", f"{text.rstrip()}\n{failure.doing}\n"
+    return TaskError(
+        task=task,
+        attempt=attempt,
+        reason="import_failed" if issubclass(kind, FunctionNotFound) else reason,
+        name=task_name(job.spec, task),
+        inputs=job.input_names(task),
+        error=_short(line, ERROR_CHARACTERS),
+        traceback=_short(text, TRACEBACK_CHARACTERS),
+        pickled=_pickled(error),
+        pid=os.getpid(),
+    )
+
+
+def _line(error: BaseException) -> str:
+    """Type and message."""
+    return _first(
+        lambda: "".join(traceback.format_exception_only(type(error), error)).strip(),
+        lambda: f"{type(error).__module__}.{type(error).__qualname__}: {_args(error)}",
+        lambda: "an exception that cannot be printed",
+    )
+
+
+def _args(error: BaseException) -> str:
+    """The message of an exception whose own `__str__` cannot be called."""
+    return _first(lambda: BaseException.__str__(error), lambda: "an exception that cannot be printed")
+
+
+def _text(error: BaseException, trace: TracebackType | None) -> str:
+    """The traceback, with those of its causes."""
+    return _first(
+        lambda: "".join(traceback.format_exception(type(error), error, trace)),
+        lambda: "Traceback (most recent call last):\n" + "".join(traceback.format_tb(trace)) + _line(error) + "\n",
+        lambda: _line(error) + "\n",
+    )
+
+
+def _first(*ways: Callable[[], str]) -> str:
+    """What the first way gives that does not raise. The last one must not."""
+    for way in ways[:-1]:
+        try:
+            return way()
+        except BaseException:  # a user's __str__, __notes__ or module loader may raise anything; the next way says less
+            continue
+    return ways[-1]()
+
+
+def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame on that is neither ours nor the import system's; the last frame if all are."""
+    while trace is not None and trace.tb_next is not None and _is_own(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_own(file: str) -> bool:
+    return file.startswith((_OWN_FILES, _IMPORT_FILES[0])) or file.endswith(_IMPORT_FILES[1])
+
+
+def _pickled(error: BaseException) -> bytes:
+    """The exception without its traceback, for the client; empty if it cannot be sent."""
+    try:
+        BaseException.with_traceback(error, None)
+        pickled: bytes = cloudpickle.dumps(error)
+    except BaseException:  # whatever its __reduce__ raises: its text travels
+        return b""
+    return pickled if len(pickled) <= EXCEPTION_BYTES else b""
+
+
+def _short(text: str, limit: int) -> str:
+    """The text's beginning and end, in characters that every encoding has."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} [... {len(text) - limit} characters left out ...] {text[-half:]}"
