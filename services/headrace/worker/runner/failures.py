@@ -12,10 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import cloudpickle
-
 from headrace.errors import FunctionNotFound, HeadraceError
 from headrace.graph.naming import task_name
+from headrace.pickling import by_value
 from headrace_schemas import TaskError
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _pickled(error: BaseException) -> bytes:
     """The exception without its traceback, for the client; empty if it cannot be sent."""
     try:
         BaseException.with_traceback(error, None)
-        pickled: bytes = cloudpickle.dumps(error)
+        pickled = by_value.dumps(error)
     except BaseException:  # whatever its __reduce__ raises: its text travels
         return b""
     return pickled if len(pickled) <= EXCEPTION_BYTES else b""
