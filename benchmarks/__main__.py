@@ -7,10 +7,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from benchmarks import measure, report, startup, transfer
+from benchmarks import against, measure, report, startup, transfer
 from benchmarks.graphs import GRAPHS, LATENCY_TRIPS, Case, cases
 from benchmarks.measure import Patience, Row
 from benchmarks.peers import PEERS, Layout, available
@@ -45,6 +46,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=patience.timeout, help="seconds of one run; default: %(default)s")
     parser.add_argument("--budget", type=float, default=patience.budget, help="seconds of one peer and graph; default: %(default)s")
     parser.add_argument("--small", action="store_true", help="only show that values are right: serial and headrace, tiny graphs, one run")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare Headrace here with Headrace there, in pairs of runs")
+    parser.add_argument("--pairs", type=int, default=against.MIN_PAIRS, help="of runs, with --against; default and least: %(default)s")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="also write the measurements there, or to standard output")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table there")
     parser.add_argument("--hosts", type=int, default=1, help="of each cluster; default: %(default)s")
@@ -52,6 +55,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     known = TIMED if options.small else [*TIMED, *FIGURES]
     options.graph = chosen(parser, "--graph", options.graph, known)
+    if options.pairs < against.MIN_PAIRS:
+        parser.error(f"--pairs {options.pairs}: fewer than {against.MIN_PAIRS} pairs say too little")
     options.peer = chosen(parser, "--peer", options.peer, SMALL_PEERS if options.small else available())
     return options
 
@@ -98,18 +103,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     patience = SMALL if options.small else Patience(options.repeat, options.timeout, options.budget)
     progress = Console(stderr=True)
+    if options.against:
+        return compared(options, patience, progress.print)
     rows = measured_rows(options, patience, progress.print)
     figures = measured_figures(options, progress.print)
     show(rows, figures, console(to_stderr=options.json == "-"))
-    record = report.to_json(report.as_record(rows, figures, Layout(options.hosts, options.runners)))
-    if options.json == "-":
-        sys.stdout.write(record)
-    elif options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.json).write_text(record)
+    if options.json:
+        write_json(report.as_record(rows, figures, Layout(options.hosts, options.runners)), options.json)
     if options.markdown:
         options.markdown.write_text(report.markdown(rows, figures))
     return int(any(row.failure and row.peer in SMALL_PEERS for row in rows))
+
+
+def compared(options: argparse.Namespace, patience: Patience, say: Callable[[str], None]) -> int:
+    """Compare with another checkout; the exit status is 1 if a graph is slower here, or failed."""
+    try:
+        checkout = against.checked(options.against)
+    except against.NotACheckout as error:
+        say(str(error))
+        return 2
+    found = []
+    for case in (case for graph in options.graph if graph in TIMED for case in cases(graph, options.n, options.small)):
+        say(case.label)
+        found.append(against.compare(case, checkout, Layout(options.hosts, options.runners), options.pairs, patience))
+    out = console(to_stderr=options.json == "-")
+    out.print(against.table(found, checkout))
+    for comparison in found:
+        if comparison.failure:
+            out.print(f"{comparison.label}: {comparison.failure}\n{comparison.log}", markup=False, highlight=False)
+    if options.json:
+        write_json([comparison.record() for comparison in found], options.json)
+    return int(any(comparison.slower or comparison.failure for comparison in found))
+
+
+def write_json(record: Any, target: str) -> None:
+    """To a file, or to standard output if the target is "-"."""
+    if target == "-":
+        sys.stdout.write(report.to_json(record))
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).write_text(report.to_json(record))
 
 
 def console(*, to_stderr: bool) -> Console:

@@ -46,11 +46,13 @@ class PeerFailed(Exception):
 class PeerProcess:
     """One peer with nothing but its own: process tree, temporary folder, and where there can be one, control group and shared memory.
 
-    started: seconds from the start of its cluster to its readiness; importing it does not count. Raises PeerFailed if it does not start.
+    source: another checkout whose Headrace it runs, with this one's benchmarks. started: seconds from the start of its cluster to its
+    readiness; importing it does not count. Raises PeerFailed if it does not start.
     """
 
-    def __init__(self, peer: str, layout: Layout) -> None:
+    def __init__(self, peer: str, layout: Layout, source: Path | None = None) -> None:
         self.peer = peer
+        self._source = source
         self._group = Cgroup.make(layout.memory)
         self._folder = Path(tempfile.mkdtemp(prefix="hrb-"))  # short: paths of sockets in it must be
         with open(self._folder / "log", "wb") as log:
@@ -108,7 +110,10 @@ class PeerProcess:
         return ["unshare", "--mount", "sh", "-c", OWN_SHM, "sh", *command] if _can_unshare() else command
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **ONE_THREAD, **PEERS[self.peer].environment, "TMPDIR": str(self._folder)}
+        environment = {**os.environ, **ONE_THREAD, **PEERS[self.peer].environment, "TMPDIR": str(self._folder)}
+        if self._source is not None:  # ahead of the installed packages
+            environment["PYTHONPATH"] = os.pathsep.join(str(self._source / folder) for folder in ("services", "schemas", "libs"))
+        return environment
 
     def _read(self, timeout: float) -> dict[str, Any]:
         """The next line of the peer."""

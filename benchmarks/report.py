@@ -129,6 +129,6 @@ def _version(package: str) -> str:
         return ""
 
 
-def to_json(record: dict[str, Any]) -> str:
+def to_json(record: Any) -> str:
     """The record, indented."""
     return json.dumps(record, indent=2) + "\n"

@@ -506,7 +506,7 @@ def test_early_wants_are_kept_once_and_bounded():
 ROOT = Path(headrace.__file__).parent
 SINKS = ("checks", "encodings", "reading", "sink", "writing")
 UNPICKLING = {"pickle", "cloudpickle", "marshal", "shelve", "dill"}
-MAY_UNPICKLE = ("worker/runner/", "client/", "values/", "graph/", "cli/", *(f"sinks/{name}.py" for name in SINKS))
+MAY_UNPICKLE = ("worker/runner/", "client/", "values/", "pickling/", "graph/", "cli/", *(f"sinks/{name}.py" for name in SINKS))
 """Runners and the user's side, and what only they call: `values.decode`, `load_function`, `load_block`, and all of `sinks` but `files`."""
 LOADERS = {"decode": "headrace.values", "load_function": "headrace.graph.functions", "load_block": "headrace.graph.templates"}
 
