@@ -1,8 +1,8 @@
 """Two versions of Headrace compared: this checkout and another run the same graphs in turn, in many pairs.
 
-A single median of a shared machine says little about a few per cent. Both clusters stand side by side, the two runs of a pair follow each other
-closely, the order alternates from pair to pair, and both clusters are started anew every few pairs. What is reported is the median of the
-pairs' ratios, with a confidence interval that assumes nothing about how they are distributed.
+One median on a shared machine says little about a few per cent. Both clusters stand side by side, the two runs of a pair follow each
+other closely, the order alternates from pair to pair, and both clusters are started anew every few pairs. The result is the median of the
+pairs' ratios, with a confidence interval that assumes nothing about their distribution.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def checked(checkout: Path) -> Path:
     root = checkout.resolve()
     if not (root / "services" / "headrace" / "__init__.py").is_file():
         raise NotACheckout(
-            f"{checkout} is no checkout of Headrace: it has no services/headrace. Make one: git worktree add {checkout} COMMIT"
+            f"{checkout} is not a checkout of Headrace: it has no services/headrace. To make one: git worktree add {checkout} COMMIT"
         )
     return root
 
