@@ -17,6 +17,11 @@ from headrace_schemas.graph import FunctionSpec
 PROTOCOL = 5
 """Pickle protocol: the newest that every supported Python reads."""
 
+_OF_THE_SCRIPT = (
+    "That is pickled as a reference to the script, which runners do not have. Define it in a module that the workers can import, "
+    "or make it inside the task"
+)
+
 
 def describe(function: Function, sources: Sources | None = None) -> FunctionSpec:
     """A callable of a graph, ready to travel. sources: takes note of where its code came from. Raises whatever pickling it raises."""
@@ -38,7 +43,8 @@ def load_function(spec: FunctionSpec) -> Callable[..., Any]:
     try:
         found = pickle.loads(spec.pickled) if spec.pickled else find_attribute(importlib.import_module(spec.module), spec.qualname)
     except (ImportError, AttributeError) as error:
-        raise FunctionNotFound(f"{_whereabouts(spec)} cannot be loaded here: {error}. {_advice(spec)}") from error
+        advice = _OF_THE_SCRIPT if spec.pickled and "__main__" in str(error) else _advice(spec)
+        raise FunctionNotFound(f"{_whereabouts(spec)} cannot be loaded here: {error}. {advice}") from error
     except SystemExit as end:
         raise FunctionNotFound(
             f"{_whereabouts(spec)} cannot be loaded here: what it imports ends the process (SystemExit: {end}). Parse arguments, "

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
 from typing import Any, overload
 
-from headrace.graph.callables import Wrapper, find_attribute, function_name, unwrap, yields
+from headrace.graph.callables import Wrapper, exported, find_attribute, function_name, unwrap, yields
 from headrace.graph.checks import check_count, check_metadata, check_name, check_outputs, default_outputs
 from headrace.graph.node import Call, Node
 from headrace.graph.resources import check_resources
@@ -75,12 +75,9 @@ class Task(Wrapper):
         return self if instance is None else MethodType(self, instance)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        module, qualname = getattr(self, "__module__", None), getattr(self, "__qualname__", "")
-        try:
-            if module != "__main__" and find_attribute(sys.modules[str(module)], qualname) is self:
-                return str(qualname)
-        except (KeyError, AttributeError):
-            pass
+        place = exported(self)
+        if place is not None and find_attribute(sys.modules[place[0]], place[1]) is self:
+            return place[1]
         return Task, (self.function, self.label, self.outputs, self.retries, self.resources)
 
     def __repr__(self) -> str:

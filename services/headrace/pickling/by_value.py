@@ -8,33 +8,54 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections import ChainMap
 from collections.abc import Callable
-from types import CodeType
-from typing import Any, BinaryIO
+from types import CodeType, FunctionType
+from typing import IO, Any, ClassVar
 
 import cloudpickle
 
+from headrace.pickling.callables import REDUCERS, is_single_dispatch, reduce_single_dispatch
+from headrace.pickling.classes import reduce_class
+from headrace.pickling.exceptions import reduce_exception
 from headrace.pickling.sources import Sources, locate
 
 PROTOCOL = 5
 """Pickle protocol: the newest that every supported Python reads, and the first with buffers out of band."""
 
+_OWN, *_OTHERS = cloudpickle.CloudPickler.dispatch_table.maps
 _reduce_code: Callable[[CodeType], tuple[Any, ...]] = cloudpickle.CloudPickler.dispatch_table[CodeType]
 
 
 class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """A cloudpickle pickler whose code objects keep the names of their files.
+    """A cloudpickle pickler with the reducers of this package, whose code objects keep the names of their files.
 
     sources: takes note of files and lines, which then travel beside the pickle. None: the file names are in the pickle.
     """
 
-    def __init__(self, file: BinaryIO, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None, sources: Sources | None) -> None:
+    dispatch_table: ClassVar[Any] = ChainMap({**_OWN, **REDUCERS}, *_OTHERS)
+
+    def __init__(self, file: IO[bytes], buffer_callback: Callable[[pickle.PickleBuffer], Any] | None, sources: Sources | None) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._sources = sources
 
     def reducer_override(self, value: Any) -> Any:
-        """How a value is pickled, where that differs from what pickle does by itself."""
-        return self._reduce_code(value) if type(value) is CodeType else super().reducer_override(value)
+        """How a value is pickled, where that differs from what pickle and `dispatch_table` do by themselves."""
+        kind = type(value)
+        if kind is FunctionType or issubclass(kind, type):
+            return self._reduce_definition(value)
+        if kind is CodeType:
+            return self._reduce_code(value)
+        return reduce_exception(value) if issubclass(kind, BaseException) else NotImplemented
+
+    def _reduce_definition(self, value: Any) -> Any:
+        """A function or a class."""
+        reduced = super().reducer_override(value)
+        if not isinstance(reduced, tuple):  # the reading process can import it
+            return reduced
+        if type(value) is FunctionType:
+            return reduce_single_dispatch(value) if is_single_dispatch(value) else reduced
+        return reduce_class(value, reduced)
 
     def _reduce_code(self, code: CodeType) -> tuple[Any, ...]:
         make, parts, *_ = _reduce_code(code)
@@ -49,6 +70,11 @@ def dumps(value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] |
     file = io.BytesIO()
     ByValuePickler(file, buffer_callback, sources).dump(value)
     return file.getvalue()
+
+
+def dump(value: object, file: IO[bytes]) -> None:
+    """Write the pickle of a value into a file. Raises whatever pickling the value raises."""
+    ByValuePickler(file, None, None).dump(value)
 
 
 def _code_in_file(file: str, make: Callable[..., CodeType], *parts: Any) -> CodeType:

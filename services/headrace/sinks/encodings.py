@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from headrace.errors import MissingLibrary
-from headrace.values.layout import PICKLE_PROTOCOL
+from headrace.pickling import by_value
 
 KIND = "headrace"
 """Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
@@ -220,9 +220,7 @@ def _read_arrow(data: memoryview) -> Any:
 
 def _write_pickle(value: Any, file: IO[bytes]) -> None:
     """With what no module exports (classes of a script, lambdas) by value, as results travel otherwise."""
-    import cloudpickle
-
-    cloudpickle.dump(value, file, protocol=PICKLE_PROTOCOL)
+    by_value.dump(value, file)
 
 
 ENCODINGS = {
