@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -21,7 +21,8 @@ from headrace.bus.metrics import Reading
 from headrace.bus.pace import Pace
 from headrace.bus.settings import BusSettings
 from headrace.telemetry import Metrics, no_metrics
-from headrace_schemas import encode
+from headrace_schemas import LeaseEntry, encode
+from headrace_schemas.streams import LEASES
 
 if TYPE_CHECKING:
     from headrace.bus.kv import Bucket
@@ -33,6 +34,9 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 """Answers a request."""
 OnRequest = Callable[[bytes, bytes], Awaitable[object]]
 """Takes a message of a work queue, and its raw headers; the message is done when what it returned is."""
+
+Beside = Callable[["Bus", asyncio.AbstractEventLoop], Coroutine[Any, Any, None]]
+"""What runs beside a bus: given a bus of its own, and the loop of the one that it runs beside."""
 
 
 class Consumption(ABC):
@@ -119,16 +123,24 @@ class Bus(ABC):
 
         return ObjectStore(self, bucket)
 
-    def lease(self, key: str, holder: str, ttl: float, bucket: str = "leases") -> Lease:
-        """A lease under a key of a bucket with TTLs, for `ttl` seconds (at least 1) at a time."""
+    def lease(self, key: str, holder: str, ttl: float) -> Lease:
+        """The lease of a service of which one leads, for `ttl` seconds (at least 1) at a time. holder: a name that nobody else has."""
         from headrace.bus.lease import Lease
 
-        return Lease(self.kv(bucket), key, holder, ttl)
+        return Lease(self, LEASES.name, key, encode(LeaseEntry(holder=holder)), ttl)
 
     @property
     @abstractmethod
     def connected(self) -> bool:
         """Whether there is a connection just now."""
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the event loop of this bus last turned. May be asked in any thread."""
+        return 0.0
+
+    def give_up(self) -> None:  # noqa: B027 - a bus without a server has nothing that waits
+        """Send nothing again of what was published and is not acknowledged: its futures are cancelled. For who may write no more."""
 
     @property
     def metrics_address(self) -> str:
@@ -167,6 +179,11 @@ class Bus(ABC):
     @abstractmethod
     async def close(self) -> None:
         """End feeds, wait a little for acknowledgements, disconnect."""
+
+    @abstractmethod
+    def _beside(self, work: Beside, after: float) -> asyncio.Future[None]:
+        """Run a coroutine, in so many seconds, on a bus and a loop that long work of this one's loop does not delay. Cancelling the future
+        cancels it."""
 
     @abstractmethod
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]: ...

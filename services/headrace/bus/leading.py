@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -15,11 +16,14 @@ import msgspec
 from headrace.bus.bus import Bus
 from headrace.bus.feed import until_caught_up
 from headrace.bus.log import Entry, LogFeed
-from headrace.errors import PublishRefused
+from headrace.errors import NatsUnreachable, PublishRefused
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
 
 log = get_log(__name__)
+
+UNREACHABLE_DELAY = 0.5
+"""Seconds until a service stands by again, once NATS did not answer to a request of its."""
 
 
 class Machine(Protocol):
@@ -85,19 +89,26 @@ class Leader(Generic[M]):
 
     @property
     def machine(self) -> M | None:
-        """The one that leads now, or None. Once the lease is lost another may lead, so none does here."""
-        return None if self._lease.lost.is_set() else self._machine
+        """The one that leads now, or None. Once the lease is lost another may lead, so none does here.
+
+        To be asked before anything is written, also after long work: the lease may have been lost meanwhile.
+        """
+        return self._machine if self._machine is not None and self._lease.held else None
 
     async def run(self) -> None:
-        """Lead, or stand by to lead, until cancelled. Raises what ended a term, but for refusals after which the log is folded anew.
+        """Lead, or stand by to lead, until cancelled. Raises what ended a term, but for refusals after which the log is folded anew, and a
+        server that does not answer, which is waited for.
 
         That is the error of the feed of the log, of what is attended to, or what was given to `fail`.
         """
         role = self._role
         while True:
-            await self._lease.acquire()
             try:
+                await self._lease.acquire()
                 await self._term()
+            except NatsUnreachable as error:
+                log.warning("NATS does not answer: standing by again", lease=role.lease, error=error)
+                await asyncio.sleep(UNREACHABLE_DELAY)
             except PublishRefused as error:
                 if role.retry_delay is None:
                     raise
@@ -134,6 +145,8 @@ class Leader(Generic[M]):
                 await self._lead(machine, lost)
         finally:
             lost.cancel()
+            if self._lease.lost.is_set():
+                self._bus.give_up()
 
     async def _catch_up(self, machine: M, lost: asyncio.Future[Any]) -> bool:
         """Fold everything that is in the log. False if the lease was lost before that was done."""
@@ -167,5 +180,6 @@ class Leader(Generic[M]):
 
 
 def _holder_name() -> str:
-    """What this process is called as the holder of a lease: its host and its process id."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """What this process is called as the holder of a lease: its host, its process id, and something random, for containers of one image may
+    have the first two in common."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

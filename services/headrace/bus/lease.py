@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from headrace.bus.kv import Bucket
+from headrace.bus.tenure import Found, Loss, Tenure, moment
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.logs import get_log
-from headrace_schemas import LeaseEntry, encode
+
+if TYPE_CHECKING:
+    from headrace.bus.bus import Bus
 
 log = get_log(__name__)
 
-_RENEWALS = 3
-"""Renewals tried in one time to live: two may fail before the lease is lost."""
+HUNG_SECONDS = 120.0
+"""A process whose event loop has not turned for so long is taken to hang, and its leases are not renewed any more. Planning a million
+tasks keeps a loop busy for four seconds, and three times as long on a busy machine; work that takes ten times that will not end."""
+_BEGIN_SHARE = 0.1
+"""Share of the time to live after which the renewing begins: services that start have more urgent things to do than to connect again."""
+_RETRY = 0.25
+"""Seconds until a renewal that could not be stored is tried again."""
 _RELEASE = 1.0
 """Seconds that a release is tried for: longer than any answer takes, shorter than whoever stops services waits."""
 
@@ -21,19 +31,41 @@ _RELEASE = 1.0
 class Lease:
     """A key that its holder writes again and again before it expires. Time to live in whole seconds, at least 1.
 
+    The renewing goes on where long work of the holder's event loop cannot delay it (see `renewer`), as long as that loop turns at all.
+
+    value: what stands under the key; no two holders have the same. lapses: lose the lease as soon as somebody else might have it. Without,
+    it is lost when the server says that it is gone.
     term: the revision under which the lease was acquired; of two holders the later one has the higher term, so it fences off the other.
-    lost: set when somebody else has the key, or it could not be renewed in time; acquire again to go on.
+    lost: set when the lease is lost, and `loss` says how; acquire again to go on.
     """
 
-    def __init__(self, bucket: Bucket, key: str, holder: str, ttl: float) -> None:
+    def __init__(self, bus: Bus, bucket: str, key: str, value: bytes, ttl: float, *, lapses: bool = True) -> None:
         self.term = 0
         self.lost = asyncio.Event()
-        self._bucket = bucket
+        self._bus = bus
+        self._bucket_name = bucket
+        self._bucket = bus.kv(bucket)
         self._key = key
-        self._value = encode(LeaseEntry(holder=holder))
+        self._value = value
         self._ttl = ttl
-        self._revision = 0
-        self._renewing: asyncio.Task[None] | None = None
+        self._lapses = lapses
+        self._tenure: Tenure | None = None
+        self._renewing: asyncio.Future[None] | None = None
+        self._stop = _Stop()
+
+    @property
+    def held(self) -> bool:
+        """Whether the holder may act on it. Looks at the clock, so it is true also while a loop that was busy has not heard of the loss."""
+        if self._tenure is None or self.lost.is_set():
+            return False
+        if not self._tenure.is_held(moment()):
+            self.lost.set()
+        return not self.lost.is_set()
+
+    @property
+    def loss(self) -> Loss | None:
+        """How it was lost; None while it is held, or if it was never acquired."""
+        return self._tenure.loss if self._tenure is not None else None
 
     async def acquire(self) -> int:
         """Wait until the lease is free and take it. Returns the term."""
@@ -50,43 +82,157 @@ class Lease:
         return self.term
 
     async def try_acquire(self) -> bool:
-        """Take the lease if it is free. Returns whether it was."""
-        since = asyncio.get_running_loop().time()
-        try:
-            self._revision = self.term = await self._bucket.create(self._key, self._value, self._ttl)
-        except WrongRevision:
+        """Take the lease if it is free, or was this holder's before. Returns whether it was."""
+        await self._end_renewing()
+        since = moment()
+        revision = await self._take()
+        if revision is None:
             return False
+        self.term = revision
         self.lost.clear()
-        self._renewing = asyncio.create_task(self._renew(since))
+        self._tenure = tenure = Tenure(self._ttl, revision, since, lapses=self._lapses)
+        self._stop = stop = _Stop()
+        self._look_at_clock(tenure)
+        self._renewing = self._bus._beside(lambda bus, loop: self._keep(bus, tenure, stop, loop), self._ttl * _BEGIN_SHARE)
         return True
+
+    def _look_at_clock(self, tenure: Tenure) -> None:
+        """See, now and whenever it might lapse, that it is held: what renews it may have no connection."""
+        if tenure is self._tenure and self.held and self._lapses:
+            asyncio.get_running_loop().call_later(tenure.seconds_left(moment()), self._look_at_clock, tenure)
+
+    async def _take(self) -> int | None:
+        """Write the key. Its revision; None if it is somebody else's."""
+        try:
+            return await self._bucket.create(self._key, self._value, self._ttl)
+        except WrongRevision:
+            entry = await self._bucket.get(self._key)
+        if entry is None or entry.value != self._value:
+            return None
+        try:
+            return await self._bucket.update(self._key, self._value, entry.revision, self._ttl)
+        except WrongRevision:
+            return None
 
     async def release(self) -> None:
         """Give the lease up, so that the next one need not wait for it to expire. Does nothing if it is not held."""
-        if self._renewing is None:
-            return
-        self._renewing.cancel()
-        await asyncio.gather(self._renewing, return_exceptions=True)
-        self._renewing = None
-        if not self.lost.is_set():
-            self.lost.set()
+        await self._end_renewing()
+        tenure, self._tenure = self._tenure, None
+        self.lost.set()
+        if tenure is not None and tenure.may_be_ours:
             with contextlib.suppress(HeadraceError, TimeoutError):  # taken over, or no connection: it expires by itself
                 async with asyncio.timeout(_RELEASE):
-                    await self._bucket.delete(self._key, self._revision)
+                    await self._bucket.delete(self._key, tenure.revision)
 
-    async def _renew(self, since: float) -> None:
-        """Write the key again until that fails, or comes too late. `since`: when the last write that succeeded was sent."""
-        clock = asyncio.get_running_loop().time
+    async def _end_renewing(self) -> None:
+        """Wait until what renews is done: a renewal that came later would take the lease back."""
+        renewing, self._renewing = self._renewing, None
+        if renewing is None:
+            return
+        if not self._stop.request():
+            renewing.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * _RELEASE):
+                await asyncio.gather(renewing, return_exceptions=True)
+
+    # --- beside the holder's event loop -------------------------------------------------------------------------------------
+
+    async def _keep(self, bus: Bus, tenure: Tenure, stop: _Stop, holder: asyncio.AbstractEventLoop) -> None:
+        """Write the key again until the lease is lost or given up. On a bus and a loop that long work of the holder does not delay."""
+        bucket, stopped = bus.kv(self._bucket_name), stop.listen()
+        while not stopped.is_set() and await self._renew(bucket, tenure, stopped):
+            pass
+        if tenure.loss is not None:
+            log.warning("a lease is lost", lease=self._key, term=self.term, error=tenure.loss.value)
+            _call(holder, self._lost_by, tenure)
+
+    async def _renew(self, bucket: Bucket, tenure: Tenure, stop: asyncio.Event) -> bool:
+        """Wait until it is time, and renew. False if the lease is lost."""
+        if await _set_within(stop, tenure.seconds_to_renewal(moment())):
+            return True
+        if self._bus.idle_seconds > HUNG_SECONDS:
+            tenure.end(Loss.HUNG)
+            return False
+        sent = moment()
+        update = asyncio.ensure_future(bucket.update(self._key, self._value, tenure.revision, self._ttl))
         try:
-            while True:
-                await asyncio.sleep(since + self._ttl / _RENEWALS - clock())
-                sent = clock()
-                left = since + self._ttl - sent
-                if left <= 0:
-                    raise TimeoutError(f"not renewed within {self._ttl:g} s")
-                async with asyncio.timeout(left):
-                    self._revision = await self._bucket.update(self._key, self._value, self._revision, self._ttl)
-                since = sent
-        except (HeadraceError, TimeoutError) as error:
-            why = str(error) or f"not renewed within {self._ttl:g} s"
-            log.warning("a lease is lost", lease=self._key, term=self.term, error=why)
+            await self._answered(update, tenure, stop)
+            if update.done():
+                tenure.renewed(update.result(), sent)
+        except WrongRevision:
+            await self._look(bucket, tenure, stop)
+        except HeadraceError as error:
+            log.warning("a lease could not be renewed, trying on", lease=self._key, error=error)
+            await _set_within(stop, _RETRY)
+        finally:
+            update.cancel()
+        return tenure.is_held(moment())
+
+    async def _look(self, bucket: Bucket, tenure: Tenure, stop: asyncio.Event) -> None:
+        """See what stands under the key since a renewal was refused."""
+        try:
+            entry = await bucket.get(self._key)
+        except HeadraceError:  # the next renewal is refused too, and this asked again
+            await _set_within(stop, _RETRY)
+            return
+        found = Found.NOTHING if entry is None else Found.OURS if entry.value == self._value else Found.ANOTHERS
+        tenure.refused(found, entry.revision if entry is not None else 0)
+
+    async def _answered(self, update: asyncio.Future[int], tenure: Tenure, stop: asyncio.Event) -> None:
+        """Wait for the answer to a renewal, for as long as it matters: until the lease lapses; or is given up, and a little longer, for the
+        next one would have to wait for what comes late to expire."""
+        stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+        try:
+            while not update.done() and not stop.is_set() and tenure.is_held(moment()):
+                left = tenure.seconds_left(moment())
+                timeout = left if self._lapses else None
+                await asyncio.wait([update, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not update.done() and stop.is_set():
+                await asyncio.wait([update], timeout=_RELEASE)
+        finally:
+            stopped.cancel()
+
+    def _lost_by(self, tenure: Tenure) -> None:
+        if tenure is self._tenure:
             self.lost.set()
+
+
+class _Stop:
+    """Tells what renews to end. Asked for in one thread, and heard in another."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._heard: Callable[[], None] | None = None
+
+    def request(self) -> bool:
+        """Ask for the end. False if nobody listens yet."""
+        self._requested = True
+        if self._heard is None:
+            return False
+        self._heard()
+        return True
+
+    def listen(self) -> asyncio.Event:
+        """An event of the running loop that is set when the end is asked for."""
+        event, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._heard = lambda: _call(loop, event.set)
+        if self._requested:
+            event.set()
+        return event
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+    """Call a function on a loop that may run in another thread, and may be closed."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *args)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether an event is set within so many seconds."""
+    if seconds <= 0:
+        return event.is_set()
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from headrace.bus import frames
-from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
+from headrace.bus.bus import Beside, Bus, Consumption, Handler, OnRequest
 from headrace.bus.cursor import NEW
 from headrace.bus.feed import Feed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
@@ -180,6 +180,9 @@ class MemoryBus(Bus):
 
     async def close(self) -> None:
         """Nothing to disconnect from."""
+
+    def _beside(self, work: Beside, after: float) -> asyncio.Future[None]:
+        return asyncio.ensure_future(work(self, asyncio.get_running_loop()))
 
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,12 +15,13 @@ from nats.micro import add_service
 from nats.micro.service import EndpointConfig, ServiceConfig
 
 from headrace.bus import frames, layout
-from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
+from headrace.bus.bus import Beside, Bus, Consumption, Handler, OnRequest
 from headrace.bus.feed import Feed, NatsFeed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
 from headrace.bus.metrics import families
 from headrace.bus.outbox import Outbox
 from headrace.bus.queue import Queue
+from headrace.bus.renewer import Renewer
 from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import HeadraceError, JetStreamRefused, NoJetStream, RemoteError
@@ -39,9 +42,10 @@ _CLOSING = 2.0
 class NatsBus(Bus):
     """See Bus. Made by `Bus.connect`."""
 
-    def __init__(self, wire: Wire, settings: BusSettings) -> None:
+    def __init__(self, wire: Wire, settings: BusSettings, name: str) -> None:
         super().__init__()
         self._wire = wire
+        self._name = name
         wire.reconnected = self._reconnected
         wire.pace = self.pace
         self._settings = settings
@@ -51,13 +55,15 @@ class NatsBus(Bus):
         self._services: list[Any] = []
         self._answers: set[asyncio.Task[None]] = set()
         self._http: HttpEndpoint | None = None
+        self._renewer: Renewer | None = None
+        self._turned = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(TICK, self._tick)
 
     @classmethod
     async def open(cls, settings: BusSettings, name: str) -> NatsBus:
         """Connect and see that JetStream is there."""
-        bus = cls(await open_wire(settings, name), settings)
+        bus = cls(await open_wire(settings, name), settings, name)
         try:
             await bus._find_jetstream()
             bus.tracing = open_tracing(name)
@@ -69,6 +75,13 @@ class NatsBus(Bus):
     @property
     def connected(self) -> bool:
         return bool(self._wire.is_connected) and not self._wire.stale
+
+    @property
+    def idle_seconds(self) -> float:
+        return time.monotonic() - self._turned
+
+    def give_up(self) -> None:
+        self._outbox.give_up()
 
     async def ensure_streams(self) -> None:
         await self._make([layout.stream(spec, self._settings.replicas) for spec in streams.STREAMS])
@@ -137,12 +150,20 @@ class NatsBus(Bus):
                 await service.stop()
         if self._http is not None:
             await self._http.close()
+        if self._renewer is not None:
+            await self._renewer.close()
         for answer in self._answers:
             answer.cancel()
         self._outbox.close()
         await self._wire.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+    def _beside(self, work: Beside, after: float) -> asyncio.Future[None]:
+        if self._renewer is None:
+            self._renewer = Renewer(partial(_open_beside, self._settings, self._name))
+        loop = self._loop
+        return self._renewer.call(lambda bus: work(bus, loop), after)
 
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
         return self._outbox.publish(subject, headers, data)
@@ -182,6 +203,7 @@ class NatsBus(Bus):
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)
+        self._turned = time.monotonic()
         if self.connected and not self._wire.backlog:  # the server reads nothing just now: whatever were sent again would only pile up
             self._outbox.tick()
             for feed in list(self._feeds):
@@ -196,6 +218,11 @@ class NatsBus(Bus):
             feed.reopen()
         for queue in list(self._queues):
             queue.reopen()
+
+
+async def _open_beside(settings: BusSettings, name: str) -> Bus:
+    """A bus for the thread that renews leases."""
+    return NatsBus(await open_wire(settings, f"{name}-lease"), settings, name)
 
 
 def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:

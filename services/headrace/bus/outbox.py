@@ -138,6 +138,13 @@ class Outbox:
             _abandon(sent.future)
         self._waiting.clear()
 
+    def give_up(self) -> None:
+        """Send no publish again that is not acknowledged, and cancel its future."""
+        for n, sent in list(self._waiting.items()):
+            if sent.settle == self._acknowledged:
+                del self._waiting[n]
+                sent.future.cancel()
+
     def tick(self) -> None:
         """Send again what has waited too long. Called every TICK seconds while connected."""
         self._tick += 1

@@ -84,7 +84,10 @@ class PublisherService:
             self._leader.fail(error)
 
     def _publish(self, publisher: Publisher) -> None:
-        for message, after in publisher.decide():
+        decided = publisher.decide()
+        if self._leader.machine is not publisher:  # another may lead by now
+            return
+        for message, after in decided:
             subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
             stored = self._bus.publish(subject, message, expected_last_subject_seq=after)
             stored.add_done_callback(partial(self._stored, publisher, message, now()))

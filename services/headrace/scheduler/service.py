@@ -63,6 +63,8 @@ class SchedulerService:
         started = perf_counter()
         decisions = scheduler.decide()
         self._counts.add(decisions, perf_counter() - started)
+        if self._leader.machine is not scheduler:  # planning took so long that another scheduler may lead by now
+            return
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began or now())
         for message in decisions:
