@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
+import msgspec
 import pytest
 
 from headrace.bus import NEW, Bus, EmbeddedServer, Record
+from headrace.bus.feed import NatsFeed
 from headrace.bus.nats_bus import NatsBus
 
 Until = Callable[..., Awaitable[None]]
@@ -220,5 +223,66 @@ def test_flow_control_is_answered(runner: asyncio.Runner, bus: Bus) -> None:
         feed = await bus.follow("LOG", SUBJECT, count)
         await asyncio.wait_for(feed.caught_up.wait(), 20)
         assert received == 64_000_000
+
+    runner.run(body())
+
+
+def test_a_feed_that_is_far_behind_reads_the_whole_stream_without_a_filter_and_passes_on_its_own_subjects(
+    runner: asyncio.Runner, bus: NatsBus, until: Until
+) -> None:
+    """A consumer with filters that has fallen behind costs the server a search through all subjects for each message."""
+
+    async def filters(feed: NatsFeed) -> list[str]:
+        name = f"{feed._id}-{feed._generation}"
+        answer = msgspec.json.decode(await bus._outbox.call(f"CONSUMER.INFO.LOG.{name}"))
+        return [*answer["config"].get("filter_subjects", []), *filter(None, [answer["config"].get("filter_subject")])]
+
+    async def body() -> None:
+        for number in range(400):
+            bus.publish(f"headrace.event.job-{number}.host", b"%d" % number)
+            bus.publish(f"headrace.plan.job-{number}", b"another")
+        await bus.flush_acks(10)
+        wide: list[Record] = []
+        narrow: list[Record] = []
+        subjects = ["headrace.event.*.host", "headrace.job.>"]
+        feed = await bus.follow("LOG", subjects, wide.extend, whole=True)
+        other = await bus.follow("LOG", subjects, narrow.extend)
+        assert isinstance(feed, NatsFeed)
+        assert isinstance(other, NatsFeed)
+        await asyncio.wait_for(asyncio.gather(feed.caught_up.wait(), other.caught_up.wait()), 10)
+        await until(lambda: len(wide) == len(narrow) == 400)
+        assert [record.data for record in wide] == [record.data for record in narrow] == [b"%d" % number for number in range(400)]
+        assert await filters(other) == subjects
+        assert bus.reading.passed_over == 400, "it read everything"
+        assert bus.reading.reopened == 0, "that is not for want of messages"
+        await until(lambda: feed._creating is None and not feed._reach.whole)  # it is at the end, and its own subjects will do
+        await _publish(bus, 2, "headrace.event.late.host")
+        await until(lambda: len(wide) == 402)
+        assert bus.reading.passed_over == 400
+        assert await filters(feed) == subjects
+
+    runner.run(body())
+
+
+def test_a_feed_that_hears_nothing_is_opened_again_later_each_time(runner: asyncio.Runner, bus: NatsBus) -> None:
+    """What a server that is overloaded cannot do is not asked of it again and again."""
+
+    async def body() -> None:
+        feed = await bus.follow("LOG", SUBJECT, lambda records: None)
+        assert isinstance(feed, NatsFeed)
+        bus._timer.cancel()
+        opened: list[int] = []
+        for tick in range(400):
+            before = feed._generation
+            if feed._creating is not None:
+                await feed._creating
+            feed._silent = max(feed._silent, 0)
+            feed.tick()
+            if feed._generation != before:
+                opened.append(tick)
+        pauses = [later - earlier for earlier, later in pairwise(opened)]
+        assert pauses == sorted(pauses)
+        assert pauses[-1] > 4 * pauses[0]
+        assert bus.reading.reopened == len(opened)
 
     runner.run(body())

@@ -102,14 +102,19 @@ class Bus(ABC):
             headers += f"Nats-Expected-Last-Subject-Sequence:{expected}\r\n"
         return self._store(frames.check_subject(subject), headers, data)
 
-    async def follow(self, stream: str, subjects: str | Iterable[str], on_records: OnRecords, *, from_seq: int = 1) -> Feed:
+    async def follow(
+        self, stream: str, subjects: str | Iterable[str], on_records: OnRecords, *, from_seq: int = 1, whole: bool = False
+    ) -> Feed:
         """Read the messages of a stream on these subjects (patterns, not overlapping), from a sequence on; NEW: only those to come.
+
+        whole: while the feed is far behind, everything is delivered to this process, which drops what the subjects do not match. For
+        feeds that read a good part of a stream: on a stream of many subjects no other way catches up (see `reach`).
 
         `on_records` is a plain function, called with everything that arrived since its last call. It gets every message once and in order.
         If it raises, the feed ends (see Feed.ended). Raises JetStreamRefused if the stream does not exist.
         """
         wanted = (subjects,) if isinstance(subjects, str) else tuple(subjects)
-        return await self._follow(Source(stream, wanted, from_seq), on_records)
+        return await self._follow(Source(stream, wanted, from_seq, whole=whole), on_records)
 
     def kv(self, bucket: str) -> Bucket:
         """A key-value bucket."""

@@ -35,12 +35,14 @@ class Cursor:
         self._count = 0
         self._target = -1
 
-    def opened(self, last_seq: int, delivered: int, pending: int) -> None:
-        """The server made the consumer: `delivered` messages sent already, `pending` to come; `last_seq`: the last sent or passed over."""
+    def opened(self, last_seq: int, delivered: int, pending: int) -> int:
+        """The server made the consumer: `delivered` messages sent already, `pending` to come; `last_seq`: the last sent or passed over.
+        Returns how many have not come here yet."""
         self._target = delivered + pending
         if self.last_seq < 0:
             self.last_seq = last_seq
         self._look(1)
+        return max(0, self._target - self._count)
 
     def advance(self, seq: int, count: int, pending: int) -> bool:
         """A message came. False if one before it is missing: then it must not be passed on, and the feed opened anew."""

@@ -11,10 +11,13 @@ from typing import Any, Protocol
 import msgspec
 
 from headrace.bus import frames
+from headrace.bus.backoff import Backoff
 from headrace.bus.cursor import NEW, Cursor
 from headrace.bus.frames import Record
+from headrace.bus.metrics import Reading
 from headrace.bus.outbox import Outbox, Reply
-from headrace.bus.settings import HEARTBEAT, INACTIVE, MISSED_HEARTBEATS, REOPEN_DELAY, TICK
+from headrace.bus.reach import Reach, matcher
+from headrace.bus.settings import HEARTBEAT, INACTIVE, TICK
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, NewerSchema
 from headrace.logs import get_log
@@ -22,9 +25,6 @@ from headrace.logs import get_log
 log = get_log(__name__)
 
 OnRecords = Callable[[list[Record]], None]
-
-_SILENT = round(HEARTBEAT * MISSED_HEARTBEATS / TICK)
-_RETRY = max(1, round(REOPEN_DELAY / TICK))
 
 
 class Feed(ABC):
@@ -91,12 +91,14 @@ async def until_caught_up(feed: Followed) -> None:
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What a feed reads. latest: the last message of every subject first, and again at every opening, instead of all from `from_seq` on."""
+    """What a feed reads. latest: the last message of every subject first, and again at every opening, instead of all from `from_seq` on.
+    whole: whether it may read the whole stream while it is behind, see `reach`."""
 
     stream: str
     subjects: tuple[str, ...]
     from_seq: int = 1
     latest: bool = False
+    whole: bool = False
 
 
 class Snapshot(ABC):
@@ -129,16 +131,27 @@ class NatsFeed(Feed):
     """A feed on JetStream: an ordered push consumer. See `cursor` for how it stays complete."""
 
     def __init__(
-        self, wire: Wire, outbox: Outbox, feeds: set[NatsFeed], source: Source, on_records: OnRecords, snapshot: Snapshot | None = None
+        self,
+        wire: Wire,
+        outbox: Outbox,
+        feeds: set[NatsFeed],
+        reading: Reading,
+        source: Source,
+        on_records: OnRecords,
+        snapshot: Snapshot | None = None,
     ) -> None:
         super().__init__(on_records)
         self._feeds = feeds
+        self._reading = reading
         self._wire = wire
         self._outbox = outbox
         self._source = source
         self._snapshot = snapshot
         self._cursor = Cursor(source.from_seq)
         self._id = f"{outbox.inbox.rpartition('.')[2]}-{next(_ids)}"
+        self._reach = Reach(source.whole and not source.latest)
+        self._wanted = matcher(source.subjects)
+        self._backoff = Backoff(self._id)
         self._generation = 0
         self._sid = 0
         self._creating: asyncio.Future[Reply] | None = None
@@ -197,15 +210,31 @@ class NatsFeed(Feed):
         self._feeds.discard(self)
 
     def tick(self) -> None:
-        """Open again after a failure or a silence. Called every TICK seconds while connected."""
+        """Open again after a failure or a silence, or with another reach. Called every TICK seconds while connected."""
+        self._backoff.tick()
         if self._retry:
             self._retry -= 1
             if not self._retry:
                 self.reopen()
             return
         self._silent += 1
-        if self._silent > _SILENT and self._creating is None:
+        if self._creating is not None:
+            return
+        if self._silent > self._backoff.silence:
             log.warning("nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TICK)
+            self._backoff.failed()
+            self._reading.reopened += 1
+            self.reopen()
+        elif self._reach.tick():
+            self.reopen()
+
+    def _open_again(self) -> None:
+        """Something is missing: open the feed again, at once if that is the first trouble in a while."""
+        self._reading.reopened += 1
+        self._retry = self._backoff.failed()
+        if self._retry:
+            self.suspend()
+        else:
             self.reopen()
 
     def _begin_snapshot(self) -> None:
@@ -215,17 +244,21 @@ class NatsFeed(Feed):
             self._snapshot.begin()
 
     def _config(self, deliver: str) -> dict[str, Any]:
-        return self._where() | {
-            "deliver_subject": deliver,
-            "filter_subjects": list(self._source.subjects),
-            "ack_policy": "none",
-            "max_deliver": 1,
-            "flow_control": True,
-            "idle_heartbeat": int(HEARTBEAT * 1e9),
-            "inactive_threshold": int(INACTIVE * 1e9),
-            "mem_storage": True,
-            "num_replicas": 1,
-        }
+        subjects = {} if self._reach.whole else {"filter_subjects": list(self._source.subjects)}
+        return (
+            self._where()
+            | subjects
+            | {
+                "deliver_subject": deliver,
+                "ack_policy": "none",
+                "max_deliver": 1,
+                "flow_control": True,
+                "idle_heartbeat": int(HEARTBEAT * 1e9),
+                "inactive_threshold": int(INACTIVE * 1e9),
+                "mem_storage": True,
+                "num_replicas": 1,
+            }
+        )
 
     def _where(self) -> dict[str, Any]:
         """From where the server is to deliver."""
@@ -244,17 +277,19 @@ class NatsFeed(Feed):
         except HeadraceError as error:
             self._not_opened(error)
             return
-        self._cursor.opened(created.delivered.stream_seq, created.delivered.consumer_seq, created.num_pending)
+        left = self._cursor.opened(created.delivered.stream_seq, created.delivered.consumer_seq, created.num_pending)
         self._announce()
         if not self._first.done():
             self._first.set_result(None)
+        if self._reach.opened(left):
+            self.reopen()
 
     def _not_opened(self, error: HeadraceError) -> None:
         if not self._first.done():
             self._first.set_exception(error)
         else:
             log.warning("cannot open the feed again, trying on", stream=self._source.stream, error=error)
-            self._retry = _RETRY
+            self._retry = max(1, self._backoff.failed())
 
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         self._silent = 0
@@ -264,11 +299,21 @@ class NatsFeed(Feed):
         seq, number, time, pending = frames.delivery(reply)
         if not self._cursor.advance(seq, number, pending):
             log.info("a message of a consumer is missing: opening the feed again", stream=self._source.stream, number=number - 1)
-            self.reopen()
+            self._open_again()
+            return
+        self._reach.delivered(pending)
+        if self._reach.whole and not self._wanted(subject):
+            self._pass_over()
             return
         if not self._batch:
             self._wire.defer(self._flush)
         self._batch.append(Record(seq, time * 1e-9, subject.decode(), data, headers))
+
+    def _pass_over(self) -> None:
+        """A message that nobody asked for."""
+        self._reading.passed_over += 1
+        if not self._complete and self._cursor.caught_up and not self._batch:
+            self._wire.defer(self._announce)
 
     def _control(self, reply: bytes, headers: bytes) -> None:
         """Flow control is answered once what came before it is passed on; a heartbeat tells of what was lost."""
@@ -281,7 +326,7 @@ class NatsFeed(Feed):
         delivered = frames.value_of(headers, b"Nats-Last-Consumer")
         if delivered and not self._cursor.heartbeat(int(delivered), bool(stalled)):
             log.info("the last messages of a stream are missing: opening the feed again", stream=self._source.stream)
-            self.reopen()
+            self._open_again()
         self._announce()
 
     def _answer_flow_control(self, reply: bytes) -> None:

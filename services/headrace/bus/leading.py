@@ -150,7 +150,7 @@ class Leader(Generic[M]):
 
     async def _catch_up(self, machine: M, lost: asyncio.Future[Any]) -> bool:
         """Fold everything that is in the log. False if the lease was lost before that was done."""
-        feed = await LogFeed.open(self._bus, [*self._role.followed, *self._role.own], machine.fold)
+        feed = await LogFeed.open(self._bus, [*self._role.followed, *self._role.own], machine.fold, whole=True)
         caught_up = asyncio.ensure_future(until_caught_up(feed))
         try:
             await asyncio.wait([caught_up, lost], return_when=asyncio.FIRST_COMPLETED)
@@ -166,7 +166,8 @@ class Leader(Generic[M]):
         self._failed = asyncio.get_running_loop().create_future()
         self._machine = machine
         async with self._attend(machine) as others:
-            feed = await LogFeed.open(self._bus, self._role.followed, partial(self._on_entries, machine), from_seq=machine.last_seq + 1)
+            on_entries, start = partial(self._on_entries, machine), machine.last_seq + 1
+            feed = await LogFeed.open(self._bus, self._role.followed, on_entries, from_seq=start, whole=True)
             try:
                 self._bus.pace.rest = self._role.rest
                 ends = [feed.ended, lost, self._failed, *others]

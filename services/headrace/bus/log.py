@@ -162,10 +162,12 @@ class LogFeed:
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, bus: Bus, subjects: str | Iterable[str], on_entries: OnEntries, *, from_seq: int = 1) -> LogFeed:
+    async def open(
+        cls, bus: Bus, subjects: str | Iterable[str], on_entries: OnEntries, *, from_seq: int = 1, whole: bool = False
+    ) -> LogFeed:
         """Follow the log on these subjects. Arguments as of Bus.follow."""
         feed = cls(bus, on_entries)
-        inner = await bus.follow(LOG.name, subjects, feed._on_records, from_seq=from_seq)
+        inner = await bus.follow(LOG.name, subjects, feed._on_records, from_seq=from_seq, whole=whole)
         feed._attach(inner)
         return feed
 

@@ -21,12 +21,16 @@ class Publishing:
 
 
 class Reading:
-    """Entries of the log that were handed over. lag: age of each batch's oldest entry by then, once the log was caught up with."""
+    """Entries of the log that were handed over. lag: age of each batch's oldest entry by then, once the log was caught up with.
 
-    __slots__ = ("entries", "lag", "seq")
+    reopened: feeds opened again because something was missing or nothing was heard. passed_over: messages that were delivered to a feed
+    which did not ask for them, because it had fallen behind (see `reach`).
+    """
+
+    __slots__ = ("entries", "lag", "passed_over", "reopened", "seq")
 
     def __init__(self) -> None:
-        self.entries = self.seq = 0
+        self.entries = self.seq = self.reopened = self.passed_over = 0
         self.lag = Timing()
 
 
@@ -40,6 +44,8 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     yield gauge("headrace_publish_unacknowledged", "Messages sent and not stored yet, as far as is known.", waiting)
     yield counter("headrace_log_entries_total", "Entries of the log that were read.", reading.entries)
     yield gauge("headrace_log_read_sequence", "Sequence of the last entry that was read.", reading.seq)
+    yield counter("headrace_feeds_reopened_total", "Feeds opened again: messages were missing, or none came for long.", reading.reopened)
+    yield counter("headrace_feed_passed_over_total", "Messages read and not needed, by feeds that were behind.", reading.passed_over)
     known = max(publishing.log_seq, reading.seq)
     yield gauge("headrace_log_known_sequence", "Highest sequence in the log that this process knows of: read, or written.", known)
     yield summary("headrace_log_lag_seconds", "Age of the oldest entry of each batch of the log when it was taken in.", reading.lag)

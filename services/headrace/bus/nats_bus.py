@@ -169,7 +169,7 @@ class NatsBus(Bus):
         return self._outbox.publish(subject, headers, data)
 
     async def _follow(self, source: Source, on_records: OnRecords, snapshot: Snapshot | None = None) -> Feed:
-        feed = NatsFeed(self._wire, self._outbox, self._feeds, source, on_records, snapshot)
+        feed = NatsFeed(self._wire, self._outbox, self._feeds, self.reading, source, on_records, snapshot)
         await feed.open()
         return feed
 

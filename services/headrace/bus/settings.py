@@ -22,7 +22,11 @@ MISSED_HEARTBEATS = 3
 INACTIVE = 5.0
 """The server forgets a feed's consumer that nobody listens to for so long."""
 REOPEN_DELAY = 0.25
-"""Pause before a feed that could not be opened is tried again, e.g. while a stream has no leader."""
+"""Pause before a feed that could not be opened is tried again, e.g. while a stream has no leader. Doubles with each failure."""
+LONGEST_REOPEN_DELAY = 30.0
+"""The longest such pause, and the longest silence of a feed: a server that is overloaded needs time, and gets it."""
+FORGIVE_FAILURES = 60.0
+"""A feed that had no trouble for so long is opened again without a pause the next time."""
 RECONNECT_WAIT = 0.1
 """Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
 PING_INTERVAL = 10.0

@@ -98,7 +98,7 @@ class Connection:
             if self._of_its_own:
                 await bus.ensure_streams()
             wanted = [subjects.ALL_HOSTS, *(subjects.for_client() if self._of_its_own else ())]
-            self._feed = await LogFeed.open(bus, wanted, self._on_entries)
+            self._feed = await LogFeed.open(bus, wanted, self._on_entries, whole=self._of_its_own)
             if not self._of_its_own:
                 await until_followed(self._feed)
         except JetStreamRefused as error:

@@ -83,7 +83,7 @@ class Worker:
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
         self._agent.address = advertised(self._settings.advertise, await self._listen())
         await self._runners.start(self._on_started)
-        feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW)
+        feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True)
         ticking = asyncio.ensure_future(self._tick())
         lease = asyncio.ensure_future(self._hold_lease(self._agent.address))
         endpoints = {f"status-{self._settings.host}": self._status}

@@ -1,0 +1,73 @@
+"""How much of a stream a feed reads: its own subjects, or the whole stream.
+
+A server delivers quickly to a consumer that asks for a few subjects while that consumer is at the end of the stream. Once it has fallen
+behind, the server compares its filters with every subject of the stream for each message that it delivers, and whoever publishes waits
+for the same locks: with thousands of jobs in the log that takes the server longer than new messages take to arrive, so nobody catches up.
+A consumer without a filter costs the same at any place. So a feed that is behind reads everything and drops what it did not ask for,
+by the subject alone, until it has been at the end of the stream for a while.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+BEHIND = 256
+"""Messages that are left for a feed: from here on it is behind. One large job makes some tens at a time."""
+_PATIENCE = 2
+"""Ticks for which a feed has been behind before it reads everything."""
+_CALM, _MOST_CALM = 8, 240
+"""Ticks for which a feed has been at the end before it reads its own subjects again; twice as many after each return, up to the second."""
+
+
+class Reach:
+    """Whether a feed reads the `whole` stream now. `may`: whether it is allowed to."""
+
+    __slots__ = ("_calm", "_late", "_needed", "_pending", "may", "whole")
+
+    def __init__(self, may: bool) -> None:
+        self.may = may
+        self.whole = False
+        self._pending = 0
+        self._late = 0
+        self._calm = 0
+        self._needed = _CALM
+
+    def opened(self, pending: int) -> bool:
+        """A consumer was made, and so many messages are left for it. Returns whether to make another, for the whole stream."""
+        self._pending = pending
+        return pending > BEHIND and self._widen()
+
+    def delivered(self, pending: int) -> None:
+        """A message came, and so many were left behind it."""
+        self._pending = pending
+
+    def tick(self) -> bool:
+        """Time went by. Returns whether the reach changed: then another consumer is to be made."""
+        behind = self._pending > BEHIND
+        if self.whole:
+            self._calm = 0 if behind else self._calm + 1
+            return self._calm >= self._needed and self._narrow()
+        self._late = self._late + 1 if behind else 0
+        return self._late >= _PATIENCE and self._widen()
+
+    def _widen(self) -> bool:
+        if self.whole or not self.may:
+            return False
+        self.whole, self._calm = True, 0
+        return True
+
+    def _narrow(self) -> bool:
+        self.whole, self._late, self._pending = False, 0, 0
+        self._needed = min(2 * self._needed, _MOST_CALM)
+        return True
+
+
+def matcher(patterns: Iterable[str]) -> Callable[[bytes], object]:
+    """A function that says, quickly, whether a subject matches one of the patterns. It returns something true or false."""
+    return re.compile("|".join(map(_expression, patterns)).encode()).fullmatch
+
+
+def _expression(pattern: str) -> str:
+    tokens = pattern.split(".")
+    return r"\.".join(".+" if token == ">" else "[^.]+" if token == "*" else re.escape(token) for token in tokens)

@@ -1,0 +1,49 @@
+"""A feed in trouble is opened again later each time, and at its own moment."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from headrace.bus.backoff import Backoff
+from headrace.bus.settings import FORGIVE_FAILURES, HEARTBEAT, LONGEST_REOPEN_DELAY, MISSED_HEARTBEATS, TICK
+
+LONGEST = 1.5 * LONGEST_REOPEN_DELAY / TICK
+"""With its jitter."""
+
+
+def test_the_first_time_is_at_once_and_each_further_one_later_up_to_a_limit() -> None:
+    backoff = Backoff("a")
+    delays = [backoff.failed() for _ in range(12)]
+    assert delays[0] == 0
+    assert all(before < after for before, after in pairwise(delays[1:7]))
+    assert max(delays) <= LONGEST
+    assert min(delays[8:]) >= LONGEST_REOPEN_DELAY / TICK
+
+
+def test_silence_is_borne_longer_after_each_failure() -> None:
+    backoff = Backoff("a")
+    silences = [backoff.silence]
+    for _ in range(8):
+        backoff.failed()
+        silences.append(backoff.silence)
+    assert silences[0] == HEARTBEAT * MISSED_HEARTBEATS / TICK
+    assert all(before < after for before, after in pairwise(silences[:4]))
+    assert max(silences) <= LONGEST
+
+
+def test_feeds_that_fail_together_do_not_come_back_together_and_each_repeats_itself() -> None:
+    def tenth(name: str) -> int:
+        backoff = Backoff(name)
+        return [backoff.failed() for _ in range(10)][-1]
+
+    assert len({tenth(f"feed-{number}") for number in range(20)}) > 10
+    assert tenth("feed-1") == tenth("feed-1")
+
+
+def test_trouble_is_forgotten_after_a_quiet_time() -> None:
+    backoff = Backoff("a")
+    for _ in range(5):
+        backoff.failed()
+    for _ in range(round(FORGIVE_FAILURES / TICK)):
+        backoff.tick()
+    assert backoff.failed() == 0
