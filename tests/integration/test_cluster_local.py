@@ -129,7 +129,9 @@ def test_a_task_that_raises_says_which_where_and_with_what(cluster: hr.Cluster) 
     assert (failure.task, failure.inputs) == ("broken", ("one",))
     assert 'raise ValueError(f"cannot use {value}")' in failure.remote_traceback
     assert isinstance(failure.__cause__, ValueError)
-    assert (job.wait(), job.done) == ("failed", True)
+    with pytest.raises(hr.TaskFailed, match="'broken' failed: ValueError: cannot use 1"):
+        job.wait(WAIT)
+    assert (job.wait(check=False), job.done) == ("failed", True)
     assert "cannot use 1" in job.status().error
     assert cluster.compute(double.delay(4), timeout=WAIT) == 8
 
@@ -168,7 +170,9 @@ def test_a_job_that_is_cancelled_at_once_is_cancelled(cluster: hr.Cluster, tmp_p
         graph.output(graph.add(wait_for, str(tmp_path / "never"), name=f"waits-{k}"))
     job = cluster.submit(graph)
     job.cancel("a mistake")
-    assert job.wait(WAIT) == "cancelled"
+    with pytest.raises(hr.JobCancelled, match="a mistake"):
+        job.wait(WAIT)
+    assert job.wait(WAIT, check=False) == "cancelled"
 
 
 def test_a_cancelled_job_says_why(cluster: hr.Cluster, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def cancel(
         held = cluster.job(job)
         if not held.done:
             held.cancel(reason)
-        typer.echo(f"{job}: {held.wait()}")
+        typer.echo(f"{job}: {held.wait(check=False)}")
     return 0
 
 

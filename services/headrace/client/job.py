@@ -83,13 +83,17 @@ class Job:
         status: JobStatus = self._connection.call(self._status())
         return status
 
-    def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> str:
-        """Wait until the job is over, and return its final state: done, failed or cancelled.
+    def wait(self, timeout: float | None = None, *, check: bool = True, progress: bool | None = None) -> str:
+        """Wait until the job is done, and return "done".
 
-        timeout: seconds; None waits for ever. progress: whether to show a bar on standard error; by default where that is a terminal.
-        Raises JobTimeout after the timeout (the job goes on), and what ended the connection.
+        timeout: seconds; None waits for ever. check: with False, a job that failed or was cancelled raises nothing: "failed" or
+        "cancelled" is returned. progress: whether to show a bar on standard error; by default where that is a terminal.
+        Raises TaskFailed (with the original exception as its cause), JobFailed, JobCancelled, JobTimeout after the timeout (the job goes
+        on), and what ended the connection.
         """
         self._await(self._following.over, timeout, progress)
+        if check:
+            self._raise_failure()
         return self._following.ledger.phase
 
     def cancel(self, reason: str = "") -> None:
