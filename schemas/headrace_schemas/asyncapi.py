@@ -75,7 +75,7 @@ CHANNELS = [
     Channel(
         name="needed",
         subject=subjects.needed,
-        messages=[m.Needed],
+        messages=[m.Needed, m.Due],
         sender="controller",
         receivers=["scheduler", "publisher", "client"],
     ),

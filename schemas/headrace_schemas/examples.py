@@ -86,6 +86,7 @@ _ALL: list[Record] = [
     m.HostJoined(at=0, term=7, host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, resources={"gpu": 1}),
     m.HostLost(at=9, term=7, host="beta", epoch=BETA_EPOCH, reason="its lease ran out"),
     m.Needed(at=10, term=7, job=JOB, tasks=[2, 3], attempts=[1, 1], reason="host beta was lost", about="load-2, load-3"),
+    m.Due(at=9, term=7, job=JOB, tasks=[2], attempts=[0], about="load-2"),
     m.Purge(at=14, term=7, job=JOB, host="alpha", epoch=ALPHA_EPOCH, datasets=[0, 1], about="load-0, load-1"),
     m.Released(at=16, term=7, job=JOB, datasets=[4]),
     m.CancelAsked(at=17, term=7, job=JOB, reason="the wrong month"),

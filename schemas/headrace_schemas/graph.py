@@ -21,7 +21,7 @@ class FunctionSpec(Record, kw_only=True):
     pickled: bytes = b""
     generator: bool = False
     retries: int = 0
-    """How often a task of this function that raised is tried again."""
+    """How often a task of this function that raised is tried again: at most `limits.MAX_RETRIES`."""
     gang: int = 0
     """Hosts that the task needs at once, all or nothing; 0 for an ordinary task. Reserved."""
     resources: dict[str, float] = {}

@@ -26,6 +26,8 @@ deeper they can go, and all must read the same."""
 MAX_EXACT = 2**53
 """Integers up to here are exact in every language's JSON."""
 MAX_ATTEMPT = 2**30
+MAX_RETRIES = 1_000
+"""Of a task that raised. With pauses of up to 30 s between attempts, that is a working day of trying."""
 
 Id = Annotated[int, Meta(ge=0, lt=MAX_IDS)]
 """A task or a dataset, by its place in the graph."""

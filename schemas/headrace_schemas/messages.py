@@ -77,6 +77,20 @@ class Needed(Decision, tag="needed", kw_only=True):
     reason: str = ""
 
 
+class Due(Decision, tag="due", kw_only=True):
+    """The pause after these failed attempts is over, and the tasks may be tried again: a timer, put into the log before it is acted on."""
+
+    stands_on: ClassVar = (subjects.needed, "job")
+    columns: ClassVar = (("tasks", "attempts"),)
+
+    job: str
+    about: str = ""
+    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    tasks: list[Id]
+    attempts: list[Attempt]
+    """Per task: the attempt that failed."""
+
+
 class TaskError(Record, kw_only=True):
     """One failed attempt, as the host reports it and as the client shows it."""
 
@@ -458,6 +472,7 @@ class JobEntry(Message, tag="job", kw_only=True):
 LogMessage = (
     Submitted
     | Needed
+    | Due
     | Ended
     | Released
     | CancelAsked

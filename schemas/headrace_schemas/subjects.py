@@ -37,7 +37,7 @@ def state(job: str) -> str:
 
 
 def needed(job: str) -> str:
-    """Needed."""
+    """Needed, Due."""
     return f"{ROOT}.job.{token(job)}.needed"
 
 

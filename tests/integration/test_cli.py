@@ -313,8 +313,10 @@ def test_a_job_whose_outputs_were_released_before_they_were_made_is_told_to_its_
     with hr.Cluster.connect(up["HEADRACE_URL"], token=up["HEADRACE_TOKEN"]) as cluster:
         job = cluster.submit(graph)
         job.release()
+        eventually(lambda: "released" in headrace("tail", job.id, "--no-follow", env=up).stdout)
+        assert not job.done, "its task has not ended yet"
+        (tmp_path / "go").touch()
         assert job.wait(WAIT) == "done"
-    (tmp_path / "go").touch()
     told = headrace("tail", job.id, env=up)
     assert told.returncode == 0
     assert re.search(r"controller +released +all outputs", told.stdout)

@@ -86,6 +86,7 @@ class World:
         self.rnd = random.Random(seed)
         self.fail, self.die, self.lose, self.crash, self.shuffle = fail, die, lose, crash, shuffle
         self.log: list[Entry] = []
+        self.now = 0.0
         self.spec = graph(self.rnd, n_tasks)
         self.hosts: dict[str, Host] = {}
         self.epoch = 0
@@ -107,7 +108,7 @@ class World:
     # --- the log ---------------------------------------------------------------------------------------------------
 
     def append(self, message: Any) -> None:
-        self.log.append(Entry(len(self.log) + 1, float(len(self.log)), "", message))
+        self.log.append(Entry(len(self.log) + 1, self.now, "", message))
 
     def deliver(self, outbox: list[Any], in_order: bool = False) -> None:
         """Put one waiting message into the log; perhaps not the first, perhaps not for the last time.
@@ -331,6 +332,7 @@ class World:
         self.controller_read = end
         decisions = self.controller.decide(end)
         self.controller_outbox += decisions
+        self.controller_outbox += self.controller.due(self.now)
         job = self.controller.ledger.jobs.get(JOB)
         if job is not None and job.end is None:
             assert not droppable(job), "a copy can be dropped and is not"
@@ -354,6 +356,7 @@ class World:
 
     def step(self, faults: bool = True) -> None:
         rnd = self.rnd
+        self.now += 0.05
         if faults and rnd.random() < self.lose:
             self.lose_host(rnd.choice(list(self.hosts.values())))
         if faults and rnd.random() < self.crash:

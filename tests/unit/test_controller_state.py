@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -71,6 +72,10 @@ class Play:
 
     def hear(self, host: str, **columns: Any) -> list[Decided]:
         return self.tell(Events(job="j", host=host, epoch=1, **columns))
+
+    def pause(self) -> list[Decided]:
+        """The pauses after failures end."""
+        return self.tell(*self.controller.due(math.inf))
 
 
 def test_outputs_that_nobody_fetched_expire() -> None:
@@ -202,7 +207,8 @@ def test_a_task_that_raised_is_needed_again_with_the_rest_of_its_chain_and_what_
     play = Play(spec([[], [0], [1], []], [2, 3], retries=1))
     play.place(a=[[0, 1, 2], [3]])
     play.hear("a", done=[0])
-    (needed,) = play.hear("a", failed=[TaskError(task=1, name="f-1")])
+    assert play.hear("a", failed=[TaskError(task=1, name="f-1")]) == []
+    (needed,) = play.pause()
     assert isinstance(needed, Needed)
     assert (needed.tasks, needed.attempts) == ([0, 1, 2], [1, 1, 1])
     assert needed.reason == "attempt 0 of 'f-1': raised"
@@ -212,7 +218,8 @@ def test_a_task_of_a_broken_chain_that_is_reported_late_is_made_again() -> None:
     """`done` of the first task comes after the failure of the second: what it made was lost inside the chain all the same."""
     play = Play(spec([[], [0]], [1], retries=1))
     play.place(a=[[0, 1]])
-    (needed,) = play.hear("a", failed=[TaskError(task=1)])
+    assert play.hear("a", failed=[TaskError(task=1)]) == []
+    (needed,) = play.pause()
     assert isinstance(needed, Needed)
     assert needed.tasks == [0, 1]
     assert play.hear("a", done=[0]) == []
@@ -229,10 +236,13 @@ def test_retries_end(reason: str, retries: int, attempts: int) -> None:
     play.place(a=[[0]])
     for attempt in range(attempts):
         error = TaskError(task=0, attempt=attempt, reason=reason, error="E: x", name="f-0")
-        (decision,) = play.hear("a", failed=[error])
+        decisions = play.hear("a", failed=[error])
         if attempt + 1 < attempts:
-            assert isinstance(decision, Needed)
+            assert decisions == []
+            (needed,) = play.pause()
+            assert isinstance(needed, Needed)
             play.tell(play.assignment("a", ["a"], [(attempt + 1, [0])], [attempt + 1]))
+    (decision,) = decisions
     assert isinstance(decision, Ended)
     assert (decision.state, decision.error) == ("failed", error)
     assert "f-0" in decision.reason

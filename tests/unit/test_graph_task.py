@@ -18,6 +18,7 @@ from headrace.graph.freezing import freeze
 from headrace.graph.functions import load_function
 from headrace.graph.node import Node
 from headrace.graph.task import Task, delayed, task
+from headrace_schemas.limits import MAX_RETRIES
 from tests.unit.graph_reference import evaluate
 
 calls: list[int] = []
@@ -126,6 +127,9 @@ def test_options_are_checked_where_they_are_given() -> None:
             load.options(**wrong)  # type: ignore[arg-type]
     with pytest.raises(GraphError, match="retries"):
         task(abs, retries=-1)
+    assert task(abs, retries=MAX_RETRIES).retries == MAX_RETRIES == 1000
+    with pytest.raises(GraphError, match=r"retries of function 'abs' is 1,001, and a task is tried again at most 1,000 times: give less"):
+        task(abs, retries=1001)
     with pytest.raises(TypeError, match=r"hr\.task decorates"):
         task(5)  # type: ignore[call-overload]
 

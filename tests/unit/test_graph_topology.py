@@ -96,6 +96,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"functions": [BY_BOTH] * 4}, "both"),
     ({"functions": [FunctionSpec(name="", pickled=b"x")] * 4}, "name of 0 characters"),
     ({"functions": [FunctionSpec(name="f", pickled=b"x", retries=-1)] * 4}, "-1 retries"),
+    ({"functions": [FunctionSpec(name="f", pickled=b"x", retries=1001)] * 4}, "1001 retries, not 0 to 1000"),
     ({"functions": []}, r"function\[0\] is 0"),
     ({"n_outputs": [3, 1]}, "n_outputs has 2 entries"),
     ({"n_outputs": [3, 0, 1, 1]}, r"n_outputs\[1\] is 0"),

@@ -1,7 +1,8 @@
 """What must run (again) after something broke; and when that is no use.
 
 One rule for all that can break: whatever is needed and cannot come any more, is made again. Tasks whose attempt failed or was lost with its
-host are needed as a new attempt, with what is left of their chain, for a chain that breaks is given up from there on. A dataset that exists
+host are needed as a new attempt, with what is left of their chain, for a chain that breaks is given up from there on. After a failure that
+is after a pause, see `retries`. A dataset that exists
 nowhere, though its task is done, makes that task needed if somebody still waits for it; and so do the inputs of what is needed, and theirs.
 That includes what only ever passed between the tasks of a chain. An output that was written to its sink and cannot be committed is
 written again, by its task.
@@ -106,13 +107,16 @@ def needed(job: JobLedger, changes: Changes) -> list[int]:
 
 
 def _broken(job: JobLedger, failed: list[int]) -> set[int]:
-    """Tasks whose attempt failed, and what their chains still had to do."""
-    tasks = {task for task in failed if job.states[task] == FAILED}
+    """Tasks whose attempt failed, once the pause after that is over, and what their chains still had to do."""
+    tasks = {task for task in failed if job.states[task] == FAILED and not job.is_paused(task)}
     for chain in {job.chain_of[task] for task in tasks}:
-        tasks.update(
-            task for task in job.chains.tasks_of(chain) if job.chain_of[task] == chain and job.states[task] in (ASSIGNED, STARTED, FAILED)
-        )
+        tasks.update(task for task in job.chains.tasks_of(chain) if job.chain_of[task] == chain and _is_broken(job, task))
     return tasks
+
+
+def _is_broken(job: JobLedger, task: int) -> bool:
+    """Whether a task of a chain that is given up is to run again now."""
+    return job.states[task] in (ASSIGNED, STARTED, FAILED) and not job.is_paused(task)
 
 
 def _missing(job: JobLedger, changes: Changes) -> Ints:
@@ -158,7 +162,7 @@ def _unwritten(job: JobLedger, changes: Changes) -> list[int]:
 def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
     """Per dataset: whether it is an output that the client must have yet, or a task takes it that is not done.
 
-    A task that is at work further on in the chain of its maker has it already.
+    A task that is at work further on in the chain of its maker has it already. One that failed takes nothing before its pause is over.
     """
     topology = job.topology
     wanted: Ints = (job.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED
@@ -168,6 +172,8 @@ def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
     state = job.state[consumers]
     at_work = ((state == ASSIGNED) | (state == STARTED)) & ~np.isin(consumers, sorted(broken))
     waiting = (state != DONE) & ~(at_work & (job.chain[consumers] == job.chain[makers]))
+    for place in np.flatnonzero(state == FAILED).tolist():
+        waiting[place] = not job.is_paused(int(consumers[place]))
     wanted |= np.bincount(np.repeat(np.arange(len(datasets)), counts), weights=waiting, minlength=len(datasets)) > 0
     return wanted
 

@@ -84,6 +84,9 @@ class Leading:
         self._hosts_lost = 0
         self._later = Later(settings.linger)
         self._looked = 0.0
+        self._folded = time.monotonic()
+        self._due_timer: asyncio.TimerHandle | None = None
+        self._due_at: float | None = None
 
     @property
     def last_seq(self) -> int:
@@ -106,6 +109,7 @@ class Leading:
         finally:
             self._later.flush()
             ticking.cancel()
+            self._stop_pauses()
             await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
 
     # --- the log in, decisions out ----------------------------------------------------------------------------------------
@@ -115,6 +119,7 @@ class Leading:
         self._forget(entries[0].time)  # before these are folded: everything else is decided on
         for entry in entries:
             self._controller.fold(entry)
+        self._folded = time.monotonic()
 
     def on_entries(self, entries: list[Entry]) -> None:
         """Decide on the next entries of the log."""
@@ -139,6 +144,8 @@ class Leading:
                 self._publish(note)
         for job in self._controller.seen:
             self._entries.changed(job)
+        if self._controller.next_due != self._due_at:
+            self._await_pauses()
 
     def _is_known(self, decision: Decided) -> bool:
         """Whether it is the end of a job that everybody knows to be done who reads the values of its outputs."""
@@ -152,6 +159,32 @@ class Leading:
         error = None if stored.cancelled() else stored.exception()
         if error is not None and self._leader.machine is self:
             self._leader.fail(error)
+
+    # --- tasks that failed ------------------------------------------------------------------------------------------------
+
+    def _await_pauses(self) -> None:
+        """Look again when the next pause after a failure ends."""
+        self._stop_pauses()
+        self._due_at = self._controller.next_due
+        if self._due_at is not None:
+            delay = max(0.0, self._due_at - self._log_time())
+            self._due_timer = asyncio.get_running_loop().call_later(delay, self._try_again)
+
+    def _stop_pauses(self) -> None:
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+        self._due_timer = self._due_at = None
+
+    def _log_time(self) -> float:
+        """What the log's clock, which may differ from the one here, says now."""
+        return self._controller.time + time.monotonic() - self._folded
+
+    def _try_again(self) -> None:
+        """Say of which tasks the pause is over. That is written down, and acted on when it is in the log."""
+        if self._leader.machine is self:
+            for due in self._controller.due(self._log_time()):
+                self._publish(Note(subjects.needed(due.job), due, f"due.{due.job}.{due.at}.{due.tasks[0]}.{due.attempts[0]}"))
+            self._await_pauses()
 
     # --- requests ---------------------------------------------------------------------------------------------------------
 

@@ -21,10 +21,11 @@ from headrace.controller.homeless import Homeless
 from headrace.controller.metrics import Counts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import clashing, hopeless, needed
+from headrace.controller.retries import Retries
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace_schemas import Ended, EndState, Needed, Purge, Released, Stranded, TaskError
+from headrace_schemas import Due, Ended, EndState, Needed, Purge, Released, Stranded, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -55,11 +56,13 @@ class Controller:
         """The jobs that the last `decide` looked at: those that something happened to."""
         self._purges: dict[str, Purges] = {}
         self._homeless = Homeless()
-        self._time = 0.0
+        self._retries = Retries()
+        self.time = 0.0
+        """By the log's clock: when the last entry was written."""
 
     def fold(self, entry: LogEntry) -> None:
         """Take an entry of the log in."""
-        self._time = entry.time
+        self.time = entry.time
         if isinstance(entry.message, DECIDED) and entry.message.term == self.term:
             self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
             if isinstance(entry.message, Purge):
@@ -67,6 +70,7 @@ class Controller:
         else:
             self.ledger.fold(entry)
             self._homeless.folded(entry.message, self.ledger)
+            self._retries.folded(entry.message, entry.time, self.ledger)
 
     def _purge_again(self, purge: Purge) -> None:
         """A purge is in the log. What was made again on the host since it was decided is dropped there too: whoever needs it is to have it
@@ -77,7 +81,7 @@ class Controller:
             return
         again = [dataset for dataset in purge.datasets if 0 <= dataset < job.topology.n_datasets and job.copies.holds(host, dataset)]
         if again:
-            self.ledger.apply(msgspec.structs.replace(purge, datasets=again), self._time)
+            self.ledger.apply(msgspec.structs.replace(purge, datasets=again), self.time)
             job.changes.touched.append(Touched(host, again))
             job.changes.to("lost").few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
 
@@ -104,6 +108,25 @@ class Controller:
         due = self._homeless.due(self.ledger, now, after)
         return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after) for job in due]
 
+    @property
+    def next_due(self) -> float | None:
+        """When the next task that failed is to be tried again, by the log's clock; None if none is."""
+        return self._retries.next(self.ledger)
+
+    def due(self, now: float) -> list[Due]:
+        """What to write down of tasks whose pause after a failure is over. now: by the log's clock."""
+        return [
+            Due(
+                at=self.ledger.last_seq,
+                term=self.term,
+                job=job,
+                tasks=[pause.task for pause in pauses],
+                attempts=[pause.attempt for pause in pauses],
+                about=some_tasks(self.ledger.jobs[job].spec, [pause.task for pause in pauses]),
+            )
+            for job, pauses in self._retries.due(self.ledger, now, self.limits.ids_per_message // 2)
+        ]
+
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""
         self._homeless.forget(job)
@@ -116,8 +139,8 @@ class Controller:
         while True:
             decisions = self._step(job, changes, at)
             for decision in decisions:
-                self.ledger.apply(decision, self._time)
-                self.counts.add(decision, self._time - job.submitted)
+                self.ledger.apply(decision, self.time)
+                self.counts.add(decision, self.time - job.submitted)
                 yield decision
             changes = job.take_changes()
             if not decisions or not changes:

@@ -15,6 +15,8 @@ MAX_NAME = 1000
 MAX_METADATA = 64 * 1024
 """Bytes of the metadata of one dataset, as JSON. It travels in messages of up to half a megabyte, twice where a task and its yield both
 give some; what is larger is data and belongs into the value."""
+MAX_RETRIES = 1_000
+"""Of a function's tasks, as in the wire contract (which is not imported to build a graph)."""
 MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
 """The integers that both JSON readers and msgpack take."""
 _PLAIN = frozenset({str, bool, type(None)})
@@ -40,6 +42,17 @@ def check_count(count: Any, what: str, least: int) -> int:
     if value < least:
         raise GraphError(f"{what} is an int of at least {least}, not {value}")
     return value
+
+
+def check_retries(retries: Any, function: str) -> int:
+    """How often to try again. Raises GraphError for what is no number from 0 to `MAX_RETRIES`."""
+    count = check_count(retries, f"retries of function {function!r:.80}", 0)
+    if count > MAX_RETRIES:
+        raise GraphError(
+            f"retries of function {function!r:.80} is {count:,}, and a task is tried again at most {MAX_RETRIES:,} times: give less. "
+            "Where a task waits for something, let it wait in its function"
+        )
+    return count
 
 
 def check_outputs(outputs: Any, what: str) -> tuple[int, list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any, overload
 
 from headrace.graph.callables import Wrapper, exported, find_attribute, function_name, unwrap, yields
-from headrace.graph.checks import check_count, check_metadata, check_name, check_outputs, default_outputs
+from headrace.graph.checks import check_metadata, check_name, check_outputs, check_retries, default_outputs
 from headrace.graph.node import Call, Node
 from headrace.graph.resources import check_resources
 from headrace.graph.search import FreeSearch
@@ -44,7 +44,7 @@ class Task(Wrapper):
         self.label = function_name(function) if label is None else check_name(label, "a task's function")
         self.outputs = _checked(outputs, self.label)
         self.generator = yields(self.function)
-        self.retries = check_count(retries, "retries", 0)
+        self.retries = check_retries(retries, self.label)
         self.resources = check_resources(resources, f"function {self.label!r}") if resources is not None else {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -152,7 +152,8 @@ def task(
     name: what its tasks are called, "<name>-<id>"; the function's name by default. (`options` names a single node.)
     outputs: n > 1 for a function that returns n values: n datasets, each used by itself. Or a list of dicts, the metadata of
     each. A generator function needs one of these, here or in `options`: for what it yields.
-    retries: how often a task of it that raised is tried again.
+    retries: how often a task of it that raised is tried again, up to 1,000: after a pause of 0.1 s at most, which doubles from one to the
+    next, up to 30 s.
     resources: what a task of it needs of its host, e.g. {"gpu": 1}: it runs only on a host that was started with that (`headrace worker
     --resources gpu=1`, `Cluster.local(resources={"gpu": 1})`), and tasks that run there at the same time never need more than it has. What
     the names mean is up to you; amounts are numbers above 0. Raises GraphError for others.

@@ -14,6 +14,7 @@ from headrace.graph.resources import check_resources
 from headrace.graph.topology import Columns, Offsets, Topology, offsets
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.graph import FunctionSpec, GraphSpec
+from headrace_schemas.limits import MAX_RETRIES
 
 MAX_IDS = 2**24
 """Tasks or datasets of one graph: some 20 bytes each in every service, so that no submission takes more than a few hundred megabytes."""
@@ -111,7 +112,7 @@ def _check_function(index: int, function: FunctionSpec) -> None:
         by_name != bool(function.pickled),
         f"{what} travels either by module and qualname or as a pickle, not {'both' if by_name else 'neither'}",
     )
-    _expect(function.retries >= 0, f"{what} has {function.retries} retries")
+    _expect(0 <= function.retries <= MAX_RETRIES, f"{what} has {function.retries} retries, not 0 to {MAX_RETRIES}")
     if function.resources:
         check_resources(function.resources, what)
 

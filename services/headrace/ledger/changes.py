@@ -22,7 +22,7 @@ class Changes:
 
     done: tasks that are done now. moved: tasks that were placed on another host than before (or on their first).
     assigned: tasks released to a host. needed: tasks that must run (again). revoked: tasks that a host gave back.
-    failed: tasks whose attempt failed, or was lost with its host.
+    failed: tasks whose attempt failed, or was lost with its host; and again when the pause after that is over.
     touched: where copies came or were lost. lost: datasets without a copy that was not purged (a host lost or dropped it, or says it never
     had it). outputs: asked-for outputs that are available now. released: outputs that need not be kept any more.
     written: outputs in sinks that are to be committed now. refused: outputs that could not be.

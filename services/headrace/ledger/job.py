@@ -44,17 +44,19 @@ class JobLedger:
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
     chain, and planned once that is assigned.
     `again`: tasks that ended well, and are to run again, for what they made was lost.
+    `failures`: per task, the errors of its attempts that failed; `interrupted`: those that were running on a host that was lost; `due`: the
+    newest one after which the pause is over.
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
 
     __slots__ = (
-        "__dict__", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client", "copies", "cuts",
-        "end", "ended_at", "failures", "flag", "host_ids", "hosts", "job", "keep_values", "kept", "made_by", "memory_used",
-        "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name", "one_output_each", "placed",
-        "planned", "problem", "profile", "release_reason", "retried", "sizes", "source", "states", "submitted", "sunk", "topology",
-        "values", "yielded",
+        "__dict__", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client", "copies",
+        "cuts", "due", "end", "ended_at", "failures", "flag", "host_ids", "hosts", "interrupted", "job", "keep_values", "kept", "made_by",
+        "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name", "one_output_each",
+        "placed", "planned", "problem", "profile", "release_reason", "retried", "sizes", "source", "states", "submitted", "sunk",
+        "topology", "values", "yielded",
     )  # fmt: skip
 
     state, attempt, host, chain = Numbers("states"), Numbers("attempts"), Numbers("placed"), Numbers("chain_of")
@@ -75,6 +77,8 @@ class JobLedger:
         self.arrays: dict[int, tuple[str, list[int]]] = {}
         self.yielded: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, dict[int, TaskError]] = {}
+        self.interrupted: dict[int, list[int]] = {}
+        self.due: dict[int, int] = {}
         self.kept: set[tuple[int, int]] = set()
         self.cuts: dict[int, int] = {}
         self.profile: dict[int, tuple[int, float, float]] = {}
@@ -184,6 +188,17 @@ class JobLedger:
     def available(self, dataset: int) -> bool:
         """Whether a host that lives holds it, its value is in the log, or it was written to its sink."""
         return self.copies.homes[dataset] != NOWHERE or bool(self.flag[dataset] & (VALUE | WRITTEN))
+
+    def n_failures(self, task: int) -> int:
+        """How many attempts of a task failed, or were running on a host that was lost."""
+        return len(self.failures.get(task, ())) + len(self.interrupted.get(task, ()))
+
+    def is_paused(self, task: int) -> bool:
+        """Whether the newest attempt of a task failed, and the pause before the next one is not over."""
+        attempt = self.attempts[task]
+        if self.states[task] != FAILED or self.due.get(task, -1) >= attempt:
+            return False
+        return attempt in self.failures.get(task, ()) or attempt in self.interrupted.get(task, ())
 
     def readable(self, dataset: int) -> bool:
         """Whether a client can have this output: from a host, from the log, or from its sink, once it is published there."""

@@ -12,6 +12,7 @@ from headrace.ledger.fold import CONTROLLER, WRITERS
 from headrace_schemas import (
     Assign,
     CancelAsked,
+    Due,
     Ended,
     Events,
     GraphSpec,
@@ -186,6 +187,7 @@ def _joined(joined: HostJoined, _: Names) -> str:
 _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Submitted: lambda m, _: f"{m.name!r}, {m.n_tasks} tasks" + (f", of {m.client}" if m.client else ""),
     Needed: lambda m, names: f"{names.tasks(m.tasks)} again: {m.reason}",
+    Due: lambda m, names: f"the pause is over for {names.tasks(m.tasks)}",
     Ended: _ended,
     Released: _released,
     CancelAsked: lambda m, _: m.reason or "no reason given",

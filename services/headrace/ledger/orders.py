@@ -9,7 +9,7 @@ from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges, within
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, SUNK, UNPLACED, WAITING, WRITTEN, JobLedger
 from headrace.ledger.sunk import Sunk
-from headrace_schemas import Assign, CancelAsked, Ended, Needed, Plan, Published, Purge, Released, Revoke
+from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Published, Purge, Released, Revoke
 
 # --- the scheduler's ------------------------------------------------------------------------------------------------
 
@@ -146,6 +146,16 @@ def fold_needed(job: JobLedger, needed: Needed) -> None:
         job.changes.to("needed").few.append(task)
 
 
+def fold_due(job: JobLedger, due: Due) -> None:
+    """The pauses after some failed attempts are over; those that are not a task's newest any more are passed over."""
+    if not within(due.tasks, job.topology.n_tasks):
+        return
+    for task, attempt in zip(due.tasks, due.attempts, strict=False):
+        if attempt == job.attempts[task] and job.is_paused(task):
+            job.due[task] = attempt
+            job.changes.to("failed").few.append(task)
+
+
 def fold_purge(job: JobLedger, purge: Purge) -> None:
     """A host drops its copies. What it keeps in spite of that, it says."""
     if not within(purge.datasets, job.topology.n_datasets):
@@ -227,6 +237,8 @@ def fold_host_lost(job: JobLedger, host: int) -> None:
         job.changes.touched.append(Touched(host, had))
     job.changes.to("lost").add(job.rehomed(moved))
     busy = np.flatnonzero((job.host == host) & ((job.state == ASSIGNED) | (job.state == STARTED)))
+    for task in busy[job.state[busy] == STARTED].tolist():
+        job.interrupted.setdefault(task, []).append(job.attempts[task])
     job.state[busy] = FAILED
     job.changes.to("failed").add(busy)
     job.kept = {pair for pair in job.kept if pair[1] != host}
