@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from headrace.bus import Bus, Record
 from headrace.bus.log import decode
 from headrace.client.connection import until_followed
 from headrace.client.settings import ANNOUNCE_SECONDS
+from headrace.graph.metadata import plain
 from headrace_schemas import Published, subjects
 from headrace_schemas.streams import OUTPUTS
 
@@ -84,14 +83,18 @@ def having(where: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Call
 
 def _alternatives(wanted: Any) -> list[Any]:
     """The value, as JSON carries it (dates and times are text there); and what is in it, if it is a list or alike."""
-    plain = _plain(wanted)
-    return [plain, *map(_plain, wanted)] if isinstance(wanted, list | tuple | set | frozenset | range) else [plain]
+    found = _as_metadata(list(wanted) if isinstance(wanted, range) else wanted)
+    return [
+        found,
+        *(map(_as_metadata, wanted) if isinstance(wanted, range | set | frozenset) else found if isinstance(found, list) else ()),
+    ]
 
 
-def _plain(value: Any) -> Any:
+def _as_metadata(value: Any) -> Any:
+    """As metadata of this value is written down."""
     try:
-        return msgspec.json.decode(msgspec.json.encode(value))
-    except TypeError:  # numpy's numbers, say, which can be compared as they are
+        return plain(value)
+    except (TypeError, ValueError):  # no output can have it, and whatever it is can be compared
         return value
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import GraphError
 from headrace.graph.callables import Wrapper, function_name, identity, yields
-from headrace.graph.checks import check_metadata, check_name, check_outputs, default_outputs
+from headrace.graph.checks import check_name, check_outputs, default_outputs
 from headrace.graph.columns import Columns, Function
+from headrace.graph.metadata import check_metadata
 from headrace.graph.node import Dataset, Node, flat, missing
 from headrace.graph.search import LEAVES, BoundSearch
 from headrace.graph.templates import Template
@@ -266,7 +267,7 @@ class Graph:
         if outputs != 1 or metadata is not None:
             label = f"task {f'{columns.functions[index].name}-{task}' if name is None else name!r}"
             count, descriptions = check_outputs(outputs, label)
-            metadata = metadata if metadata is None else dict(check_metadata(metadata, label))
+            metadata = metadata if metadata is None else check_metadata(metadata, label)
         if name is not None:
             self._give_name(task, name)
         if metadata:

@@ -1,25 +1,18 @@
-"""What a user may give for names, counts and metadata."""
+"""What a user may give for names and counts."""
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import Any
 
 from headrace.errors import GraphError
+from headrace.graph.metadata import check_metadata
 
 MAX_NAME = 1000
 """Characters in a name. Names go into messages, logs and error texts, where longer ones are a mistake rather than a name."""
 
-
-MAX_METADATA = 64 * 1024
-"""Bytes of the metadata of one dataset, as JSON. It travels in messages of up to half a megabyte, twice where a task and its yield both
-give some; what is larger is data and belongs into the value."""
 MAX_RETRIES = 1_000
 """Of a function's tasks, as in the wire contract (which is not imported to build a graph)."""
-MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
-"""The integers that both JSON readers and msgpack take."""
-_PLAIN = frozenset({str, bool, type(None)})
 
 
 def check_name(name: Any, what: str = "a task") -> str:
@@ -64,7 +57,7 @@ def check_outputs(outputs: Any, what: str) -> tuple[int, list[dict[str, Any]]]:
         return check_count(outputs, f"outputs of {what}", 1), []
     if not outputs:
         raise GraphError(f"outputs of {what} is an empty list: give an int of at least 1, or a dict of metadata for each output")
-    return len(outputs), [dict(check_metadata(given, f"output {place} of {what}")) for place, given in enumerate(outputs)]
+    return len(outputs), [check_metadata(given, f"output {place} of {what}") for place, given in enumerate(outputs)]
 
 
 def default_outputs(is_generator: bool, function: str) -> int:
@@ -75,49 +68,3 @@ def default_outputs(is_generator: bool, function: str) -> int:
             "(to Graph.add, hr.task or options), or return a list for a single value"
         )
     return 1
-
-
-def check_metadata(metadata: Any, what: str) -> dict[str, Any]:
-    """The metadata, if it can travel. `what` says whose it is: "task 'load-3'".
-
-    It can if it is a dict with str keys throughout, its values are what JSON and msgpack carry (str, int of 64 bits, finite float, bool,
-    None, lists and dicts of them, dates and times), and it has up to `MAX_METADATA` bytes as JSON. Raises GraphError otherwise.
-    """
-    import msgspec  # most graphs have no metadata, and are built without it
-
-    if not isinstance(metadata, dict):
-        raise GraphError(f"the metadata of {what} is a dict with str keys, not {metadata!r:.80}")
-    try:
-        _check_value(metadata)
-        size = len(msgspec.json.encode(metadata))
-        msgspec.msgpack.encode(metadata)
-    except RecursionError:
-        raise GraphError(f"the metadata of {what} contains itself or is nested too deep") from None
-    except Exception as error:
-        raise GraphError(
-            f"the metadata of {what} cannot be sent as JSON: {error}. Use str, int, float, bool, None, lists and dicts with str keys"
-        ) from None
-    if size > MAX_METADATA:
-        raise GraphError(f"the metadata of {what} has {size:,} bytes as JSON, more than {MAX_METADATA:,}: put what is large into the value")
-    return metadata
-
-
-def _check_value(value: Any) -> None:
-    """Raises ValueError for what the encoders would change without a word, or one of them refuses: keys, numbers."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return
-    if kind is int:
-        if not MIN_INT <= value <= MAX_INT:
-            raise ValueError("an int has more than 64 bits")
-    elif kind is float:
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is no number in JSON")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if type(key) is not str:
-                raise ValueError(f"the key {key!r:.80} is no str")
-            _check_value(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            _check_value(item)

@@ -9,7 +9,8 @@ from types import MethodType
 from typing import Any, overload
 
 from headrace.graph.callables import Wrapper, exported, find_attribute, function_name, unwrap, yields
-from headrace.graph.checks import check_metadata, check_name, check_outputs, check_retries, default_outputs
+from headrace.graph.checks import check_name, check_outputs, check_retries, default_outputs
+from headrace.graph.metadata import check_metadata
 from headrace.graph.node import Call, Node
 from headrace.graph.resources import check_resources
 from headrace.graph.search import FreeSearch

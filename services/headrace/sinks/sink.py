@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from headrace.errors import GraphError, NotPicklable
+from headrace.graph.metadata import plain
 from headrace.sinks.encodings import ENCODINGS
 from headrace.sinks.files import is_local, protocol_of
 from headrace.sinks.places import parse
@@ -42,7 +43,7 @@ class Sink:
         self.path = _absolute(os.fspath(path))
         self.encoding = encoding
         self.encoder = encoder
-        self.options = dict(options or {})
+        self.options = _checked_options(options or {}, self.path)
         parse(self.path)
         if encoder is not None and not callable(encoder):
             raise GraphError(f"the encoder of a sink is a function of a value and a binary file, not {encoder!r:.80}")
@@ -78,6 +79,15 @@ class Sink:
 
     def __repr__(self) -> str:
         return f"hr.Sink({self.path!r}{f', {self.encoding!r}' if self.encoding else ''})"
+
+
+def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """As they travel, which is as JSON."""
+    try:
+        checked: dict[str, Any] = plain(dict(options))
+    except (TypeError, ValueError) as error:
+        raise GraphError(f"the options of the sink {path!r} cannot be sent as JSON: {error}") from None
+    return checked
 
 
 def _absolute(path: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from headrace.errors import GraphError
-from headrace.graph.checks import check_metadata
+from headrace.graph.metadata import check_metadata
 from headrace.graph.naming import task_name
 from headrace.graph.output import Output
 from headrace.graph.templates import NO_KEYWORDS, bind
