@@ -31,6 +31,16 @@ class Cluster:
         able = [name for name in self.names if fits(need, self.resources[name])] if need else self.names
         return min(able, key=lambda name: self._load.get(name, 0) / self._rates[name])
 
+    @property
+    def runners(self) -> float:
+        """How many runners there are."""
+        return sum(self._rates.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether some host has fewer tasks than runners."""
+        return any(self._load.get(name, 0) < rate for name, rate in self._rates.items())
+
     def lacks(self, needs: Needs) -> bool:
         """Whether some tasks can run on none of the hosts."""
         return bool(needs.missing(self.resources.values()))

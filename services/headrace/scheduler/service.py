@@ -28,6 +28,7 @@ class SchedulerService:
     """Waits for the lease, folds the log, decides while it holds the lease; and from the beginning if it loses it."""
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
+        self._settings = settings
         self._bus = bus
         self._counts = Counts()
         role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_ttl, settings.retry_delay, "a decision")
@@ -48,9 +49,19 @@ class SchedulerService:
 
     @asynccontextmanager
     async def _attend(self, scheduler: Scheduler) -> AsyncIterator[Ends]:
-        """Begin with what nobody has decided."""
+        """Begin with what nobody has decided, and go on also where only time goes by."""
         self._decide(scheduler)
-        yield ()
+        ticking = asyncio.ensure_future(self._tick(scheduler))
+        try:
+            yield (ticking,)
+        finally:
+            ticking.cancel()
+
+    async def _tick(self, scheduler: Scheduler) -> None:
+        while True:
+            await asyncio.sleep(self._settings.tick_seconds)
+            if scheduler.n_queued:
+                self._decide(scheduler)
 
     def _on_entries(self, scheduler: Scheduler, entries: list[Entry]) -> None:
         """Decide on everything that others write."""
@@ -61,6 +72,7 @@ class SchedulerService:
     def _decide(self, scheduler: Scheduler, began: int = 0) -> None:
         """Publish what follows from what was folded since `began`, by the clock of spans."""
         started = perf_counter()
+        scheduler.tick(started)
         decisions = scheduler.decide()
         self._counts.add(decisions, perf_counter() - started)
         if self._leader.machine is not scheduler:  # planning took so long that another scheduler may lead by now

@@ -5,7 +5,8 @@ when:
 
 | the log says | the scheduler |
 |---|---|
-| a job was submitted | plans it, if hosts live that can take all of its tasks; releases the first windows |
+| a job was submitted | plans it when its turn has come (see `admission`) and hosts live that can take all of its tasks; releases the
+  first windows |
 | a job of one task was submitted | assigns it, for there is nothing to plan: no Plan, no window |
 | tasks are done | refills windows that are half empty |
 | tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
@@ -17,11 +18,12 @@ when:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from headrace.graph.needs import Needs
 from headrace.ledger import WAITING, JobLedger, Ledger, LogEntry
 from headrace.scheduler import recovery
+from headrace.scheduler.admission import Admission
 from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.fitting import Demand
 from headrace.scheduler.job import JobSchedule
@@ -54,7 +56,9 @@ class Scheduler:
         self.load: Counter[str] = Counter()
         self._cluster = Cluster({}, self.load)
         self._hosts_changed = False
-        self._unplanned: dict[str, JobLedger] = {}
+        self._admission = Admission(settings)
+        self._homeless: dict[str, JobLedger] = {}
+        """Jobs that no living hosts could take all of when their turn came."""
 
     # --- in -------------------------------------------------------------------------------------------------------------
 
@@ -85,16 +89,15 @@ class Scheduler:
         """Everything that follows from what was folded and was not decided yet, to be published in this order."""
         stamp, out = Stamp(self.ledger.last_seq, self.term), list[Decision]()
         joined: set[str] = set()
-        changed = self.ledger.take_changed()
+        changed = sorted(self.ledger.take_changed(), key=_arrival)
         due = {job.job for job in changed if self._look_at(job)}
-        unplanned = [job for job in changed if job.job in self._unplanned]
         if self._hosts_changed:
             before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load)
             joined, self._hosts_changed = self._cluster.joined_since(before), False
             due.update(self.schedules)
-            unplanned = list(self._unplanned.values())  # what no host could take, one may now
-        if self._cluster.names:
-            due.update(job.job for job in unplanned if self._plan(job, stamp, out))
+            if self._cluster.names:  # what no host could take, one may now
+                due.update(job.job for job in list(self._homeless.values()) if self._plan(job, stamp, out))
+        due.update(self._admit(stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
         return out
@@ -115,13 +118,30 @@ class Scheduler:
     @property
     def n_unplanned(self) -> int:
         """Jobs that wait for a host to be planned on."""
-        return len(self._unplanned)
+        return len(self._homeless) + (0 if self._cluster.names else len(self._admission))
+
+    @property
+    def n_queued(self) -> int:
+        """Jobs that wait until those before them are done."""
+        return len(self._admission) if self._cluster.names else 0
 
     def status(self) -> dict[str, object]:
         """For people: what is planned and where the work is."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
         jobs |= {name: {"open": {host: 1} if host else {}, "queued": {}, "loose": 0} for name, host in self.single.items()}
-        return {"term": self.term, "at": self.ledger.last_seq, "waiting": sorted(self._unplanned), "jobs": jobs, "load": dict(self.load)}
+        waiting = [*sorted(self._homeless), *self._admission.names]
+        return {"term": self.term, "at": self.ledger.last_seq, "waiting": waiting, "jobs": jobs, "load": dict(self.load)}
+
+    def tick(self, now: float) -> None:
+        """Take in how late it is, by any clock that goes on: jobs that wait may have their turn."""
+        self._admission.tick(now)
+
+    def _admit(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
+        """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
+        cluster = self._cluster
+        while cluster.names and (job := self._admission.next(cluster.runners, idle=cluster.is_idle)) is not None:
+            if self._plan(job, stamp, out):
+                yield job.job
 
     def _look_at(self, job: JobLedger) -> bool:
         """Something was folded for a job. Returns whether there may be something to release or to place."""
@@ -129,6 +149,8 @@ class Scheduler:
         if job.end is not None or job.problem:
             self._forget(job)
             return False
+        if job.n_done == job.n_tasks:
+            self._admission.leave(job.job)
         if schedule is not None:
             schedule.follow()
         elif job.job in self.single and job.states[0] != WAITING:
@@ -138,10 +160,10 @@ class Scheduler:
         elif job.planned:
             self._forget_single(job.job)
             self._open(job).say_all_sources()
-        elif job.cancel_asked is None:
-            self._unplanned[job.job] = job
-        else:
-            self._unplanned.pop(job.job, None)
+        elif job.cancel_asked is not None:
+            self._drop_unplanned(job.job)
+        elif job.job not in self._homeless:
+            self._admission.arrive(job)
         return job.job in self.schedules
 
     def _forget(self, job: JobLedger) -> None:
@@ -149,9 +171,13 @@ class Scheduler:
         if schedule is not None:
             schedule.close()
         self._forget_single(job.job)
-        self._unplanned.pop(job.job, None)
+        self._drop_unplanned(job.job)
         if job.end is not None:
             self.ledger.forget(job.job)
+
+    def _drop_unplanned(self, job: str) -> None:
+        self._admission.leave(job)
+        self._homeless.pop(job, None)
 
     def _forget_single(self, job: str) -> None:
         self._relieve(job)
@@ -177,8 +203,9 @@ class Scheduler:
         """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
         needs = Needs.of(job.spec)
         if needs is not None and self._cluster.lacks(needs):
+            self._homeless[job.job] = job
             return False
-        del self._unplanned[job.job]
+        self._homeless.pop(job.job, None)
         if job.n_tasks == 1:
             self._assign_single(job, stamp, out)
             return False
@@ -251,3 +278,8 @@ class Scheduler:
         """A decision counts at once, not only when it comes back in the log."""
         self.ledger.apply(message, 0.0)  # type: ignore[arg-type]
         out.append(message)
+
+
+def _arrival(job: JobLedger) -> float:
+    """When a job was submitted: who came first is first in turn."""
+    return job.submitted
