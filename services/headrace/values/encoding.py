@@ -6,6 +6,7 @@ from typing import Any, Final
 from headrace.errors import NotPicklable
 from headrace.pickling import by_value
 from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, aligned, lengths_format
+from headrace.values.owning import is_own
 
 _BY_REFERENCE_TO_MAIN: Final = b"__main__"
 PLAIN_TYPES: Final = frozenset({int, float, bool, type(None)})
@@ -16,7 +17,8 @@ _PADDING: Final = bytes(ALIGNMENT)
 class Encoded:
     """A value ready to be written.
 
-    It holds views of the value's own arrays until it is dropped; they must not be changed before they are written.
+    It holds views of the value's own arrays until it is dropped; they must not be changed before they are written. Where that is not
+    certain, `make_own` copies them.
 
     `nbytes` is the size of the encoding in bytes, everything included.
     """
@@ -61,6 +63,13 @@ class Encoded:
         room[len(self._head) :] = bytes(room.nbytes - len(self._head))
         PREFIX.pack_into(room, 0, LAYOUT_MARK, 1, room.nbytes - PREFIX.size - lengths_format(1).size)
         return True
+
+    def make_own(self) -> None:
+        """Copy the buffers to whose memory something else refers, so that nothing that is done to the value's arrays changes the encoding.
+
+        To be called once the value itself is not referred to any more; an array that only the encoding has is not copied.
+        """
+        self._views = tuple(view if is_own(view) else memoryview(bytes(view)) for view in self._views)
 
     def tobytes(self) -> bytes:
         """The encoding as one bytes object: for small values that travel inline."""

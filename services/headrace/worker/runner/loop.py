@@ -3,6 +3,9 @@
 Results of short tasks travel together; before a task that may take long, what is finished is sent first. A result that must leave
 its chain and finds no room in the store waits in this process, and the runner goes on with other segments meanwhile. So does a
 generator: it is suspended at its yield until there is room.
+
+What a task returned or yielded may lie in memory that it fills again when it is called the next time. So the value is stored, or
+copied, before the runner calls anything else: another task, or the rest of a generator.
 """
 
 from __future__ import annotations
@@ -12,9 +15,8 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sized
 from functools import partial
-from itertools import islice
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -64,10 +66,22 @@ class Put(msgspec.Struct):
     segment: Segment
     place: int
     """Index of its task in the segment."""
+    dataset: int
     encoded: Encoded
     metadata: dict[str, Any] | None
     array: ArrayType | None = None
     generator: Suspended | None = None
+
+
+_NOTHING = object()
+"""What an iterator does not give."""
+
+
+class Withheld(NamedTuple):
+    """Reports that go out once a task is known to have ended well, and those of files, which go out in any case: somebody removes them."""
+
+    datasets: list[Callable[[], None]]
+    files: list[Callable[[], None]]
 
 
 class Runner:
@@ -86,7 +100,13 @@ class Runner:
         self._jobs: dict[int, RunnerJob] = {}
         self._queue: deque[Segment] = deque()
         self._puts: dict[tuple[int, int], Put] = {}
-        self._answered: dict[tuple[int, int], protocol.Grant] = {}
+        self._borrowed: list[Put] = []
+        """Those among them whose values may still lie in memory that their tasks write to."""
+        self._withheld: Withheld | None = None
+        """What is to be said of a task's last datasets, while it is not known yet that they are the last."""
+        self._asked: tuple[int, int] | None = None
+        """The dataset for which the agent is asked for room right now, and what it answered."""
+        self._answer: protocol.Grant | None = None
         self._granted: deque[protocol.Grant] = deque()
         self._now = self._last_read = perf_counter()
 
@@ -109,6 +129,7 @@ class Runner:
                 self._execute(self._queue.popleft())
             else:
                 self._status.clear(self._slot)
+                self._own()
                 self._slabs.collect()
                 self._outbox.flush()
                 self._read(block=True)
@@ -137,10 +158,10 @@ class Runner:
             self._queue.extend(_segments(self._jobs[frame.job], frame))
         elif isinstance(frame, protocol.Grant):
             key = frame.job, frame.dataset
-            if key in self._puts:
+            if key == self._asked:
+                self._answer = frame  # the last one counts: there may have been room meanwhile
+            elif key in self._puts:
                 self._granted.append(frame)
-            elif frame.job in self._jobs:
-                self._answered[key] = frame
         elif isinstance(frame, protocol.GrantSlab):
             self._slab_grants.append(frame)
         elif isinstance(frame, protocol.OpenJob):
@@ -193,6 +214,8 @@ class Runner:
         return False
 
     def _tasks(self, segment: Segment) -> None:
+        if self._borrowed:
+            self._own()
         job, outside = segment.job, self._outside(segment)
         last = len(segment.tasks) - 1
         for place, task in enumerate(segment.tasks):
@@ -211,6 +234,8 @@ class Runner:
             result = None
             if self._slabs.results:
                 self._hand_over(segment, place)
+            if self._borrowed:
+                self._own()
             if place < last and self._now - self._outbox.since > PROGRESS_SECONDS:
                 self._outbox.task_done(job, task, self._now)
 
@@ -263,7 +288,10 @@ class Runner:
         described = describe(job, task, segment.attempt, failure)
         failure.forget()
         self._slabs.forget()
+        withheld, self._withheld = self._withheld, None
         self._outbox.failed(job, segment.id, described, self._now)
+        for say in withheld.files if withheld is not None else ():
+            say()
         self._outbox.flush()
         job.dead_chains.add(segment.chain)
         log.warning(
@@ -286,9 +314,27 @@ class Runner:
         if leaves == 0:
             job.keep(outputs[0], freeze(result.value if isinstance(result, Output) else result))
         elif leaves == 1:
-            values = [result] if len(outputs) == 1 else _several(result, len(outputs))
-            for dataset, value in zip(outputs, values, strict=True):
-                self._put(segment, place, dataset, value)
+            if len(outputs) == 1:
+                self._put(segment, place, outputs[0], result)
+            else:
+                self._put_each(segment, place, outputs, result)
+
+    def _put_each(self, segment: Segment, place: int, outputs: range, result: Any) -> None:
+        """Send the values of a task with several outputs. They may be computed only now, one after the other, and it is known at the end
+        how many there are."""
+        iterator, computed = _iterate(result, len(outputs)), not isinstance(result, list | tuple)
+        self._withheld = Withheld([], [])
+        for index, dataset in enumerate(outputs):
+            try:
+                self._put(segment, place, dataset, next(iterator))
+            except StopIteration:
+                raise _miscounted(index, len(outputs)) from None
+            if computed:
+                self._hand_over(segment, place)
+                self._own()
+        if next(iterator, _NOTHING) is not _NOTHING:
+            raise _miscounted(f"more than {len(outputs)}", len(outputs))
+        self._say_withheld()
 
     def _put_plain(self, job: RunnerJob, dataset: int, value: Any) -> bool:
         """Send a number that leaves its chain. False if it has too many digits for that."""
@@ -319,7 +365,7 @@ class Runner:
             return True
         if self._slabs.encode_in_place(encoded, dataset, metadata, array):
             return True
-        return self._store(dataset, Put(segment, place, encoded, metadata, array, generator))
+        return self._store(Put(segment, place, dataset, encoded, metadata, array, generator))
 
     def _hand_over(self, segment: Segment, place: int, generator: Suspended | None = None) -> bool:
         """Send the results that were made in slabs, now that their values are dropped here; False if one waits for room to be copied."""
@@ -330,12 +376,13 @@ class Runner:
             if encoded is None:
                 self._send(segment.job, result.dataset, result.slab, result.metadata, result.array)
             else:
-                stored &= self._store(result.dataset, Put(segment, place, encoded, result.metadata, result.array, generator))
+                put = Put(segment, place, result.dataset, encoded, result.metadata, result.array, generator)
+                stored &= self._store(put)
         return stored
 
-    def _store(self, dataset: int, put: Put) -> bool:
+    def _store(self, put: Put) -> bool:
         """Write a value to a block, or have it wait for room; False if it waits."""
-        segment = put.segment
+        segment, dataset = put.segment, put.dataset
         grant = self._ask(segment, dataset, put.encoded.nbytes)
         if grant is None:
             return True
@@ -344,9 +391,21 @@ class Runner:
         if grant.offset == NO_ROOM_YET:
             segment.puts += 1
             self._puts[segment.job.number, dataset] = put
+            self._borrowed.append(put)
             return False
         self._write(grant, put)
         return True
+
+    def _own(self) -> None:
+        """Copy the values that wait for room and lie in memory that something else can write to, before any task is called."""
+        while self._borrowed:
+            put = self._borrowed.pop()
+            try:
+                put.encoded.make_own()
+            except MemoryError as error:
+                self._puts.pop((put.segment.job.number, put.dataset), None)
+                doing = f"while {put.encoded.nbytes} bytes were copied that wait for room in the store of this host"
+                self._report(put.segment, TaskFailure(error, "too_large", doing))
 
     def _sink(self, segment: Segment, place: int, sink: SinkSpec, dataset: int, value: Any, metadata: dict[str, Any] | None) -> None:
         """Write an output to its sink, once all that was finished before is on its way: this takes a while."""
@@ -360,16 +419,17 @@ class Runner:
         except BaseException as error:
             raise TaskFailure(error, "sink_failed") from None
         self._now = perf_counter()
-        self._outbox.written(job, written, metadata, self._now)
+        say = partial(self._outbox.written, job, written, metadata, self._now)
+        say() if self._withheld is None else self._withheld.files.append(say)
 
     def _ask(self, segment: Segment, dataset: int, nbytes: int) -> protocol.Grant | None:
         """Ask the agent for room and wait for its answer, which comes at once. None: the job was closed meanwhile."""
-        key = segment.job.number, dataset
-        self._outbox.send(protocol.Allocate(*key, nbytes, segment.id))
-        while key not in self._answered and not segment.job.closed:
+        self._asked, self._answer = (segment.job.number, dataset), None
+        self._outbox.send(protocol.Allocate(*self._asked, nbytes, segment.id))
+        while self._answer is None and not segment.job.closed:
             self._read(block=True)
-        grant = self._answered.pop(key, None)
-        return None if segment.job.closed else grant
+        self._asked = None
+        return None if segment.job.closed else self._answer
 
     def _ask_slab(self, nbytes: int) -> Slab | None:
         """Ask the agent for room for an array, in the middle of a task, and wait for its answer, which comes at once."""
@@ -385,9 +445,17 @@ class Runner:
         self._send(put.segment.job, grant.dataset, grant.block, put.metadata, put.array)
 
     def _send(self, job: RunnerJob, dataset: int, value: bytes | int, metadata: dict[str, Any] | None, array: ArrayType | None) -> None:
+        if self._withheld is not None:
+            self._withheld.datasets.append(partial(self._send, job, dataset, value, metadata, array))
+            return
         self._outbox.dataset(job, dataset, value, metadata, self._now)
         if array is not None:
             self._outbox.array(dataset, array)
+
+    def _say_withheld(self) -> None:
+        withheld, self._withheld = self._withheld, None
+        for say in (*withheld.files, *withheld.datasets) if withheld is not None else ():
+            say()
 
     def _refused(self, put: Put) -> NoReturn:
         text = (
@@ -406,10 +474,15 @@ class Runner:
     def _use_for(self, grant: protocol.Grant, put: Put) -> None:
         if grant.offset == NEVER:
             self._refused(put)
-        self._write(grant, put)
         put.segment.puts -= 1
-        if put.generator is not None:
-            self._generate(put.generator)
+        if put.generator is not None and _is_last(put.generator):
+            self._withheld = Withheld([], [])
+            self._write(grant, put)
+            self._finish(put.generator)
+        else:
+            self._write(grant, put)
+            if put.generator is not None:
+                self._generate(put.generator)
         self._end(put.segment)
 
     def _end(self, segment: Segment) -> None:
@@ -425,6 +498,8 @@ class Runner:
         task = segment.tasks[place]
         outputs, kind = segment.job.outputs(task), segment.job.kind(task)
         while True:
+            if self._borrowed:
+                self._own()
             self._status.set(self._slot, segment.job.number, task)
             began = perf_counter()
             try:
@@ -434,31 +509,37 @@ class Runner:
             self._now = perf_counter()
             segment.job.took(kind, self._now - began)
             generator.index += 1
-            if generator.index == len(outputs):  # the last one counts once it is known to be the last
-                self._expect_end(generator)
+            if _is_last(generator):
+                self._withheld = Withheld([], [])
             stored = self._put(segment, place, outputs[generator.index - 1], value, generator)
             value = None
-            if self._slabs.results and not self._hand_over(segment, place, generator):
+            if self._slabs.results:
+                stored &= self._hand_over(segment, place, generator)
+            if self._withheld is not None and stored:
+                self._finish(generator)
                 return
-            if not stored:
-                return
-            if segment.job.closed:
+            self._withheld = None
+            if not stored or segment.job.closed:
                 return
             self._flush_before(kind)
-            if generator.index == len(outputs):
-                return
         if generator.index < len(outputs):
             text = f"declared with outputs={len(outputs)}, but yielded only {generator.index}"
             raise TaskFailure(BadOutput(text), "bad_output")
 
-    def _expect_end(self, generator: Suspended) -> None:
-        """See that a generator yields no more. Its end runs here, before its last dataset is out."""
+    def _finish(self, generator: Suspended) -> None:
+        """See that a generator, whose rest runs here, yields no more, and report its last dataset, which is stored."""
         try:
             next(generator.iterator)
         except StopIteration:
+            self._say_withheld()
             return
         outputs = generator.segment.job.outputs(generator.segment.tasks[generator.place])
         raise TaskFailure(BadOutput(f"declared with outputs={len(outputs)}, but yielded more"), "bad_output")
+
+
+def _is_last(generator: Suspended) -> bool:
+    """Whether what a generator yielded is the last of the datasets that its task was declared with."""
+    return generator.index == len(generator.segment.job.outputs(generator.segment.tasks[generator.place]))
 
 
 def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
@@ -478,19 +559,21 @@ def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
     return made
 
 
-def _several(result: Any, n: int) -> list[Any]:
-    """The values that a task of several outputs returned, which may only now be computed. Raises TaskFailure for another number of them."""
+def _iterate(result: Any, n: int) -> Iterator[Any]:
+    """The values that a task of `n` outputs returned. Raises TaskFailure where it is known now that they are none, or not as many."""
     try:
-        iterator = iter(result)
+        iterator: Iterator[Any] = iter(result)
     except TypeError as error:
         raise TaskFailure(
             BadOutput(f"declared with outputs={n}, but returned one {type(result).__name__}: {error}"), "bad_output"
         ) from None
-    values = list(islice(iterator, n + 1))
-    if len(values) != n:
-        count = len(result) if isinstance(result, Sized) else len(values) if len(values) < n else f"more than {n}"
-        raise TaskFailure(BadOutput(f"declared with outputs={n}, but returned {count} values"), "bad_output")
-    return values
+    if isinstance(result, Sized) and len(result) != n:
+        raise _miscounted(len(result), n)
+    return iterator
+
+
+def _miscounted(count: int | str, n: int) -> TaskFailure:
+    return TaskFailure(BadOutput(f"declared with outputs={n}, but returned {count} values"), "bad_output")
 
 
 def _encode(value: Any) -> Encoded:
