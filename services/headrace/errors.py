@@ -84,6 +84,10 @@ class JetStreamRefused(HeadraceError, RuntimeError):
         self.code = code
 
 
+TOO_LARGE = frozenset({0, 10054})
+"""Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
+
+
 class PublishRefused(JetStreamRefused):
     """A message was refused for good: too large, or its stream is full or missing. Sending it again would not help."""
 

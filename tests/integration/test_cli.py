@@ -248,7 +248,7 @@ def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Pat
     assert re.search(r"bad\s+failed", listed)
     shown = headrace("status", good[1], env=up)
     assert re.search(r"state\s+done", shown.stdout)
-    assert headrace("cancel", good[1], env=up).stdout == f"{good[1]}: done\n"
+    assert headrace("cancel", good[1], env=up).stdout == f"{good[1]} was over already: done\n"
     for command in ("status", "cancel", "replay"):
         for job in ("nosuchjob", "", "no such job", "a.b", "x" * 200):
             missing = headrace(command, job, env=up)

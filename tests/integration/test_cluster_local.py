@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
+from headrace.client.following import Following
 from tests.waiting import eventually, wait_for
 
 WAIT = 30.0
@@ -179,11 +180,30 @@ def test_a_cancelled_job_says_why(cluster: hr.Cluster, tmp_path: Path) -> None:
     graph = hr.Graph()
     graph.add(wait_for, str(tmp_path / "never"))
     job = cluster.submit(graph)
-    job.cancel("changed my mind")
+    assert job.cancel("changed my mind")
     with pytest.raises(hr.JobCancelled, match="changed my mind"):
         job.results(WAIT)
+    assert not job.cancel("again") or job.status().state == "cancelled"
     (tmp_path / "never").touch()
     assert cluster.compute(double.delay(4), timeout=WAIT) == 8
+    done = cluster.submit(hr.Graph.from_nodes(double.delay(4)))
+    done.wait(WAIT)
+    assert not done.cancel("too late")
+
+
+def test_a_request_to_cancel_that_nobody_takes_note_of_says_so(
+    cluster: hr.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = hr.Graph("held")
+    graph.add(wait_for, str(tmp_path / "never"))
+    job = cluster.submit(graph)
+    with monkeypatch.context() as patched:
+        patched.setattr(Following, "_send_request", lambda following, data: None)
+        with pytest.raises(hr.JobTimeout, match=r"nobody took note within 0\.2 s that job .* is to be stopped: see that NATS answers"):
+            job.cancel("now", timeout=0.2)
+    assert job.cancel("now")
+    with pytest.raises(hr.JobCancelled, match="now"):
+        job.wait(WAIT)
 
 
 def test_a_job_can_be_found_again_by_another_client(cluster: hr.Cluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -42,7 +42,7 @@ from headrace_schemas import (
     encode,
     subjects,
 )
-from headrace_schemas.streams import DATA_KEY, HOSTS, JOBS, LEASES, LOG, SECRETS
+from headrace_schemas.streams import DATA_KEY, HOSTS, JOBS, LEASES, LOG, REQUESTS, SECRETS
 
 Until = Callable[..., Any]
 
@@ -219,6 +219,30 @@ def test_a_job_is_cancelled_and_one_submitted_twice_is_one(
             assert (ended.state, ended.reason) == ("cancelled", "enough")
             assert len(scene.of(Submitted)) == 1
             assert (await entry_in_state(scene, "j1", "cancelled")).error == "enough"
+
+    runner.run(main())
+
+
+def test_a_request_that_can_never_be_written_down_is_refused_and_does_not_come_again(
+    nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
+) -> None:
+    """As written down, the long reason is larger than a message may be, though as a request it is not."""
+
+    async def main() -> None:
+        async with stage(nats_server, bus, until) as scene:
+            await scene.submit("j1")
+            await bus.publish(subjects.request("j1"), b"{")
+            await bus.publish(subjects.request("nosuch"), Cancel(job="nosuch"))
+            for length in range(2**20, 0, -1):
+                with suppress(PublishRefused):
+                    await bus.publish(subjects.request("j1"), Cancel(job="j1", reason="x" * length))
+                    break
+            await bus.publish(subjects.request("j1"), Release(job="j1"))
+            await scene.seen(Released)
+            while any([await bus.last(REQUESTS.name, subjects.request(job)) for job in ("j1", "nosuch")]):
+                await asyncio.sleep(0.01)
+            assert (await status(bus))["requests_refused"] == {"unreadable": 1, "unknown_job": 1, "too_large": 1}
+            assert scene.of(CancelAsked) == []
 
     runner.run(main())
 

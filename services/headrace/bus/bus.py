@@ -164,6 +164,10 @@ class Bus(ABC):
     async def flush_acks(self, timeout: float) -> None:
         """Wait until everything published so far is stored or refused. Raises TimeoutError after `timeout` seconds."""
 
+    async def last(self, stream: str, subject: str) -> Record | None:
+        """The last message of a subject in a stream, or None if it has none."""
+        return await self._last(stream, subject)
+
     @abstractmethod
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
         """Consume a work queue. `on_request` is called with the messages in order and may return before they are done: each is

@@ -151,9 +151,8 @@ def cancel(
     """Stop a job."""
     with login.connect() as cluster:
         held = cluster.job(job)
-        if not held.done:
-            held.cancel(reason)
-        typer.echo(f"{job}: {held.wait(check=False)}")
+        asked = held.cancel(reason)
+        typer.echo(f"{job}: {held.wait(check=False)}" if asked else f"{job} was over already: {held.status().state}")
     return 0
 
 

@@ -346,10 +346,14 @@ def _watch_services(connection: Connection, services: LocalServices) -> None:
     loop.add_reader(services.report_fd(), read)
 
 
+ABANDON_TIMEOUT = 2.0
+"""Seconds that a client which was interrupted waits for the cluster to take note that its job is to be stopped."""
+
+
 def abandon(job: Job) -> None:
     """Stop a job, unless it is over, whose client goes on without its results."""
     try:
         if not job.done:
-            job.cancel("its client stopped waiting for it")
+            job.cancel("its client stopped waiting for it", ABANDON_TIMEOUT)
     except HeadraceError:  # the cluster is closed or gone, and the job with it
         return

@@ -66,6 +66,7 @@ class Following(Follower):
         self._feed: LogFeed | None = None
         self._waiters: list[Waiter] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: list[asyncio.Future[None]] = []
         self._released = False
         self._started: set[int] = set()
 
@@ -157,9 +158,29 @@ class Following(Follower):
 
     # --- requests -------------------------------------------------------------------------------------------------------
 
-    def cancel(self, reason: str) -> None:
-        """Ask for the job to be stopped."""
-        self.request(Cancel(job=self.job, reason=reason))
+    async def cancel(self, reason: str) -> bool:
+        """Ask for the job to be stopped, and wait until the log says that somebody did. Returns False if it was over before that, and
+        raises what ended the connection."""
+        if not self._is_answered():
+            answered = asyncio.get_running_loop().create_future()
+            self._asking.append(answered)
+            self._send_request(encode(Cancel(job=self.job, reason=reason)))
+            await answered
+        if self.error is not None:
+            raise self.error
+        return self.ledger.cancel_asked is not None
+
+    def _is_answered(self) -> bool:
+        """Whether the log says of a request to stop the job that it was made, or will never say so."""
+        return self.over.is_set() or self.ledger.cancel_asked is not None
+
+    def _answer(self) -> None:
+        """Tell those who asked for the job to be stopped that this was heard."""
+        if self._asking and self._is_answered():
+            asking, self._asking = self._asking, []
+            for answered in asking:
+                if not answered.done():
+                    answered.set_result(None)
 
     def release(self) -> None:
         """The job's outputs need not be kept any longer. Once is enough, and it can wait until what the caller does next is on its way.
@@ -250,6 +271,7 @@ class Following(Follower):
                 Ended(at=self._ledger.last_seq, term=self._ledger.terms[CONTROLLER], job=self.job, state="done"), entries[-1].time
             )
         self._wake()
+        self._answer()
         if ledger.end is not None:
             self._finish()
 
@@ -267,6 +289,7 @@ class Following(Follower):
             return
         self.over.set()
         self._wake()
+        self._answer()
         if self._connection.bus.tracing is not None:
             self._connection.bus.tracing.finish(self.job, self._why_not_done())
         self._connection.unfollow(self.job)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from headrace.client.connection import Connection
 
 
+CANCEL_TIMEOUT = 30.0
+"""Seconds to wait for the cluster to take note of a request to stop a job: a standby controller leads after some 5."""
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """How a job stands.
@@ -96,9 +100,22 @@ class Job:
             self._raise_failure()
         return self._following.ledger.phase
 
-    def cancel(self, reason: str = "") -> None:
-        """Ask for the job to be stopped; `wait` for it to be. Of a job that is over this changes nothing."""
-        self._following.cancel(reason)
+    def cancel(self, reason: str = "", timeout: float = CANCEL_TIMEOUT) -> bool:
+        """Stop the job. Returns once the cluster has taken note of it, and `wait` once it is over; False if it was over already, and so
+        nothing changes.
+
+        timeout: seconds. Raises JobTimeout if nobody took note by then, and what ended the connection.
+        """
+        try:
+            asked: bool = self._connection.call(self._following.cancel(reason), timeout)
+        except JobTimeout:
+            raise
+        except TimeoutError:
+            raise JobTimeout(
+                f"nobody took note within {timeout:g} s that job {self.id} ({self.name!r}) is to be stopped: see that NATS answers and "
+                "that a controller runs, and cancel it again, which does no harm. What NATS has of it is acted on once a controller runs"
+            ) from None
+        return asked
 
     def release(self) -> None:
         """Tell the hosts that they need not keep the job's outputs any longer. `results` does when it has them all."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from headrace.ledger import STATE_NAMES, JobLedger, Ledger
 from headrace.telemetry import Family, Timing, counter, gauge, summary
 from headrace_schemas import Ended, Needed, Purge
 
 GOING_ON = ("queued", "running")
+REFUSALS = ("unreadable", "unknown_job", "too_large")
+"""Why a request cannot be written down."""
 ENDS = ("done", "failed", "cancelled")
 
 
@@ -31,7 +33,7 @@ class Counts:
             self.purged += len(decision.datasets)
 
 
-def families(counts: Counts, ledger: Ledger, hosts_lost: int) -> Iterator[Family]:
+def families(counts: Counts, ledger: Ledger, hosts_lost: int, refused: Mapping[str, int]) -> Iterator[Family]:
     """How things stand. Only who leads knows."""
     going_on = [job for job in ledger.jobs.values() if job.end is None]
     phases: Counter[str] = Counter(job.phase for job in going_on)
@@ -42,6 +44,8 @@ def families(counts: Counts, ledger: Ledger, hosts_lost: int) -> Iterator[Family
     yield counter("headrace_purged_datasets_total", "Copies of datasets that hosts were told to drop.", counts.purged)
     yield gauge("headrace_hosts", "Hosts that are at work.", len(ledger.hosts.alive()))
     yield counter("headrace_hosts_lost_total", "Hosts that left, in order or not.", hosts_lost)
+    requests = {why: refused.get(why, 0) for why in REFUSALS}
+    yield counter("headrace_requests_refused_total", "Requests of clients that can never be written down, by why.", requests, "why")
 
 
 def _tasks(jobs: Iterable[JobLedger]) -> dict[str, float]:

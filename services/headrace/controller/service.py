@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,13 +24,14 @@ from headrace.controller.metrics import families
 from headrace.controller.settings import Settings
 from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
-from headrace.controller.written import BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
+from headrace.controller.written import Asked, BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
+from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family
 from headrace.tracing import now
 from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
-from headrace_schemas.streams import HOSTS, REQUESTS
+from headrace_schemas.streams import HOSTS, LOG, REQUESTS
 
 log = get_log(__name__)
 
@@ -82,6 +84,7 @@ class Leading:
         self._entries = Entries(bus, settings)
         self._registered: dict[str, int] = {}
         self._hosts_lost = 0
+        self._refused: Counter[str] = Counter()
         self._later = Later(settings.linger)
         self._looked = 0.0
         self._folded = time.monotonic()
@@ -189,12 +192,26 @@ class Leading:
     # --- requests ---------------------------------------------------------------------------------------------------------
 
     def _on_request(self, data: bytes, headers: bytes) -> Awaitable[object]:
-        """Write a request down at once; it is done when the log has it, and that can be said later."""
+        """Write a request down at once; it is done when the log has it, and that can be said later. What can never be written down is
+        refused, and does not come again."""
         try:
             note = note_of_request(data, self.last_seq, self._term)
         except BadRequest as error:
-            log.warning("a request is ignored", error=error)
+            self._refuse("unreadable", error)
             return _nothing()
+        if self._controller.ledger.knows(note.message.job):
+            return self._write_down(note, headers)
+        return self._write_down_if_submitted(note, headers)
+
+    async def _write_down_if_submitted(self, note: Asked, headers: bytes) -> None:
+        """What is asked of a job that was not read yet, which there may be: the log knows whether it was submitted."""
+        job = note.message.job
+        if await self._bus.last(LOG.name, subjects.submitted(job)) is None:
+            self._refuse("unknown_job", f"there is no job {job!r} in the log")
+        else:
+            await self._write_down(note, headers)
+
+    def _write_down(self, note: Asked, headers: bytes) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._bus.tracing is not None:
             done.add_done_callback(processing(self._bus.tracing, note, headers))
@@ -204,10 +221,20 @@ class Leading:
     def _written(self, done: asyncio.Future[None], stored: asyncio.Future[int]) -> None:
         if stored.cancelled():
             done.cancel()
-        elif (error := stored.exception()) is not None:
+            return
+        error = stored.exception()
+        if isinstance(error, PublishRefused) and error.code in TOO_LARGE:
+            self._refuse("too_large", error)
+            error = None
+        if error is not None:
             done.set_exception(error)
         else:
-            self._later.do(partial(done.set_result, None))
+            self._later.do(partial(_finish, done))
+
+    def _refuse(self, why: str, error: object) -> None:
+        """A request that cannot be written down, however often it comes, is taken off the queue."""
+        self._refused[why] += 1
+        log.warning("a request is refused", why=why, error=error)
 
     # --- hosts ------------------------------------------------------------------------------------------------------------
 
@@ -270,7 +297,7 @@ class Leading:
 
     def metrics(self) -> Iterator[Family]:
         """For Prometheus."""
-        return families(self._controller.counts, self._controller.ledger, self._hosts_lost)
+        return families(self._controller.counts, self._controller.ledger, self._hosts_lost, self._refused)
 
     def status(self) -> dict[str, object]:
         """For `status`."""
@@ -283,6 +310,7 @@ class Leading:
             "jobs": jobs,
             "n_jobs": len(ledger.jobs),
             "hosts": hosts,
+            "requests_refused": dict(self._refused),
         }
 
 
@@ -294,6 +322,11 @@ def _subject(decision: Decided) -> str:
 
 def _released(job: JobLedger) -> bool:
     return job.over or job.nothing_kept
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 async def _nothing() -> None:

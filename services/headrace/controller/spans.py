@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.bus import Entry
 from headrace.controller.state import Decided
-from headrace.controller.written import Note
+from headrace.controller.written import Asked
 from headrace.tracing import now
 from headrace_schemas import Ended, Needed, Submitted
 from headrace_schemas.streams import REQUESTS
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from headrace.telemetry.spans import Tracing
 
 
-def processing(tracing: Tracing, note: Note, headers: bytes) -> Callable[[asyncio.Future[None]], None]:
+def processing(tracing: Tracing, note: Asked, headers: bytes) -> Callable[[asyncio.Future[None]], None]:
     """Begin with a request; what is returned is to be called when the log has it."""
     began = now()
-    job: str = note.message.job  # type: ignore[attr-defined]
+    job = note.message.job
     tracing.learn(job, headers)
 
     def done(_: asyncio.Future[None]) -> None:

@@ -36,11 +36,19 @@ class Note(NamedTuple):
     msg_id: str
 
 
+class Asked(NamedTuple):
+    """A `Note` of what a client asks for."""
+
+    subject: str
+    message: CancelAsked | Released
+    msg_id: str
+
+
 class BadRequest(ValueError):
     """A request that cannot be written down."""
 
 
-def note_of_request(data: bytes, at: int, term: int) -> Note:
+def note_of_request(data: bytes, at: int, term: int) -> Asked:
     """What to write for a request of a client. Raises BadRequest for what cannot be read, is of a newer schema, or names no job."""
     try:
         request = _decode(data)
@@ -50,13 +58,13 @@ def note_of_request(data: bytes, at: int, term: int) -> Note:
         raise BadRequest(f"a request is ignored: {error}") from None
 
 
-def _note(request: Cancel | Release, at: int, term: int) -> Note:
+def _note(request: Cancel | Release, at: int, term: int) -> Asked:
     job = request.job
     if isinstance(request, Cancel):
         asked = CancelAsked(at=at, term=term, job=job, reason=request.reason)
-        return Note(subjects.state(job), asked, f"cancel.{job}")
+        return Asked(subjects.state(job), asked, f"cancel.{job}")
     released = Released(at=at, term=term, job=job, datasets=request.datasets)
-    return Note(subjects.state(job), released, "")
+    return Asked(subjects.state(job), released, "")
 
 
 # --- hosts --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
-from headrace.errors import PublishRefused
+from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit
 from headrace.publisher.committing import Committer
@@ -26,8 +26,6 @@ log = get_log(__name__)
 
 NAME = "headrace-publisher"
 LEASE = "publisher"
-TOO_LARGE = frozenset({0, 10054})
-"""Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
 FOLLOWED = [*subjects.families("job", "event", "purge", "host"), subjects.ALL_COMMITTED]
 """What outputs come to be by, and who holds them. Not plans and assignments; nor, while it leads, what it announced of held outputs."""
 
