@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
+from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed, server
 from headrace.bus.layout import stream as stream_config
 from headrace.bus.nats_bus import NatsBus
 from headrace.controller.replay import check
@@ -233,7 +233,7 @@ def test_a_request_that_can_never_be_written_down_is_refused_and_does_not_come_a
             await scene.submit("j1")
             await bus.publish(subjects.request("j1"), b"{")
             await bus.publish(subjects.request("nosuch"), Cancel(job="nosuch"))
-            for length in range(2**20, 0, -1):
+            for length in range(server._MAX_PAYLOAD, 0, -1):
                 with suppress(PublishRefused):
                     await bus.publish(subjects.request("j1"), Cancel(job="j1", reason="x" * length))
                     break
