@@ -24,6 +24,10 @@ PROTOCOL = 5
 """Pickle protocol: the newest that every supported Python reads, and the first with buffers out of band."""
 
 _OWN, *_OTHERS = cloudpickle.CloudPickler.dispatch_table.maps
+
+NO_FILE = "<dynamic-code>"
+"""What code that travels has as its file name until it is unpickled. cloudpickle does the same since 3.1.3."""
+
 _reduce_code: Callable[[CodeType], tuple[Any, ...]] = cloudpickle.CloudPickler.dispatch_table[CodeType]
 
 
@@ -58,11 +62,10 @@ class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpi
         return reduce_class(value, reduced)
 
     def _reduce_code(self, code: CodeType) -> tuple[Any, ...]:
-        make, parts, *_ = _reduce_code(code)
-        if self._sources is None:
-            return _code_in_file, (code.co_filename, make, *parts)
-        self._sources.add(code)
-        return _registered_code, (make, *parts)
+        if self._sources is not None:
+            self._sources.add(code)
+        make, parts, *_ = _reduce_code(code.replace(co_filename=NO_FILE))
+        return (_code_in_file, (code.co_filename, make, *parts)) if self._sources is None else (_registered_code, (make, *parts))
 
 
 def dumps(value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None, sources: Sources | None = None) -> bytes:
