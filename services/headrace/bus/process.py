@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from headrace.errors import HeadraceError
 from headrace.logs import get_log, set_up_logging
 
 log = get_log(__name__)
+T = TypeVar("T")
 
 GC_ALLOCATIONS = 50_000
 """Allocations between two collections of the youngest objects: some milliseconds of a busy service's work, and a few MB at most."""
@@ -55,6 +57,23 @@ def tune_gc() -> None:
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
+async def wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:
+    """`asyncio.wait_for` as it is since Python 3.12. Raises TimeoutError.
+
+    The one of Python 3.11 drops a cancellation that comes in the same turn of the event loop as the result
+    (https://github.com/python/cpython/issues/86296). nats-py calls it in many places, and a service that was told to end while it started
+    went on for ever.
+    """
+    async with asyncio.timeout(timeout):
+        return await awaitable
+
+
+def keep_cancellations() -> None:
+    """Let no library of this process lose a cancellation in `asyncio.wait_for`."""
+    if sys.version_info < (3, 12):
+        asyncio.wait_for = wait_for  # type: ignore[assignment]
+
+
 def run_service(main: Callable[[], Awaitable[None]], **about: str) -> int:
     """Run a service to its end: by itself, or by SIGTERM or SIGINT, which cancel it and let it finish in order.
 
@@ -64,6 +83,7 @@ def run_service(main: Callable[[], Awaitable[None]], **about: str) -> int:
     """
     set_up_logging(lambda: about)
     tune_gc()
+    keep_cancellations()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_supervised(main))
 
