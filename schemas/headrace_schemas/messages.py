@@ -447,9 +447,12 @@ class HostEntry(Message, tag="host", kw_only=True):
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):
-    """KV `leases`: who leads a service. The entry's revision is the term."""
+    """KV `leases`: who leads a service; the revision of a holder's first entry is its term. And who led it last, in which term, under
+    the service's name and `.term`: that entry stays."""
 
     holder: str
+    term: Stamp = 0
+    """0 in the lease itself."""
 
 
 class JobEntry(Message, tag="job", kw_only=True):

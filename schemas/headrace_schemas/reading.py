@@ -36,6 +36,7 @@ _STEP = ((ord("[") + ord("]")) // 2).__sub__
 _ROUNDS = 8
 _BEGINNING = 4096
 
+T = TypeVar("T")
 M = TypeVar("M", bound=Record)
 
 
@@ -82,7 +83,7 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
     return message
 
 
-def decode(decoder: msgspec.json.Decoder[M], data: bytes) -> M:
+def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     """The message as far as its types go. Raises NewerVersion, or Unreadable."""
     check_nesting(data)
     try:

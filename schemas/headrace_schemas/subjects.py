@@ -76,6 +76,23 @@ def committed(job: str) -> str:
     return f"{ROOT}.output.{token(job)}.committed"
 
 
+_LEADERS = {
+    **dict.fromkeys(("job", "purge", "host"), "controller"),
+    **dict.fromkeys(("plan", "assign"), "scheduler"),
+    "output": "publisher",
+}
+
+
+def leader(subject: str) -> str:
+    """Which of the services that lead writes on a subject of the log, it alone; empty for the subjects of clients and hosts.
+
+    >>> leader("headrace.purge.j.h"), leader("headrace.job.j.submitted"), leader("headrace.event.j.h")
+    ('controller', '', '')
+    """
+    family = subject[len(ROOT) + 1 :].partition(".")[0]
+    return "" if subject.endswith(SUBMITTED) else _LEADERS.get(family, "")
+
+
 def families(*names: str) -> list[str]:
     """Everything of some families of subjects, the token after the root."""
     return [f"{ROOT}.{name}.>" for name in names]

@@ -91,8 +91,8 @@ def test_a_work_queue_goes_on(runner: asyncio.Runner, bus: Bus, nats_server: Emb
     async def body() -> None:
         taken: list[bytes] = []
 
-        async def take(data: bytes, headers: bytes) -> None:
-            taken.append(data)
+        async def take(record: Record) -> None:
+            taken.append(record.data)
 
         await bus.requests("REQUESTS", "controller", take)
         bus.publish("headrace.request.a", b"1")

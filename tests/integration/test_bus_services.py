@@ -9,9 +9,9 @@ import msgspec
 import nats
 import pytest
 
-from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
+from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed, Record, graph_key
 from headrace.errors import NatsUnreachable, NoSuchJob, RemoteError
-from headrace_schemas import Assign, CancelAsked, GraphSource, GraphSpec, Submitted, encode
+from headrace_schemas import Assign, CancelAsked, GraphSource, GraphSpec, Message, Submitted, encode
 from headrace_schemas.examples import EXAMPLES
 
 Until = Callable[..., Awaitable[None]]
@@ -21,8 +21,8 @@ def test_a_request_is_taken_in_order_and_goes_when_done(runner: asyncio.Runner, 
     async def body() -> None:
         taken: list[bytes] = []
 
-        async def take(data: bytes, headers: bytes) -> None:
-            taken.append(data)
+        async def take(record: Record) -> None:
+            taken.append(record.data)
 
         futures = [bus.publish(f"headrace.request.job{number}", b"%d" % number) for number in range(50)]
         consumption = await bus.requests("REQUESTS", "controller", take)
@@ -48,7 +48,8 @@ def test_a_request_that_failed_comes_again_and_one_in_work_does_not(runner: asyn
         taken: list[bytes] = []
         hold = asyncio.Event()
 
-        async def take(data: bytes, headers: bytes) -> None:
+        async def take(record: Record) -> None:
+            data = record.data
             taken.append(data)
             if data == b"fails" and taken.count(b"fails") == 1:
                 raise RuntimeError("not now")
@@ -69,8 +70,8 @@ def test_what_a_consumer_left_undone_goes_to_the_next(runner: asyncio.Runner, bu
     async def body() -> None:
         taken: list[bytes] = []
 
-        async def take(data: bytes, headers: bytes) -> None:
-            taken.append(data)
+        async def take(record: Record) -> None:
+            taken.append(record.data)
 
         async with await Bus.connect(nats_server.settings, "first") as other:
             await (await other.requests("REQUESTS", "controller", take)).close()
@@ -131,25 +132,28 @@ def _submitted(key: str) -> Submitted:
 def test_the_log_comes_decoded_in_order_with_every_graph_in_place(runner: asyncio.Runner, bus: Bus, until: Until) -> None:
     async def body() -> None:
         graph = GraphSpec(name="n" * 700_000, n_tasks=1, shape_hash="", content_hash="", functions=[], function=[0])
-        await bus.objects("graphs").put("key", encode(graph))
+        key, gone = graph_key(encode(graph)), graph_key(b"gone")
+        await bus.objects("graphs").put(key, encode(graph))
         for message in (
             CancelAsked(at=1, term=1, job="a"),
-            _submitted("key"),
+            _submitted(key),
             b"no json",
-            msgspec.structs.replace(EXAMPLES[Assign], graph=GraphSource(key="gone")),
-            _submitted("gone"),
+            msgspec.structs.replace(EXAMPLES[Assign], graph=GraphSource(key=gone)),
+            _submitted(gone),
             CancelAsked(at=2, term=1, job="b"),
         ):
-            bus.publish("headrace.job.job.state", message)
+            bus.publish(message.subject() if isinstance(message, Message) else "headrace.job.job.state", message)
         await bus.flush_acks(5)
         entries: list[Entry] = []
-        feed = await LogFeed.open(bus, "headrace.job.>", entries.extend)
+        feed = await LogFeed.open(bus, "headrace.>", entries.extend)
         await asyncio.wait_for(feed.caught_up.wait(), 10)
-        assert [entry.seq for entry in entries] == [1, 2, 5, 6]
+        assert [entry.seq for entry in entries] == [1, 2, 4, 5, 6]
         assert isinstance(entries[1].message, Submitted)
-        assert entries[1].message.graph == GraphSource(inline=graph, key="key")
-        assert isinstance(entries[2].message, Submitted)
-        assert entries[2].message.graph == GraphSource(key="gone"), "its job ends with the reason"
+        assert entries[1].message.graph == GraphSource(inline=graph, key=key)
+        assert isinstance(entries[2].message, Assign)
+        assert entries[2].message.graph == GraphSource(key=gone), "its host reports that it has no graph"
+        assert isinstance(entries[3].message, Submitted)
+        assert entries[3].message.graph == GraphSource(key=gone), "its job ends with the reason"
         assert feed.last_seq == 6
         await feed.close()
 

@@ -81,7 +81,7 @@ class Stage:
         chains = [first, first + 1]
         plan = Plan(at=0, term=1, job=job, planner="test", part=0, parts=1, hosts=[host], epochs=[epoch], first=0, lengths=[1, 1],
                     tasks=[0, 1], placed=[0, 0])  # fmt: skip
-        assign = Assign(at=0, term=1, job=job, host=host, epoch=epoch, hosts=[host], addresses=[], chains=chains, lengths=[1, 1],
+        assign = Assign(at=0, term=1, job=job, host=host, epoch=epoch, hosts=[host], addresses=[""], chains=chains, lengths=[1, 1],
                         tasks=[0, 1], attempts=attempts or [])  # fmt: skip
         if first == 0:
             self.bus.publish(subjects.plan(job), plan)

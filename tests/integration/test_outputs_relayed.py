@@ -220,7 +220,7 @@ def test_a_fetch_that_cannot_be_begun_or_takes_long_to_begin_gives_its_place_bac
         server = await silent_host(bus)
         fetches = Fetches(bus, "test", FetchLimits(fetches=1, queue_seconds=0.01, idle_seconds=0.3, answer_seconds=0.01))
         await bus.serve("test", "fetches", fetches.endpoints)
-        with pytest.raises(hr.HeadraceError, match="ValueError"):
+        with pytest.raises(hr.HeadraceError, match="attempts has 0 entries"):
             await bus.request("headrace.service.test.fetch", encode(Fetch(job="j", host="h0", datasets=[0], attempts=[])))
         for _ in range(2):
             fetch = encode(Fetch(job="j", host="h0", datasets=[0], attempts=[0]))
@@ -257,7 +257,7 @@ def test_what_cannot_be_fetched_is_said(cluster: hr.Cluster) -> None:
 
     with pytest.raises(hr.HeadraceError, match="host nobody is not in the cluster"):
         fetch(host="nobody")
-    with pytest.raises(hr.HeadraceError, match="ValueError"):
+    with pytest.raises(hr.HeadraceError, match="attempts has 0 entries"):
         fetch(attempts=[])
     with pytest.raises(hr.HeadraceError, match="schema version 99"):
         fetch(v=99)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed
+from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed, graph_key
 from headrace.scheduler.service import run
 from headrace.scheduler.settings import Settings
 from headrace_schemas import (
@@ -153,11 +153,12 @@ def test_a_large_graph_is_planned_from_the_object_store(
         cluster = Cluster(bus)
         await cluster.open()
         spec = flat(60_000)
-        await bus.objects(GRAPHS.name).put("big", encode(spec))
+        big = graph_key(encode(spec))
+        await bus.objects(GRAPHS.name).put(big, encode(spec))
         async with scheduler(nats_server, Settings()):
-            await cluster.admit(spec, key="big")
+            await cluster.admit(spec, key=big)
             await until(lambda: len(cluster.assigned()) == 2 * Settings().window_tasks)
-        assert {assign.graph.key for assign in cluster.all(Assign) if assign.graph is not None} == {"big"}
+        assert {assign.graph.key for assign in cluster.all(Assign) if assign.graph is not None} == {big}
 
         def inline(records: list[Any]) -> None:
             large.extend(len(record.data) for record in records)

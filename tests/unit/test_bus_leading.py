@@ -80,7 +80,7 @@ class Counting:
 
 
 def _say(bus: MemoryBus, subject: str) -> None:
-    bus.publish(subject, Purge(at=0, term=0, job="job", host="host", epoch=0, datasets=[]))
+    bus.publish(subject, Purge(at=0, term=0, job=subject.split(".")[2], host="host", epoch=0, datasets=[]))
 
 
 async def _turns() -> None:
@@ -113,13 +113,13 @@ def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]], role:
 
 def test_what_leaders_wrote_is_folded_to_catch_up_and_not_sent_back_while_one_leads() -> None:
     async def body(bus: MemoryBus, counting: Counting) -> None:
-        assert json.loads(await counting.leader.status(b"")) == {"leading": False, "metrics": ""}
+        assert json.loads(await counting.leader.status(b"")) == {"leading": False, "metrics": "", "unreadable": {}}
         await counting.until(lambda: bool(counting.decided))
         (counter,) = counting.made
         assert counting.leader.machine is counter
         assert bus.pace.rest == ROLE.rest
         assert counter.folded == [OTHERS, OWN]
-        assert json.loads(await counting.leader.status(b"")) == {"leading": True, "metrics": "", "term": counter.term}
+        assert json.loads(await counting.leader.status(b"")) == {"leading": True, "metrics": "", "unreadable": {}, "term": counter.term}
         _say(bus, OWN)
         _say(bus, OTHERS)
         await counting.until(lambda: len(counter.folded) > 2)

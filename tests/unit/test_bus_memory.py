@@ -8,11 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from headrace.bus import NEW, Entry, LogFeed, MemoryBus, Record
-from headrace.bus.log import decode
+from headrace.bus import NEW, MemoryBus, Record
 from headrace.bus.memory import matches
-from headrace.errors import JetStreamRefused, NatsUnreachable, NewerSchema, RemoteError, WrongRevision
-from headrace_schemas import SCHEMA_VERSION, CancelAsked, GraphSource, GraphSpec, Submitted, encode, subjects
+from headrace.errors import JetStreamRefused, NatsUnreachable, RemoteError, WrongRevision
 
 SUBJECT = "headrace.event.job.host"
 
@@ -132,8 +130,8 @@ def test_requests_are_taken_until_done_and_services_answer() -> None:
         taken: list[bytes] = []
         done = asyncio.Event()
 
-        async def take(data: bytes, headers: bytes) -> None:
-            taken.append(data)
+        async def take(record: Record) -> None:
+            taken.append(record.data)
             if len(taken) == 2:
                 raise RuntimeError("not now")
             if len(taken) == 4:
@@ -156,88 +154,5 @@ def test_requests_are_taken_until_done_and_services_answer() -> None:
             await bus.request("headrace.service.s.e")
         with pytest.raises(NatsUnreachable):
             await bus.request("headrace.service.s.f")
-
-    _run(body)
-
-
-def _cancel(job: str) -> CancelAsked:
-    return CancelAsked(at=0, term=1, job=job)
-
-
-def test_the_log_is_decoded_what_cannot_be_read_is_skipped_and_graphs_are_fetched_in_order() -> None:
-    async def body(bus: MemoryBus) -> None:
-        graph = GraphSpec(name="g", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[])
-        await bus.objects("graphs").put("key", encode(graph))
-        entries: list[Entry] = []
-        feed = await LogFeed.open(bus, "headrace.job.>", entries.extend)
-        submitted = Submitted(job="j", name="g", n_tasks=0, graph=GraphSource(key="key"))
-        messages: list[Any] = [_cancel("a"), b"[1", b'{"kind":"nonsense"}', submitted, _cancel("b"), submitted]
-        for message in messages:
-            bus.publish("headrace.job.j.state", message)
-        while len(entries) < 4:
-            await asyncio.sleep(0)
-        bus.publish("headrace.job.j.state", _cancel("c"))
-        while len(entries) < 5:
-            await asyncio.sleep(0)
-        assert [entry.seq for entry in entries] == [1, 4, 5, 6, 7]
-        graphs = [entry.message.graph for entry in entries if isinstance(entry.message, Submitted)]
-        assert graphs == [GraphSource(inline=graph, key="key")] * 2
-        assert feed.last_seq == 7
-        await feed.close()
-        assert feed.ended.done()
-
-    _run(body)
-
-
-@pytest.mark.parametrize("kind", ["cancel_asked", "of_next_year"])
-def test_a_newer_schema_ends_the_feed(kind: str) -> None:
-    async def body(bus: MemoryBus) -> None:
-        feed = await LogFeed.open(bus, "headrace.job.>", lambda entries: None)
-        data = encode(_cancel("a")).replace(b"cancel_asked", kind.encode()).replace(b'"v":1', b'"v":%d' % (SCHEMA_VERSION + 1))
-        bus.publish("headrace.job.j.state", data)
-        with pytest.raises(NewerSchema, match=r"message 1 of the log.* upgrade"):
-            await feed.ended
-
-    _run(body)
-
-
-@pytest.mark.parametrize(
-    ("data", "client", "version"),
-    [
-        (b"", "", None),
-        (b'{"kind":"submitted","v":1,"job":"another","graph":{},"client":"me"}', "me", None),
-        (b'{"kind":"ended","v":1,"at":0,"term":9,"job":"j","state":"done"}', "", None),
-        (b'{"kind":"submitted","v":1,"job":"j","graph":7,"client":"me"}', "me", None),
-        (b'{"kind":"submitted","v":%d,"job":"j","graph":7,"client":"me"}' % (SCHEMA_VERSION + 1), "me", SCHEMA_VERSION + 1),
-        (b'{"kind":"of_next_year","v":%d,"client":1}' % (SCHEMA_VERSION + 1), "", SCHEMA_VERSION + 1),
-    ],
-)
-def test_what_a_client_submits_ends_no_feed_and_stands_for_a_job_that_cannot_run(data: bytes, client: str, version: int | None) -> None:
-    entry = decode(Record(7, 1.5, subjects.submitted("j"), data, b""))
-    assert entry is not None
-    assert isinstance(entry.message, Submitted)
-    assert (entry.seq, entry.time, entry.message.job, entry.message.client) == (7, 1.5, "j", client)
-    inline = entry.message.graph.inline
-    assert (inline.v if inline is not None else None) == version
-
-
-def test_a_submission_that_names_no_job_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
-    message = encode(Submitted(job="a$b", graph=GraphSource()))
-    assert decode(Record(7, 1.5, "headrace.job.a$b.submitted", message, b"")) is None
-    assert "names no job" in caplog.text
-
-
-def test_a_fold_that_fails_while_a_graph_is_fetched_ends_the_feed() -> None:
-    async def body(bus: MemoryBus) -> None:
-        def fails(entries: list[Entry]) -> None:
-            raise ZeroDivisionError
-
-        await bus.objects("graphs").put(
-            "key", encode(GraphSpec(name="g", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[]))
-        )
-        feed = await LogFeed.open(bus, "headrace.job.>", fails)
-        bus.publish("headrace.job.j.submitted", Submitted(job="j", name="g", n_tasks=0, graph=GraphSource(key="key")))
-        with pytest.raises(ZeroDivisionError):
-            await feed.ended
 
     _run(body)

@@ -7,10 +7,11 @@ from headrace.bus.frames import Record
 from headrace.bus.kv import Bucket, KeyEntry, OnKey
 from headrace.bus.leading import Ends, Leader, Machine, Role
 from headrace.bus.lease import Lease
-from headrace.bus.log import Entry, LogFeed, OnEntries
+from headrace.bus.log import LogFeed, OnEntries, graph_key
 from headrace.bus.memory import MemoryBus
 from headrace.bus.objects import ObjectStore
 from headrace.bus.process import new_loop, parent_death_signal, run_service
+from headrace.bus.reading import Entry, read_value
 from headrace.bus.secrets import ensure_data_key
 from headrace.bus.server import EmbeddedServer
 from headrace.bus.settings import BusSettings
@@ -40,8 +41,10 @@ __all__ = [
     "Record",
     "Role",
     "ensure_data_key",
+    "graph_key",
     "new_loop",
     "parent_death_signal",
+    "read_value",
     "run_service",
     "until_caught_up",
 ]

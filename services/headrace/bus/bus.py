@@ -20,6 +20,7 @@ from headrace.bus.frames import Record
 from headrace.bus.metrics import Reading
 from headrace.bus.pace import Pace
 from headrace.bus.settings import BusSettings
+from headrace.bus.terms import Terms
 from headrace.telemetry import Metrics, no_metrics
 from headrace_schemas import LeaseEntry, encode
 from headrace_schemas.streams import LEASES
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 """Answers a request."""
-OnRequest = Callable[[bytes, bytes], Awaitable[object]]
-"""Takes a message of a work queue, and its raw headers; the message is done when what it returned is."""
+OnRequest = Callable[[Record], Awaitable[object]]
+"""Takes a message of a work queue; the message is done when what it returned is."""
 
 Beside = Callable[["Bus", asyncio.AbstractEventLoop], Coroutine[Any, Any, None]]
 """What runs beside a bus: given a bus of its own, and the loop of the one that it runs beside."""
@@ -50,13 +51,14 @@ class Consumption(ABC):
 class Bus(ABC):
     """Typed publish and follow, key-value buckets, objects, leases, requests.
 
-    reading: what is counted of the log that is read here.
+    reading: what is counted of what is read here. terms: those in which services lead.
     pace: how often what comes is read; at once, unless a service says otherwise.
     tracing: what this process makes spans with, if traces are asked for. Messages about a job whose trace is known carry its header.
     """
 
     def __init__(self) -> None:
         self.reading = Reading()
+        self.terms = Terms(self)
         self.pace = Pace()
         self._id = secrets.token_urlsafe(6)
         self._published = 0

@@ -15,7 +15,8 @@ import msgspec
 
 from headrace.bus.bus import Bus
 from headrace.bus.feed import until_caught_up
-from headrace.bus.log import Entry, LogFeed
+from headrace.bus.log import LogFeed
+from headrace.bus.reading import Entry
 from headrace.errors import NatsUnreachable, PublishRefused
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
@@ -83,7 +84,8 @@ class Leader(Generic[M]):
         self._begin = begin
         self._attend = attend
         self._on_entries = on_entries
-        self._lease = bus.lease(role.lease, _holder_name(), role.lease_ttl)
+        self._holder = _holder_name()
+        self._lease = bus.lease(role.lease, self._holder, role.lease_ttl)
         self._machine: M | None = None
         self._failed: asyncio.Future[None]
 
@@ -130,7 +132,8 @@ class Leader(Generic[M]):
         """What a micro service answers: whether this one leads, and what its machine knows, as JSON."""
         machine = self.machine
         known = machine.status() if machine is not None else {}
-        return msgspec.json.encode({"leading": machine is not None, "metrics": self._bus.metrics_address, **known})
+        of_process = {"metrics": self._bus.metrics_address, **self._bus.reading.status()}
+        return msgspec.json.encode({"leading": machine is not None, **of_process, **known})
 
     def leading(self) -> Family:
         """For Prometheus: whether this one leads."""
@@ -141,6 +144,7 @@ class Leader(Generic[M]):
         machine = self._begin(self._lease.term)
         lost = asyncio.ensure_future(self._lease.lost.wait())
         try:
+            await self._bus.terms.begin(self._role.lease, self._holder, self._lease.term)
             if await self._catch_up(machine, lost):
                 await self._lead(machine, lost)
         finally:

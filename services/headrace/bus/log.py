@@ -1,31 +1,24 @@
-"""Reading the LOG stream: messages decoded, and graphs that were too large for a message put into them."""
+"""Following the LOG stream: entries in order, with the graphs that were too large for a message put into them."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from headrace.bus.bus import Bus
 from headrace.bus.feed import Feed
 from headrace.bus.frames import Record
+from headrace.bus.reading import Claim, Entry, Reader
 from headrace.errors import JetStreamRefused, NatsUnreachable, NewerSchema
 from headrace.logs import get_log
-from headrace_schemas import (
-    SCHEMA_VERSION,
-    Assign,
-    Ended,
-    GraphSource,
-    GraphSpec,
-    LogMessage,
-    Submitted,
-    decoder,
-    subjects,
-)
+from headrace_schemas import Assign, Ended, GraphSource, GraphSpec, LogMessage, Submitted, decoder
+from headrace_schemas.limits import MAX_GRAPH_BYTES
+from headrace_schemas.reading import Unreadable, read
 from headrace_schemas.streams import GRAPHS, LOG
 
 if TYPE_CHECKING:
@@ -35,102 +28,40 @@ log = get_log(__name__)
 
 _REMEMBERED = 4
 """Graphs kept decoded: a host is assigned the graph that was submitted just before, a scheduler reads both."""
-
-
-class Entry(NamedTuple):
-    """A message of the log: its sequence, the time at which the server stored it (seconds since 1970), its subject, and itself."""
-
-    seq: int
-    time: float
-    subject: str
-    message: LogMessage
-
-
 OnEntries = Callable[[list[Entry]], None]
+_graph = decoder(GraphSpec)
+_KEY = re.compile("[0-9a-f]{64}")
 
 
-class _Header(msgspec.Struct):
-    """What can be read of a message that is wrong or too new in its other fields."""
-
-    v: int = 0
-    client: object = ""
+def graph_key(graph: bytes) -> str:
+    """The key of an encoded graph in the object store: a hash of its bytes, so that nobody can put another one in its place."""
+    return hashlib.sha256(graph).hexdigest()
 
 
-_decode = decoder(LogMessage).decode
-_header = msgspec.json.Decoder(_Header).decode
-_graph = decoder(GraphSpec).decode
-
-
-def decode(record: Record) -> Entry | None:
-    """Decode a message of the log. None, and a line in our own log, for what cannot be read. Raises NewerSchema for a newer schema.
-
-    What a client submitted harms nobody else: where it cannot be read, or is of a newer schema, it stands for a job whose graph cannot
-    run, and that job ends at once, with the reason.
-    """
-    if record.subject.endswith(subjects.SUBMITTED):
-        return _submitted(record)
-    try:
-        message = _decode(record.data)
-    except msgspec.DecodeError as error:
-        _refuse_newer(record)
-        log.error("a message of the log cannot be read and is skipped", seq=record.seq, subject=record.subject, error=error)
-        return None
-    if message.v > SCHEMA_VERSION:
-        _refuse_newer(record)
-    return Entry(record.seq, record.time, record.subject, message)
-
-
-def _submitted(record: Record) -> Entry | None:
-    """A submission; None, and a line in our own log, if its subject names no job."""
-    job = record.subject.split(".")[2]
-    try:
-        subjects.token(job)
-    except ValueError as error:
-        log.error("a submission is ignored, for it names no job", seq=record.seq, subject=record.subject, error=error)
-        return None
-    try:
-        message = _decode(record.data)
-    except msgspec.DecodeError:
-        message = None
-    if not isinstance(message, Submitted) or message.job != job or message.v > SCHEMA_VERSION:
-        message = _without_graph(job, record.data)
-    return Entry(record.seq, record.time, record.subject, message)
-
-
-def _without_graph(job: str, data: bytes) -> Submitted:
-    """Stands for a submission that this release cannot read: with a graph of the newer version if that is why, without one otherwise."""
-    try:
-        header = _header(data)
-    except msgspec.DecodeError:
-        header = _Header()
-    graph = GraphSource()
-    if header.v > SCHEMA_VERSION:
-        graph.inline = GraphSpec(v=header.v, name="", n_tasks=0, shape_hash="", content_hash="", functions=[], function=[])
-    return Submitted(job=job, graph=graph, client=header.client if isinstance(header.client, str) else "")
-
-
-def _refuse_newer(record: Record) -> None:
-    try:
-        found = _header(record.data).v
-    except msgspec.DecodeError:
-        return
-    if found > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"message {record.seq} of the log, on {record.subject}, has schema version {found}, but this release reads up to "
-            f"{SCHEMA_VERSION}: upgrade this side"
-        )
-
-
-def _learn(tracing: Tracing, records: list[Record], entries: list[Entry]) -> None:
+def _learn(tracing: Tracing, records: list[Record], entries: list[Entry | None]) -> None:
     """Take in to which trace the jobs belong that these messages are about, and which of them are over. A job whose client makes no traces
     has one all the same, the same in every service."""
     headers = {record.seq: record.headers for record in records}
     for entry in entries:
+        if entry is None:
+            continue
         job = getattr(entry.message, "job", "")
         if not tracing.learn(job, headers[entry.seq]) and isinstance(entry.message, Submitted):
             tracing.adopt(job)
         if isinstance(entry.message, Ended):
             tracing.over(job)
+
+
+def _read_graph(key: str, data: bytes) -> GraphSpec:
+    """The graph of an object. Raises Unreadable if it is another one than the key says, or none."""
+    if graph_key(data) != key:
+        raise Unreadable("it is not the graph that was submitted: its hash is not its key")
+    graph: GraphSpec = read(_graph, data)
+    return graph
+
+
+def _seq(item: Entry | Claim) -> int:
+    return item.seq if isinstance(item, Entry) else item.record.seq
 
 
 def _unresolved(message: LogMessage) -> str:
@@ -141,11 +72,10 @@ def _unresolved(message: LogMessage) -> str:
 
 
 class LogFeed:
-    """A feed of decoded entries, each once and in order. Submitted and Assign always carry their graph inline, but for a Submitted whose
-    graph is gone.
+    """A feed of decoded entries, each once and in order. Submitted and Assign carry their graph inline; without one it cannot be had.
 
-    A message that cannot be read, or an Assign whose graph is gone, is logged and skipped. A message of a newer schema ends the feed:
-    `ended` has NewerSchema. caught_up and last_seq as those of Feed, but for entries passed on.
+    What cannot be read is passed over, see `reading`. A decision of a newer schema ends the feed: `ended` has NewerSchema. caught_up and
+    last_seq as those of Feed, but for entries passed on.
     """
 
     def __init__(self, bus: Bus, on_entries: OnEntries) -> None:
@@ -153,10 +83,12 @@ class LogFeed:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._objects = bus.objects(GRAPHS.name)
         self._reading = bus.reading
+        self._terms = bus.terms
+        self._reader = Reader(bus.reading)
         self._on_entries = on_entries
         self._tracing = bus.tracing
         self._feed: Feed | None = None
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[Entry | Claim] = deque()
         self._graphs: dict[str, GraphSpec] = {}
         self._fetching: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -175,7 +107,7 @@ class LogFeed:
     def last_seq(self) -> int:
         """Sequence of the last message passed on or skipped."""
         if self._waiting:
-            return self._waiting[0].seq - 1
+            return _seq(self._waiting[0]) - 1
         return self._feed.last_seq if self._feed is not None else 0
 
     async def close(self) -> None:
@@ -214,15 +146,17 @@ class LogFeed:
                 task.cancel()
 
     def _on_records(self, records: list[Record]) -> None:
-        entries = [entry for record in records if (entry := decode(record)) is not None]
+        items = [item for record in records if (item := self._reader.read(record)) is not None]
         if self._tracing is not None:
-            _learn(self._tracing, records, entries)
-        if self._waiting or any(_unresolved(entry.message) for entry in entries):
-            self._waiting.extend(entries)
-            if self._fetching is None:
-                self._fetching = asyncio.ensure_future(self._resolve())
-        elif entries:
-            self._pass_on(entries)
+            _learn(self._tracing, records, [item if isinstance(item, Entry) else item.entry for item in items])
+        self._waiting.extend(items)
+        if self._fetching is not None:
+            return
+        ready = self._take_ready()
+        if ready:
+            self._pass_on(ready)
+        if self._waiting:
+            self._fetching = asyncio.ensure_future(self._resolve())
 
     def _pass_on(self, entries: list[Entry]) -> None:
         """Hand over, and count. How old entries are says something only of those that came since the log was caught up with."""
@@ -234,49 +168,83 @@ class LogFeed:
         self._on_entries(entries)
 
     async def _resolve(self) -> None:
-        """Pass on what waits, fetching graphs as they come up; then the short way is open again."""
+        """Pass on what waits, finding out what must be known of it as it comes up; then the short way is open again."""
         try:
             while self._waiting:
-                ready = await self._next()
+                ready = await self._make_ready(self._waiting[0]) or self._take_ready()
                 if ready:
                     self._pass_on(ready)
+        except NewerSchema as error:
+            self._fail(error)
         except Exception as error:
             log.exception("the feed of the log ends: what reads it failed")
-            if self._feed is not None:
-                self._feed.fail(error)
+            self._fail(error)
         finally:
             self._fetching = None
 
-    async def _next(self) -> list[Entry]:
-        """What can be passed on now: up to the next message whose graph must be fetched, or that one."""
-        key = _unresolved(self._waiting[0].message)
-        if key:
-            found = await self._put_graph(self._waiting[0], key)
-            entry = self._waiting.popleft()
-            return [entry] if found else []
+    def _fail(self, error: Exception) -> None:
+        if self._feed is not None:
+            self._feed.fail(error)
+
+    def _take_ready(self) -> list[Entry]:
+        """Take the first of those that wait, up to one that has to wait on. Raises NewerSchema."""
         ready: list[Entry] = []
-        while self._waiting and not _unresolved(self._waiting[0].message):
-            ready.append(self._waiting.popleft())
+        while self._waiting:
+            item = self._waiting[0]
+            if isinstance(item, Claim):
+                if item.entry is None or not self._terms.known(item.service, item.term):
+                    break
+                entry = self._reader.settle(item, True)
+            else:
+                entry = item
+            if entry is not None and _unresolved(entry.message):
+                self._waiting[0] = entry
+                break
+            self._waiting.popleft()
+            if entry is not None:
+                ready.append(entry)
         return ready
 
-    async def _put_graph(self, entry: Entry, key: str) -> bool:
-        """Put the graph into a message. False, and a line in our own log, if it cannot be had and the message says nothing without it; a
-        submission does: that its job cannot run."""
+    async def _make_ready(self, item: Entry | Claim) -> list[Entry]:
+        """Find out what the first of those that wait waits for. Returns it if it can be passed on then. Raises NewerSchema."""
+        if isinstance(item, Entry):
+            await self._put_graph(item, _unresolved(item.message))
+            self._waiting.popleft()
+            return [item]
+        entry = self._reader.settle(item, await self._may_count(item))
+        if entry is None:
+            self._waiting.popleft()
+        else:
+            self._waiting[0] = entry
+        return []
+
+    async def _may_count(self, claim: Claim) -> bool:
+        """Whether the service can have the term. For one of a newer schema, which ends this feed, it has to be the present one, or, of what
+        was there before this feed began, any that it had."""
+        if claim.entry is not None:
+            return await self._terms.look(claim.service, claim.term)
+        latest = await self._terms.latest(claim.service)
+        return claim.term == latest if self.caught_up.is_set() else 0 < claim.term <= latest
+
+    async def _put_graph(self, entry: Entry, key: str) -> None:
+        """Put the graph into a message. If it cannot be had, the message is passed on without it."""
+        message, graph = entry.message, None
         try:
+            if not _KEY.fullmatch(key):
+                raise Unreadable(f"{key!r:.80} is no hash of a graph")
             if key not in self._graphs:
-                self._graphs[key] = _graph(await self._fetch(key))
+                self._graphs[key] = _read_graph(key, await self._fetch(key))
                 while len(self._graphs) > _REMEMBERED:
                     del self._graphs[next(iter(self._graphs))]
-        except (JetStreamRefused, msgspec.DecodeError) as error:
+            graph = self._graphs[key]
+        except (JetStreamRefused, Unreadable) as error:
             log.error("the graph of a message of the log cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error)
-            return isinstance(entry.message, Submitted)
-        if isinstance(entry.message, Submitted | Assign) and (source := entry.message.graph) is not None:
-            entry.message.graph = GraphSource(inline=self._graphs[key], key=key, sink=source.sink)
-        return True
+        if isinstance(message, Submitted | Assign) and (source := message.graph) is not None:
+            message.graph = GraphSource(inline=graph, key=key, sink=source.sink)
 
     async def _fetch(self, key: str) -> bytes:
         while True:
             try:
-                return await self._objects.get(key)
+                return await self._objects.get(key, MAX_GRAPH_BYTES)
             except NatsUnreachable as error:
                 log.warning("a graph cannot be had just now, trying on", graph=key, error=error)

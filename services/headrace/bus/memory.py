@@ -131,7 +131,7 @@ class _MemoryQueue(Consumption):
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:
-            work = asyncio.ensure_future(self._on_request(record.data, record.headers))
+            work = asyncio.ensure_future(self._on_request(record))
             work.add_done_callback(lambda done, record=record: self._finished(record, done))  # type: ignore[misc]
 
     def _finished(self, record: Record, work: asyncio.Future[object]) -> None:

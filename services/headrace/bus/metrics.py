@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 
+import msgspec
+
+from headrace.logs import get_log
 from headrace.telemetry import Family, Timing, counter, gauge, summary
+
+log = get_log(__name__)
+
+_QUIET = 1.0
+"""Seconds between two lines in our own log about messages that are passed over."""
+_SHOWN = 300
+"""Characters of a subject or a reason: both may come from whoever wrote the message."""
 
 
 class Publishing:
@@ -20,18 +31,47 @@ class Publishing:
         self.acknowledged = self.refused = self.repeated = self.log_seq = 0
 
 
+class Unreadable(msgspec.Struct):
+    """Messages of a stream that were passed over: how many, and of the last one the sequence, the subject and the reason."""
+
+    count: int = 0
+    seq: int = 0
+    subject: str = ""
+    why: str = ""
+
+
 class Reading:
     """Entries of the log that were handed over. lag: age of each batch's oldest entry by then, once the log was caught up with.
 
     reopened: feeds opened again because something was missing or nothing was heard. passed_over: messages that were delivered to a feed
     which did not ask for them, because it had fallen behind (see `reach`).
+    unreadable: by stream, what was passed over because it is no message of the contract, or not where it may stand.
     """
 
-    __slots__ = ("entries", "lag", "passed_over", "reopened", "seq")
+    __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "seq", "unreadable")
 
     def __init__(self) -> None:
         self.entries = self.seq = self.reopened = self.passed_over = 0
         self.lag = Timing()
+        self.unreadable: dict[str, Unreadable] = {}
+        self._said = -_QUIET
+        self._unsaid = 0
+
+    def pass_over(self, stream: str, seq: int, subject: str, why: str) -> None:
+        """Count a message, and say so, but not for each of very many."""
+        found = self.unreadable.setdefault(stream, Unreadable())
+        found.count += 1
+        found.seq, found.subject, found.why = seq, subject[:_SHOWN], why[:_SHOWN]
+        now = time.monotonic()
+        if now - self._said < _QUIET:
+            self._unsaid += 1
+            return
+        log.error("a message is passed over", stream=stream, seq=seq, subject=found.subject, why=found.why, others=self._unsaid)
+        self._said, self._unsaid = now, 0
+
+    def status(self) -> dict[str, object]:
+        """For people and tools."""
+        return {"unreadable": self.unreadable}
 
 
 def families(publishing: Publishing, waiting: int, reading: Reading, connected: bool) -> Iterator[Family]:
@@ -46,6 +86,10 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     yield gauge("headrace_log_read_sequence", "Sequence of the last entry that was read.", reading.seq)
     yield counter("headrace_feeds_reopened_total", "Feeds opened again: messages were missing, or none came for long.", reading.reopened)
     yield counter("headrace_feed_passed_over_total", "Messages read and not needed, by feeds that were behind.", reading.passed_over)
+    counts = {stream: found.count for stream, found in reading.unreadable.items()}
+    yield counter("headrace_unreadable_messages_total", "Messages that were passed over, by stream.", counts, "stream")
+    last = {stream: found.seq for stream, found in reading.unreadable.items()}
+    yield gauge("headrace_unreadable_sequence", "Sequence of the last message that was passed over, by stream.", last, "stream")
     known = max(publishing.log_seq, reading.seq)
     yield gauge("headrace_log_known_sequence", "Highest sequence in the log that this process knows of: read, or written.", known)
     yield summary("headrace_log_lag_seconds", "Age of the oldest entry of each batch of the log when it was taken in.", reading.lag)

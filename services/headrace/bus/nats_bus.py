@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 log = get_log(__name__)
 
+
 _CLOSING = 2.0
 """Seconds that `close` waits for acknowledgements: what is not stored by then is said in the log."""
 

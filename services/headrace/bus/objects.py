@@ -16,6 +16,8 @@ import msgspec
 from headrace.bus.feed import Source
 from headrace.bus.frames import NOT_FOUND, Record
 from headrace.errors import JetStreamRefused
+from headrace_schemas.limits import MAX_EXACT, Count, Size
+from headrace_schemas.reading import Unreadable, decode
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ class _Info(msgspec.Struct):
     name: str
     bucket: str
     nuid: str
-    size: int
-    chunks: int
+    size: Size
+    chunks: Count
     digest: str
     deleted: bool = False
     options: _Options = msgspec.field(default_factory=_Options)
@@ -56,7 +58,10 @@ class ObjectStore:
 
     async def put(self, key: str, data: bytes) -> None:
         """Store an object; it replaces one of the same key. Raises PublishRefused if the store is full."""
-        before = await self._find(key)
+        try:
+            before = await self._find(key)
+        except JetStreamRefused:  # what is there cannot be read, and is replaced
+            before = None
         nuid = secrets.token_hex(11)
         view = memoryview(data)
         chunks = [bytes(view[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
@@ -66,24 +71,29 @@ class ObjectStore:
         if before is not None:
             await self._bus._purge(self._stream, self._chunks(before.nuid))
 
-    async def get(self, key: str) -> bytes:
-        """The object. Raises JetStreamRefused if there is none, or its bytes are not what was stored."""
+    async def get(self, key: str, most: int = MAX_EXACT) -> bytes:
+        """The object. Raises JetStreamRefused if there is none, its bytes are not what was stored, or are more than `most`."""
         self._bus.pace.hurry()
         try:
-            return await self._get(key)
+            return await self._get(key, most)
         finally:
             self._bus.pace.calm()
 
-    async def _get(self, key: str) -> bytes:
-        info = await self._find(key)
-        if info is None:
-            raise JetStreamRefused(f"there is no object {key!r} in {self.name!r}: it was never stored, or has aged out", _MISSING)
-        data = b"".join(await self._read(info)) if info.chunks else b""
-        if _digest(data) != info.digest:
-            raise JetStreamRefused(
-                f"object {key!r} in {self.name!r} is damaged: {len(data):,} of {info.size:,} bytes, or the digest differs"
-            )
-        return data
+    async def _get(self, key: str, most: int) -> bytes:
+        nuid = ""
+        while True:
+            info = await self._find(key)
+            if info is None:
+                raise JetStreamRefused(f"there is no object {key!r} in {self.name!r}: it was never stored, or has aged out", _MISSING)
+            if info.size > most:
+                raise JetStreamRefused(f"object {key!r} in {self.name!r} has {info.size:,} bytes, more than {most:,}")
+            data = b"".join(await self._read(info)) if info.chunks else b""
+            if _digest(data) == info.digest:
+                return data
+            if info.nuid == nuid:
+                break
+            nuid = info.nuid  # it was stored anew meanwhile, and its old chunks removed: look again, once for each time
+        raise JetStreamRefused(f"object {key!r} in {self.name!r} is damaged: {len(data):,} of {info.size:,} bytes, or the digest differs")
 
     async def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
@@ -94,20 +104,33 @@ class ObjectStore:
 
     async def _find(self, key: str) -> _Info | None:
         record = await self._bus._last(self._stream, self._meta(key))
-        info = _info.decode(record.data) if record is not None else None
+        try:
+            info = decode(_info, record.data) if record is not None else None
+        except Unreadable as error:
+            raise JetStreamRefused(f"what {self.name!r} says of object {key!r} cannot be read: {error}") from None
         return None if info is None or info.deleted else info
 
     async def _read(self, info: _Info) -> list[bytes]:
-        """The chunks, in order; fewer if some are lost."""
+        """The chunks, in order; fewer if some are lost, and no more than about as many bytes as there are to be."""
         chunks: list[bytes] = []
+        full, size = asyncio.Event(), 0
 
         def on_records(records: list[Record]) -> None:
-            chunks.extend(record.data for record in records)
+            nonlocal size
+            for record in records:
+                if size <= info.size:
+                    chunks.append(record.data)
+                    size += len(record.data)
+            if size > info.size:
+                full.set()
 
         feed = await self._bus._follow(Source(self._stream, (self._chunks(info.nuid),)), on_records)
+        waiting = [asyncio.ensure_future(event.wait()) for event in (feed.caught_up, full)]
         try:
-            await feed.caught_up.wait()
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for each in waiting:
+                each.cancel()
             await feed.close()
         return chunks
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from headrace.bus import frames
 from headrace.bus.bus import Consumption, OnRequest
+from headrace.bus.frames import Record
 from headrace.bus.outbox import Outbox, Reply
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError
@@ -88,11 +89,11 @@ class Queue(Consumption):
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if headers[8:9] == b" ":
             return
-        seq = frames.delivery(reply).seq
+        seq, _, time, _ = frames.delivery(reply)
         if seq in self._working:  # delivered again while it is being worked on
             return
         try:
-            work = asyncio.ensure_future(self._on_request(data, headers))
+            work = asyncio.ensure_future(self._on_request(Record(seq, time * 1e-9, subject.decode(), data, headers)))
         except Exception as error:
             self._failed(reply, seq, error)
             return

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.bus import Bus, Record
-from headrace.bus.log import decode
+from headrace.bus.reading import Claim, Reader
 from headrace.client.connection import until_followed
 from headrace.client.settings import ANNOUNCE_SECONDS
 from headrace.graph.metadata import plain
@@ -23,6 +23,8 @@ from headrace_schemas import Published, subjects
 from headrace_schemas.streams import OUTPUTS
 
 _MISSING = object()
+PUBLISHER = "publisher"
+"""Who announces."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,16 @@ async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogu
     """
     catalogue, more = Catalogue(), asyncio.Event()
 
+    reader = Reader(bus.reading, OUTPUTS.name)
+    await bus.terms.latest(PUBLISHER)
+
     def on_records(records: list[Record]) -> None:
         for record in records:
-            entry = decode(record)
-            if entry is not None and isinstance(entry.message, Published):
-                catalogue.add(entry.message)
+            found = reader.read(record)
+            if isinstance(found, Claim):  # which term it was counts for nothing here, unless it cannot be read
+                found = found.entry or reader.settle(found, bus.terms.known(PUBLISHER, found.term))
+            if found is not None and isinstance(found.message, Published):
+                catalogue.add(found.message)
         more.set()
 
     feed = await bus.follow(OUTPUTS.name, subjects.outputs_of(job) if job else subjects.ALL_OUTPUTS, on_records)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from headrace.bus import Bus, BusSettings, Entry, LogFeed, until_caught_up
+from headrace.bus import Bus, BusSettings, Entry, LogFeed, Record, read_value, until_caught_up
 from headrace.bus.feed import Followed
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
@@ -194,8 +194,9 @@ class Connection:
     async def jobs(self) -> list[JobEntry]:
         """What the cluster knows of its jobs, oldest first."""
         found = await self.bus.kv(streams.JOBS.name).entries()
-        entries: list[JobEntry] = [_job_entries.decode(entry.value) for entry in found.values()]
-        return sorted(entries, key=lambda entry: entry.submitted)
+        records = [Record(entry.revision, 0.0, entry.key, entry.value) for entry in found.values()]
+        entries = [read_value(_job_entries, streams.JOBS.name, record, self.bus.reading) for record in records]
+        return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.submitted)
 
     async def data_key(self) -> bytes:
         """The key of the cluster's data plane, asked for once."""

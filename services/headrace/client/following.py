@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus import Entry, LogFeed
+from headrace.bus import Entry, LogFeed, graph_key
 from headrace.client.connection import Connection, Follower, cannot_follow, until_followed
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.latch import Latch
@@ -107,8 +107,10 @@ class Following(Follower):
         if len(whole) <= streams.INLINE_GRAPH_BYTES:
             self._connection.thread.soon(self._begin, self._send_submitted, whole)
         else:
-            by_key = msgspec.structs.replace(self._submitted, graph=GraphSource(key=self.job, sink=sink))
-            self._connection.thread.soon(self._begin, partial(self._send_large, encode(by_key)), encode(spec))
+            encoded = encode(spec)
+            key = graph_key(encoded)
+            by_key = msgspec.structs.replace(self._submitted, graph=GraphSource(key=key, sink=sink))
+            self._connection.thread.soon(self._begin, partial(self._send_large, encode(by_key), key), encoded)
 
     async def attach(self) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read."""
@@ -134,11 +136,11 @@ class Following(Follower):
         stored.add_done_callback(partial(self._stored, streams.LOG.name, now()))
         stored.add_done_callback(self._send_early)
 
-    def _send_large(self, by_key: bytes, graph: bytes) -> None:
-        self._start(self._submit_large(by_key, graph))
+    def _send_large(self, by_key: bytes, key: str, graph: bytes) -> None:
+        self._start(self._submit_large(by_key, key, graph))
 
-    async def _submit_large(self, by_key: bytes, graph: bytes) -> None:
-        await self._connection.bus.objects(streams.GRAPHS.name).put(self.job, graph)
+    async def _submit_large(self, by_key: bytes, key: str, graph: bytes) -> None:
+        await self._connection.bus.objects(streams.GRAPHS.name).put(key, graph)
         self._send_submitted(by_key)
 
     def _send_early(self, _stored: asyncio.Future[int]) -> None:

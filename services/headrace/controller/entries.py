@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Container
 from itertools import islice
 
-import msgspec
-
-from headrace.bus import Bus
+from headrace.bus import Bus, Record, read_value
 from headrace.controller.later import PAUSE, portion
 from headrace.controller.settings import Settings
 from headrace.ledger import JobLedger
@@ -22,7 +19,7 @@ log = get_log(__name__)
 CLOSE_TIMEOUT = 1.0
 """Seconds for the last entries to be stored. They are made again from the log by whoever leads next."""
 
-_decode = decoder(JobEntry).decode
+_entry = decoder(JobEntry)
 
 
 def entry_of(job: JobLedger) -> JobEntry:
@@ -46,6 +43,7 @@ class Entries:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bucket = bus.kv(JOBS.name)
+        self._reading = bus.reading
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._written: dict[str, str] = {}
@@ -56,9 +54,10 @@ class Entries:
     async def load(self, jobs: Container[str]) -> None:
         """Read what is there of some jobs, so that what is right is not written again."""
         for key, found in (await self._bucket.entries()).items():
-            with contextlib.suppress(msgspec.DecodeError):
-                if key in jobs:
-                    self._written[key] = _decode(found.value).state
+            if key in jobs:
+                entry = read_value(_entry, JOBS.name, Record(found.revision, 0.0, key, found.value), self._reading)
+                if entry is not None:
+                    self._written[key] = entry.state
 
     def changed(self, job: JobLedger) -> None:
         """Something happened to a job."""

@@ -16,7 +16,7 @@ from functools import partial
 
 import msgspec
 
-from headrace.bus import Bus, BusSettings, Ends, Entry, Feed, Leader, Role, ensure_data_key, until_caught_up
+from headrace.bus import Bus, BusSettings, Ends, Entry, Feed, Leader, Record, Role, ensure_data_key, read_value, until_caught_up
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
 from headrace.controller.later import Later
@@ -24,13 +24,13 @@ from headrace.controller.metrics import families
 from headrace.controller.settings import Settings
 from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
-from headrace.controller.written import Asked, BadRequest, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
+from headrace.controller.written import Asked, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family
 from headrace.tracing import now
-from headrace_schemas import Ended, HostEntry, Needed, Purge, decoder, subjects
+from headrace_schemas import Cancel, Ended, HostEntry, Needed, Purge, Release, Request, decoder, subjects
 from headrace_schemas.streams import HOSTS, LOG, REQUESTS
 
 log = get_log(__name__)
@@ -44,7 +44,8 @@ FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host"
 TICK = 1.0
 """Seconds between looks at jobs that are over."""
 
-_decode_host = decoder(HostEntry).decode
+_host_entry = decoder(HostEntry)
+_request: msgspec.json.Decoder[Cancel | Release] = decoder(Request)
 
 
 class ControllerService:
@@ -191,17 +192,17 @@ class Leading:
 
     # --- requests ---------------------------------------------------------------------------------------------------------
 
-    def _on_request(self, data: bytes, headers: bytes) -> Awaitable[object]:
+    def _on_request(self, record: Record) -> Awaitable[object]:
         """Write a request down at once; it is done when the log has it, and that can be said later. What can never be written down is
         refused, and does not come again."""
-        try:
-            note = note_of_request(data, self.last_seq, self._term)
-        except BadRequest as error:
-            self._refuse("unreadable", error)
+        request = read_value(_request, REQUESTS.name, record, self._bus.reading)
+        if request is None:
+            self._refuse("unreadable", self._bus.reading.unreadable[REQUESTS.name].why)
             return _nothing()
+        note = note_of_request(request, self.last_seq, self._term)
         if self._controller.ledger.knows(note.message.job):
-            return self._write_down(note, headers)
-        return self._write_down_if_submitted(note, headers)
+            return self._write_down(note, record.headers)
+        return self._write_down_if_submitted(note, record.headers)
 
     async def _write_down_if_submitted(self, note: Asked, headers: bytes) -> None:
         """What is asked of a job that was not read yet, which there may be: the log knows whether it was submitted."""
@@ -244,17 +245,14 @@ class Leading:
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
 
-    def _on_host(self, key: str, value: bytes | None, _revision: int) -> None:
+    def _on_host(self, key: str, value: bytes | None, revision: int) -> None:
         if value is None:
             epoch = self._registered.pop(key, None)
             if epoch is not None:
                 self._lost_host(key, epoch)
             return
-        try:
-            entry = _decode_host(value)
-            subjects.token(entry.host)
-        except (msgspec.DecodeError, ValueError) as error:
-            log.error("a host is ignored, for its entry cannot be read", host=key, error=error)
+        entry = read_value(_host_entry, HOSTS.name, Record(revision, 0.0, key, value), self._bus.reading)
+        if entry is None:
             return
         known = self._registered.get(entry.host)
         self._registered[entry.host] = entry.epoch

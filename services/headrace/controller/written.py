@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
-
 from headrace.ledger import Hosts
 from headrace_schemas import (
     Cancel,
@@ -19,13 +17,8 @@ from headrace_schemas import (
     HostLost,
     Release,
     Released,
-    Request,
-    check_version,
-    decoder,
     subjects,
 )
-
-_decode = decoder(Request).decode
 
 
 class Note(NamedTuple):
@@ -44,21 +37,8 @@ class Asked(NamedTuple):
     msg_id: str
 
 
-class BadRequest(ValueError):
-    """A request that cannot be written down."""
-
-
-def note_of_request(data: bytes, at: int, term: int) -> Asked:
-    """What to write for a request of a client. Raises BadRequest for what cannot be read, is of a newer schema, or names no job."""
-    try:
-        request = _decode(data)
-        check_version(request)
-        return _note(request, at, term)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise BadRequest(f"a request is ignored: {error}") from None
-
-
-def _note(request: Cancel | Release, at: int, term: int) -> Asked:
+def note_of_request(request: Cancel | Release, at: int, term: int) -> Asked:
+    """What to write for a request of a client."""
     job = request.job
     if isinstance(request, Cancel):
         asked = CancelAsked(at=at, term=term, job=job, reason=request.reason)

@@ -305,7 +305,7 @@ def _validated(submitted: Submitted) -> Topology:
     spec = submitted.graph.inline
     if spec is None:
         where = (
-            f"object {submitted.graph.key!r} of the store 'graphs' is missing"
+            f"object {submitted.graph.key!r:.80} of the store 'graphs' is missing, or is not what was submitted"
             if submitted.graph.key
             else "the submission had none that could be read"
         )

@@ -11,7 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 
-from headrace.bus import Bus, ensure_data_key
+from headrace.bus import Bus, Record, ensure_data_key, read_value
 from headrace.bus.bus import Handler as Endpoint
 from headrace.errors import HeadraceError
 from headrace.link import CLIENT, Data, Frame, Identity, Link, LinkRefused, Place, connect, job_key, split_address
@@ -20,10 +20,11 @@ from headrace.publisher.settings import FetchLimits
 from headrace_schemas import HostEntry, decoder, encode
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.fetching import Fetch, Fetching
+from headrace_schemas.reading import Unreadable, read
 from headrace_schemas.streams import HOSTS
 
-_decode_fetch = decoder(Fetch).decode
-_decode_host = decoder(HostEntry).decode
+_fetch = decoder(Fetch)
+_host_entry = decoder(HostEntry)
 
 
 class CannotFetch(HeadraceError):
@@ -50,7 +51,10 @@ class Fetches:
 
     async def _fetch(self, data: bytes) -> bytes:
         """Open a link to the host, and say where to ask for what comes, if there is room for one more. Raises CannotFetch."""
-        request = _decode_fetch(data)
+        try:
+            request = read(_fetch, data)
+        except Unreadable as error:
+            raise CannotFetch(f"the publisher cannot read the request: {error}") from None
         if request.v > SCHEMA_VERSION:
             raise CannotFetch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
         session = Session(request, self._limits, self._ended)
@@ -72,7 +76,10 @@ class Fetches:
         entry = await self._bus.kv(HOSTS.name).get(request.host)
         if entry is None:
             raise CannotFetch(f"host {request.host} is not in the cluster any more")
-        address = split_address(_decode_host(entry.value).address)
+        found = read_value(_host_entry, HOSTS.name, Record(entry.revision, 0.0, entry.key, entry.value), self._bus.reading)
+        if found is None:
+            raise CannotFetch(f"what host {request.host} says of itself cannot be read")
+        address = split_address(found.address)
         if not self._key:
             self._key = await ensure_data_key(self._bus)
         key = job_key(self._key, request.job)
@@ -83,7 +90,7 @@ class Fetches:
             raise CannotFetch(f"the publisher cannot reach host {request.host} at {address[0]}:{address[1]} either: {error}") from None
 
     async def _piece(self, data: bytes) -> bytes:
-        session = self._sessions.get(data.decode())
+        session = self._sessions.get(data.decode(errors="replace"))
         if session is None:
             raise CannotFetch("there is no such fetch: it was over, or nobody asked for its pieces")
         return await session.piece()

@@ -327,6 +327,7 @@ class Worker:
             {
                 "host": self._settings.host,
                 "metrics": self._bus.metrics_address,
+                **self._bus.reading.status(),
                 "epoch": self._agent.epoch,
                 "runners": self._runners.pids(),
                 "jobs": sorted(self._agent.jobs),
