@@ -5,7 +5,7 @@ Needs numpy, and nothing else; `headrace_shm.spilling`, which adds a disk, needs
 """
 
 from .allocator import ALIGNMENT, LARGE, PAGE, Allocator
-from .arena import Arena
+from .arena import Arena, ArenaMap
 from .errors import ArenaFull, KeyExists, NotSealed, ShmError, SpillFailed, TooLarge, UnknownKey
 from .heap import Heap, Slab
 from .store import Block, Store
@@ -17,6 +17,7 @@ __all__ = [
     "Allocator",
     "Arena",
     "ArenaFull",
+    "ArenaMap",
     "Block",
     "Heap",
     "KeyExists",

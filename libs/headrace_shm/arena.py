@@ -23,6 +23,10 @@ from .backing import default_folder, give_memory, open_unnamed, take_memory, wri
 from .errors import ArenaFull
 
 
+class ArenaMap(mmap.mmap):
+    """The memory of an arena: what arrays in it have as their last base, by which they are told from arrays over other maps."""
+
+
 class Arena:
     """A stretch of shared memory, addressed by offset. Make one with `Arena.create`, join one with `Arena.attach`.
 
@@ -36,8 +40,8 @@ class Arena:
         self.address_space = os.fstat(fd).st_size
         """Bytes that can be addressed; most of them have no memory behind them."""
         self._limit = self.address_space
-        self._writable_map = mmap.mmap(fd, self.address_space)
-        self._readonly_map = mmap.mmap(fd, self.address_space, access=mmap.ACCESS_READ)
+        self._writable_map = ArenaMap(fd, self.address_space)
+        self._readonly_map = ArenaMap(fd, self.address_space, access=mmap.ACCESS_READ)
         self._writable = memoryview(self._writable_map)
         self._starts = _address(self._writable_map), _address(self._readonly_map)
         self._reserved = bytearray()  # 1 for a page known to have memory; made at the first `reserve`, so that readers do without

@@ -54,7 +54,7 @@ def test_only_one_large_buffer_can_stay_where_it_is():
     one = np.arange(100_000.0)
     assert np.frombuffer(encode(one).only_buffer).ctypes.data == one.ctypes.data
     assert encode((one, one)).only_buffer is not None, "pickle keeps it once"
-    for value in ((one, one[1:]), 5, one[::2], {"a": one, "b": one.copy()}):
+    for value in ((one, one[1:]), 5, (one[::2],), {"a": one, "b": one.copy()}):
         assert encode(value).only_buffer is None
 
 

@@ -69,8 +69,8 @@ class Graph:
 
         Arguments are values, nodes, or lists, tuples, named tuples and dicts with nodes anywhere in their values. A node of several
         outputs used whole stands for the list of all its datasets. Parameters of the function that are called name, outputs or metadata
-        are reached with functools.partial. Static arguments are pickled when the graph is frozen; what a task receives must not be
-        modified by it.
+        are reached with functools.partial. Static arguments are pickled when the graph is frozen; each attempt
+        at a task gets its own of them, with arrays that are read-only.
 
         name: unique in the graph; "<function>-<id>" by default.
         outputs: how many datasets the task makes; 1 by default. With a generator function, which needs it, the n that it yields, each

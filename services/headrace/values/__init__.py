@@ -5,7 +5,7 @@ from headrace.values.arrays import ArrayType, array_type
 from headrace.values.decoding import decode, decode_many
 from headrace.values.encoding import PLAIN_TYPES, Encoded, encode, encode_plain
 from headrace.values.errors import CorruptValue
-from headrace.values.freezing import freeze
+from headrace.values.passing import Passed, is_immutable, pass_on, read, renewable, settle
 
 __all__ = [
     "PLAIN_TYPES",
@@ -13,10 +13,15 @@ __all__ = [
     "CorruptValue",
     "Encoded",
     "NotPicklable",
+    "Passed",
     "array_type",
     "decode",
     "decode_many",
     "encode",
     "encode_plain",
-    "freeze",
+    "is_immutable",
+    "pass_on",
+    "read",
+    "renewable",
+    "settle",
 ]

@@ -3,9 +3,13 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 MAX_DTYPE = 500
 """Characters of a type's name. Structured types with longer ones are described by their values alone."""
+
+BUFFERED_KINDS = frozenset("biufcSUV")
+"""Kinds of dtypes whose arrays pickle can keep out of band: not times and objects."""
 
 
 class ArrayType(NamedTuple):
@@ -32,3 +36,12 @@ def array_type(value: Any) -> ArrayType | None:
         return ArrayType(dtype, [int(length) for length in shape]) if len(dtype) <= MAX_DTYPE else None
     except Exception:  # no array; or whatever a class of the user's makes of being asked
         return None
+
+
+def without_gaps(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array that pickle can keep out of band, so that whoever takes it gets it read-only, as most: a slice with gaps is copied.
+
+    >>> without_gaps(np.arange(6)[::2]).flags.c_contiguous
+    True
+    """
+    return array if array.flags.forc or array.dtype.kind not in BUFFERED_KINDS else np.ascontiguousarray(array)

@@ -3,8 +3,11 @@
 import pickle
 from typing import Any, Final
 
+import numpy as np
+
 from headrace.errors import NotPicklable
 from headrace.pickling import by_value
+from headrace.values.arrays import without_gaps
 from headrace.values.layout import ALIGNMENT, LAYOUT_MARK, PICKLE_PROTOCOL, PREFIX, aligned, lengths_format
 from headrace.values.owning import is_own
 
@@ -101,6 +104,8 @@ def encode(value: object) -> Encoded:
     Raises `NotPicklable` if neither can; the original error is its cause.
     """
     buffers: list[pickle.PickleBuffer] = []
+    if type(value) is np.ndarray:
+        value = without_gaps(value)
     try:
         stream = pickle.dumps(value, protocol=PICKLE_PROTOCOL, buffer_callback=buffers.append)
     except MemoryError:

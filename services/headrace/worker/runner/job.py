@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.graph.functions import load_function
 from headrace.graph.naming import INPUT_NAMES, output_name, task_name
-from headrace.graph.templates import Template, load_block
 from headrace.pickling.sources import register
+from headrace.values import PLAIN_TYPES, Passed, pass_on, read, settle
 from headrace.worker import protocol
+from headrace.worker.runner.arguments import Arguments, renewed_partial
 from headrace.worker.runner.failures import loading_failure
 from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
 
@@ -52,7 +53,7 @@ class Segment:
 class Kind:
     """What a job's tasks of one function have in common."""
 
-    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "seconds", "spec")
+    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "renewed", "seconds", "spec")
 
     def __init__(self, index: int, spec: FunctionSpec) -> None:
         self.index = index
@@ -60,6 +61,8 @@ class Kind:
         self.generator = spec.generator
         self.function: Callable[..., Any] | None = None
         """Once a task of it was executed here."""
+        self.renewed: Passed | None = None
+        """What the function is made of for each task, where it brings arguments of its own that can be changed."""
         self.expected: float | None = None
         """Seconds a task takes, smoothed; None before the first."""
         self.count = 0
@@ -72,6 +75,7 @@ class Kind:
         """What the tasks call. Raises FunctionNotFound, or whatever unpickling raises."""
         if self.function is None:
             self.function = load_function(self.spec)
+            self.renewed = renewed_partial(self.function)
         return self.function
 
 
@@ -84,13 +88,14 @@ class RunnerJob:
         self.spec = spec
         self.closed = False
         self.chain_values: dict[int, Any] = {}
-        """Datasets that stay in their chain, until their last use."""
+        """Datasets that stay in their chain, until their last use, as `values.pass_on` gave them."""
+        self.unsettled: int | None = None
+        """The one among them whose producer may still refer to its arrays."""
         self.dead_chains: set[int] = set()
         self.kinds = [Kind(index, function) for index, function in enumerate(spec.functions)]
         self._measured: list[Kind] = []
         self._function = spec.function
-        self._block_size = spec.block_size
-        self._blocks: dict[int, list[Template]] = {}
+        self.arguments = Arguments(spec)
         self._uses_left: dict[int, int] = {}
         self._asked: frozenset[int] | None = None
         self.sinks = _writer(sinks, spec) if sinks is not None else None
@@ -114,23 +119,6 @@ class RunnerJob:
     def kind(self, task: int) -> Kind:
         """What the task has in common with others of its function."""
         return self.kinds[self._function[task]]
-
-    def template(self, task: int) -> Template:
-        """The task's arguments with holes for its inputs."""
-        number, place = divmod(task, self._block_size)
-        block = self._blocks.get(number)
-        if block is None:
-            block = self._blocks[number] = self._load_block(number)
-        return block[place]
-
-    def _load_block(self, number: int) -> list[Template]:
-        try:
-            return load_block(self.spec.blocks[number])
-        except BaseException as error:
-            first = number * self._block_size
-            last = min(first + self._block_size, self.spec.n_tasks) - 1
-            names = " to ".join(repr(task_name(self.spec, task)) for task in sorted({first, last}))
-            raise loading_failure(error, f"while the arguments of {names} were unpickled in the runner") from None
 
     def inputs(self, task: int) -> list[int]:
         """The datasets that the task takes."""
@@ -159,13 +147,31 @@ class RunnerJob:
         return self._uses[dataset] > 0
 
     def keep(self, dataset: int, value: Any) -> None:
-        """Hold a value for a later task of its chain."""
+        """Hold a value for later tasks of its chain. Call `settle` once the caller has let go of it. Raises what `pass_on` raises."""
+        if type(value) not in PLAIN_TYPES:
+            value = pass_on(value)
+            self.unsettled = dataset
         self.chain_values[dataset] = value
         if self._uses[dataset] > 1:
             self._uses_left[dataset] = self._uses[dataset]
 
+    def settle(self) -> None:
+        """Make the value that was kept last safe from its producer."""
+        if self.unsettled is not None:
+            settle(self.chain_values, self.unsettled)
+            self.unsettled = None
+
     def take(self, dataset: int) -> Any:
-        """A value held for its chain; forgotten at its last use. Raises KeyError if the chain was abandoned."""
+        """A value held for its chain, the reader's own; forgotten at its last use. Raises TaskFailure if it cannot be unpickled."""
+        kept = self._use(dataset)
+        if type(kept) in PLAIN_TYPES:
+            return kept
+        try:
+            return read(kept)
+        except BaseException as error:
+            raise loading_failure(error, f"while the input {self.dataset_name(dataset)!r} was unpickled in the runner") from None
+
+    def _use(self, dataset: int) -> Any:
         if dataset not in self._uses_left:
             return self.chain_values.pop(dataset)
         self._uses_left[dataset] -= 1

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import msgspec
 
@@ -26,7 +26,7 @@ from headrace.graph.naming import task_name
 from headrace.graph.output import Output
 from headrace.graph.templates import NO_KEYWORDS, bind
 from headrace.logs import get_log
-from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, array_type, decode, encode, encode_plain, freeze, making
+from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, Passed, array_type, decode, encode, encode_plain, making
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.failures import AgentGone, BadOutput, StoreTooSmall, TaskFailure, describe, loading_failure
@@ -232,6 +232,8 @@ class Runner:
             job.took(kind, self._now - began)
             self._keep_or_put(segment, place, task, result)
             result = None
+            if job.unsettled is not None:
+                job.settle()
             if self._slabs.results:
                 self._hand_over(segment, place)
             if self._borrowed:
@@ -270,7 +272,9 @@ class Runner:
         function = kind.function
         if function is None:
             function = self._load(kind)
-        template = job.template(task)
+        if kind.renewed is not None:
+            function = self._renew(job, task, kind.renewed)
+        template = job.arguments.template(task)
         inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
         args, kwargs = (inputs, NO_KEYWORDS) if template is None else bind(template, inputs)
         outside.clear()
@@ -281,6 +285,13 @@ class Runner:
             return kind.load()
         except BaseException as error:
             raise TaskFailure(error, "import_failed") from None
+
+    def _renew(self, job: RunnerJob, task: int, renewed: Passed) -> Callable[..., Any]:
+        try:
+            function: Callable[..., Any] = renewed.fresh()
+        except BaseException as error:
+            raise loading_failure(error, f"while the arguments of {task_name(job.spec, task)!r} were unpickled in the runner") from None
+        return function
 
     def _report(self, segment: Segment, failure: TaskFailure) -> None:
         """Report that the task at the segment's place failed. Its chain ends."""
@@ -312,7 +323,7 @@ class Runner:
             return
         outputs = job.outputs(task)
         if leaves == 0:
-            job.keep(outputs[0], freeze(result.value if isinstance(result, Output) else result))
+            self._keep(job, outputs[0], result)
         elif leaves == 1:
             if len(outputs) == 1:
                 self._put(segment, place, outputs[0], result)
@@ -336,6 +347,15 @@ class Runner:
             raise _miscounted(f"more than {len(outputs)}", len(outputs))
         self._say_withheld()
 
+    def _keep(self, job: RunnerJob, dataset: int, value: Any) -> None:
+        """Hold a value for later tasks of its chain."""
+        try:
+            if isinstance(value, Output):
+                value = _checked(job, dataset, value).value
+            job.keep(dataset, value)
+        except BaseException as error:
+            raise _leaving_failure(error) from None
+
     def _put_plain(self, job: RunnerJob, dataset: int, value: Any) -> bool:
         """Send a number that leaves its chain. False if it has too many digits for that."""
         data = encode_plain(value)
@@ -347,17 +367,14 @@ class Runner:
     def _put(self, segment: Segment, place: int, dataset: int, value: Any, generator: Suspended | None = None) -> bool:
         """Send a value that leaves its chain, or have it wait for room; False if it waits."""
         job, metadata = segment.job, None
-        try:
-            if isinstance(value, Output):
-                value, metadata = value.value, check_metadata(value.metadata, job.dataset_name(dataset))
-            sink = job.sink_of(dataset)
-            if sink is not None:
-                self._sink(segment, place, sink, dataset, value, metadata)
-                if not job.is_taken(dataset):
-                    return True
-                metadata = None
-        except GraphError as error:
-            raise TaskFailure(error, "bad_output") from None
+        if isinstance(value, Output):
+            value, metadata = value.value, _checked(job, dataset, value).metadata
+        sink = job.sink_of(dataset)
+        if sink is not None:
+            self._sink(segment, place, sink, dataset, value, metadata)
+            if not job.is_taken(dataset):
+                return True
+            metadata = None
         encoded = _encode(value)
         array = array_type(value) if job.is_asked_for(dataset) else None
         if encoded.nbytes <= INLINE_VALUE_BYTES:
@@ -581,6 +598,22 @@ def _encode(value: Any) -> Encoded:
     try:
         return encode(value)
     except BaseException as error:
-        if issubclass(type(error), NotPicklable):
-            raise TaskFailure(error, "unpicklable") from None
-        raise TaskFailure(error, doing="while its result was pickled in the runner") from None
+        raise _leaving_failure(error) from None
+
+
+def _leaving_failure(error: BaseException) -> TaskFailure:
+    """The failure of a task whose result cannot be pickled."""
+    if issubclass(type(error), TaskFailure):
+        return cast(TaskFailure, error)
+    if issubclass(type(error), NotPicklable):
+        return TaskFailure(error, "unpicklable")
+    return TaskFailure(error, doing="while its result was pickled in the runner")
+
+
+def _checked(job: RunnerJob, dataset: int, output: Output) -> Output:
+    """An output whose metadata can be sent. Raises TaskFailure."""
+    try:
+        check_metadata(output.metadata, job.dataset_name(dataset))
+    except GraphError as error:
+        raise TaskFailure(error, "bad_output") from None
+    return output
