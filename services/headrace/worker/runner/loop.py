@@ -209,7 +209,7 @@ class Runner:
         except TaskFailure as known:
             failure = known
         except BaseException as error:
-            failure = TaskFailure(error)
+            failure = TaskFailure(error, "bad_output" if issubclass(type(error), GraphError) else "raised")
         self._report(segment, failure)
         return False
 
@@ -351,7 +351,8 @@ class Runner:
         """Hold a value for later tasks of its chain."""
         try:
             if isinstance(value, Output):
-                value = _checked(job, dataset, value).value
+                _metadata(job, dataset, value)
+                value = value.value
             job.keep(dataset, value)
         except BaseException as error:
             raise _leaving_failure(error) from None
@@ -368,7 +369,7 @@ class Runner:
         """Send a value that leaves its chain, or have it wait for room; False if it waits."""
         job, metadata = segment.job, None
         if isinstance(value, Output):
-            value, metadata = value.value, _checked(job, dataset, value).metadata
+            value, metadata = value.value, _metadata(job, dataset, value)
         sink = job.sink_of(dataset)
         if sink is not None:
             self._sink(segment, place, sink, dataset, value, metadata)
@@ -610,10 +611,9 @@ def _leaving_failure(error: BaseException) -> TaskFailure:
     return TaskFailure(error, doing="while its result was pickled in the runner")
 
 
-def _checked(job: RunnerJob, dataset: int, output: Output) -> Output:
-    """An output whose metadata can be sent. Raises TaskFailure."""
+def _metadata(job: RunnerJob, dataset: int, output: Output) -> dict[str, Any]:
+    """An output's metadata, which can be sent. Raises TaskFailure."""
     try:
-        check_metadata(output.metadata, job.dataset_name(dataset))
+        return check_metadata(output.metadata, job.dataset_name(dataset))
     except GraphError as error:
         raise TaskFailure(error, "bad_output") from None
-    return output
