@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,13 @@ import xarray as xr
 from hypothesis import given
 from hypothesis.extra import numpy as npst
 
-from headrace.errors import MissingLibrary
+from headrace.errors import GraphError, MissingLibrary
 from headrace.sinks import encodings
 from headrace.sinks.encodings import ENCODINGS, encoding_for
+from headrace.sinks.places import Named
+from headrace.sinks.sink import Sink
+from headrace.sinks.writing import about, encoding_of
+from headrace_schemas import SinkSpec
 
 ARRAY = np.arange(12.0).reshape(3, 4)
 
@@ -124,6 +130,53 @@ def test_a_library_that_is_not_there_is_named_with_what_to_install(monkeypatch: 
     monkeypatch.setattr(encodings, "import_module", import_module)
     with pytest.raises(MissingLibrary, match=r"pyarrow is not installed.*headrace\[parquet\]"):
         there_and_back(frame, "parquet")
+
+
+METADATA = {
+    "param": "2t",
+    "step": 6,
+    "levels": [1, 2],
+    "scale": 0.5,
+    "title": "given",
+    "ok": True,
+    "none": None,
+    "nested": {"a": [1, "x"]},
+    "empty": [],
+    "mixed": [1, 0.5],
+    "most": 2**64 - 1,
+    "a/b c": "x",
+    "coordinates": "x",
+    "_FillValue": 3,
+}
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_netcdf_says_whose_output_it_is_and_reads_as_what_was_given(array: bool) -> None:
+    field = xr.DataArray([1.0, 2.0], dims="x", name="t", attrs={"units": "K"})
+    value = field if array else xr.Dataset({"t": field}, attrs={"title": "own"})
+    encoding = ENCODINGS["nc"]
+    assert encoding.describe is not None
+    with tempfile.NamedTemporaryFile(suffix=".nc") as file:
+        encoding.write(encoding.describe(value, about(Named("k3v7", "march", "mean[0]", METADATA))), file)
+        found = xr.load_dataset(file.name).attrs
+        back = encoding.read(memoryview(Path(file.name).read_bytes()))
+    assert (found["headrace_job"], found["headrace_task"], found["param"], found["step"]) == ("k3v7", "mean[0]", "2t", 6)
+    assert (list(found["levels"]), found["scale"], found["ok"], found["none"]) == ([1, 2], 0.5, "true", "null")
+    assert (found["nested"], found["most"], found["metadata_a_b_c"]) == ('{"a": [1, "x"]}', str(2**64 - 1), "x")
+    assert found["title"] == ("given" if array else "own")
+    xr.testing.assert_identical(back, value)
+
+
+def test_an_ending_that_is_no_format_is_refused_when_the_sink_is_given() -> None:
+    for path in ("out/{name}.grib2", "fields.zarr", "s3://a/{step}.csv", "out.products"):
+        with pytest.raises(GraphError, match=r"ends in \..*, which is no format that is written here: end it in \.npy, .*encoder=\), or"):
+            Sink(path)
+        assert Sink(path, encoding="npy")
+        assert Sink(path, encoder=print)
+    for path in ("out", "v1.2", "out.products/", "{name}", "x.NC", "x.pkl"):
+        assert Sink(path)
+    with pytest.raises(GraphError, match=r"ends in \.grib2"):  # of a client that did not check
+        encoding_of(SinkSpec(path="out/{name}.grib2"), ARRAY)
 
 
 def test_a_value_that_is_no_dataset_cannot_be_netcdf() -> None:

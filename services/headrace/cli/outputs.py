@@ -14,8 +14,9 @@ from headrace.cli.tables import counted, print_records
 from headrace.client.sunk import read_file
 from headrace.errors import CannotWrite, NoSuchJob
 from headrace.sinks.encodings import BY_ENDING, ENCODINGS, encoding_for
-from headrace.sinks.places import safe
+from headrace.sinks.places import ENDING, Named, safe
 from headrace.sinks.reading import SinkFile
+from headrace.sinks.writing import about
 
 if TYPE_CHECKING:
     from headrace.client.catalogue import OutputRecord
@@ -88,7 +89,7 @@ def get_output(cluster: Cluster, output: str, job_id: str, target: str, timeout:
     record = next((record for record in cluster.outputs(job=job_id) if record.name == name), None)
     if job is None and (record is None or not record.location):
         raise NoSuchJob(f"the log has nothing of job {job_id!r} any more, and output {name!r} of it is in no sink: submit the graph again")
-    ending, write = _content(job, record, name, Path(target).suffix.lower(), timeout)
+    ending, write = _content(job, record, name, "" if Path(target).is_dir() else Path(target).suffix.lower(), timeout)
     path = _path(target, name, ending)
     replaced = path.exists()
     if replaced and not clobber:
@@ -108,15 +109,19 @@ def _job(cluster: Cluster, job: str) -> Job | None:
 def _content(job: Job | None, record: OutputRecord | None, name: str, ending: str, timeout: float | None) -> tuple[str, Write]:
     """What to write, and the ending of a name for it: a sink's file as it is, unless another format is asked for; else the value."""
     wanted = BY_ENDING.get(ending, "")
-    if record is not None and record.location:
-        own = Path(record.location).suffix
-        if not wanted or wanted == record.encoding or record.encoding not in ENCODINGS:
-            data = job.read_file(record) if job is not None else read_file(record, {})
-            return own, lambda file: file.write(data)
+    own = Path(record.location).suffix if record is not None and record.location else ""
+    if ENDING.search(ending) and not wanted and ending != own.lower():
+        formats = ", ".join(dict.fromkeys([*([own] if own else []), *BY_ENDING]))
+        raise CannotWrite(f"{ending} is no format that outputs are written in: end the file's name in {formats}, or in none")
+    if record is not None and record.location and (not wanted or wanted == record.encoding or record.encoding not in ENCODINGS):
+        data = job.read_file(record) if job is not None else read_file(record, {})
+        return own, lambda file: file.write(data)
     value = _value(job, record, name, timeout)
     if isinstance(value, SinkFile):
         return Path(value.location).suffix, lambda file: file.write(value.read())
     encoding = ENCODINGS[wanted or encoding_for(value)]
+    if encoding.describe is not None and record is not None:
+        value = encoding.describe(value, about(Named(record.job, "", name, record.metadata)))
     return encoding.ending, lambda file: encoding.write(value, file)
 
 

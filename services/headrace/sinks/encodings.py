@@ -5,7 +5,9 @@ Each encoding is an entry of `ENCODINGS`. No optional library is imported unless
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 import sys
 import tempfile
 import zipfile
@@ -17,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from headrace.errors import MissingLibrary
+from headrace.errors import GraphError, MissingLibrary
 from headrace.pickling import by_value
 
 KIND = "headrace"
@@ -25,6 +27,10 @@ KIND = "headrace"
 TABLE, PANDAS, POLARS = "pyarrow", "pandas", "polars"
 NETCDF_LIBRARIES = ("netCDF4", "h5netcdf", "scipy")
 """Any of these does for xarray."""
+ADDED = f"{KIND}_attributes"
+"""Attribute of a netCDF file that lists the attributes which were added to the dataset's own, as JSON."""
+NETCDF_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@+-]*")
+"""Names of attributes that every reader of netCDF takes."""
 DEFAULT_VARIABLE = "__xarray_dataarray_variable__"
 """What xarray calls the variable of an array without a name."""
 
@@ -34,12 +40,14 @@ class Encoding(NamedTuple):
 
     write: writes a value to a file that is only written forward, or, if it `seeks`, to a file on a local disk.
     read: the value, from the whole file; it may go on using that memory.
+    describe: the value with attributes that the file is to carry; `read` takes them off again.
     """
 
     ending: str
     write: Callable[[Any, IO[bytes]], object]
     read: Callable[[memoryview], Any]
     seeks: bool = False
+    describe: Callable[[Any, dict[str, Any]], Any] | None = None
 
 
 def encoding_for(value: Any) -> str:
@@ -57,6 +65,17 @@ def encoding_for(value: Any) -> str:
     if _table_kind(value):
         return "parquet"
     return "pickle"
+
+
+def encoding_by_ending(ending: str, path: str) -> str:
+    """The name of the encoding of files with that ending. Raises GraphError if there is none; `path` is the file's."""
+    found = BY_ENDING.get(ending.lower())
+    if found is None:
+        raise GraphError(
+            f"{path!r} ends in {ending}, which is no format that is written here: end it in {', '.join(BY_ENDING)}, give the format "
+            "(encoding=) or a function that writes it (encoder=), or end a folder in a slash"
+        )
+    return found
 
 
 def _is_plain(value: Any) -> bool:
@@ -158,12 +177,36 @@ def _as_dataset(array: Any) -> Any:
     return array.to_dataset(name=name).assign_attrs({KIND: name, f"{KIND}_name": own})
 
 
+def _describe_nc(value: Any, about: dict[str, Any]) -> Any:
+    """A dataset with attributes, besides those that it has, and a list of them. Values that netCDF does not have are JSON."""
+    if not _is_of("xarray", ("Dataset", "DataArray"), value):
+        return value
+    dataset = _as_dataset(value) if _is_of("xarray", ("DataArray",), value) else value
+    added = {_attribute_name(key): _attribute(item) for key, item in about.items()}
+    added = {name: item for name, item in added.items() if name not in dataset.attrs}
+    return dataset.assign_attrs({**added, ADDED: json.dumps(list(added))})
+
+
+def _attribute_name(key: str) -> str:
+    return key if NETCDF_NAME.fullmatch(key) and key != "coordinates" else "metadata_" + re.sub(r"[^A-Za-z0-9_.@+-]", "_", key)
+
+
+def _attribute(value: Any) -> Any:
+    """A number or text, or a list of numbers, as netCDF has them."""
+    kinds = {type(item) for item in value} if isinstance(value, list) else {type(value)}
+    if kinds == {int} and all(abs(item) < 2**63 for item in (value if isinstance(value, list) else [value])):
+        return value
+    return value if kinds == {float} or type(value) is str else json.dumps(value)
+
+
 def _read_nc(data: memoryview) -> Any:
     xarray = _xarray()
     with tempfile.NamedTemporaryFile(suffix=".nc") as file:
         file.write(data)
         file.flush()
         dataset = xarray.load_dataset(file.name)
+    for added in json.loads(dataset.attrs.pop(ADDED, "[]")):
+        dataset.attrs.pop(added, None)
     name = dataset.attrs.pop(KIND, None)
     if name is None:
         return dataset
@@ -226,7 +269,7 @@ def _write_pickle(value: Any, file: IO[bytes]) -> None:
 ENCODINGS = {
     "npy": Encoding(".npy", _write_npy, _read_npy),
     "npz": Encoding(".npz", _write_npz, _read_npz),
-    "nc": Encoding(".nc", _write_nc, _read_nc, seeks=True),
+    "nc": Encoding(".nc", _write_nc, _read_nc, seeks=True, describe=_describe_nc),
     "parquet": Encoding(".parquet", _write_parquet, _read_parquet),
     "arrow": Encoding(".arrow", _write_arrow, _read_arrow),
     "pickle": Encoding(".pickle", _write_pickle, pickle.loads),

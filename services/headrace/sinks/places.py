@@ -1,6 +1,6 @@
 """Where an output goes: from a sink's path and an output's name to a location. Pure.
 
-A path is a folder or a file. It is a file if its last part has `{name}` in it or ends as file names do (`.npy`, `.grib2`), and does not end
+A path is a folder or a file. It is a file if its last part has `{name}` in it or ends as file names do (`.npy`, `.png`), and does not end
 in a slash; anything else is a folder, in which the file is called by the output's name, with the encoding's ending.
 """
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from headrace.errors import GraphError, NotPicklable
 from headrace.graph.metadata import plain
-from headrace.sinks.encodings import ENCODINGS
+from headrace.sinks.encodings import ENCODINGS, encoding_by_ending
 from headrace.sinks.files import is_local, protocol_of
 from headrace.sinks.places import parse
 from headrace_schemas import SinkSpec
@@ -23,14 +23,15 @@ class Sink:
     path: a folder, or a file with `{name}` or an ending in its last part; `{job}`, `{graph}`, `{name}` and the keys of the output's
     metadata (`{param}`, `{step:03d}`) are filled in. Whatever fsspec opens: a local path (relative ones are taken from here), "s3://...".
     All hosts, the publisher and the clients that read results have to reach it.
-    encoding: npy, npz, nc, parquet, arrow or pickle; by default by the file's ending, or else by the value's type.
+    encoding: npy, npz, nc, parquet, arrow or pickle; by default by the file's ending, or else by the value's type. netCDF files carry the
+    output's metadata, and its job and task (headrace_job, headrace_task), as attributes.
     encoder: called with a value and a binary file to write it to, which may be read and searched too. It travels with the graph, like a
     task's function. `encoding` is then the ending of the files and anything of up to 10 letters and digits; a name from above says that
     the file is in that format, so that `results()` decode it. Without that, they give a `hr.SinkFile`, with the location.
     options: for the file system, as of fsspec (endpoint_url, ...). They travel in messages that operators see: leave secrets to the
     environment of hosts and clients.
 
-    Raises GraphError for a path or an encoding that is none.
+    Raises GraphError for a path, an ending or an encoding that is none.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Sink:
         self.encoding = encoding
         self.encoder = encoder
         self.options = _checked_options(options or {}, self.path)
-        parse(self.path)
+        ending = parse(self.path).ending
+        if ending and not encoding and encoder is None:
+            encoding_by_ending(ending, self.path)
         if encoder is not None and not callable(encoder):
             raise GraphError(f"the encoder of a sink is a function of a value and a binary file, not {encoder!r:.80}")
         if encoder is None and encoding and encoding not in ENCODINGS:

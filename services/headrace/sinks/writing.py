@@ -8,7 +8,7 @@ from functools import partial
 from typing import IO, Any
 
 from headrace.errors import GraphError, SinkFailed
-from headrace.sinks.encodings import BY_ENDING, ENCODINGS, OTHER, encoding_for
+from headrace.sinks.encodings import ENCODINGS, OTHER, encoding_by_ending, encoding_for
 from headrace.sinks.files import write
 from headrace.sinks.places import Named, Writer, parse, part_of, place
 from headrace.values import array_type
@@ -31,15 +31,19 @@ class OpenSink:
         try:
             encoding = encoding_of(self.spec, value)
             location = place(self.spec.path, named) + added_ending(self.spec, encoding)
-            return self._write(value, location, encoding, writer)
+            return self._write(value, location, encoding, writer, about(named))
         except Exception as error:
             text = str(error) if isinstance(error, GraphError) else f"{type(error).__name__}: {error}"
             raise SinkFailed(f"output {named.name!r} cannot be written to {location}: {text}") from error
 
-    def _write(self, value: Any, location: str, encoding: str, writer: Writer) -> Written:
+    def _write(self, value: Any, location: str, encoding: str, writer: Writer, described: dict[str, Any]) -> Written:
         part = part_of(location, writer)
-        encoder, seeks = (self.encoder, True) if self.encoder is not None else (ENCODINGS[encoding].write, ENCODINGS[encoding].seeks)
-        receipt = write(part, self.spec.options, partial(encoder, value), seeks)
+        if self.encoder is not None:
+            receipt = write(part, self.spec.options, partial(self.encoder, value), True)
+        else:
+            format = ENCODINGS[encoding]
+            shown = format.describe(value, described) if format.describe is not None else value
+            receipt = write(part, self.spec.options, partial(format.write, shown), format.seeks)
         array = array_type(value)
         return Written(
             dataset=writer.dataset,
@@ -54,13 +58,19 @@ class OpenSink:
         )
 
 
+def about(named: Named) -> dict[str, Any]:
+    """What a file says of its output, where its format has attributes: its metadata, and the job and the task that made it."""
+    return {**named.metadata, "headrace_job": named.job, "headrace_task": named.name}
+
+
 def encoding_of(spec: SinkSpec, value: Any) -> str:
     """The encoding of a value: as the sink says, as its file's name says, or by the value's type."""
     if spec.encoding:
         return spec.encoding
     if spec.encoder:
         return OTHER
-    return BY_ENDING.get(parse(spec.path).ending, "") or encoding_for(value)
+    ending = parse(spec.path).ending
+    return encoding_by_ending(ending, spec.path) if ending else encoding_for(value)
 
 
 def added_ending(spec: SinkSpec, encoding: str) -> str:
