@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Iterator
@@ -128,6 +129,61 @@ def test_a_value_that_cannot_be_read_here_names_its_output(cluster: hr.Cluster) 
             get(WAIT)
         assert isinstance(caught.value.__cause__, ModuleNotFoundError)
     assert job.result("plain", WAIT) == 1
+
+
+def returns_generator() -> Iterator[int]:
+    return (number for number in range(3))
+
+
+class Odd(Exception):
+    def __init__(self) -> None:
+        super().__init__("odd")
+        self.__notes__ = None
+
+
+def raise_odd() -> None:
+    raise Odd
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "why"),
+    [
+        (returns_generator, hr.TaskFailed, r"a generator cannot leave its process.*Return list\(\.\.\.\) of it; or declare .* outputs=n"),
+        (lambda: (lambda: (yield 1))(), hr.TaskFailed, "a generator cannot leave its process"),
+        (raise_odd, hr.TaskFailed, "task 'x' failed: .*Odd: odd"),
+    ],
+)
+def test_a_task_that_fails_says_what_to_do(cluster: hr.Cluster, function: Any, error: Any, why: str) -> None:
+    graph = hr.Graph()
+    graph.add(function, name="x")
+    with pytest.raises(error, match=why):
+        cluster.submit(graph).results(WAIT)
+
+
+def test_what_belongs_to_this_process_cannot_be_sent(cluster: hr.Cluster) -> None:
+    graph = hr.Graph()
+    graph.add(lambda: cluster, name="x")
+    with pytest.raises(hr.NotPicklable, match=r"a cluster cannot be sent to a task.*makes its own with hr\.Cluster\.connect"):
+        cluster.submit(graph)
+    job = cluster.submit(_plain())
+    with pytest.raises(TypeError, match=rf"job {job.id} cannot be sent to a task.*Pass its id"):
+        pickle.dumps(job)
+
+
+@pytest.mark.parametrize("timeout", ["3", [1], 1j])
+def test_what_is_no_time_is_told(cluster: hr.Cluster, timeout: Any) -> None:
+    job = cluster.submit(_plain())
+    for wait in (job.wait, job.results, lambda seconds: job.result("x", seconds), lambda seconds: cluster.compute(1, timeout=seconds)):
+        with pytest.raises(TypeError, match="a timeout is a number of seconds, or None to wait for ever, not"):
+            wait(timeout)
+    with pytest.raises(ValueError, match="not nan"):
+        job.wait(float("nan"))
+
+
+def _plain() -> hr.Graph:
+    graph = hr.Graph()
+    graph.add(abs, -1, name="x")
+    return graph
 
 
 def test_a_failure_shows_the_log_of_its_own_cluster_only(tmp_path: Path) -> None:

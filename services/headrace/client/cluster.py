@@ -9,14 +9,14 @@ import threading
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import msgspec
 
 from headrace.client.interrupts import interrupts_held
 from headrace.client.local import LocalServices
 from headrace.client.nested import datasets_in, with_values
-from headrace.client.settings import START_TIMEOUT
+from headrace.client.settings import START_TIMEOUT, check_timeout
 from headrace.errors import ClusterFailed, GraphError, HeadraceError, SettingsError
 from headrace.graph.builder import Graph
 from headrace.graph.node import Dataset, Node
@@ -74,6 +74,7 @@ class Cluster:
         Raises SettingsError for resources that are none, ClusterFailed with the end of the services' log, if they do not start.
         """
         _check_sizes(hosts, runners, capacity)
+        check_timeout(timeout)
         services = LocalServices(hosts, runners, capacity or 0, log_file, _checked(resources))
         try:
             return cls._join(services, hosts, progress, timeout)
@@ -154,6 +155,7 @@ class Cluster:
         dict values; what is no node is returned as it is, but a graph is a TypeError (`submit` runs graphs). A node of several outputs
         gives the list of its values. name: of the job. timeout, progress and errors as of `Job.results`; on any error the job is cancelled.
         """
+        check_timeout(timeout)
         wanted = datasets_in(nodes)
         values: dict[Any, Any] = {}
         if wanted:
@@ -271,6 +273,12 @@ class Cluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a cluster cannot be sent to a task: it is a connection of this process. Leave it out of the function and its arguments; "
+            "a task that has to submit jobs makes its own with hr.Cluster.connect"
+        )
 
     def __repr__(self) -> str:
         state = "" if self._finalizer.alive else ", closed"

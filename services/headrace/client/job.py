@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
 from headrace.client.failure import exception_for, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
+from headrace.client.settings import check_timeout
 from headrace.client.sunk import published, read_file, read_published
 from headrace.errors import JobTimeout, UnreadableResult
 from headrace.graph.naming import dataset_names
@@ -78,6 +79,12 @@ class Job:
     def done(self) -> bool:
         """Whether the job is over: done, failed or cancelled."""
         return self._following.over.is_set()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"job {self.id} cannot be sent to a task: it belongs to a connection of this process. Pass its id, and use "
+            "hr.Cluster.connect(...).job(id) there"
+        )
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self._following.ledger.phase}>"
@@ -198,6 +205,7 @@ class Job:
         return [self._values[dataset] for dataset in datasets]
 
     def _await(self, event: Latch, timeout: float | None, progress: bool | None) -> None:
+        check_timeout(timeout)
         if event.is_set():
             reached = True
         elif is_wanted(self._progress if progress is None else progress):
@@ -292,4 +300,5 @@ class Job:
 
 
 def _deadline(timeout: float | None) -> float:
+    check_timeout(timeout)
     return time.monotonic() + (timeout if timeout is not None else threading.TIMEOUT_MAX)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.graph.builder import Graph
-from headrace.graph.node import Dataset, Node
+from headrace.graph.node import CONTAINERS, Dataset, Node, hides_nodes
 
 Leaf = Node | Dataset
 
@@ -14,7 +14,8 @@ Leaf = Node | Dataset
 def datasets_in(item: Any) -> list[Leaf]:
     """The distinct datasets that the nodes stand for, in the order in which they are met. A node of one output stands for its dataset.
 
-    Nodes may stand anywhere inside lists, tuples and the values of dicts. Raises TypeError for a graph.
+    Nodes may stand anywhere inside lists, tuples and the values of dicts. Raises TypeError for a graph, and
+    for another container with nodes in it.
     """
     found: dict[Leaf, None] = {}
     _walk(item, lambda leaf: found.update(dict.fromkeys(_parts(leaf))))
@@ -49,4 +50,6 @@ def _walk(item: Any, visit: Callable[[Leaf], Any]) -> Any:
         return kind._make(_walk(value, visit) for value in item)
     if isinstance(item, Graph):
         raise TypeError(f"compute takes nodes, not {item}: run a whole graph with cluster.submit(graph).results()")
+    if isinstance(item, CONTAINERS) and hides_nodes(item):
+        raise TypeError(f"compute finds nodes in lists, tuples and the values of dicts, not in a {kind.__name__}: give one of these")
     return item

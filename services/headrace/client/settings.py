@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+
 START_TIMEOUT = 30.0
 """Seconds that a local cluster may take to start. It takes one; a machine that swaps takes more, and one that takes this long
 never will."""
@@ -45,3 +48,13 @@ STATUS_TIMEOUT = 2.0
 RELEASE_DELAY = 0.002
 """Seconds after which hosts are told that a client has its results: a program that submits one small job after the other has the
 next one on its way by then, and does not wait for this."""
+
+
+def check_timeout(timeout: object) -> None:
+    """Raises TypeError or ValueError for what is no time to wait for."""
+    if timeout is None:
+        return
+    if not isinstance(timeout, numbers.Real):
+        raise TypeError(f"a timeout is a number of seconds, or None to wait for ever, not {timeout!r:.80}")
+    if math.isnan(timeout):
+        raise ValueError("a timeout is a number of seconds, or None to wait for ever, not nan")

@@ -8,13 +8,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import GraphError
-from headrace.graph.callables import Wrapper, function_name, identity, yields
+from headrace.graph.callables import Wrapper, function_name, identity, unwrap, yields
+from headrace.graph.calls import Calls, check_callable
 from headrace.graph.checks import check_name, check_outputs, default_outputs
 from headrace.graph.columns import Columns, Function
 from headrace.graph.metadata import check_metadata
 from headrace.graph.node import Dataset, Node, flat, missing
 from headrace.graph.search import LEAVES, BoundSearch
-from headrace.graph.templates import Template
+from headrace.graph.templates import NO_KEYWORDS, Template
 
 if TYPE_CHECKING:
     from headrace.sinks.sink import Sink
@@ -39,8 +40,10 @@ class Graph:
         self.name = check_name(name, "a graph")
         self.columns = Columns()
         self._known: dict[int, int] = {}
-        self._plain: set[int] = set()
-        """Indices of the callables whose tasks have one output where nothing else is said."""
+        self._calls: list[Calls] = []
+        """Per callable: how it can be called."""
+        self._plain: dict[int, set[int]] = {}
+        """The callables whose tasks have one output where nothing else is said, and how many arguments they were found to take."""
         self._identities: dict[tuple[Any, ...], int] = {}
         self._named: dict[str, int] = {}
         self._adopted: dict[Node, Node] = {}
@@ -78,8 +81,8 @@ class Graph:
         metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry, up to 64 KiB as JSON. What is
         given for a single output goes before it, and what is yielded with `hr.Output` before both.
 
-        Raises GraphError for a name that is taken or no name, a node of another graph, counts or metadata that are none, and a
-        generator function without outputs.
+        Raises GraphError for a name that is taken or no name, a node of another graph, counts or metadata that are none, a generator
+        function without outputs, an async function, and arguments that the function does not take.
         """
         if name is None and outputs is None and metadata is None and not kwargs:
             node = self._add_plain(function, args)
@@ -98,6 +101,7 @@ class Graph:
     ) -> Node:
         """`add` with the arguments as a tuple and a dict, so that none of their names is taken."""
         index = self._index_of(function)
+        self._calls[index].check(args, kwargs)
         search = BoundSearch(self)
         template = search.template(args, kwargs)
         if outputs is None and isinstance(function, Wrapper):
@@ -113,8 +117,11 @@ class Graph:
         index = self._known.get(id(function))
         if index is None:
             index = self._register(function)
-        if index not in self._plain:
+        counts = self._plain.get(index)
+        if counts is None:
             return None
+        if len(args) not in counts:
+            self._calls[index].check(args, NO_KEYWORDS)
         inputs: list[int] = []
         for arg in args:
             kind = type(arg)
@@ -238,8 +245,7 @@ class Graph:
 
     def _register(self, function: Callable[..., Any]) -> int:
         """The index of a callable seen for the first time, which may be the same as another in a new guise."""
-        if not callable(function):
-            raise TypeError(f"a task calls a function or another callable, not {function!r:.80}")
+        check_callable(function)
         name, retries = function_name(function), function.retries if isinstance(function, Wrapper) else 0
         resources: Mapping[str, float] = function.resources if isinstance(function, Wrapper) else {}
         key = (*identity(function), name, retries, *resources.items())
@@ -248,8 +254,9 @@ class Graph:
             index = self._identities[key] = self._known[id(function)] = len(self.columns.functions)
             known = Function(function, name, retries, yields(function), resources)
             self.columns.functions.append(known)
+            self._calls.append(Calls(unwrap(function)))
             if not known.generator and not (isinstance(function, Wrapper) and function.outputs is not None):
-                self._plain.add(index)
+                self._plain[index] = self._calls[index].counts
         return index
 
     def _append(

@@ -7,6 +7,7 @@ by calling a decorated function is free: it carries its call, and becomes a task
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, overload
 
@@ -15,6 +16,9 @@ from headrace.errors import GraphError
 if TYPE_CHECKING:
     from headrace.graph.builder import Graph
     from headrace.graph.templates import Template
+
+CONTAINERS = (set, frozenset, deque, list, dict)
+"""Kinds of containers that could hide nodes: sets, deques, and subclasses of list and dict are not searched for them."""
 
 
 class Call(NamedTuple):
@@ -32,7 +36,61 @@ class Call(NamedTuple):
     descriptions: list[dict[str, Any]]
 
 
-class Node:
+class NoValue:
+    """Base of what stands for a value that is not there yet: whatever would use it as one says what to do instead."""
+
+    __slots__ = ()
+    __array_ufunc__ = None
+    """Numpy leaves operators to this class."""
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{_said(self)} is neither true nor false before the graph runs: test its value inside a task")
+
+    def __eq__(self, other: object) -> bool:
+        if other is None or isinstance(other, NoValue):
+            return self is other
+        raise TypeError(_no_operand(self, "compared"))
+
+    __hash__ = object.__hash__
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(f"{_said(self)} cannot be copied: it stands for one task. Use it as often as you like, or add another task")
+
+    def __deepcopy__(self, _: object) -> NoReturn:
+        self.__copy__()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{_said(self)} stands where inputs are not looked for: "
+            "only in arguments, and in lists, tuples, named tuples and dict values in them"
+        )
+
+
+def _said(item: Any) -> str:
+    return f"{'dataset' if isinstance(item, Dataset) else 'task'} {item.name!r}"
+
+
+def _no_operand(item: Any, how: str) -> str:
+    return f"{_said(item)} has no value before the graph runs, and cannot be {how}: do it in a task, like g.add(operator.add, node, 1)"
+
+
+def _refuse(self: Any, *_: object) -> NoReturn:
+    raise TypeError(_no_operand(self, "calculated with"))
+
+
+def _refuse_array(self: Any, *_: object, **__: object) -> NoReturn:
+    raise TypeError(_no_operand(self, "made an array"))
+
+
+for _name in ["add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift", "and", "or", "xor"]:
+    setattr(NoValue, f"__{_name}__", _refuse)
+    setattr(NoValue, f"__r{_name}__", _refuse)
+for _name in ["neg", "pos", "abs", "invert", "lt", "le", "gt", "ge", "int", "float", "complex", "index", "round"]:
+    setattr(NoValue, f"__{_name}__", _refuse)
+NoValue.__array__ = _refuse_array  # type: ignore[attr-defined]
+
+
+class Node(NoValue):
     """A task of a graph, and what it will compute; made by `Graph.add` or by calling a function decorated with `hr.task`.
 
     Pass it as an argument of another task, also inside lists, tuples, named tuples and the values of dicts. A node of several outputs is
@@ -101,12 +159,6 @@ class Node:
             raise GraphError(f"task {self.name!r} has no output {position}: it has {self.n_outputs}, 0 to {self.n_outputs - 1}")
         return Dataset(self, position % self.n_outputs)
 
-    def __bool__(self) -> bool:
-        return _no_truth(f"task {self.name!r}")
-
-    def __reduce__(self) -> NoReturn:
-        raise _misplaced(f"task {self.name!r}")
-
     def __repr__(self) -> str:
         where = "not in a graph yet" if self._graph is None else f"of graph {self._graph.name!r}"
         outputs = "" if self.n_outputs == 1 else f", {self.n_outputs} outputs"
@@ -120,7 +172,7 @@ class Node:
             )
 
 
-class Dataset:
+class Dataset(NoValue):
     """One output of a node that has several: `node[index]`. Equal to any other reference to the same output."""
 
     __slots__ = ("index", "node")
@@ -140,29 +192,26 @@ class Dataset:
         return self.node.output_metadata(self.index)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dataset) and self.node is other.node and self.index == other.index
+        return self.node is other.node and self.index == other.index if isinstance(other, Dataset) else super().__eq__(other)
 
     def __hash__(self) -> int:
         return hash((self.node, self.index))
-
-    def __bool__(self) -> bool:
-        return _no_truth(f"dataset {self.name!r}")
-
-    def __reduce__(self) -> NoReturn:
-        raise _misplaced(f"dataset {self.name!r}")
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name!r}>"
 
 
-def _no_truth(what: str) -> NoReturn:
-    raise TypeError(f"{what} is neither true nor false before the graph runs: test its value inside a task")
+def hides_nodes(item: Any) -> bool:
+    """Whether there is a node in a container of a kind that is not searched for them: a set, a deque, a subclass of list or dict."""
+    if isinstance(item, dict):
+        return any(_holds(each) for pair in item.items() for each in pair)
+    return isinstance(item, CONTAINERS) and any(map(_holds, item))
 
 
-def _misplaced(what: str) -> TypeError:
-    return TypeError(
-        f"{what} stands where inputs are not looked for: only in arguments, and in lists, tuples, named tuples and dict values in them"
-    )
+def _holds(item: Any) -> bool:
+    if isinstance(item, tuple):
+        return any(map(_holds, item))
+    return isinstance(item, NoValue) or hides_nodes(item)
 
 
 def flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:

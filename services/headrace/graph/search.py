@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import GraphError
-from headrace.graph.node import Dataset, Node
+from headrace.graph.node import CONTAINERS, Dataset, Node, hides_nodes
 from headrace.graph.templates import NO_KEYWORDS, Filler, Nested, Patches, Template
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class FreeSearch:
         if kind is dict:
             patches = self.patches(item.items())
             return Nested(dict, _blank(dict(item), patches, dict), patches) if patches else None
+        if isinstance(item, CONTAINERS) and hides_nodes(item):
+            raise GraphError(
+                f"an argument is a {kind.__name__} with nodes in it, which is not searched for them: give a list, a tuple or a dict "
+                "with nodes in its values, and make the other thing of it inside the task"
+            )
         return None
 
     def whole(self, node: Node) -> Filler:

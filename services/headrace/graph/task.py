@@ -9,6 +9,7 @@ from types import MethodType
 from typing import Any, overload
 
 from headrace.graph.callables import Wrapper, exported, find_attribute, function_name, unwrap, yields
+from headrace.graph.calls import Calls, check_callable
 from headrace.graph.checks import check_name, check_outputs, check_retries, default_outputs
 from headrace.graph.metadata import check_metadata
 from headrace.graph.node import Call, Node
@@ -40,11 +41,13 @@ class Task(Wrapper):
     ) -> None:
         if not callable(function):
             raise TypeError(f"hr.task decorates functions and other callables, not {function!r}")
+        check_callable(function)
         functools.update_wrapper(self, function)
         self.function = unwrap(function)
         self.label = function_name(function) if label is None else check_name(label, "a task's function")
         self.outputs = _checked(outputs, self.label)
         self.generator = yields(self.function)
+        self.calls = Calls(self.function)
         self.retries = check_retries(retries, self.label)
         self.resources = check_resources(resources, f"function {self.label!r}") if resources is not None else {}
 
@@ -107,6 +110,7 @@ class Options:
             if node.graph is not None:
                 bound: Node = node.graph.call(self._task, args, kwargs, self._name, self._outputs, self._metadata)
                 return bound
+        self._task.calls.check(args, kwargs)
         outputs = self._outputs if self._outputs is not None else default_outputs(self._task.generator, self._task.label)
         count, descriptions = (outputs, []) if isinstance(outputs, int) else (len(outputs), list(outputs))
         call = Call(self._task, self._task.label, template, tuple(search.keys), self._name, self._metadata, descriptions)

@@ -1,6 +1,7 @@
 """From a Python value to bytes: pickled once, its buffers copied once, straight to where they are to be."""
 
 import pickle
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final
 
 import numpy as np
@@ -143,8 +144,17 @@ def _lay_out(value: object, stream: bytes, buffers: list[pickle.PickleBuffer]) -
     return Encoded(head, views, end)
 
 
+_REMEDIES: Final[dict[type[Any], str]] = {
+    GeneratorType: "Return list(...) of it; or declare the task with outputs=n for n datasets, each used as soon as it is yielded",
+    CoroutineType: "Run it inside the task, with asyncio.run(...)",
+    AsyncGeneratorType: "Run it inside the task, with asyncio.run(...), and return a list of what it yields",
+}
+
+
 def _not_picklable(value: Any, error: Exception) -> NotPicklable:
     kind = type(value)
+    if kind in _REMEDIES:
+        return NotPicklable(f"a {kind.__name__} cannot leave its process, for it has no value yet. {_REMEDIES[kind]}")
     return NotPicklable(
         f"a value of type {kind.__module__}.{kind.__qualname__} cannot be pickled, so it cannot leave its process: "
         f"{type(error).__name__}: {error}. Return plain data, or give its class a __reduce__"
