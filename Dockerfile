@@ -36,8 +36,8 @@ RUN python3 -m venv /opt/build \
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/headrace /opt/headrace
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/headrace --shell /usr/sbin/nologin headrace \
-    && mkdir /var/lib/headrace \
-    && chown headrace:headrace /var/lib/headrace
+    && mkdir /var/lib/headrace /products /modules \
+    && chown headrace:headrace /var/lib/headrace /products
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -54,6 +54,10 @@ class Deployment:
         self._env = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
         settings = (CHECKOUT / ".env.example").read_text().replace("change-me", TOKEN)
         more = {**ports, "HEADRACE_IMAGE": IMAGE, "WORKER_MEMORY": "1g", "WORKER_SHM": "512m", "PROMETHEUS": shutil.which("prometheus")}
+        modules = folder / "modules"
+        modules.mkdir(exist_ok=True)
+        (modules / "only_there.py").write_text("NUMBER = 41\n")
+        more["MODULES"] = str(modules)
         if "otel-collector" in substitutes:
             more["OTEL_EXPORTER_OTLP_ENDPOINT"] = ""
         env_file = folder / "env"
@@ -148,6 +152,17 @@ def test_the_example_from_outside(deployment: Deployment) -> None:
     printed = run(sys.executable, "-m", "headrace.cli", "run", f"{CHECKOUT}/examples/ensemble.py:build_graph", env=environment)
     assert "mean-00" in printed
     assert "anomaly" in printed
+
+
+def test_tasks_import_from_the_folder_of_modules_and_write_products(deployment: Deployment) -> None:
+    graph = hr.Graph("products")
+    graph.add(eval, "__import__('only_there').NUMBER", name="number")
+    with deployment.connect() as cluster:
+        job = cluster.submit(graph, sink="/products/{job}/{name}.pickle")
+        job.wait(60)
+    reading = f"import pickle; print(pickle.load(open('/products/{job.id}/number.pickle', 'rb')))"
+    for service in ("worker", "publisher"):
+        assert run("docker", "exec", deployment.containers(service)[0]["Id"], "python3", "-c", reading).strip() == "41"
 
 
 def test_a_worker_is_killed_and_its_work_is_done_by_others(deployment: Deployment) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +125,67 @@ def test_the_version_is_quick_to_tell() -> None:
     assert time.perf_counter() - started < 3.0
     code = "import headrace.cli.app, sys; print(sorted(m for m in ('numpy', 'nats', 'asyncio', 'rich.table') if m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_version_and_help_are_flags_too() -> None:
+    assert headrace("--version").stdout == headrace("version").stdout
+    assert headrace("-h").stdout == headrace("--help").stdout
+    assert "--sink" in headrace("run", "-h").stdout
+
+
+def test_outputs_of_a_run_are_kept_for_get_or_written_to_a_sink(up: dict[str, str], graphs: Path, tmp_path: Path) -> None:
+    kept = headrace("run", f"{graphs}:good", "--keep", env=up)
+    assert kept.returncode == 0
+    job = re.search(r"# kept: headrace get (\w+)/NAME", kept.stderr)
+    assert job is not None
+    assert headrace("get", f"{job[1]}/sum", "-o", str(tmp_path / "sum.pickle"), env=up).returncode == 0
+    assert pickle.loads((tmp_path / "sum.pickle").read_bytes()) == 23
+    for env in (up, {}):
+        place = tmp_path / f"products-{len(env)}"
+        done = headrace("run", f"{graphs}:good", "--sink", str(place), "--hosts", "1", env=env)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "good: 1 task in" in done.stdout
+        assert str(place / "sum.pickle") in done.stdout
+        assert pickle.loads((place / "sum.pickle").read_bytes()) == 23
+    alone = headrace("run", f"{graphs}:good", "--keep")
+    assert alone.returncode == 2
+    assert "--keep needs a cluster that goes on: start one with `headrace up`" in alone.stderr
+
+
+def test_tasks_import_modules_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("def number():\n    import beside_too\n    return beside_too.NUMBER\n")
+    (tmp_path / "beside_too.py").write_text("NUMBER = 41\n")
+    (tmp_path / "file.py").write_text("import beside, headrace as hr\ng = hr.Graph('g')\ng.add(beside.number, name='n')\n")
+    script = [str(Path(sysconfig.get_path("scripts")) / "headrace")]
+    alone = subprocess.run([*script, "run", str(tmp_path / "file.py")], env=_clean_env(), capture_output=True, text=True, timeout=WAIT)
+    assert (alone.returncode, alone.stderr) == (0, "")
+    assert re.search(r"n\s+int\s+41", alone.stdout)
+    process = subprocess.Popen([*script, "up", "--hosts", "1"], cwd=tmp_path, env=_clean_env(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        env = dict(process.stdout.readline().split()[1].split("=", 1) for _ in range(2))
+        assert re.search(r"n\s+int\s+41", headrace("run", str(tmp_path / "file.py"), env=env).stdout)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=WAIT)
+
+
+def test_what_others_wrote_does_not_command_the_terminal(up: dict[str, str], tmp_path: Path) -> None:
+    odd = "\x1b[2J\x07\x9b2J\u202e"
+    (tmp_path / "odd.py").write_text(
+        f"import headrace as hr\nodd = {odd!r}\n"
+        "def fails():\n    raise ValueError(odd)\n"
+        "good = hr.Graph('good' + odd)\ngood.add(abs, -1, name='sum' + odd, metadata={odd: odd})\n"
+        "bad = hr.Graph('bad' + odd)\nbad.add(fails, name='task' + odd)\n"
+    )
+    runs = [headrace("run", f"{tmp_path / 'odd.py'}:{name}", env=up) for name in ("good", "bad")]
+    assert [run.returncode for run in runs] == [0, 1]
+    ids = re.findall(r"^\s*(\w+)\s+(?:good|bad)\\x1b", headrace("jobs", env=up).stdout, re.MULTILINE)
+    assert len(ids) == 2
+    commands = [["jobs"], ["outputs"], ["outputs", "--json"]]
+    commands += [[*command, job] for job in ids for command in (["status"], ["watch"], ["tail"], ["replay"], ["replay", "--json"])]
+    for done in (*runs, *(headrace(*command, env=up) for command in commands)):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout + done.stderr), done.args
 
 
 def test_a_graph_runs_on_a_cluster_of_its_own(graphs: Path) -> None:

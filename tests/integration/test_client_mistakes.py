@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import headrace as hr
@@ -178,6 +179,32 @@ def test_what_is_no_time_is_told(cluster: hr.Cluster, timeout: Any) -> None:
             wait(timeout)
     with pytest.raises(ValueError, match="not nan"):
         job.wait(float("nan"))
+
+
+def test_the_token_is_seen_by_nobody_who_looks(cluster: hr.Cluster) -> None:
+    assert cluster.token
+    assert cluster.token not in repr(cluster)
+    supervisor = psutil.Process(cluster.pids()["supervisor"])
+    for process in (supervisor, *supervisor.children(recursive=True)):
+        assert cluster.token not in " ".join(process.cmdline())
+    address = cluster.url.removeprefix("nats://")
+    with pytest.raises(hr.WrongCredentials) as refused:
+        hr.Cluster.connect(f"nats://me:se@cret@{address}")
+    with pytest.raises(hr.NatsUnreachable) as unreachable:
+        hr.Cluster.connect("nats://me:se@cret@127.0.0.1:9", connect_timeout=0.1)
+    with pytest.raises(hr.NatsUnreachable) as malformed:
+        hr.Cluster.connect("garbage://me:se@cret@127.0.0.1")
+    for caught in (refused, unreachable, malformed):
+        assert "cret" not in str(caught.value)
+        assert "***@127.0.0.1" in str(caught.value)
+
+
+def test_the_token_comes_from_a_file(cluster: hr.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(f"{cluster.token}\n")
+    monkeypatch.setenv("HEADRACE_URL", cluster.url)
+    monkeypatch.setenv("HEADRACE_TOKEN_FILE", str(tmp_path / "token"))
+    with hr.Cluster.connect() as other:
+        assert other.hosts == cluster.hosts
 
 
 def _plain() -> hr.Graph:

@@ -182,7 +182,7 @@ class NatsBus(Bus):
 
     async def _find_jetstream(self) -> None:
         if not self._wire._server_info.get("jetstream", False):
-            raise NoJetStream(f"the NATS server at {self._settings.url} runs without JetStream: start it with -js")
+            raise NoJetStream(f"the NATS server at {self._settings.shown_url} runs without JetStream: start it with -js")
         await self._outbox.call("INFO", timeout=API_TIMEOUT)
 
     async def _make(self, configs: list[dict[str, Any]]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
+from headrace.errors import SettingsError
+from headrace.text import redacted
 from headrace.variables import read_settings
 
 ACK_TIMEOUT = 2.0
@@ -35,6 +38,10 @@ API_TIMEOUT = 10.0
 """How long a JetStream request (stream, consumer, key) may take altogether, resends included."""
 
 
+_SECRETS = ("token", "password")
+"""Fields that can come from a file, and are not shown."""
+
+
 class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Where NATS is and how to log in: a token, or a user and a password, or a credentials file, or none.
 
@@ -60,10 +67,43 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     def from_env(cls, env: Mapping[str, str] | None = None) -> BusSettings:
         """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX, _REPLICAS and _METRICS.
 
-        Raises SettingsError naming the variable if a number is none.
+        Where HEADRACE_TOKEN or _PASSWORD is not set, it is what the file in HEADRACE_TOKEN_FILE or _PASSWORD_FILE holds.
+
+        Raises SettingsError naming the variable if a number is none, or a file cannot be read.
         """
-        return read_settings(cls, cls.__struct_fields__, os.environ if env is None else env)
+        env = os.environ if env is None else env
+        found = read_settings(cls, cls.__struct_fields__, env)
+        secrets = {name: secret for name in _SECRETS if not getattr(found, name) and (secret := _from_file(name, env))}
+        return msgspec.structs.replace(found, **secrets) if secrets else found
+
+    @property
+    def shown_url(self) -> str:
+        """The url for messages: without a user and a password."""
+        return redacted(self.url)
+
+    def __repr__(self) -> str:
+        shown = {name: "***" if name in _SECRETS else redacted(value) if name == "url" else value for name, value in self._given()}
+        return f"BusSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def _given(self) -> list[tuple[str, Any]]:
+        """The fields that are not empty."""
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if getattr(self, name) != ""]
 
     def to_env(self) -> dict[str, str]:
         """The same as variables, for a child process."""
-        return {f"HEADRACE_{name.upper()}": str(getattr(self, name)) for name in self.__struct_fields__ if getattr(self, name) != ""}
+        return {f"HEADRACE_{name.upper()}": str(value) for name, value in self._given()}
+
+
+def _from_file(name: str, env: Mapping[str, str]) -> str:
+    """The secret in the file that a variable names; empty if it names none."""
+    variable = f"HEADRACE_{name.upper()}_FILE"
+    path = env.get(variable, "")
+    if not path:
+        return ""
+    try:
+        secret = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable} is {path!r}, which cannot be read: {error}") from None
+    if not secret:
+        raise SettingsError(f"{variable} is {path!r}, which is empty: write the {name} into it")
+    return secret

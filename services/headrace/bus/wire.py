@@ -308,17 +308,18 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     failure = refused.result() if refused.done() else next(iter(last), None)
     if isinstance(failure, NotEncrypted):
         raise NatsUnreachable(
-            f"no TLS is offered at {settings.url}, which a tls:// address and HEADRACE_CA want: nothing was sent. "
+            f"no TLS is offered at {settings.shown_url}, which a tls:// address and HEADRACE_CA want: nothing was sent. "
             "Configure tls in the server, or leave both out"
         )
     if refused.done():
         raise WrongCredentials(
-            f"NATS at {settings.url} does not accept {_who(settings)} ({failure}): "
+            f"NATS at {settings.shown_url} does not accept {_who(settings)} ({failure}): "
             "check HEADRACE_TOKEN, or HEADRACE_USER and HEADRACE_PASSWORD, or HEADRACE_CREDS"
         )
     why = f": {str(failure) or type(failure).__name__}" if failure is not None else ""
     raise NatsUnreachable(
-        f"no NATS server answered at {settings.url} within {settings.connect_timeout:g} s{why}; is it running, and is HEADRACE_URL right?"
+        f"no NATS server answered at {settings.shown_url} within {settings.connect_timeout:g} s{why}; "
+        "is it running, and is HEADRACE_URL right?"
     )
 
 
@@ -342,7 +343,7 @@ def _options(settings: BusSettings, name: str) -> dict[str, Any]:
         "inbox_prefix": settings.inbox_prefix,
     }
     if any(url.startswith("ws") for url in options["servers"]):
-        raise NatsUnreachable(f"{settings.url}: services connect over nats:// or tls://, not over a websocket")
+        raise NatsUnreachable(f"{settings.shown_url}: services connect over nats:// or tls://, not over a websocket")
     if settings.creds:
         options["user_credentials"] = _credentials(settings.creds)
     elif settings.user:

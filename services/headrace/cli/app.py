@@ -11,6 +11,7 @@ from headrace.cli import commands, services
 from headrace.cli.output import checked_output
 from headrace.cli.user_code import UserCodeFailed
 from headrace.errors import HeadraceError, TaskFailed
+from headrace.text import lines
 
 FAILED = 1
 USED_WRONGLY = 2
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 _PLAIN: list[Callable[..., int]] = [commands.up, commands.run, commands.jobs, commands.status, commands.watch, commands.cancel]
@@ -35,6 +37,7 @@ _PLAIN += [commands.outputs, commands.get, commands.tail, commands.replay]
 _SERVICES: list[Callable[..., int]] = [services.controller, services.scheduler, services.worker, services.publisher]
 
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(commands.demo)
+app.callback()(commands.headrace)
 for command in (*_PLAIN, *_SERVICES, commands.version):
     app.command()(command)
 
@@ -53,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         return fail(error)
     except TaskFailed as error:
         if error.remote_traceback:
-            print(error.remote_traceback.rstrip(), file=sys.stderr)
+            print(lines(error.remote_traceback.rstrip()), file=sys.stderr)
         return fail(error)
     except HeadraceError as error:
         return fail(error)
@@ -67,5 +70,5 @@ def run(arguments: Sequence[str]) -> int:
 
 def fail(error: Exception) -> int:
     """Say what went wrong; returns the exit status."""
-    print(f"headrace: {error}", file=sys.stderr)
+    print(f"headrace: {lines(str(error))}", file=sys.stderr)
     return FAILED

@@ -16,6 +16,20 @@ Target = Annotated[
 ]
 
 
+def headrace(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=lambda shown: _version_and_end(shown), is_eager=True)
+    ] = False,
+) -> None:
+    """Run graphs of Python functions over large arrays, across hosts, over NATS."""
+
+
+def _version_and_end(shown: bool) -> None:
+    if shown:
+        version()
+        raise typer.Exit
+
+
 def demo(context: typer.Context) -> int:
     """Run the ensemble example on a local cluster. Options are the example's own: see `headrace demo --help`."""
     from headrace.cli.finding import load_demo
@@ -32,11 +46,13 @@ def up(
         str, typer.Option(help="File for what the services log and tasks print; by default it ends with the cluster.", show_default=False)
     ] = "",
 ) -> int:
-    """Run a local cluster until Ctrl-C, and print how to connect to it."""
+    """Run a local cluster until Ctrl-C, and print how to connect to it. Its tasks can import modules of the working directory."""
+    from headrace.cli.finding import import_from
     from headrace.cli.tables import counted
     from headrace.client.cluster import Cluster
     from headrace.graph.resources import parse_resources
 
+    import_from(os.getcwd())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Cluster.local(hosts, runners, capacity or None, log_file=log_file or None, resources=parse_resources(resources)) as cluster:
@@ -56,29 +72,47 @@ def run(
     capacity: Capacity = 0,
     resources: Resources = "",
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the results; 0: for ever.")] = 0.0,
+    sink: Annotated[
+        str, typer.Option(metavar="PATH", help="Where to write the outputs, as files: a folder, or a path with {name}.", show_default=False)
+    ] = "",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the outputs on the cluster, for `headrace get`, until they expire; not of a local one.")
+    ] = False,
     *,
     login: Login,
 ) -> int:
-    """Run a graph, on the cluster at HEADRACE_URL or else on a local one, and print its outputs."""
+    """Run a graph, on the cluster at HEADRACE_URL or else on a local one, and print its outputs.
+
+    Modules beside the file can be imported by it, and by its tasks on a local cluster.
+    """
     import time
 
     from headrace.cli.finding import load_graph
-    from headrace.cli.tables import counted, print_outputs
+    from headrace.cli.tables import counted, print_outputs, print_records
     from headrace.client.cluster import Cluster, abandon
     from headrace.graph.resources import parse_resources
 
-    graph = load_graph(target)
     connected = bool(login.url)
+    if keep and not connected:
+        raise typer.BadParameter("--keep needs a cluster that goes on: start one with `headrace up`, and set HEADRACE_URL; or use --sink")
+    graph = load_graph(target)
     cluster = login.connect() if connected else Cluster.local(hosts, runners, capacity or None, resources=parse_resources(resources))
     with cluster:
         start = time.perf_counter()
-        job = cluster.submit(graph)
+        job = cluster.submit(graph, sink=sink or None)
         try:
-            results = job.results(timeout or None)
+            results = job.results(timeout or None, keep=keep) if not sink else {}
+            job.wait(timeout or None)
         except BaseException:
             abandon(job)
             raise
-        print_outputs(results, f"{graph.name}: {counted(len(graph), 'task')} in {time.perf_counter() - start:.3f} s")
+        title = f"{graph.name}: {counted(len(graph), 'task')} in {time.perf_counter() - start:.3f} s"
+        if sink:
+            print_records(job.outputs(), title)
+        else:
+            print_outputs(results, title)
+        if keep:
+            typer.echo(f"# kept: headrace get {job.id}/NAME", err=True)
     return 0
 
 

@@ -50,7 +50,7 @@ def _import_file(path: Path) -> ModuleType:
     """
     import cloudpickle
 
-    sys.path.insert(_place_for_scripts(), str(path.parent))
+    import_from(str(path.parent))
     name = _MODULE_PREFIX + re.sub(r"\W", "_", path.stem)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -59,6 +59,12 @@ def _import_file(path: Path) -> ModuleType:
     cloudpickle.register_pickle_by_value(module)
     spec.loader.exec_module(module)
     return module
+
+
+def import_from(folder: str) -> None:
+    """Let modules in a folder be imported: before what is installed, as for a script, but after Python's own."""
+    if folder not in sys.path:
+        sys.path.insert(_place_for_scripts(), folder)
 
 
 def _place_for_scripts() -> int:

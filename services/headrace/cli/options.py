@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from headrace.sizes import parse_capacity
+from headrace.text import redacted
 
 if TYPE_CHECKING:
     from headrace.bus import BusSettings
@@ -18,9 +19,22 @@ if TYPE_CHECKING:
 Url = Annotated[
     str, typer.Option(envvar="HEADRACE_URL", help="Address of the NATS server, or several separated by commas.", show_default=False)
 ]
-Token = Annotated[str, typer.Option(envvar="HEADRACE_TOKEN", help="Token to log in with.", show_default=False, show_envvar=True)]
+Token = Annotated[
+    str,
+    typer.Option(
+        envvar="HEADRACE_TOKEN",
+        help="Token to log in with. In the list of processes everybody sees it: prefer the variable, or HEADRACE_TOKEN_FILE.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
 User = Annotated[str, typer.Option(envvar="HEADRACE_USER", help="User to log in as.", show_default=False)]
-Password = Annotated[str, typer.Option(envvar="HEADRACE_PASSWORD", help="The user's password.", show_default=False)]
+Password = Annotated[
+    str,
+    typer.Option(
+        envvar="HEADRACE_PASSWORD", help="The user's password. Prefer the variable, or HEADRACE_PASSWORD_FILE.", show_default=False
+    ),
+]
 Creds = Annotated[str, typer.Option(envvar="HEADRACE_CREDS", help="File with NATS credentials.", show_default=False)]
 Hosts = Annotated[int, typer.Option(min=1, help="Worker services of a local cluster.")]
 Runners = Annotated[int, typer.Option(min=1, envvar="HEADRACE_RUNNERS", help="Processes that execute tasks, per host.")]
@@ -63,6 +77,9 @@ class Login(NamedTuple):
     user: str
     password: str
     creds: str
+
+    def __repr__(self) -> str:
+        return f"<Login at {redacted(self.url)!r}>"
 
     def settings(self) -> BusSettings:
         """The bus's settings. Raises SettingsError for a variable that cannot be used, NatsUnreachable for an address that is none."""

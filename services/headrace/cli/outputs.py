@@ -17,6 +17,7 @@ from headrace.sinks.encodings import BY_ENDING, ENCODINGS, encoding_for
 from headrace.sinks.places import ENDING, Named, safe
 from headrace.sinks.reading import SinkFile
 from headrace.sinks.writing import about
+from headrace.text import plain_json
 
 if TYPE_CHECKING:
     from headrace.client.catalogue import OutputRecord
@@ -61,7 +62,7 @@ def show_outputs(cluster: Cluster, words: Sequence[str], *, as_json: bool) -> in
         cluster.job(job)
     if as_json:
         for record in records:
-            typer.echo(msgspec.json.encode(record).decode())
+            typer.echo(plain_json(msgspec.json.encode(record).decode()))
     elif records:
         print_records(records)
     else:

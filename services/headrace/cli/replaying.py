@@ -13,6 +13,7 @@ from headrace.client.connection import check_job_id, until_read
 from headrace.controller.replay import check
 from headrace.errors import NoSuchJob
 from headrace.ledger.replay import Line, final_state, timeline
+from headrace.text import one_line, plain_json
 from headrace_schemas import encode, subjects
 
 FOUND_DIFFERENCES = 1
@@ -26,7 +27,7 @@ def replay_job(job: str, settings: BusSettings, *, checked: bool, as_json: bool)
     if not any(getattr(entry.message, "job", None) == job for entry in entries):
         raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
     for line in _json_lines(job, entries) if as_json else _lines(job, entries):
-        typer.echo(line)
+        typer.echo(plain_json(line) if as_json else line)
     return _check(entries) if checked else 0
 
 
@@ -43,7 +44,7 @@ async def read_log(job: str, settings: BusSettings) -> list[Entry]:
 def _lines(job: str, entries: Sequence[Entry]) -> list[str]:
     found = final_state(entries).jobs.get(job)
     state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} never submitted"
-    return [*map(str, since_submission(timeline(entries))), "", state]
+    return [*map(str, since_submission(timeline(entries))), "", one_line(state)]
 
 
 def since_submission(lines: list[Line]) -> list[Line]:
@@ -63,6 +64,6 @@ def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:
 def _check(entries: Sequence[Entry]) -> int:
     differences = check(entries)
     for difference in differences:
-        typer.echo(str(difference), err=True)
+        typer.echo(one_line(str(difference)), err=True)
     typer.echo(f"check: {len(differences)} differences between the recorded decisions and those that follow from the log", err=True)
     return FOUND_DIFFERENCES if differences else 0

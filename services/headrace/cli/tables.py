@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.client.failure import without_modules
-from headrace.ledger.narration import one_line
+from headrace.text import lines, shown_place
 
 if TYPE_CHECKING:
     from headrace.client.catalogue import OutputRecord
@@ -72,15 +72,15 @@ def print_jobs(entries: Iterable[JobEntry]) -> None:
     _print(table)
 
 
-def print_records(records: Sequence[OutputRecord]) -> None:
+def print_records(records: Sequence[OutputRecord], title: str = "") -> None:
     """A line for each output of the catalogue."""
     table = new_table("output", "job", "metadata", "type", "bytes", "where", "checksum")
     for record in records:
         metadata = " ".join(f"{key}={_plain(value)}" for key, value in record.metadata.items())
         kind = f"{record.dtype} {'x'.join(map(str, record.shape)) or 'scalar'}" if record.shape is not None else record.encoding
-        where = record.location or (f"host {record.host}" if record.host else "the log")
+        where = shown_place(record.location) or (f"host {record.host}" if record.host else "the log")
         _add_row(table, record.name, record.job, metadata, kind, str(record.bytes), where, record.checksum[:DIGITS_OF_A_CHECKSUM])
-    _print(table)
+    _print(table, title)
 
 
 def _plain(value: Any) -> str:
@@ -127,12 +127,12 @@ def _add_row(table: Table, *cells: str) -> None:
 
 def as_it_is(text: str, style: str = "") -> Text:
     """What others wrote, for it may have what rich takes for markup; but for what a terminal would obey."""
-    return Text("\n".join(map(one_line, text.split("\n"))), style=style)
+    return Text(lines(text), style=style)
 
 
 def _print(table: Table, title: str = "") -> None:
     """Fitted to the terminal; a file or a pipe gets whole lines. The title is a line of its own, however narrow the table."""
     console = Console()
     if title:
-        console.print(Text(title), soft_wrap=True)
+        console.print(as_it_is(title), soft_wrap=True)
     Console(width=None if console.is_terminal else WIDTH_OF_A_FILE).print(table)

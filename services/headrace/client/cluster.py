@@ -282,7 +282,7 @@ class Cluster:
 
     def __repr__(self) -> str:
         state = "" if self._finalizer.alive else ", closed"
-        return f"<Cluster at {self.url}{', local' if self._local is not None else ''}{state}>"
+        return f"<Cluster at {self._settings.shown_url}{', local' if self._local is not None else ''}{state}>"
 
     def _usable(self) -> Connection:
         """The connection. Raises what has ended it."""

@@ -20,6 +20,7 @@ from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
 from headrace.ledger import Ledger
 from headrace.link import split_address
+from headrace.text import redacted
 from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, subjects
 
 _ID_LENGTH = 12
@@ -103,7 +104,9 @@ class Connection:
                 await until_followed(self._feed)
         except JetStreamRefused as error:
             await bus.close()
-            raise ClusterFailed(f"there is no Headrace cluster at {settings.url}: start a controller there first ({error})") from error
+            raise ClusterFailed(
+                f"there is no Headrace cluster at {settings.shown_url}: start a controller there first ({error})"
+            ) from error
         except BaseException:
             await bus.close()
             raise
@@ -293,7 +296,7 @@ def check_urls(urls: str) -> None:
 
 
 def _no_url(url: str, why: str) -> NatsUnreachable:
-    return NatsUnreachable(f"{url!r} is no address of a NATS server: {why}; give one like nats://127.0.0.1:4222")
+    return NatsUnreachable(f"{redacted(url)!r} is no address of a NATS server: {why}; give one like nats://127.0.0.1:4222")
 
 
 def check_job_id(job: str) -> str:

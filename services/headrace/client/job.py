@@ -128,14 +128,15 @@ class Job:
         """Tell the hosts that they need not keep the job's outputs any longer. `results` does when it has them all."""
         self._following.release()
 
-    def results(self, timeout: float | None = None, *, progress: bool | None = None) -> dict[str, Any]:
+    def results(self, timeout: float | None = None, *, keep: bool = False, progress: bool | None = None) -> dict[str, Any]:
         """Wait for the job and return the values of all its outputs, by name; those of a task with several are "name[0]", "name[1]", ...
 
-        Arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a
+        keep: leave the outputs on the hosts, for other clients, instead of telling the hosts that they may drop them (`release`). Other
+        arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a
         host was lost after the job was done, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file in a
         sink that is not the one that was written. What a user's own encoder wrote comes as an `hr.SinkFile`, which says where it is.
         """
-        values = self.values(None, timeout, progress)
+        values = self.values(None, timeout, progress, keep=keep)
         return dict(zip(self._outputs, values, strict=True))
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
@@ -192,7 +193,9 @@ class Job:
             raise KeyError(f"job {self.id} has no output {name!r}")
         return self._outputs[name]
 
-    def values(self, datasets: list[int] | None, timeout: float | None = None, progress: bool | None = None) -> list[Any]:
+    def values(
+        self, datasets: list[int] | None, timeout: float | None = None, progress: bool | None = None, *, keep: bool = False
+    ) -> list[Any]:
         """The values of outputs by their ids in the frozen graph, all if None is given. As `results` otherwise."""
         end = _deadline(timeout)
         self._await(self._following.over, timeout, progress)
@@ -200,7 +203,7 @@ class Job:
         outputs = self._following.ledger.spec.outputs
         datasets = outputs if datasets is None else datasets
         self._load(datasets, end)
-        if len(self._values) == len(outputs):
+        if len(self._values) == len(outputs) and not keep:
             self.release()
         return [self._values[dataset] for dataset in datasets]
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.client.settings import PROGRESS_AFTER, PROGRESS_EVERY
+from headrace.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -61,12 +62,13 @@ class Bar:
 
     def _open(self) -> tuple[Progress, TaskID]:
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tasks, {task.fields[running]} running"))
         console = Console(stderr=True, force_jupyter=False)
         progress = Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False, transient=True)
         progress.start()
-        task = progress.add_task(self._name, total=None, running=0)
+        task = progress.add_task(escape(one_line(self._name)), total=None, running=0)
         progress.tasks[task].start_time = self._begin - PROGRESS_AFTER  # by the same clock
         return progress, task

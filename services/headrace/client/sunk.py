@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError, JobTimeout, OutputsLost, UnreadableResult
 from headrace.ledger import JobLedger
+from headrace.text import shown_place
 from headrace_schemas import Output
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _read(ledger: JobLedger, end: float, output: Output) -> Any:
         raise JobTimeout(f"the outputs of job {ledger.job} were not read from their sinks in time: ask for them again")
     sink = ledger.sink_of(output.dataset)
     options = sink.options if sink is not None else {}
-    with _told(f"output {output.name!r} of job {ledger.job} at {output.location}"):
+    with _told(f"output {output.name!r} of job {ledger.job} at {shown_place(output.location)}"):
         return read(output.location, output.bytes, output.checksum, output.encoding, options)
 
 
@@ -51,7 +52,7 @@ def read_file(record: OutputRecord, options: dict[str, Any]) -> memoryview:
     """The file of an output as it is in its sink. options: of the sink, for its file system. Errors as of `read_published`."""
     from headrace.sinks.reading import read_bytes
 
-    with _told(f"output {record.name!r} of job {record.job} at {record.location}"):
+    with _told(f"output {record.name!r} of job {record.job} at {shown_place(record.location)}"):
         return read_bytes(record.location, record.bytes, record.checksum, options)
 
 

@@ -147,8 +147,10 @@ class Graph:
     def output(self, *nodes: Node | Dataset | Iterable[Any], sink: Sink | str | os.PathLike[str] | None = None) -> None:
         """Asks for the outputs of nodes, or for single ones (`steps[3]`), besides those asked for before; lists of nodes too.
 
-        Without any call of it, every dataset that nothing consumes is an output. sink: where these are written, as of `hr.Sink`; without,
-        where the job's outputs are (`cluster.submit(graph, sink=...)`), or they are held for the client.
+        Without any call of it, every dataset that nothing consumes is an output; the first call replaces these.
+
+        sink: where the outputs are written, as of `hr.Sink`; without, where the job's outputs are (`cluster.submit(graph, sink=...)`), or
+        they are held for the client.
 
         Raises GraphError for a node of another graph and for a sink that is none, TypeError for what is no node.
         """

@@ -9,6 +9,7 @@ from headrace.graph.naming import dataset_name, task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.ledger.fold import CONTROLLER, WRITERS
+from headrace.text import one_line, shown_place
 from headrace_schemas import (
     Assign,
     CancelAsked,
@@ -36,18 +37,6 @@ SHOWN = 6
 """Names shown of a list; the others are counted."""
 REMEMBERED = 64
 """Jobs whose graphs are kept for their names; of older ones, ids are shown."""
-
-
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
-
-
-def one_line(text: str) -> str:
-    """The text without what a terminal would obey instead of showing it: names and errors come from whoever submitted a graph.
-
-    >>> print(one_line("two\\nlines"))
-    two\\nlines
-    """
-    return text.translate(_CONTROLS)
 
 
 class Names:
@@ -176,7 +165,7 @@ def _published(published: Published, _: Names) -> str:
 
 
 def _output(output: Output) -> str:
-    return f"{output.name} at {output.location}" if output.location else output.name
+    return f"{output.name} at {shown_place(output.location)}" if output.location else output.name
 
 
 def _joined(joined: HostJoined, _: Names) -> str:

@@ -11,6 +11,7 @@ from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit, Remove
 from headrace.publisher.settings import Settings
 from headrace.sinks import files
+from headrace.text import shown_place
 
 log = get_log(__name__)
 
@@ -68,5 +69,5 @@ class Committer:
 
 def _name(action: Action) -> str:
     if isinstance(action, Commit):
-        return f"the commit of {action.written.location}"
+        return f"the commit of {shown_place(action.written.location)}"
     return f"the removal of {action.part}" if isinstance(action, Remove) else f"the removal of parts in {action.folder}"

@@ -10,6 +10,7 @@ from headrace.sinks.encodings import ENCODINGS
 from headrace.sinks.files import protocol_of
 from headrace.sinks.places import Named, parse, place
 from headrace.sinks.writing import added_ending
+from headrace.text import shown_place
 from headrace_schemas import GraphSpec, SinkSpec
 
 REFUSED = {
@@ -36,13 +37,15 @@ def _check_protocol(path: str) -> None:
 
     protocol = protocol_of(path)
     if "::" in path:
-        raise GraphError(f"the sink {path!r} chains file systems ('::'), which several hosts cannot write to: give one of them")
+        raise GraphError(
+            f"the sink {shown_place(path)!r} chains file systems ('::'), which several hosts cannot write to: give one of them"
+        )
     if protocol in REFUSED:
         raise GraphError(f"{protocol}:// cannot be a sink: {REFUSED[protocol]}. Use a folder that all hosts share, or an object store")
     try:
         fsspec.get_filesystem_class(protocol or "file")
     except (ValueError, ImportError) as error:
-        raise GraphError(f"the sink {path!r} cannot be opened: {error} (here and on the hosts)") from error
+        raise GraphError(f"the sink {shown_place(path)!r} cannot be opened: {error} (here and on the hosts)") from error
 
 
 def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
@@ -62,7 +65,7 @@ def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
             other = taken.setdefault(location, name)
             if other != name:
                 raise GraphError(
-                    f"outputs {other!r} and {name!r} would both be written to {location}: "
+                    f"outputs {other!r} and {name!r} would both be written to {shown_place(location)}: "
                     "put {name} or metadata that tells them apart into the path of their sink"
                 )
 

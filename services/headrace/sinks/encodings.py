@@ -21,6 +21,7 @@ import numpy as np
 
 from headrace.errors import GraphError, MissingLibrary
 from headrace.pickling import by_value
+from headrace.text import shown_place
 
 KIND = "headrace"
 """Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
@@ -72,8 +73,8 @@ def encoding_by_ending(ending: str, path: str) -> str:
     found = BY_ENDING.get(ending.lower())
     if found is None:
         raise GraphError(
-            f"{path!r} ends in {ending}, which is no format that is written here: end it in {', '.join(BY_ENDING)}, give the format "
-            "(encoding=) or a function that writes it (encoder=), or end a folder in a slash"
+            f"{shown_place(path)!r} ends in {ending}, which is no format that is written here: end it in {', '.join(BY_ENDING)}, "
+            "give the format (encoding=) or a function that writes it (encoder=), or end a folder in a slash"
         )
     return found
 

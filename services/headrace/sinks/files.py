@@ -13,6 +13,7 @@ from io import RawIOBase
 from typing import IO, Any, NamedTuple
 
 from headrace.errors import MissingLibrary
+from headrace.text import shown_place
 
 PIECE = 4 << 20
 """Bytes that are hashed and written at a time: beyond the caches' size, so that larger ones gain nothing."""
@@ -80,7 +81,7 @@ def open_system(location: str, options: Options) -> tuple[Any, str]:
     try:
         system, path = url_to_fs(location, **options)
     except ImportError as error:
-        raise MissingLibrary(f"{location!r} cannot be opened: {error}") from error
+        raise MissingLibrary(f"{shown_place(location)!r} cannot be opened: {error}") from error
     return system, path
 
 
@@ -159,7 +160,7 @@ def commit(part: str, location: str, options: Options, receipt: Receipt) -> None
 def _check_committed(system: Any, path: str, location: str, receipt: Receipt) -> None:
     size = _size(system, path)
     if size != receipt.bytes or _checksum(system, path) != receipt.checksum:
-        what = f"there is no file {location}" if size is None else f"{location} is another file"
+        what = f"there is no file {shown_place(location)}" if size is None else f"{shown_place(location)} is another file"
         raise NotThere(f"what was written beside it is not there any more, and {what}")
 
 

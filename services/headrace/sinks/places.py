@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from headrace.errors import GraphError
+from headrace.text import shown_place
 
 MOST_BYTES = 200
 """Of a name that is part of a path: file systems take 255, and a temporary name adds some 50."""
@@ -68,9 +69,11 @@ def parse(path: str) -> Pattern:
     try:
         parts = tuple(Part(text, key or "", spec or "") for text, key, spec, conversion in _fields(path))
     except ValueError as error:
-        raise GraphError(f"the path {path!r} of a sink is no pattern: {error}. Write {{{{ and }}}} for braces themselves") from None
+        raise GraphError(
+            f"the path {shown_place(path)!r} of a sink is no pattern: {error}. Write {{{{ and }}}} for braces themselves"
+        ) from None
     if not any(part.text.strip("/") or part.key for part in parts):
-        raise GraphError(f"the path {path!r} of a sink names no folder and no file")
+        raise GraphError(f"the path {shown_place(path)!r} of a sink names no folder and no file")
     in_last = _last(parts)
     literal = parts[-1].text if not parts[-1].key else ""
     ending = ENDING.search(literal.rpartition("/")[2])
@@ -114,19 +117,21 @@ def _value(part: Part, known: Mapping[str, Any], path: str, name: str) -> str:
     if part.key not in known:
         has = ", ".join(map(repr, sorted(key for key in known if key not in GIVEN))) or "none"
         raise GraphError(
-            f"output {name!r} has no metadata {part.key!r}, which the path {path!r} of its sink needs: it has {has}. "
+            f"output {name!r} has no metadata {part.key!r}, which the path {shown_place(path)!r} of its sink needs: it has {has}. "
             "Give it (metadata=), or use {name}, {graph} or {job}"
         )
     value = known[part.key]
     if not isinstance(value, str | int | float) and value is not None:
         raise GraphError(
             f"the metadata {part.key!r} of output {name!r} is a {type(value).__name__}, "
-            f"and cannot be part of its sink's path {path!r}: use text, numbers or booleans there"
+            f"and cannot be part of its sink's path {shown_place(path)!r}: use text, numbers or booleans there"
         )
     try:
         text = format(value, part.format) if part.format else str(value)
     except ValueError as error:
-        raise GraphError(f"the metadata {part.key!r} of output {name!r} does not fit the path {path!r} of its sink: {error}") from None
+        raise GraphError(
+            f"the metadata {part.key!r} of output {name!r} does not fit the path {shown_place(path)!r} of its sink: {error}"
+        ) from None
     return safe(text)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from headrace.errors import CorruptOutput
 from headrace.sinks.encodings import ENCODINGS
 from headrace.sinks.files import Options, read_into
+from headrace.text import shown_place
 from headrace.values.memory import aligned_memory
 
 
@@ -50,10 +51,12 @@ def read_bytes(location: str, nbytes: int, checksum: str, options: Options) -> m
     found = read_into(data, location, options)
     if found != nbytes:
         size = f"more than {nbytes}" if found > nbytes else str(found)
-        raise CorruptOutput(f"{location} has {size} bytes, and {nbytes} were written: it was changed since. {_ADVICE}")
+        raise CorruptOutput(f"{shown_place(location)} has {size} bytes, and {nbytes} were written: it was changed since. {_ADVICE}")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if digest != checksum:
-        raise CorruptOutput(f"{location} has the checksum {digest}, and {checksum} was written: it was changed since. {_ADVICE}")
+        raise CorruptOutput(
+            f"{shown_place(location)} has the checksum {digest}, and {checksum} was written: it was changed since. {_ADVICE}"
+        )
     return data.toreadonly()
 
 

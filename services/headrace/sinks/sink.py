@@ -12,6 +12,7 @@ from headrace.graph.metadata import plain
 from headrace.sinks.encodings import ENCODINGS, encoding_by_ending
 from headrace.sinks.files import is_local, protocol_of
 from headrace.sinks.places import parse
+from headrace.text import shown_place
 from headrace_schemas import SinkSpec
 
 _NAME = re.compile(r"[A-Za-z0-9]{1,10}")
@@ -77,11 +78,12 @@ class Sink:
             return dumps(self.encoder)
         except Exception as error:
             raise NotPicklable(
-                f"the encoder {self.encoder!r:.80} of the sink {self.path!r} cannot be pickled: {error}. Define it at the top of a module"
+                f"the encoder {self.encoder!r:.80} of the sink {shown_place(self.path)!r} cannot be pickled: {error}. "
+                "Define it at the top of a module"
             ) from error
 
     def __repr__(self) -> str:
-        return f"hr.Sink({self.path!r}{f', {self.encoding!r}' if self.encoding else ''})"
+        return f"hr.Sink({shown_place(self.path)!r}{f', {self.encoding!r}' if self.encoding else ''})"
 
 
 def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
     try:
         checked: dict[str, Any] = plain(dict(options))
     except (TypeError, ValueError) as error:
-        raise GraphError(f"the options of the sink {path!r} cannot be sent as JSON: {error}") from None
+        raise GraphError(f"the options of the sink {shown_place(path)!r} cannot be sent as JSON: {error}") from None
     return checked
 
 

@@ -11,6 +11,7 @@ from headrace.errors import GraphError, SinkFailed
 from headrace.sinks.encodings import ENCODINGS, OTHER, encoding_by_ending, encoding_for
 from headrace.sinks.files import write
 from headrace.sinks.places import Named, Writer, parse, part_of, place
+from headrace.text import shown_place
 from headrace.values import array_type
 from headrace_schemas import SinkSpec, Written
 
@@ -34,7 +35,7 @@ class OpenSink:
             return self._write(value, location, encoding, writer, about(named))
         except Exception as error:
             text = str(error) if isinstance(error, GraphError) else f"{type(error).__name__}: {error}"
-            raise SinkFailed(f"output {named.name!r} cannot be written to {location}: {text}") from error
+            raise SinkFailed(f"output {named.name!r} cannot be written to {shown_place(location)}: {text}") from error
 
     def _write(self, value: Any, location: str, encoding: str, writer: Writer, described: dict[str, Any]) -> Written:
         part = part_of(location, writer)

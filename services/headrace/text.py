@@ -1,0 +1,57 @@
+"""Text for people: without what a terminal would obey, and without passwords."""
+
+from __future__ import annotations
+
+import re
+
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Characters that change the order of those after them, or end a line."""
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), *_DIRECTIONS)}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x7F}
+
+
+def one_line(text: str) -> str:
+    """The text without what a terminal would obey instead of showing it: names and errors come from whoever submitted a graph.
+
+    >>> print(one_line("two\\nlines"))
+    two\\nlines
+    """
+    return text.translate(_CONTROLS)
+
+
+def lines(text: str) -> str:
+    """The same of a text of several lines, which stay lines.
+
+    >>> print(lines("one\\ntwo\\a"))
+    one
+    two\\x07
+    """
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def plain_json(text: str) -> str:
+    """JSON, which escapes the first 32 characters itself, without the others that a terminal would obey."""
+    return text.translate(_IN_JSON)
+
+
+def redacted(urls: str) -> str:
+    """An address, or several separated by commas, without the user and password that it may have.
+
+    >>> redacted("nats://me:secret@hub:4222,nats://other:4222")
+    'nats://***@hub:4222,nats://other:4222'
+    """
+    return ",".join(_LOGIN.sub(r"\1***@", url) for url in urls.split(","))
+
+
+def shown_place(location: str) -> str:
+    """The path or URL of a file without the user and password that it may have.
+
+    >>> shown_place("ftp://me:secret@hub/out/a@b.npy"), shown_place("/home/me@work/a.npy")
+    ('ftp://***@hub/out/a@b.npy', '/home/me@work/a.npy')
+    """
+    return _LOGIN_OF_A_FILE.sub(r"\1***@", location)
+
+
+_LOGIN_OF_A_FILE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
+_LOGIN = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^\s]*@")
+"""All before the last at sign, for passwords may have some."""
