@@ -149,7 +149,11 @@ def raise_odd() -> None:
 @pytest.mark.parametrize(
     ("function", "error", "why"),
     [
-        (returns_generator, hr.TaskFailed, r"a generator cannot leave its process.*Return list\(\.\.\.\) of it; or declare .* outputs=n"),
+        (
+            returns_generator,
+            hr.TaskFailed,
+            r"a generator cannot leave its process.*Return list\(\.\.\.\) of it; or give the task outputs=n",
+        ),
         (lambda: (lambda: (yield 1))(), hr.TaskFailed, "a generator cannot leave its process"),
         (raise_odd, hr.TaskFailed, "task 'x' failed: .*Odd: odd"),
     ],

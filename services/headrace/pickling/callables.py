@@ -49,10 +49,24 @@ def reduce_single_dispatch(function: Any) -> Any:
 def set_single_dispatch(function: Any, state: tuple[dict[type[Any], Callable[..., Any]], dict[str, Any]]) -> None:
     """Register what was registered, and give the function its names."""
     registry, attributes = state
-    for kind, implementation in registry.items():
-        function.register(kind, implementation)
+    _register(function, registry)
     for name, value in attributes.items():
         setattr(function, name, value)
+
+
+def reduce_single_dispatch_method(found: functools.singledispatchmethod[Any]) -> Any:
+    """A method with `functools.singledispatchmethod`, without the weak references that it has in some releases of Python."""
+    return functools.singledispatchmethod, (found.func,), dict(found.dispatcher.registry), None, None, set_single_dispatch_method
+
+
+def set_single_dispatch_method(method: functools.singledispatchmethod[Any], registry: dict[type[Any], Callable[..., Any]]) -> None:
+    """Register what was registered."""
+    _register(method.dispatcher, registry)
+
+
+def _register(function: Any, registry: dict[type[Any], Callable[..., Any]]) -> None:
+    for kind, implementation in registry.items():
+        function.register(kind, implementation)
 
 
 def reduce_cached_property(found: functools.cached_property[Any]) -> Any:
@@ -78,6 +92,7 @@ def _named(make: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], Any]:
 REDUCERS: dict[type[Any], Callable[[Any], Any]] = {
     CachedFunction: reduce_cached,
     functools.cached_property: reduce_cached_property,
+    functools.singledispatchmethod: reduce_single_dispatch_method,
     typing.NewType: _named(lambda found: (found.__name__, found.__supertype__)),
     typing.ParamSpec: _named(lambda found: (found.__name__,)),
     typing.TypeVarTuple: _named(lambda found: (found.__name__,)),

@@ -145,7 +145,7 @@ def _lay_out(value: object, stream: bytes, buffers: list[pickle.PickleBuffer]) -
 
 
 _REMEDIES: Final[dict[type[Any], str]] = {
-    GeneratorType: "Return list(...) of it; or declare the task with outputs=n for n datasets, each used as soon as it is yielded",
+    GeneratorType: "Return list(...) of it; or give the task outputs=n, and each value becomes a dataset",
     CoroutineType: "Run it inside the task, with asyncio.run(...)",
     AsyncGeneratorType: "Run it inside the task, with asyncio.run(...), and return a list of what it yields",
 }
