@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+from headrace.text import lines, one_line, plain_json
+
 About = Callable[[], Mapping[str, Any]]
 """What a process is, and is about just now: keys that every record of it gets."""
 FORMATS = ("text", "json")
@@ -87,7 +89,12 @@ def _value(value: Any) -> str:
     if len(text) > _CHARACTERS:
         text = text[:_CHARACTERS] + "..."
     plain = text.isprintable() and text and not any(character in text for character in ' "=')
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else _json(text, ensure_ascii=False)
+
+
+def _json(value: Any, **options: Any) -> str:
+    """JSON without what a terminal would obey: names and errors come from whoever submitted a graph."""
+    return plain_json(json.dumps(value, **options))
 
 
 def set_up_logging(about: About) -> None:
@@ -132,7 +139,7 @@ class Formatter(logging.Formatter):
     def _make(self) -> logging.Formatter:
         from structlog import processors, stdlib
 
-        last = processors.JSONRenderer(default=str, ensure_ascii=False) if self._as_json else _as_text
+        last = processors.JSONRenderer(_json, default=str, ensure_ascii=False) if self._as_json else _as_text
         return stdlib.ProcessorFormatter(
             foreign_pre_chain=[
                 processors.TimeStamper(fmt="iso", utc=True),
@@ -155,7 +162,7 @@ class Formatter(logging.Formatter):
 
 
 def _as_text(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event')}"
-    trace = event.pop("exception", "")
+    head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {one_line(str(event.pop('event')))}"
+    trace = lines(event.pop("exception", ""))
     line = f"{head} {render(event)}"
     return f"{line}\n{trace}" if trace else line

@@ -101,3 +101,20 @@ def test_who_knows_nothing_of_keys_sees_them_in_the_text(caplog: pytest.LogCaptu
     assert isinstance(record.msg, Event)
     assert record.getMessage() == f'it failed job=j1 quoted="\\"" empty="" long={"x" * 2000}...'
     assert record.funcName == "test_who_knows_nothing_of_keys_sees_them_in_the_text"
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_nothing_in_a_record_commands_the_terminal(written: Callable[..., io.StringIO], format: str) -> None:
+    out = written(format=format)
+    odd = "\x1b[2J\x9b\u202e\nlast"
+    try:
+        raise ValueError(odd)
+    except ValueError:
+        log.exception(f"said {odd}", error=odd)
+    text = out.getvalue()
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    if format == "json":
+        (line,) = text.splitlines()
+        assert json.loads(line)["error"] == odd
+    else:
+        assert r"said \x1b[2J\x9b\u202e\nlast" in text.splitlines()[0]
