@@ -12,6 +12,7 @@ from headrace.errors import GraphError, NotPicklable
 from headrace.graph.builder import Graph
 from headrace.graph.columns import Columns
 from headrace.graph.functions import describe, dumps
+from headrace.graph.generators import refuse_shared_generators
 from headrace.graph.hashing import code_bytes, content_hash, shape_hash
 from headrace.graph.search import FreeSearch
 from headrace.graph.templates import Nested, Template
@@ -30,8 +31,8 @@ _NOTHING: tuple[Any, ...] = ((), {}, (), ())
 def freeze(graph: Graph) -> GraphSpec:
     """The graph as columns, with its callables and arguments pickled and its hashes. The graph itself may be added to afterwards.
 
-    Raises GraphError for an empty graph, names that could mean two tasks or datasets, and names or metadata that JSON cannot carry;
-    NotPicklable, naming the task and the argument, for what cannot be pickled.
+    Raises GraphError for an empty graph, a random generator that several tasks are given, names that could mean two tasks or datasets, and
+    names or metadata that JSON cannot carry; NotPicklable, naming the task and the argument, for what cannot be pickled.
     """
     columns = graph.columns
     if not columns.function:
@@ -60,6 +61,7 @@ def freeze(graph: Graph) -> GraphSpec:
         described=list(columns.descriptions),
         descriptions=list(columns.descriptions.values()),
     )
+    refuse_shared_generators(graph, spec.blocks)
     spec.sources = sources.specs()
     if columns.sinks:
         _add_sinks(spec, columns)

@@ -14,6 +14,7 @@ from headrace.values import PLAIN_TYPES, Passed, pass_on, read, settle
 from headrace.worker import protocol
 from headrace.worker.runner.arguments import Arguments, renewed_partial
 from headrace.worker.runner.failures import loading_failure
+from headrace.worker.runner.randomness import Randomness, randomness
 from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Segment:
 class Kind:
     """What a job's tasks of one function have in common."""
 
-    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "renewed", "seconds", "spec")
+    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "randomness", "renewed", "seconds", "spec")
 
     def __init__(self, index: int, spec: FunctionSpec) -> None:
         self.index = index
@@ -63,6 +64,8 @@ class Kind:
         """Once a task of it was executed here."""
         self.renewed: Passed | None = None
         """What the function is made of for each task, where it brings arguments of its own that can be changed."""
+        self.randomness: Randomness | None = None
+        """If it draws random numbers."""
         self.expected: float | None = None
         """Seconds a task takes, smoothed; None before the first."""
         self.count = 0
@@ -71,11 +74,12 @@ class Kind:
         """How long they took together."""
         self.longest = 0.0
 
-    def load(self) -> Callable[..., Any]:
+    def load(self, content_hash: str) -> Callable[..., Any]:
         """What the tasks call. Raises FunctionNotFound, or whatever unpickling raises."""
         if self.function is None:
             self.function = load_function(self.spec)
             self.renewed = renewed_partial(self.function)
+            self.randomness = randomness(self.function, content_hash, self.renewed is not None)
         return self.function
 
 

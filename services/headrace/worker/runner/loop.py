@@ -51,13 +51,15 @@ log = get_log(__name__)
 class Suspended:
     """A generator task that waits for room, and the dataset that comes next."""
 
-    __slots__ = ("index", "iterator", "place", "segment")
+    __slots__ = ("index", "iterator", "place", "random_states", "segment")
 
     def __init__(self, segment: Segment, place: int, iterator: Iterator[Any]) -> None:
         self.segment = segment
         self.place = place
         self.iterator = iterator
         self.index = 0
+        self.random_states: list[tuple[Any, Any]] = []
+        """The generators of random numbers that it draws from, as they were at its last yield."""
 
 
 class Put(msgspec.Struct):
@@ -271,18 +273,23 @@ class Runner:
         job, task = segment.job, segment.tasks[place]
         function = kind.function
         if function is None:
-            function = self._load(kind)
+            function = self._load(job, kind)
         if kind.renewed is not None:
             function = self._renew(job, task, kind.renewed)
         template = job.arguments.template(task)
         inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
         args, kwargs = (inputs, NO_KEYWORDS) if template is None else bind(template, inputs)
         outside.clear()
-        return function(*args, **kwargs)
+        if kind.randomness is None:
+            return function(*args, **kwargs)
+        kind.randomness.begin(task, function)
+        result = function(*args, **kwargs)
+        kind.randomness.end()
+        return result
 
-    def _load(self, kind: Kind) -> Callable[..., Any]:
+    def _load(self, job: RunnerJob, kind: Kind) -> Callable[..., Any]:
         try:
-            return kind.load()
+            return kind.load(job.spec.content_hash)
         except BaseException as error:
             raise TaskFailure(error, "import_failed") from None
 
@@ -511,7 +518,17 @@ class Runner:
     # --- generators -------------------------------------------------------------------------------------------------
 
     def _generate(self, generator: Suspended) -> None:
-        """Drive a generator task until it ends or must wait for room."""
+        """Go on with a generator task until it ends or must wait for room; its random numbers go on where they were, too."""
+        job = generator.segment.job
+        randomness = job.kind(generator.segment.tasks[generator.place]).randomness
+        if randomness is None:
+            self._drive(generator)
+            return
+        randomness.resume(generator)
+        self._drive(generator)
+        randomness.suspend(generator)
+
+    def _drive(self, generator: Suspended) -> None:
         segment, place = generator.segment, generator.place
         task = segment.tasks[place]
         outputs, kind = segment.job.outputs(task), segment.job.kind(task)

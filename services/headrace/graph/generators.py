@@ -1,0 +1,73 @@
+"""Random generators among the arguments of tasks: one that several tasks are given is a copy in each, and all draw the same numbers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import GraphError
+from headrace.graph.templates import Nested
+
+if TYPE_CHECKING:
+    from headrace.graph.builder import Graph
+
+_MARKS = (b"numpy.random", b"\x06random")
+"""What is in the pickle of every generator: the name of its module, or its length and the name."""
+_TYPES = frozenset(
+    {
+        ("random", "Random"),
+        ("numpy.random._generator", "Generator"),
+        ("numpy.random.mtrand", "RandomState"),
+        ("numpy.random.bit_generator", "BitGenerator"),
+    }
+)
+_DEPTH = 6
+"""How deep in containers and objects generators are looked for."""
+
+
+def refuse_shared_generators(graph: Graph, blocks: Iterable[bytes]) -> None:
+    """Raises GraphError where two tasks are given the same generator. blocks: the graph's pickled arguments."""
+    if not any(mark in block for block in blocks for mark in _MARKS):
+        return
+    owners: dict[int, int] = {}
+    for task, template in enumerate(graph.columns.templates):
+        for generator in _generators(template, _DEPTH):
+            other = owners.setdefault(id(generator), task)
+            if other != task:
+                raise GraphError(
+                    f"tasks {graph.task_name(other)!r} and {graph.task_name(task)!r} are given the same random generator, a "
+                    f"{type(generator).__name__}, and each would draw the same numbers from its copy. Give each task one of its own, of "
+                    "rng.spawn(n) or numpy.random.SeedSequence(seed).spawn(n), or a seed from which it makes one"
+                )
+
+
+def _generators(value: Any, depth: int) -> Iterator[Any]:
+    if is_generator(type(value)):
+        yield value
+    elif depth:
+        for item in _items(value):
+            yield from _generators(item, depth - 1)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """What a container or an object holds."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    if isinstance(value, Nested):
+        return (value.items, value.patches)
+    if isinstance(value, functools.partial):
+        return (value.func, *value.args, *value.keywords.values())
+    if isinstance(value, MethodType | BuiltinMethodType):
+        return (value.__self__,)
+    held = None if isinstance(value, type | FunctionType | ModuleType) else getattr(value, "__dict__", None)
+    return held.values() if isinstance(held, dict) else ()
+
+
+def is_generator(kind: type) -> bool:
+    """Whether a type is one of random generators with a state of their own, of Python or NumPy; told without importing these."""
+    names = [(base.__module__, base.__qualname__) for base in kind.__mro__]
+    return not _TYPES.isdisjoint(names) and ("random", "SystemRandom") not in names
