@@ -39,8 +39,12 @@ def arguments(*calls: tuple[Any, ...], **kwargs: Any) -> Arguments:
     graph = hr.Graph("g")
     node = graph.add(dict)
     for call in calls:
-        graph.add(print, *_with(node, call), **kwargs)
+        graph.add(take, *_with(node, call), **kwargs)
     return Arguments(freeze(graph))
+
+
+def take(*_: Any, **__: Any) -> None:
+    """Takes any arguments."""
 
 
 def _with(node: Any, values: Any) -> list[Any]:
@@ -137,5 +141,5 @@ def test_arguments_of_a_partial_are_arguments() -> None:
 
 def one(function: Any) -> hr.Graph:
     graph = hr.Graph("one")
-    graph.add(function)
+    graph.add(function, ["c"])
     return graph

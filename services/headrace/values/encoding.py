@@ -154,7 +154,7 @@ _REMEDIES: Final[dict[type[Any], str]] = {
 def _not_picklable(value: Any, error: Exception) -> NotPicklable:
     kind = type(value)
     if kind in _REMEDIES:
-        return NotPicklable(f"a {kind.__name__} cannot leave its process, for it has no value yet. {_REMEDIES[kind]}")
+        return NotPicklable(f"a {kind.__name__} cannot be pickled, so it cannot leave its process. {_REMEDIES[kind]}")
     return NotPicklable(
         f"a value of type {kind.__module__}.{kind.__qualname__} cannot be pickled, so it cannot leave its process: "
         f"{type(error).__name__}: {error}. Return plain data, or give its class a __reduce__"
