@@ -68,7 +68,7 @@ CHANNELS = [
     Channel(
         name="state",
         subject=subjects.state,
-        messages=[m.Ended, m.CancelAsked, m.Released, m.Stranded],
+        messages=[m.Ended, m.CancelAsked, m.Released, m.Refused, m.Stranded],
         sender="controller",
         receivers=["scheduler", "publisher", "worker", "client"],
     ),

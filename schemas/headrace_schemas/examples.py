@@ -90,6 +90,7 @@ _ALL: list[Record] = [
     m.Purge(at=14, term=7, job=JOB, host="alpha", epoch=ALPHA_EPOCH, datasets=[0, 1], about="load-0, load-1"),
     m.Released(at=16, term=7, job=JOB, datasets=[4]),
     m.CancelAsked(at=17, term=7, job=JOB, reason="the wrong month"),
+    m.Refused(at=17, term=7, job=JOB, reason="the sink '/home/out' is not where sinks may write here: /data/products"),
     m.Stranded(at=17, term=7, job=JOB, seconds=10.0),
     m.Ended(at=18, term=7, job=JOB, state="failed", reason="a task raised", error=ERROR),
     # decisions of the scheduler

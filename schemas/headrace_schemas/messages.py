@@ -77,6 +77,16 @@ class Needed(Decision, tag="needed", kw_only=True):
     reason: str = ""
 
 
+class Refused(Decision, tag="refused", kw_only=True):
+    """This job may not run, for it has a sink where no file may be written: a look at what the operator allows (HEADRACE_SINKS), put into
+    the log before it is acted on."""
+
+    stands_on: ClassVar = (subjects.state, "job")
+
+    job: str
+    reason: str
+
+
 class Due(Decision, tag="due", kw_only=True):
     """The pause after these failed attempts is over, and the tasks may be tried again: a timer, put into the log before it is acted on."""
 
@@ -352,10 +362,13 @@ class Written(Record, kw_only=True):
 
     dataset: Id
     attempt: Attempt = 0
+    write: str = ""
+    """Which write of its host it was: the host's epoch, and what tells its writes apart. Whoever reads this computes the names of the file
+    from it, from the job's sink, and from the output's name and metadata."""
     part: str
-    """Where it is: a temporary name beside `location`."""
+    """For people: where it is, a temporary name beside `location`. No service takes the name from here."""
     location: str
-    """Where it is to be."""
+    """For people: where it is to be. No service takes the name from here."""
     bytes: Size
     checksum: str
     """"sha256:" and the hexadecimal digest of the file."""
@@ -476,6 +489,7 @@ LogMessage = (
     Submitted
     | Needed
     | Due
+    | Refused
     | Ended
     | Released
     | CancelAsked

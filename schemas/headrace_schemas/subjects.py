@@ -32,7 +32,7 @@ def submitted(job: str) -> str:
 
 
 def state(job: str) -> str:
-    """Ended, CancelAsked, Released, Stranded: what hosts and clients must hear of a job."""
+    """Ended, CancelAsked, Released, Refused, Stranded: what hosts and clients must hear of a job."""
     return f"{ROOT}.job.{token(job)}.state"
 
 

@@ -11,6 +11,10 @@ class GraphError(HeadraceError, ValueError):
     """The graph cannot be built, frozen or accepted as it is. The message names the task or column."""
 
 
+class SinkRefused(GraphError):
+    """A sink is where no file may be written: out of its folder, or not where the operator allows it (HEADRACE_SINKS)."""
+
+
 class NotPicklable(HeadraceError, TypeError):
     """A function or an argument cannot be sent to a runner. The message names the task and the argument."""
 

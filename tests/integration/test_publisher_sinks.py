@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -26,6 +27,7 @@ from headrace_schemas import (
     Events,
     GraphSource,
     HostJoined,
+    Needed,
     NotCommitted,
     Output,
     Published,
@@ -96,8 +98,16 @@ class Announced:
 
 
 def write(folder: Path, dataset: int, attempt: int = 0) -> Written:
+    """As a host does; but the names in the message are lies, for nobody is to believe them."""
     sink = OpenSink(SinkSpec(path=str(folder)))
-    return sink.write(np.full(5, dataset), Named("j", "g", f"n{dataset}", {}), Writer("j", dataset, attempt, "a", "1"))
+    written = sink.write(np.full(5, dataset), Named("j", "drawn", f"plain-{dataset}", {}), Writer("j", dataset, attempt, "a", "1"))
+    return msgspec.structs.replace(written, part=str(folder.parent / "part"), location=str(folder.parent / "precious"))
+
+
+def part_of(folder: Path, dataset: int) -> Path:
+    """What a host wrote of an output."""
+    (part,) = folder.glob(f".plain-{dataset}.npy.*.part")
+    return part
 
 
 async def begin(bus: Bus, folder: Path) -> None:
@@ -127,7 +137,7 @@ def test_each_output_is_announced_once_with_the_right_bytes_though_a_publisher_i
         first.start()
         await asyncio.to_thread(first.join)
         assert first.exitcode == -signal.SIGKILL
-        before = len(list(folder.glob("n*.npy")))
+        before = len(list(folder.glob("plain-*.npy")))
         assert len(announced.outputs) < N
         assert before < N
         second = processes.Process(target=serve, args=(nats_server.settings, Committer), daemon=True)
@@ -139,7 +149,7 @@ def test_each_output_is_announced_once_with_the_right_bytes_though_a_publisher_i
             second.join()
         assert sorted(output.dataset for output in announced.outputs) == list(range(N))
         assert announced.failed == []
-        assert sorted(path.name for path in folder.iterdir()) == sorted(f"n{dataset}.npy" for dataset in range(N))
+        assert sorted(path.name for path in folder.iterdir()) == sorted(f"plain-{dataset}.npy" for dataset in range(N))
         for output in announced.outputs:
             assert np.load(output.location).tolist() == [output.dataset] * 5
 
@@ -150,6 +160,8 @@ def test_what_is_not_there_is_said_and_the_next_attempt_is_committed(
     bus: Bus, runner: asyncio.Runner, until: Callable[..., Any], tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "part").write_text("mine too")
 
     async def scene() -> None:
         announced = Announced()
@@ -157,19 +169,21 @@ def test_what_is_not_there_is_said_and_the_next_attempt_is_committed(
         await begin(bus, folder)
         service = asyncio.ensure_future(PublisherService(QUICK, bus).run())
         lost = write(folder, 0)
-        os.unlink(lost.part)
+        part_of(folder, 0).unlink()
         await report(bus, lost)
         await until(lambda: announced.failed)
         assert (announced.failed[0].dataset, announced.failed[0].attempt) == (0, 0)
         assert "no file" in announced.failed[0].error
+        await bus.publish(subjects.needed("j"), Needed(at=1, term=1, job="j", tasks=[0], attempts=[2]))
         again, late = write(folder, 0, attempt=1), write(folder, 0, attempt=2)
         await report(bus, again, late)
         await until(lambda: announced.outputs)
         assert announced.outputs[0].checksum == again.checksum
-        await until(lambda: [path.name for path in folder.iterdir()] == ["n0.npy"])
+        await until(lambda: [path.name for path in folder.iterdir()] == ["plain-0.npy"])
         await bus.publish(subjects.state("j"), Ended(at=1, term=1, job="j", state="failed"))
         await report(bus, write(folder, 1))
-        await until(lambda: [path.name for path in folder.iterdir()] == ["n0.npy"])
+        await until(lambda: [path.name for path in folder.iterdir()] == ["plain-0.npy"])
+        assert [precious.read_text() for precious in (folder.parent / "precious", folder.parent / "part")] == ["mine", "mine too"]
         service.cancel()
         await asyncio.gather(service, return_exceptions=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -41,9 +42,10 @@ def steps(n: int) -> Iterator[Any]:
         yield hr.Output(np.full(10, float(step)), step=step)
 
 
-def same_steps(n: int) -> Iterator[Any]:
+def same_steps(n: int, seconds: float) -> Iterator[Any]:
     for _ in range(n):
         yield hr.Output(1, step=0)
+        time.sleep(seconds)
 
 
 def as_text(value: object, file: IO[bytes]) -> None:
@@ -193,11 +195,35 @@ def test_a_relative_path_is_the_clients(cluster: hr.Cluster, tmp_path: Path, mon
     assert files(tmp_path) == ["here/one.npy"]
 
 
-def test_places_that_turn_out_to_be_one_fail_the_job(cluster: hr.Cluster, tmp_path: Path) -> None:
-    g = hr.Graph()
-    g.add(same_steps, 2, outputs=2, name="same")
-    with pytest.raises(hr.TaskFailed, match=r"outputs 'same\[0\]' and 'same\[1\]' lead to one file, .*/0.pickle"):
-        cluster.submit(g, sink=tmp_path / "{step}.pickle").results(WAIT)
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.003, 0.006, 0.01, 0.02])
+def test_two_outputs_that_lead_to_one_file_fail_the_job_however_soon_the_second_comes(
+    cluster: hr.Cluster, tmp_path: Path, seconds: float
+) -> None:
+    for number in range(4):
+        folder = tmp_path / str(number)
+        g = hr.Graph()
+        g.add(same_steps, 2, seconds, outputs=2, name="same")
+        job = cluster.submit(g, sink=folder / "{step}.pickle")
+        with pytest.raises(hr.TaskFailed, match=rf"outputs 'same\[0\]' and 'same\[1\]' lead to one file, {folder}/0.pickle: put {{name}}"):
+            job.results(WAIT)
+        assert job.status().state == "failed"
+
+
+def test_sinks_write_only_where_the_operator_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed, outside = tmp_path / "allowed", tmp_path / "outside"
+    for folder in (allowed, outside):
+        folder.mkdir()
+    (allowed / "link").symlink_to(outside)
+    monkeypatch.setenv("HEADRACE_SINKS", str(allowed))
+    with hr.Cluster.local(hosts=1, runners=1) as limited:
+        g = hr.Graph()
+        g.add(array, 1, name="one")
+        limited.submit(g, sink=allowed / "{job}" / "{name}.npy").results(WAIT)
+        with pytest.raises(hr.JobFailed, match=rf"'{outside}.*' is not where sinks may write here: {allowed} \(HEADRACE_SINKS"):
+            limited.submit(g, sink=outside).results(WAIT)
+        with pytest.raises(hr.JobFailed, match="by a symbolic link, out of"):
+            limited.submit(g, sink=allowed / "link").results(WAIT)
+    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -24,8 +24,7 @@ class SinkWorld(World):
         self.spec.sunk = sorted(dataset for dataset in self.spec.outputs if rnd.random() < 0.7)
         self.spec.sink = [0] * len(self.spec.sunk)
         self.refuse = refuse
-        self.location = ""
-        self.parts: set[str] = set()
+        self.parts: dict[str, str] = {}
         self.files: dict[str, str] = {}
         self.n_written = 0
         self.n_refused: dict[int, int] = defaultdict(int)
@@ -36,15 +35,19 @@ class SinkWorld(World):
         self.restart_publisher()
 
     def write(self, host: Host, dataset: int, attempt: int) -> Written:
+        """Under the names that follow from the job. Those in the message are lies: nobody is to believe them."""
         self.n_written += 1
-        part = f"{dataset}.{attempt}.{self.n_written}"
-        self.parts.add(part)
-        location = self.location or f"out/{dataset}"
-        return Written(dataset=dataset, attempt=attempt, part=part, location=location, bytes=1, checksum=part, encoding="npy")
+        other = self.rnd.choice(self.spec.sunk)
+        written = Written(
+            dataset=dataset, attempt=attempt, write=f"{host.epoch}.{self.n_written}", part="/etc/passwd", location=f"out/f-{other}.npy",
+            bytes=1, checksum=f"{dataset}.{attempt}.{self.n_written}", encoding="npy",
+        )  # fmt: skip
+        self.parts[self.ledger_job().placing.placed(written, host.name, {}).part] = written.checksum
+        return written
 
     def lead_to_one_file(self) -> None:
-        """All outputs in sinks are written for one place."""
-        self.location = "out/same"
+        """All outputs in sinks have one place."""
+        self.spec.sinks[0] = SinkSpec(path="out/same.npy")
 
     # --- the publisher ------------------------------------------------------------------------------------------------
 
@@ -78,7 +81,7 @@ class SinkWorld(World):
     def carry_out(self, action: Action) -> None:
         """In the sink, and tell the publisher; unless it dies in between."""
         if isinstance(action, Remove):
-            self.parts.discard(action.part)
+            self.parts.pop(action.part, None)
             return
         if isinstance(action, Sweep):
             self.parts.clear()
@@ -86,7 +89,7 @@ class SinkWorld(World):
         written = action.written
         if self.rnd.random() < self.refuse and self.n_refused[written.dataset] < 2 and written.part in self.parts:
             self.n_refused[written.dataset] += 1
-            self.parts.discard(written.part)
+            self.parts.pop(written.part, None)
         error = self.commit(written)
         if self.rnd.random() < self.crash:
             self.restart_publisher()
@@ -96,8 +99,7 @@ class SinkWorld(World):
 
     def commit(self, written: Written) -> str:
         if written.part in self.parts:
-            self.parts.discard(written.part)
-            self.files[written.location] = written.checksum
+            self.files[written.location] = self.parts.pop(written.part)
             return ""
         return "" if self.files.get(written.location) == written.checksum else "gone"
 

@@ -17,6 +17,7 @@ import numpy as np
 from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, SUNK, VALUE, WRITTEN, Changes, JobLedger
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
 from headrace.ledger.sunk import Sunk
+from headrace.text import shown_place
 from headrace_schemas import TaskError
 
 DEATHS = ("runner_died", "out_of_memory")
@@ -55,8 +56,8 @@ def clashing(job: JobLedger) -> Failure | None:
     clash = job.sunk.clash
     one, other = job.dataset_name(clash.one), job.dataset_name(clash.other)
     text = (
-        f"outputs {one!r} and {other!r} lead to one file, {clash.location}: put {{name}}, or metadata that tells them apart, into the "
-        "path of their sink, or yield them with different metadata"
+        f"outputs {one!r} and {other!r} lead to one file, {shown_place(clash.location)}: put {{name}}, or metadata that tells them "
+        "apart, into the path of their sink, or yield them with different metadata"
     )
     return _sink_failure(job, clash.other, text)
 

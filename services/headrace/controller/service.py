@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -24,13 +24,13 @@ from headrace.controller.metrics import families
 from headrace.controller.settings import Settings
 from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
-from headrace.controller.written import Asked, Note, is_news, missing, note_of_host, note_of_loss, note_of_request
+from headrace.controller.written import Asked, Note, is_news, missing, note_of_host, note_of_loss, note_of_request, refused_sink
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family
 from headrace.tracing import now
-from headrace_schemas import Cancel, Ended, HostEntry, Needed, Purge, Release, Request, decoder, subjects
+from headrace_schemas import Cancel, Ended, HostEntry, Needed, Purge, Refused, Release, Request, Submitted, decoder, subjects
 from headrace_schemas.streams import HOSTS, LOG, REQUESTS
 
 log = get_log(__name__)
@@ -105,6 +105,7 @@ class Leading:
         ticking = asyncio.ensure_future(self._tick())
         try:
             self._decide()
+            self._check_sinks(self._controller.ledger.jobs.values())
             open_.append(hosts := await self._bus.kv(HOSTS.name).watch(self._on_host))
             await self._look_for_hosts(hosts)
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
@@ -130,6 +131,7 @@ class Leading:
         self.fold(entries)
         if self._bus.tracing is not None:
             begin_adopted(self._bus.tracing, entries)
+        self._check_sinks(self._submitted(entries))
         self._decide()
 
     def _decide(self) -> None:
@@ -163,6 +165,21 @@ class Leading:
         error = None if stored.cancelled() else stored.exception()
         if error is not None and self._leader.machine is self:
             self._leader.fail(error)
+
+    # --- sinks ------------------------------------------------------------------------------------------------------------
+
+    def _submitted(self, entries: list[Entry]) -> list[JobLedger]:
+        jobs = self._controller.ledger.jobs
+        return [job for entry in entries if isinstance(entry.message, Submitted) and (job := jobs.get(entry.message.job)) is not None]
+
+    def _check_sinks(self, jobs: Iterable[JobLedger]) -> None:
+        """Say of which jobs a sink is where no file may be written. That is written down first, as what is allowed is not in the log."""
+        for job in list(jobs):
+            if job.end is None and not job.problem and not job.refused:
+                reason = refused_sink(job, self._settings.allowed)
+                if reason:
+                    refused = Refused(at=self.last_seq, term=self._term, job=job.job, reason=reason)
+                    self._publish(Note(subjects.state(job.job), refused, f"refused.{job.job}"))
 
     # --- tasks that failed ------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.controller.state import Limits
 from headrace.errors import SettingsError
+from headrace.sinks.allowed import Allowed
 from headrace.sizes import parse_duration
 
 
@@ -27,6 +28,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         somebody come back for them, and a client that died fills no store for ever.
     host_grace: once a job is submitted, its tasks may need for so long what no living host has, before it fails (HEADRACE_HOST_GRACE): a
         host that restarts is back by then, for its lease runs 5 s, and its start takes one.
+    allowed: where sinks may write (HEADRACE_SINKS). A job with another sink fails at once.
     limits: numbers that decisions depend on. A replay must use the same.
     """
 
@@ -38,18 +40,20 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     forget_after: float = 10.0
     output_expiry: float = 86_400.0
     host_grace: float = 10.0
+    allowed: Allowed = Allowed()
     limits: Limits = Limits()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUT_EXPIRY (like 24h) and HEADRACE_HOST_GRACE, the others being for tests.
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), HEADRACE_HOST_GRACE and HEADRACE_SINKS, the others being for tests.
 
-        Raises SettingsError if one is no duration.
+        Raises SettingsError if one is no duration, or no list of folders.
         """
         env, defaults = os.environ if env is None else env, cls()
         return cls(
             output_expiry=_duration(env, "HEADRACE_OUTPUT_EXPIRY", defaults.output_expiry),
             host_grace=_duration(env, "HEADRACE_HOST_GRACE", defaults.host_grace),
+            allowed=Allowed.from_env(env),
         )
 
 

@@ -3,7 +3,7 @@
 Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
 
     Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
-             lead to one file; or the graph cannot be run; or a task needs what no host has, see `homeless`
+             lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`
     Needed   tasks that must run (again), see `recovery`
     Purge    copies that a host may drop, see `purges`
 
@@ -166,6 +166,8 @@ class Controller:
     def _ended(self, job: JobLedger, changes: Changes, at: int) -> Ended | None:
         if job.problem:
             return self._end(job, at, "failed", job.problem)
+        if job.refused:
+            return self._end(job, at, "failed", job.refused)
         clash = clashing(job)
         if clash is not None:
             return self._end(job, at, "failed", clash.reason, clash.error)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from headrace.ledger import Hosts
+from headrace.errors import GraphError
+from headrace.ledger import Hosts, JobLedger
+from headrace.sinks.allowed import Allowed
 from headrace_schemas import (
     Cancel,
     CancelAsked,
@@ -45,6 +47,22 @@ def note_of_request(request: Cancel | Release, at: int, term: int) -> Asked:
         return Asked(subjects.state(job), asked, f"cancel.{job}")
     released = Released(at=at, term=term, job=job, datasets=request.datasets)
     return Asked(subjects.state(job), released, "")
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------------
+
+
+def refused_sink(job: JobLedger, allowed: Allowed) -> str:
+    """Why a job may not run: a sink of it is where no file may be written. Empty if none is."""
+    if job.sunk is None:
+        return ""
+    sinks = job.sinks
+    try:
+        for sink in (*sinks.sinks, *((sinks.default,) if sinks.default is not None else ())):
+            allowed.check_path(sink.path)
+    except GraphError as error:
+        return str(error)
+    return ""
 
 
 # --- hosts --------------------------------------------------------------------------------------------------------------

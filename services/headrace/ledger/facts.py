@@ -9,7 +9,7 @@ from headrace.ledger.columns import FEW, Ints, ints, ranges, within
 from headrace.ledger.copies import NOWHERE
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, STARTED, SUNK, UNPLACED, VALUE, WAITING, WRITTEN, JobLedger
 from headrace.ledger.sunk import Sunk
-from headrace_schemas import Events, TaskError, Written
+from headrace_schemas import Events, NotCommitted, TaskError
 
 
 def fold_events(job: JobLedger, events: Events) -> None:
@@ -20,12 +20,12 @@ def fold_events(job: JobLedger, events: Events) -> None:
         _produced(job, host, events)
     if events.value_ids:
         _values(job, events)
-    if events.written and job.sunk is not None:
-        _written(job, job.sunk, events.written)
     if events.typed and job.keep_values:
         job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=False), strict=False))
     if events.metadata_ids:
         job.yielded.update(zip(events.metadata_ids, events.metadata, strict=False))
+    if events.written and job.sunk is not None:  # after the metadata, which is part of the files' names
+        _written(job, job.sunk, events)
     if events.copied:
         _copied(job, host, events.copied)
     if events.started:
@@ -134,13 +134,19 @@ def _values(job: JobLedger, events: Events) -> None:
             job.values[dataset] = value
 
 
-def _written(job: JobLedger, sunk: Sunk, written: list[Written]) -> None:
+def _written(job: JobLedger, sunk: Sunk, events: Events) -> None:
     """Outputs were written to their sinks; the first word on each counts, until it cannot be committed."""
-    for each in written:
+    for each in events.written:
         dataset = each.dataset
         if not 0 <= dataset < job.topology.n_datasets or job.flag[dataset] & (SUNK | WRITTEN) != SUNK:
             continue
-        if sunk.write(each):
+        if each.attempt > job.attempts[int(job.topology.producer[dataset])]:  # nobody asked for that attempt
+            continue
+        placed = job.place_written(each, events.host)
+        if isinstance(placed, NotCommitted):
+            if sunk.turn_down(placed):
+                job.changes.to("refused").few.append(dataset)
+        elif sunk.write(placed):
             job.flag[dataset] |= WRITTEN
             job.changes.to("written").few.append(dataset)
 

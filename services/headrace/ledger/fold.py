@@ -23,6 +23,7 @@ from headrace_schemas import (
     Plan,
     Published,
     Purge,
+    Refused,
     Released,
     Reroute,
     Revoke,
@@ -161,6 +162,7 @@ _ORDERS: dict[type[Any], Callable[[JobLedger, Any], None]] = {
     Needed: orders.fold_needed,
     Due: orders.fold_due,
     CancelAsked: orders.fold_cancel_asked,
+    Refused: orders.fold_refused,
     Released: orders.fold_released,
     Published: orders.fold_published,
 }

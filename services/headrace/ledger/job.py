@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.columns import Ints, Numbers, cells, distinct
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.sunk import Sunk
-from headrace_schemas import Ended, GraphSpec, JobState, SinkSpec, Submitted, TaskError
+from headrace_schemas import Ended, GraphSpec, JobState, NotCommitted, SinkSpec, Submitted, TaskError, Written
+
+if TYPE_CHECKING:
+    from headrace.ledger.placing import Placing
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
 """States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
@@ -48,15 +51,16 @@ class JobLedger:
     newest one after which the pause is over.
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
+    `refused`: why it may not run where it was submitted.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
 
     __slots__ = (
-        "__dict__", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client", "copies",
-        "cuts", "due", "end", "ended_at", "failures", "flag", "host_ids", "hosts", "interrupted", "job", "keep_values", "kept", "made_by",
-        "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name", "one_output_each",
-        "placed", "planned", "problem", "profile", "release_reason", "retried", "sizes", "source", "states", "submitted", "sunk",
-        "topology", "values", "yielded",
+        "__dict__", "_placing", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client",
+        "copies", "cuts", "due", "end", "ended_at", "failures", "flag", "host_ids", "hosts", "interrupted", "job", "keep_values", "kept",
+        "made_by", "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name",
+        "one_output_each", "placed", "planned", "problem", "profile", "refused", "release_reason", "retried", "sizes", "source", "states",
+        "submitted", "sunk", "topology", "values", "yielded",
     )  # fmt: skip
 
     state, attempt, host, chain = Numbers("states"), Numbers("attempts"), Numbers("placed"), Numbers("chain_of")
@@ -87,7 +91,7 @@ class JobLedger:
         self.again: set[int] = set()
         self.release_reason = ""
         self.retried = False
-        self.problem = ""
+        self.problem = self.refused = ""
         try:
             self._make_columns(_validated(submitted))
             self.name, self.n_tasks = self.spec.name, self.spec.n_tasks
@@ -114,6 +118,7 @@ class JobLedger:
         self.chains = ChainTable.of_one_task() if n == 1 else ChainTable()
         self.sunk = self._mark_sunk()
         self._scratch: Ints | None = None
+        self._placing: Placing | None = None
 
     def _mark_sunk(self) -> Sunk | None:
         """Outputs with a sink are not held for the client. None if there are none."""
@@ -237,6 +242,22 @@ class JobLedger:
     def sink_of(self, dataset: int) -> SinkSpec | None:
         """The sink that an output goes to; None for one that is held for the client, and for what is no output."""
         return self.sinks.of(dataset) if self.flag[dataset] & SUNK else None
+
+    @property
+    def placing(self) -> Placing:
+        """Where its outputs in sinks are."""
+        if self._placing is None:
+            from headrace.ledger.placing import Placing
+
+            self._placing = Placing(self.job, self.spec, self.topology, self.sinks)
+        return self._placing
+
+    def place_written(self, written: Written, host: str) -> Written | NotCommitted:
+        """What a host has written, with the names that its file has by the job's sink; or why it can have none."""
+        try:
+            return self.placing.placed(written, host, self.yielded.get(written.dataset, {}))
+        except GraphError as error:
+            return NotCommitted(dataset=written.dataset, attempt=written.attempt, error=str(error))
 
     def host_id(self, name: str) -> int:
         """Index of a host in the job's table; added if it is new."""

@@ -9,7 +9,7 @@ from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges, within
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, SUNK, UNPLACED, WAITING, WRITTEN, JobLedger
 from headrace.ledger.sunk import Sunk
-from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Published, Purge, Released, Revoke
+from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Published, Purge, Refused, Released, Revoke
 
 # --- the scheduler's ------------------------------------------------------------------------------------------------
 
@@ -182,6 +182,11 @@ def fold_cancel_asked(job: JobLedger, asked: CancelAsked) -> None:
     """Somebody wants the job stopped."""
     if job.cancel_asked is None:
         job.cancel_asked = asked.reason
+
+
+def fold_refused(job: JobLedger, refused: Refused) -> None:
+    """The job may not run."""
+    job.refused = job.refused or refused.reason
 
 
 def fold_released(job: JobLedger, released: Released) -> None:

@@ -41,6 +41,14 @@ class Sunk:
             self.clash = Clash(other, dataset, written.location)
         return True
 
+    def turn_down(self, failed: NotCommitted) -> bool:
+        """Something was written that can have no place in its sink. Whether that is news."""
+        dataset = failed.dataset
+        if failed.attempt <= max(self.refused.get(dataset, ()), default=-1):
+            return False
+        self.refused.setdefault(dataset, {})[failed.attempt] = failed.error
+        return True
+
     def refuse(self, failed: NotCommitted) -> bool:
         """Something could not be committed. Whether it was what the output was to be."""
         self.refused.setdefault(failed.dataset, {}).setdefault(failed.attempt, failed.error)

@@ -23,6 +23,7 @@ class Commit(NamedTuple):
 class Remove(NamedTuple):
     """Remove this part, if it is there."""
 
+    job: str
     part: str
     sink: SinkSpec
 
@@ -42,14 +43,15 @@ class Commits:
     """Of one job. It remembers the parts that are to be committed, until what became of them is in the log, and the commits under way."""
 
     def __init__(self, job: JobLedger) -> None:
-        self.sinks = job.sinks
+        self.placing = job.placing
         self._job = job
         self._parts: dict[str, int] = {}
         self._underway: dict[int, str] = {}
         self._folders: dict[str, SinkSpec] = {}
 
     def written(self, written: list[Written]) -> list[Action]:
-        """A host says what it has written; the ledger has folded that. Returns what is to be removed."""
+        """A host says what it has written, with the names that were computed for it; the ledger has folded that. Returns what is to be
+        removed."""
         unused: list[Action] = []
         for each in written:
             if not self._is_output(each.dataset):
@@ -111,7 +113,7 @@ class Commits:
         return 0 <= dataset < self._job.topology.n_datasets and self._job.sink_of(dataset) is not None
 
     def _remove(self, part: str, dataset: int) -> Remove:
-        return Remove(part, self._sink(dataset))
+        return Remove(self._job.job, part, self._sink(dataset))
 
     def _sink(self, dataset: int) -> SinkSpec:
         sink = self._job.sink_of(dataset)

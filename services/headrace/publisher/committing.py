@@ -1,12 +1,14 @@
-"""Carries out what is decided for sinks, in threads."""
+"""Carries out what is decided for sinks, in threads: each job in a lane of its own, so that no job waits for the sink of another."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
+from headrace.errors import SinkRefused
 from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit, Remove
 from headrace.publisher.settings import Settings
@@ -18,53 +20,149 @@ log = get_log(__name__)
 OnDone = Callable[[str], None]
 
 
+class Work:
+    """An action in its turn. slow: whether it has taken so long that others need not wait for it."""
+
+    def __init__(self, action: Action, done: OnDone, tries: int) -> None:
+        self.action = action
+        self.done = done
+        self.tries = tries
+        self.slow = False
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class JobLane:
+    """The actions of one job: those that wait, and how many are under way."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Work] = deque()
+        self.running = 0
+
+
 class Committer:
-    """Commits and removes files, several at a time. What a file system refuses is tried again; what is not there is not."""
+    """Commits and removes files: a few of each job at a time, the jobs in turn. What a file system refuses is tried again; what is not
+    there, or may not be there, is not.
+
+    An action that takes long keeps its place in its job's lane, but none of the places that all jobs share.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.commits, "sink")
         self._loop = asyncio.get_running_loop()
+        self._lanes: dict[str, JobLane] = {}
+        self._able: dict[str, None] = {}
+        """Jobs with an action that may begin, in turn."""
+        self._running = self._slow = 0
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
+        self._threads = self._idle = 0
+        self._closed = False
 
     def start(self, action: Action, done: OnDone) -> None:
         """Carry it out in its turn. `done` is called on this loop with the reason why that could not be; empty if it was."""
-        self._pool.submit(self._run, action, done)
+        self._add(Work(action, done, self._settings.commit_tries))
 
     def close(self) -> None:
         """What has not begun is left to whoever leads next."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._lanes.clear()
+        self._able.clear()
+        for _ in range(self._threads):
+            self._work.put(None)
 
-    def _run(self, action: Action, done: OnDone) -> None:
-        error = self._try(action)
-        try:
-            self._loop.call_soon_threadsafe(done, error)
-        except RuntimeError:
-            return  # the loop is closed, and nobody asks any more
+    # --- on the loop ------------------------------------------------------------------------------------------------------
 
-    def _try(self, action: Action) -> str:
-        for left in reversed(range(self._settings.commit_tries)):
+    def _add(self, work: Work) -> None:
+        if self._closed:
+            return
+        lane = self._lanes.setdefault(work.action.job, JobLane())
+        lane.waiting.append(work)
+        self._offer(work.action.job, lane)
+        self._go_on()
+
+    def _offer(self, job: str, lane: JobLane) -> None:
+        """Let a job begin its next action in its turn."""
+        if lane.waiting and lane.running < self._settings.commits_of_job:
+            self._able.setdefault(job)
+
+    def _go_on(self) -> None:
+        while self._able and self._running - self._slow < self._settings.commits and self._running < self._settings.most_commits:
+            job = next(iter(self._able))
+            del self._able[job]
+            lane = self._lanes[job]
+            self._begin(lane, lane.waiting.popleft())
+            self._offer(job, lane)
+
+    def _begin(self, lane: JobLane, work: Work) -> None:
+        lane.running += 1
+        self._running += 1
+        work.timer = self._loop.call_later(self._settings.slow_seconds, self._is_slow, work)
+        if self._idle:
+            self._idle -= 1
+        else:  # not of a pool that is waited for at the process's end: a file system may never answer
+            self._threads += 1
+            threading.Thread(target=self._serve, name="sink", daemon=True).start()
+        self._work.put(work)
+
+    def _is_slow(self, work: Work) -> None:
+        work.slow = True
+        self._slow += 1
+        log.warning("an action on a sink takes long; only its own job waits for it", action=_name(work.action), job=work.action.job)
+        self._go_on()
+
+    def _ended(self, work: Work, error: str, again: bool) -> None:
+        self._idle += 1
+        self._running -= 1
+        self._slow -= work.slow
+        work.slow = False
+        if work.timer is not None:
+            work.timer.cancel()
+        if self._closed:
+            return
+        job = work.action.job
+        lane = self._lanes[job]
+        lane.running -= 1
+        self._try_again(work, error) if again and work.tries > 1 else work.done(error)
+        self._offer(job, lane)
+        if not lane.waiting and not lane.running:
+            self._lanes.pop(job, None)
+        self._go_on()
+
+    def _try_again(self, work: Work, error: str) -> None:
+        log.warning("an action on a sink is tried again", action=_name(work.action), error=error)
+        work.tries -= 1
+        self._loop.call_later(self._settings.commit_delay, self._add, work)
+
+    # --- in threads -------------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            error, again = self._try(work.action)
             try:
-                self.carry_out(action)
-                return ""
-            except files.NotThere as error:
-                return str(error)
-            except Exception as error:  # whatever a file system raises
-                text = f"{type(error).__name__}: {error}"
-                if left:
-                    log.warning("an action on a sink is tried again", action=_name(action), error=text)
-                    time.sleep(self._settings.commit_delay)
-        return text
+                self._loop.call_soon_threadsafe(self._ended, work, error, again)
+            except RuntimeError:
+                return  # the loop is closed, and nobody asks any more
+
+    def _try(self, action: Action) -> tuple[str, bool]:
+        """Carry it out. Returns why that could not be, and whether another try may help."""
+        try:
+            self.carry_out(action)
+        except (files.NotThere, SinkRefused) as error:
+            return str(error), False
+        except Exception as error:  # whatever a file system raises
+            return f"{type(error).__name__}: {error}", True
+        return "", False
 
     def carry_out(self, action: Action) -> None:
-        """Do it now. Raises NotThere, and what the file system raises."""
-        options = action.sink.options
+        """Do it now. Raises NotThere, SinkRefused, and what the file system raises."""
+        options, allowed = action.sink.options, self._settings.allowed
         if isinstance(action, Commit):
             written = action.written
-            files.commit(written.part, written.location, options, files.Receipt(written.bytes, written.checksum))
+            root = allowed.check_file(written.location)
+            files.commit(written.part, written.location, options, files.Receipt(written.bytes, written.checksum), root)
         elif isinstance(action, Remove):
-            files.remove(action.part, options)
+            files.remove(action.part, options, allowed.check_file(action.part))
         else:
-            files.sweep(action.folder, action.job, options)
+            files.sweep(action.folder, action.job, options, allowed.check_file(f"{action.folder}/."))
 
 
 def _name(action: Action) -> str:

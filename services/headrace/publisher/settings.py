@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.sinks.allowed import Allowed
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
 
@@ -34,7 +35,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     rest: nothing is read for so long after each read: no value waits for its announcement, and many small jobs are
         looked at together. Outputs in sinks are there so much later.
     lease_ttl: how long after the end of this process another may lead. Outputs are announced that much later, nothing else waits for it.
-    commits: files that are given their final names at the same time. Most of it is waiting for a file system.
+    commits: files that are given their final names at the same time. Most of it is waiting for a file system. commits_of_job: of one job,
+        so that others have their turn. An action that takes longer than slow_seconds is not counted among `commits`: its file system may
+        hang, and others need not. most_commits: with those, for each has a thread.
+    allowed: where sinks may write (HEADRACE_SINKS).
     commit_tries, commit_delay: so often, and so long after one another, a commit is tried that a file system refused: after that the
         output is made again.
     retry_delay: pause before leading again after the log refused an announcement.
@@ -45,12 +49,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     rest: float = 0.005
     lease_ttl: float = 5.0
     retry_delay: float = 1.0
-    commits: int = 8
+    commits: int = 16
+    commits_of_job: int = 4
+    slow_seconds: float = 1.0
+    most_commits: int = 512
+    allowed: Allowed = Allowed()
     commit_tries: int = 3
     commit_delay: float = 0.5
     fetching: FetchLimits = FetchLimits()
 
     @classmethod
     def from_env(cls) -> Settings:
-        """The defaults: nothing of it needs setting from outside."""
-        return cls()
+        """Read HEADRACE_SINKS; nothing else needs setting from outside. Raises SettingsError for what is no list of folders."""
+        return cls(allowed=Allowed.from_env())

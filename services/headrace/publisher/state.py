@@ -10,6 +10,7 @@ subject of its own; so is one that could not be committed, which the controller 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from headrace.graph.sinks import Sinks
-from headrace.ledger import VALUE, JobLedger, Ledger, LogEntry
+from headrace.errors import GraphError
+from headrace.ledger import SUNK, VALUE, JobLedger, Ledger, LogEntry
+from headrace.ledger.placing import Placing
 from headrace.publisher.commits import Action, Commit, Commits, Remove
 from headrace.publisher.lane import Lane, datasets_of
 from headrace.publisher.settings import Settings
@@ -33,8 +35,8 @@ ERROR_CHARACTERS = 2_000
 """Of the reason why an output could not be committed."""
 
 
-OVER_REMEMBERED = 10_000
-"""Jobs that are over, and whose late parts are still removed."""
+OVER_REMEMBERED = 1_000
+"""Jobs that are over, and whose late parts are still removed. Their graphs are kept for that, to compute the parts' names."""
 
 
 class Batch(NamedTuple):
@@ -60,7 +62,7 @@ class Publisher:
         self.announced = 0
         self._commits: dict[str, Commits] = {}
         self._actions: list[Action] = []
-        self._left: dict[str, Sinks] = {}
+        self._left: dict[str, Placing] = {}
         """Of jobs that are over: what is written for them yet is removed."""
         self._look_at: set[str] = set()
 
@@ -130,9 +132,11 @@ class Publisher:
     def _written(self, events: Events) -> None:
         job, left = self.ledger.jobs.get(events.job), self._left.get(events.job)
         if left is not None:
-            self._actions += [Remove(each.part, sink) for each in events.written if (sink := left.of(each.dataset)) is not None]
+            self._actions += _late(events, left)
         elif job is not None and job.sunk is not None:
-            self._actions += self._commits_of(job).written(events.written)
+            written = [each for each in events.written if 0 <= each.dataset < job.topology.n_datasets and job.flag[each.dataset] & SUNK]
+            placed = [placed for each in written if isinstance(placed := job.place_written(each, events.host), Written)]
+            self._actions += self._commits_of(job).written(placed)
 
     def _commit(self, job: JobLedger, datasets: list[int]) -> None:
         commits = self._commits_of(job)
@@ -190,7 +194,7 @@ class Publisher:
 
     def _forget(self, name: str) -> None:
         if name in self._commits:
-            self._left[name] = self._commits[name].sinks
+            self._left[name] = self._commits[name].placing
             if len(self._left) > OVER_REMEMBERED:
                 del self._left[next(iter(self._left))]
         for found in (self.jobs, self.sinks, self._commits):
@@ -203,6 +207,16 @@ class Publisher:
         outputs = [record for record in batch if isinstance(record, Output)]
         failed = [record for record in batch if isinstance(record, NotCommitted)]
         return Published(at=self.ledger.last_seq, term=self.term, job=job.job, outputs=outputs, failed=failed)
+
+
+def _late(events: Events, placing: Placing) -> Iterator[Action]:
+    """What is to be removed of what was written for a job that is over."""
+    yielded = dict(zip(events.metadata_ids, events.metadata, strict=False))
+    for each in events.written:
+        sink = placing.sink_of(each.dataset)
+        if sink is not None:
+            with contextlib.suppress(GraphError):  # it can have no place, and so has no part
+                yield Remove(events.job, placing.placed(each, events.host, yielded.get(each.dataset, {})).part, sink)
 
 
 def is_committed(message: Published) -> bool:

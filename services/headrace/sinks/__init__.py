@@ -14,15 +14,20 @@ What is written, and how it comes to count:
 3. Of several attempts the first that is in the log as written counts; the publisher removes the parts of the others, and those of jobs
    that failed or were cancelled. If a part is not there when it is to be committed, the task runs again.
 
+Both names of a file, the temporary one and its own, are computed alike by who writes it and by who commits it (`naming`), and taken from no
+message. Where files may be at all, the operator says (`allowed`).
+
 Who reads an announced output gets the bytes that were written (the checksum is checked) or an error.
 
 =============  ===============================================================================================
 `places`       pure: an output's place, from the path of its sink, its name and its metadata
+`naming`       pure: both names of a file, from a job's sink, an output and a write of it
+`allowed`      pure: where sinks may write
 `sink`         `hr.Sink`
 `checks`       what is wrong with a graph's sinks, before it runs
 `encodings`    formats, by the values' types: arrays as .npy, dicts and lists of arrays as .npz, xarray objects as .nc, data
                frames as .parquet, anything else as .pickle. How to add one is in CONTRIBUTING.md
-`files`        file systems: write, commit, remove, read
+`files`        file systems: write, commit, remove, read; `local` for those on a local disk
 `writing`      a value into its sink: for runners
 `reading`      a published output, checked and decoded: for clients
 =============  ===============================================================================================

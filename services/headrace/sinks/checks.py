@@ -8,8 +8,8 @@ from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
 from headrace.sinks.encodings import ENCODINGS
 from headrace.sinks.files import protocol_of
+from headrace.sinks.naming import added_ending
 from headrace.sinks.places import Named, parse, place
-from headrace.sinks.writing import added_ending
 from headrace.text import shown_place
 from headrace_schemas import GraphSpec, SinkSpec
 

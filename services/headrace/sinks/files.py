@@ -8,11 +8,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import RawIOBase
 from typing import IO, Any, NamedTuple
 
 from headrace.errors import MissingLibrary
+from headrace.sinks import local
 from headrace.text import shown_place
 
 PIECE = 4 << 20
@@ -88,12 +89,15 @@ def open_system(location: str, options: Options) -> tuple[Any, str]:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(part: str, options: Options, encode: Callable[[IO[bytes]], object], seeks: bool) -> Receipt:
+def write(part: str, options: Options, encode: Callable[[IO[bytes]], object], seeks: bool, root: str = "") -> Receipt:
     """Write a file and make sure that it stays written. Nothing is left of it if that fails.
 
-    encode: writes to a binary file; if it `seeks`, to one on a local disk, with a name, that can be read too.
+    encode: writes to a binary file; if it `seeks`, to one on a local disk, with a name, that can be read too. root: what a local file has
+    to be below; empty: anywhere. Raises SinkRefused, and what the file system raises.
     """
     system, path = open_system(part, options)
+    if root and is_local(part):
+        local.below(os.path.dirname(path), root)
     try:
         system.makedirs(system._parent(path), exist_ok=True)
         if not seeks:
@@ -141,25 +145,42 @@ class NotThere(Exception):
     """What was to be committed is not there, or not what was announced."""
 
 
-def commit(part: str, location: str, options: Options, receipt: Receipt) -> None:
+def commit(part: str, location: str, options: Options, receipt: Receipt, root: str = "") -> None:
     """Give a part its final name, over whatever has it. If the part is gone and the file is there, that was done before.
 
-    Raises NotThere, and what the file system raises.
+    root: what local files have to be below; empty: anywhere. Raises NotThere, SinkRefused, and what the file system raises.
     """
     system, path = open_system(location, options)
     source = system._strip_protocol(part)
+    if is_local(location):
+        _commit_locally(source, path, receipt, root)
+        return
     found = _size(system, source)
     if found is None:
-        _check_committed(system, path, location, receipt)
+        _check_committed(_size(system, path), lambda: _checksum(system, path), location, receipt)
     elif found != receipt.bytes:
         raise NotThere(f"{part} has {found} bytes, and {receipt.bytes} were written")
     else:
-        _move(system, source, path, is_local(location))
+        _move(system, source, path)
 
 
-def _check_committed(system: Any, path: str, location: str, receipt: Receipt) -> None:
-    size = _size(system, path)
-    if size != receipt.bytes or _checksum(system, path) != receipt.checksum:
+def _commit_locally(part: str, path: str, receipt: Receipt, root: str) -> None:
+    name = os.path.basename(path)
+    try:
+        with local.opened_folder(os.path.dirname(path), root) as folder:
+            found = local.size(os.path.basename(part), folder)
+            if found is None:
+                _check_committed(local.size(name, folder), lambda: local.checksum(name, folder), path, receipt)
+            elif found != receipt.bytes:
+                raise NotThere(f"{part} has {found} bytes, and {receipt.bytes} were written")
+            else:
+                local.rename(os.path.basename(part), name, folder)
+    except FileNotFoundError:
+        raise NotThere(f"what was written beside it is not there any more, and there is no file {path}") from None
+
+
+def _check_committed(size: int | None, checksum: Callable[[], str], location: str, receipt: Receipt) -> None:
+    if size != receipt.bytes or checksum() != receipt.checksum:
         what = f"there is no file {shown_place(location)}" if size is None else f"{shown_place(location)} is another file"
         raise NotThere(f"what was written beside it is not there any more, and {what}")
 
@@ -181,13 +202,10 @@ def _checksum(system: Any, path: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _move(system: Any, part: str, path: str, local: bool) -> None:
+def _move(system: Any, part: str, path: str) -> None:
     from fsspec.spec import AbstractFileSystem
 
-    if local:
-        os.replace(part, path)
-        _sync_folder(os.path.dirname(path))
-    elif type(system).mv is not AbstractFileSystem.mv:
+    if type(system).mv is not AbstractFileSystem.mv:
         _rename(system, part, path)
     else:  # an object store: the copy replaces what is there
         system.cp_file(part, path)
@@ -205,33 +223,37 @@ def _rename(system: Any, part: str, path: str) -> None:
         system.mv(part, path)
 
 
-def _sync_folder(path: str) -> None:
-    """See that the names in a local folder survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove(location: str, options: Options) -> None:
-    """Remove a file, if it is there."""
+def remove(location: str, options: Options, root: str = "") -> None:
+    """Remove a file, if it is there. root: as of `commit`."""
     system, path = open_system(location, options)
     with contextlib.suppress(FileNotFoundError):
-        system.rm_file(path)
+        if is_local(location):
+            with local.opened_folder(os.path.dirname(path), root) as folder:
+                local.remove(os.path.basename(path), folder)
+        else:
+            system.rm_file(path)
 
 
-def sweep(folder: str, job: str, options: Options) -> None:
-    """Remove every temporary file of a job in a folder (see `places.part_of`), if that is there: an object store has no empty ones."""
+def sweep(folder: str, job: str, options: Options, root: str = "") -> None:
+    """Remove every temporary file of a job in a folder (see `places.part_of`), if that is there: an object store has no empty ones.
+
+    root: as of `commit`.
+    """
     system, path = open_system(folder, options)
-    system.invalidate_cache(path)
-    names: list[str] = []
     with contextlib.suppress(FileNotFoundError):
-        names = system.ls(path, detail=False)
-    for name in names:
-        if PART.search(name) and f".{job}-" in name.rpartition("/")[2]:
+        if is_local(folder):
+            with local.opened_folder(path, root) as opened:
+                for name in _parts_of(job, os.listdir(opened)):
+                    local.remove(name, opened)
+            return
+        system.invalidate_cache(path)
+        for name in _parts_of(job, system.ls(path, detail=False)):
             with contextlib.suppress(FileNotFoundError):
                 system.rm_file(name)
+
+
+def _parts_of(job: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if PART.search(name) and f".{job}-" in name.rpartition("/")[2]]
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

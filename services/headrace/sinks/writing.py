@@ -8,19 +8,23 @@ from functools import partial
 from typing import IO, Any
 
 from headrace.errors import GraphError, SinkFailed
+from headrace.sinks.allowed import Allowed
 from headrace.sinks.encodings import ENCODINGS, OTHER, encoding_by_ending, encoding_for
 from headrace.sinks.files import write
-from headrace.sinks.places import Named, Writer, parse, part_of, place
+from headrace.sinks.naming import Names, added_ending, names_of
+from headrace.sinks.places import Named, Writer, parse, place
 from headrace.text import shown_place
 from headrace.values import array_type
 from headrace_schemas import SinkSpec, Written
 
 
 class OpenSink:
-    """A sink that outputs are written to. Raises what unpickling its encoder raises."""
+    """A sink that outputs are written to, where they may be: by default, where HEADRACE_SINKS says. Raises what unpickling its encoder
+    raises."""
 
-    def __init__(self, spec: SinkSpec) -> None:
+    def __init__(self, spec: SinkSpec, allowed: Allowed | None = None) -> None:
         self.spec = spec
+        self._allowed = Allowed.from_env() if allowed is None else allowed
         self.encoder: Callable[[Any, IO[bytes]], object] | None = pickle.loads(spec.encoder) if spec.encoder else None
 
     def write(self, value: Any, named: Named, writer: Writer) -> Written:
@@ -32,25 +36,26 @@ class OpenSink:
         try:
             encoding = encoding_of(self.spec, value)
             location = place(self.spec.path, named) + added_ending(self.spec, encoding)
-            return self._write(value, location, encoding, writer, about(named))
+            return self._write(value, names_of(self.spec, named, encoding, writer), encoding, writer, about(named))
         except Exception as error:
             text = str(error) if isinstance(error, GraphError) else f"{type(error).__name__}: {error}"
             raise SinkFailed(f"output {named.name!r} cannot be written to {shown_place(location)}: {text}") from error
 
-    def _write(self, value: Any, location: str, encoding: str, writer: Writer, described: dict[str, Any]) -> Written:
-        part = part_of(location, writer)
+    def _write(self, value: Any, names: Names, encoding: str, writer: Writer, described: dict[str, Any]) -> Written:
+        root = self._allowed.check_file(names.location)
         if self.encoder is not None:
-            receipt = write(part, self.spec.options, partial(self.encoder, value), True)
+            receipt = write(names.part, self.spec.options, partial(self.encoder, value), True, root)
         else:
             format = ENCODINGS[encoding]
             shown = format.describe(value, described) if format.describe is not None else value
-            receipt = write(part, self.spec.options, partial(format.write, shown), format.seeks)
+            receipt = write(names.part, self.spec.options, partial(format.write, shown), format.seeks, root)
         array = array_type(value)
         return Written(
             dataset=writer.dataset,
             attempt=writer.attempt,
-            part=part,
-            location=location,
+            write=writer.write,
+            part=names.part,
+            location=names.location,
             bytes=receipt.bytes,
             checksum=receipt.checksum,
             encoding=encoding,
@@ -72,12 +77,3 @@ def encoding_of(spec: SinkSpec, value: Any) -> str:
         return OTHER
     ending = parse(spec.path).ending
     return encoding_by_ending(ending, spec.path) if ending else encoding_for(value)
-
-
-def added_ending(spec: SinkSpec, encoding: str) -> str:
-    """What is added to the name of a file that has no ending: the encoding's, or, with a user's encoder, the encoding itself."""
-    if parse(spec.path).ending:
-        return ""
-    if spec.encoder:
-        return f".{spec.encoding}" if spec.encoding else ""
-    return ENCODINGS[encoding].ending

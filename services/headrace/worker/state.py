@@ -345,7 +345,8 @@ class Agent:
         for written in frame.written:
             check_fits(written, "what is said to be in a sink")
         if frame.written and name is not None:
-            self._actions.append(Report(Events(job=name, host=self.host, epoch=self.epoch, written=frame.written)))
+            late = {"written": frame.written, "metadata_ids": frame.metadata_ids, "metadata": frame.metadata}
+            self._actions.append(Report(Events(job=name, host=self.host, epoch=self.epoch, **late)))  # type: ignore[arg-type]
 
     def _produced(self, job: HostJob, slot: int, frame: protocol.Results) -> None:
         small = {dataset: value for dataset, value in zip(frame.datasets, frame.values, strict=True) if isinstance(value, bytes)}

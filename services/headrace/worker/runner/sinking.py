@@ -6,6 +6,8 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from headrace.graph.naming import dataset_metadata
 from headrace.graph.sinks import Sinks
 from headrace.sinks.places import Named, Writer
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 _writes = itertools.count()
 """Of this process: with its id, and the host's epoch, each write has a name of its own."""
+
+
+def _as_sent(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata as others read it, who compute the same place from it: an `IntEnum`, say, is sent as a number."""
+    sent: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(metadata))
+    return sent
 
 
 class SinkWriter:
@@ -36,7 +44,7 @@ class SinkWriter:
         self, sink: SinkSpec, job: RunnerJob, dataset: int, task: int, attempt: int, value: Any, yielded: dict[str, Any] | None
     ) -> Written:
         """Encode and write an output, with its metadata in its place's name. Raises SinkFailed."""
-        metadata = {**dataset_metadata(job.spec, task, dataset), **(yielded or {})}
+        metadata = _as_sent({**dataset_metadata(job.spec, task, dataset), **(yielded or {})})
         named = Named(self._job.name, job.spec.name, job.dataset_name(dataset), metadata)
         nonce = f"{os.getpid()}.{next(_writes)}"
         writer = Writer(self._job.name, dataset, attempt, self._job.host, f"{self._job.epoch}.{nonce}")

@@ -1,0 +1,81 @@
+"""Files of sinks on a local disk, reached through the descriptor of their folder.
+
+With a root (see `allowed`), a folder is opened step by step from there, and a symbolic link in its path counts only if it leads to a folder
+below the root. So nobody who can make links there has a file committed, replaced or removed anywhere else, however quickly they change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from headrace.errors import SinkRefused
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@contextmanager
+def opened_folder(path: str, root: str) -> Iterator[int]:
+    """A descriptor of a folder. Raises SinkRefused if it is not below the root, which may be empty, and what opening it raises."""
+    descriptor = _open_below(path, root) if root else os.open(path, _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_below(path: str, root: str) -> int:
+    top = os.path.realpath(root)
+    steps = below(path, root).split("/")
+    descriptor = os.open(top, _FOLDER)
+    for step in filter(None, steps):
+        try:
+            inner = os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def below(path: str, root: str) -> str:
+    """The path of a folder, which need not be there, from the root on, once all symbolic links are followed. Raises SinkRefused if it is
+    not below the root."""
+    top, real = os.path.realpath(root), os.path.realpath(path)
+    if real != top and not real.startswith(os.path.join(top, "")):
+        raise SinkRefused(f"{path} leads to {real} by a symbolic link, out of {root}, where sinks may write")
+    return real[len(top) :]
+
+
+def size(name: str, folder: int) -> int | None:
+    """Bytes of a file; None if there is none, or something else."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def checksum(name: str, folder: int) -> str:
+    """ "sha256:" and the digest of a file."""
+    with open(name, "rb", opener=_opener(folder)) as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def rename(part: str, name: str, folder: int) -> None:
+    """Give a file another name, over whatever has it, and see that it survives a loss of power."""
+    os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+
+
+def remove(name: str, folder: int) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _opener(folder: int) -> Callable[[str, int], int]:
+    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
