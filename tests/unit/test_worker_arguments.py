@@ -126,7 +126,7 @@ def test_an_argument_that_cannot_be_read_is_the_failure_of_the_task() -> None:
     with pytest.raises(TaskFailure) as caught:
         arguments((Unreadable(),), (1,)).template(2)
     assert isinstance(caught.value.error, ValueError)
-    assert caught.value.doing == "while the arguments of 'dict-0' to 'print-2' were unpickled in the runner"
+    assert caught.value.doing == "while the arguments of 'dict-0' to 'take-2' were unpickled in the runner"
 
 
 def test_arguments_of_a_partial_are_arguments() -> None:
