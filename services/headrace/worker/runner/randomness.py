@@ -32,6 +32,8 @@ _SAFE = frozenset(sys.stdlib_module_names) - {"random"} | {"builtins", "numpy", 
 """Packages whose code draws from no global generator (numpy.random is another matter)."""
 _COMPILED = frozenset({"cython_function_or_method", "method-wrapper", "ufunc", "_ArrayFunctionDispatcher"})
 """Types of other functions that are not Python."""
+_LIBRARIES = ("site-packages", "dist-packages")
+"""Folders that packages are installed in."""
 _DYNAMIC = frozenset({"eval", "exec", "__import__", "getattr", "globals", "vars"})
 """Builtins through which code can reach what it does not name."""
 
@@ -97,6 +99,7 @@ class _Scan:
         self.generators: list[Any] = []
         self.certain = True
         self._seen: dict[int, Any] = {}
+        self._own = _package(function)
         try:
             self._visit(function, ())
             if not isinstance(function, FunctionType | MethodType | BuiltinFunctionType | type | functools.partial):
@@ -138,7 +141,7 @@ class _Scan:
             self._object(value)
 
     def _function(self, function: FunctionType) -> None:
-        if _package(function) not in _SAFE:
+        if self._is_users(function.__module__):
             self._code(function.__code__, function.__globals__)
         for cell in function.__closure__ or ():
             try:
@@ -167,13 +170,24 @@ class _Scan:
         elif module.__name__ == "numpy":
             if "random" in names:
                 self._module(sys.modules.get("numpy.random") or _numpy_random(), names)
-        elif module.__name__.partition(".")[0] not in _SAFE:
+        elif self._is_users(module.__name__):
             held = vars(module)
             for name in names:
                 if name in held:
                     self._visit(held[name], names)
                 elif name == "random":
                     self.generators += _globals()
+
+    def _is_users(self, module: str | None) -> bool:
+        """Whether code of a module is looked at. Not that of installed libraries, which may be large, and are not the function's own: what
+        that draws from is watched."""
+        package = (module or "").partition(".")[0]
+        if package in _SAFE:
+            return False
+        if package != self._own and any(folder in str(getattr(sys.modules.get(package), "__file__", "")) for folder in _LIBRARIES):
+            self.certain = False
+            return False
+        return True
 
     def _builtin(self, function: Any) -> None:
         owner = getattr(function, "__self__", None)
@@ -183,7 +197,7 @@ class _Scan:
             self._visit(owner, ())
 
     def _class(self, kind: type) -> None:
-        if _package(kind) in _SAFE:
+        if not self._is_users(kind.__module__):
             return
         for member in vars(kind).values():
             plain = getattr(member, "__func__", member)
