@@ -4,8 +4,7 @@
     log.warning("the link to a host cannot be opened", host="b", address="10.0.0.2:4711", error=error)
 
 Records go through the standard library's `logging`, so in a user's process they appear like those of any library. A service's process
-writes all that its process logs through structlog (`set_up_logging`). This module is imported with `headrace`, and structlog only with
-a service's first record: its import takes a tenth of a second.
+writes all that its process logs in one format (`set_up_logging`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from headrace.text import lines, one_line, plain_json
@@ -119,49 +119,31 @@ def set_up_logging(about: About) -> None:
 
 
 class Formatter(logging.Formatter):
-    """structlog's formatter: for records with keys, and for those of libraries and of users' tasks alike.
-
-    Made for the first record: importing structlog takes a tenth of a second, and most local clusters never log anything.
-    """
+    """For records with keys, and for those of libraries and of users' tasks alike."""
 
     def __init__(self, as_json: bool, about: About) -> None:
         super().__init__()
         self._as_json = as_json
         self._about = about
-        self._inner: logging.Formatter | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line; as text with the lines of the traceback, if it has one."""
-        if self._inner is None:
-            self._inner = self._make()
-        return self._inner.format(record)
-
-    def _make(self) -> logging.Formatter:
-        from structlog import processors, stdlib
-
-        last = processors.JSONRenderer(_json, default=str, ensure_ascii=False) if self._as_json else _as_text
-        return stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                processors.TimeStamper(fmt="iso", utc=True),
-                stdlib.add_log_level,
-                stdlib.add_logger_name,
-                self._add_keys,
-                processors.format_exc_info,
-            ],
-            processors=[stdlib.ProcessorFormatter.remove_processors_meta, last],
-        )
-
-    def _add_keys(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """What the process is, then what the event is about, which counts where both say something."""
-        record: logging.LogRecord = event["_record"]
-        event.update(self._about(), process=record.process)
         said = record.msg
-        if isinstance(said, Event):
-            event.update(said.keys, event=said.text)
-        return event
+        event = {
+            "event": said.text if isinstance(said, Event) else record.getMessage(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **self._about(),
+            "process": record.process,
+            **(said.keys if isinstance(said, Event) else {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            event["exception"] = self.formatException(record.exc_info)
+        return _json(event, default=str, ensure_ascii=False) if self._as_json else _as_text(event)
 
 
-def _as_text(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+def _as_text(event: dict[str, Any]) -> str:
     head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {one_line(str(event.pop('event')))}"
     trace = lines(event.pop("exception", ""))
     line = f"{head} {render(event)}"

@@ -21,6 +21,7 @@ from headrace.bus.process import parent_death_signal
 from headrace.logs import get_log, set_up_logging
 from headrace.worker import threads
 from headrace.worker.runner.loop import Runner
+from headrace.worker.runner.printing import tag_output
 from headrace.worker.runner.status import StatusPage
 from headrace_shm import Arena
 
@@ -174,7 +175,7 @@ class _Server:
         threads.tell_loaded()
         runner = Runner(socket.socket(fileno=fd), self._arena, self._status, slot)
         set_up_logging(lambda: {"service": "runner", "host": self._host, **runner.about()})
-        runner.run()
+        runner.run(tag_output(runner.about))
 
     def _reap(self) -> None:
         while self._slots:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, NoReturn, cast
@@ -32,6 +32,7 @@ from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.failures import AgentGone, BadOutput, StoreTooSmall, TaskFailure, describe, loading_failure
 from headrace.worker.runner.job import Kind, RunnerJob, Segment
 from headrace.worker.runner.outbox import Outbox
+from headrace.worker.runner.printing import Printed
 from headrace.worker.runner.slabs import Slabs
 from headrace.worker.runner.status import StatusPage
 from headrace_schemas import SinkSpec
@@ -120,8 +121,8 @@ class Runner:
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> NoReturn:
-        """Work until the agent is gone. Raises AgentGone then, a SystemExit."""
+    def run(self, printed: Sequence[Printed] = ()) -> NoReturn:
+        """Work until the agent is gone. Raises AgentGone then, a SystemExit. printed: what tasks print to."""
         making.provide(self._slabs.empty)
         os.register_at_fork(after_in_child=self._sock.close)  # a process that a task forks, and that returns from it, is not this runner
         while True:
@@ -134,6 +135,8 @@ class Runner:
                 self._own()
                 self._slabs.collect()
                 self._outbox.flush()
+                for stream in printed:
+                    stream.end_line()
                 self._read(block=True)
                 continue
             if self._now - self._last_read > BATCH_SECONDS or not self._queue:
