@@ -68,7 +68,7 @@ CHANNELS = [
     Channel(
         name="state",
         subject=subjects.state,
-        messages=[m.Ended, m.CancelAsked, m.Released, m.Refused, m.Stranded],
+        messages=[m.Ended, m.CancelAsked, m.Released, m.Refused, m.Stranded, m.NoRoom],
         sender="controller",
         receivers=["scheduler", "publisher", "worker", "client"],
     ),

@@ -92,6 +92,7 @@ _ALL: list[Record] = [
     m.CancelAsked(at=17, term=7, job=JOB, reason="the wrong month"),
     m.Refused(at=17, term=7, job=JOB, reason="the sink '/home/out' is not where sinks may write here: /data/products"),
     m.Stranded(at=17, term=7, job=JOB, seconds=10.0),
+    m.NoRoom(at=17, term=7, job=JOB, used=3_600_000_000, limit=4 << 30),
     m.Ended(at=18, term=7, job=JOB, state="failed", reason="a task raised", error=ERROR),
     # decisions of the scheduler
     m.Plan(

@@ -164,6 +164,20 @@ class Stranded(Decision, tag="stranded", kw_only=True):
     seconds: Seconds
 
 
+class NoRoom(Decision, tag="no_room", kw_only=True):
+    """The log has no room for this job, which ends for that: a look at the stream, put into the log before it is acted on."""
+
+    stands_on: ClassVar = (subjects.state, "job")
+
+    job: str
+    used: Size
+    """Bytes that the log held."""
+    limit: Size
+    """Bytes that it may hold."""
+    admitted: bool = False
+    """Whether the job was under way already; otherwise it was submitted while no job was admitted."""
+
+
 class Purge(Decision, tag="purge", kw_only=True):
     """This host drops its copies of these datasets. It answers `kept` for one that a newer assignment or want needs."""
 
@@ -494,6 +508,7 @@ LogMessage = (
     | Released
     | CancelAsked
     | Stranded
+    | NoRoom
     | Purge
     | HostJoined
     | HostLost

@@ -57,11 +57,12 @@ REQUESTS = StreamSpec(
 )
 LOG = StreamSpec(
     name="LOG",
-    subjects=subjects.LOG_SUBJECTS,
+    subjects=[*subjects.LOG_SUBJECTS, subjects.RESERVE],
     discard="new",
     max_bytes=4 * GiB,
     max_age=7 * DAY,
-    why="The one order of every fact and decision. Discard new: a full log refuses work instead of forgetting it. A week of finished jobs.",
+    why="The one order of every fact and decision. Discard new: a full log refuses work instead of forgetting it. A week of finished jobs, "
+    "or less: the controller removes them where it has to make room.",
 )
 OUTPUTS = StreamSpec(
     name="OUTPUTS",

@@ -32,7 +32,7 @@ def submitted(job: str) -> str:
 
 
 def state(job: str) -> str:
-    """Ended, CancelAsked, Released, Refused, Stranded: what hosts and clients must hear of a job."""
+    """Ended, CancelAsked, Released, Refused, Stranded, NoRoom: what hosts and clients must hear of a job."""
     return f"{ROOT}.job.{token(job)}.state"
 
 
@@ -100,6 +100,8 @@ def families(*names: str) -> list[str]:
 
 ALL_REQUESTS = f"{ROOT}.request.*"
 LOG_SUBJECTS = families("job", "plan", "assign", "event", "purge", "host", "output")
+RESERVE = f"{ROOT}.reserve"
+"""A message of zeros in LOG, which nobody reads. The controller purges it when the log is full, to have room for the ends of jobs."""
 ALL_OUTPUTS = f"{ROOT}.output.>"
 ALL_HELD, ALL_COMMITTED = f"{ROOT}.output.*", f"{ROOT}.output.*.committed"
 ALL_HOSTS = f"{ROOT}.host.*"
@@ -119,6 +121,13 @@ def for_client(job: str = "") -> list[str]:
 def outputs_of(job: str) -> list[str]:
     """Everything that is announced of one job."""
     return [output(job), committed(job)]
+
+
+def bulk_of(job: str) -> list[str]:
+    """What is written of a job while it is under way, and most of what it takes in the log: all but its submission, its end, and what was
+    asked for and announced."""
+    t = token(job)
+    return [f"{ROOT}.event.{t}.*", f"{ROOT}.assign.{t}.*", f"{ROOT}.purge.{t}.*", plan(job)]
 
 
 def for_job(job: str) -> list[str]:

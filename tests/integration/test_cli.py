@@ -311,6 +311,10 @@ def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Pat
     assert re.search(r"bad\s+failed", listed)
     shown = headrace("status", good[1], env=up)
     assert re.search(r"state\s+done", shown.stdout)
+    cluster = headrace("status", env=up).stdout
+    assert re.search(r"leading\s+controller, scheduler, publisher", cluster)
+    assert re.search(r"hosts\s+host-0", cluster)
+    assert re.search(r"stream LOG\s+0\.\d MB, 0% of 4,295\.0 MB\s*$", cluster, re.MULTILINE)
     assert headrace("cancel", good[1], env=up).stdout == f"{good[1]} was over already: done\n"
     for command in ("status", "cancel", "replay"):
         for job in ("nosuchjob", "", "no such job", "a.b", "x" * 200):

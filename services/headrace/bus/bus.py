@@ -22,6 +22,7 @@ from headrace.bus.pace import Pace
 from headrace.bus.settings import BusSettings
 from headrace.bus.terms import Terms
 from headrace.telemetry import Metrics, no_metrics
+from headrace.usage import Usage
 from headrace_schemas import LeaseEntry, encode
 from headrace_schemas.streams import LEASES
 
@@ -118,6 +119,10 @@ class Bus(ABC):
         wanted = (subjects,) if isinstance(subjects, str) else tuple(subjects)
         return await self._follow(Source(stream, wanted, from_seq, whole=whole), on_records)
 
+    async def purge(self, stream: str, subject: str) -> None:
+        """Remove all messages of a subject (a pattern) from a stream."""
+        await self._purge(stream, subject)
+
     def kv(self, bucket: str) -> Bucket:
         """A key-value bucket."""
         from headrace.bus.kv import Bucket
@@ -140,6 +145,16 @@ class Bus(ABC):
     @abstractmethod
     def connected(self) -> bool:
         """Whether there is a connection just now."""
+
+    @abstractmethod
+    async def usage(self, stream: str) -> Usage:
+        """How full a stream is. Raises JetStreamRefused if it does not exist."""
+
+    def wait_for_room(self) -> None:  # noqa: B027 - a bus without a server is never full
+        """From here on, what LOG has no room for is sent again until it has. For services, whose facts and decisions must not get lost."""
+
+    def send_again(self) -> None:  # noqa: B027
+        """Send everything again that is not acknowledged: there may be room for it now."""
 
     @property
     def idle_seconds(self) -> float:

@@ -123,5 +123,7 @@ NOT_FOUND = frozenset({10014, 10037, 10059})
 """err_code of a consumer, message or stream that does not exist."""
 NAME_IN_USE = 10058
 """err_code of a stream that exists with another configuration."""
+FULL = 10077
+"""A stream that discards new messages has as many as it may have; or its disk is full."""
 NO_STORAGE = frozenset({10047, 10023})
 """err_code of limits that together exceed what the server offers."""

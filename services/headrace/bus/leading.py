@@ -104,6 +104,7 @@ class Leader(Generic[M]):
         That is the error of the feed of the log, of what is attended to, or what was given to `fail`.
         """
         role = self._role
+        self._bus.wait_for_room()
         while True:
             try:
                 await self._lease.acquire()

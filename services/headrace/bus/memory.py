@@ -16,6 +16,7 @@ from headrace.bus.feed import Feed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
 from headrace.errors import JetStreamRefused, NatsUnreachable, RemoteError, WrongRevision
 from headrace.telemetry import Metrics, no_metrics
+from headrace.usage import Usage
 from headrace_schemas import streams
 
 _MISSING_STREAM = 10059
@@ -177,6 +178,9 @@ class MemoryBus(Bus):
             return await handler(data)
         except Exception as error:
             raise RemoteError(f"{subject} answered with an error: {type(error).__name__}: {error}") from None
+
+    async def usage(self, stream: str) -> Usage:
+        return Usage(sum(len(record.data) for record in self._stream(stream).records), 0)
 
     async def close(self) -> None:
         """Nothing to disconnect from."""

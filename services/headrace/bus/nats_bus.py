@@ -11,6 +11,7 @@ from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from nats.micro import add_service
 from nats.micro.service import EndpointConfig, ServiceConfig
 
@@ -22,12 +23,13 @@ from headrace.bus.metrics import families
 from headrace.bus.outbox import Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.renewer import Renewer
-from headrace.bus.settings import API_TIMEOUT, TICK, BusSettings
+from headrace.bus.settings import API_TIMEOUT, IDLE_TICK, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import HeadraceError, JetStreamRefused, NoJetStream, RemoteError
 from headrace.logs import get_log
 from headrace.telemetry import Family, Metrics, no_metrics
 from headrace.tracing import open_tracing
+from headrace.usage import Usage
 from headrace_schemas import streams
 
 if TYPE_CHECKING:
@@ -83,6 +85,16 @@ class NatsBus(Bus):
 
     def give_up(self) -> None:
         self._outbox.give_up()
+
+    async def usage(self, stream: str) -> Usage:
+        info = _info.decode(await self._outbox.call(f"STREAM.INFO.{stream}"))
+        return Usage(info.state.bytes, max(0, info.config.max_bytes), info.state.messages, max(0, info.config.max_msgs))
+
+    def wait_for_room(self) -> None:
+        self._outbox.waits_for_room = True
+
+    def send_again(self) -> None:
+        self._outbox.resend_all()
 
     async def ensure_streams(self) -> None:
         await self._make([layout.stream(spec, self._settings.replicas) for spec in streams.STREAMS])
@@ -193,6 +205,7 @@ class NatsBus(Bus):
             await self._outbox.call(f"STREAM.CREATE.{config['name']}", config)
         except JetStreamRefused as error:
             if error.code == frames.NAME_IN_USE:  # somebody set other limits on purpose
+                await self._add_subjects(config)
                 return
             if error.code in frames.NO_STORAGE:
                 raise JetStreamRefused(
@@ -202,8 +215,15 @@ class NatsBus(Bus):
                 ) from error
             raise
 
+    async def _add_subjects(self, config: dict[str, Any]) -> None:
+        """Have a stream take the subjects that it lacks, for it was made by an older release. Everything else of it stays."""
+        present = msgspec.json.decode(await self._outbox.call(f"STREAM.INFO.{config['name']}"))["config"]
+        missing = [subject for subject in config["subjects"] if subject not in present.get("subjects", [])]
+        if missing:
+            await self._outbox.call(f"STREAM.UPDATE.{config['name']}", present | {"subjects": present.get("subjects", []) + missing})
+
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(TICK, self._tick)
+        self._timer = self._loop.call_later(TICK if self._feeds or self._outbox.is_waiting else IDLE_TICK, self._tick)
         self._turned = time.monotonic()
         if self.connected and not self._wire.backlog:  # the server reads nothing just now: whatever were sent again would only pile up
             self._outbox.tick()
@@ -224,6 +244,24 @@ class NatsBus(Bus):
 async def _open_beside(settings: BusSettings, name: str) -> Bus:
     """A bus for the thread that renews leases."""
     return NatsBus(await open_wire(settings, f"{name}-lease"), settings, name)
+
+
+class _Holds(msgspec.Struct):
+    messages: int = 0
+    bytes: int = 0
+
+
+class _Limits(msgspec.Struct):
+    max_bytes: int = -1
+    max_msgs: int = -1
+
+
+class _Info(msgspec.Struct):
+    state: _Holds
+    config: _Limits
+
+
+_info = msgspec.json.Decoder(_Info)
 
 
 def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:

@@ -62,6 +62,8 @@ class Outbox:
     def __init__(self, wire: Wire, prefix: str) -> None:
         self.inbox = f"{prefix}.{secrets.token_hex(5)}"
         self.counts = Publishing()
+        self.waits_for_room = False
+        """Whether a message for which LOG has no room is sent again until it has, instead of being refused."""
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, _Sent] = {}
@@ -125,6 +127,11 @@ class Outbox:
             raise
         stored = _stored.decode(answer).message
         return Record(stored.seq, 0.0, stored.subject, stored.data, stored.hdrs)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is unanswered."""
+        return bool(self._waiting)
 
     @property
     def unacknowledged(self) -> list[asyncio.Future[int]]:
@@ -200,9 +207,18 @@ class Outbox:
             self._soon(sent)
         elif ack.error.err_code in frames.WRONG_SEQUENCE and sent.resent:
             self._start(self._was_it_stored(n, sent, ack))
+        elif self.waits_for_room and ack.error.err_code == frames.FULL and ack.stream in ("", LOG.name):
+            self._no_room(sent, ack.error)
         else:
             self.counts.refused += ack.error.err_code not in frames.WRONG_SEQUENCE
             self._done(n, sent, error=_refusal(sent.frame, ack.error))
+
+    def _no_room(self, sent: _Sent, error: frames.Refusal) -> None:
+        """Leave it among those that are sent again after a while."""
+        if not sent.resent:
+            self.counts.refused += 1
+            subject = sent.frame.split(b" ", 2)[1].decode()
+            log.error("the log is full: a message waits until there is room", subject=subject, error=error.description)
 
     def _stored(self, ack: Ack) -> None:
         counts = self.counts

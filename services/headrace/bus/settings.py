@@ -18,6 +18,8 @@ ACK_TIMEOUT = 2.0
 from a busy machine some tens; the answer to a resend costs one message, so this need not be larger."""
 TICK = 0.25
 """How often unanswered publishes and silent feeds are looked at. Bounds how late a retry is; costs four timer calls a second."""
+IDLE_TICK = 1.0
+"""The same where nothing was sent that is unanswered, and nothing is followed: on the connection by which leases are renewed."""
 HEARTBEAT = 1.0
 """Idle heartbeat that a feed asks the server for."""
 MISSED_HEARTBEATS = 3

@@ -127,12 +127,16 @@ def jobs(*, login: Login) -> int:
 
 
 @logs_in
-def status(job: JobId, *, login: Login) -> int:
-    """Show how a job stands."""
-    from headrace.cli.tables import print_status
+def status(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job's id; without one, the whole cluster.")] = None,
+    *,
+    login: Login,
+) -> int:
+    """Show how a job stands, or the cluster."""
+    from headrace.cli.tables import print_cluster, print_status
 
     with login.connect() as cluster:
-        print_status(cluster.job(job).status())
+        print_cluster(cluster.status()) if job is None else print_status(cluster.job(job).status())
     return 0
 
 

@@ -15,10 +15,13 @@ from rich.text import Text
 
 from headrace.client.failure import without_modules
 from headrace.text import lines, shown_place
+from headrace_schemas.streams import LOG
 
 if TYPE_CHECKING:
     from headrace.client.catalogue import OutputRecord
     from headrace.client.job import JobStatus
+    from headrace.client.standing import ClusterStatus
+    from headrace.usage import Usage
     from headrace_schemas import JobEntry
 
 WIDTH_OF_VALUES = 60
@@ -26,6 +29,9 @@ WIDTH_OF_VALUES = 60
 
 DIGITS_OF_A_CHECKSUM = len("sha256:") + 12
 """Characters of a checksum that a table shows: enough to compare two."""
+
+WORTH_A_LINE = 0.5
+"""Part of its limit from which a stream is shown; the log always is."""
 
 WIDTH_OF_A_FILE = 1000
 """Characters of a line where no terminal limits it: enough for any row."""
@@ -102,6 +108,25 @@ def print_status(status: JobStatus) -> None:
         if value:
             _add_row(table, name, value)
     _print(table)
+
+
+def print_cluster(status: ClusterStatus) -> None:
+    """A whole cluster: a line for each thing to know, and for each stream that fills up."""
+    table = new_table("cluster", "")
+    missing = [name for name, leads in status.leading.items() if not leads]
+    _add_row(table, "hosts", ", ".join(status.hosts) or "none: start a worker")
+    _add_row(table, "leading", ", ".join(name for name, leads in status.leading.items() if leads))
+    if missing:
+        _add_row(table, "not leading", f"{', '.join(missing)}: see whether it runs")
+    _add_row(table, "jobs", f"{status.jobs} not over")
+    for name, usage in status.streams.items():
+        if name == LOG.name or usage.share >= WORTH_A_LINE:
+            _add_row(table, f"stream {name}", _fullness(usage) + ("" if status.admits or name != LOG.name else ": no job is admitted"))
+    _print(table)
+
+
+def _fullness(usage: Usage) -> str:
+    return f"{usage.bytes / 1e6:,.1f} MB" + (f", {usage.share:.0%} of {usage.limit / 1e6:,.1f} MB" if usage.limit else "")
 
 
 def counted(number: int, what: str) -> str:

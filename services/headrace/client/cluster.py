@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported at run time while the services of a local cluster 
     from headrace.client.catalogue import Catalogue, OutputRecord
     from headrace.client.connection import Connection
     from headrace.client.job import Job
+    from headrace.client.standing import ClusterStatus
     from headrace.sinks.sink import Sink
     from headrace_schemas import GraphSpec, JobEntry, SinkSpec
 
@@ -214,6 +215,14 @@ class Cluster:
     def hosts(self) -> list[str]:
         """Names of the hosts that are at work."""
         return self._usable().hosts
+
+    def status(self) -> ClusterStatus:
+        """How the cluster stands: its hosts, which services lead, jobs that are not over, and how full its log and other streams are."""
+        from headrace.client.standing import cluster_status
+
+        connection = self._usable()
+        found: ClusterStatus = connection.call(cluster_status(connection))
+        return found
 
     def pids(self) -> dict[str, int]:
         """Process ids of a local cluster's services, and of its supervisor, by name; empty for a connected one."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from headrace.bus import Bus, BusSettings, Entry, LogFeed, Record, read_value, until_caught_up
 from headrace.bus.feed import Followed
+from headrace.client.admission import Admission
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
 from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS
@@ -85,6 +86,7 @@ class Connection:
         """Of all jobs that were submitted here and are not over."""
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._changed: asyncio.Event
+        self.admission: Admission
         self._key: asyncio.Task[bytes] | None = None
         try:
             self.bus: Bus = self.thread.call(self._open(settings))
@@ -111,6 +113,7 @@ class Connection:
             await bus.close()
             raise
         self._feed.ended.add_done_callback(self._feed_ended)
+        self.admission = Admission(bus)
         return bus
 
     async def follow(self, job: str, follower: Follower) -> LogFeed | None:

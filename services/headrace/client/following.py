@@ -126,10 +126,22 @@ class Following(Follower):
 
     def _begin(self, send: Callable[[bytes], None], encoded: bytes) -> None:
         self._connection.watch(self)
-        send(encoded)
+        if self._connection.admission.is_sure:
+            send(encoded)
+        else:
+            self._start(self._send_if_admitted(send, encoded))
         if not self._connection.follow_own(self.job, self):
             self._start(self._follow())
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
+
+    async def _send_if_admitted(self, send: Callable[[bytes], None], encoded: bytes) -> None:
+        try:
+            await self._connection.admission.check()
+        except JobFailed as error:
+            self._early = None
+            self._give_up(error)
+        else:
+            send(encoded)
 
     def _send_submitted(self, encoded: bytes) -> None:
         stored = self._connection.bus.publish(subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", job=self.job)

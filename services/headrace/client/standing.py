@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from headrace.client.services import CENTRAL
 from headrace.client.settings import STATUS_TIMEOUT
 from headrace.errors import NatsUnreachable
+from headrace.usage import Usage
 
 if TYPE_CHECKING:
     from headrace.client.connection import Connection
+
+
+class ClusterStatus(NamedTuple):
+    """How a cluster stands.
+
+    hosts: names of those at work. leading: of controller, scheduler and publisher, whether one leads. jobs: how many are not over.
+    streams: how full each stream is, by name, as the controller saw it last. admits: whether jobs are admitted, or the log is too full.
+    """
+
+    hosts: list[str]
+    leading: dict[str, bool]
+    jobs: int
+    streams: dict[str, Usage]
+    admits: bool
+
 
 ASK_AGAIN = 0.02
 """Seconds between two questions to services of which some do not answer yet."""
@@ -32,6 +48,19 @@ async def metrics_addresses(connection: Connection) -> dict[str, str]:
     while len(found := await _statuses(connection, subjects)) < len(subjects) and clock() < deadline:
         await asyncio.sleep(ASK_AGAIN)
     return {name: status["metrics"] for name, status in found.items() if status.get("metrics")}
+
+
+async def cluster_status(connection: Connection) -> ClusterStatus:
+    """How the cluster stands: of several controllers, schedulers or publishers one is asked."""
+    found = await _statuses(connection, {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL})
+    controller = found.get(CENTRAL[0], {})
+    return ClusterStatus(
+        hosts=connection.hosts,
+        leading={name: bool(found.get(name, {}).get("leading")) for name in CENTRAL},
+        jobs=len(controller.get("jobs", ())),
+        streams={name: Usage(usage["bytes"], usage["limit"]) for name, usage in controller.get("streams", {}).items()},
+        admits=bool(controller.get("admits", True)),
+    )
 
 
 def _hosts(connection: Connection) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from headrace.ledger import STATE_NAMES, JobLedger, Ledger
 from headrace.telemetry import Family, Timing, counter, gauge, summary
+from headrace.usage import Usage
 from headrace_schemas import Ended, Needed, Purge
 
 GOING_ON = ("queued", "running")
@@ -46,6 +47,14 @@ def families(counts: Counts, ledger: Ledger, hosts_lost: int, refused: Mapping[s
     yield counter("headrace_hosts_lost_total", "Hosts that left, in order or not.", hosts_lost)
     requests = {why: refused.get(why, 0) for why in REFUSALS}
     yield counter("headrace_requests_refused_total", "Requests of clients that can never be written down, by why.", requests, "why")
+
+
+def stream_families(usages: Mapping[str, Usage]) -> Iterator[Family]:
+    """How full the streams are, by name. Those without a limit have none to tell."""
+    held = {name: float(usage.bytes) for name, usage in usages.items()}
+    limits = {name: float(usage.limit) for name, usage in usages.items() if usage.limit}
+    yield gauge("headrace_stream_bytes", "What each stream of the cluster holds.", held, "stream")
+    yield gauge("headrace_stream_limit_bytes", "What each stream may hold.", limits, "stream")
 
 
 def _tasks(jobs: Iterable[JobLedger]) -> dict[str, float]:

@@ -20,7 +20,9 @@ from headrace.bus import Bus, BusSettings, Ends, Entry, Feed, Leader, Record, Ro
 from headrace.bus.bus import Consumption
 from headrace.controller.entries import Entries
 from headrace.controller.later import Later
-from headrace.controller.metrics import families
+from headrace.controller.metrics import families, stream_families
+from headrace.controller.room import Room
+from headrace.controller.roomkeeper import RoomKeeper
 from headrace.controller.settings import Settings
 from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
@@ -30,6 +32,7 @@ from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family
 from headrace.tracing import now
+from headrace.usage import Usage
 from headrace_schemas import Cancel, Ended, HostEntry, Needed, Purge, Refused, Release, Request, Submitted, decoder, subjects
 from headrace_schemas.streams import HOSTS, LOG, REQUESTS
 
@@ -91,6 +94,10 @@ class Leading:
         self._folded = time.monotonic()
         self._due_timer: asyncio.TimerHandle | None = None
         self._due_at: float | None = None
+        self._room = Room(settings.output_expiry)
+        self._keeper = RoomKeeper(
+            bus, self._room, lambda: list(self._controller.ledger.jobs.values()), self._no_room, lambda: self.last_seq
+        )
 
     @property
     def last_seq(self) -> int:
@@ -103,6 +110,7 @@ class Leading:
         await self._entries.load(self._controller.ledger.jobs)
         open_: list[Feed | Consumption] = []
         ticking = asyncio.ensure_future(self._tick())
+        keeping = asyncio.ensure_future(self._keeper.run())
         try:
             self._decide()
             self._check_sinks(self._controller.ledger.jobs.values())
@@ -110,11 +118,12 @@ class Leading:
             await self._look_for_hosts(hosts)
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
             log.info("leading", term=self._term, seq=self.last_seq)
-            yield hosts.ended, ticking
+            yield hosts.ended, ticking, keeping
         finally:
             self._later.flush()
             ticking.cancel()
             self._stop_pauses()
+            keeping.cancel()
             await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
 
     # --- the log in, decisions out ----------------------------------------------------------------------------------------
@@ -132,6 +141,8 @@ class Leading:
         if self._bus.tracing is not None:
             begin_adopted(self._bus.tracing, entries)
         self._check_sinks(self._submitted(entries))
+        if not self._room.is_open:
+            self._turn_away(entries)
         self._decide()
 
     def _decide(self) -> None:
@@ -281,6 +292,18 @@ class Leading:
         log.warning("a host left, or was lost: what it had to do goes to the others", host=host)
         self._publish(note_of_loss(host, epoch, self.last_seq, self._term))
 
+    # --- room in the log ---------------------------------------------------------------------------------------------------
+
+    def _turn_away(self, entries: list[Entry]) -> None:
+        """Say of jobs that were submitted just now that the log has no room for them."""
+        for entry in entries:
+            if isinstance(entry.message, Submitted):
+                self._no_room(entry.message.job, self._room.usage, admitted=False)
+
+    def _no_room(self, job: str, usage: Usage, admitted: bool = True) -> None:
+        note = self._controller.no_room(job, usage, admitted)
+        self._publish(Note(note.subject(), note, f"no_room.{job}"))
+
     # --- jobs that are over -------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
@@ -297,6 +320,7 @@ class Leading:
         self._looked = now
         for job in list(self._controller.ledger.jobs.values()):
             if job.end is not None and now - job.ended_at > self._settings.forget_after and _released(job):
+                self._room.forgotten(job)
                 self._controller.forget(job.job)
                 self._entries.forget(job.job)
 
@@ -312,7 +336,8 @@ class Leading:
 
     def metrics(self) -> Iterator[Family]:
         """For Prometheus."""
-        return families(self._controller.counts, self._controller.ledger, self._hosts_lost, self._refused)
+        yield from families(self._controller.counts, self._controller.ledger, self._hosts_lost, self._refused)
+        yield from stream_families(self._keeper.usages)
 
     def status(self) -> dict[str, object]:
         """For `status`."""
@@ -326,6 +351,9 @@ class Leading:
             "n_jobs": len(ledger.jobs),
             "hosts": hosts,
             "requests_refused": dict(self._refused),
+            "streams": {name: {"bytes": usage.bytes, "limit": usage.limit} for name, usage in self._keeper.usages.items()},
+            "log_share": self._room.usage.share,
+            "admits": self._room.is_open,
         }
 
 

@@ -3,7 +3,8 @@
 Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
 
     Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
-             lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`
+             lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`; or the log has
+             no room for it, see `room`
     Needed   tasks that must run (again), see `recovery`
     Purge    copies that a host may drop, see `purges`
 
@@ -25,7 +26,8 @@ from headrace.controller.retries import Retries
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace_schemas import Due, Ended, EndState, Needed, Purge, Released, Stranded, TaskError
+from headrace.usage import Usage, reason
+from headrace_schemas import Due, Ended, EndState, Needed, NoRoom, Purge, Released, Stranded, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -59,6 +61,9 @@ class Controller:
         self._retries = Retries()
         self.time = 0.0
         """By the log's clock: when the last entry was written."""
+        self._no_room: dict[str, str] = {}
+        """Jobs that must end for want of room in the log, and why."""
+        self._time = 0.0
 
     def fold(self, entry: LogEntry) -> None:
         """Take an entry of the log in."""
@@ -71,6 +76,8 @@ class Controller:
             self.ledger.fold(entry)
             self._homeless.folded(entry.message, self.ledger)
             self._retries.folded(entry.message, entry.time, self.ledger)
+            if isinstance(entry.message, NoRoom) and entry.message.job in self.ledger.jobs:
+                self._no_room[entry.message.job] = reason(entry.message.used, entry.message.limit, entry.message.admitted)
 
     def _purge_again(self, purge: Purge) -> None:
         """A purge is in the log. What was made again on the host since it was decided is dropped there too: whoever needs it is to have it
@@ -127,8 +134,13 @@ class Controller:
             for job, pauses in self._retries.due(self.ledger, now, self.limits.ids_per_message // 2)
         ]
 
+    def no_room(self, job: str, usage: Usage, admitted: bool) -> NoRoom:
+        """What to write down of a job that the log has no room for. admitted: whether it is under way."""
+        return NoRoom(at=self.ledger.last_seq, term=self.term, job=job, used=usage.bytes, limit=usage.limit, admitted=admitted)
+
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""
+        self._no_room.pop(job, None)
         self._homeless.forget(job)
         self.ledger.forget(job)
         self._purges.pop(job, None)
@@ -175,6 +187,8 @@ class Controller:
             return self._end(job, at, "done")
         if job.cancel_asked is not None:
             return self._end(job, at, "cancelled", job.cancel_asked)
+        if job.job in self._no_room:
+            return self._end(job, at, "failed", self._no_room[job.job])
         failure = self._homeless.failures.get(job.job)
         if failure is None and (job.sunk is not None or changes.failed):
             failure = hopeless(job, changes, self.limits.deaths)

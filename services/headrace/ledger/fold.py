@@ -166,4 +166,5 @@ _ORDERS: dict[type[Any], Callable[[JobLedger, Any], None]] = {
     Released: orders.fold_released,
     Published: orders.fold_published,
 }
-"""A reroute changes what a host asks whom for, and nothing that is folded; what follows from `Stranded`, the controller decides."""
+"""A reroute changes what a host asks whom for, and nothing that is folded; what follows from `Stranded` and `NoRoom`, the
+controller decides."""

@@ -1,0 +1,47 @@
+"""Whether the log has room for a new job, as far as a client knows. The controller decides; asking first saves the log a job."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from headrace.bus import Bus
+from headrace.errors import HeadraceError, JobFailed
+from headrace.usage import ADMIT_BELOW, Usage, reason
+from headrace_schemas.streams import LOG
+
+KNOWN_SECONDS = 10.0
+"""Seconds for which a look at a log with much room is trusted. A fast cluster takes a minute to fill a tenth of it."""
+NEAR = 0.1
+"""Within this part of the limit, the log is looked at again for each job."""
+
+
+class Admission:
+    """Looks at the log: in the background as long as there is much room, and before a job is submitted otherwise."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._usage = Usage(0, 0)
+        self._until = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a job can be submitted without asking. Looks again in the background, if the last look was a while ago."""
+        if time.monotonic() >= self._until and self._looking is None:
+            self._looking = asyncio.ensure_future(self._look())
+        return self._until > 0 and self._usage.share < ADMIT_BELOW - NEAR
+
+    async def check(self) -> None:
+        """Ask. Raises JobFailed if there is no room."""
+        await self._look()
+        if self._usage.share >= ADMIT_BELOW:
+            raise JobFailed(reason(self._usage.bytes, self._usage.limit, admitted=False))
+
+    async def _look(self) -> None:
+        try:
+            self._usage = await self._bus.usage(LOG.name)
+        except HeadraceError:  # it may not be asked, or cannot be just now: the controller decides
+            self._usage = Usage(0, 0)
+        self._until = time.monotonic() + KNOWN_SECONDS
+        self._looking = None

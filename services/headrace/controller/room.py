@@ -1,0 +1,111 @@
+"""Room in the log: which jobs are not admitted, which have to end, and what is removed. Pure: how full the log is arrives as a `Usage`.
+
+The log refuses what it has no room for, and a fact that is missing leaves its job waiting for ever. So the controller looks at it, and
+
+    from 70 %   removes jobs that are over and that nobody can want to hear of any more, the oldest first, until 60 % are left
+    from 80 %   admits no new job: each that is submitted ends at once, with that as the reason
+    from 95 %   ends jobs that are under way, the largest first, and removes what they wrote
+
+A job is removed when it is over and its outputs were fetched, were in a sink, or have expired. One whose values are in the log itself stays
+until its outputs would expire, or, above 80 %, for ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from headrace.ledger import ASKED, RELEASED, JobLedger
+from headrace.usage import ADMIT_BELOW, Usage
+
+TRIM_FROM, TRIM_TO = 0.7, 0.6
+END_FROM = 0.95
+"""Hosts and services go on writing until they read of the end of a job: some megabytes, where the log holds gigabytes."""
+SETTLED_SECONDS = 60.0
+"""A job that ended is removed after so long at the earliest: whoever waited for it has read how it ended."""
+VALUES_SECONDS = 600.0
+"""The same for a job whose values are in the log, while no job is admitted: time for a client that was disconnected to come back."""
+AT_ONCE = 200
+"""Jobs that are removed between two looks: each takes some three requests of 0.2 ms."""
+
+
+class Remnant(NamedTuple):
+    """A job that is over, and still in the log. has_values: whether values of outputs are there that no client released."""
+
+    job: str
+    ended_at: float
+    has_values: bool
+
+
+class Room:
+    """How full the log is, and what of it can go. expiry: seconds after a job's end for which its values are kept."""
+
+    def __init__(self, expiry: float) -> None:
+        self.usage = Usage(0, 0)
+        self._expiry = expiry
+        self._remnants: deque[Remnant] = deque()
+        self._trimming = False
+        self._emptied: set[str] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether jobs are admitted."""
+        return self.usage.share < ADMIT_BELOW
+
+    @property
+    def has_much(self) -> bool:
+        """Whether nothing has to be removed."""
+        return self.usage.share < TRIM_TO
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether jobs that are under way have to end."""
+        return self.usage.share >= END_FROM
+
+    def forgotten(self, job: JobLedger) -> None:
+        """A job is over, and no host holds anything of it."""
+        self._emptied.discard(job.job)
+        self._remnants.append(Remnant(job.job, job.ended_at, has_values(job)))
+
+    def looked(self, usage: Usage) -> None:
+        """The log was looked at."""
+        self.usage = usage
+        self._trimming = usage.share >= (TRIM_TO if self._trimming else TRIM_FROM)
+
+    def take_removable(self, now: float) -> list[str]:
+        """Jobs to be removed from the log, the oldest first. Each is named once. now: by the log's clock."""
+        if not self._trimming:
+            return []
+        removable: list[str] = []
+        kept: list[Remnant] = []
+        while self._remnants and len(removable) < AT_ONCE:
+            remnant = self._remnants.popleft()
+            if self._may_go(remnant, now):
+                removable.append(remnant.job)
+            else:
+                kept.append(remnant)
+        self._remnants.extendleft(reversed(kept))
+        return removable
+
+    def _may_go(self, remnant: Remnant, now: float) -> bool:
+        wanted = 0.0 if not remnant.has_values else self._expiry if self.is_open else min(self._expiry, VALUES_SECONDS)
+        return now - remnant.ended_at > max(SETTLED_SECONDS, wanted)
+
+    def to_end(self, jobs: Iterable[JobLedger]) -> JobLedger | None:
+        """The job to end now, if one has to: of those under way the one with the most tasks, which writes the most."""
+        under_way = [job for job in jobs if job.end is None] if self.is_critical else []
+        return max(under_way, key=lambda job: (job.n_tasks, job.submitted), default=None)
+
+    def take_emptied(self, jobs: Iterable[JobLedger]) -> list[str]:
+        """Jobs that failed or were cancelled, of which only their submission and their end need stay. Each is named once."""
+        if not self.is_critical:
+            return []
+        found = [job.job for job in jobs if job.over and job.job not in self._emptied]
+        self._emptied.update(found)
+        return found
+
+
+def has_values(job: JobLedger) -> bool:
+    """Whether values of its outputs are in the log, and no client said that it has them."""
+    return not job.over and bool(((job.flags & (ASKED | RELEASED)) == ASKED).any())

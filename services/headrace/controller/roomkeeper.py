@@ -1,0 +1,130 @@
+"""Looks at the streams now and then, and does to the log what `room` says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from headrace.bus import Bus
+from headrace.controller.room import Room
+from headrace.errors import HeadraceError
+from headrace.ledger import JobLedger
+from headrace.logs import get_log
+from headrace.usage import Usage
+from headrace_schemas import subjects
+from headrace_schemas.streams import BUCKETS, JOBS, LOG, OBJECT_STORES, STREAMS
+
+log = get_log(__name__)
+
+LOOK = 1.0
+"""Seconds between looks at the log. It takes a fast cluster a minute to fill a tenth of it."""
+LOOK_CLOSELY = 0.25
+"""Seconds between them while jobs have to end."""
+LOOK_ROUND = 30.0
+"""Seconds between looks at all other streams, of which only metrics tell."""
+RESERVE_BYTES = 256 << 10
+"""Of the message that is purged when the log is full: the ends of a few hundred jobs."""
+RESERVE_SHARE = 1 / 64
+"""Part of the log that this message may take, where the log is small."""
+STORE_SECONDS = 2.0
+"""Seconds for that message to be stored. A log that has no room for it is looked at again."""
+WATCHED = [
+    *(spec.name for spec in STREAMS),
+    *(f"KV_{spec.name}" for spec in BUCKETS),
+    *(f"OBJ_{spec.name}" for spec in OBJECT_STORES),
+]
+
+
+class RoomKeeper:
+    """While a controller leads. jobs: those that it has in memory. end: is told of a job that the log has no room for.
+    last_seq: of the log, as far as the controller has read it."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        room: Room,
+        jobs: Callable[[], Iterable[JobLedger]],
+        end: Callable[[str, Usage], None],
+        last_seq: Callable[[], int],
+    ) -> None:
+        self.usages: dict[str, Usage] = {}
+        self._bus = bus
+        self._room = room
+        self._jobs = jobs
+        self._end = end
+        self._last_seq = last_seq
+        self._round_at = 0.0
+        self._has_reserve = False
+        self._was_open = True
+        self._seen = -1
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            try:
+                if self._may_differ():
+                    await self.look()
+            except (HeadraceError, TimeoutError) as error:  # the next look will do
+                log.warning("the streams cannot be looked at", error=error)
+            await asyncio.sleep(LOOK_CLOSELY if self._room.is_critical else LOOK)
+
+    def _may_differ(self) -> bool:
+        """Whether a look may show something new: nothing is written to a log that rests."""
+        seen, self._seen = self._seen, self._last_seq()
+        return seen != self._seen or not self._room.has_much or time.monotonic() >= self._round_at
+
+    async def look(self) -> None:
+        """See how full the log is, and make room where it is needed."""
+        room = self._room
+        self.usages[LOG.name] = await self._bus.usage(LOG.name)
+        room.looked(self.usages[LOG.name])
+        self._say()
+        for job in room.take_removable(time.time()):
+            await self._remove(job)
+        if room.is_critical:
+            await self._make_room()
+        elif room.is_open:
+            await self._keep_reserve()
+        if time.monotonic() >= self._round_at:
+            self._round_at = time.monotonic() + LOOK_ROUND
+            await self._look_round()
+
+    def _say(self) -> None:
+        if self._room.is_open != self._was_open:
+            self._was_open = self._room.is_open
+            text = "there is room in the log again: jobs are admitted" if self._was_open else "the log is nearly full: no job is admitted"
+            log.warning(text, used=self._room.usage.bytes, limit=self._room.usage.limit)
+
+    async def _make_room(self) -> None:
+        """End a job, and remove what those wrote that ended."""
+        await self._bus.purge(LOG.name, subjects.RESERVE)
+        self._has_reserve = False
+        job = self._room.to_end(self._jobs())
+        if job is not None:
+            self._end(job.job, self._room.usage)
+        for name in self._room.take_emptied(self._jobs()):
+            for subject in subjects.bulk_of(name):
+                await self._bus.purge(LOG.name, subject)
+        self._bus.send_again()
+
+    async def _keep_reserve(self) -> None:
+        """Store the message that is purged when there is no room left, unless it is there."""
+        if self._has_reserve:
+            return
+        if await self._bus.last(LOG.name, subjects.RESERVE) is None:
+            limit = self._room.usage.limit
+            size = min(RESERVE_BYTES, int(limit * RESERVE_SHARE)) if limit else RESERVE_BYTES
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._bus.publish(subjects.RESERVE, bytes(size))
+        self._has_reserve = True
+
+    async def _remove(self, job: str) -> None:
+        """Remove a job from the log, its end last: a job without an end would begin again; and from the list of jobs."""
+        for subject in [*subjects.bulk_of(job), *subjects.outputs_of(job), f"{subjects.ROOT}.job.{job}.>"]:
+            await self._bus.purge(LOG.name, subject)
+        await self._bus.purge(f"KV_{JOBS.name}", f"$KV.{JOBS.name}.{job}")
+
+    async def _look_round(self) -> None:
+        for name in WATCHED:
+            self.usages[name] = await self._bus.usage(name)
