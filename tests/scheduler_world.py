@@ -51,6 +51,8 @@ class World:
         self.released: list[Assign] = []
         self.promised: set[tuple[int, int]] = set()
         self.has: dict[tuple[str, int], dict[str, float]] = {}
+        self.past: list[tuple[str, Host]] = []
+        """Hosts in epochs that are over, as they were then."""
         self.restart(0)
 
     # --- the log ----------------------------------------------------------------------------------------------------------
@@ -147,6 +149,21 @@ class World:
     def lose(self, name: str) -> None:
         if name in self.hosts:
             self.publish(HostLost(at=0, term=1, host=name, epoch=self.hosts.pop(name).epoch))
+
+    def rejoin(self, name: str) -> None:
+        """A host whose lease lapsed joins again under a new epoch, with nothing, and the log never said that it was lost."""
+        if name in self.hosts:
+            before = self.hosts.pop(name)
+            self.past.append((name, before))
+            self.join(name, resources=self.has[name, before.epoch])
+
+    def late(self, pick: int) -> None:
+        """Something that a host did in an epoch that is over comes into the log."""
+        if self.past:
+            name, before = self.past[pick % len(self.past)]
+            done = sorted(before.tasks)
+            produced = [dataset for task in done for dataset in self.job.topology.outputs_of(task)]
+            self.publish(Events(job=JOB, host=name, epoch=before.epoch, done=done, produced=produced))
 
     def need(self) -> None:
         """Says once more what is needed: work and datasets that no living host has, and all that these need."""

@@ -28,7 +28,7 @@ class ClusterClosed(HeadraceError, RuntimeError):
 
 
 class ClusterFailed(HeadraceError, RuntimeError):
-    """A local cluster did not start, or one of its services ended. The message has the end of what the services logged."""
+    """A local cluster did not start, or one of its services ended again and again. The message has the end of what it logged."""
 
 
 class JobCancelled(HeadraceError):

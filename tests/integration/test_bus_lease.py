@@ -200,3 +200,19 @@ def test_one_that_does_not_lapse_is_held_until_the_server_says_that_it_is_gone(
         await lease.release()
 
     runner.run(body())
+
+
+def test_a_mistake_in_the_renewing_loses_it(runner: asyncio.Runner, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a mistake")
+
+    async def body() -> None:
+        lease = Lease(bus, "hosts", "host-0", b"one", 1, lapses=False)
+        await lease.acquire()
+        monkeypatch.setattr(lease_module, "_set_within", fail)
+        async with asyncio.timeout(5):
+            await lease.lost.wait()
+        assert lease.loss is Loss.EXPIRED
+        await lease.release()
+
+    runner.run(body())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import signal
 import sys
 import threading
 import time
@@ -287,16 +286,6 @@ def test_a_fork_is_told_that_the_cluster_is_not_its_own(cluster: hr.Cluster) -> 
             os._exit(3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert cluster.compute(double.delay(1), timeout=WAIT) == 2
-
-
-def test_a_service_that_dies_ends_the_waiting() -> None:
-    with hr.Cluster.local(hosts=1) as cluster:
-        job = cluster.submit(_endless())
-        os.kill(cluster.pids()["controller"], signal.SIGKILL)
-        with pytest.raises(hr.ClusterFailed, match="controller of the local cluster was killed by signal 9"):
-            job.results(WAIT)
-        with pytest.raises(hr.ClusterFailed, match="controller"):
-            cluster.submit(_endless())
 
 
 def test_a_cluster_that_cannot_start_shows_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_all_have_the_bytes_though_the_host_in_between_is_killed(tmp_path: Path,
         wait_until_read(taker, NBYTES // 20)
         os.kill(cluster.pids()[relay], signal.SIGKILL)
         results = job.results(WAIT)
-        assert sorted(cluster.hosts) == sorted({f"host-{k}" for k in range(HOSTS)} - {relay})
+        assert set(cluster.hosts) >= {f"host-{k}" for k in range(HOSTS)} - {relay}  # which may be back
     assert {checksum for checksum, _ in results.values()} == {zlib.crc32(bytes_of_it())}
     assert len(results) == HOSTS
     assert marks.read_text() == "made\n"

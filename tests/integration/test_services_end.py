@@ -49,3 +49,24 @@ def test_they_end_when_the_server_has_gone_before(nats_server: EmbeddedServer, r
             process.terminate()
         assert {name: process.wait(SOON) for name, process in processes.items()} == dict.fromkeys(STATUS, 0)
     assert not [name for name, log in logs.items() if "Traceback" in log.read_text()]
+
+
+def test_a_second_host_of_a_name_is_told_so_and_the_first_goes_on(
+    nats_server: EmbeddedServer, runner: asyncio.Runner, bus: Bus, tmp_path: Path
+) -> None:
+    environment = {**os.environ, **nats_server.settings.to_env(), "HEADRACE_HOST": "lonely"}
+    command = [sys.executable, "-m", "headrace.cli", "worker"]
+    with (tmp_path / "first").open("wb") as log, subprocess.Popen(command, env=environment, stderr=log) as first:
+        try:
+            held = eventually(lambda: runner.run(bus.kv("hosts").get("lonely")))
+            second = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert second.returncode == 1
+            assert "HostTaken" in second.stderr
+            assert "another worker is registered as 'lonely': give each host a name of its own" in second.stderr
+            now = runner.run(bus.kv("hosts").get("lonely"))
+            assert now is not None
+            assert now.value == held.value
+            assert now.revision > held.revision
+        finally:
+            first.terminate()
+    assert first.returncode == 0

@@ -76,15 +76,17 @@ class Host:
     read: int = 0
     outbox: list[Events] = field(default_factory=list)
     alive: bool = True
+    lapsed: bool = False
+    """Its lease ran out, which it does not know yet: it goes on in its old epoch."""
 
 
 class World:
     """Everything, driven by one random generator. Rates are probabilities per step."""
 
     def __init__(self, seed: int, n_tasks: int, n_hosts: int, *, fail: float = 0.0, die: float = 0.0, lose: float = 0.0,
-                 crash: float = 0.0, shuffle: float = 0.0) -> None:  # fmt: skip
+                 crash: float = 0.0, shuffle: float = 0.0, lapse: float = 0.0) -> None:  # fmt: skip
         self.rnd = random.Random(seed)
-        self.fail, self.die, self.lose, self.crash, self.shuffle = fail, die, lose, crash, shuffle
+        self.fail, self.die, self.lose, self.crash, self.shuffle, self.lapse = fail, die, lose, crash, shuffle, lapse
         self.log: list[Entry] = []
         self.now = 0.0
         self.spec = graph(self.rnd, n_tasks)
@@ -137,6 +139,19 @@ class World:
         for events in late[len(late) // 2 :]:
             self.append(events)
         self.join(host.name)
+
+    def lapse_host(self, host: Host) -> None:
+        """Its lease runs out while it goes on. Perhaps no controller saw it, and the log says nothing before it joins again."""
+        host.lapsed = True
+        if self.rnd.random() < 0.7:
+            self.append(HostLost(at=0, term=self.term, host=host.name, epoch=host.epoch))
+
+    def rejoin(self, host: Host) -> None:
+        """It finds out: what it holds and does is gone, and what it said meanwhile counts for nothing; some of that comes later still."""
+        late = [events for events in host.outbox if self.rnd.random() < 0.5]
+        self.join(host.name)
+        for events in late:
+            self.append(events)
 
     def host_reads(self, host: Host) -> None:
         """Act on what the log has for this host."""
@@ -202,7 +217,7 @@ class World:
     def fetch(self, host: Host, chain: Chain, task: int) -> bool:
         missing = [d for d in self.inputs(task) if d not in host.store and d not in chain.inside]
         for dataset in missing:
-            holders = [other for other in self.hosts.values() if other.alive and dataset in other.store]
+            holders = [other for other in self.hosts.values() if other.alive and not other.lapsed and dataset in other.store]
             if holders:
                 host.store.add(dataset)
                 host.outbox.append(self.events(host, copied=[dataset]))
@@ -359,8 +374,13 @@ class World:
         self.now += 0.05
         if faults and rnd.random() < self.lose:
             self.lose_host(rnd.choice(list(self.hosts.values())))
+        if faults and self.lapse and rnd.random() < self.lapse:
+            self.lapse_host(rnd.choice(list(self.hosts.values())))
         if faults and rnd.random() < self.crash:
             self.restart_controller()
+        for host in list(self.hosts.values()):
+            if host.lapsed and rnd.random() < (0.1 if faults else 1.0):
+                self.rejoin(host)
         what = rnd.random()
         if what < 0.25:
             self.schedule()

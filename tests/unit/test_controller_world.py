@@ -50,6 +50,15 @@ def test_jobs_with_retries_left_end_whatever_breaks(seed: int, n_tasks: int, n_h
     assert check(world.log) == []
 
 
+@worlds
+@settings(max_examples=120, deadline=None)
+def test_jobs_end_though_hosts_lose_their_leases_and_go_on_for_a_while(seed: int, n_tasks: int, n_hosts: int) -> None:
+    world = World(seed, n_tasks, n_hosts, fail=0.05, lapse=0.05, lose=0.01, crash=0.02, shuffle=0.3)
+    assert world.run() == "done"
+    world.release()
+    assert check(world.log) == []
+
+
 @pytest.fixture(params=[0, 4], ids=["numpy", "mixed"])
 def short_batches(request: pytest.FixtureRequest) -> Iterator[None]:
     """Has batches of more than so few entries go the way of long ones, which small worlds would not."""

@@ -44,6 +44,8 @@ CALM = st.one_of(
 STORM = st.one_of(
     CALM,
     st.tuples(st.just("lose"), st.sampled_from(HOSTS)),
+    st.tuples(st.just("rejoin"), st.sampled_from(HOSTS)),
+    st.tuples(st.just("late"), st.integers(0, 99)),
     st.tuples(st.just("join"), st.sampled_from(HOSTS), st.integers(1, 3)),
     st.tuples(st.just("say_gone"), st.sampled_from(HOSTS), st.integers(0, 99)),
     st.tuples(st.just("need")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.bus.kv import Bucket
@@ -24,6 +25,8 @@ _BEGIN_SHARE = 0.1
 """Share of the time to live after which the renewing begins: services that start have more urgent things to do than to connect again."""
 _RETRY = 0.25
 """Seconds until a renewal that could not be stored is tried again."""
+_LATE = 0.5
+"""Seconds that a renewal under way is waited for at the end: one that comes later has to expire before another can take the lease."""
 _RELEASE = 1.0
 """Seconds that a release is tried for: longer than any answer takes, shorter than whoever stops services waits."""
 
@@ -94,6 +97,7 @@ class Lease:
         self._stop = stop = _Stop()
         self._look_at_clock(tenure)
         self._renewing = self._bus._beside(lambda bus, loop: self._keep(bus, tenure, stop, loop), self._ttl * _BEGIN_SHARE)
+        self._renewing.add_done_callback(partial(self._renewing_ended, tenure))
         return True
 
     def _look_at_clock(self, tenure: Tenure) -> None:
@@ -132,7 +136,7 @@ class Lease:
         if not self._stop.request():
             renewing.cancel()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2 * _RELEASE):
+            async with asyncio.timeout(2 * _LATE):
                 await asyncio.gather(renewing, return_exceptions=True)
 
     # --- beside the holder's event loop -------------------------------------------------------------------------------------
@@ -188,9 +192,16 @@ class Lease:
                 timeout = left if self._lapses else None
                 await asyncio.wait([update, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not update.done() and stop.is_set():
-                await asyncio.wait([update], timeout=_RELEASE)
+                await asyncio.wait([update], timeout=_LATE)
         finally:
             stopped.cancel()
+
+    def _renewing_ended(self, tenure: Tenure, renewing: asyncio.Future[None]) -> None:
+        """A mistake in what renews must not leave a holder that believes in its lease."""
+        if not renewing.cancelled() and (error := renewing.exception()) is not None:
+            log.error("a lease is not renewed any more", lease=self._key, term=self.term, exc_info=error)
+            tenure.end(Loss.EXPIRED)
+            self._lost_by(tenure)
 
     def _lost_by(self, tenure: Tenure) -> None:
         if tenure is self._tenure:

@@ -25,7 +25,7 @@ log = get_log(__name__)
 
 RETRY = 0.5
 """Seconds between attempts to connect."""
-_ENDING = 2.0
+_ENDING = 1.0
 """Seconds that the thread has to disconnect. It ends with the process in any case."""
 
 

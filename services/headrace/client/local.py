@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import shutil
 import subprocess
@@ -12,11 +13,16 @@ import tempfile
 import time
 
 from headrace.client import orders
-from headrace.client.settings import LOG_TAIL_BYTES, SUPERVISOR_GRACE
+from headrace.client.restarts import WINDOW
+from headrace.client.settings import LOG_READ_BYTES, LOG_TAIL_BYTES, SUPERVISOR_GRACE
 from headrace.errors import ClusterFailed
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from headrace.client.supervisor import main; main()"
 """The supervisor has the client's module path, so that a module that can be imported there can be in a task."""
+
+
+_RECORD = re.compile(r"\{|\d{4}-\d\d-\d\dT")
+"""How a record of the log begins: as JSON, or with a time. Other lines belong to the record before them."""
 
 
 class LocalServices:
@@ -65,7 +71,7 @@ class LocalServices:
 
     def check_reports(self) -> ClusterFailed | None:
         """Read what was reported since the last call. Returns why the cluster cannot go on, if it cannot: its supervisor ended,
-        or a service without which nothing works, or the last host."""
+        or a service without which nothing works, or the last host, which was started again too often."""
         chunk = os.read(self.report_fd(), 65536)
         if not chunk:
             return self._failure("the local cluster's supervisor ended, and everything with it")
@@ -80,9 +86,14 @@ class LocalServices:
             self._started = report
             self.pids.update(report.pids)
             self._hosts = set(report.hosts)
-        elif not self._can_do_without(report.service):
+        elif isinstance(report, orders.Restarted):
+            self.pids[report.service] = report.pid
+        elif report.final and not self._can_do_without(report.service):
             how = f"was killed by signal {-report.status}" if report.status < 0 else f"ended with status {report.status}"
-            return self._failure(f"{report.service} of the local cluster {how}")
+            return self._failure(
+                f"{report.service} of the local cluster {how}, for the {report.ends}th time within {WINDOW:g} s: it is not started again",
+                report.service,
+            )
         return None
 
     def _can_do_without(self, service: str) -> bool:
@@ -112,12 +123,26 @@ class LocalServices:
         for path in self._folders:  # the supervisor has, unless it was killed
             shutil.rmtree(path, ignore_errors=True)
 
-    def _failure(self, message: str) -> ClusterFailed:
+    def _failure(self, message: str, service: str = "") -> ClusterFailed:
+        """What to raise: with the last words of a service, or of all."""
         log = self._log.fileno()
         size = os.fstat(log).st_size  # read in place: those who write share the position
-        start = max(self._log_start, size - LOG_TAIL_BYTES)  # the file may have the lines of clusters before this one
-        tail = os.pread(log, LOG_TAIL_BYTES, start).decode(errors="replace").strip()
+        start = max(self._log_start, size - LOG_READ_BYTES)  # the file may have the lines of clusters before this one
+        text = os.pread(log, LOG_READ_BYTES, start).decode(errors="replace").strip()
+        tail = (last_words(text, service) or text)[-LOG_TAIL_BYTES:]
         return ClusterFailed(f"{message}; the end of its log:\n{tail}" if tail else f"{message}; its services logged nothing")
+
+
+def last_words(text: str, service: str) -> str:
+    """Those records of a log that are of this service, a local cluster's host or central service; with their tracebacks."""
+    of_it = re.compile(rf'(service|host)(=|": ?"){re.escape(service)}\b')
+    kept, keep = [], False
+    for line in text.splitlines():
+        if _RECORD.match(line):
+            keep = of_it.search(line) is not None
+        if keep:
+            kept.append(line)
+    return "\n".join(kept) if service else ""
 
 
 def _start_process(given: orders.Orders, log: int) -> subprocess.Popen[bytes]:

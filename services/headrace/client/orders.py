@@ -39,9 +39,20 @@ class Died(msgspec.Struct, tag="died", kw_only=True):
 
     service: str
     status: int
+    ends: int = 1
+    """How often it ended in the last minute, this time included."""
+    final: bool = False
+    """Whether it is not started again."""
 
 
-Report = Folders | Started | Died
+class Restarted(msgspec.Struct, tag="restarted", kw_only=True):
+    """A service that had ended was started again."""
+
+    service: str
+    pid: int
+
+
+Report = Folders | Started | Died | Restarted
 
 encode = msgspec.json.encode
 decode_orders = msgspec.json.Decoder(Orders).decode

@@ -21,6 +21,8 @@ FLUSH_SECONDS = 2.0
 """Seconds that a client which leaves a running cluster waits until its last requests are safe in the stream."""
 LOG_TAIL_BYTES = 4096
 """Bytes of the services' log that an error shows: about 40 lines."""
+LOG_READ_BYTES = 65_536
+"""Bytes of the log in which the last words of a service are looked for: others may have logged much since."""
 PROGRESS_AFTER = 1.0
 """Seconds of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
 PROGRESS_EVERY = 0.1

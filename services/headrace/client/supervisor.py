@@ -1,4 +1,5 @@
-"""The process that holds a local cluster together: it starts every service, and ends every one of them, whatever happens.
+"""The process that holds a local cluster together: it starts every service, starts those again that end by themselves, and ends every one
+of them, whatever happens.
 
 It imports everything once and forks the services from that, which makes them start in milliseconds and share the memory of the
 code. Its standard input is its lifeline: at its end (the client closed it, or died) or at SIGTERM the cluster ends. Where the
@@ -19,18 +20,23 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from headrace.bus import EmbeddedServer, parent_death_signal
 from headrace.client import orders, services
-from headrace.client.children import Children, Death
+from headrace.client.children import Children
 from headrace.client.folders import Folder, make_folder, sweep
+from headrace.client.restarts import Restarts
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
-from headrace.errors import SettingsError
-from headrace.logs import set_up_logging
+from headrace.errors import HeadraceError, SettingsError
+from headrace.logs import get_log, set_up_logging
 from headrace.variables import shm_folder
 from headrace.worker.threads import set_variables
+
+log = get_log(__name__)
 
 LIFELINE = 0
 SERVER = "nats-server"
@@ -43,6 +49,9 @@ class Supervisor:
         self.orders = given
         self.ending = False
         self._folders: list[Folder] = []
+        self._starts: dict[str, Callable[[], object]] = {}
+        """What starts each service (again)."""
+        self._restarts = Restarts()
         self._reports = _keep_stdout_for_reports()
         self._selector = selectors.DefaultSelector()
         self._watch_signals()
@@ -71,9 +80,11 @@ class Supervisor:
         server = EmbeddedServer(folder.path).start()
         importing.join()
         self.children.adopt(SERVER, server.pid)
+        self._starts[SERVER] = lambda: self.children.adopt(SERVER, server.start().pid)
         hosts = [f"host-{index}" for index in range(self.orders.hosts)]
         for name, main in services.mains(self.orders, hosts, shm.path, server.settings):
-            self.children.fork(name, self._apart(main))
+            self._starts[name] = partial(self.children.fork, name, self._apart(main))
+            self._starts[name]()
         self._report(orders.Started(url=server.url, token=server.token, hosts=hosts, pids=self.children.pids))
 
     def _make_folders(self) -> None:
@@ -115,18 +126,34 @@ class Supervisor:
                 return
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select():
+        for key, _ in self._selector.select(self._restarts.seconds_to_next(time.monotonic())):
             key.data(key.fd)
+        for service in self._restarts.take_due(time.monotonic()):
+            if not self.ending:
+                self._restart(service)
+
+    def _restart(self, service: str) -> None:
+        log.warning("a service that ended is started again", started=service)
+        try:
+            self._starts[service]()
+        except (HeadraceError, OSError) as error:
+            log.error("a service cannot be started", started=service, error=error)
+            self._ended(service, 1)
+        else:
+            self._report(orders.Restarted(service=service, pid=self.children.pids[service]))
 
     def _reap(self, wakeups: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(wakeups, 4096)
         for death in self.children.reap():
-            self._tell(death)
+            if death.name in self._starts:
+                self._ended(death.name, death.status)
 
-    def _tell(self, death: Death) -> None:
-        if death.name != "orphan":
-            self._report(orders.Died(service=death.name, status=death.status))
+    def _ended(self, service: str, status: int) -> None:
+        """Have a service started again, unless that was tried too often."""
+        again = self._restarts.ended(service, time.monotonic())
+        log.warning("a service ended", ended=service, status=status, again=again)
+        self._report(orders.Died(service=service, status=status, ends=self._restarts.ends(service), final=not again))
 
     def _report(self, report: orders.Report) -> None:
         with contextlib.suppress(BrokenPipeError):  # the client is gone, which the lifeline tells too

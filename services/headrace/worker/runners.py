@@ -23,6 +23,9 @@ log = get_log(__name__)
 LINGER_SECONDS = 1.0
 """Between the end of a runner's socket and its exit. Both come together, unless a task closed the socket."""
 
+KILL_SECONDS = 10.0
+"""Seconds in which a runner that was killed is gone. One that is not hangs in the kernel."""
+
 OnFrames = Callable[[int, "list[protocol.ToAgent]"], None]
 OnDeath = Callable[[int, "tuple[int, int] | None", int, int], None]
 
@@ -115,6 +118,10 @@ class Runners:
         self._unsent: list[_Connection] = []
         """To runners that are to be sent something."""
         self._idle_deaths = 0
+        self._ending = False
+        self._changed = asyncio.Event()
+        """Set when a runner started or ended, for who waits until none is left."""
+        self._forking: set[asyncio.Task[None]] = set()
         self.deaths = 0
         """Runners that ended so far."""
         self._started: Callable[[int], None] = lambda slot: None
@@ -147,10 +154,11 @@ class Runners:
             slot = self._slots[report.slot]
             if isinstance(report, Forked):
                 slot.pid = report.pid
-                self._started(report.slot)
+                self.kill(report.slot) if self._ending else self._started(report.slot)
             else:
                 slot.exited = report
                 self._bury(report.slot)
+        self._changed.set()
 
     def lost(self, slot: int) -> None:
         """The runner's socket is at its end. A process that only closed it, and cannot be heard any more, is ended after a while."""
@@ -168,7 +176,7 @@ class Runners:
     def _bury(self, number: int) -> None:
         """Once a runner is dead and drained: say so, and start another."""
         slot = self._slots[number]
-        if slot.exited is None or not slot.drained or self.failed.done():
+        if slot.exited is None or not slot.drained or self._ending or self.failed.done():
             return
         task = self._status.get(number)
         self._status.clear(number)
@@ -179,9 +187,11 @@ class Runners:
             self._fail(RunnersFailed(f"{self._idle_deaths} runners ended one after another with nothing to do; see the log of this host"))
             return
         replacement = asyncio.ensure_future(self._fork(number))
+        self._forking.add(replacement)
         replacement.add_done_callback(self._forked)
 
     def _forked(self, task: asyncio.Task[None]) -> None:
+        self._forking.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._fail(RunnersFailed(f"no runner could be started: {task.exception()}"))
 
@@ -189,6 +199,7 @@ class Runners:
         asyncio.get_running_loop().remove_reader(self._zygote.socket)
         if not self.failed.done():
             self.failed.set_exception(error)
+        self._changed.set()
 
     def send(self, slot: int, frame: protocol.Frame) -> None:
         """Have a frame go to the runner in a slot with the next `flush`."""
@@ -216,12 +227,30 @@ class Runners:
         """(job number, task) that each slot executes now."""
         return [self._status.get(slot) for slot in range(len(self._slots))]
 
-    def close(self) -> None:
-        """End every runner and the fork server."""
+    async def close(self) -> None:
+        """End every runner, and wait until none is left. The fork server stays. Raises RunnersFailed if one cannot be ended."""
+        self._ending = True
+        for slot in range(len(self._slots)):
+            self.kill(slot)
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                await self._all_gone()
+        except TimeoutError:
+            raise RunnersFailed(f"a runner that was killed is still there after {KILL_SECONDS:g} s: it hangs in the kernel") from None
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         asyncio.get_running_loop().remove_reader(self._zygote.socket)
-        if not self.failed.done():
-            self.failed.cancel()
         for slot in self._slots:
             if slot.connection is not None:
                 slot.connection.close()
-        self._zygote.close()
+        if not self.failed.done():
+            self.failed.cancel()
+
+    async def _all_gone(self) -> None:
+        """Until every process that was asked for has started and ended, or the fork server is gone."""
+        await asyncio.gather(*self._forking, return_exceptions=True)
+        while any(slot.connection is not None and slot.exited is None for slot in self._slots) and not self.failed.done():
+            self._changed.clear()
+            await self._changed.wait()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
@@ -13,7 +11,7 @@ from itertools import chain
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
-from headrace.errors import HeadraceError, SettingsError, WrongRevision
+from headrace.errors import NatsUnreachable, SettingsError
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
@@ -23,6 +21,7 @@ from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, 
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.intake import Intake
 from headrace.worker.links import Links
+from headrace.worker.membership import next_epoch, register
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
 from headrace.worker.settings import NO_SPILLING, Settings
@@ -31,7 +30,7 @@ from headrace.worker.spilling import Spilling
 from headrace.worker.state import Agent
 from headrace.worker.threads import set_variables
 from headrace.worker.zygote import Zygote, start_zygote
-from headrace_schemas import HostEntry, encode, streams, subjects
+from headrace_schemas import HostEntry, subjects
 from headrace_shm import Arena, ArenaFull, Store
 
 log = get_log(__name__)
@@ -42,28 +41,66 @@ TICK_SECONDS = 0.1
 """How often the clock is told to the state machine. Only what goes wrong waits for it."""
 RETRY_TICKS = 5
 """Links that ended are opened again every so many ticks."""
-RENEW_SHARE = 0.3
-"""Share of the lease after which it is renewed: twice more before it runs out."""
-
-LEAVE_SECONDS = 1.0
-"""How long a host that ends tries to say so. Longer than any answer takes, shorter than whoever stops services waits."""
+REJOIN_SECONDS = 0.5
+"""Seconds until a host that could not join, for NATS did not answer, tries again."""
 
 
-class HostTaken(HeadraceError):
-    """Another worker is registered under this host's name."""
+class Host:
+    """One host's service: joins the cluster, and joins again under a new epoch when its lease was lost.
+
+    A lease is lost where process, machine or NATS server were stopped for longer than it runs. The cluster goes on without the host then:
+    what it had to do is somebody else's, and what it holds does not count any more. So it ends its runners, empties its store, and begins
+    anew. arena, status, zygote: its memory and its fork server, which stay.
+    """
+
+    def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._parts = arena, status, zygote
+        self._worker: Worker | None = None
+
+    async def run(self) -> None:
+        """Serve until cancelled, or until this host cannot go on."""
+        await self._bus.ensure_streams()
+        await self._bus.ensure_buckets()
+        self._bus.wait_for_room()
+        endpoints = {f"status-{self._settings.host}": self._status}
+        await self._bus.serve("headrace-worker", f"host {self._settings.host}", endpoints, self._metrics)
+        try:
+            await self._serve()
+        finally:
+            self._parts[2].close()
+
+    async def _serve(self) -> None:
+        epoch = 0
+        while True:
+            try:
+                epoch = await next_epoch(self._bus, self._settings.host, epoch)
+                self._worker = Worker(self._settings, self._bus, *self._parts, epoch)
+                await self._worker.run()
+                log.warning("this host's lease was lost: it joins again under a new epoch", epoch=epoch)
+            except NatsUnreachable as error:
+                log.warning("NATS does not answer: this host tries to join again", epoch=epoch, error=error)
+                await asyncio.sleep(REJOIN_SECONDS)
+            self._bus.give_up()
+
+    async def _status(self, request: bytes) -> bytes:
+        return b"{}" if self._worker is None else await self._worker.status(request)
+
+    def _metrics(self) -> Iterator[Family]:
+        return iter(()) if self._worker is None else self._worker.metrics()
 
 
 class Worker:
-    """One host's service."""
+    """A host in one epoch."""
 
-    def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote) -> None:
+    def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote, epoch: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._bus = bus
         self._arena = arena
         self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
-        spills, epoch = settings.spill_dir != NO_SPILLING, time.time_ns() // 1_000_000
-        self._agent = Agent(settings, epoch, self._store, spills, self._loop.time())
+        self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
         self._intake = Intake(self._agent)
         self._disk: Spilling | None = None
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
@@ -71,31 +108,45 @@ class Worker:
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
         self._log_unread: asyncio.Future[None] = self._loop.create_future()
         """Has the error with which a part of an assignment could not be taken in."""
-        self._pumping = False
+        self._pumping = self._ended = False
         self._report_timer: asyncio.TimerHandle | None = None
         self._last_report = self._report_due = 0.0
         self._above = False
 
     async def run(self) -> None:
-        """Serve until cancelled, or until this host cannot go on."""
-        await self._bus.ensure_streams()
-        await self._bus.ensure_buckets()
+        """Serve until cancelled, until this host cannot go on, or until its lease is lost: then nothing of this epoch is left."""
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
         self._agent.address = advertised(self._settings.advertise, await self._listen())
-        await self._runners.start(self._on_started)
-        feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True)
-        ticking = asyncio.ensure_future(self._tick())
-        lease = asyncio.ensure_future(self._hold_lease(self._agent.address))
-        endpoints = {f"status-{self._settings.host}": self._status}
+        work: list[asyncio.Future[None]] = []
+        feed: LogFeed | None = None
         try:
-            await self._bus.serve("headrace-worker", f"host {self._settings.host}", endpoints, self._metrics)
-            ends = (feed.ended, self._log_unread, ticking, lease, self._runners.failed)
+            await self._runners.start(self._on_started)
+            feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True)
+            work += [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self._belong())]
+            ends = (feed.ended, self._log_unread, *work, self._runners.failed)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in ends:
                 if ended.done():
                     ended.result()
         finally:
-            await self._stop(ticking, lease)
+            await self._stop(feed, work)
+
+    async def _belong(self) -> None:
+        """Register this host, until its lease is lost. At the end it is given back, unless it was lost."""
+        entry = HostEntry(
+            host=self._settings.host,
+            epoch=self._agent.epoch,
+            address=self._agent.address,
+            runners=self._settings.runners,
+            capacity=self._store.capacity,
+            pid=os.getpid(),
+            resources=self._settings.resources,
+        )
+        lease = await register(self._bus, self._settings, entry)
+        try:
+            await lease.lost.wait()
+        finally:
+            await lease.release()
 
     async def _listen(self) -> tuple[str, int]:
         host, port = split_address(self._settings.listen)
@@ -106,55 +157,21 @@ class Worker:
                 f"nothing can listen on {self._settings.listen}: {error}; set HEADRACE_LISTEN (--listen) to an address of this machine"
             ) from error
 
-    async def _stop(self, *tasks: asyncio.Future[None]) -> None:
-        for task in tasks:
+    async def _stop(self, feed: LogFeed | None, work: list[asyncio.Future[None]]) -> None:
+        """End everything of this epoch: memory is given back only once nobody can write to it."""
+        self._ended = True
+        for task in work:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*work, return_exceptions=True)
+        if feed is not None:
+            await feed.close()
+        if self._report_timer is not None:
+            self._report_timer.cancel()
         await self._links.close()
-        self._runners.close()
+        await self._runners.close()
         if self._disk is not None:
             self._disk.close()
-
-    # --- who this host is -------------------------------------------------------------------------------------------
-
-    async def _hold_lease(self, address: str) -> None:
-        """Register this host, renew the entry while it lives, and take it back at the end."""
-        bucket, seconds = self._bus.kv(streams.HOSTS.name), self._settings.lease_seconds
-        entry = HostEntry(
-            host=self._settings.host,
-            epoch=self._agent.epoch,
-            address=address,
-            runners=self._settings.runners,
-            capacity=self._store.capacity,
-            pid=os.getpid(),
-            resources=self._settings.resources,
-        )
-        revision = await self._register(entry)
-        try:
-            while True:
-                await asyncio.sleep(seconds * RENEW_SHARE)
-                revision = await bucket.update(self._settings.host, encode(entry), revision, ttl=seconds)
-        except WrongRevision as error:
-            raise HostTaken(f"this host's lease as {self._settings.host!r} ran out, and the cluster goes on without it: {error}") from error
-        except asyncio.CancelledError:
-            with contextlib.suppress(TimeoutError):  # no connection: it expires by itself
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await bucket.delete(self._settings.host)
-            raise
-
-    async def _register(self, entry: HostEntry) -> int:
-        """Take the name. A worker that was killed holds it until its lease runs out."""
-        bucket, seconds = self._bus.kv(streams.HOSTS.name), self._settings.lease_seconds
-        deadline = self._loop.time() + seconds + 2 * streams.HOSTS.markers + 1
-        while True:
-            try:
-                return await bucket.create(entry.host, encode(entry), ttl=seconds)
-            except WrongRevision:
-                if self._loop.time() > deadline:
-                    raise HostTaken(
-                        f"another worker is registered as {entry.host!r}: give each host a name of its own (--host or HEADRACE_HOST)"
-                    ) from None
-                await asyncio.sleep(seconds / 20)
+        self._arena.release_pages(0, self._arena.address_space)
 
     # --- events in --------------------------------------------------------------------------------------------------
 
@@ -224,6 +241,8 @@ class Worker:
 
     def _pump(self) -> None:
         self._pumping = False
+        if self._ended:
+            return
         for action in self._agent.take():
             try:
                 self._act(action)
@@ -321,7 +340,7 @@ class Worker:
         done = self._bus.publish(subjects.event(events.job, events.host), events)
         done.add_done_callback(partial(_say_if_refused, events.job))
 
-    async def _status(self, _: bytes) -> bytes:
+    async def status(self, _: bytes) -> bytes:
         """What the micro service answers."""
         return msgspec.json.encode(
             {
@@ -336,7 +355,7 @@ class Worker:
             }
         )
 
-    def _metrics(self) -> Iterator[Family]:
+    def metrics(self) -> Iterator[Family]:
         """For Prometheus: how this host stands."""
         agent, links = self._agent, self._links
         parts = (
@@ -371,7 +390,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     async def serve() -> None:
         bus = await Bus.connect(bus_settings, f"worker-{settings.host}")
         try:
-            await Worker(settings, bus, arena, status, zygote).run()
+            await Host(settings, bus, arena, status, zygote).run()
         finally:
             await bus.close()
 
