@@ -87,13 +87,19 @@ def renewed_partial(function: Any) -> Passed | None:
 
 
 def _is_static(template: Template) -> bool:
-    """Whether nothing can be changed of a template: most of them."""
+    """Whether nothing can be changed of a template: most of them. Asked for every task, so the commonest cases come first."""
     if template is None:
         return True
     for argument in template[0]:
         if type(argument) not in _LEAVES and not _cannot_change(argument):
             return False
-    return len(template) == 1 or _are_static(template[1].values(), *template[2:])
+    if len(template) == 1:
+        return True
+    for patches in template[2:]:
+        for _, filler in patches:
+            if type(filler) is Nested and not _cannot_change(filler):
+                return False
+    return not template[1] or _are_static(template[1].values())
 
 
 def _are_static(arguments: Iterable[Any], *patches: Iterable[tuple[Any, Filler]]) -> bool:

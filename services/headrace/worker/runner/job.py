@@ -54,7 +54,7 @@ class Segment:
 class Kind:
     """What a job's tasks of one function have in common."""
 
-    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "randomness", "renewed", "seconds", "spec")
+    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "randomness", "renewed", "seconds", "spec", "special")
 
     def __init__(self, index: int, spec: FunctionSpec) -> None:
         self.index = index
@@ -64,6 +64,8 @@ class Kind:
         """Once a task of it was executed here."""
         self.renewed: Passed | None = None
         """What the function is made of for each task, where it brings arguments of its own that can be changed."""
+        self.special = False
+        """Whether there is either of the next two."""
         self.randomness: Randomness | None = None
         """If it draws random numbers."""
         self.expected: float | None = None
@@ -80,6 +82,7 @@ class Kind:
             self.function = load_function(self.spec)
             self.renewed = renewed_partial(self.function)
             self.randomness = randomness(self.function, content_hash, self.renewed is not None)
+            self.special = self.renewed is not None or self.randomness is not None
         return self.function
 
 
@@ -155,6 +158,10 @@ class RunnerJob:
         if type(value) not in PLAIN_TYPES:
             value = pass_on(value)
             self.unsettled = dataset
+        self.keep_plain(dataset, value)
+
+    def keep_plain(self, dataset: int, value: Any) -> None:
+        """Hold what nothing can change for later tasks of its chain."""
         self.chain_values[dataset] = value
         if self._uses[dataset] > 1:
             self._uses_left[dataset] = self._uses[dataset]
@@ -167,7 +174,7 @@ class RunnerJob:
 
     def take(self, dataset: int) -> Any:
         """A value held for its chain, the reader's own; forgotten at its last use. Raises TaskFailure if it cannot be unpickled."""
-        kept = self._use(dataset)
+        kept = self._use(dataset) if dataset in self._uses_left else self.chain_values.pop(dataset)
         if type(kept) in PLAIN_TYPES:
             return kept
         try:
@@ -176,8 +183,6 @@ class RunnerJob:
             raise loading_failure(error, f"while the input {self.dataset_name(dataset)!r} was unpickled in the runner") from None
 
     def _use(self, dataset: int) -> Any:
-        if dataset not in self._uses_left:
-            return self.chain_values.pop(dataset)
         self._uses_left[dataset] -= 1
         if self._uses_left[dataset]:
             return self.chain_values[dataset]

@@ -199,24 +199,14 @@ class Runner:
         if segment.chain in job.dead_chains:
             self._drop_inputs(segment)
             return
-        if self._comes_through(segment, self._tasks, segment):
+        try:
+            self._tasks(segment)
             segment.ended = True
             self._end(segment)
-
-    def _comes_through(self, segment: Segment, work: Callable[..., object], *args: Any) -> bool:
-        """Do work on a segment. What its tasks, their arguments and their results raise, whatever it is, is their failure, and the runner
-        goes on; False then."""
-        try:
-            work(*args)
-            return True
-        except AgentGone:
-            raise
-        except TaskFailure as known:
-            failure = known
+            return
         except BaseException as error:
-            failure = TaskFailure(error, "bad_output" if issubclass(type(error), GraphError) else "raised")
+            failure = _failure(error)
         self._report(segment, failure)
-        return False
 
     def _tasks(self, segment: Segment) -> None:
         if self._borrowed:
@@ -235,16 +225,21 @@ class Runner:
                 self._generate(Suspended(segment, place, iter(result)))
                 return
             job.took(kind, self._now - began)
-            self._keep_or_put(segment, place, task, result)
-            result = None
-            if job.unsettled is not None:
-                job.settle()
-            if self._slabs.results:
-                self._hand_over(segment, place)
-            if self._borrowed:
-                self._own()
+            if not (type(result) in PLAIN_TYPES and job.sends_plainly and self._pass_plain(job, segment.leaves[place], task, result)):
+                self._keep_or_put(segment, place, task, result)
+                result = None
+                self._let_go(segment, place)
             if place < last and self._now - self._outbox.since > PROGRESS_SECONDS:
                 self._outbox.task_done(job, task, self._now)
+
+    def _let_go(self, segment: Segment, place: int) -> None:
+        """What a task returned is not referred to here any more: make it safe from what the task still refers to."""
+        if segment.job.unsettled is not None:
+            segment.job.settle()
+        if self._slabs.results:
+            self._hand_over(segment, place)
+        if self._borrowed:
+            self._own()
 
     def _flush_before(self, kind: Kind) -> None:
         """Send what is finished before a task that may take long."""
@@ -277,12 +272,15 @@ class Runner:
         function = kind.function
         if function is None:
             function = self._load(job, kind)
-        if kind.renewed is not None:
-            function = self._renew(job, task, kind.renewed)
         template = job.arguments.template(task)
         inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
         args, kwargs = (inputs, NO_KEYWORDS) if template is None else bind(template, inputs)
         outside.clear()
+        return self._call_anew(job, task, kind, args, kwargs) if kind.special else function(*args, **kwargs)
+
+    def _call_anew(self, job: RunnerJob, task: int, kind: Kind, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a function whose state is to be the task's own: its partial's arguments, its random numbers."""
+        function = kind.load(job.spec.content_hash) if kind.renewed is None else self._renew(job, task, kind.renewed)
         if kind.randomness is None:
             return function(*args, **kwargs)
         kind.randomness.begin(task, function)
@@ -329,8 +327,6 @@ class Runner:
 
     def _keep_or_put(self, segment: Segment, place: int, task: int, result: Any) -> None:
         job, leaves = segment.job, segment.leaves[place]
-        if leaves == 1 and job.sends_plainly and type(result) in PLAIN_TYPES and self._put_plain(job, task, result):
-            return
         outputs = job.outputs(task)
         if leaves == 0:
             self._keep(job, outputs[0], result)
@@ -367,8 +363,12 @@ class Runner:
         except BaseException as error:
             raise _leaving_failure(error) from None
 
-    def _put_plain(self, job: RunnerJob, dataset: int, value: Any) -> bool:
-        """Send a number that leaves its chain. False if it has too many digits for that."""
+    def _pass_plain(self, job: RunnerJob, leaves: int, dataset: int, value: Any) -> bool:
+        """Hold a number for its chain, or send it if it leaves that. False if it has too many digits for that."""
+        if leaves != 1:
+            if leaves == 0:
+                job.keep_plain(dataset, value)
+            return True
         data = encode_plain(value)
         if len(data) > INLINE_VALUE_BYTES:
             return False
@@ -497,7 +497,12 @@ class Runner:
         put = self._puts.pop((grant.job, grant.dataset), None)
         if put is not None:
             put.segment.place = put.place
-            self._comes_through(put.segment, self._use_for, grant, put)
+            try:
+                self._use_for(grant, put)
+                return
+            except BaseException as error:
+                failure = _failure(error)
+            self._report(put.segment, failure)
 
     def _use_for(self, grant: protocol.Grant, put: Put) -> None:
         if grant.offset == NEVER:
@@ -629,6 +634,16 @@ def _leaving_failure(error: BaseException) -> TaskFailure:
     if issubclass(type(error), NotPicklable):
         return TaskFailure(error, "unpicklable")
     return TaskFailure(error, doing="while its result was pickled in the runner")
+
+
+def _failure(error: BaseException) -> TaskFailure:
+    """The failure of a task, of whatever it, its arguments, its result or its import raised. Raises AgentGone, which is none."""
+    kind = type(error)
+    if issubclass(kind, AgentGone):
+        raise error
+    if issubclass(kind, TaskFailure):
+        return cast(TaskFailure, error)
+    return TaskFailure(error, "bad_output" if issubclass(kind, GraphError) else "raised")
 
 
 def _metadata(job: RunnerJob, dataset: int, output: Output) -> dict[str, Any]:
