@@ -126,13 +126,14 @@ class Runner:
         making.provide(self._slabs.empty)
         os.register_at_fork(after_in_child=self._sock.close)  # a process that a task forks, and that returns from it, is not this runner
         while True:
+            if self._borrowed:
+                self._own()
             if self._granted:
                 self._use(self._granted.popleft())
             elif self._queue:
                 self._execute(self._queue.popleft())
             else:
                 self._status.clear(self._slot)
-                self._own()
                 self._slabs.collect()
                 self._outbox.flush()
                 for stream in printed:
@@ -209,8 +210,6 @@ class Runner:
         self._report(segment, failure)
 
     def _tasks(self, segment: Segment) -> None:
-        if self._borrowed:
-            self._own()
         job, outside = segment.job, self._outside(segment)
         last = len(segment.tasks) - 1
         for place, task in enumerate(segment.tasks):
