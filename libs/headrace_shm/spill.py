@@ -103,13 +103,26 @@ class Spill(MutableMapping[str, Any]):
             ValueError: the buffer has another size than the value.
             SpillFailed: the disk cannot be read.
         """
-        offset, nbytes = self._places[key]
+        nbytes = self._places[key][1]
         if target.nbytes != nbytes:
             raise ValueError(f"{key!r} has {nbytes} bytes, and cannot be read into {target.nbytes}")
+        self.read_part(key, 0, target)
+
+    def read_part(self, key: str, start: int, target: memoryview) -> None:
+        """Fill a writable buffer with the bytes of a value from `start` on.
+
+        Raises:
+            KeyError: there is none of this key.
+            ValueError: the value has fewer bytes than that.
+            SpillFailed: the disk cannot be read.
+        """
+        offset, nbytes = self._places[key]
+        if not 0 <= start <= nbytes - target.nbytes:
+            raise ValueError(f"{key!r} has {nbytes} bytes, and not {target.nbytes} from {start} on")
         try:
-            read_range(self._fd, target, offset)
+            read_range(self._fd, target, offset + start)
         except OSError as error:
-            raise self._failed(error.errno, f"{nbytes} bytes cannot be read back: {error.strerror}") from error
+            raise self._failed(error.errno, f"{target.nbytes} bytes cannot be read back: {error.strerror}") from error
 
     def __delitem__(self, key: str) -> None:
         """Forget a value and give its disk space back.

@@ -7,7 +7,7 @@ from headrace.link.errors import LinkRefused
 from headrace.link.frames import Proof
 from headrace.link.framing import pack
 from headrace.link.handshake import Identity, Initiator, Peer, Responder, job_key
-from headrace.link.settings import MAX_NAME_BYTES
+from headrace.link.settings import MAX_NAME_BYTES, VERSION
 
 KEY = b"k" * 32
 OTHER = b"o" * 32
@@ -107,8 +107,8 @@ def test_every_field_of_the_hello_is_bound(fields):
 
 
 def test_versions_must_agree():
-    with pytest.raises(LinkRefused, match="version 2"):
-        Responder(B, KEY).received(changed(Initiator(A, KEY).begin(), version=2))
+    with pytest.raises(LinkRefused, match=f"version {VERSION + 1}"):
+        Responder(B, KEY).received(changed(Initiator(A, KEY).begin(), version=VERSION + 1))
     initiator = Initiator(A, KEY)
     welcome = Responder(B, KEY).received(initiator.begin())
     with pytest.raises(LinkRefused, match="version 0"):

@@ -351,7 +351,7 @@ class Crowd(World):
 
     def send_what_is_owed(self) -> None:
         for name, action in self.unsent:
-            self.agents[name].sent(action.peer, action.frame, action.block)
+            self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
         self.unsent.clear()
 
     def hear(self, name: str, host: str, frame: frames.Frame) -> None:
@@ -455,7 +455,7 @@ def test_what_is_wanted_twice_is_sent_once_and_what_is_granted_twice_goes_out_on
     agent.granted(STRANGER, frames.Grant(JOB, [5]))
     sends = [action for action in agent.take() if isinstance(action, actions.SendBlock)]
     assert len(sends) == 1
-    agent.sent(STRANGER, sends[0].frame, sends[0].block)
+    agent.sent(STRANGER, sends[0].frame, sends[0].nbytes, sends[0].block)
     agent.granted(STRANGER, frames.Grant(JOB, [5]))
     assert len(agent.take()) == 1, "and again, once it is out"
 

@@ -185,7 +185,7 @@ class Broadcasting(World):
             if other is not None:
                 self._down(name, other, action)
             elif isinstance(action, actions.SendBlock):
-                self.agents[name].sent(action.peer, action.frame, action.block)
+                self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
         elif isinstance(action, actions.ToHost):
             if self.agents[name]._links.get(action.host) == "up":
                 super()._act(name, action)
@@ -219,7 +219,7 @@ class Broadcasting(World):
         if place is not None:
             self.memory[receiver][place[0] : sum(place)] = payload
         agent.received(sender, frame, len(payload))
-        self.agents[sender].sent(block.peer, block.frame, block.block)
+        self.agents[sender].sent(block.peer, block.frame, block.nbytes, block.block)
 
     # What breaks.
 
@@ -231,7 +231,7 @@ class Broadcasting(World):
         self.wires.pop((there, here, "down"), None)
         for block in self.sends.pop((there, here, "down"), []):
             if block is not None:
-                self.agents[there].sent(block.peer, block.frame, block.block)
+                self.agents[there].sent(block.peer, block.frame, block.nbytes, block.block)
         self.agents[there].peer_left(number)
         self.agents[there].peer_came(self.peer_numbers[there, here], PeerHost(here, EPOCH, ""))
         if self.agents[here]._links.get(there) == "up":

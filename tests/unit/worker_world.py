@@ -21,6 +21,7 @@ from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, G
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
+DiskWork = actions.Spill | actions.Restore | actions.SendSpilled | actions.Unspill
 EPOCH = 7
 JOB = "job"
 
@@ -101,9 +102,7 @@ class ModelRunner:
             self._send(protocol.Results(self.job, datasets=[frame.dataset], values=[frame.block], segments=[segment]))
         elif isinstance(frame, protocol.Grant) and frame.dataset in self.deferred and frame.offset == NEVER:
             segment, _ = self.deferred.pop(frame.dataset)
-            self.refused.append(frame.dataset)
-            error = TaskError(task=frame.dataset, reason="too_large")
-            self._send(protocol.Results(self.job, failed=[error], failed_segments=[segment]))
+            self._fail(segment, frame.dataset)
         elif isinstance(frame, protocol.CloseJob):
             self.queue.clear()
             self.deferred.clear()
@@ -128,13 +127,15 @@ class ModelRunner:
             if leave == 0:
                 self.kept[task] = value
             elif leave == 1 and task in world.large:
-                self._put(segment, task, value)
+                if not self._put(segment, task, value):
+                    self._fail(segment, task)
+                    break
                 continue
             elif leave == 1:
                 self._send(protocol.Results(self.job, datasets=[task], values=[value]))
         if blocks:
             self._send(protocol.Released(blocks, [1] * len(blocks)))
-        if tasks[-1] not in self.deferred:
+        if not set(tasks) & {*self.deferred, *self.refused}:
             self._send(
                 protocol.Results(
                     self.job, segments=[segment], functions=[0], function_counts=[1], function_seconds=[1e-6], function_longest=[1e-6]
@@ -147,19 +148,25 @@ class ModelRunner:
         _, offset, nbytes = place
         return filled_with(bytes(self.world.memory[self.host][offset : offset + nbytes]))
 
-    def _put(self, segment: int, dataset: int, value: bytes) -> None:
+    def _fail(self, segment: int, dataset: int) -> None:
+        self.refused.append(dataset)
+        error = TaskError(task=dataset, reason="too_large")
+        self._send(protocol.Results(self.job, failed=[error], failed_segments=[segment]))
+
+    def _put(self, segment: int, dataset: int, value: bytes) -> bool:
+        """Store a value, or have it wait; False if it is refused."""
         if dataset in self.world.slabs and self._put_in_slab(dataset, value):
-            return
+            return True
         self._send(protocol.Allocate(self.job, dataset, self.world.large[dataset], segment))
         self.world.deliver_to_runner(self.host)
         grant = next(f for f in self.inbox if isinstance(f, protocol.Grant) and f.dataset == dataset)
         self.inbox.remove(grant)
-        assert grant.offset != NEVER
         if grant.offset == NO_ROOM_YET:
             self.deferred[dataset] = (segment, value)
-            return
-        self._write(grant, value)
-        self._send(protocol.Results(self.job, datasets=[dataset], values=[grant.block]))
+        elif grant.offset != NEVER:
+            self._write(grant, value)
+            self._send(protocol.Results(self.job, datasets=[dataset], values=[grant.block]))
+        return grant.offset != NEVER
 
     def _put_in_slab(self, dataset: int, value: bytes) -> bool:
         """Make a value where it is to stay, and a temporary beside it; False if there is no room."""
@@ -238,7 +245,7 @@ class World:
         self.connecting: list[tuple[str, str]] = []
         self.events: list[Events] = []
         self.disk: dict[tuple[str, str], bytes] = {}
-        self.disk_work: list[tuple[str, actions.Spill | actions.Restore]] = []
+        self.disk_work: list[tuple[str, DiskWork]] = []
         self.now = START
         self.ended = False
         for n, slot in self.runners:
@@ -294,7 +301,7 @@ class World:
         found: list[tuple[str, object]] = [("runner", key) for key, runner in self.runners.items() if not runner.idle]
         found += [("wire", key) for key, wire in self.wires.items() if wire]
         found += [("connect", pair) for pair in self.connecting]
-        found += [("disk", work) for work in self.disk_work]
+        found += [("disk", work) for work in {name: (name, work) for name, work in reversed(self.disk_work)}.values()]
         found += [("log", (name,)) for name, intake in self.intakes.items() if intake.busy]
         return found
 
@@ -355,17 +362,21 @@ class World:
         elif isinstance(action, actions.SendBlock):
             data = bytes(self.memory[name][action.offset : action.offset + action.nbytes])
             self._wire(name, self.names[action.peer], "down").append((action.frame, data))
-            self.agents[name].sent(action.peer, action.frame, action.block)
+            self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
 
-        elif isinstance(action, actions.Spill | actions.Restore):
+        elif isinstance(action, DiskWork):
             self.disk_work.append((name, action))
-        elif isinstance(action, actions.Unspill):
-            self.disk.pop((name, action.key))
 
-    def _use_disk(self, name: str, work: actions.Spill | actions.Restore) -> None:
+    def _use_disk(self, name: str, work: DiskWork) -> None:
         if isinstance(work, actions.Spill):
             self.disk[name, work.key] = bytes(self.memory[name][work.offset : work.offset + work.nbytes])
             self.agents[name].spilled(work.key, True)
+        elif isinstance(work, actions.SendSpilled):
+            start, data = work.frame.start, self.disk[name, work.key]
+            self._wire(name, self.names[work.peer], "down").append((work.frame, data[start : start + work.nbytes]))
+            self.agents[name].sent(work.peer, work.frame, work.nbytes)
+        elif isinstance(work, actions.Unspill):
+            self.disk.pop((name, work.key), None)
         else:
             self.memory[name][work.offset : work.offset + work.nbytes] = self.disk[name, work.key]
             self.agents[name].restored(work.key, True)

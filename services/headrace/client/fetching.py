@@ -28,6 +28,13 @@ class Held(NamedTuple):
     attempt: int
 
 
+class Room(NamedTuple):
+    """Memory for a dataset that comes in parts, and how many bytes have come."""
+
+    memory: memoryview
+    filled: int
+
+
 class Delivery:
     """What one host sends of one job: the handler of a link to it.
 
@@ -40,6 +47,8 @@ class Delivery:
         self._job = job
         self._attempts = wanted
         self._open = set(wanted)
+        self._rooms: dict[int, Room] = {}
+        """Of datasets that come in parts."""
 
     def link_opened(self, link: Link) -> None:
         """Ask for everything at once."""
@@ -56,15 +65,35 @@ class Delivery:
                 self._take_small(datasets, lengths, payload)
             case Offer(datasets=datasets):
                 link.send(Grant(self._job, [dataset for dataset in datasets if dataset in self._open]))
-            case Data(dataset=dataset):
-                self.values[dataset] = payload.toreadonly()
-                self._settle([dataset])
+            case Data(dataset=dataset, size=size):
+                whole = self._put(dataset, payload) if size else payload
+                if whole is not None:
+                    self.values[dataset] = whole.toreadonly()
+                    self._settle([dataset])
             case Gone(datasets=datasets):
                 self._settle(datasets)
 
     def data_sink(self, link: Link, frame: Data, nbytes: int) -> memoryview | None:
-        """Memory for one dataset, which its value goes on living in."""
-        return aligned_memory(nbytes) if frame.dataset in self._open else None
+        """Memory for one dataset, which its value goes on living in; where it comes in parts, the next of it."""
+        if frame.dataset not in self._open:
+            return None
+        if not frame.size:
+            return aligned_memory(nbytes)
+        if not frame.start:
+            self._rooms[frame.dataset] = Room(aligned_memory(frame.size), 0)
+        room = self._rooms.get(frame.dataset)
+        if room is None or (frame.start, frame.size) != (room.filled, room.memory.nbytes) or frame.start + nbytes > frame.size:
+            return None
+        return room.memory[frame.start : frame.start + nbytes]
+
+    def _put(self, dataset: int, part: memoryview) -> memoryview | None:
+        """A part of a dataset is in its place. Returns all of it, if that was the last."""
+        room = self._rooms[dataset]
+        room = self._rooms[dataset] = Room(room.memory, room.filled + part.nbytes)
+        if room.filled < room.memory.nbytes:
+            return None
+        del self._rooms[dataset]
+        return room.memory
 
     def _take_small(self, datasets: list[int], lengths: list[int], payload: memoryview) -> None:
         start = 0

@@ -9,7 +9,7 @@ is `Gone`. Columns of one frame have the same length: item i of each is about da
 
 A large dataset that several hosts grant goes from one to the next: the producer answers all but the first with `Relay`,
 they say `Grant` to the host that it names, and that one passes the bytes on while it still receives them. Then there are
-several `Data` for a dataset, a piece in each, in order.
+several `Data` for a dataset, a piece in each, in order; so there are where the producer reads it from disk.
 """
 
 from typing import Annotated, TypeAlias

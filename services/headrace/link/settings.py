@@ -2,7 +2,7 @@
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the frames and the handshake; both ends must have the same."""
 
 MAX_HEADER_BYTES: Final = 4 << 20

@@ -32,7 +32,7 @@ class Relay:
         self._granted: Data | None = None
         self._pieces: deque[bytes | bytearray] = deque()
         self._filling = bytearray()
-        self._filled = self._total = 0
+        self._filled = self._total = self._start = self._end = 0
 
     def begin(self) -> Want:
         """What to say to the host first."""
@@ -46,8 +46,9 @@ class Relay:
             case Offer(datasets=datasets):
                 self._offers.extend(dataset for dataset in datasets if dataset in self._open)
             case Data(dataset=dataset):
-                self._granted = None
-                self._settle([dataset])
+                if self._end == self._total:
+                    self._granted = None
+                    self._settle([dataset])
             case Gone(datasets=datasets):
                 self._lose(datasets)
             case _:
@@ -65,14 +66,20 @@ class Relay:
     # --- a large dataset, piece by piece ----------------------------------------------------------------------------------
 
     def expects(self, frame: Data, nbytes: int) -> bool:
-        """Data of so many bytes begins to come: whether it was granted."""
+        """Data of so many bytes, or a part of it, begins to come: whether it was granted, and leaves no gap."""
         if self._granted is None or frame.dataset != self._granted.dataset:
             return False
-        self._total, self._filled, self._filling = nbytes, 0, bytearray()
+        total = frame.size or nbytes
+        if not frame.start:
+            self._total, self._end, self._filled, self._filling = total, 0, 0, bytearray()
+        if (frame.start, total) != (self._end, self._total) or frame.start + nbytes > total:
+            return False
+        self._start, self._end = frame.start, frame.start + nbytes
         return True
 
     def write(self, data: memoryview, start: int) -> None:
-        """The next bytes of it, to be put into pieces: its bytes from `start` on."""
+        """The next bytes of what comes, to be put into pieces: its bytes from `start` on."""
+        start += self._start
         while data:
             if self._filled == len(self._filling):
                 self._new_piece(start)

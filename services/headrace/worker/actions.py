@@ -68,6 +68,16 @@ class SendBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class SendSpilled:
+    """Send bytes of what is on disk under a key over a link that a peer opened, those that the frame names, and say when they are out."""
+
+    peer: int
+    frame: frames.Data
+    key: str
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spill:
     """Write a block of the arena to disk under a key, and say when it is there."""
 
@@ -101,4 +111,4 @@ class Report:
     events: Events
 
 
-Action = ToRunner | KillRunner | Connect | Disconnect | ToHost | ToPeer | SendBlock | Spill | Restore | Unspill | Report
+Action = ToRunner | KillRunner | Connect | Disconnect | ToHost | ToPeer | SendBlock | SendSpilled | Spill | Restore | Unspill | Report

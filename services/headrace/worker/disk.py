@@ -4,8 +4,8 @@
                  |                                     |
                  +-- used or purged meanwhile: the copy on disk is forgotten, nothing else changes
 
-Least recently used goes first. What a segment that is about to run takes is pinned until that has ended, so that restoring one of its
-inputs never costs it another.
+Least recently used goes first. What a segment that is about to run takes is pinned until its runner holds it, so that restoring one of
+its inputs never costs it another. Where the inputs of several such segments do not fit together, only the earliest keeps its.
 """
 
 from __future__ import annotations
@@ -73,6 +73,10 @@ class Disk:
         """A dataset is in memory."""
         if self.enabled and entry.block is not None:
             self._resident[entry.block.id] = (job, entry)
+
+    def found(self, key: str) -> tuple[HostJob, Entry] | None:
+        """The dataset that is on disk under a key; None if it is not needed any more."""
+        return self._keys.get(key)
 
     def touch(self, block: Block[int]) -> None:
         """A dataset is used."""
@@ -175,7 +179,7 @@ class Disk:
     # --- segments that wait ------------------------------------------------------------------------------------------
 
     def pin(self, segment: Segment) -> None:
-        """A segment is about to run: its inputs stay in memory until it has ended."""
+        """A segment is about to run: its inputs stay in memory until its runner holds them."""
         if segment.pinned or self.unused:
             return
         segment.pinned = True
@@ -189,8 +193,17 @@ class Disk:
         return [entry for entry in segment.entries if entry.value is None and entry.block is None]
 
     def unpin(self, segment: Segment) -> None:
-        """A segment ended, or was dropped."""
+        """A segment is at its runner, which holds its inputs from then on; or it was dropped."""
         self.parked.discard(segment)
+        self._let_go(segment)
+
+    def relax(self) -> None:
+        """Let all inputs go to disk that are kept for segments which wait for others of theirs, save those of the earliest of them."""
+        for segment in sorted(self.parked, key=lambda segment: (segment.chain.order, segment.id))[1:]:
+            self._let_go(segment)
+
+    @staticmethod
+    def _let_go(segment: Segment) -> None:
         if segment.pinned:
             segment.pinned = False
             for entry in segment.entries:

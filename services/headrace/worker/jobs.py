@@ -47,8 +47,8 @@ class Entry:
     """Whether room was asked for, to bring it back from disk."""
     pins = 0
     """Segments about to run that take it: it is not to go to disk."""
-    owed: Sequence[int] = ()
-    """Peers that granted it while it was on disk."""
+    owed = 0
+    """Peers that have room for it and are to be sent it, when it is their turn."""
 
     def __init__(self, dataset: int) -> None:
         self.dataset = dataset

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
-from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, ToHost, ToPeer
+from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, SendSpilled, ToHost, ToPeer
 from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
 from headrace.worker.spans import transferred
@@ -74,7 +74,7 @@ class Links(Handler):
         if isinstance(action, ToPeer):
             self._to_peer(action)
         elif isinstance(action, SendBlock):
-            self._send_block(action)
+            self.send_data(action, self._arena.writable(action.offset, action.nbytes))
         elif isinstance(action, ToHost):
             self._to_host(action)
         elif isinstance(action, Disconnect):
@@ -103,7 +103,9 @@ class Links(Handler):
             self._owed[link].update((action.frame.job, dataset) for dataset in action.frame.datasets)
         link.send(action.frame)
 
-    def _send_block(self, action: SendBlock) -> None:
+    def send_data(self, action: SendBlock | SendSpilled, data: memoryview) -> None:
+        """Send bytes of a dataset, and tell the agent when they are out, or cannot be sent."""
+
         def sent(well: bool) -> None:
             if well:
                 self.traffic.sent_bytes += action.nbytes
@@ -113,7 +115,7 @@ class Links(Handler):
             self._block_bytes[action.peer] -= action.nbytes
             if not self._block_bytes[action.peer]:
                 del self._block_bytes[action.peer]
-            self._agent.sent(action.peer, action.frame, action.block)
+            self._agent.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
             self._wake()
 
         link, began = self._peers.get(action.peer), perf_counter()
@@ -121,7 +123,7 @@ class Links(Handler):
         if link is None or link.closed:
             asyncio.get_running_loop().call_soon(sent, False)
         else:
-            link.send(action.frame, self._arena.writable(action.offset, action.nbytes), on_sent=sent)
+            link.send(action.frame, data, on_sent=sent)
 
     def _disconnect(self, host: str) -> None:
         link = self._to_hosts.get(host)

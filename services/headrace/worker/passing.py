@@ -64,6 +64,10 @@ class Passing:
             taker.next += nbytes
             taker.unsent += 1
 
+    def takes(self, peer: int, block_id: int) -> bool:
+        """Whether a block goes to a peer in pieces."""
+        return peer in self._takers.get(block_id, ())
+
     def sent(self, peer: int, block_id: int) -> None:
         """A piece is out, or its link is gone."""
         taker = self._takers.get(block_id, {}).get(peer)

@@ -86,6 +86,8 @@ class Grant(Frame, tag=4):
     dataset: int
     block: int
     offset: int
+    why: str = ""
+    """With NEVER: what is wrong, and what to do."""
 
 
 class GrantSlab(Frame, tag=5):

@@ -17,7 +17,7 @@ from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
 from headrace.worker import metrics, protocol
-from headrace.worker.actions import Action, KillRunner, Report, Restore, Spill, ToRunner, Unspill
+from headrace.worker.actions import Action, KillRunner, Report, Restore, SendSpilled, Spill, ToRunner, Unspill
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.intake import Intake
 from headrace.worker.links import Links
@@ -276,16 +276,22 @@ class Worker:
             self._runners.kill(action.slot)
         elif isinstance(action, Report):
             self._publish(action)
-        elif isinstance(action, Spill | Restore | Unspill):
-            self._spilling().act(action)
+        elif isinstance(action, Spill | Restore | Unspill | SendSpilled):
+            self._use_disk(action)
         else:
             self._links.act(action)
 
-    def _spilling(self) -> Spilling:
-        """The disk, opened at its first use."""
+    def _use_disk(self, action: Spill | Restore | Unspill | SendSpilled) -> None:
+        """Pass an action to the disk, which is opened at its first use: that is to write. The agent hears if it cannot be."""
         if self._disk is None:
-            self._disk = Spilling(self._agent, self._arena, self._settings.spill_dir, self._wake)
-        return self._disk
+            try:
+                self._disk = Spilling(self._agent, self._arena, self._settings.spill_dir, self._wake, self._links.send_data)
+            except OSError as error:
+                log.error("nothing can be moved to disk: give another folder by HEADRACE_SPILL_DIR", error=error)
+                if isinstance(action, Spill):
+                    self._agent.spilled(action.key, False)
+                return
+        self._disk.act(action)
 
     def _backed(self, grant: protocol.Grant) -> protocol.Grant:
         """The grant, once there is memory behind its place: a full shared-memory folder is an error here, not a signal in the runner."""
@@ -296,7 +302,8 @@ class Worker:
         except ArenaFull as error:
             log.error("a result cannot be stored", job=self._agent.called(grant.job).get("job"), dataset=grant.dataset, error=error)
             self._agent.refused(grant.job, grant.dataset)
-            return msgspec.structs.replace(grant, offset=protocol.NEVER)
+            why = f"a result has no room in the shared memory of host {self._settings.host}: {error}"
+            return msgspec.structs.replace(grant, offset=protocol.NEVER, why=why)
         return grant
 
     def _backed_slab(self, slot: int, grant: protocol.GrantSlab) -> protocol.GrantSlab:

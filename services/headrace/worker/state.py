@@ -612,18 +612,18 @@ class Agent:
         for dataset in dict.fromkeys(frame.datasets):
             self.stock.granted(job, dataset, peer, starts.get(dataset))
 
-    def sent(self, peer: int, frame: frames.Data, block: int) -> None:
-        """A block is out, or its link is gone: let go of it."""
-        if self.stock.store.release(block, ("peer", peer)):
+    def sent(self, peer: int, frame: frames.Data, nbytes: int, block: int = 0) -> None:
+        """Bytes of a block (0: of the disk) are out, or their link is gone: let go of them."""
+        if block and self.stock.store.release(block, ("peer", peer)):
             self.stock.progress += 1
-        if frame.size:
+        if self.stock.passing.takes(peer, block):
             self.stock.passing.sent(peer, block)
-            return
-        self.stock.sending.discard((peer, block))
-        job = self.jobs.get(frame.job)
-        entry = job.entries.get(frame.dataset) if job is not None else None
-        if entry is not None and entry.sending:
-            entry.sending -= 1
+        else:
+            self.stock.sending.sent(peer, frame, nbytes)
+
+    def unreadable(self, key: str) -> None:
+        """A part of what is on disk under a key, which was to be sent, cannot be read."""
+        self.stock.unreadable(key)
 
     def peer_left(self, peer: int) -> None:
         """A link that a peer opened is closed: nobody waits there any more."""
@@ -633,6 +633,7 @@ class Agent:
                     entry.wanted_by = [other for other in entry.wanted_by if other != peer]
         self._early_wants.drop(peer)
         self.stock.passing.left(peer)
+        self.stock.sending.left(peer)
         self.stock.relays.left(peer)
 
     # --- time, and what follows ------------------------------------------------------------------------------------------
@@ -659,7 +660,7 @@ class Agent:
         if self.stock.first_claim is None or self._at_work() or (not self._stalls and self.stock.progress != self._stalled_since[0]):
             self._stalled_since = (self.stock.progress, now)
         elif self._stalls or now - self._stalled_since[1] > self.settings.stall_seconds:
-            granted = self.stock.overcommit(1 << self._stalls)
+            granted = self.stock.overcommit(1 if self.stock.disk.enabled else 1 << self._stalls)
             self.counts.overcommits += len(granted)
             self._undefer(granted)
             self._stalls = min(self._stalls + 1, MOST_STALLS)
@@ -708,11 +709,11 @@ class Agent:
 
     def _fail_refused(self) -> None:
         refused, self.stock.refused = self.stock.refused, []
-        for job, dataset in refused:
-            entry = job.entries.get(dataset)
+        for claim in refused:
+            entry = claim.job.entries.get(claim.dataset)
             if entry is not None:
-                text = f"an input has no room on host {self.host}: it is larger than the store, or that is full; raise HEADRACE_CAPACITY"
-                self._fail_waiters(job, entry, "too_large", text)
+                what = f"on host {self.host}, an input of {claim.nbytes:,} bytes"
+                self._fail_waiters(claim.job, entry, "too_large", self.stock.shortage(what, claim.nbytes))
 
     def _send_batches(self) -> None:
         for runner, number, segments in self.runners.batches():
@@ -721,6 +722,7 @@ class Agent:
                 job.runners.add(slot)
                 self._actions.append(ToRunner(slot, self._open_job(job)))
             self._actions.append(ToRunner(slot, run_frame(job, segments, partial(self.stock.locate, runner=runner))))
+            self.stock.dispatched(segments)
             self._close_quietly(runner)
 
     def _open_job(self, job: HostJob) -> protocol.OpenJob:

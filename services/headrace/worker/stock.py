@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from headrace.link import frames
 from headrace.worker import protocol
-from headrace.worker.actions import Action, SendBlock, ToHost, ToPeer, ToRunner
+from headrace.worker.actions import Action, ToHost, ToPeer, ToRunner
 from headrace.worker.disk import DISK, MOST_PARKED, Disk
 from headrace.worker.dispatch import RunnerSlot
 from headrace.worker.jobs import Entry, HostJob, Segment
@@ -16,6 +16,7 @@ from headrace.worker.outgoing import Outgoing
 from headrace.worker.passing import Passing, Taker
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.relays import Broadcast, Relays
+from headrace.worker.sends import Sends
 from headrace.worker.settings import Settings
 from headrace.worker.slabs import Slabs
 from headrace_shm import Block, Store
@@ -70,6 +71,7 @@ class Stock:
         self.passing = Passing(store, actions, settings.piece_bytes)
         self.slabs = Slabs(store)
         self.outgoing = Outgoing(actions)
+        self.sending = Sends(store, actions, self.outgoing)
         self._actions = actions
         self._claims: list[Claim] = []
         self._turn = 0
@@ -77,10 +79,8 @@ class Stock:
         """Counts what changed for claims to be looked at again."""
         self.transfers = 0
         """Datasets granted to other hosts and not here yet."""
-        self.sending: set[tuple[int, int]] = set()
-        """Sends under way: peer and block. Nothing is sent to a peer twice at a time."""
-        self.refused: list[tuple[HostJob, int]] = []
-        """Datasets of other hosts that can never be had here, for want of room."""
+        self.refused: list[Claim] = []
+        """Claims of datasets of other hosts, or from disk, that can never be granted."""
         self._orphans: dict[Hashable, dict[int, int]] = {}
         """Blocks whose datasets are not wanted any more, but to which a runner may still write: by runner, with the job's number."""
         self._arriving: dict[str, tuple[Entry, Block[int]]] = {}
@@ -174,9 +174,6 @@ class Stock:
             self._lose(job, entry)
             return []
         self.disk.add(job, entry)
-        peers, entry.owed = entry.owed, ()
-        for peer in peers:
-            self.granted(job, entry.dataset, peer)
         return self._woken(entry)
 
     def spilled(self, key: str, well: bool) -> None:
@@ -203,10 +200,17 @@ class Stock:
             self.store.purge(entry.block.key)
             entry.block = None
         entry.restoring = False
-        peers, entry.owed = entry.owed, ()
-        for peer in peers:
-            self.outgoing.gone(peer, job.name, entry.dataset)
+        self.sending.unreadable(entry)
         job.report.gone(entry.dataset)
+        if job.ended:  # nobody makes it again
+            del job.entries[entry.dataset]
+            job.dropped.add(entry.dataset)
+
+    def unreadable(self, key: str) -> None:
+        """What is on disk under a key cannot be read."""
+        held = self.disk.found(key)
+        if held is not None:
+            self._lose(*held)
 
     @property
     def may_park(self) -> bool:
@@ -217,6 +221,12 @@ class Stock:
         if not entry.restoring:
             entry.restoring = True
             self.claim(Claim(order, 0, job, entry.dataset, entry.nbytes, Claimant(disk=True)))
+
+    def dispatched(self, segments: Iterable[Segment]) -> None:
+        """Segments are at their runner, which holds their inputs."""
+        for segment in segments:
+            if segment.pinned:
+                self.disk.unpin(segment)
 
     # --- uses -------------------------------------------------------------------------------------------------------
 
@@ -419,18 +429,29 @@ class Stock:
         settled = []
         while self._claims and self._grant(self._claims[0]):
             settled.append(_dealt_with(heapq.heappop(self._claims)))
-        self.disk.make_room(sum(claim.nbytes for claim in self._claims[:CLAIMS_AHEAD]))
+        wanted = sum(claim.nbytes for claim in self._claims[:CLAIMS_AHEAD])
+        self.disk.make_room(wanted)
+        if self._claims and not self.disk.busy:
+            self.disk.relax()
+            self.disk.make_room(wanted)
         return settled
 
     def overcommit(self, count: int) -> list[Claim]:
-        """Grant the first `count` claims above the capacity, or refuse them if even the address space is full. Returns them."""
-        settled = []
-        for _ in range(min(count, len(self._claims))):
-            claim = _dealt_with(heapq.heappop(self._claims))
-            if not self._grant(claim, overcommit=True):
-                self._refuse(claim)
-            settled.append(claim)
-        return settled
+        """Nothing can go on: grant up to `count` claims above the capacity, the first first. Returns those dealt with.
+
+        Only if there is address space for none of them, the first is refused. A dataset comes back from disk alone: its task may free more.
+        """
+        settled: list[Claim] = []
+        unmet: list[Claim] = []
+        while self._claims and len(settled) < count and not (settled and settled[-1].who.disk):
+            claim = heapq.heappop(self._claims)
+            (settled if self._grant(claim, overcommit=True) else unmet).append(claim)
+        if unmet and not settled:
+            settled.append(unmet.pop(0))
+            self._refuse(settled[0])
+        self._claims += unmet
+        heapq.heapify(self._claims)
+        return [_dealt_with(claim) for claim in settled]
 
     def drop_claims(self, slot: int) -> None:
         """The runner in a slot is gone, and so are the results that waited there."""
@@ -481,11 +502,24 @@ class Stock:
 
     def _refuse(self, claim: Claim) -> None:
         if claim.who.slot >= 0:
-            self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NEVER)))
-        elif claim.who.disk:
-            self._lose(claim.job, claim.job.entry(claim.dataset))
-        else:
-            self.refused.append((claim.job, claim.dataset))
+            why = self.shortage(f"a result of {claim.nbytes:,} bytes", claim.nbytes)
+            self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NEVER, why)))
+            return
+        if claim.who.disk:
+            claim.job.entry(claim.dataset).restoring = False
+        self.refused.append(claim)
+
+    def shortage(self, what: str, nbytes: int) -> str:
+        """Why something has no room here and never will, and what to do."""
+        store = self.store
+        if nbytes > store.capacity:
+            return (
+                f"{what} is larger than the store of {store.capacity:,} bytes. Raise HEADRACE_CAPACITY (or capacity=), or make it smaller"
+            )
+        return (
+            f"{what} has no room in the store, even above its capacity of {store.capacity:,} bytes: tasks use {store.used:,} at the same "
+            "time. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have a task take less at once"
+        )
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
@@ -505,20 +539,19 @@ class Stock:
         """A peer has room for a dataset: send the block, or say who else does. start: the first byte that it does not have, if it was told
         to have the dataset from a relay, which may be this host; so it may still be on its way here."""
         entry = job.entries.get(dataset)
-        if entry is not None and entry.block is None and entry.spill_key:
-            entry.owed = [*entry.owed, peer]
-            self._bring_back(job, entry, 0)
-            return
+        on_disk = entry is not None and entry.block is None and entry.spill_key != ""
         room = entry.block or entry.granted if entry is not None else None
-        if entry is None or room is None or (entry.block is None and (start is None or room.writer != LINK)):
+        if entry is None or (not on_disk and (room is None or (entry.block is None and (start is None or room.writer != LINK)))):
             self.outgoing.gone(peer, job.name, dataset)
         elif entry.broadcast is not None and self._relayed(job, entry, entry.broadcast, peer, start):
             pass
+        elif on_disk or room is None:
+            self.sending.grant(peer, job, entry, start if start is not None and start < entry.nbytes else 0)
         elif start is not None or (entry.broadcast is not None and entry.broadcast.several and self.relays.is_host(peer)):
             taker = Taker(job.name, entry, room, start if start is not None and start < room.nbytes else 0)
             self.passing.begin(peer, taker, room.nbytes if entry.block is not None else entry.filled)
-        elif (peer, room.id) not in self.sending:
-            self._send_whole(job, entry, room, peer)
+        elif not self.passing.takes(peer, room.id):
+            self.sending.grant(peer, job, entry)
 
     def _relayed(self, job: HostJob, entry: Entry, broadcast: Broadcast, peer: int, start: int | None) -> bool:
         """Whether a peer is told to have a dataset from another host."""
@@ -528,13 +561,6 @@ class Stock:
         depth = broadcast.depth(peer)
         self._actions.append(ToPeer(peer, frames.Relay(job.name, entry.dataset, relay.host, relay.address, relay.epoch, depth)))
         return True
-
-    def _send_whole(self, job: HostJob, entry: Entry, block: Block[int], peer: int) -> None:
-        self.sending.add((peer, block.id))
-        entry.sending += 1
-        self.store.hold(block.key, ("peer", peer))
-        data = frames.Data(job.name, entry.dataset, entry.attempt)
-        self._actions.append(SendBlock(peer, data, block.id, block.offset, block.nbytes))
 
     def _serve(self, job: HostJob, entry: Entry, peer: int) -> None:
         if entry.value is not None:

@@ -414,7 +414,7 @@ class Runner:
         if grant is None:
             return True
         if grant.offset == NEVER:
-            self._refused(put)
+            self._refused(grant.why)
         if grant.offset == NO_ROOM_YET:
             segment.puts += 1
             self._puts[segment.job.number, dataset] = put
@@ -484,12 +484,9 @@ class Runner:
         for say in (*withheld.files, *withheld.datasets) if withheld is not None else ():
             say()
 
-    def _refused(self, put: Put) -> NoReturn:
-        text = (
-            f"there is no room for a result of {put.encoded.nbytes} bytes: it is larger than the store of its host, or what is held there "
-            "cannot be dropped. Raise HEADRACE_CAPACITY (or capacity=), or let the graph hold less at a time"
-        )
-        raise TaskFailure(StoreTooSmall(text), "too_large")
+    @staticmethod
+    def _refused(why: str) -> NoReturn:
+        raise TaskFailure(StoreTooSmall(why), "too_large")
 
     def _use(self, grant: protocol.Grant) -> None:
         """There is room now for a result that waited, or it is known that there never will be."""
@@ -505,7 +502,7 @@ class Runner:
 
     def _use_for(self, grant: protocol.Grant, put: Put) -> None:
         if grant.offset == NEVER:
-            self._refused(put)
+            self._refused(grant.why)
         put.segment.puts -= 1
         if put.generator is not None and _is_last(put.generator):
             self._withheld = Withheld([], [])
