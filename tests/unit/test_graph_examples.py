@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the graph package run and say what they say."""
+"""The examples in the docstrings of the graph package, and of others beside it, run and say what they say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["builder", "output", "task", "templates"])
+@pytest.mark.parametrize("module", ["graph.builder", "graph.metadata", "graph.output", "graph.task", "graph.templates", "text"])
 def test_examples(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"headrace.graph.{module}"))
+    result = doctest.testmod(importlib.import_module(f"headrace.{module}"))
     assert result.attempted > 0
     assert result.failed == 0
