@@ -221,7 +221,7 @@ class NatsFeed(Feed):
         if self._creating is not None:
             return
         if self._silent > self._backoff.silence:
-            log.warning("nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TICK)
+            log.info("nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TICK)
             self._backoff.failed()
             self._reading.reopened += 1
             self.reopen()
