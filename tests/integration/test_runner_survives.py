@@ -205,6 +205,16 @@ def test_an_input_whose_unpickling_exits(cluster: hr.Cluster) -> None:
     assert caught.value.task == "takes"
 
 
+def test_a_result_that_ends_its_reader_cannot_be_read_and_the_others_can(cluster: hr.Cluster) -> None:
+    graph = hr.Graph("ends its reader")
+    graph.add(Exits, name="exits")
+    graph.add(len, "abc", name="length")
+    job = cluster.submit(graph)
+    with pytest.raises(hr.UnreadableResult, match="SystemExit: at unpickling"):
+        job.results(WAIT)
+    assert job.result("length", WAIT) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "line", "said"),
     [

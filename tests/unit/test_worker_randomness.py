@@ -70,6 +70,24 @@ def from_a_default(generator: np.random.RandomState = LEGACY) -> float:
     return float(generator.normal())
 
 
+@hr.task
+def decorated() -> float:
+    return by_name()
+
+
+def through_a_task() -> float:
+    return float(decorated())
+
+
+@functools.lru_cache(maxsize=0)
+def cached() -> float:
+    return by_name()
+
+
+def through_a_cache() -> float:
+    return cached()
+
+
 def from_a_closure() -> Callable[[], float]:
     own = np.random.default_rng(4)
     return lambda: float(own.normal())
@@ -97,6 +115,10 @@ DRAWING: dict[str, Callable[..., Any]] = {
         function.__name__: function
         for function in (by_name, through_another, in_an_inner_function, imported_inside, from_a_global, from_a_nested_global)
     },
+    "through a task": through_a_task,
+    "through a cache": through_a_cache,
+    "a cached function": cached,
+    "vectorized": functools.partial(np.vectorize(lambda _: random.random(), otypes=[float]), 1),
     "from a default": from_a_default,
     "from a closure": from_a_closure(),
 }
@@ -110,7 +132,7 @@ def draws(function: Callable[..., Any], tasks: list[int], graph: str = HASH, of:
     results = []
     for task in tasks:
         found.begin(task, function)
-        results.append([function() for _ in range(of)])
+        results.append([float(function()) for _ in range(of)])
         found.end()
     return results
 
@@ -122,6 +144,14 @@ def test_tasks_draw_other_numbers_each_and_the_same_ones_again(name: str) -> Non
     assert len({number for drawn in first for number in drawn}) == 60
     assert draws(function, [7, 3], of=3) == [first[7], first[3]]
     assert draws(function, [7], OTHER_HASH) != [first[7]]
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_the_first_task_of_a_function_is_no_exception(name: str) -> None:
+    """What it draws from is found in its code, and not only seen afterwards."""
+    found = randomness(DRAWING[name], HASH, renewed=False)
+    assert found is not None
+    assert found._reached
 
 
 @pytest.mark.parametrize("function", [add, operator.add, len, math.sqrt, np.add, np.mean, functools.partial(np.mean, axis=0), lambda x: x])

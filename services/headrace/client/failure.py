@@ -51,10 +51,11 @@ def _add_note(failure: TaskFailed, original: BaseException | None, note: str) ->
     failure.add_note(note)
 
 
-def _said(problem: BaseException) -> str:
+def said(problem: BaseException) -> str:
+    """Type and message of an exception, whatever its class."""
     try:
         return f"{type(problem).__name__}: {problem}"
-    except Exception:  # its own __str__ raises
+    except BaseException:  # its own __str__ raises
         return type(problem).__name__
 
 
@@ -77,7 +78,7 @@ def _original(error: TaskError) -> tuple[BaseException | None, str]:
     except KeyboardInterrupt:
         raise
     except BaseException as problem:  # whatever a class of the user's may raise, SystemExit too: its text travelled
-        return None, f"The original exception cannot be made again here ({_said(problem)}): this is its text."
+        return None, f"The original exception cannot be made again here ({said(problem)}): this is its text."
     if not issubclass(type(value), BaseException):
         return None, f"What came as the original exception is none, but {type(value).__name__}: this is its text."
     return value, ""

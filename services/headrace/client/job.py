@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
-from headrace.client.failure import exception_for, without_modules
+from headrace.client.failure import exception_for, said, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
@@ -259,16 +259,20 @@ class Job:
         """All at once; and one by one if that fails, so that what can be read is kept and what cannot is named."""
         try:
             self._values.update(zip(datasets, decode_many(map(encoded.__getitem__, datasets)), strict=True))
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self._values.update((dataset, self._decode(dataset, encoded[dataset])) for dataset in datasets)
 
     def _decode(self, dataset: int, encoded: memoryview | bytes) -> Any:
         try:
             return decode(encoded)
-        except Exception as error:  # whatever a class of the user's raises, or a module that is not here
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a class of the user's raises, SystemExit too, or a module that is not here
             name = self._following.ledger.dataset_name(dataset)
             raise UnreadableResult(
-                f"output {name!r} of job {self.id} cannot be unpickled in this process: {type(error).__name__}: {error}. "
+                f"output {name!r} of job {self.id} cannot be unpickled in this process: {said(error)}. "
                 "Import or install here what its classes come from; the other outputs can be had with job.result(name)"
             ) from error
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from headrace.client.failure import said
 from headrace.errors import HeadraceError, JobTimeout, OutputsLost, UnreadableResult
 from headrace.ledger import JobLedger
 from headrace.text import shown_place
@@ -65,5 +66,7 @@ def _told(what: str) -> Iterator[None]:
         raise OutputsLost(f"{what} is not there, as seen from here: it was removed since, or is on a disk of another machine") from error
     except HeadraceError:
         raise
-    except Exception as error:  # whatever a file system, a format or a class of the user's raises
-        raise UnreadableResult(f"{what} cannot be read in this process: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a file system, a format or a class of the user's raises
+        raise UnreadableResult(f"{what} cannot be read in this process: {said(error)}") from error

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from headrace.graph.callables import unwrap
 from headrace.graph.generators import is_generator
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class _Scan:
 
     def _visit(self, value: Any, names: Iterable[str]) -> None:
         """names: those that the code which names the value also names, among them its attributes."""
+        value = unwrap(value)
         if isinstance(value, ModuleType):
             self._module(value, names)
             return
@@ -191,6 +193,9 @@ class _Scan:
 
     def _builtin(self, function: Any) -> None:
         owner = getattr(function, "__self__", None)
+        if type(function).__name__ == "ufunc":
+            self.certain = self.certain and getattr(sys.modules["numpy"], function.__name__, None) is function  # else frompyfunc's
+            return
         if isinstance(owner, ModuleType) or owner is None:
             self.certain = self.certain and _package(function) in _SAFE
         else:
@@ -215,8 +220,10 @@ class _Scan:
         elif _package(type(value)) not in _SAFE:
             self.certain = False
             items = getattr(value, "__dict__", {}).values()
+        elif callable(value):  # functools.cache, numpy.vectorize and the like
+            items = [held for held in getattr(value, "__dict__", {}).values() if callable(held)]
         for item, _ in zip(items, range(_MOST_ITEMS), strict=False):
-            if _is_generator(item) or isinstance(item, dict | list | tuple) or _package(type(item)) not in _SAFE:
+            if _is_generator(item) or isinstance(item, dict | list | tuple) or callable(item) or _package(type(item)) not in _SAFE:
                 self._visit(item, ())
 
 
