@@ -88,8 +88,10 @@ class Shop(World):
         elif client is None:
             super()._use_disk(name, work)
         else:
-            data = self.disk[name, work.key][work.frame.start :][: work.nbytes]
+            data = self.disk.get((name, work.key), b"")[work.frame.start :][: work.nbytes]
             client.unread.append((work, data))
+            if client.left:
+                self._drop_unread(name, work.peer)
 
     def choices(self) -> list[tuple[str, object]]:
         found = super().choices()
@@ -145,9 +147,12 @@ class Shop(World):
         """A client goes away in the middle."""
         client = self.clients[peer]
         client.left = True
-        agent = self.agents[client.host]
-        agent.peer_left(peer)
-        for action, _ in client.unread:
+        self.agents[client.host].peer_left(peer)
+        self._drop_unread(client.host, peer)
+
+    def _drop_unread(self, name: str, peer: int) -> None:
+        agent, client = self.agents[name], self.clients[peer]
+        for action, _ in list(client.unread):
             agent.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
         client.unread.clear()
 
