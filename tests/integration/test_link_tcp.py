@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import pytest
@@ -29,6 +30,8 @@ from headrace.link import (
     serve,
 )
 from headrace.link import link as link_module
+from headrace.link import tcp as tcp_module
+from headrace.link.admission import Admission
 from headrace.link.frames import HandshakeFrame, Proof
 from headrace.link.framing import PREFIX, pack
 from headrace.link.handshake import Initiator
@@ -279,6 +282,33 @@ def test_silence_is_turned_away_at_the_deadline(run, monkeypatch, caplog):
 
     run(main())
     assert "no proof within 0.1 s" in caplog.text
+
+
+def test_strangers_and_peers_with_too_many_links_are_turned_away_and_others_get_in(run, monkeypatch, caplog):
+    async def main():
+        monkeypatch.setattr(tcp_module, "Admission", partial(Admission, 3, 2))
+        there = Owner()
+        server = await serve("127.0.0.1", 0, B, KEY, there)
+        strangers = [await Stranger.come(server.address) for _ in range(8)]
+        for stranger in strangers[:5]:
+            await stranger.is_turned_away()
+        links = [await connect(server.address, A, KEY, Owner()) for _ in range(2)]
+        await connect(server.address, Identity("c", "host"), KEY, Owner())
+        await there.until(lambda: len(there.opened) == 3)
+        one_more = Stranger(*await asyncio.open_connection(*server.address))
+        await one_more.shake(Initiator(A, KEY))
+        await one_more.is_turned_away()
+        assert server.refused["peer"] == 1
+        assert server.refused["unproved"] >= 5
+        links[0].close()
+        await there.until(lambda: there.closed)
+        await connect(server.address, A, KEY, Owner())
+        await there.until(lambda: len(there.opened) == 4)
+        server.close()
+
+    run(main())
+    assert "it had proved nothing yet" in caplog.text
+    assert "'a' has 2 links already" in caplog.text
 
 
 def test_an_open_link_outlives_the_deadline(run, monkeypatch):

@@ -7,7 +7,7 @@ buffer that is used again and again. A large payload is received straight into m
     prefix, header, payload all in the buffer    -> on_frame(header, view of the buffer)
     `Data`                                       -> sink(header, length), fill what it gives, on_frame(header, it)
     `Data`, the sink gives a `Place`             -> the same by way of another buffer and the place's `write`
-    `Values` that the buffer cannot hold         -> memory of its own, fill it, on_frame(header, it)
+    what the buffer cannot hold                  -> the same in a longer one, which grows with what comes
 
 Whatever is wrong with the bytes raises `MalformedFrame`; after that, or after `stop`, a parser takes nothing more.
 """
@@ -33,6 +33,8 @@ PREFIX: Final = Struct("<IQ")
 """Length of the header, length of the payload, in bytes."""
 
 _EMPTY: Final = memoryview(b"")
+_SCRAP: Final = memoryview(bytearray(4096))
+"""What comes over links that have ended goes here, and is not looked at."""
 _encoder: Final = msgspec.msgpack.Encoder()
 _handshake_decoder: Final[msgspec.msgpack.Decoder[HandshakeFrame]] = msgspec.msgpack.Decoder(HandshakeFrame)
 _frame_decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
@@ -122,15 +124,20 @@ class Parser:
         self._home = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
 
     def stop(self) -> None:
-        """Take nothing more and let go of the memory that was being filled. May be called from within `on_frame` and `sink`."""
+        """Take nothing more and let go of all buffers. May be called from within `on_frame` and `sink`."""
         self._stopped = True
         self._payload = None
+        self._home = self._buffer = self._passage = _EMPTY
+        self._start = self._end = 0
+        self._frame = None
 
     def writable(self) -> memoryview:
         """Where the next bytes are to be put; never empty."""
+        if self._stopped:
+            return _SCRAP
         if self._payload is not None:
             return self._payload[self._filled :] if self._write is None else self._passage[: self._length - self._filled]
-        return self._home if self._stopped else self._buffer[self._end :]
+        return self._buffer[self._end :]
 
     def received(self, nbytes: int) -> None:
         """`nbytes` bytes were put at the start of what `writable` gave last.
@@ -184,8 +191,6 @@ class Parser:
         self._needed = self._body + nbytes
         if isinstance(frame, Data):
             self._fill(self._sink(frame, nbytes), nbytes)
-        elif self._needed > max(len(self._home), self._end - self._start):
-            self._fill(memoryview(bytearray(nbytes)), nbytes)
 
     def _fill(self, target: memoryview | Place, nbytes: int) -> None:
         """Receive `nbytes` bytes into `target` from here on, beginning with what is in the buffer already."""
@@ -229,11 +234,15 @@ class Parser:
         self._on_frame(frame, payload)
 
     def _make_room(self) -> None:
-        """Let the bytes that the next step needs fit behind `_start`: in the buffer, at its front, or in a longer one."""
+        """Let more of the bytes that the next step needs fit behind `_start`: in the buffer, at its front, or in a longer one.
+
+        A buffer grows with what has come, and not to what the other side says will come.
+        """
         held = self._end - self._start
-        if held and self._start + self._needed <= len(self._buffer):
+        if held and (self._start + self._needed <= len(self._buffer) or (not self._start and self._end < len(self._buffer))):
             return
-        target = self._home if self._needed <= len(self._home) else memoryview(bytearray(self._needed))
+        size = min(self._needed, 2 * held)
+        target = self._home if max(size, held + 1) <= len(self._home) else memoryview(bytearray(size))
         target[:held] = self._buffer[self._start : self._end]
         self._buffer = target
         self._start, self._end = 0, held

@@ -8,13 +8,19 @@ import asyncio
 import socket
 from typing import Final, Protocol, TypeAlias, cast
 
+from headrace.link.admission import Admission
 from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame
 from headrace.link.frames import Data, Frame, HandshakeFrame
 from headrace.link.framing import Parser, Place, pack
 from headrace.link.handshake import Handshake, Peer
 from headrace.link.outbox import Sent
 from headrace.link.sending import Sender
-from headrace.link.settings import HANDSHAKE_DEADLINE_S, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES
+from headrace.link.settings import (
+    HANDSHAKE_DEADLINE_S,
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_INTERVAL_S,
+    KEEPALIVE_PROBES,
+)
 from headrace.logs import get_log
 
 log: Final = get_log(__name__)
@@ -48,10 +54,11 @@ class Link(asyncio.BufferedProtocol):
     They raise `LinkError` before the link is open. The methods that asyncio's transports call are not for its owner.
     """
 
-    def __init__(self, handler: Handler, handshake: Handshake) -> None:
+    def __init__(self, handler: Handler, handshake: Handshake, admission: "Admission[Link] | None" = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._handler = handler
         self._handshake = handshake
+        self._admission = admission
         self._proved: Peer | None = None
         self._parser = Parser(self._on_frame, self._sink)
         self._sender = Sender(self._loop)
@@ -150,6 +157,7 @@ class Link(asyncio.BufferedProtocol):
         if self._reason is not None:  # closed while it was being made
             self._transport.abort()
             return
+        self._come_in()
         _set_options(transport.get_extra_info("socket"))
         self._sender.attach(self._transport)
         self._deadline = self._loop.call_later(HANDSHAKE_DEADLINE_S, self._fail, f"no proof within {HANDSHAKE_DEADLINE_S:g} s")
@@ -180,6 +188,8 @@ class Link(asyncio.BufferedProtocol):
             self._reason = f"connection lost: {exc}" if exc else "the other side ended the connection"
         self._parser.stop()
         self._transport = None
+        if self._admission is not None:
+            self._admission.left(self)
         self._end_deadline()
         self._sender.detach(f"the link to {self._name} has ended: {self._reason}")
         if self._proved is None:
@@ -235,12 +245,20 @@ class Link(asyncio.BufferedProtocol):
         self._say(self._handshake.received(frame))
         if self._handshake.peer is None:
             return
+        if self._admission is not None and not self._admission.proved(self, self._handshake.peer):
+            raise LinkRefused(f"{self._handshake.peer.peer!r} has {self._admission.most_of_a_peer} links already: it is to end some first")
         self._proved = self._handshake.peer
         self._name = f"{self.role} {self.peer!r}"
         self._parser.open()
         self._end_deadline()
         self._opened.set_result(None)
         self._handler.link_opened(self)
+
+    def _come_in(self) -> None:
+        """Count a link that was accepted; of too many that have proved nothing, end the one that has waited longest."""
+        silent = self._admission.came(self) if self._admission is not None else None
+        if silent is not None:
+            silent.close("it had proved nothing yet, and others wait to")
 
     def _say(self, frame: HandshakeFrame | None) -> None:
         if frame is not None:

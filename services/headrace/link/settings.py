@@ -20,6 +20,10 @@ MIN_KEY_BYTES: Final = 16
 """128 bits: shorter keys can be guessed, and an empty one lets everybody in."""
 HANDSHAKE_DEADLINE_S: Final = 5.0
 """Seconds from the connection to the proof: many round trips on any network, short enough that silent strangers do not pile up."""
+MAX_UNPROVED: Final = 512
+"""Links at a time whose other side has not proved itself: a few megabytes, and more than peers that connect at once after a pause."""
+MAX_LINKS_OF_A_PEER: Final = 256
+"""Links at a time of one host, or of all clients of one job: a host needs one, a client one for each of its fetches."""
 CONNECT_DEADLINE_S: Final = 10.0
 """Seconds to reach the other host: covers two retransmissions of a lost SYN (1 s, 3 s)."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 
+from headrace.link.admission import Admission
 from headrace.link.errors import LinkRefused
 from headrace.link.handshake import Identity, Initiator, Responder
 from headrace.link.link import Handler, Link
@@ -12,12 +13,14 @@ from headrace.link.settings import CONNECT_DEADLINE_S
 class Server:
     """Accepts links. Made by `serve`."""
 
-    def __init__(self, listener: asyncio.Server, links: "weakref.WeakSet[Link]") -> None:
+    def __init__(self, listener: asyncio.Server, links: "weakref.WeakSet[Link]", admission: Admission[Link]) -> None:
         self._listener = listener
         self._links = links
         host, port = listener.sockets[0].getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
         """Where it listens: the address as given, the port as it came out."""
+        self.refused = admission.refused
+        """Links that were ended for being too many, by reason: "unproved", or "peer" where one peer has too many."""
 
     def close(self, reason: str = "this side stops") -> None:
         """Accept no more, and end every link that was accepted."""
@@ -34,13 +37,15 @@ async def serve(host: str, port: int, identity: Identity, cluster_key: bytes, ha
     Responder(identity, cluster_key)  # what is wrong with them is said here, not to the first who connects
     links: weakref.WeakSet[Link] = weakref.WeakSet()
 
+    admission: Admission[Link] = Admission()
+
     def accept() -> Link:
-        link = Link(handler, Responder(identity, cluster_key))
+        link = Link(handler, Responder(identity, cluster_key), admission)
         links.add(link)
         return link
 
     listener = await asyncio.get_running_loop().create_server(accept, host, port)
-    return Server(listener, links)
+    return Server(listener, links, admission)
 
 
 async def connect(address: tuple[str, int], identity: Identity, key: bytes, handler: Handler, job: str | None = None) -> Link:

@@ -67,6 +67,10 @@ class Links(Handler):
         """How many there are, by who opened them: this host (out), or others (in)."""
         return {"out": len(self._to_hosts), "in": len(self._peers)}
 
+    def refused(self) -> dict[str, int]:
+        """How many links were ended for being too many, by reason."""
+        return dict(self._server.refused) if self._server is not None else {}
+
     # --- out --------------------------------------------------------------------------------------------------------
 
     def act(self, action: Action) -> None:

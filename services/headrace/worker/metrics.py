@@ -62,8 +62,8 @@ def store_families(stock: Stock, overcommits: int) -> Iterator[Family]:
     yield counter("headrace_restored_bytes_total", "Bytes of datasets that were read back from disk.", disk.restored_bytes)
 
 
-def traffic_families(traffic: Traffic, links: dict[str, int]) -> Iterator[Family]:
-    """What goes to and comes from other hosts and clients. links: open ones by direction."""
+def traffic_families(traffic: Traffic, links: dict[str, int], refused: dict[str, int]) -> Iterator[Family]:
+    """What goes to and comes from other hosts and clients. links: open ones by direction. refused: too many ones, by reason."""
     timings = {"sent": traffic.sent, "received": traffic.received}
     nbytes = {"sent": traffic.sent_bytes, "received": traffic.received_bytes}
     yield summary(
@@ -72,6 +72,7 @@ def traffic_families(traffic: Traffic, links: dict[str, int]) -> Iterator[Family
     yield counter("headrace_transfer_bytes_total", "Bytes of datasets sent and received, small ones included.", nbytes, "direction")
     yield gauge("headrace_links", "Links that are open: to other hosts, and from hosts and clients.", links, "direction")
     yield counter("headrace_links_failed_total", "Links to other hosts that could not be opened.", traffic.unreachable)
+    yield counter("headrace_links_refused_total", "Links that were ended for being too many: strangers, or of one peer.", refused, "reason")
 
 
 def runner_families(slots: list[RunnerSlot], deaths: int, chains: int) -> Iterator[Family]:

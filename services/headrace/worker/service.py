@@ -368,7 +368,7 @@ class Worker:
         parts = (
             metrics.task_families(agent.counts),
             metrics.store_families(agent.stock, agent.counts.overcommits),
-            metrics.traffic_families(links.traffic, links.open_links()),
+            metrics.traffic_families(links.traffic, links.open_links(), links.refused()),
             metrics.runner_families(agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values())),
         )
         return labelled(chain.from_iterable(parts), host=self._settings.host)
