@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,3 +82,27 @@ def test_two_outputs_that_lead_to_one_file_fail_the_job_whatever_the_order(seed:
     world.settle()
     announced = world.announced_checksums()
     assert {location: world.files.get(location) for location in announced} == announced, "an announced product was replaced"
+
+
+def test_a_write_that_nobody_asked_for_does_not_count() -> None:
+    """It would be the newest attempt, and no other would count any more."""
+    world = SinkWorld(3, 1, 1)
+    world.spec.sunk, world.spec.sink = [0], [0]
+    world.restart_publisher()
+    host = world.hosts["h0"]
+    world.append(world.events(host, written=[world.write(host, 0, 1000)]))
+    assert world.run() == "done"
+    assert_published_once(world)
+
+
+def test_a_file_that_can_have_no_place_in_its_sink_is_made_again_and_then_fails_the_job() -> None:
+    world = SinkWorld(3, 1, 1)
+    world.spec.sunk, world.spec.sink = [0], [0]
+    world.restart_publisher()
+    write = world.write
+    world.write = lambda *where: msgspec.structs.replace(write(*where), encoding="../../x")  # type: ignore[method-assign]
+    assert world.run() == "failed"
+    (ended,) = [entry.message for entry in world.log if isinstance(entry.message, Ended)]
+    assert "written 3 times and could not be committed: the sink 'out' has files of the encoding npy, " in ended.reason
+    assert world.files == {}
+    assert check(world.log) == []

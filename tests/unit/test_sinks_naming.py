@@ -23,6 +23,7 @@ WRITER = Writer("k3v7", 4, 1, "alpha", "1795358400000.4242.7")
     [
         (SinkSpec(path="/out"), "npy", "/out/mean.npy"),
         (SinkSpec(path="/out"), "pickle", "/out/mean.pickle"),
+        (SinkSpec(path="file:///out//./"), "npy", "/out/mean.npy"),
         (SinkSpec(path="/out/{param}-{step:03d}.nc"), "nc", "/out/2t-006.nc"),
         (SinkSpec(path="s3://means/{param}/{name}", encoding="npz"), "npz", "s3://means/2t/mean.npz"),
         (SinkSpec(path="/out", encoding="grib2", encoder=b"x"), "grib2", "/out/mean.grib2"),

@@ -20,7 +20,8 @@ class Placing:
 
     def __init__(self, job: str, spec: GraphSpec, topology: Topology, sinks: Sinks) -> None:
         self._job = job
-        self._spec = spec
+        self._spec = msgspec.structs.replace(spec, blocks=[])  # arguments may be large, and are part of no name
+        self.n_datasets = topology.n_datasets
         self._topology = topology
         self._sinks = sinks
 

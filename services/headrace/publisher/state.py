@@ -37,6 +37,8 @@ ERROR_CHARACTERS = 2_000
 
 OVER_REMEMBERED = 1_000
 """Jobs that are over, and whose late parts are still removed. Their graphs are kept for that, to compute the parts' names."""
+DATASETS_REMEMBERED = 2_000_000
+"""Of those jobs together: some 100 bytes each."""
 
 
 class Batch(NamedTuple):
@@ -62,6 +64,7 @@ class Publisher:
         self.announced = 0
         self._commits: dict[str, Commits] = {}
         self._actions: list[Action] = []
+        self._n_left = 0
         self._left: dict[str, Placing] = {}
         """Of jobs that are over: what is written for them yet is removed."""
         self._look_at: set[str] = set()
@@ -194,12 +197,17 @@ class Publisher:
 
     def _forget(self, name: str) -> None:
         if name in self._commits:
-            self._left[name] = self._commits[name].placing
-            if len(self._left) > OVER_REMEMBERED:
-                del self._left[next(iter(self._left))]
+            self._remember(name, self._commits[name].placing)
         for found in (self.jobs, self.sinks, self._commits):
             found.pop(name, None)
         self.ledger.forget(name)
+
+    def _remember(self, name: str, placing: Placing) -> None:
+        """Keep what tells the names of a job's late parts, and let go of what was kept longest."""
+        self._left[name] = placing
+        self._n_left += placing.n_datasets
+        while len(self._left) > OVER_REMEMBERED or (self._n_left > DATASETS_REMEMBERED and len(self._left) > 1):
+            self._n_left -= self._left.pop(next(iter(self._left))).n_datasets
 
     def _message(self, job: JobLedger, lane: Lane) -> Published:
         records = (_record(job, dataset, found, bare=dataset in lane.bare) for dataset, found in lane.due.items())

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from headrace.errors import GraphError, SettingsError, SinkRefused
-from headrace.sinks.files import is_local, protocol_of
-from headrace.sinks.places import parse
+from headrace.sinks.files import is_local
+from headrace.sinks.places import parse, plain
 from headrace.text import shown_place
 
 VARIABLE = "HEADRACE_SINKS"
@@ -38,7 +38,7 @@ class Allowed(NamedTuple):
     def check_path(self, path: str) -> None:
         """Raises SinkRefused unless every file of a sink with this path is where one may be; GraphError for a path that is none."""
         parts = parse(path).parts
-        beginning = _plain(parts[0].text)
+        beginning = plain(parts[0].text)
         if any(_climbs(part.text) for part in parts) or "::" in path:
             raise SinkRefused(f"the sink {shown_place(path)!r} leads out of its folder, or chains file systems: give it a plain path")
         if is_local(path) and not beginning.startswith("/"):
@@ -51,13 +51,13 @@ class Allowed(NamedTuple):
 
     def check_file(self, location: str) -> str:
         """The root that a file, by its final or temporary name, is below; empty if anything is allowed. Raises SinkRefused."""
-        plain = _plain(location)
-        if _climbs(plain) or "::" in location or (is_local(location) and not plain.startswith("/")):
+        path = plain(location)
+        if _climbs(path) or "::" in location or (is_local(location) and not path.startswith("/")):
             raise SinkRefused(f"the file {shown_place(location)!r} of a sink leads out of its folder")
         if not self.roots:
             return ""
         for root in self.roots:
-            if _is_below(plain, root, False):
+            if _is_below(path, root, False):
                 return root
         raise SinkRefused(self._refusal(f"the file {shown_place(location)!r}"))
 
@@ -67,23 +67,12 @@ class Allowed(NamedTuple):
 
 
 def _root(text: str) -> str:
-    plain = _plain(text).rstrip("/") or "/"
-    if is_local(text) and not plain.startswith("/"):
+    root = plain(text).rstrip("/") or "/"
+    if is_local(text) and not root.startswith("/"):
         raise GraphError(f"{text!r} is neither an absolute path nor a URL")
-    if _climbs(plain) or "::" in text or "{" in text:
+    if _climbs(root) or "::" in text or "{" in text:
         raise GraphError(f"{text!r} is no plain folder")
-    return plain
-
-
-def _plain(path: str) -> str:
-    """A local path without its protocol, and without what says nothing in it (`//`, `/./`); a URL as it is."""
-    if not is_local(path):
-        return path
-    protocol = protocol_of(path)
-    rest = path[len(protocol) + 3 :] if protocol else path
-    while "//" in rest or "/./" in rest:
-        rest = rest.replace("//", "/").replace("/./", "/")
-    return rest
+    return root
 
 
 def _climbs(text: str) -> bool:

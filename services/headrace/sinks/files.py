@@ -14,12 +14,11 @@ from typing import IO, Any, NamedTuple
 
 from headrace.errors import MissingLibrary
 from headrace.sinks import local
+from headrace.sinks.places import LOCAL
 from headrace.text import shown_place
 
 PIECE = 4 << 20
 """Bytes that are hashed and written at a time: beyond the caches' size, so that larger ones gain nothing."""
-LOCAL = ("", "file", "local")
-"""Protocols of the local file system."""
 PART = re.compile(r"(^|/)\.[^/]*\.part$")
 """The name of a temporary file."""
 Options = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from headrace.errors import GraphError
 from headrace.sinks.encodings import ENCODINGS, OTHER, encoding_by_ending
-from headrace.sinks.places import Named, Writer, parse, part_of, place
+from headrace.sinks.places import Named, Writer, parse, part_of, place, plain
 from headrace.text import shown_place
 from headrace_schemas import SinkSpec
 
@@ -31,7 +31,7 @@ def names_of(sink: SinkSpec, named: Named, encoding: str, writer: Writer) -> Nam
     _check_encoding(sink, encoding)
     if not _WRITE.fullmatch(writer.write):
         raise GraphError(f"the host does not say which write of output {named.name!r} it was, but {writer.write!r:.80}: upgrade that host")
-    location = place(sink.path, named) + added_ending(sink, encoding)
+    location = plain(place(sink.path, named)) + added_ending(sink, encoding)
     return Names(location, part_of(location, writer))
 
 

@@ -25,6 +25,8 @@ PLAIN = "+=,@()"
 """Taken by file systems and URLs, besides letters, digits and `-_.~`."""
 ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$")
 """What ends the name of a file. `v1.2` has none."""
+LOCAL = ("", "file", "local")
+"""Protocols of the local file system."""
 GIVEN = ("job", "graph", "name")
 """Keys that every pattern may have; the others are the output's metadata."""
 
@@ -111,6 +113,21 @@ def place(path: str, named: Named) -> str:
     known = {**named.metadata, "job": named.job, "graph": named.graph, "name": named.name}
     filled = "".join(part.text + (_value(part, known, path, named.name) if part.key else "") for part in pattern.parts)
     return filled if pattern.is_file else f"{filled.rstrip('/')}/{safe(named.name)}"
+
+
+def plain(location: str) -> str:
+    """The one spelling of a local path: without its protocol, and without what says nothing in it. A URL stays as it is.
+
+    >>> plain("file:///data//out/./a.npy"), plain("s3://data//a.npy")
+    ('/data/out/a.npy', 's3://data//a.npy')
+    """
+    protocol, found, rest = location.partition("://")
+    if found and protocol not in LOCAL:
+        return location
+    rest = rest if found else location
+    while "//" in rest or "/./" in rest:
+        rest = rest.replace("//", "/").replace("/./", "/")
+    return rest
 
 
 def _value(part: Part, known: Mapping[str, Any], path: str, name: str) -> str:

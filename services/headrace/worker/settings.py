@@ -13,6 +13,7 @@ import psutil
 
 from headrace.errors import SettingsError
 from headrace.link.addresses import split_address
+from headrace.sinks.allowed import Allowed
 from headrace.variables import shm_folder
 from headrace.worker.addresses import advertised
 from headrace_schemas import subjects
@@ -85,6 +86,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
     def check(self) -> None:
         """Raises SettingsError for what would fail later, or only at the other hosts."""
+        Allowed.from_env()  # which the runners read
         try:
             subjects.token(self.host)
         except ValueError:
