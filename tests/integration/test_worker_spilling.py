@@ -22,7 +22,7 @@ class Heard:
 
 async def main(folder, disk):
     arena, woken = Arena.create(1 << 24, folder), asyncio.Queue()
-    spilling = Spilling(Heard(), arena, disk, lambda: woken.put_nowait(None))
+    spilling = Spilling(Heard(), arena, disk, lambda: woken.put_nowait(None), lambda action, data: None)
     arena.reserve(0, 1 << 19)
     spilling.act(Spill("1", 1, 0, 1 << 19))
     await woken.get()
