@@ -6,6 +6,7 @@ Hosts ask for an input only where they were told to, so a wrong source or a miss
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from headrace.bus import Entry
 from headrace.graph.topology import Topology
@@ -23,6 +24,7 @@ from headrace_schemas import (
     LogMessage,
     Needed,
     Reroute,
+    Revoke,
     Submitted,
 )
 
@@ -31,12 +33,16 @@ JOB = "job"
 
 @dataclass
 class Host:
-    """What a host was told in its present epoch. tasks: task -> attempt. sources: dataset -> name of the host to ask."""
+    """What a host was told in its present epoch. tasks: task -> attempt. chains: chain -> its tasks. sources: dataset -> name of the host
+    to ask. started: tasks that it executes. asked: chains that it is to give back."""
 
     epoch: int
     graph: bool = False
     tasks: dict[int, int] = field(default_factory=dict)
     sources: dict[int, str] = field(default_factory=dict)
+    chains: dict[int, list[int]] = field(default_factory=dict)
+    started: set[int] = field(default_factory=set)
+    asked: list[int] = field(default_factory=list)
 
 
 class World:
@@ -48,6 +54,7 @@ class World:
         self.ledger = Ledger()
         self.hosts: dict[str, Host] = {}
         self.term = 0
+        self.now = 0.0
         self.released: list[Assign] = []
         self.promised: set[tuple[int, int]] = set()
         self.has: dict[tuple[str, int], dict[str, float]] = {}
@@ -65,6 +72,8 @@ class World:
             self._told_to_run(message)
         elif isinstance(message, Reroute):
             self._told_to_ask(message)
+        elif isinstance(message, Revoke):
+            self._told_to_give_back(message)
 
     @property
     def job(self) -> JobLedger:
@@ -76,6 +85,7 @@ class World:
         """The scheduler starts anew, with a higher term and an empty memory."""
         self.term += 1
         self.scheduler = Scheduler(self.settings, self.term)
+        self.scheduler.tick(self.now)
         self.read = 0
         if self.log:
             self.scheduler.fold(self.log)
@@ -86,6 +96,12 @@ class World:
         """The scheduler reads some more of the log, perhaps beginning with what it has read already, and decides."""
         self.scheduler.fold(self.log[max(0, self.read - again) : self.read + count])
         self.read = min(len(self.log), self.read + count)
+        self._publish_decisions()
+
+    def pass_time(self, seconds: float) -> None:
+        """The scheduler is told how late it is, and decides."""
+        self.now += seconds
+        self.scheduler.tick(self.now)
         self._publish_decisions()
 
     def _publish_decisions(self, lost: int = 0) -> None:
@@ -116,6 +132,8 @@ class World:
             host.graph = host.graph or assign.graph is not None
             assert host.graph, "the first assignment of a job to a host carries the graph"
             host.tasks.update(zip(assign.tasks, attempts, strict=True))
+            ends = list(accumulate(assign.lengths))
+            host.chains.update((id, assign.tasks[end - n : end]) for id, n, end in zip(assign.chains, assign.lengths, ends, strict=True))
             host.sources.update((dataset, assign.hosts[source]) for dataset, source in sources)
 
     def _check_source(self, dataset: int, name: str) -> None:
@@ -131,6 +149,11 @@ class World:
         if host is not None and host.epoch == reroute.epoch:
             for dataset, source in zip(reroute.datasets, reroute.sources, strict=True):
                 host.sources[dataset] = reroute.hosts[source]
+
+    def _told_to_give_back(self, revoke: Revoke) -> None:
+        host = self.hosts.get(revoke.host)
+        if host is not None and host.epoch == revoke.epoch:
+            host.asked += revoke.chains
 
     # --- the controller ---------------------------------------------------------------------------------------------------
 
@@ -197,6 +220,7 @@ class World:
         produced = [dataset for task in done for dataset in topology.outputs_of(task)]
         copied = [d for task in done for d in topology.inputs_of(task).tolist() if not self._holds(name, d)] if report_copies else []
         attempts = [host.tasks.pop(task) for task in done]
+        host.started.difference_update(done)
         made = [a for task, a in zip(done, attempts, strict=True) for _ in topology.outputs_of(task)]
         self.publish(
             Events(
@@ -211,6 +235,29 @@ class World:
             )
         )
         return True
+
+    def start(self, name: str, count: int) -> None:
+        """A host says that it executes up to so many of the tasks that it can execute."""
+        host = self.hosts.get(name)
+        able = [task for task in sorted(host.tasks) if self._can_run(name, host, task)] if host is not None else []
+        fresh = [task for task in able[:count] if host is not None and task not in host.started]
+        if host is not None and fresh:
+            host.started.update(fresh)
+            self.publish(Events(job=JOB, host=name, epoch=host.epoch, started=fresh))
+
+    def give_back(self, name: str) -> None:
+        """A host gives back the chains that it was asked for, if it has done nothing of them."""
+        host = self.hosts.get(name)
+        asked, given = (host.asked, list[int]()) if host is not None else ([], [])
+        for chain in asked:
+            tasks = host.chains[chain] if host is not None else []
+            if host is not None and all(task in host.tasks and task not in host.started for task in tasks):
+                given.append(chain)
+                self.promised -= {(task, host.tasks.pop(task)) for task in tasks}
+        if host is not None:
+            host.asked = []
+            if given:
+                self.publish(Events(job=JOB, host=name, epoch=host.epoch, revoked=given))
 
     def say_gone(self, name: str, pick: int) -> None:
         """A host that holds some dataset has lost it."""
@@ -240,7 +287,9 @@ class World:
             before = len(self.log)
             self.need()
             self.deliver(len(self.log))
+            self.pass_time(1.0)
             for name in sorted(self.hosts):
+                self.give_back(name)
                 self.work(name, 2)
             if len(self.log) == before and self.read == before:
                 return

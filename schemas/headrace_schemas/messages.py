@@ -275,6 +275,9 @@ class Assign(Decision, tag="assign", kw_only=True):
     """Per input from outside its chain, tasks in order and inputs in graph order: index of the host that has or will have it."""
     graph: GraphSource | None = None
     """With the first assignment of a job to a host."""
+    again: bool = False
+    """Whether these chains are not of the plan, but of tasks that were placed anew: the host reports these tasks one by one, for who reads
+    no assignments."""
     gang: list[str] = []
     """Reserved: the hosts of a gang, in rank order."""
 

@@ -24,7 +24,7 @@ from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.zygote import Exited, Forked, Zygote, start_zygote
 from headrace_shm import Arena
-from tests.waiting import eventually
+from tests.waiting import eventually, wait_for
 
 MiB = 1 << 20
 PATIENCE = 20.0
@@ -89,6 +89,7 @@ class Host:
                 [len(row) for row in inputs],
                 [d for row in inputs for d in row],
                 [place for row in inputs for place in row.values()],
+                first=1,
             )
         )
 
@@ -395,3 +396,66 @@ def test_a_closed_job_leaves_nothing_behind(host: Host) -> None:
     host.run([[0]], [[1]], [{}], job=2)
     host.until(lambda: any(frame.job == 2 for frame in host.results))
     assert host.closed == [1]
+
+
+def test_segments_that_are_recalled_before_they_are_begun_are_not_executed(host: Host, tmp_path: Path) -> None:
+    go, graph = tmp_path / "go", hr.Graph("recall")
+    for path in (str(go), *(str(tmp_path / f"made-{n}") for n in range(4))):
+        graph.add(wait_for if path == str(go) else make_file, path)
+    host.open(graph)
+    host.run([[0], [1], [2], [3], [4]], [[1]] * 5, [{}] * 5)
+    eventually(lambda: host.status.get(0) == (1, 0), PATIENCE)
+    host.status.recall(0, 1)
+    assert host.status.begun(0) == 1, "the first of them"
+    go.touch()
+    host.until(lambda: segments(host) == [0])
+    host.send(protocol.Recall(1, [2, 4]))
+    host.until(lambda: segments(host) == [0, 1, 3])
+    assert sorted(path.name for path in tmp_path.glob("made-*")) == ["made-0", "made-2"]
+    host.run([[2]], [[1]], [{}])
+    host.until(lambda: len(segments(host)) == 4)
+
+
+def test_a_runner_that_is_nudged_in_a_task_sends_what_it_finished_before(host: Host, tmp_path: Path) -> None:
+    """Results of short tasks travel together, and the third was thought to be short."""
+    go, graph = tmp_path / "go", hr.Graph("nudge")
+    for path in ("", "", str(go)):
+        graph.add(wait_if_told, path)
+    host.open(graph)
+    host.run([[0]], [[1]], [{}])
+    host.until(lambda: segments(host) == [0])
+    host.run([[1], [2]], [[1]] * 2, [{}] * 2)
+    eventually(lambda: host.status.get(0) == (1, 2), PATIENCE)
+    os.kill(host.pid, protocol.NUDGE)
+    host.until(lambda: len(segments(host)) == 2)
+    assert host.results[-1].datasets == [1]
+    go.touch()
+    host.until(lambda: len(segments(host)) == 3)
+
+
+def test_a_nudge_between_tasks_changes_nothing(host: Host) -> None:
+    graph = hr.Graph("nudge")
+    for n in range(2000):
+        graph.add(int, n)
+    host.open(graph)
+    host.run([[n] for n in range(2000)], [[1]] * 2000, [{}] * 2000)
+    while len(segments(host)) < 2000:
+        os.kill(host.pid, protocol.NUDGE)
+        seen = len(host.results)
+        host.until(lambda seen=seen: len(host.results) > seen)
+    assert segments(host) == list(range(2000))
+    assert [dataset for results in host.results for dataset in results.datasets] == list(range(2000))
+
+
+def wait_if_told(path: str) -> str:
+    return wait_for(path) if path else ""
+
+
+def segments(host: Host) -> list[int]:
+    """Those that the runner ended, in order."""
+    return [id for results in host.results for id in results.segments]
+
+
+def make_file(path: str) -> str:
+    Path(path).touch()
+    return path

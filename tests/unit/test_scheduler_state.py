@@ -50,6 +50,9 @@ STORM = st.one_of(
     st.tuples(st.just("say_gone"), st.sampled_from(HOSTS), st.integers(0, 99)),
     st.tuples(st.just("need")),
     st.tuples(st.just("work"), st.sampled_from(HOSTS), st.integers(1, 4), st.booleans()),
+    st.tuples(st.just("start"), st.sampled_from(HOSTS), st.integers(1, 2)),
+    st.tuples(st.just("pass_time"), st.sampled_from([0.05, 0.3])),
+    st.tuples(st.just("give_back"), st.sampled_from(HOSTS)),
 )
 
 
@@ -67,10 +70,12 @@ def check_counts(world: World) -> None:
     if schedule is None:
         return
     job, expected, load = schedule.job, defaultdict(int), defaultdict(int)
+    again: dict[int, int] = defaultdict(int)
     for task in range(job.n_tasks):
-        if 1 <= job.states[task] <= 2 and job.chain_of[task] < schedule.n_planned:
-            expected[job.placed[task]] += 1
-    for host, tasks in [*expected.items(), *((host, queue.n_tasks) for host, queue in schedule.queues.items())]:
+        if 1 <= job.states[task] <= 2:
+            (expected if job.chain_of[task] < schedule.n_planned else again)[job.placed[task]] += 1
+    queued = ((host, queue.n_tasks) for host, queue in schedule.queues.items())
+    for host, tasks in [*expected.items(), *again.items(), *queued]:
         load[job.hosts[host]] += tasks
     assert {host: n for host, n in schedule.open.items() if n} == expected
     assert {host: n for host, n in world.scheduler.load.items() if n} == load

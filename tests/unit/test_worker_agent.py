@@ -15,7 +15,7 @@ from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Reroute, Revoke
 from headrace_shm import Store
-from tests.unit.worker_world import EPOCH, JOB, World, expected_value, graph_of
+from tests.unit.worker_world import EPOCH, JOB, SHORT, World, expected_value, graph_of
 
 
 def fused(inputs: list[list[int]], outputs: list[int], rng: random.Random) -> list[list[int]]:
@@ -399,7 +399,7 @@ def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
 
 @pytest.mark.parametrize("asked_for_first", [True, False])
 def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_first):
-    agent = Agent(Settings(host="h0"), EPOCH, Store(1 << 20, 1 << 23), spills=True)
+    agent = Agent(Settings(host="h0", unknown_seconds=SHORT), EPOCH, Store(1 << 20, 1 << 23), spills=True)
     agent.runner_started(0)
     _assign(agent, "job", [[], [], [0]], [0, 1], [], [2])
     assert not _make(agent, 0, 450_000, segment=1)
@@ -493,7 +493,11 @@ def test_a_chain_that_has_not_started_is_given_back_and_one_that_has_is_not():
     world = World([[], [0], []], [1, 2], {}, 1, 1, capacity=1 << 20)
     world.assign([[0], [1], [2]], [0, 0, 0], [0, 1, 2])
     world.pump()
-    agent = world.agents["h0"]
+    agent, runner = world.agents["h0"], world.runners["h0", 0]
+    runner.step()
+    runner.step()
+    assert not runner.inbox
+    runner.step()
     agent.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[0, 1]))
     world.run(random.Random(1))
     assert [chain for events in world.events for chain in events.revoked] == [1]

@@ -14,7 +14,7 @@ from headrace.worker import protocol
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import FunctionSpec, TaskError
-from tests.unit.worker_world import ModelRunner, World, expected_value
+from tests.unit.worker_world import SHORT, ModelRunner, World, expected_value
 
 KINDS: list[dict[str, float]] = [{}, {"gpu": 1.0}, {"gpu": 2.0}, {"gpu": 0.1, "big": 1.0}, {"big": 2.0}]
 HAS = {"gpu": 2.0, "big": 2.0}
@@ -34,7 +34,7 @@ class ScarceWorld(World):
         self.most = 0.0
 
     def settings(self, host: str, runners: int) -> Settings:
-        return Settings(host=host, runners=runners, resources=self.has)
+        return Settings(host=host, runners=runners, resources=self.has, unknown_seconds=SHORT)
 
     @property
     def agent(self) -> Agent:

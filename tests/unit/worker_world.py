@@ -74,22 +74,44 @@ class ModelRunner:
     slot: int
     inbox: deque[protocol.ToRunner] = field(default_factory=deque)
     queue: deque[tuple[int, int, list[int], list[int], dict[int, protocol.Location]]] = field(default_factory=deque)
+    numbers: deque[int] = field(default_factory=deque)
+    """Of the segments in the queue."""
     kept: dict[int, bytes] = field(default_factory=dict)
     deferred: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     executed: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     job: int = -1
+    begun: int = 0
+    recall: int = 0
+    """What agent and runner write on the status page."""
+    recalled: int = 0
+    about_to_begin: bool = False
+    until: float = 0.0
+    """When what it executes ends."""
 
     def step(self) -> None:
-        """Take one frame, or execute one segment."""
-        if self.inbox:
-            self._take(self.inbox.popleft())
-        elif self.queue:
+        """Take one frame, or write which segment is begun, or begin it, or end it."""
+        if self.until:
+            self.until = 0.0
+            self.numbers.popleft()
             self._execute(*self.queue.popleft())
+        elif self.inbox:
+            self._take(self.inbox.popleft())
+        elif self.queue and not self.about_to_begin:
+            self.begun, self.about_to_begin = self.numbers[0], True
+        elif self.queue and self.recall == self.recalled:
+            self.about_to_begin = False
+            self.until = self.world.now + sum(self.world.seconds.get(task, 0.0) for task in self.queue[0][2])
 
     @property
     def idle(self) -> bool:
         return not self.inbox and not self.queue
+
+    @property
+    def can_step(self) -> bool:
+        if self.until:
+            return self.until <= self.world.now
+        return bool(self.inbox or (self.queue and (not self.about_to_begin or self.recall == self.recalled)))
 
     def _take(self, frame: protocol.ToRunner) -> None:
         if isinstance(frame, protocol.OpenJob):
@@ -103,8 +125,17 @@ class ModelRunner:
         elif isinstance(frame, protocol.Grant) and frame.dataset in self.deferred and frame.offset == NEVER:
             segment, _ = self.deferred.pop(frame.dataset)
             self._fail(segment, frame.dataset)
+        elif isinstance(frame, protocol.Recall):
+            kept = [(n, item) for n, item in zip(self.numbers, self.queue, strict=True) if item[0] not in frame.segments]
+            for item in self.queue:
+                if item[0] in frame.segments:
+                    self._let_go(item[4])
+            self.numbers, self.queue = deque(n for n, _ in kept), deque(item for _, item in kept)
+            self.recalled, self.about_to_begin = frame.number, False
         elif isinstance(frame, protocol.CloseJob):
             self.queue.clear()
+            self.numbers.clear()
+            self.about_to_begin = False
             self.deferred.clear()
             self.kept.clear()
             if not frame.quietly:
@@ -115,11 +146,11 @@ class ModelRunner:
         for segment, chain, length, count in zip(frame.segments, frame.chains, frame.lengths, frame.counts, strict=True):
             located = dict(zip(frame.inputs[given : given + count], frame.locations[given : given + count], strict=True))
             self.queue.append((segment, chain, frame.tasks[task : task + length], frame.leaves[task : task + length], located))
+            self.numbers.append(frame.first + frame.segments.index(segment))
             task, given = task + length, given + count
 
     def _execute(self, segment: int, chain: int, tasks: list[int], leaves: list[int], located: dict[int, protocol.Location]) -> None:
         world = self.world
-        blocks = [place[0] for place in located.values() if not isinstance(place, bytes)]
         for task, leave in zip(tasks, leaves, strict=True):
             given = [self._read(located[d]) if d in located else self.kept.pop(d) for d in world.inputs[task]]
             value = value_of(task, given)
@@ -133,14 +164,18 @@ class ModelRunner:
                 continue
             elif leave == 1:
                 self._send(protocol.Results(self.job, datasets=[task], values=[value]))
-        if blocks:
-            self._send(protocol.Released(blocks, [1] * len(blocks)))
+        self._let_go(located)
         if not set(tasks) & {*self.deferred, *self.refused}:
             self._send(
                 protocol.Results(
                     self.job, segments=[segment], functions=[0], function_counts=[1], function_seconds=[1e-6], function_longest=[1e-6]
                 )
             )
+
+    def _let_go(self, located: dict[int, protocol.Location]) -> None:
+        blocks = [place[0] for place in located.values() if not isinstance(place, bytes)]
+        if blocks:
+            self._send(protocol.Released(blocks, [1] * len(blocks)))
 
     def _read(self, place: protocol.Location) -> bytes:
         if isinstance(place, bytes):
@@ -207,6 +242,8 @@ class ModelRunner:
             agent.released(self.slot, frame)
 
 
+SHORT = 0.004
+"""Seconds that tasks are thought to take: three are sent to a runner."""
 START = 1e6
 """When a world begins, by its hosts' clocks, which began to count long before."""
 
@@ -245,6 +282,10 @@ class World:
         self.connecting: list[tuple[str, str]] = []
         self.events: list[Events] = []
         self.disk: dict[tuple[str, str], bytes] = {}
+        self.recalls: list[tuple[str, actions.Recall]] = []
+        """Whose moment is not over."""
+        self.seconds: dict[int, float] = {}
+        """How long tasks take; others take no time."""
         self.disk_work: list[tuple[str, DiskWork]] = []
         self.now = START
         self.ended = False
@@ -252,8 +293,10 @@ class World:
             self.agents[n].runner_started(slot)
 
     def settings(self, host: str, runners: int) -> Settings:
-        """Of a host: large datasets that several want go from host to host in some pieces."""
-        return Settings(host=host, runners=runners, relay_bytes=15_000, piece_bytes=4_000, part_chains=self.part_chains)
+        """Of a host: large datasets that several want go from host to host in some pieces. Runners get several tasks from the start."""
+        return Settings(
+            host=host, runners=runners, relay_bytes=15_000, piece_bytes=4_000, part_chains=self.part_chains, unknown_seconds=SHORT
+        )
 
     # --- what a test does -------------------------------------------------------------------------------------------
 
@@ -298,7 +341,10 @@ class World:
 
     def choices(self) -> list[tuple[str, object]]:
         """What may happen next."""
-        found: list[tuple[str, object]] = [("runner", key) for key, runner in self.runners.items() if not runner.idle]
+        found: list[tuple[str, object]] = [("runner", key) for key, runner in self.runners.items() if runner.can_step]
+        found += [("recall", recall) for recall in self.recalls]
+        if any(runner.until > self.now for runner in self.runners.values()):
+            found += [("time", (seconds,)) for seconds in (0.002, 0.02)]
         found += [("wire", key) for key, wire in self.wires.items() if wire]
         found += [("connect", pair) for pair in self.connecting]
         found += [("disk", work) for work in {name: (name, work) for name, work in reversed(self.disk_work)}.values()]
@@ -318,6 +364,11 @@ class World:
             self._deliver(what)  # type: ignore[arg-type]
         elif kind == "log":
             self.intakes[what[0]].go_on()  # type: ignore[index]
+        elif kind == "recall":
+            self.recalls.remove(what)  # type: ignore[arg-type]
+            self._look_what_was_begun(*what)  # type: ignore[misc]
+        elif kind == "time":
+            self.pass_time(*what)  # type: ignore[misc]
         elif kind == "disk":
             self.disk_work.remove(what)  # type: ignore[arg-type]
             self._use_disk(*what)  # type: ignore[misc]
@@ -353,6 +404,9 @@ class World:
     def _act(self, name: str, action: actions.Action) -> None:
         if isinstance(action, actions.ToRunner):
             self.runners[name, action.slot].inbox.append(action.frame)
+        elif isinstance(action, actions.Recall):
+            self.runners[name, action.slot].recall = action.number
+            self.recalls.append((name, action))
         elif isinstance(action, actions.Connect):
             self.connecting.append((name, action.host))
         elif isinstance(action, actions.ToHost):
@@ -406,6 +460,14 @@ class World:
             if place is not None:
                 self.memory[receiver][place[0] : sum(place)] = payload
             agent.received(sender, frame, len(payload))
+
+    def _look_what_was_begun(self, name: str, recall: actions.Recall) -> None:
+        self.agents[name].recalled(recall.slot, recall.number, self.runners[name, recall.slot].begun)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        for agent in self.agents.values():
+            agent.clock(self.now)
 
     def tick(self, seconds: float) -> None:
         self.now += seconds

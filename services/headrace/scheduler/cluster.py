@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from headrace.graph.needs import Needs
@@ -12,24 +13,39 @@ from headrace.scheduler.placing import Balance, Floats
 
 
 class Cluster:
-    """The living hosts at one moment. names: in ascending order. epochs, resources: by name.
+    """The living hosts at one moment. names: in ascending order. epochs, resources, runners_of: by name.
 
-    A host's rate is its number of runners: tasks cost a second each unless something better is known.
+    A host's rate is its number of runners: tasks cost a second each unless something better is known. A runner that executes a long task is
+    none meanwhile; a host that has no other is held up, and gets nothing while there are others.
     """
 
-    def __init__(self, hosts: Mapping[str, HostRecord], load: Mapping[str, int]) -> None:
-        """hosts: all that are known. load: per host, tasks placed there and not done; may change later."""
+    def __init__(self, hosts: Mapping[str, HostRecord], load: Mapping[str, int], long: Mapping[str, int] | None = None) -> None:
+        """hosts: all that are known. load: per host, tasks placed there and not done. long: per host, those of them that run for long.
+        Both may change later."""
         living = sorted((record.name, record) for record in hosts.values() if record.alive)
         self.names = [name for name, _ in living]
         self.epochs = {name: record.epoch for name, record in living}
         self.resources = {name: record.resources for name, record in living}
-        self._rates = {name: float(max(1, record.runners)) for name, record in living}
+        self.runners_of = {name: max(1, record.runners) for name, record in living}
+        self._rates = {name: float(runners) for name, runners in self.runners_of.items()}
         self._load = load
+        self._long = {} if long is None else long
 
     def idlest(self, need: Resources | None = None) -> str:
         """The host that has the least to do for each of its runners, of those that have what is needed."""
         able = [name for name in self.names if fits(need, self.resources[name])] if need else self.names
-        return min(able, key=lambda name: self._load.get(name, 0) / self._rates[name])
+        return min(able, key=lambda name: (self.is_held_up(name), self._busy_seconds(name)))
+
+    def is_held_up(self, name: str) -> bool:
+        """Whether all runners of a host execute long tasks."""
+        return self._long.get(name, 0) >= self.runners_of[name]
+
+    def _busy_seconds(self, name: str) -> float:
+        """How long a host is busy with what it has, besides its long tasks, if tasks cost a second each."""
+        if self.is_held_up(name):
+            return self._load.get(name, 0) / self._rates[name]
+        long = self._long.get(name, 0)
+        return max(0, self._load.get(name, 0) - long) / (self._rates[name] - long)
 
     @property
     def runners(self) -> float:
@@ -57,8 +73,10 @@ class Cluster:
     def balance(self, names: list[str] | None = None, task_seconds: float = 1.0) -> Balance:
         """The hosts (all, or some) with what they are busy with."""
         names = self.names if names is None else names
-        rates = [self._rates[name] for name in names]
-        return Balance(rates, [self._load.get(name, 0) * task_seconds / rate for name, rate in zip(names, rates, strict=True)])
+        if all(map(self.is_held_up, names)):
+            return Balance([self._rates[name] for name in names], [self._busy_seconds(name) * task_seconds for name in names])
+        rates = [max(1.0, self._rates[name] - self._long.get(name, 0)) for name in names]
+        return Balance(rates, [math.inf if self.is_held_up(name) else self._busy_seconds(name) * task_seconds for name in names])
 
     def share_of(self, names: set[str]) -> float:
         """The part of the cluster's runners that these hosts have."""

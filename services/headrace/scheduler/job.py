@@ -13,6 +13,8 @@ from headrace.ledger.columns import FEW, Ints, ints, ranges, view
 from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.queue import Queue, Release
 
+_AGAIN = -2
+"""Where a task is counted that was placed anew on host 0; on host 1 at one less, and so on."""
 Loaded = Callable[[int, int], None]
 """Called with a host's index and by how many tasks its load changed."""
 
@@ -20,7 +22,8 @@ Loaded = Callable[[int, int], None]
 class JobSchedule:
     """A planned job. Hosts are indexes in the ledger's table of the job.
 
-    queues: per host, chains placed there and not released. open: per host, tasks of the plan released and not done.
+    queues: per host, chains placed there and not released. open: per host, tasks of the plan released and not done; again: the same of
+    tasks that were placed anew, of which no window is made.
     where (n_tasks): the host that each task is placed on, also before an assignment says so in the log.
     top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
     loose: tasks that are needed again, or were given back, and have no place yet.
@@ -37,6 +40,7 @@ class JobSchedule:
         self.where: Ints = job.host.copy()
         self.queues: dict[int, Queue] = {}
         self.open: Counter[int] = Counter()
+        self.again: Counter[int] = Counter()
         self.top: dict[int, int] = {}
         self.told: dict[int, int] = {}
         self.moved: set[int] = set()
@@ -167,27 +171,35 @@ class JobSchedule:
     def _count_few(self, tasks: list[int]) -> None:
         job, counted = self.job, self._count_of
         for task in tasks:
-            host = job.placed[task] if ASSIGNED <= job.states[task] <= STARTED and job.chain_of[task] < self.n_planned else UNPLACED
-            if host != counted[task]:
+            place = UNPLACED
+            if ASSIGNED <= job.states[task] <= STARTED:
+                host = job.placed[task]
+                place = host if job.chain_of[task] < self.n_planned else _AGAIN - host
+            if place != counted[task]:
                 self._open(counted[task], -1)
-                self._open(host, 1)
-                counted[task] = host
+                self._open(place, 1)
+                counted[task] = place
 
     def _count_many(self, tasks: Ints) -> None:
         job = self.job
         tasks = job.distinct(tasks)
         state = job.state[tasks]
-        is_open = (state >= ASSIGNED) & (state < DONE) & (job.chain[tasks] < self.n_planned)
-        now, before = np.where(is_open, job.host[tasks], UNPLACED), self._counted[tasks]
-        change = np.bincount(now + 1, minlength=len(job.hosts) + 1) - np.bincount(before + 1, minlength=len(job.hosts) + 1)
+        is_open = (state >= ASSIGNED) & (state < DONE)
+        host = job.host[tasks]
+        now, before = np.where(is_open, np.where(job.chain[tasks] < self.n_planned, host, _AGAIN - host), UNPLACED), self._counted[tasks]
+        least, size = -1 - len(job.hosts), 2 * len(job.hosts) + 1
+        change = np.bincount(now - least, minlength=size) - np.bincount(before - least, minlength=size)
         for index in np.flatnonzero(change).tolist():
-            self._open(index - 1, int(change[index]))
+            self._open(index + least, int(change[index]))
         self._counted[tasks] = now
 
-    def _open(self, host: int, change: int) -> None:
-        if host != UNPLACED:
-            self.open[host] += change
-            self._loaded(host, change)
+    def _open(self, place: int, change: int) -> None:
+        """place: index of a host; counted down from `_AGAIN` for what was placed anew."""
+        if place == UNPLACED:
+            return
+        host = place if place >= 0 else _AGAIN - place
+        (self.open if place >= 0 else self.again)[host] += change
+        self._loaded(host, change)
 
     def status(self) -> dict[str, object]:
         """For people: per host, how many tasks it has and how many wait for its window."""
@@ -197,7 +209,7 @@ class JobSchedule:
 
     def close(self) -> None:
         """The job is over: its hosts are rid of it."""
-        for host, tasks in self.open.items():
+        for host, tasks in (*self.open.items(), *self.again.items()):
             self._loaded(host, -tasks)
         for host in list(self.queues):
             self._set_queue(host, None)

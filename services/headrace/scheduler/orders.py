@@ -75,8 +75,16 @@ def _cuts(lengths: list[int], integers: int) -> list[tuple[int, int, int, int]]:
     return cuts
 
 
-def assign_message(job: JobLedger, release: Release, sources: list[int], target: Target, stamp: Stamp, graph: GraphSource | None) -> Assign:
-    """Releases chains to a host. graph: with the first assignment to this host."""
+def assign_message(
+    job: JobLedger,
+    release: Release,
+    sources: list[int],
+    target: Target,
+    stamp: Stamp,
+    graph: GraphSource | None,
+    again: bool = False,
+) -> Assign:
+    """Releases chains to a host. graph: with the first assignment to this host. again: whether the chains are not of the plan."""
     attempts = job.attempt[release.tasks] if job.retried else None
     tasks = release.tasks.tolist()
     return Assign(
@@ -93,6 +101,7 @@ def assign_message(job: JobLedger, release: Release, sources: list[int], target:
         attempts=attempts.tolist() if attempts is not None and attempts.any() else [],
         sources=sources,
         graph=graph,
+        again=again,
         about=some_tasks(job.spec, tasks),
     )
 

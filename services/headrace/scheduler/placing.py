@@ -5,6 +5,7 @@ Two implementations with the same result: loops for narrow waves, numpy for wide
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -18,12 +19,20 @@ Ids = npt.NDArray[np.int32]
 class Balance:
     """How long each host is busy with what was placed so far, in seconds from the start of the job.
 
-    rates: seconds of work that a host does in a second: its runners. free: when each host has done what was placed on it.
+    rates: seconds of work that a host does in a second: its runners. free: when each host has done what was placed on it; infinity for a
+    host that is to get nothing, which is heeded unless all are such.
     """
 
     def __init__(self, rates: Sequence[float], free: Sequence[float] = ()) -> None:
         self.rates = list(rates)
         self.free = list(free) or [0.0] * len(self.rates)
+        if all(map(math.isinf, self.free)):
+            self.free = [0.0] * len(self.rates)
+
+    @property
+    def done(self) -> float:
+        """When all hosts that get something have done what was placed on them."""
+        return max(free for free in self.free if not math.isinf(free))
 
     def idlest(self) -> int:
         """The host that is free first."""
@@ -32,7 +41,7 @@ class Balance:
     def shares(self, work: float, ready: float) -> tuple[list[float], float]:
         """How much of `work` (seconds) each host should take so that all that take some finish together, none starting before `ready`.
 
-        Also returns when they would finish.
+        Also returns when they would finish. Minus infinity for a host that is to get nothing.
         """
         base = [max(free, ready) for free in self.free]
         order = sorted(range(len(base)), key=base.__getitem__)
@@ -44,7 +53,8 @@ class Balance:
             level = (work + weighted) / rate
             if place + 1 == len(order) or level <= base[order[place + 1]]:
                 break
-        return [rate * max(0.0, level - start) for rate, start in zip(self.rates, base, strict=True)], level
+        shares = [rate * max(0.0, level - start) for rate, start in zip(self.rates, base, strict=True)]
+        return [-math.inf if math.isinf(start) else share for share, start in zip(shares, base, strict=True)], level
 
     def take(self, loads: Sequence[float], ready: float) -> None:
         """Adds what was placed on each host (seconds)."""

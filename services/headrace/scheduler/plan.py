@@ -129,7 +129,7 @@ def _place_fit(waves: Waves, kinds: Ints, rates: Floats, balance: Balance, slack
         ready = float(done[waves.latest[first:last]].mean())
         chains = waves.chains[first:last]
         placed[chains], done[wave] = choose_fit(waves.seconds[first:last], votes, kinds[chains], rates, balance, ready, slack)
-    return placed.tolist(), max(float(done.max()), *balance.free)
+    return placed.tolist(), max(float(done.max()), balance.done)
 
 
 def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
@@ -146,7 +146,7 @@ def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int]
         placed[waves.chains[first:last]] = hosts
         balance.take(np.bincount(hosts, seconds, n_hosts).tolist(), ready)
         done[wave] = max(level, ready + float(seconds.max()))
-    return placed.tolist(), max(float(done.max()), *balance.free)
+    return placed.tolist(), max(float(done.max()), balance.done)
 
 
 def _place_few(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
@@ -173,4 +173,4 @@ def _place_few(waves: Waves, balance: Balance, slack: float) -> tuple[list[int],
             loads[host] += cost
         balance.take(loads, ready)
         done[wave] = max(level, ready + max(seconds))
-    return placed, max(*done, *balance.free)
+    return placed, max(*done, balance.done)

@@ -5,6 +5,8 @@ All of it works on one job's schedule, and on as many tasks as are concerned.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from headrace.graph.topology import Flags
@@ -69,6 +71,11 @@ def share_with(schedule: JobSchedule, joined: set[str], cluster: Cluster) -> Non
             schedule.enqueue(_move(schedule, schedule.withdraw(host, int(queue.n_tasks * share)), sorted(joined), cluster))
 
 
+def relocate(schedule: JobSchedule, host: int, tasks: int, names: list[str], cluster: Cluster) -> None:
+    """Moves about so many tasks at the end of a host's queue to some others, save what none of these can take."""
+    schedule.enqueue(_move(schedule, schedule.withdraw(host, tasks), names, cluster))
+
+
 def _move(schedule: JobSchedule, chains: Ints, names: list[str], cluster: Cluster) -> Ints:
     """Moves chains to some hosts. Returns those that none of these can take."""
     if not len(chains):
@@ -111,26 +118,56 @@ def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str],
 # --- tasks that are needed again --------------------------------------------------------------------------------------
 
 
-def place_loose(schedule: JobSchedule, cluster: Cluster) -> dict[int, Queue]:
+def place_loose(schedule: JobSchedule, cluster: Cluster, back: Mapping[int, int]) -> dict[int, Queue]:
     """Places every task that has no place: on its host again if that lives, else by its inputs. What no living host can take stays loose.
 
-    Returns them per host, each a chain of its own with an id beyond all that there are.
+    back: tasks that a host was asked to give back, with the chain of each: these go to the hosts that can begin them first, and those of
+    one chain stay one. Every other task is a chain of its own. Returns the chains per host, with ids beyond all that there are.
     """
     if not schedule.loose:
         return {}
-    tasks = ints(sorted(schedule.loose))
+    lengths, tasks = _gather(schedule, back)
     schedule.loose.clear()
-    homeless = tasks[~_are_able(schedule, cluster, tasks)]
-    if len(homeless):
-        found = _spread(schedule, np.ones_like(homeless), homeless, cluster.names, cluster)
-        schedule.loose.update(homeless[found == NO_HOST].tolist())
-        schedule.move(homeless[found != NO_HOST], found[found != NO_HOST])
-        tasks = np.setdiff1d(tasks, homeless[found == NO_HOST])
+    heads = tasks[np.cumsum(lengths) - lengths]
+    homeless = ~_are_able(schedule, cluster, heads) | np.isin(heads, list(back))
+    if homeless.any():
+        rest = np.repeat(homeless, lengths)
+        found = _spread(schedule, lengths[homeless], tasks[rest], cluster.names, cluster)
+        hosts = np.repeat(found, lengths[homeless])
+        schedule.loose.update(tasks[rest][hosts == NO_HOST].tolist())
+        schedule.move(tasks[rest][hosts != NO_HOST], hosts[hosts != NO_HOST])
+        kept = ~homeless
+        kept[homeless] = found != NO_HOST
+        tasks, lengths = tasks[np.repeat(kept, lengths)], lengths[kept]
+    return _queues(schedule, lengths, tasks)
+
+
+def _gather(schedule: JobSchedule, back: Mapping[int, int]) -> tuple[Ints, Ints]:
+    """The tasks without a place, as lengths and tasks of chains."""
+    loose = sorted(schedule.loose)
+    if not back:
+        return np.ones(len(loose), dtype=np.int64), ints(loose)
+    chains: dict[int, list[int]] = {}
+    for task in loose:
+        chains.setdefault(back.get(task, -1 - task), []).append(task)
+    rows = [_in_order(schedule, id, tasks) for id, tasks in chains.items()]
+    return ints([len(row) for row in rows]), ints([task for row in rows for task in row])
+
+
+def _in_order(schedule: JobSchedule, chain: int, tasks: list[int]) -> list[int]:
+    """Tasks of a chain as they run."""
+    return [task for task in schedule.job.chains.tasks_of(chain) if task in tasks] if len(tasks) > 1 else tasks
+
+
+def _queues(schedule: JobSchedule, lengths: Ints, tasks: Ints) -> dict[int, Queue]:
+    """New chains by the hosts that they are placed on."""
     hosts, first, placed = schedule.where[tasks], len(schedule.job.chains), {}
     schedule.move(tasks, hosts)
-    for host in np.unique(hosts).tolist():
-        mine = tasks[hosts == host]
-        placed[host] = Queue(schedule.job.topology, np.arange(first, first + len(mine)), np.ones_like(mine), mine)
+    host_of = hosts[np.cumsum(lengths) - lengths] if len(lengths) else hosts
+    for host in np.unique(host_of).tolist():
+        mine = lengths[host_of == host]
+        ids = np.arange(first, first + len(mine))
+        placed[host] = Queue(schedule.job.topology, ids, mine, tasks[np.repeat(host_of == host, lengths)])
         first += len(mine)
     return placed
 

@@ -60,12 +60,13 @@ class SchedulerService:
     async def _tick(self, scheduler: Scheduler) -> None:
         while True:
             await asyncio.sleep(self._settings.tick_seconds)
-            if scheduler.n_queued:
+            if scheduler.n_queued or scheduler.running:
                 self._decide(scheduler)
 
     def _on_entries(self, scheduler: Scheduler, entries: list[Entry]) -> None:
         """Decide on everything that others write."""
         began = now()
+        scheduler.tick(perf_counter())
         scheduler.fold(entries)
         self._decide(scheduler, began)
 

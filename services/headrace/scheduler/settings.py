@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         which they arrived; see `admission`. Enough that runners never wait for the next job, few enough that messages are about
         many tasks each.
     grown_seconds: a job that was released so long ago does not count, so that long jobs do not hold up short ones.
-    tick_seconds: how often jobs that wait are looked at, if the log says nothing.
+    tick_seconds: how often jobs that wait and tasks that run are looked at, if the log says nothing: as often as hosts say what they run.
     lease_ttl: how long after the end of this process another may lead. Hosts work through their windows meanwhile.
     retry_delay: pause before leading again after the log refused a decision.
     """
@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     open_jobs: Annotated[int, msgspec.Meta(ge=1)] = 8
     open_tasks_per_runner: Annotated[int, msgspec.Meta(ge=1)] = 512
     grown_seconds: float = 1.0
-    tick_seconds: float = 0.25
+    tick_seconds: float = 0.1
     lease_ttl: float = 5.0
     retry_delay: float = 1.0
 

@@ -11,17 +11,19 @@ when:
 | tasks are done | refills windows that are half empty |
 | tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
 | a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |
+| all runners of a host execute long tasks, and others are idle | asks back what waits there; places it anew |
 | a host joined | plans what waits; moves its share of what was not released to it |
 | a job ended | forgets it |
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from headrace.graph.needs import Needs
-from headrace.ledger import WAITING, JobLedger, Ledger, LogEntry
+from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry
 from headrace.scheduler import recovery
 from headrace.scheduler.admission import Admission
 from headrace.scheduler.cluster import Cluster
@@ -30,12 +32,16 @@ from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.orders import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
 from headrace.scheduler.plan import Costs, plan
 from headrace.scheduler.queue import Release
+from headrace.scheduler.relief import Back, Relief
+from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
 from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Plan, Reroute, Revoke
 
 DECIDED = (Plan, Assign, Reroute, Revoke)
 """What schedulers decide on."""
 HOSTS = (HostJoined, HostLost)
+LOOK_SECONDS = 0.1
+"""What waits on hosts that are held up is looked at so often, and whenever another host comes to be idle: it takes a look at every task."""
 
 
 class Scheduler:
@@ -43,7 +49,7 @@ class Scheduler:
 
     ledger: everything folded so far. schedules: the planned jobs that go on. single: jobs of one task that need no schedule, for its first
     attempt is all that was ever needed, with the host that has it, or "" once it is done. load: per host, tasks of plans placed there and
-    not done. costs: what tasks are thought to cost.
+    not done. costs: what tasks are thought to cost. running: tasks that hosts say to execute. now: by the clock of `tick`.
     """
 
     def __init__(self, settings: Settings, term: int, costs: Costs | None = None) -> None:
@@ -54,7 +60,15 @@ class Scheduler:
         self.schedules: dict[str, JobSchedule] = {}
         self.single: dict[str, str] = {}
         self.load: Counter[str] = Counter()
-        self._cluster = Cluster({}, self.load)
+        self.running = Running()
+        self.now = 0.0
+        self._back: dict[str, dict[int, int]] = {}
+        """By job: tasks that their hosts were asked to give back, with the chain of each."""
+        self._idle: set[str] = set()
+        """The hosts that had nothing to do when it was last looked what waits on others; that is looked at again when there are more, or
+        some time later."""
+        self._looked = -math.inf
+        self._cluster = Cluster({}, self.load, self.running.long)
         self._hosts_changed = False
         self._admission = Admission(settings)
         self._homeless: dict[str, JobLedger] = {}
@@ -72,6 +86,8 @@ class Scheduler:
                 self._fold_host(entry, message.host)
             else:
                 self.ledger.fold(entry)
+                if isinstance(message, Events) and message.started:
+                    self.running.started(message, self.now)
                 if isinstance(message, Events) and message.gone and message.job in self.schedules:
                     n_datasets = self.schedules[message.job].job.topology.n_datasets
                     self.schedules[message.job].moved.update(d for d in message.gone if 0 <= d < n_datasets)
@@ -92,14 +108,17 @@ class Scheduler:
         changed = sorted(self.ledger.take_changed(), key=_arrival)
         due = {job.job for job in changed if self._look_at(job)}
         if self._hosts_changed:
-            before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load)
+            before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load, self.running.long)
             joined, self._hosts_changed = self._cluster.joined_since(before), False
             due.update(self.schedules)
             if self._cluster.names:  # what no host could take, one may now
                 due.update(job.job for job in list(self._homeless.values()) if self._plan(job, stamp, out))
+        if self.running.long:
+            due.update(self._relieve_hosts(stamp, out))
         due.update(self._admit(stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
+        self._idle = {name for name in self._idle if self._has_nothing(name)}
         return out
 
     @property
@@ -133,8 +152,12 @@ class Scheduler:
         return {"term": self.term, "at": self.ledger.last_seq, "waiting": waiting, "jobs": jobs, "load": dict(self.load)}
 
     def tick(self, now: float) -> None:
-        """Take in how late it is, by any clock that goes on: jobs that wait may have their turn."""
+        """Take in how late it is, by any clock that goes on: jobs that wait may have their turn, and what runs may run for long. To be told
+        before each batch of entries, and now and then while jobs wait or tasks run."""
+        self.now = now
         self._admission.tick(now)
+        if self.running:
+            self.running.look(self.ledger, now)
 
     def _admit(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
         """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
@@ -168,6 +191,7 @@ class Scheduler:
 
     def _forget(self, job: JobLedger) -> None:
         schedule = self.schedules.pop(job.job, None)
+        self._back.pop(job.job, None)
         if schedule is not None:
             schedule.close()
         self._forget_single(job.job)
@@ -244,15 +268,48 @@ class Scheduler:
         if not schedule.loose and not schedule.moved:
             return
         job, integers = schedule.job, self.settings.message_integers
-        placed = recovery.place_loose(schedule, self._cluster)
+        back = self._back.get(job.job, {})
+        placed = recovery.place_loose(schedule, self._cluster, back)
         rerouted = recovery.reroutes(schedule, self._cluster)
         for host, queue in placed.items():
             for part in queue.take(len(queue.chains), integers):
-                self._assign(schedule, host, part, stamp, out)
+                self._assign(schedule, host, part, stamp, out, again=True)
+                for task in part.tasks.tolist() if back else ():
+                    back.pop(task, None)
         for host, datasets in rerouted.items():
             sources, target = schedule.sources(datasets), self._target(job, host)
             for message in reroute_messages(job, datasets.tolist(), sources, target, stamp, integers):
                 self._decide(message, out)
+
+    def _relieve_hosts(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
+        """Asks back what waits on hosts that are held up, if others have come to be idle, or may have. Yields the jobs of which something
+        was moved, and is to be released."""
+        names = [name for name in self._cluster.names if not self._cluster.is_held_up(name)]
+        before, self._idle = self._idle, set(filter(self._has_nothing, names))
+        if len(names) == len(self._cluster.names) or not (self._idle - before or self.now - self._looked >= LOOK_SECONDS):
+            return
+        self._looked = self.now
+        jobs = self.ledger.jobs
+        alone = [(jobs[name], host) for name, host in self.single.items() if host and jobs[name].states[0] == ASSIGNED]
+        pending = sum(jobs[name].states[task] == ASSIGNED for name, tasks in self._back.items() for task in tasks)
+        relief = Relief(self._cluster, self.schedules, alone, self.running.executing, self._back, pending)
+        for back in relief.asks():
+            self._ask_back(back, stamp, out)
+        for schedule, host, tasks in relief.moves():
+            recovery.relocate(schedule, host, tasks, names, self._cluster)
+            yield schedule.job.job
+
+    def _has_nothing(self, host: str) -> bool:
+        """Whether a host has nothing besides what it is known to execute."""
+        return self.load[host] <= self.running.executing[host]
+
+    def _ask_back(self, back: Back, stamp: Stamp, out: list[Decision]) -> None:
+        name, epoch, integers = back.job.job, self._cluster.epochs[back.host], self.settings.message_integers
+        rows = zip(back.chains, back.tasks, strict=True)
+        self._back.setdefault(name, {}).update((task, chain) for chain, tasks in rows for task in tasks)
+        for first in range(0, len(back.chains), integers):
+            chains = back.chains[first : first + integers]
+            self._decide(Revoke(at=stamp.at, term=stamp.term, job=name, host=back.host, epoch=epoch, chains=chains), out)
 
     def _release(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
         for host in sorted(schedule.queues):
@@ -262,12 +319,12 @@ class Scheduler:
                 for part in schedule.release(host, window, self.settings.message_integers):
                     self._assign(schedule, host, part, stamp, out)
 
-    def _assign(self, schedule: JobSchedule, host: int, release: Release, stamp: Stamp, out: list[Decision]) -> None:
+    def _assign(self, schedule: JobSchedule, host: int, release: Release, stamp: Stamp, out: list[Decision], again: bool = False) -> None:
         job = schedule.job
         target = self._target(job, host)
         graph = graph_source(job) if schedule.told.get(host) != target.epoch else None
         schedule.told[host] = target.epoch
-        self._decide(assign_message(job, release, schedule.sources(release.inputs), target, stamp, graph), out)
+        self._decide(assign_message(job, release, schedule.sources(release.inputs), target, stamp, graph, again), out)
 
     def _target(self, job: JobLedger, host: int) -> Target:
         known = self.ledger.hosts

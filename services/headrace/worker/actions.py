@@ -25,6 +25,21 @@ class KillRunner:
 
 
 @dataclass(frozen=True, slots=True)
+class Nudge:
+    """Have the runner in a slot send what it has finished, in the middle of the task that it executes."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Write a recall of this number for the runner in a slot on the status page; a moment later, say what that runner began last."""
+
+    slot: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
     """Open a link to another host."""
 
@@ -111,4 +126,19 @@ class Report:
     events: Events
 
 
-Action = ToRunner | KillRunner | Connect | Disconnect | ToHost | ToPeer | SendBlock | SendSpilled | Spill | Restore | Unspill | Report
+Action = (
+    ToRunner
+    | KillRunner
+    | Nudge
+    | Recall
+    | Connect
+    | Disconnect
+    | ToHost
+    | ToPeer
+    | SendBlock
+    | SendSpilled
+    | Spill
+    | Restore
+    | Unspill
+    | Report
+)

@@ -1,4 +1,9 @@
-"""Which runner gets which segment, and when: plan order, short queues, affinity of a chain to its runner."""
+"""Which runner gets which segment, and when: plan order, short queues, affinity of a chain to its runner.
+
+A busy runner gets only what it will begin within milliseconds, by what its functions took so far; all else waits here, where any runner can
+take it. A function that never ran may take long, so nothing is put behind it. A runner that executes something for longer than was thought
+gets nothing more, and what it has behind that is recalled once another runner is idle, see `recalls`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from headrace.worker import protocol
-from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker import protocol, recalls
+from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.scarce import Ready, Scarce
 from headrace.worker.settings import Settings
+from headrace.worker.slots import RunnerSlot
 
 LOOK_AHEAD = 64
 """Under pressure, so many ready segments are looked at for one that frees memory."""
@@ -19,44 +25,20 @@ TURN_SECONDS = 2e-5
 """Predicted work that a runner is given in one go beyond what the next one has: a few of the shortest tasks, and one of any other."""
 
 
-class RunnerSlot:
-    """One runner as the agent sees it."""
-
-    def __init__(self, slot: int) -> None:
-        self.slot = slot
-        self.alive = False
-        self.generation = 0
-        """Counts the processes that had this slot."""
-        self.outstanding: dict[int, Segment] = {}
-        """Segments sent and not ended, oldest first."""
-        self.predicted = 0.0
-        """Seconds of work among them."""
-        self.deferred: set[int] = set()
-        """Segments among them whose results wait for room."""
-        self.batches: dict[int, list[Segment]] = {}
-        """Segments among them that are to be sent, by job number."""
-        self.closing: list[int] = []
-        """Numbers of jobs that are over, which it is told when it is sent something else, or soon: it has nothing of them to execute."""
-
-    @property
-    def client(self) -> tuple[str, int, int]:
-        """Name of this process in the store's books."""
-        return ("runner", self.slot, self.generation)
-
-    @property
-    def busy(self) -> bool:
-        """Whether it has something to execute that does not wait for room."""
-        return len(self.outstanding) > len(self.deferred)
-
-
 class Dispatcher:
     """The ready segments of a host and its runners."""
 
-    def __init__(self, settings: Settings, prepare: Callable[[Segment], bool], may_park: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, prepare: Callable[[Segment], bool], may_park: Callable[[], bool], spilled: Callable[[], bool]
+    ) -> None:
         self._settings = settings
         self._prepare = prepare
         """Sees that a segment's inputs are in memory; False if it becomes ready later."""
         self._may_park = may_park
+        self._spilled = spilled
+        """Whether anything is on disk."""
+        self.now = 0.0
+        """By the clock of `Agent.tick`."""
         self.slots = [RunnerSlot(slot) for slot in range(settings.runners)]
         self._in_order: deque[Ready] = deque()
         self._out_of_order: list[Ready] = []
@@ -72,9 +54,20 @@ class Dispatcher:
                 continue
             if segment.place and chain.slot >= 0:
                 if self._prepare(segment):
+                    self._rouse(self.slots[chain.slot])
                     self._send(segment, self.slots[chain.slot])
             else:
                 self._push((chain.order, segment.id, segment))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether segments wait for a runner, after `fill`."""
+        return bool(self._in_order or self._out_of_order)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a runner has nothing to execute."""
+        return any(runner.alive and not runner.busy for runner in self.slots)
 
     def _push(self, item: Ready) -> None:
         if not self._in_order or item > self._in_order[-1]:
@@ -91,50 +84,71 @@ class Dispatcher:
 
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
         """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
+        if not self.crowded and self._scarce is None:
+            return
+        able = [runner for runner in self.slots if runner.alive and not self._is_held_up(runner)]
         if self._scarce is not None:
-            self._fill_scarce(self._scarce, allowed)
+            self._fill_scarce(self._scarce, able, allowed)
         passed: list[Ready] = []
         while (self._in_order or self._out_of_order) and self._may_park() and len(passed) < LOOK_AHEAD:
-            runner, until = self._next_turn()
+            runner, until = self._next_turn(able)
             if runner is None:
                 break
             self._hand_out(runner, until, allowed, passed)
         for item in passed:
             heapq.heappush(self._out_of_order, item)
+        if self._spilled():
+            self._bring_back(allowed)
 
-    def _fill_scarce(self, scarce: Scarce, allowed: Callable[[Segment], bool] | None) -> None:
+    def _bring_back(self, allowed: Callable[[Segment], bool] | None) -> None:
+        """While runners are busy, have the inputs that come next read from disk: of as many segments as there are runners."""
+        next_ones: list[Ready] = []
+        while (self._in_order or self._out_of_order) and self._may_park() and len(next_ones) < len(self.slots):
+            item = self._pop()
+            segment = item[2]
+            if not segment.over and ((allowed is not None and not allowed(segment)) or self._prepare(segment)):
+                next_ones.append(item)
+        for item in next_ones:
+            heapq.heappush(self._out_of_order, item)
+
+    def _fill_scarce(self, scarce: Scarce, able: list[RunnerSlot], allowed: Callable[[Segment], bool] | None) -> None:
         """Before all others, those that need what is scarce: that is not to lie idle while they wait behind what could run anywhere."""
         passed: list[Ready] = []
         while self._may_park() and len(passed) < LOOK_AHEAD and (item := scarce.first()) is not None:
             segment = item[2]
-            runner = self.slots[segment.chain.slot] if segment.place else self._next_turn()[0]
+            runner = self.slots[segment.chain.slot] if segment.place else self._next_turn(able)[0]
             if runner is None or (allowed is not None and not allowed(segment)):
                 passed.append(item)
                 if runner is None:
                     break
             elif self._prepare(segment):
+                self._rouse(runner)
                 self._send(segment, runner)
         scarce.again(passed)
 
-    def _next_turn(self) -> tuple[RunnerSlot | None, float]:
-        """The runner with the least to do, if any has room, and how much it may have before the others are looked at again, in seconds."""
+    def _next_turn(self, able: list[RunnerSlot]) -> tuple[RunnerSlot | None, float]:
+        """Of these runners the one with the least to do, if any has room, and how much it may have before the others are looked at again,
+        in seconds. Of those that have as little, one that fewer chains wait to go on with: what it gets may take long."""
         best, least, next_least = None, math.inf, math.inf
-        for runner in self.slots:
+        for runner in able:
             if self._has_room(runner):
-                if runner.predicted < least:
+                if runner.predicted < least or (best is not None and runner.predicted == least and len(runner.kept) < len(best.kept)):
                     best, least, next_least = runner, runner.predicted, least
                 elif runner.predicted < next_least:
                     next_least = runner.predicted
         return best, next_least + TURN_SECONDS
 
     def _has_room(self, runner: RunnerSlot) -> bool:
-        if not runner.alive:
-            return False
         waiting = len(runner.outstanding) - len(runner.deferred)
-        return waiting < 2 or (runner.predicted < self._settings.queue_seconds and waiting < self._settings.queue_segments)
+        return not waiting or (runner.predicted < self._settings.queue_seconds and waiting < self._settings.queue_segments)
+
+    def _is_held_up(self, runner: RunnerSlot) -> bool:
+        """Whether a runner executes something for longer than was thought, or for nobody; who knows how long it will."""
+        return bool(runner.recalling or runner.unclosed) or recalls.overdue_at(runner, self._settings.late_seconds) < self.now
 
     def _hand_out(self, runner: RunnerSlot, until: float, allowed: Callable[[Segment], bool] | None, passed: list[Ready]) -> None:
         """Give a runner its turn. It ends early where one has to wait for the disk, and where too many may not start."""
+        self._rouse(runner)
         while (self._in_order or self._out_of_order) and runner.predicted < until and self._has_room(runner):
             item = self._pop()
             segment = item[2]
@@ -149,6 +163,11 @@ class Dispatcher:
             else:
                 return
 
+    def _rouse(self, runner: RunnerSlot) -> None:
+        """A runner is about to get something: if it had nothing to execute, it begins that now."""
+        if not runner.busy:
+            runner.heard = self.now
+
     def _send(self, segment: Segment, runner: RunnerSlot) -> None:
         """Put a segment, and those of its chain that are ready behind it, into the runner's next batch."""
         chain = segment.chain
@@ -157,6 +176,8 @@ class Dispatcher:
         batch = runner.batches.get(job.number)
         if batch is None:
             batch = runner.batches[job.number] = []
+        if segment.place:
+            runner.kept.discard(chain)
         while True:
             segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
             runner.predicted += segment.predicted
@@ -165,10 +186,11 @@ class Dispatcher:
                 self._scarce.sent(segment, runner.slot)
             batch.append(segment)
             chain.next += 1
-            if chain.next == len(chain.segments) or chain.segments[chain.next].missing:
+            if chain.next == len(chain.segments):
                 return
             segment = chain.segments[chain.next]
-            if not self._prepare(segment):
+            if segment.missing or not self._prepare(segment):
+                runner.kept.add(chain)
                 return
 
     def batches(self) -> list[tuple[RunnerSlot, int, list[Segment]]]:
@@ -186,19 +208,89 @@ class Dispatcher:
 
     def ended(self, slot: int, job: HostJob, ids: Iterable[int]) -> list[Segment]:
         """A runner is through with segments, well or not. Returns them, save those that were not its, or not the job's."""
-        runner = self.slots[slot]
-        ended = []
+        ended = self._drop(self.slots[slot], job, ids)
+        if ended:
+            self.slots[slot].heard = self.now
+        return ended
+
+    def _drop(self, runner: RunnerSlot, job: HostJob, ids: Iterable[int]) -> list[Segment]:
+        """A runner has these segments no longer. Returns those that it had."""
+        dropped = []
         for id in ids:
             segment = runner.outstanding.get(id)
             if segment is not None and segment.chain.job is job:
                 del runner.outstanding[id]
                 runner.predicted -= segment.predicted
-                ended.append(segment)
+                dropped.append(segment)
         if not runner.outstanding or runner.predicted < 0:
             runner.predicted = 0.0
         if runner.deferred:
-            runner.deferred.difference_update([segment.id for segment in ended])
-        return ended
+            runner.deferred.difference_update([segment.id for segment in dropped])
+        return dropped
+
+    def learned(self, job: HostJob) -> None:
+        """A function of a job has ended for the first time: runners that execute others of it are thought to be through sooner now."""
+        for runner in self.slots:
+            for segment in runner.outstanding.values():
+                if segment.chain.job is job and segment.predicted >= self._settings.unknown_seconds:
+                    runner.predicted -= segment.predicted
+                    segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
+                    runner.predicted += segment.predicted
+
+    def defer(self, slot: int, segment: Segment) -> None:
+        """A result of a segment waits for room: its runner goes on with others."""
+        runner = self.slots[slot]
+        runner.deferred.add(segment.id)
+        runner.predicted -= segment.predicted
+        segment.predicted = 0.0
+        runner.heard = self.now
+
+    # --- recalls ------------------------------------------------------------------------------------------------------
+
+    def overdue(self) -> list[RunnerSlot]:
+        """Runners that execute something for longer than was thought, and may have more than that. Each is told of once, until it is heard
+        of again."""
+        found = [runner for runner, due in self._with_several() if due < self.now and runner.nudged_at != runner.heard]
+        for runner in found:
+            runner.nudged_at = runner.heard
+        return found
+
+    def to_recall(self) -> list[RunnerSlot]:
+        """Those of them that have what another runner could begin at once."""
+        if self.crowded or not self.idle:
+            return []
+        return [runner for runner, due in self._with_several() if due < self.now and self._has_behind(runner)]
+
+    def next_look(self) -> float:
+        """When a runner will be overdue, if nothing is heard of it until then. Infinity if none."""
+        return min((due for _, due in self._with_several() if due >= self.now), default=math.inf)
+
+    def _with_several(self) -> list[tuple[RunnerSlot, float]]:
+        return recalls.with_several(self.slots, self._settings.late_seconds)
+
+    def _has_behind(self, runner: RunnerSlot) -> bool:
+        """Whether a runner may have something that it has not begun and that could run elsewhere. If not, one recall tells."""
+        if runner.recalling or runner.recalled_at == runner.heard:
+            return False
+        return any(not segment.place and segment is not recalls.head(runner) for segment in runner.outstanding.values())
+
+    def recall(self, runner: RunnerSlot) -> int:
+        """Begin a recall. Returns its number."""
+        runner.recalls += 1
+        runner.recalling, runner.recalled_at = True, runner.heard
+        return runner.recalls
+
+    def recalled(self, runner: RunnerSlot, begun: int) -> list[tuple[Chain, list[Segment]]]:
+        """Take back the chains that a runner has not begun, with their segments. begun: the number of the segment that it began last."""
+        runner.recalling = False
+        taken = [(chain, recalls.take_back(runner, chain)) for chain in recalls.behind(runner, begun)]
+        for chain, segments in taken:
+            ids = [segment.id for segment in segments]
+            self._drop(runner, chain.job, ids)
+            self.heard(ids, [])
+        return taken
+
+    # --- runners ------------------------------------------------------------------------------------------------------
 
     def heard(self, through: list[int], failed: list[int]) -> None:
         """A runner executed segments to their end, or tasks of them failed; also such as were dropped here meanwhile."""
@@ -212,13 +304,15 @@ class Dispatcher:
 
     def closed(self, slot: int, number: int) -> None:
         """A runner executes nothing more of a job that is over."""
+        self.slots[slot].unclosed.discard(number)
         if self._scarce is not None:
             self._scarce.closed(slot, number)
 
     def drop_job(self, job: HostJob) -> None:
         """Forget what a job has at the runners; its segments are marked as over by the caller."""
         for runner in self.slots:
-            self.ended(runner.slot, job, list(runner.outstanding))
+            self._drop(runner, job, list(runner.outstanding))
+            runner.kept = {chain for chain in runner.kept if chain.job is not job}
 
     def runner_started(self, slot: int) -> None:
         """A new process has the slot."""
@@ -232,17 +326,12 @@ class Dispatcher:
         lost = list(runner.outstanding.values())
         if self._scarce is not None:
             self._scarce.died(slot)
-        runner.alive = False
-        runner.outstanding.clear()
-        runner.deferred.clear()
-        runner.predicted = 0.0
-        runner.batches.clear()
-        runner.closing.clear()
+        runner.emptied()
         return lost
 
 
-def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[Entry], protocol.Location]) -> protocol.Run:
-    """Segments as one frame; `locate` gives the place of an input in the arena and counts the mapping."""
+def run_frame(job: HostJob, segments: list[Segment], first: int, locate: Callable[[Entry], protocol.Location]) -> protocol.Run:
+    """Segments as one frame. first: number of the first. `locate` gives the place of an input in the arena and counts the mapping."""
     tasks = [task for segment in segments for task in segment.tasks]
     given = [entry for segment in segments for entry in segment.entries]
     attempts = bool(job.attempts) and any(segment.chain.attempts for segment in segments)
@@ -257,4 +346,5 @@ def run_frame(job: HostJob, segments: list[Segment], locate: Callable[[Entry], p
         counts=[len(segment.entries) for segment in segments],
         inputs=[entry.dataset for entry in given],
         locations=[entry.value if entry.value is not None else locate(entry) for entry in given],
+        first=first,
     )

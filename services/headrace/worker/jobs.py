@@ -110,7 +110,7 @@ class Segment:
 class Chain:
     """Tasks assigned together, for one runner."""
 
-    __slots__ = ("attempts", "ended", "id", "job", "next", "order", "segments", "slot")
+    __slots__ = ("again", "asked_back", "attempts", "ended", "id", "job", "next", "order", "segments", "slot")
 
     def __init__(self, job: HostJob, id: int, attempts: dict[int, int]) -> None:
         self.job = job
@@ -127,6 +127,10 @@ class Chain:
         """Segments that ended."""
         self.slot = -1
         """The runner that has it."""
+        self.again = False
+        """Whether it is not of the plan, so that its tasks are reported one by one."""
+        self.asked_back = False
+        """Whether it is to be given back to the scheduler, should its runner not have begun it."""
 
 
 class HostJob:
@@ -218,10 +222,11 @@ class HostJob:
             total += unknown if seconds is None else seconds
         return total
 
-    def learn(self, function: int, mean: float) -> None:
-        """Take in a measured duration, in seconds."""
+    def learn(self, function: int, mean: float) -> bool:
+        """Take in a measured duration, in seconds. Returns whether it is the function's first."""
         before = self.expected[function]
         self.expected[function] = mean if before is None else before + SMOOTHING * (mean - before)
+        return before is None
 
 
 def _held(is_output: list[bool], sinks: Sinks) -> list[bool]:

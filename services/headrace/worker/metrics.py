@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headrace.telemetry import OTHER, Family, Timing, Timings, counter, gauge, summary
-from headrace.worker.dispatch import RunnerSlot
+from headrace.worker.slots import RunnerSlot
 from headrace.worker.stock import Stock
 
 MOST_FUNCTIONS = 100

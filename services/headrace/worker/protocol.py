@@ -6,6 +6,7 @@ Both ends are the same release on the same machine, so the frames have no versio
 
 from __future__ import annotations
 
+import signal
 import struct
 from collections.abc import Iterator
 
@@ -14,6 +15,9 @@ import msgspec
 from headrace_schemas import GraphSpec, SinkSpec, TaskError, Written
 
 LENGTH = struct.Struct("<I")
+NUDGE = signal.SIGURG
+"""What an agent sends a runner that executes something for longer than was thought: send the results from before that. Ignored by default,
+as in a process that a task starts."""
 FRAME_LIMIT = 1 << 30
 """Bytes, to a runner. A graph is the largest frame; a length above this means that the stream is out of step."""
 AGENT_FRAME_LIMIT = 1 << 28
@@ -74,6 +78,8 @@ class Run(Frame, tag=3):
     """Per segment: number of inputs from outside the chain."""
     inputs: list[int]
     locations: list[Location]
+    first: int = 0
+    """Number of the first of these segments: segments are numbered in the order in which a runner is sent them."""
 
 
 NO_ROOM_YET, NEVER = -1, -2
@@ -96,6 +102,13 @@ class GrantSlab(Frame, tag=5):
     block: int
     offset: int
     nbytes: int
+
+
+class Recall(Frame, tag=6):
+    """These segments were not begun and are the agent's again: they run elsewhere. Answers the recall of this number on the status page."""
+
+    number: int
+    segments: list[int]
 
 
 # --- runner to agent ------------------------------------------------------------------------------------------------
@@ -158,7 +171,7 @@ class AllocateSlab(Frame, tag=15):
     nbytes: int
 
 
-ToRunner = OpenJob | CloseJob | Run | Grant | GrantSlab
+ToRunner = OpenJob | CloseJob | Run | Grant | GrantSlab | Recall
 ToAgent = Allocate | Results | Released | Closed | AllocateSlab
 
 _encoder = msgspec.msgpack.Encoder()

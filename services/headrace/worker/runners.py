@@ -139,6 +139,7 @@ class Runners:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         _, connection = await asyncio.get_running_loop().create_unix_connection(lambda: _Connection(self, slot), sock=ours)
+        self._status.reset(slot)
         self._zygote.fork(slot, theirs)
         theirs.close()
         self._slots[slot] = _Slot()
@@ -215,9 +216,16 @@ class Runners:
 
     def kill(self, slot: int) -> None:
         """End the runner in a slot by force; another takes its place."""
+        self._signal(slot, signal.SIGKILL)
+
+    def nudge(self, slot: int) -> None:
+        """Have the runner in a slot send what it has finished, in the middle of a task."""
+        self._signal(slot, protocol.NUDGE)
+
+    def _signal(self, slot: int, number: int) -> None:
         if self._slots[slot].pid and self._slots[slot].exited is None:
             with contextlib.suppress(ProcessLookupError):  # gone, which is not told yet
-                os.kill(self._slots[slot].pid, signal.SIGKILL)
+                os.kill(self._slots[slot].pid, number)
 
     def pids(self) -> list[int]:
         """The runners' process ids; 0 for one that is starting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -17,11 +18,12 @@ from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
 from headrace.worker import metrics, protocol
-from headrace.worker.actions import Action, KillRunner, Report, Restore, SendSpilled, Spill, ToRunner, Unspill
+from headrace.worker.actions import Action, KillRunner, Nudge, Recall, Report, Restore, SendSpilled, Spill, ToRunner, Unspill
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.intake import Intake
 from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
+from headrace.worker.recalls import RECALL_SECONDS
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
 from headrace.worker.settings import NO_SPILLING, Settings
@@ -39,6 +41,8 @@ ADDRESS_SPACE_FACTOR = 4
 """Address space of the arena per byte of capacity: it costs nothing and keeps fragmentation away."""
 TICK_SECONDS = 0.1
 """How often the clock is told to the state machine. Only what goes wrong waits for it."""
+LOOK_SLACK_SECONDS = 0.001
+"""A look that was asked for comes so much later: timers are exact to a millisecond."""
 RETRY_TICKS = 5
 """Links that ended are opened again every so many ticks."""
 REJOIN_SECONDS = 0.5
@@ -99,6 +103,7 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._arena = arena
+        self._page = status
         self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
         self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
         self._intake = Intake(self._agent)
@@ -110,6 +115,7 @@ class Worker:
         """Has the error with which a part of an assignment could not be taken in."""
         self._pumping = self._ended = False
         self._report_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
         self._last_report = self._report_due = 0.0
         self._above = False
 
@@ -182,6 +188,7 @@ class Worker:
         self._wake()
 
     def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
+        self._agent.clock(self._loop.time())
         for frame in frames:
             if isinstance(frame, protocol.Results):
                 if self._spans is not None:
@@ -205,6 +212,10 @@ class Worker:
         executing = self._agent.called(*task) if task is not None else {}
         log.warning("a runner ended", runner=slot, pid=pid, status=code, **executing)
         self._agent.runner_died(slot, task, code, pid)
+        self._wake()
+
+    def _on_recalled(self, action: Recall) -> None:
+        self._agent.recalled(action.slot, action.number, self._page.begun(action.slot))
         self._wake()
 
     async def _tick(self) -> None:
@@ -243,6 +254,7 @@ class Worker:
         self._pumping = False
         if self._ended:
             return
+        self._agent.clock(self._loop.time())
         for action in self._agent.take():
             try:
                 self._act(action)
@@ -250,8 +262,19 @@ class Worker:
                 log.exception("an action cannot be carried out", action=repr(action))
         self._runners.flush()
         self._schedule_report()
+        self._schedule_look()
         if self._intake.busy:
             self._go_on()
+
+    def _schedule_look(self) -> None:
+        """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
+        due = self._agent.look_at
+        if self._look_timer is None and due < math.inf:
+            self._look_timer = self._loop.call_at(due + LOOK_SLACK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        self._wake()
 
     def _go_on(self) -> None:
         """Take in more of an assignment, now that the runners have the tasks known so far. An error ends the service, as in the feed."""
@@ -274,6 +297,11 @@ class Worker:
             self._runners.send(action.slot, action.frame)
         elif isinstance(action, KillRunner):
             self._runners.kill(action.slot)
+        elif isinstance(action, Nudge):
+            self._runners.nudge(action.slot)
+        elif isinstance(action, Recall):
+            self._page.recall(action.slot, action.number)
+            self._loop.call_later(RECALL_SECONDS, self._on_recalled, action)
         elif isinstance(action, Report):
             self._publish(action)
         elif isinstance(action, Spill | Restore | Unspill | SendSpilled):

@@ -57,13 +57,17 @@ class Settings(msgspec.Struct, kw_only=True):
     """All other facts wait so long: those of few, long tasks while more of them wait here. A message costs the services that fold it 2
     to 3 ms together where tasks fill the caches with their arrays. A progress bar moves as often."""
     queue_seconds: float = 0.01
-    """Predicted work that may wait at a runner: more than the way from agent to runner takes, little enough to share it out evenly."""
+    """Predicted work that a runner may have when it is given more: more than the way from agent to runner takes, little enough to share it
+    out evenly, and for what is behind it to begin soon."""
     queue_segments: int = 512
     """Never more segments than this at a runner, however short."""
     part_chains: int = 256
     """Chains of an assignment that are taken in before the runners are given work again: 1 ms, where a whole window takes 25."""
-    unknown_seconds: float = 0.005
-    """What a task of a function that never ran is taken to last: two fit into a queue."""
+    unknown_seconds: float = 1.0
+    """What a task of a function that never ran is taken to last: long, so that nothing is put behind it until it is known."""
+    late_seconds: float = 0.02
+    """A runner that is silent for so long more than what it executes was thought to take gets nothing more: longer than a runner waits for
+    a core on a busy machine as a rule, short enough that what is behind it hardly waits."""
     link_tries: int = 24
     """Attempts to open a link to another host, half a second apart, before what waits for it fails: longer than a lease runs, so that a
     lost host is known as such before that."""
@@ -81,6 +85,8 @@ class Settings(msgspec.Struct, kw_only=True):
     """With the store full and nothing running, the earliest result gets room above the capacity after this time."""
     grace_seconds: float = 1.0
     """A task of a job that was cancelled or failed may go on for so long before its runner is replaced."""
+    crowded_grace_seconds: float = 0.2
+    """The same where no other runner is idle, for tasks wait then, or may soon: long enough for most tasks to end."""
     death_limit: int = 100
     """Runners of one host that may die before they execute anything; then the host gives up instead of forking for ever."""
 

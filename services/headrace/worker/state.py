@@ -19,10 +19,10 @@ import msgspec
 from headrace.graph.naming import task_name
 from headrace.link import frames
 from headrace.worker import protocol
-from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Report, ToHost, ToPeer, ToRunner
+from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Nudge, Recall, Report, ToHost, ToPeer, ToRunner
 from headrace.worker.checks import check_allocate, check_allocate_slab, check_fits, check_released, check_results
 from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
-from headrace.worker.dispatch import Dispatcher, RunnerSlot, run_frame
+from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.metrics import Counts
@@ -31,6 +31,7 @@ from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.relays import PeerHost
 from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
+from headrace.worker.slots import RunnerSlot
 from headrace.worker.stock import LINK, Claim, Claimant, Stock
 from headrace.worker.window import chains_of
 from headrace_schemas import Assign, Ended, Events, GraphSpec, Purge, Reroute, Revoke, SinkSpec, TaskError
@@ -63,7 +64,7 @@ class Agent:
         """Numbers and names of jobs that are over, whose runners may still write to sinks."""
         self._actions: list[Action] = []
         self.stock = Stock(store, self._actions, spills, settings)
-        self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park)
+        self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park, lambda: not self.stock.disk.empty)
         self.address = ""
         """Where other hosts reach this one; until it is known, it passes nothing on."""
         self._links: dict[str, str] = {}
@@ -75,11 +76,11 @@ class Agent:
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
         self._terms: dict[str, int] = {}
-        self._now = now
+        self.clock(now)
         self._stalled_since: tuple[int, float] = (0, now)
         self._stalls = 0
         self._doomed: dict[tuple[int, int], float] = {}
-        """When a runner (slot) is ended if it still executes a task of a job (number) that is over."""
+        """Since when a runner (slot) executes a task of a job (number) that is over."""
         self._tries: Counter[str] = Counter()
         """Attempts in vain to open a link to a host, since one was open."""
 
@@ -161,15 +162,19 @@ class Agent:
             self._forget(job)
 
     def revoke(self, message: Revoke) -> None:
-        """Give back chains that have not started; one that has is finished here."""
+        """Give back chains that have not started; one that has is finished here. A runner that has it may not have begun it."""
         job = self._addressed(message, "scheduler")
         if job is None:
             return
         for id in message.chains:
             chain = job.chains.get(id)
-            if chain is not None and chain.next == 0:
-                self._drop_chain(chain)
-                job.report.revoked(id)
+            if chain is None:
+                continue
+            if not chain.next:
+                self._give_back(chain)
+            elif not chain.asked_back:
+                chain.asked_back = True
+                self._recall(self.runners.slots[chain.slot])
 
     def reroute(self, message: Reroute) -> None:
         """Ask other hosts than before for these datasets."""
@@ -216,9 +221,12 @@ class Agent:
             self._forget(job)
 
     def _doom_runners(self, job: HostJob) -> set[int]:
-        """A runner that executes a task of a job that is over has a while to finish it. Returns the slots of those that have one."""
+        """A runner that executes a task of a job that is over has a while to finish it, and gets nothing else meanwhile. Returns their
+        slots."""
         slots = {runner.slot for runner in self.runners.slots if any(segment.chain.job is job for segment in runner.outstanding.values())}
-        self._doomed.update(((slot, job.number), self._now + self.settings.grace_seconds) for slot in slots)
+        for slot in slots:
+            self.runners.slots[slot].unclosed.add(job.number)
+        self._doomed.update(((slot, job.number), self._now) for slot in slots)
         return slots
 
     def _close_quietly(self, runner: RunnerSlot) -> None:
@@ -263,7 +271,7 @@ class Agent:
         check_allocate(job, segment, frame)
         who = Claimant(slot=slot, generation=runner.generation, segment=segment.id)
         if not self.stock.claim(Claim(segment.chain.order, 0, job, frame.dataset, frame.nbytes, who)):
-            runner.deferred.add(segment.id)
+            self.runners.defer(slot, segment)
 
     def allocate_slab(self, slot: int, frame: protocol.AllocateSlab) -> None:
         """A runner wants room for an array that a task is about to fill. Raises ValueError for what it may not ask."""
@@ -296,7 +304,7 @@ class Agent:
             entry.granted = None
 
     def closed(self, slot: int, frame: protocol.Closed) -> None:
-        """A runner writes nothing more for a job that is over."""
+        """A runner executes nothing more of a job that is over, and writes nothing for it."""
         self.stock.closed(self.runners.slots[slot], frame.job)
         self.runners.closed(slot, frame.job)
 
@@ -332,7 +340,8 @@ class Agent:
             job.report.task_done(task, job.attempts.get(task, 0))
         measured = zip(frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest, strict=True)
         for function, count, total, longest in measured:
-            job.learn(function, total / count)
+            if job.learn(function, total / count):
+                self.runners.learned(job)
             job.timings[function].add(total, count, longest)
         job.report.profile(frame)
         for id, error in zip(frame.failed_segments, frame.failed, strict=True):
@@ -378,9 +387,12 @@ class Agent:
             segment.over = True
             chain = segment.chain
             chain.ended += 1
+            if chain.again:
+                for task in segment.tasks:
+                    job.report.task_done(task, chain.attempts.get(task, 0))
             if chain.ended == len(chain.segments):
                 job.close(chain)
-                done.append(chain.id)
+                done += [] if chain.again else [chain.id]
         job.report.chains_done(done)
 
     def _fail(self, job: HostJob, chain: Chain, error: TaskError) -> None:
@@ -396,6 +408,7 @@ class Agent:
         self.stock.unuse(job, dropped)
         if chain.slot >= 0:
             self.runners.ended(chain.slot, job, [segment.id for segment in dropped])
+            self.runners.slots[chain.slot].kept.discard(chain)
         job.close(chain)
 
     def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
@@ -426,9 +439,38 @@ class Agent:
             self.runners.ready([segment])
 
     def _give_back(self, chain: Chain) -> None:
-        """A chain lost the values inside it: let it be placed again."""
+        """A chain will not go on here: let it be placed again."""
         chain.job.report.revoked(chain.id)
         self._drop_chain(chain)
+
+    # --- recalls ------------------------------------------------------------------------------------------------------
+
+    def clock(self, now: float) -> None:
+        """What time it is, by the clock of `tick`; to be told with each batch of events."""
+        self._now = self.runners.now = now
+
+    @property
+    def look_at(self) -> float:
+        """When to call `take` even if nothing happens until then; infinity if never."""
+        return self.runners.next_look()
+
+    def _recall(self, runner: RunnerSlot) -> None:
+        if not runner.recalling:
+            self._actions.append(Recall(runner.slot, self.runners.recall(runner)))
+
+    def recalled(self, slot: int, number: int, begun: int) -> None:
+        """A moment after a recall: what the runner had begun. What it had not runs elsewhere."""
+        runner = self.runners.slots[slot]
+        if not runner.recalling or runner.recalls != number:
+            return  # another process has the slot
+        taken = self.runners.recalled(runner, begun)
+        self._actions.append(ToRunner(slot, protocol.Recall(number, [segment.id for _, segments in taken for segment in segments])))
+        for chain, segments in taken:
+            self.stock.unpin(segments)
+            if chain.asked_back:
+                self._give_back(chain)
+            else:
+                self.runners.ready([chain.segments[0]])
 
     # --- the disk ---------------------------------------------------------------------------------------------------
 
@@ -640,16 +682,17 @@ class Agent:
 
     def tick(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
         """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
-        self._now = now
+        self.clock(now)
         self._detours.tick(now)
         self._watch_for_stall(now)
         for runner in self.runners.slots:
             self._close_quietly(runner)
-        for (slot, number), deadline in list(self._doomed.items()):
+        grace = self.settings.grace_seconds if self.runners.idle else self.settings.crowded_grace_seconds
+        for (slot, number), since in list(self._doomed.items()):
             task = executing[slot]
             if task is None or task[0] != number:
                 del self._doomed[slot, number]
-            elif now >= deadline:
+            elif now >= since + grace:
                 del self._doomed[slot, number]
                 self._actions.append(KillRunner(slot))
 
@@ -696,6 +739,9 @@ class Agent:
         self._undefer(self.stock.settle())
         self._fail_refused()
         self.runners.fill(self._allowed if self.stock.pressed else None)
+        self._actions.extend(Nudge(runner.slot) for runner in self.runners.overdue())
+        for runner in self.runners.to_recall():
+            self._recall(runner)
         self._send_batches()
         self.stock.outgoing.send()
         for host, jobs in self._asks.items():
@@ -721,7 +767,8 @@ class Agent:
             if slot not in job.runners:
                 job.runners.add(slot)
                 self._actions.append(ToRunner(slot, self._open_job(job)))
-            self._actions.append(ToRunner(slot, run_frame(job, segments, partial(self.stock.locate, runner=runner))))
+            frame = run_frame(job, segments, runner.number(segments), partial(self.stock.locate, runner=runner))
+            self._actions.append(ToRunner(slot, frame))
             self.stock.dispatched(segments)
             self._close_quietly(runner)
 

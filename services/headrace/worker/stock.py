@@ -10,7 +10,6 @@ from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, ToHost, ToPeer, ToRunner
 from headrace.worker.disk import DISK, MOST_PARKED, Disk
-from headrace.worker.dispatch import RunnerSlot
 from headrace.worker.jobs import Entry, HostJob, Segment
 from headrace.worker.outgoing import Outgoing
 from headrace.worker.passing import Passing, Taker
@@ -19,6 +18,7 @@ from headrace.worker.relays import Broadcast, Relays
 from headrace.worker.sends import Sends
 from headrace.worker.settings import Settings
 from headrace.worker.slabs import Slabs
+from headrace.worker.slots import RunnerSlot
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
 
@@ -192,6 +192,11 @@ class Stock:
             entry.wait(segment)
             self._bring_back(segment.chain.job, entry, segment.chain.order)
         return False
+
+    def unpin(self, segments: Iterable[Segment]) -> None:
+        """Segments are not about to run any more."""
+        for segment in segments:
+            self.disk.unpin(segment)
 
     def _lose(self, job: HostJob, entry: Entry) -> None:
         """What was on disk cannot be had: whoever waits for it is told, and it is made again."""

@@ -27,14 +27,16 @@ SMOOTHING = 0.2
 class Segment:
     """Tasks to run back to back, and the inputs that come with them."""
 
-    __slots__ = ("attempts", "chain", "ended", "id", "inputs", "job", "leaves", "locations", "place", "puts", "tasks")
+    __slots__ = ("attempts", "chain", "ended", "id", "inputs", "job", "leaves", "locations", "number", "place", "puts", "tasks")
 
-    def __init__(self, job: RunnerJob, id: int, chain: int, tasks: list[int], leaves: list[int]) -> None:
+    def __init__(self, job: RunnerJob, id: int, chain: int, tasks: list[int], leaves: list[int], number: int = 0) -> None:
         self.job = job
         self.id = id
         self.chain = chain
         self.tasks = tasks
         self.leaves = leaves
+        self.number = number
+        """Place among all segments that this runner was sent."""
         self.attempts: Sequence[int] = ()
         self.inputs: Sequence[int] = ()
         self.locations: Sequence[Any] = ()

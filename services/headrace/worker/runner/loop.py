@@ -10,7 +10,9 @@ copied, before the runner calls anything else: another task, or the rest of a ge
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -111,6 +113,11 @@ class Runner:
         """The dataset for which the agent is asked for room right now, and what it answered."""
         self._answer: protocol.Grant | None = None
         self._granted: deque[protocol.Grant] = deque()
+        self._page, self._begun, self._recall_number = status.cells(slot)
+        self._calling = False
+        """Whether a task's own code runs, so that nothing else is half done here."""
+        self._recalled = 0
+        """Number of the last recall that was heard of."""
         self._now = self._last_read = perf_counter()
 
     def about(self) -> dict[str, str]:
@@ -124,6 +131,8 @@ class Runner:
     def run(self, printed: Sequence[Printed] = ()) -> NoReturn:
         """Work until the agent is gone. Raises AgentGone then, a SystemExit. printed: what tasks print to."""
         making.provide(self._slabs.empty)
+        signal.signal(protocol.NUDGE, self._on_nudge)
+        signal.siginterrupt(protocol.NUDGE, False)
         os.register_at_fork(after_in_child=self._sock.close)  # a process that a task forks, and that returns from it, is not this runner
         while True:
             if self._borrowed:
@@ -131,7 +140,11 @@ class Runner:
             if self._granted:
                 self._use(self._granted.popleft())
             elif self._queue:
-                self._execute(self._queue.popleft())
+                self._page[self._begun] = self._queue[0].number
+                if self._page[self._recall_number] == self._recalled:
+                    self._execute(self._queue.popleft())
+                else:
+                    self._await_recall()
             else:
                 self._status.clear(self._slot)
                 self._slabs.collect()
@@ -143,6 +156,21 @@ class Runner:
             if self._now - self._last_read > BATCH_SECONDS or not self._queue:
                 self._slabs.collect()
                 self._read(block=False)
+
+    def _on_nudge(self, *_: object) -> None:
+        """A task goes on for longer than was thought: send what was finished before it. Comes between two instructions of the task."""
+        if self._calling:
+            self._calling = False
+            with contextlib.suppress(AgentGone):  # it is found out after the task
+                self._outbox.flush()
+            self._calling = True
+
+    def _await_recall(self) -> None:
+        """The agent takes segments back: nothing is begun before it has said which."""
+        self._status.clear(self._slot)
+        self._outbox.flush()
+        while self._page[self._recall_number] != self._recalled:
+            self._read(block=True)
 
     def _read(self, block: bool) -> None:
         try:
@@ -172,10 +200,20 @@ class Runner:
             self._slab_grants.append(frame)
         elif isinstance(frame, protocol.OpenJob):
             self._jobs[frame.job] = RunnerJob(frame.job, frame.graph, frame.sinks, frame.name)
+        elif isinstance(frame, protocol.Recall):
+            self._recall(frame)
         else:
             self._close(frame.job)
             if not frame.quietly:
                 self._outbox.send(protocol.Closed(frame.job))
+
+    def _recall(self, frame: protocol.Recall) -> None:
+        """Segments that were not begun run elsewhere."""
+        self._recalled, gone = frame.number, frozenset(frame.segments)
+        for segment in self._queue:
+            if segment.id in gone:
+                self._drop_inputs(segment)
+        self._queue = deque(segment for segment in self._queue if segment.id not in gone)
 
     def _close(self, number: int) -> None:
         job = self._jobs.pop(number, None)
@@ -275,7 +313,11 @@ class Runner:
         inputs = [outside[d] if d in outside else job.take(d) for d in job.inputs(task)]
         args, kwargs = (inputs, NO_KEYWORDS) if template is None else bind(template, inputs)
         outside.clear()
-        return self._call_anew(job, task, kind, args, kwargs) if kind.special else function(*args, **kwargs)
+        self._calling = True
+        try:
+            return self._call_anew(job, task, kind, args, kwargs) if kind.special else function(*args, **kwargs)
+        finally:
+            self._calling = False
 
     def _call_anew(self, job: RunnerJob, task: int, kind: Kind, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function whose state is to be the task's own: its partial's arguments, its random numbers."""
@@ -460,9 +502,11 @@ class Runner:
 
     def _ask_slab(self, nbytes: int) -> Slab | None:
         """Ask the agent for room for an array, in the middle of a task, and wait for its answer, which comes at once."""
+        calling, self._calling = self._calling, False
         self._outbox.send(protocol.AllocateSlab(nbytes))
         while not self._slab_grants:
             self._read(block=True)
+        self._calling = calling
         grant = self._slab_grants.popleft()
         return None if grant.offset == NEVER else Slab(grant.block, grant.offset, grant.nbytes)
 
@@ -541,10 +585,13 @@ class Runner:
                 self._own()
             self._status.set(self._slot, segment.job.number, task)
             began = perf_counter()
+            self._calling = True
             try:
                 value = next(generator.iterator)
             except StopIteration:
                 break
+            finally:
+                self._calling = False
             self._now = perf_counter()
             segment.job.took(kind, self._now - began)
             generator.index += 1
@@ -584,9 +631,10 @@ def _is_last(generator: Suspended) -> bool:
 def _segments(job: RunnerJob, frame: protocol.Run) -> list[Segment]:
     """A Run's columns cut into segments."""
     made, task, given = [], 0, 0
-    for id, chain, length, count in zip(frame.segments, frame.chains, frame.lengths, frame.counts, strict=True):
+    columns = zip(frame.segments, frame.chains, frame.lengths, frame.counts, strict=True)
+    for number, (id, chain, length, count) in enumerate(columns, frame.first):
         end = task + length
-        segment = Segment(job, id, chain, frame.tasks[task:end], frame.leaves[task:end])
+        segment = Segment(job, id, chain, frame.tasks[task:end], frame.leaves[task:end], number)
         if frame.attempts:
             segment.attempts = frame.attempts[task:end]
         if count:

@@ -1,14 +1,20 @@
-"""What each runner executes right now, on a page of memory that its agent can read also after the runner was killed."""
+"""What each runner executes right now, on a page of memory that its agent can read at any time, also after the runner was killed.
+
+The page also settles which of them has a segment that the agent recalls, see `headrace.worker.recalls`: the runner writes what it begins
+and then looks for a recall, the agent writes the recall, waits, and then looks what was begun.
+"""
 
 from __future__ import annotations
 
 import mmap
 
-_CELLS = 2
+_CELLS = 4
+_JOB, _TASK, _BEGUN, _RECALL = range(_CELLS)
 
 
 class StatusPage:
-    """Shared by an agent and the runners forked from it: per runner slot the job's number and the task.
+    """Shared by an agent and the runners forked from it: per runner slot the job's number and the task, the number of the segment that was
+    begun last, and of the last recall.
 
     >>> page = StatusPage(2)
     >>> page.set(1, job=7, task=0)
@@ -21,14 +27,32 @@ class StatusPage:
 
     def set(self, slot: int, job: int, task: int) -> None:
         """The runner in this slot begins this task."""
-        self._cells[slot * _CELLS] = job
-        self._cells[slot * _CELLS + 1] = task + 1
+        self._cells[slot * _CELLS + _JOB] = job
+        self._cells[slot * _CELLS + _TASK] = task + 1
 
     def clear(self, slot: int) -> None:
         """The runner in this slot executes nothing."""
-        self._cells[slot * _CELLS + 1] = 0
+        self._cells[slot * _CELLS + _TASK] = 0
+
+    def cells(self, slot: int) -> tuple[memoryview, int, int]:
+        """The page, with the places of the segment that the runner in this slot is about to begin and of the number of the last recall, for
+        the runner, which writes the one and reads the other for every segment."""
+        return self._cells, slot * _CELLS + _BEGUN, slot * _CELLS + _RECALL
+
+    def begun(self, slot: int) -> int:
+        """The segment that the runner in this slot was about to begin last."""
+        return self._cells[slot * _CELLS + _BEGUN]
+
+    def recall(self, slot: int, number: int) -> None:
+        """The agent is about to recall segments from the runner in this slot."""
+        self._cells[slot * _CELLS + _RECALL] = number
+
+    def reset(self, slot: int) -> None:
+        """The runner in this slot is gone: the next one finds nothing of it."""
+        for cell in range(slot * _CELLS, (slot + 1) * _CELLS):
+            self._cells[cell] = 0
 
     def get(self, slot: int) -> tuple[int, int] | None:
         """(job, task) that the runner executes, or executed when it died; None if nothing."""
-        task = self._cells[slot * _CELLS + 1]
-        return (self._cells[slot * _CELLS], task - 1) if task else None
+        task = self._cells[slot * _CELLS + _TASK]
+        return (self._cells[slot * _CELLS + _JOB], task - 1) if task else None

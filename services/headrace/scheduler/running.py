@@ -1,0 +1,54 @@
+"""Tasks that run for long, and the hosts that they keep busy.
+
+Hosts report which tasks they execute, ten times a second, so most short tasks are never told of. Whoever runs for longer than
+`LONG_SECONDS` may run for much longer: nobody knows what tasks take before they have ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from headrace.ledger import STARTED, Ledger
+from headrace_schemas import Events
+
+LONG_SECONDS = 0.2
+"""A task that runs for so long counts as long: several times what moving others to another host takes."""
+
+
+class _Task(NamedTuple):
+    job: str
+    task: int
+
+
+class Running:
+    """The tasks that are known to run. executing, long: per host, how many do, and how many of them for long; as of the last `look`."""
+
+    def __init__(self) -> None:
+        self.executing: Counter[str] = Counter()
+        self.long: Counter[str] = Counter()
+        self._since: dict[_Task, tuple[str, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._since)
+
+    def started(self, events: Events, now: float) -> None:
+        """A host says which tasks it executes that it did not before."""
+        for task in events.started:
+            self._since[_Task(events.job, task)] = events.host, now
+
+    def look(self, ledger: Ledger, now: float) -> None:
+        """Forget what does not run any more, and count the rest."""
+        self._since = {each: value for each, value in self._since.items() if _runs(ledger, each, value[0])}
+        self.executing.clear()
+        self.long.clear()
+        for host, since in self._since.values():
+            self.executing[host] += 1
+            self.long[host] += now - since >= LONG_SECONDS
+
+
+def _runs(ledger: Ledger, each: _Task, host: str) -> bool:
+    job = ledger.jobs.get(each.job)
+    if job is None or job.over or not 0 <= each.task < job.n_tasks or job.states[each.task] != STARTED:
+        return False
+    return host in ledger.hosts and ledger.hosts[host].alive and job.hosts[job.placed[each.task]] == host
