@@ -123,6 +123,14 @@ class Bus(ABC):
         """Remove all messages of a subject (a pattern) from a stream."""
         await self._purge(stream, subject)
 
+    async def first_seq(self, stream: str, *subjects: str) -> int:
+        """Sequence of the first message on one of these subjects (no patterns); 0 if there is none.
+
+        What a feed of few messages begins with: from the beginning of a long stream the server would search all of it.
+        """
+        found = await asyncio.gather(*(self._first(stream, subject) for subject in subjects))
+        return min((record.seq for record in found if record is not None), default=0)
+
     def kv(self, bucket: str) -> Bucket:
         """A key-value bucket."""
         from headrace.bus.kv import Bucket
@@ -219,6 +227,9 @@ class Bus(ABC):
 
     @abstractmethod
     async def _last(self, stream: str, subject: str) -> Record | None: ...
+
+    @abstractmethod
+    async def _first(self, stream: str, subject: str) -> Record | None: ...
 
     @abstractmethod
     async def _purge(self, stream: str, subject: str) -> None: ...

@@ -203,6 +203,9 @@ class MemoryBus(Bus):
     async def _last(self, stream: str, subject: str) -> Record | None:
         return self._stream(stream).last.get(subject)
 
+    async def _first(self, stream: str, subject: str) -> Record | None:
+        return next((record for record in self._stream(stream).records if record.subject == subject), None)
+
     async def _purge(self, stream: str, subject: str) -> None:
         self._stream(stream).remove(subject)
 

@@ -189,6 +189,9 @@ class NatsBus(Bus):
     async def _last(self, stream: str, subject: str) -> Record | None:
         return await self._outbox.last(stream, subject)
 
+    async def _first(self, stream: str, subject: str) -> Record | None:
+        return await self._outbox.first(stream, subject)
+
     async def _purge(self, stream: str, subject: str) -> None:
         await self._outbox.call(f"STREAM.PURGE.{stream}", {"filter": subject})
 

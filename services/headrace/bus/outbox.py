@@ -119,8 +119,15 @@ class Outbox:
 
     async def last(self, stream: str, subject: str) -> Record | None:
         """The last message of a subject, or None."""
+        return await self._get(stream, {"last_by_subj": subject})
+
+    async def first(self, stream: str, subject: str) -> Record | None:
+        """The first message of a subject, or None."""
+        return await self._get(stream, {"seq": 1, "next_by_subj": subject})
+
+    async def _get(self, stream: str, which: dict[str, Any]) -> Record | None:
         try:
-            answer = await self.call(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+            answer = await self.call(f"STREAM.MSG.GET.{stream}", which)
         except JetStreamRefused as error:
             if error.code in frames.NOT_FOUND:
                 return None

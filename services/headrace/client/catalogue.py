@@ -60,6 +60,10 @@ class Catalogue:
         """How many outputs there are."""
         return sum(map(len, self._jobs.values()))
 
+    def count(self, job: str) -> int:
+        """How many outputs there are of one job."""
+        return len(self._jobs.get(job, ()))
+
     def add(self, published: Published) -> None:
         """Take in an announcement."""
         records = self._jobs.setdefault(published.job, {})
@@ -105,8 +109,9 @@ def _equal(value: Any, wanted: Any) -> bool:
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 
-async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogue:
-    """What was announced so far, of one job or of all; or until so many outputs were, for a moment.
+async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | None = None) -> Catalogue:
+    """What was announced so far, of one job or of all. expected: of jobs that are done, how many outputs are announced, now or soon:
+    these are waited for, for a moment.
 
     Raises ClusterFailed if the stream cannot be read, or not in time.
     """
@@ -124,21 +129,22 @@ async def read_catalogue(bus: Bus, job: str = "", expected: int = 0) -> Catalogu
                 catalogue.add(found.message)
         more.set()
 
-    feed = await bus.follow(OUTPUTS.name, subjects.outputs_of(job) if job else subjects.ALL_OUTPUTS, on_records)
+    wanted = subjects.outputs_of(job) if job else [subjects.ALL_OUTPUTS]
+    first = await bus.first_seq(OUTPUTS.name, *wanted) if job else 1
+    feed = await bus.follow(OUTPUTS.name, wanted, on_records, from_seq=first or 1)
     try:
         await until_followed(feed)
-        if len(catalogue) < expected:
-            await _until_announced(catalogue, more, expected)
+        await _until_announced(catalogue, more, expected or {})
     finally:
         await feed.close()
     return catalogue
 
 
-async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: int) -> None:
+async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: Mapping[str, int]) -> None:
     """A job is done before its last outputs are announced: wait for those, but not for such as were released before they were."""
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
-            while len(catalogue) < expected:
+            while any(catalogue.count(job) < outputs for job, outputs in expected.items()):
                 more.clear()
                 await more.wait()
     except TimeoutError:

@@ -196,7 +196,9 @@ class Cluster:
         from headrace.client.connection import check_job_id
 
         matches, connection = having(where, metadata), self._usable()
-        catalogue: Catalogue = connection.call(read_catalogue(connection.bus, check_job_id(job) if job else ""))
+        known = connection.known.outputs()
+        expected = {job: known[job]} if job in known else {} if job else known
+        catalogue: Catalogue = connection.call(read_catalogue(connection.bus, check_job_id(job) if job else "", expected))
         return catalogue.find(matches)
 
     # --- about the cluster --------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from headrace.bus import Bus, BusSettings, Entry, LogFeed, Record, read_value, until_caught_up
 from headrace.bus.feed import Followed
 from headrace.client.admission import Admission
+from headrace.client.feeds import Feeds
+from headrace.client.known import Known
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
 from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS
@@ -65,10 +67,10 @@ class Connection:
     """One connection to a cluster. Its methods may be called from any thread; coroutines and callbacks run on its own.
 
     A connection `of_its_own` to a local cluster makes the cluster's streams, and follows all jobs with one feed that is open from the
-    start, for they are its own; that saves a job the opening of one. Any other connection opens a feed for each job it follows,
-    so as not to read what is everybody's.
+    start, for they are its own; that saves a job the opening of one.
 
-    bus: to be used on the connection's thread only. routes: which way values come (via: see `Routes`).
+    bus: to be used on the connection's thread only. feeds: how it hears of the jobs submitted here. known: what it knows of them. routes:
+    which way values come (via: see `Routes`).
     """
 
     def __init__(self, settings: BusSettings, *, of_its_own: bool = False, via: str = "") -> None:
@@ -80,10 +82,8 @@ class Connection:
         self.error: HeadraceError | None = None
         self._of_its_own = of_its_own
         self._put_offs: set[Callable[[], None]] = set()
-        self._followers: dict[str, Follower] = {}
-        """Of the jobs whose log comes through the feed of the connection."""
-        self._told_of_hosts: dict[str, Follower] = {}
-        """Of all jobs that were submitted here and are not over."""
+        self.feeds: Feeds
+        self.known = Known()
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._changed: asyncio.Event
         self.admission: Admission
@@ -97,6 +97,7 @@ class Connection:
     async def _open(self, settings: BusSettings) -> Bus:
         self._changed = asyncio.Event()
         bus = await Bus.connect(settings, self.name)
+        self.feeds = Feeds(bus, self._on_entries, self._feed_ended, for_all=self._of_its_own)
         try:
             if self._of_its_own:
                 await bus.ensure_streams()
@@ -115,25 +116,6 @@ class Connection:
         self._feed.ended.add_done_callback(self._feed_ended)
         self.admission = Admission(bus)
         return bus
-
-    async def follow(self, job: str, follower: Follower) -> LogFeed | None:
-        """Pass on what the log says of a job that is about to be submitted. Returns the feed to close at its end, if there is one
-        for it."""
-        self._told_of_hosts[job] = follower
-        if self.follow_own(job, follower):
-            return None
-        return await LogFeed.open(self.bus, subjects.for_client(job), follower.on_entries, from_seq=self._ledger.last_seq + 1)
-
-    def follow_own(self, job: str, follower: Follower) -> bool:
-        """`follow`, if that takes nothing but a word to the feed that is open."""
-        if self._of_its_own:
-            self._followers[job] = self._told_of_hosts[job] = follower
-        return self._of_its_own
-
-    def unfollow(self, job: str) -> None:
-        """Pass on nothing more."""
-        self._followers.pop(job, None)
-        self._told_of_hosts.pop(job, None)
 
     @property
     def hosts(self) -> list[str]:
@@ -202,7 +184,8 @@ class Connection:
         found = await self.bus.kv(streams.JOBS.name).entries()
         records = [Record(entry.revision, 0.0, entry.key, entry.value) for entry in found.values()]
         entries = [read_value(_job_entries, streams.JOBS.name, record, self.bus.reading) for record in records]
-        return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.submitted)
+        known = self.known.added_to(entry for entry in entries if entry is not None)
+        return sorted(known, key=lambda entry: entry.submitted)
 
     async def data_key(self) -> bytes:
         """The key of the cluster's data plane, asked for once."""
@@ -242,12 +225,12 @@ class Connection:
             if isinstance(message, (HostJoined, HostLost)):
                 self._ledger.fold(entry)
                 self._changed.set()
-                for job in self._told_of_hosts:  # what a lost host had is not there any more
+                for job in self.feeds.open:  # what a lost host had is not there any more
                     of_jobs.setdefault(job, []).append(entry)
-            elif message.job in self._followers:
+            elif message.job in self.feeds.shared:
                 of_jobs.setdefault(message.job, []).append(entry)
         for job, found in of_jobs.items():
-            follower = self._told_of_hosts[job]
+            follower = self.feeds.open[job]
             try:
                 follower.on_entries(found)
             except Exception as error:  # the other jobs go on

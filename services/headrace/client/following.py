@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -15,9 +16,10 @@ from headrace.bus import Entry, LogFeed, graph_key
 from headrace.client.connection import Connection, Follower, cannot_follow, until_followed
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.latch import Latch
-from headrace.client.settings import RELEASE_DELAY
+from headrace.client.settings import FLUSH_SECONDS, RELEASE_DELAY
 from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
+from headrace.ledger.entry import entry_of
 from headrace.link import job_key
 from headrace.tracing import now
 from headrace_schemas import (
@@ -64,6 +66,8 @@ class Following(Follower):
         """Requests that came up before the submission was in the log, which they must not overtake; None once it is."""
         self._lock = threading.Lock()
         self._feed: LogFeed | None = None
+        self._attaching = False
+        """Whether what the log already has is being read: all of it counts, also what comes after the job's end."""
         self._waiters: list[Waiter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: list[asyncio.Future[None]] = []
@@ -115,7 +119,16 @@ class Following(Follower):
     async def attach(self) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read."""
         self._connection.watch(self)
-        feed = await LogFeed.open(self._connection.bus, subjects.for_job(self.job), self.on_entries)
+        bus = self._connection.bus
+        first = await bus.first_seq(streams.LOG.name, subjects.submitted(self.job))
+        if not first:  # unless it was submitted here just now
+            with contextlib.suppress(TimeoutError):
+                await bus.flush_acks(FLUSH_SECONDS)
+            first = await bus.first_seq(streams.LOG.name, subjects.submitted(self.job))
+        if not first:
+            self.ledger  # noqa: B018 - raises, for there is none
+        self._attaching = True
+        feed = await LogFeed.open(bus, subjects.for_job(self.job), self.on_entries, from_seq=first)
         self._watch(feed)
         try:
             await until_followed(feed)
@@ -123,25 +136,32 @@ class Following(Follower):
         except HeadraceError:
             await feed.close()
             raise
+        finally:
+            self._attaching = False
+        self._close_feed_if_over()
 
     def _begin(self, send: Callable[[bytes], None], encoded: bytes) -> None:
         self._connection.watch(self)
-        if self._connection.admission.is_sure:
+        self._connection.known.begin(self.job, lambda: entry_of(self.ledger))
+        if self._connection.feeds.add(self.job, self) and self._connection.admission.is_sure:
             send(encoded)
         else:
-            self._start(self._send_if_admitted(send, encoded))
-        if not self._connection.follow_own(self.job, self):
-            self._start(self._follow())
+            self._start(self._send_when_ready(send, encoded))
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
 
-    async def _send_if_admitted(self, send: Callable[[bytes], None], encoded: bytes) -> None:
+    async def _send_when_ready(self, send: Callable[[bytes], None], encoded: bytes) -> None:
+        """Send the submission if the cluster takes it, once a feed passes on what follows from it."""
         try:
-            await self._connection.admission.check()
+            if not self._connection.admission.is_sure:
+                await self._connection.admission.check()
         except JobFailed as error:
             self._early = None
             self._give_up(error)
-        else:
-            send(encoded)
+            return
+        feed = await self._connection.feeds.open_for(self.job)
+        if feed is not None:
+            self._watch(feed)
+        send(encoded)
 
     def _send_submitted(self, encoded: bytes) -> None:
         stored = self._connection.bus.publish(subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", job=self.job)
@@ -160,15 +180,14 @@ class Following(Follower):
         for request in early or ():
             self._send_request(request)
 
-    async def _follow(self) -> None:
-        self._watch(await self._connection.follow(self.job, self))
-
-    def _watch(self, feed: LogFeed | None) -> None:
+    def _watch(self, feed: LogFeed) -> None:
         self._feed = feed
-        if feed is not None:
-            feed.ended.add_done_callback(self._feed_ended)
-            if self.over.is_set():
-                self._start(feed.close())
+        feed.ended.add_done_callback(self._feed_ended)
+        self._close_feed_if_over()
+
+    def _close_feed_if_over(self) -> None:
+        if self._feed is not None and self.over.is_set() and not self._attaching:
+            self._start(self._feed.close())
 
     # --- requests -------------------------------------------------------------------------------------------------------
 
@@ -306,9 +325,17 @@ class Following(Follower):
         self._answer()
         if self._connection.bus.tracing is not None:
             self._connection.bus.tracing.finish(self.job, self._why_not_done())
-        self._connection.unfollow(self.job)
-        if self._feed is not None:
-            self._start(self._feed.close())
+        self._connection.feeds.remove(self.job)
+        self._tell_end()
+        self._close_feed_if_over()
+
+    def _tell_end(self) -> None:
+        """The connection knows at once how the job ended."""
+        found = self._ledger.jobs.get(self.job)
+        if found is None or found.end is None:
+            self._connection.known.drop(self.job)
+        else:
+            self._connection.known.end(entry_of(found), found.n_outputs if found.end.state == "done" else 0)
 
     def _why_not_done(self) -> str:
         """What ended the job otherwise than by having all its outputs."""

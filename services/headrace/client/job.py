@@ -175,7 +175,7 @@ class Job:
         """
         matches = having(where, metadata)
         end = self._following.ledger.end
-        expected = self._following.ledger.n_outputs if end is not None and end.state == "done" else 0
+        expected = {self.id: self._following.ledger.n_outputs} if end is not None and end.state == "done" else {}
         catalogue: Catalogue = self._connection.call(read_catalogue(self._connection.bus, self.id, expected))
         return catalogue.find(matches)
 

@@ -50,6 +50,14 @@ STATUS_TIMEOUT = 2.0
 RELEASE_DELAY = 0.002
 """Seconds after which hosts are told that a client has its results: a program that submits one small job after the other has the
 next one on its way by then, and does not wait for this."""
+FEEDS_OF_JOBS = 4
+"""Jobs open at a time that have a feed each, on a connection to a cluster of others. More share one, which is sent what is everybody's:
+that costs less than so many consumers."""
+SHARED_FEED_SECONDS = 2.0
+"""Seconds after the end of its last job until that feed is closed: a program that submits many jobs goes on soon."""
+KNOWN_SECONDS = 30.0
+"""Seconds for which a connection remembers how its jobs ended: `Cluster.jobs` and `outputs` say it also if what the services write down of
+them comes later, which takes them some tenths of a second."""
 
 
 def check_timeout(timeout: object) -> None:

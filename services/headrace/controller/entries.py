@@ -10,6 +10,7 @@ from headrace.bus import Bus, Record, read_value
 from headrace.controller.later import PAUSE, portion
 from headrace.controller.settings import Settings
 from headrace.ledger import JobLedger
+from headrace.ledger.entry import entry_of
 from headrace.logs import get_log
 from headrace_schemas import JobEntry, decoder, encode
 from headrace_schemas.streams import JOBS
@@ -20,22 +21,6 @@ CLOSE_TIMEOUT = 1.0
 """Seconds for the last entries to be stored. They are made again from the log by whoever leads next."""
 
 _entry = decoder(JobEntry)
-
-
-def entry_of(job: JobLedger) -> JobEntry:
-    """What the bucket says of a job."""
-    end = job.end
-    return JobEntry(
-        job=job.job,
-        name=job.name,
-        state=job.phase,
-        n_tasks=job.n_tasks,
-        n_done=job.n_done,
-        client=job.client,
-        error=end.reason if end is not None else "",
-        submitted=job.submitted,
-        ended=job.ended_at,
-    )
 
 
 class Entries:

@@ -1,0 +1,82 @@
+"""The feeds of a connection: how it hears of the jobs that were submitted on it.
+
+A connection to a local cluster of its own has one feed for all jobs, open from the start. Any other opens a feed for each job, and so is
+sent nothing of what is everybody's; and one feed for all further jobs where many are open at a time, for the server would have a consumer
+for each. That one is sent the messages of all clients, and is closed soon after its last job is over.
+
+A feed is open before its job is submitted, and begins with what is stored from then on: to make a consumer with several filters that begins
+at a given sequence takes the server longer the more jobs the log has, to make one that begins now does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from headrace.bus import NEW, Bus, LogFeed, OnEntries
+from headrace.client.settings import FEEDS_OF_JOBS, SHARED_FEED_SECONDS
+from headrace_schemas import subjects
+
+if TYPE_CHECKING:
+    from headrace.client.connection import Follower
+
+OnEnded = Callable[[asyncio.Future[None]], None]
+
+
+class Feeds:
+    """Followers by job. open: those of all jobs that were submitted and are not over; shared: those that the feed for many jobs, or for
+    all, passes messages on to. On the connection's loop."""
+
+    def __init__(self, bus: Bus, on_entries: OnEntries, on_ended: OnEnded, *, for_all: bool) -> None:
+        self.open: dict[str, Follower] = {}
+        self.shared: dict[str, Follower] = {}
+        self._bus = bus
+        self._on_entries = on_entries
+        self._on_ended = on_ended
+        self._for_all = for_all
+        self._opening: asyncio.Task[LogFeed] | None = None
+        self._closed: set[asyncio.Task[None]] = set()
+
+    def add(self, job: str, follower: Follower) -> bool:
+        """A job is about to be submitted. Returns whether a feed that is open passes its messages on; if not, call `open_for` first."""
+        of_their_own = len(self.open) - len(self.shared)
+        self.open[job] = follower
+        if self._for_all or self._opening is not None or of_their_own >= FEEDS_OF_JOBS:
+            self.shared[job] = follower
+        return self._for_all or (job in self.shared and self._opening is not None and self._opening.done())
+
+    async def open_for(self, job: str) -> LogFeed | None:
+        """Open the feed that passes on the messages of a job. Returns it if it is the job's own, which then has to close it."""
+        if self._for_all:
+            return None
+        if job not in self.shared:
+            return await LogFeed.open(self._bus, subjects.for_client(job), self.open[job].on_entries, from_seq=NEW)
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open_shared())
+        await asyncio.shield(self._opening)
+        return None
+
+    def remove(self, job: str) -> None:
+        """A job is over, or nobody asks for it any more."""
+        self.open.pop(job, None)
+        if self.shared.pop(job, None) is not None and not self.shared and self._opening is not None:
+            asyncio.get_running_loop().call_later(SHARED_FEED_SECONDS, self._close_if_unused)
+
+    async def _open_shared(self) -> LogFeed:
+        feed = await LogFeed.open(self._bus, subjects.for_client(), self._on_entries, from_seq=NEW, whole=True)
+        feed.ended.add_done_callback(self._on_ended)
+        return feed
+
+    def _close_if_unused(self) -> None:
+        if self.shared or self._opening is None or not self._opening.done():
+            return
+        opening, self._opening = self._opening, None
+        closing = asyncio.ensure_future(_close(opening))
+        self._closed.add(closing)
+        closing.add_done_callback(self._closed.discard)
+
+
+async def _close(opening: asyncio.Task[LogFeed]) -> None:
+    if opening.exception() is None:
+        await opening.result().close()
