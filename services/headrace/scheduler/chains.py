@@ -1,4 +1,4 @@
-"""Fusing: tasks that run back to back on one runner, so that what passes between them is never serialised.
+"""Fusing: tasks that run back to back on one runner, so that what passes between them never leaves its process.
 
 An edge u -> v is fused where u's only dataset has v as its only consumer and was not asked for. Of several such u, v takes the deepest: the
 others are ready earlier and can run elsewhere meanwhile. So chains are paths, and only the last task of a chain has successors outside it;
