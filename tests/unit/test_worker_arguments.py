@@ -64,7 +64,7 @@ SHARED: list[Any] = ["a", "b"]
 
 @pytest.mark.parametrize(
     "given",
-    [SHARED, {"k": SHARED}, (1, SHARED), Pair(1, SHARED), {3}, bytearray(b"ab"), Path("x"), [[[]]]],
+    [SHARED, {"k": 1}, {"k": SHARED}, {(1, 2): "v"}, (1, SHARED), Pair(1, SHARED), {3}, bytearray(b"ab"), Path("x"), [[[]]]],
     ids=lambda given: type(given).__name__,
 )
 def test_what_can_be_changed_is_new_for_each_attempt_and_each_task(given: Any) -> None:
@@ -96,6 +96,19 @@ def test_one_object_in_two_arguments_of_a_task_is_one_object() -> None:
     first, second, (third, array), fourth = call(arguments((SHARED, SHARED, [SHARED, field], field)), 1)
     assert first is second is third
     assert array is fourth
+
+
+def test_lists_of_what_nothing_can_change_are_each_tasks_own_also_twice_or_beside_others() -> None:
+    found = arguments((SHARED, SHARED), (SHARED, 1, {"a": 1}), (SHARED, [SHARED]), ([hr, 1], SHARED))
+    first, second = call(found, 1)
+    assert first is second
+    for task, *inputs in ((1,), (2,), (3,), (4, 7)):
+        for _ in range(2):
+            seen = call(found, task, *inputs)
+            assert seen[0 if task != 4 else 1] == ["a", "b"]
+            for given in seen:
+                if type(given) in (list, dict):
+                    given.clear()
 
 
 def test_arrays_are_read_only_and_not_copied_for_each_task() -> None:

@@ -20,6 +20,9 @@ from headrace_schemas import GraphSpec
 _LEAVES = frozenset({int, float, str, bytes, bool, type(None)})
 """Types of the commonest arguments, which nothing can change."""
 
+_COPIED = frozenset({list, dict})
+"""Types of containers that are copied where nothing in them can be changed."""
+
 
 class Arguments:
     """The templates of a job's tasks, unpickled at first use, a block at a time."""
@@ -27,16 +30,19 @@ class Arguments:
     def __init__(self, spec: GraphSpec) -> None:
         self._spec = spec
         self._block_size = spec.block_size
-        self._blocks: dict[int, list[Template | Renewed]] = {}
+        self._blocks: dict[int, list[Template | Renewed | Copied]] = {}
 
     def template(self, task: int) -> Template:
         """The task's arguments with holes for its inputs; what can be changed in it is the caller's own. Raises TaskFailure."""
         number, place = divmod(task, self._block_size)
         block = self._blocks.get(number)
         if block is None:
-            block = self._blocks[number] = [given if _is_static(given) else Renewed(given) for given in self._load(number)]
+            block = self._blocks[number] = [given if _is_static(given) else _renewed(given) for given in self._load(number)]
         template = block[place]
-        return self._renew(task, template) if type(template) is Renewed else template  # type: ignore[return-value]
+        kind = type(template)
+        if kind is Copied:
+            return template.copy()  # type: ignore[union-attr]
+        return self._renew(task, template) if kind is Renewed else template  # type: ignore[arg-type, return-value]
 
     def _renew(self, task: int, renewed: Renewed) -> Template:
         passed = renewed.passed
@@ -58,6 +64,19 @@ class Arguments:
             raise loading_failure(error, f"while the arguments of {names} were unpickled in the runner") from None
 
 
+class Copied:
+    """Positional arguments among which are lists and dicts of what nothing can change: copies of these are as good as new ones."""
+
+    __slots__ = ("_arguments",)
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self._arguments = arguments
+
+    def copy(self) -> Template:
+        """A template of the caller's own."""
+        return (tuple([given.copy() if type(given) in _COPIED else given for given in self._arguments]),)
+
+
 class Renewed:
     """A template that is made anew for each attempt.
 
@@ -77,6 +96,22 @@ class Renewed:
             self._passed = renewable(self._template)
             self._template = None
         return self._passed
+
+
+def _renewed(template: Template) -> Renewed | Copied:
+    """What to make a template of for each attempt, of which something can be changed."""
+    if template is None or len(template) != 1:
+        return Renewed(template)
+    arguments: tuple[Any, ...] = template[0]
+    copied = [given for given in arguments if type(given) in _COPIED and _is_flat(given)]
+    alone = len({id(given) for given in copied}) == len(copied)  # one object in two arguments is to stay one
+    others = [given for given in arguments if type(given) not in _COPIED]
+    return Copied(arguments) if alone and len(copied) + len(others) == len(arguments) and _are_static(others) else Renewed(template)
+
+
+def _is_flat(container: Any) -> bool:
+    items = (*container, *container.values()) if type(container) is dict else container
+    return all(map(is_immutable, items))
 
 
 def renewed_partial(function: Any) -> Passed | None:
