@@ -13,7 +13,8 @@ import typer
 from headrace.cli.tables import counted, print_records
 from headrace.client.sunk import read_file
 from headrace.errors import CannotWrite, NoSuchJob
-from headrace.sinks.encodings import BY_ENDING, ENCODINGS, encoding_for
+from headrace.sinks.encodings import ENCODINGS, encoding_for
+from headrace.sinks.endings import BY_ENDING
 from headrace.sinks.places import ENDING, Named, safe
 from headrace.sinks.reading import SinkFile
 from headrace.sinks.writing import about

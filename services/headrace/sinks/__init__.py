@@ -25,6 +25,7 @@ Who reads an announced output gets the bytes that were written (the checksum is 
 `allowed`      pure: where sinks may write
 `sink`         `hr.Sink`
 `checks`       what is wrong with a graph's sinks, before it runs
+`endings`      pure: the names of the formats, and how their files end
 `encodings`    formats, by the values' types: arrays as .npy, dicts and lists of arrays as .npz, xarray objects as .nc, data
                frames as .parquet, anything else as .pickle. How to add one is in CONTRIBUTING.md
 `files`        file systems: write, commit, remove, read; `local` for those on a local disk

@@ -19,9 +19,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from headrace.errors import GraphError, MissingLibrary
+from headrace.errors import MissingLibrary
 from headrace.pickling import by_value
-from headrace.text import shown_place
+from headrace.sinks.endings import ENDINGS
 
 KIND = "headrace"
 """Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
@@ -66,17 +66,6 @@ def encoding_for(value: Any) -> str:
     if _table_kind(value):
         return "parquet"
     return "pickle"
-
-
-def encoding_by_ending(ending: str, path: str) -> str:
-    """The name of the encoding of files with that ending. Raises GraphError if there is none; `path` is the file's."""
-    found = BY_ENDING.get(ending.lower())
-    if found is None:
-        raise GraphError(
-            f"{shown_place(path)!r} ends in {ending}, which is no format that is written here: end it in {', '.join(BY_ENDING)}, "
-            "give the format (encoding=) or a function that writes it (encoder=), or end a folder in a slash"
-        )
-    return found
 
 
 def _is_plain(value: Any) -> bool:
@@ -268,14 +257,11 @@ def _write_pickle(value: Any, file: IO[bytes]) -> None:
 
 
 ENCODINGS = {
-    "npy": Encoding(".npy", _write_npy, _read_npy),
-    "npz": Encoding(".npz", _write_npz, _read_npz),
-    "nc": Encoding(".nc", _write_nc, _read_nc, seeks=True, describe=_describe_nc),
-    "parquet": Encoding(".parquet", _write_parquet, _read_parquet),
-    "arrow": Encoding(".arrow", _write_arrow, _read_arrow),
-    "pickle": Encoding(".pickle", _write_pickle, pickle.loads),
+    "npy": Encoding(ENDINGS["npy"], _write_npy, _read_npy),
+    "npz": Encoding(ENDINGS["npz"], _write_npz, _read_npz),
+    "nc": Encoding(ENDINGS["nc"], _write_nc, _read_nc, seeks=True, describe=_describe_nc),
+    "parquet": Encoding(ENDINGS["parquet"], _write_parquet, _read_parquet),
+    "arrow": Encoding(ENDINGS["arrow"], _write_arrow, _read_arrow),
+    "pickle": Encoding(ENDINGS["pickle"], _write_pickle, pickle.loads),
 }
 """By name."""
-BY_ENDING = {encoding.ending: name for name, encoding in ENCODINGS.items()} | {".pkl": "pickle", ".nc4": "nc", ".feather": "arrow"}
-OTHER = "other"
-"""What a file is called that a user's encoder wrote, unless that gave it a name: it is not decoded."""

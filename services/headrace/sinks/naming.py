@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from headrace.errors import GraphError
-from headrace.sinks.encodings import ENCODINGS, OTHER, encoding_by_ending
+from headrace.sinks.endings import ENDINGS, OTHER, encoding_by_ending
 from headrace.sinks.places import Named, Writer, parse, part_of, place, plain
 from headrace.text import shown_place
 from headrace_schemas import SinkSpec
@@ -41,14 +41,14 @@ def added_ending(sink: SinkSpec, encoding: str) -> str:
         return ""
     if sink.encoder:
         return f".{sink.encoding}" if sink.encoding else ""
-    return ENCODINGS[encoding].ending
+    return ENDINGS[encoding]
 
 
 def _check_encoding(sink: SinkSpec, encoding: str) -> None:
     """Raises GraphError unless a value may have this encoding in this sink."""
     ending = parse(sink.path).ending
     wanted = sink.encoding or (OTHER if sink.encoder else encoding_by_ending(ending, sink.path) if ending else "")
-    if encoding != wanted if wanted else encoding not in ENCODINGS:
+    if encoding != wanted if wanted else encoding not in ENDINGS:
         raise GraphError(
-            f"the sink {shown_place(sink.path)!r} has files of the encoding {wanted or ', '.join(ENCODINGS)}, not {encoding!r:.80}"
+            f"the sink {shown_place(sink.path)!r} has files of the encoding {wanted or ', '.join(ENDINGS)}, not {encoding!r:.80}"
         )

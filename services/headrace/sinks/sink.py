@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from headrace.errors import GraphError, NotPicklable
 from headrace.graph.metadata import plain
-from headrace.sinks.encodings import ENCODINGS, encoding_by_ending
+from headrace.sinks.endings import ENDINGS, encoding_by_ending
 from headrace.sinks.files import is_local, protocol_of
 from headrace.sinks.places import parse
 from headrace.text import shown_place
@@ -51,8 +51,8 @@ class Sink:
             encoding_by_ending(ending, self.path)
         if encoder is not None and not callable(encoder):
             raise GraphError(f"the encoder of a sink is a function of a value and a binary file, not {encoder!r:.80}")
-        if encoder is None and encoding and encoding not in ENCODINGS:
-            raise GraphError(f"there is no encoding {encoding!r}: there are {', '.join(ENCODINGS)}; give a function (encoder=) for others")
+        if encoder is None and encoding and encoding not in ENDINGS:
+            raise GraphError(f"there is no encoding {encoding!r}: there are {', '.join(ENDINGS)}; give a function (encoder=) for others")
         if encoding and not _NAME.fullmatch(encoding):
             raise GraphError(f"an encoding is up to 10 letters and digits, and becomes the ending of files, not {encoding!r}")
 

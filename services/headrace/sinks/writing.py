@@ -9,7 +9,8 @@ from typing import IO, Any
 
 from headrace.errors import GraphError, SinkFailed
 from headrace.sinks.allowed import Allowed
-from headrace.sinks.encodings import ENCODINGS, OTHER, encoding_by_ending, encoding_for
+from headrace.sinks.encodings import ENCODINGS, encoding_for
+from headrace.sinks.endings import OTHER, encoding_by_ending
 from headrace.sinks.files import write
 from headrace.sinks.naming import Names, added_ending, names_of
 from headrace.sinks.places import Named, Writer, parse, place
