@@ -169,7 +169,7 @@ _ALL: list[Record] = [
     m.Published(at=15, term=9, job=JOB, outputs=[OUTPUT], failed=[NOT_COMMITTED]),
     # values in buckets
     m.HostEntry(host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, pid=4100, resources={"gpu": 1}),
-    m.LeaseEntry(holder="scheduler-4217", term=8),
+    m.LeaseEntry(holder="scheduler-4217", terms=[2, 8]),
     m.JobEntry(job=JOB, name="uk-march", state="running", n_tasks=6, n_done=4, client="anna@notebook", submitted=1_795_358_460.5),
     # parts of the above, and the streams
     ERROR,

@@ -44,6 +44,8 @@ Stamp = Annotated[int, Meta(ge=0, le=MAX_EXACT)]
 """A sequence of a stream, a revision of a lease, or an epoch of a host."""
 Version = Annotated[int, Meta(ge=0, lt=2**31)]
 Seconds = Annotated[float, Meta(ge=0, le=1e15)]
+Moment = Annotated[float, Meta(ge=0, le=2.5e11)]
+"""Seconds since 1970, up to the year 9892."""
 Amount = Annotated[float, Meta(gt=0, le=1e18)]
 """Of a resource."""
 

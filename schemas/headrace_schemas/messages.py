@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from headrace_schemas import subjects
 from headrace_schemas.base import Decision, Message, Record
 from headrace_schemas.graph import GraphSource
-from headrace_schemas.limits import Amount, Attempt, ChainId, Count, HostIndex, Id, Length, Seconds, Size, Stamp
+from headrace_schemas.limits import Amount, Attempt, ChainId, Count, HostIndex, Id, Length, Moment, Seconds, Size, Stamp
 
 EndState = Literal["done", "failed", "cancelled"]
 """How a job ends."""
@@ -477,12 +477,12 @@ class HostEntry(Message, tag="host", kw_only=True):
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):
-    """KV `leases`: who leads a service; the revision of a holder's first entry is its term. And who led it last, in which term, under
-    the service's name and `.term`: that entry stays."""
+    """KV `leases`: who leads a service; the revision of a holder's first entry is its term. And who led it last, and in which terms it was
+    led so far, under the service's name and `.term`: that entry stays."""
 
     holder: str
-    term: Stamp = 0
-    """0 in the lease itself."""
+    terms: list[Stamp] = []
+    """In ascending order, the latest ones; empty in the lease itself."""
 
 
 class JobEntry(Message, tag="job", kw_only=True):
@@ -497,9 +497,9 @@ class JobEntry(Message, tag="job", kw_only=True):
     n_done: Count = 0
     client: str = ""
     error: str = ""
-    submitted: Seconds = 0.0
+    submitted: Moment = 0.0
     """Seconds since the epoch, by the log's clock."""
-    ended: Seconds = 0.0
+    ended: Moment = 0.0
 
 
 LogMessage = (

@@ -112,8 +112,20 @@ def check_nesting(data: bytes) -> None:
 
     How deep a decoder can go depends on Python's release and on what is on the stack: so it is counted.
     """
-    if data.count(b"[") + data.count(b"{") > MAX_NESTING and not _is_shallow(data):
+    few = data.count(b"[") + data.count(b"{") <= MAX_NESTING if len(data) < _BEGINNING else _has_few_brackets(data)
+    if not few and not _is_shallow(data):
         raise Unreadable(f"it is nested deeper than {MAX_NESTING} lists and objects, or is no JSON")
+
+
+def _has_few_brackets(data: bytes) -> bool:
+    """Whether there are too few for a depth of `MAX_NESTING`. In a long message to find each is faster than to count them."""
+    left = MAX_NESTING
+    for bracket in (b"[", b"{"):
+        at = data.find(bracket)
+        while at >= 0 and left >= 0:
+            left -= 1
+            at = data.find(bracket, at + 1)
+    return left >= 0
 
 
 def _is_shallow(data: bytes) -> bool:

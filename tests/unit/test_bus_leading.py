@@ -214,3 +214,15 @@ def test_everybody_gets_the_one_secret_of_the_data_plane() -> None:
             assert entry.value == made.hex().encode()
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_key_of_the_data_plane_that_cannot_be_read_is_replaced() -> None:
+    async def body(bus: MemoryBus, _: Counting) -> None:
+        bucket = bus.kv(SECRETS.name)
+        for broken in (b"", b"\xff", b"no digits", b"00"):
+            await bucket.put(DATA_KEY, broken)
+            made = await ensure_data_key(bus)
+            assert len(made) == 32
+            assert await ensure_data_key(bus) == made
+
+    _run(body)

@@ -64,7 +64,7 @@ class Play:
         self.controller.fold(self.log[-1])
 
     def assign(self, *tasks: int, host: str = "a") -> None:
-        ids = [100 * self.attempts[task] + task for task in tasks]
+        ids = [len(self.attempts) * self.attempts[task] + task for task in tasks]
         self.tell(
             Assign(
                 at=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -15,9 +16,10 @@ from headrace.graph.builder import Graph
 from headrace.graph.freezing import freeze
 from headrace.graph.naming import dataset_name, dataset_names, input_names, task_metadata, task_name
 from headrace.graph.topology import Topology
-from headrace.graph.validation import MAX_IDS, validate
+from headrace.graph.validation import validate
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.graph import FunctionSpec, GraphSpec
+from headrace_schemas.limits import FREE_DATASETS, MAX_IDS
 
 
 def three(n: int) -> Any:
@@ -102,6 +104,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"n_outputs": [3, 0, 1, 1]}, r"n_outputs\[1\] is 0"),
     ({"n_outputs": [2**62, 2**62, 1, 1]}, r"n_outputs\[0\]"),
     ({"n_outputs": [MAX_IDS, 1, 1, 1]}, "datasets, more than"),
+    ({"n_outputs": [2 * FREE_DATASETS, 1, 1, 1]}, "make 131,075 datasets, more than 65,.*fewer outputs"),
     ({"n_outputs": [2**70, 1, 1, 1]}, "no 64-bit integer"),
     ({"n_inputs": [0, 1, 2]}, "n_inputs has 3 entries"),
     ({"n_inputs": []}, "inputs has 3 entries, but n_inputs adds up to 0"),
@@ -180,3 +183,29 @@ def test_a_task_that_yields_has_a_topology_of_its_own() -> None:
     frozen = one_task()
     frozen.functions[0].generator = True
     assert validate(frozen).is_generator.tolist() == [True]
+
+
+def test_a_generator_may_make_as_many_datasets_as_are_asked_for():
+    n = 200_000
+    spec = GraphSpec(
+        name="g", n_tasks=1, shape_hash="", content_hash="", functions=[FunctionSpec(name="f", pickled=b"x", generator=True)], function=[0],
+        n_outputs=[n], outputs=list(range(n)), blocks=[b""], block_size=1,
+    )  # fmt: skip
+    assert validate(spec).n_datasets == n
+    spec.outputs = [0]
+    with pytest.raises(GraphError, match="datasets, more than"):
+        validate(spec)
+
+
+def test_what_a_small_graph_declares_takes_no_memory_before_it_is_refused():
+    spec = GraphSpec(
+        name="g", n_tasks=1, shape_hash="", content_hash="", functions=[FunctionSpec(name="f", pickled=b"x")], function=[0],
+        n_outputs=[MAX_IDS], outputs=[0], blocks=[b""], block_size=1,
+    )  # fmt: skip
+    tracemalloc.start()
+    try:
+        with pytest.raises(GraphError, match="datasets, more than"):
+            validate(spec)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

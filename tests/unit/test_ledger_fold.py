@@ -205,6 +205,9 @@ def test_a_purged_copy_does_not_come_back_by_an_old_message() -> None:
     log.events(copied=[0])
     assert log.job.copies.hosts(0) == []
     log.events(produced=[0], produced_attempts=[1], sizes=[1])
+    assert log.job.copies.hosts(0) == [], "nobody has asked for this attempt"
+    log.fold(Needed(at=0, term=1, job="j", tasks=[0], attempts=[1]))
+    log.events(produced=[0], produced_attempts=[1], sizes=[1])
     assert log.job.copies.hosts(0) == [0]
     log.fold(Purge(at=0, term=1, job="j", host="a", epoch=1, datasets=[0]))
     log.events(kept=[0])

@@ -135,8 +135,8 @@ def test_whatever_existed_is_announced_once(steps: list[tuple], size: int) -> No
         elif name == "produced" and arguments[1] in alive:
             task, host = arguments
             existed |= {task} - {N - 1}
-            stream.put(Needed(at=1, term=1, job="j", tasks=[task], attempts=[len(stream.log)]))
-            attempts = [len(stream.log)]
+            attempts = [sum(isinstance(entry.message, Needed) and entry.message.tasks == [task] for entry in stream.log) + 1]
+            stream.put(Needed(at=1, term=1, job="j", tasks=[task], attempts=attempts))
             stream.put(
                 Events(job="j", host=host, epoch=1, done=[task], produced=[task], done_attempts=attempts, produced_attempts=attempts)
             )
@@ -262,7 +262,7 @@ def test_status_tells_what_is_due() -> None:
     stream.admit()
     stream.put(Events(job="j", host="a", epoch=1, produced=[0, 1]))
     stream.deliver()
-    assert stream.publisher.status() == {"term": 1, "at": 4, "announced": 0, "due": {"j": 2}}
+    assert stream.publisher.status() == {"term": 1, "at": 4, "impossible": 0, "announced": 0, "due": {"j": 2}}
     stream.settle()
     assert stream.publisher.status()["announced"] == 2
 

@@ -260,7 +260,7 @@ def _again(job: str, chain: int, task: int, sources: list[int] | None = None) ->
     """A task's next attempt. sources: per input the index of the host that has it; not this one unless it is 0."""
     return Assign(
         at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0", "a", "b"], addresses=["h0:1", "a:1", "b:1"],
-        chains=[chain], lengths=[1], tasks=[task], attempts=[1], sources=sources or [0],
+        chains=[chain], lengths=[1], tasks=[task], attempts=[1], sources=[0] if sources is None else sources,
     )  # fmt: skip
 
 
@@ -305,7 +305,7 @@ def _with_a_runner_that_died_over_its_result() -> Agent:
 
 def test_a_task_whose_runner_died_over_its_result_gets_another_place_for_it():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.assign(_again("job", chain=2, task=0), None)
+    agent.assign(_again("job", chain=2, task=0, sources=[]), None)
     agent.take()
     agent.allocate(0, protocol.Allocate(1, 0, 50_000, 2))
     assert [action.frame.offset >= 0 for action in agent.take() if isinstance(action, actions.ToRunner)] == [True]
@@ -405,7 +405,7 @@ def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_f
     assert not _make(agent, 0, 450_000, segment=1)
     [spill] = _make(agent, 1, 500_000, segment=2)
     agent.spilled(spill.key, True)
-    agent.assign(_again("job", chain=2, task=0), None)
+    agent.assign(_again("job", chain=2, task=0, sources=[]), None)
     decided = agent.take()
     ask = [lambda: agent.allocate(0, protocol.Allocate(1, 0, 450_000, 3)), lambda: agent.assign(_again("job", chain=3, task=2), None)]
     for event in reversed(ask) if asked_for_first else ask:

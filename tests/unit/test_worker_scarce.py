@@ -156,11 +156,11 @@ def test_nobody_overtakes_one_who_waits_for_the_same() -> None:
 
 
 def test_a_chain_that_waits_for_an_input_holds_nothing_meanwhile() -> None:
-    """Task 1 is in a chain with task 0, and takes what task 2 makes: all need the only GPU."""
-    world = ScarceWorld([[], [0, 2], []], [1, 1, 1], 2, has={"gpu": 1.0})
-    world.outputs = [1]
-    world.graph.outputs = [1]
-    world.assign_all([[0, 1], [2]])
+    """Task 2 is in a chain with task 0, and takes what task 1 makes: all need the only GPU."""
+    world = ScarceWorld([[], [], [0, 1]], [1, 1, 1], 2, has={"gpu": 1.0})
+    world.outputs = [2]
+    world.graph.outputs = [2]
+    world.assign_all([[0, 2], [1]])
     world.run(random.Random(3))
     assert sorted(world.done_chains()) == [0, 1]
 

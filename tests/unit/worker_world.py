@@ -38,6 +38,8 @@ def graph_of(inputs: list[list[int]], outputs: list[int]) -> GraphSpec:
         n_inputs=[len(row) for row in inputs],
         inputs=[dataset for row in inputs for dataset in row],
         outputs=outputs,
+        blocks=[b""],
+        block_size=len(inputs),
     )
 
 

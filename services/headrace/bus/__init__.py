@@ -12,7 +12,7 @@ from headrace.bus.memory import MemoryBus
 from headrace.bus.objects import ObjectStore
 from headrace.bus.process import new_loop, parent_death_signal, run_service
 from headrace.bus.reading import Entry, read_value
-from headrace.bus.secrets import ensure_data_key
+from headrace.bus.secrets import ensure_data_key, read_data_key
 from headrace.bus.server import EmbeddedServer
 from headrace.bus.settings import BusSettings
 
@@ -44,6 +44,7 @@ __all__ = [
     "graph_key",
     "new_loop",
     "parent_death_signal",
+    "read_data_key",
     "read_value",
     "run_service",
     "until_caught_up",

@@ -224,7 +224,9 @@ class LogFeed:
         if claim.entry is not None:
             return await self._terms.look(claim.service, claim.term)
         latest = await self._terms.latest(claim.service)
-        return claim.term == latest if self.caught_up.is_set() else 0 < claim.term <= latest
+        if self.caught_up.is_set() and latest:
+            return claim.term == latest
+        return await self._terms.look(claim.service, claim.term)
 
     async def _put_graph(self, entry: Entry, key: str) -> None:
         """Put the graph into a message. If it cannot be had, the message is passed on without it."""

@@ -61,12 +61,13 @@ class Reading:
         """Count a message, and say so, but not for each of very many."""
         found = self.unreadable.setdefault(stream, Unreadable())
         found.count += 1
-        found.seq, found.subject, found.why = seq, subject[:_SHOWN], why[:_SHOWN]
+        if seq >= found.seq:  # what a claim is worth is found out later than what follows it
+            found.seq, found.subject, found.why = seq, subject[:_SHOWN], why[:_SHOWN]
         now = time.monotonic()
         if now - self._said < _QUIET:
             self._unsaid += 1
             return
-        log.error("a message is passed over", stream=stream, seq=seq, subject=found.subject, why=found.why, others=self._unsaid)
+        log.error("a message is passed over", stream=stream, seq=seq, subject=subject[:_SHOWN], why=why[:_SHOWN], others=self._unsaid)
         self._said, self._unsaid = now, 0
 
     def status(self) -> dict[str, object]:

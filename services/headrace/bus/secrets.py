@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from headrace.bus.bus import Bus
 from headrace.errors import WrongRevision
+from headrace.logs import get_log
 from headrace_schemas.streams import DATA_KEY, SECRETS
+
+log = get_log(__name__)
 
 _DATA_KEY_BYTES = 32
 
 
 async def ensure_data_key(bus: Bus) -> bytes:
-    """The secret of the data plane, made by whoever comes first. Kept in the bucket `secrets` as hexadecimal digits."""
+    """The secret of the data plane, made by whoever comes first. Kept in the bucket `secrets` as hexadecimal digits; what is none of that
+    size is replaced, for nobody can have used it."""
     bucket = bus.kv(SECRETS.name)
     made = secrets.token_hex(_DATA_KEY_BYTES).encode()
-    try:
-        await bucket.create(DATA_KEY, made)
-    except WrongRevision:
+    while True:
         entry = await bucket.get(DATA_KEY)
-        made = entry.value if entry is not None else made
-    return bytes.fromhex(made.decode())
+        key = read_data_key(entry.value) if entry is not None else b""
+        if key:
+            return key
+        if entry is not None:
+            log.error("the key of the data plane cannot be read, and is replaced", bucket=SECRETS.name, key=DATA_KEY)
+        with contextlib.suppress(WrongRevision):  # another one made it
+            if entry is None:
+                await bucket.create(DATA_KEY, made)
+            else:
+                await bucket.update(DATA_KEY, made, entry.revision)
+
+
+def read_data_key(value: bytes) -> bytes:
+    """The secret as it is kept; nothing if it is none."""
+    try:
+        key = bytes.fromhex(value.decode())
+    except ValueError:
+        return b""
+    return key if len(key) == _DATA_KEY_BYTES else b""

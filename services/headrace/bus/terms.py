@@ -1,4 +1,4 @@
-"""Which terms can be: of a decision that claims a later term than its service has ever led, nothing counts.
+"""Which terms can be: of a decision that claims a term in which its service was never led, nothing counts.
 
 Who ignores decisions of older terms than one that was seen would listen to nobody any more after a single message with the largest term
 there is. So each leader writes its term into the bucket `leases`, beside the lease and for good, before it decides anything; and a reader
@@ -7,12 +7,12 @@ looks there once for each later term that comes up, not for each message.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from headrace.errors import NatsUnreachable, WrongRevision
 from headrace.logs import get_log
 from headrace_schemas import LeaseEntry, decoder, encode
-from headrace_schemas.limits import MAX_EXACT
 from headrace_schemas.reading import Unreadable, read
 from headrace_schemas.streams import LEASES
 
@@ -24,55 +24,64 @@ log = get_log(__name__)
 _entry = decoder(LeaseEntry)
 
 
+KEPT = 256
+"""Terms of a service that are remembered, the latest ones. An earlier one is believed: nobody can say whether it was one."""
+
+
 class Terms:
-    """The latest terms, by service, as far as this process has looked."""
+    """The terms of each service, as far as this process has looked."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._latest: dict[str, int] = {}
+        self._known: dict[str, frozenset[int]] = {}
 
     async def begin(self, service: str, holder: str, term: int) -> None:
         """Say that the service is led in this term by now. To be called with the lease, before anything is decided."""
-        bucket, entry = self._bus.kv(LEASES.name), encode(LeaseEntry(holder=holder, term=term))
+        bucket = self._bus.kv(LEASES.name)
         while True:
             found = await bucket.get(_key(service))
-            if found is not None and _term(found.value) >= term:
+            terms = _terms(found.value) if found is not None else []
+            if term in terms:
                 return
-            try:
+            entry = encode(LeaseEntry(holder=holder, terms=sorted([*terms, term])[-KEPT:]))
+            with contextlib.suppress(WrongRevision):  # another one leads since, or did just before
                 await bucket.update(_key(service), entry, found.revision if found is not None else 0)
-                return
-            except WrongRevision:  # another one leads since, or did just before
-                continue
 
     def known(self, service: str, term: int) -> bool:
-        """Whether the service has led in this term or a later one. If not, `look` before believing that."""
-        return term <= self._latest.get(service, 0)
+        """Whether the service is known to have led in this term. If not, `look` before believing that."""
+        return term in self._known.get(service, _NONE)
 
     async def look(self, service: str, term: int) -> bool:
         """Whether the service can have led in this term. Tries on while NATS does not answer."""
-        return self.known(service, term) or term <= await self.latest(service)
+        if self.known(service, term):
+            return True
+        if term > max(self._known.get(service, _NONE), default=0):
+            await self.latest(service)
+        known = self._known.get(service, _NONE)
+        return term in known or not known or 0 < term < min(known)
 
     async def latest(self, service: str) -> int:
-        """The term in which the service leads, or has led last; the largest there is if it never said so. Tries on likewise."""
+        """The term in which the service leads, or has led last; 0 if it never said so. Tries on likewise."""
         while True:
             try:
                 found = await self._bus.kv(LEASES.name).get(_key(service))
             except NatsUnreachable as error:
-                log.warning("the term of a service cannot be read just now, trying on", lease=service, error=error)
+                log.warning("the terms of a service cannot be read just now, trying on", lease=service, error=error)
                 continue
-            if found is None:
-                return MAX_EXACT
-            self._latest[service] = max(self._latest.get(service, 0), _term(found.value))
-            return self._latest[service]
+            terms = _terms(found.value) if found is not None else []
+            self._known[service] = self._known.get(service, _NONE) | frozenset(terms)
+            return max(self._known[service], default=0)
+
+
+_NONE: frozenset[int] = frozenset()
 
 
 def _key(service: str) -> str:
     return f"{service}.term"
 
 
-def _term(value: bytes) -> int:
+def _terms(value: bytes) -> list[int]:
     try:
-        term: int = read(_entry, value).term
+        return list(read(_entry, value).terms)
     except Unreadable:
-        return 0
-    return term
+        return []

@@ -122,6 +122,12 @@ def print_cluster(status: ClusterStatus) -> None:
     for name, usage in status.streams.items():
         if name == LOG.name or usage.share >= WORTH_A_LINE:
             _add_row(table, f"stream {name}", _fullness(usage) + ("" if status.admits or name != LOG.name else ": no job is admitted"))
+    for service, streams in status.unreadable.items():
+        for stream, found in streams.items():
+            told = (
+                f"{counted(found['count'], 'message')} of {stream}; the last one is {found['seq']}, on {found['subject']}: {found['why']}"
+            )
+            _add_row(table, f"{service} passed over", told)
     _print(table)
 
 

@@ -118,13 +118,13 @@ async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | 
     catalogue, more = Catalogue(), asyncio.Event()
 
     reader = Reader(bus.reading, OUTPUTS.name)
-    await bus.terms.latest(PUBLISHER)
+    latest = await bus.terms.latest(PUBLISHER)
 
     def on_records(records: list[Record]) -> None:
         for record in records:
             found = reader.read(record)
             if isinstance(found, Claim):  # which term it was counts for nothing here, unless it cannot be read
-                found = found.entry or reader.settle(found, bus.terms.known(PUBLISHER, found.term))
+                found = found.entry or reader.settle(found, not latest or bus.terms.known(PUBLISHER, found.term))
             if found is not None and isinstance(found.message, Published):
                 catalogue.add(found.message)
         more.set()

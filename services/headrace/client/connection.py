@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from headrace.bus import Bus, BusSettings, Entry, LogFeed, Record, read_value, until_caught_up
+from headrace.bus import Bus, BusSettings, Entry, LogFeed, Record, read_data_key, read_value, until_caught_up
 from headrace.bus.feed import Followed
 from headrace.client.admission import Admission
 from headrace.client.feeds import Feeds
@@ -197,7 +197,10 @@ class Connection:
         entry = await self.bus.kv(streams.SECRETS.name).get(streams.DATA_KEY)
         if entry is None:
             raise ClusterFailed("no host has ever joined this cluster: its data plane has no key. Start a worker")
-        return bytes.fromhex(entry.value.decode())
+        key = read_data_key(entry.value)
+        if not key:
+            raise ClusterFailed("the key of this cluster's data plane cannot be read: start its controller again, which makes a new one")
+        return key
 
     def close(self, *, flush: bool) -> None:
         """Leave. flush: make sure first that what was sent is stored, for a cluster that goes on."""

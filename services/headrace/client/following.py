@@ -17,7 +17,7 @@ from headrace.client.connection import Connection, Follower, cannot_follow, unti
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.latch import Latch
 from headrace.client.settings import FLUSH_SECONDS, RELEASE_DELAY
-from headrace.errors import HeadraceError, JobFailed, NoSuchJob, OutputsLost
+from headrace.errors import GraphError, HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.ledger.entry import entry_of
 from headrace.link import job_key
@@ -37,6 +37,7 @@ from headrace_schemas import (
     streams,
     subjects,
 )
+from headrace_schemas.limits import MAX_GRAPH_BYTES
 
 _UNFINISHED = frozenset({WAITING, ASSIGNED, STARTED})
 
@@ -95,7 +96,7 @@ class Following(Follower):
         ledger = self.ledger
         counts = ledger.counts()
         unfinished = counts["waiting"] + counts["assigned"] + counts["started"]
-        started = sum(ledger.states[task] in _UNFINISHED for task in tuple(self._started) if task < ledger.n_tasks)
+        started = sum(ledger.states[task] in _UNFINISHED for task in tuple(self._started) if task < len(ledger.states))
         return {"pending": unfinished - started, "started": started, "done": counts["done"], "failed": counts["failed"]}
 
     # --- beginning ----------------------------------------------------------------------------------------------------
@@ -112,6 +113,10 @@ class Following(Follower):
             self._connection.thread.soon(self._begin, self._send_submitted, whole)
         else:
             encoded = encode(spec)
+            if len(encoded) > MAX_GRAPH_BYTES:
+                raise GraphError(
+                    f"graph {spec.name!r:.80} has {len(encoded):,} bytes, more than {MAX_GRAPH_BYTES:,}: make large arguments in tasks"
+                )
             key = graph_key(encoded)
             by_key = msgspec.structs.replace(self._submitted, graph=GraphSource(key=key, sink=sink))
             self._connection.thread.soon(self._begin, partial(self._send_large, encode(by_key), key), encoded)

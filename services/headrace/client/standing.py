@@ -21,6 +21,8 @@ class ClusterStatus(NamedTuple):
 
     hosts: names of those at work. leading: of controller, scheduler and publisher, whether one leads. jobs: how many are not over.
     streams: how full each stream is, by name, as the controller saw it last. admits: whether jobs are admitted, or the log is too full.
+    unreadable: messages that services could not read since they started, and passed over: by service and by stream `count`, and of the
+    last one `seq`, `subject` and `why`.
     """
 
     hosts: list[str]
@@ -28,6 +30,7 @@ class ClusterStatus(NamedTuple):
     jobs: int
     streams: dict[str, Usage]
     admits: bool
+    unreadable: dict[str, dict[str, dict[str, Any]]] = {}  # noqa: RUF012
 
 
 ASK_AGAIN = 0.02
@@ -52,7 +55,8 @@ async def metrics_addresses(connection: Connection) -> dict[str, str]:
 
 async def cluster_status(connection: Connection) -> ClusterStatus:
     """How the cluster stands: of several controllers, schedulers or publishers one is asked."""
-    found = await _statuses(connection, {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL})
+    central = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL}
+    found = await _statuses(connection, central | _hosts(connection))
     controller = found.get(CENTRAL[0], {})
     return ClusterStatus(
         hosts=connection.hosts,
@@ -60,6 +64,7 @@ async def cluster_status(connection: Connection) -> ClusterStatus:
         jobs=len(controller.get("jobs", ())),
         streams={name: Usage(usage["bytes"], usage["limit"]) for name, usage in controller.get("streams", {}).items()},
         admits=bool(controller.get("admits", True)),
+        unreadable={name: status["unreadable"] for name, status in found.items() if status.get("unreadable")},
     )
 
 

@@ -225,7 +225,7 @@ class Leading:
         refused, and does not come again."""
         request = read_value(_request, REQUESTS.name, record, self._bus.reading)
         if request is None:
-            self._refuse("unreadable", self._bus.reading.unreadable[REQUESTS.name].why)
+            self._refused["unreadable"] += 1
             return _nothing()
         note = note_of_request(request, self.last_seq, self._term)
         if self._controller.ledger.knows(note.message.job):
@@ -347,6 +347,7 @@ class Leading:
         return {
             "term": self._term,
             "at": self.last_seq,
+            "impossible": ledger.impossible,
             "jobs": jobs,
             "n_jobs": len(ledger.jobs),
             "hosts": hosts,

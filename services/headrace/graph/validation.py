@@ -14,10 +14,8 @@ from headrace.graph.resources import check_resources
 from headrace.graph.topology import Columns, Offsets, Topology, offsets
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.graph import FunctionSpec, GraphSpec
-from headrace_schemas.limits import MAX_RETRIES
+from headrace_schemas.limits import MAX_IDS, MAX_RETRIES, most_datasets
 
-MAX_IDS = 2**24
-"""Tasks or datasets of one graph: some 20 bytes each in every service, so that no submission takes more than a few hundred megabytes."""
 FEW_TASKS = 32
 """Up to so many tasks plain loops are quicker than the 30 numpy calls, which take some 40 microseconds whatever the size."""
 
@@ -80,7 +78,12 @@ def _is_plainly_sound(spec: GraphSpec) -> bool:
         return False
     n_outputs, n_inputs = spec.n_outputs or [1] * spec.n_tasks, spec.n_inputs or [0] * spec.n_tasks
     n_datasets, n_functions = sum(n_outputs), len(spec.functions)
-    if min(n_outputs) < 1 or n_datasets > MAX_IDS or min(n_inputs) < 0 or sum(n_inputs) != len(spec.inputs):
+    if (
+        min(n_outputs) < 1
+        or n_datasets > most_datasets(spec.n_tasks, len(spec.inputs), len(spec.outputs))
+        or min(n_inputs) < 0
+        or sum(n_inputs) != len(spec.inputs)
+    ):
         return False
     if not _are_distinct_ids(spec.outputs, n_datasets) or not all(0 <= function < n_functions for function in spec.function):
         return False
@@ -121,7 +124,12 @@ def _check_outputs(n_tasks: int, columns: Columns) -> int:
     n_outputs, outputs = columns.n_outputs, columns.outputs
     _at_fault("n_outputs", n_outputs, (n_outputs < 1) | (n_outputs > MAX_IDS), f"is not 1 to {MAX_IDS}")
     n_datasets = int(n_outputs.sum()) if len(n_outputs) else n_tasks
-    _expect(n_datasets <= MAX_IDS, f"{n_datasets} datasets, more than {MAX_IDS}")
+    most = most_datasets(n_tasks, len(columns.inputs), len(outputs))
+    _expect(
+        n_datasets <= most,
+        f"its tasks make {n_datasets:,} datasets, more than {most:,}, for a graph of its size: have tasks make fewer outputs, "
+        f"or have more of them taken or asked for",
+    )
     _expect(len(outputs) > 0, "outputs is empty: no dataset is asked for")
     _check_range("outputs", outputs, n_datasets)
     _expect(int(np.bincount(outputs).max()) == 1, "outputs names a dataset twice")

@@ -21,7 +21,7 @@ class ChainTable:
         self._length = array("i", lengths)
         self._host = array("h", hosts)
         self._tasks = array("i", tasks)
-        self._attempts = array("h", (0,) * len(tasks))
+        self._attempts = array("i", (0,) * len(tasks))
 
     @classmethod
     def of_one_task(cls) -> ChainTable:

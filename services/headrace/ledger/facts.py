@@ -1,11 +1,11 @@
-"""Folds what a host reports into a job."""
+"""Folds what a host reports into a job: what is possible there, see `possible`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from headrace.ledger.changes import Touched
-from headrace.ledger.columns import FEW, Ints, ints, ranges, within
+from headrace.ledger.columns import FEW, Ints, ints, ranges
 from headrace.ledger.copies import NOWHERE
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, STARTED, SUNK, UNPLACED, VALUE, WAITING, WRITTEN, JobLedger
 from headrace.ledger.sunk import Sunk
@@ -21,9 +21,9 @@ def fold_events(job: JobLedger, events: Events) -> None:
     if events.value_ids:
         _values(job, events)
     if events.typed and job.keep_values:
-        job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=False), strict=False))
+        job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=True), strict=True))
     if events.metadata_ids:
-        job.yielded.update(zip(events.metadata_ids, events.metadata, strict=False))
+        job.yielded.update(zip(events.metadata_ids, events.metadata, strict=True))
     if events.written and job.sunk is not None:  # after the metadata, which is part of the files' names
         _written(job, job.sunk, events)
     if events.copied:
@@ -46,9 +46,9 @@ def _rare(job: JobLedger, host: int, events: Events) -> None:
         _failed(job, error)
     for chain in events.revoked:
         _revoked(job, chain)
-    if events.kept and within(events.kept, job.topology.n_datasets):
+    if events.kept:
         _kept(job, host, events.kept)
-    if events.gone and within(events.gone, job.topology.n_datasets):
+    if events.gone:
         _gone(job, host, events.gone)
 
 
@@ -57,10 +57,6 @@ def _rare(job: JobLedger, host: int, events: Events) -> None:
 
 def _produced(job: JobLedger, host: int, events: Events) -> None:
     datasets, attempts, sizes = events.produced, events.produced_attempts, events.sizes
-    if not within(datasets, job.topology.n_datasets) or len(sizes) not in (0, len(datasets)):
-        return
-    if len(attempts) not in (0, len(datasets)):
-        return
     if len(datasets) > FEW:
         _produced_many(job, host, ints(datasets), ints(attempts) if attempts else 0, ints(sizes) if sizes else 0)
         return
@@ -92,8 +88,6 @@ def _produced_many(job: JobLedger, host: int, datasets: Ints, attempts: Ints | i
 
 
 def _copied(job: JobLedger, host: int, datasets: list[int]) -> None:
-    if not within(datasets, job.topology.n_datasets):
-        return
     if len(datasets) > FEW:
         many = ints(datasets)
         _add_copies(job, host, many[~job.copies.dropped_by(host, many)] if job.copies.any_dropped else many)
@@ -120,9 +114,7 @@ def _add_copies(job: JobLedger, host: int, datasets: Ints) -> Ints:
 
 def _values(job: JobLedger, events: Events) -> None:
     """Outputs that need no host any more."""
-    if not within(events.value_ids, job.topology.n_datasets):
-        return
-    for dataset, value in zip(events.value_ids, events.values, strict=False):
+    for dataset, value in zip(events.value_ids, events.values, strict=True):
         flags = job.flag[dataset]
         if flags & VALUE or not flags & ASKED:
             continue
@@ -138,7 +130,7 @@ def _written(job: JobLedger, sunk: Sunk, events: Events) -> None:
     """Outputs were written to their sinks; the first word on each counts, until it cannot be committed."""
     for each in events.written:
         dataset = each.dataset
-        if not 0 <= dataset < job.topology.n_datasets or job.flag[dataset] & (SUNK | WRITTEN) != SUNK:
+        if job.flag[dataset] & (SUNK | WRITTEN) != SUNK:
             continue
         if each.attempt > job.attempts[int(job.topology.producer[dataset])]:  # nobody asked for that attempt
             continue
@@ -172,15 +164,12 @@ def _gone(job: JobLedger, host: int, datasets: list[int]) -> None:
 
 
 def _started(job: JobLedger, tasks: list[int]) -> None:
-    if within(tasks, job.topology.n_tasks):
-        for task in tasks:
-            if job.states[task] == ASSIGNED:
-                job.states[task] = STARTED
+    for task in tasks:
+        if job.states[task] == ASSIGNED:
+            job.states[task] = STARTED
 
 
 def _done(job: JobLedger, tasks: list[int], attempts: list[int]) -> None:
-    if not within(tasks, job.topology.n_tasks) or len(attempts) not in (0, len(tasks)):
-        return
     if len(tasks) > FEW:
         _done_many(job, ints(tasks), ints(attempts) if attempts else 0)
     else:
@@ -234,8 +223,6 @@ def _done_many(job: JobLedger, tasks: Ints, attempts: Ints | int) -> None:
 def _failed(job: JobLedger, error: TaskError) -> None:
     """The first word on an attempt counts; an attempt older than the needed one, or of a task that is done, changes nothing."""
     task = error.task
-    if not 0 <= task < job.topology.n_tasks:
-        return
     attempts = job.failures.setdefault(task, {})
     if error.attempt in attempts:
         return

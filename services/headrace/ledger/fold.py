@@ -9,6 +9,7 @@ from headrace.ledger import orders
 from headrace.ledger.facts import fold_events
 from headrace.ledger.hosts import Hosts
 from headrace.ledger.job import JobLedger
+from headrace.ledger.possible import is_possible
 from headrace_schemas import (
     Assign,
     CancelAsked,
@@ -65,7 +66,8 @@ class Ledger:
     """What is true of all jobs and hosts, given the log so far.
 
     keep_values: keep what events say of the values of outputs (for client and publisher): small values themselves, and what arrays are.
-    jobs, hosts: by name. last_seq: of the last entry folded. changed: the jobs that an entry was folded for since `take_changed`.
+    jobs, hosts: by name. last_seq: of the last entry folded. changed: the jobs that an entry was folded for since
+    `take_changed`. impossible: entries passed over, for they cannot be said of their job.
     An entry at or before `last_seq` is ignored, so a feed may begin again anywhere.
     """
 
@@ -73,7 +75,7 @@ class Ledger:
         self.keep_values = keep_values
         self.jobs: dict[str, JobLedger] = {}
         self.hosts = Hosts()
-        self.last_seq = 0
+        self.last_seq = self.impossible = 0
         self.terms = dict.fromkeys((CONTROLLER, SCHEDULER), 0)
         self.changed: dict[str, JobLedger] = {}
         self._forgotten: set[str] = set()
@@ -120,6 +122,11 @@ class Ledger:
         self.terms[writer] = message.term
         return True
 
+    def _is_possible(self, job: JobLedger, message: LogMessage) -> bool:
+        possible = is_possible(job, message)
+        self.impossible += not possible
+        return possible
+
     def _submitted(self, message: Submitted, time: float) -> None:
         if not self.knows(message.job):
             job = JobLedger(message, time, keep_values=self.keep_values)
@@ -127,7 +134,7 @@ class Ledger:
 
     def _events(self, events: Events) -> None:
         job = self.jobs.get(events.job)
-        if job is not None and not job.over and self.hosts.counts(events.host, events.epoch):
+        if job is not None and not job.over and self.hosts.counts(events.host, events.epoch) and self._is_possible(job, events):
             self.changed[job.job] = job
             fold_events(job, events)
 
@@ -142,7 +149,7 @@ class Ledger:
 
     def _order(self, message: LogMessage, time: float) -> None:
         job = self.jobs.get(message.job)  # type: ignore[union-attr]
-        if job is None or job.over:
+        if job is None or job.over or not self._is_possible(job, message):
             return
         self.changed[job.job] = job
         if isinstance(message, Ended):

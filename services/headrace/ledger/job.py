@@ -18,6 +18,7 @@ from headrace.ledger.columns import Ints, Numbers, cells, distinct
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Ended, GraphSpec, JobState, NotCommitted, SinkSpec, Submitted, TaskError, Written
+from headrace_schemas.limits import MAX_HOSTS
 
 if TYPE_CHECKING:
     from headrace.ledger.placing import Placing
@@ -104,11 +105,11 @@ class JobLedger:
         self.topology = topology
         self.states, self.attempts, self.placed, self.chain_of = (
             cells("B", n),
-            cells("h", n),
+            cells("i", n),
             cells("h", n, UNPLACED),
             cells("i", n, UNPLACED),
         )
-        self.sizes, self.made_by = cells("q", m), cells("h", m)
+        self.sizes, self.made_by = cells("q", m), cells("i", m)
         self.flag = array("B", topology.is_output.tobytes())
         self.copies = Copies(m)
         self.n_released = 0
@@ -266,6 +267,10 @@ class JobLedger:
             index = self.host_ids[name] = len(self.hosts)
             self.hosts.append(name)
         return index
+
+    def has_room(self, *names: str) -> bool:
+        """Whether the table can take these hosts, and `host_id` be asked for each of them."""
+        return len(self.hosts) + len(names) <= MAX_HOSTS or len(self.hosts) + len({*names}.difference(self.host_ids)) <= MAX_HOSTS
 
     def take_changes(self) -> Changes:
         """What changed since the last call."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from headrace.errors import GraphError
 from headrace.graph.naming import dataset_name, task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
@@ -66,9 +68,10 @@ class Names:
         spec = self._spec
         if spec is None:
             return _shown("dataset", ids, None)
-        if self._topology is None:
-            self._topology = validate(spec)
-        topology = self._topology
+        try:
+            topology = self._topology = self._topology or validate(spec)
+        except GraphError:
+            return _shown("dataset", ids, None)
         return _shown("dataset", ids, lambda dataset: dataset_name(spec, dataset, topology))
 
     def chains(self, ids: list[int]) -> str:
@@ -79,7 +82,10 @@ class Names:
 
 
 def _shown(what: str, ids: list[int], name: Callable[[int], str] | None) -> str:
-    return _some(ids, name) if name is not None else f"{what}{'s' * (len(ids) != 1)} {_some(ids, str)}"
+    if name is not None:
+        with contextlib.suppress(IndexError):  # what is not in the graph is shown by its id
+            return _some(ids, name)
+    return f"{what}{'s' * (len(ids) != 1)} {_some(ids, str)}"
 
 
 def _some(items: list[Any], name: Callable[[Any], str]) -> str:

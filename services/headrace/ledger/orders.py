@@ -1,4 +1,4 @@
-"""Folds what controller, scheduler and publisher decided into a job."""
+"""Folds what controller, scheduler and publisher decided into a job: what is possible there, see `possible`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from headrace.ledger.chains import consecutive
 from headrace.ledger.changes import Touched
-from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges, within
+from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
 from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, SUNK, UNPLACED, WAITING, WRITTEN, JobLedger
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Published, Purge, Refused, Released, Revoke
@@ -16,8 +16,6 @@ from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Publ
 
 def fold_plan(job: JobLedger, plan: Plan) -> None:
     """A part of the plan: what the chains are and where they are placed. A chain that was assigned already stays as it was assigned."""
-    if not within(plan.tasks, job.topology.n_tasks) or sum(plan.lengths) != len(plan.tasks):
-        return
     job.n_planned, job.planned = plan.first + len(plan.lengths), plan.part + 1 == plan.parts
     table = ints([job.host_id(name) for name in plan.hosts])
     chains, lengths = consecutive(plan.first, len(plan.lengths)), ints(plan.lengths)
@@ -34,8 +32,6 @@ def fold_plan(job: JobLedger, plan: Plan) -> None:
 def fold_assign(job: JobLedger, assign: Assign, alive: bool) -> None:
     """Chains are released to a host; `alive`: whether that host, of that epoch, lives as far as the log says."""
     tasks, lengths = assign.tasks, assign.lengths
-    if not within(tasks, job.topology.n_tasks) or sum(lengths) != len(tasks) or len(assign.attempts) not in (0, len(tasks)):
-        return
     for name in assign.hosts:
         job.host_id(name)
     host = job.host_id(assign.host)
@@ -132,9 +128,7 @@ def fold_revoke(job: JobLedger, revoke: Revoke) -> None:
 
 def fold_needed(job: JobLedger, needed: Needed) -> None:
     """Tasks must run (again), wherever the scheduler will place them."""
-    if not within(needed.tasks, job.topology.n_tasks):
-        return
-    for task, attempt in zip(needed.tasks, needed.attempts, strict=False):
+    for task, attempt in zip(needed.tasks, needed.attempts, strict=True):
         if attempt <= job.attempts[task]:
             continue
         job.retried = True
@@ -148,9 +142,7 @@ def fold_needed(job: JobLedger, needed: Needed) -> None:
 
 def fold_due(job: JobLedger, due: Due) -> None:
     """The pauses after some failed attempts are over; those that are not a task's newest any more are passed over."""
-    if not within(due.tasks, job.topology.n_tasks):
-        return
-    for task, attempt in zip(due.tasks, due.attempts, strict=False):
+    for task, attempt in zip(due.tasks, due.attempts, strict=True):
         if attempt == job.attempts[task] and job.is_paused(task):
             job.due[task] = attempt
             job.changes.to("failed").few.append(task)
@@ -158,8 +150,6 @@ def fold_due(job: JobLedger, due: Due) -> None:
 
 def fold_purge(job: JobLedger, purge: Purge) -> None:
     """A host drops its copies. What it keeps in spite of that, it says."""
-    if not within(purge.datasets, job.topology.n_datasets):
-        return
     host = job.host_id(purge.host)
     if len(purge.datasets) > FEW:
         _, moved = job.copies.drop(host, ints(purge.datasets))
@@ -191,8 +181,6 @@ def fold_refused(job: JobLedger, refused: Refused) -> None:
 
 def fold_released(job: JobLedger, released: Released) -> None:
     """Outputs need not be kept for the client."""
-    if not within(released.datasets, job.topology.n_datasets):
-        return
     datasets = distinct(ints(released.datasets)) if released.datasets else ints(job.outputs())
     datasets = datasets[(job.flags[datasets] & (ASKED | RELEASED)) == ASKED]
     job.n_missing -= int((~job.are_available(datasets)).sum())
@@ -210,13 +198,12 @@ def fold_released(job: JobLedger, released: Released) -> None:
 
 def fold_published(job: JobLedger, published: Published) -> None:
     """Outputs were announced. For those in sinks that is what makes them available."""
-    datasets = [output.dataset for output in published.outputs]
-    if within(datasets, job.topology.n_datasets):
-        for dataset in datasets:
-            if job.flag[dataset] & (SUNK | PUBLISHED) == SUNK:
-                job.n_missing -= 1
-                job.flag[dataset] |= WRITTEN
-            job.flag[dataset] |= PUBLISHED
+    for output in published.outputs:
+        dataset = output.dataset
+        if job.flag[dataset] & (SUNK | PUBLISHED) == SUNK:
+            job.n_missing -= 1
+            job.flag[dataset] |= WRITTEN
+        job.flag[dataset] |= PUBLISHED
     if job.sunk is not None:
         _fold_committed(job, job.sunk, published)
 
@@ -227,7 +214,7 @@ def _fold_committed(job: JobLedger, sunk: Sunk, published: Published) -> None:
         if job.keep_values:
             sunk.published[output.dataset] = output
     for failed in published.failed:
-        if 0 <= failed.dataset < job.topology.n_datasets and not job.flag[failed.dataset] & PUBLISHED and sunk.refuse(failed):
+        if not job.flag[failed.dataset] & PUBLISHED and sunk.refuse(failed):
             job.flag[failed.dataset] &= ~WRITTEN
             job.changes.to("refused").few.append(failed.dataset)
 

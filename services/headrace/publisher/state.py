@@ -128,7 +128,8 @@ class Publisher:
         due: Counter[str] = Counter()
         for lanes in (self.jobs, self.sinks):
             due.update({name: len(lane.due) for name, lane in lanes.items() if lane.due})
-        return {"term": self.term, "at": self.ledger.last_seq, "announced": self.announced, "due": dict(due)}
+        of_log = {"term": self.term, "at": self.ledger.last_seq, "impossible": self.ledger.impossible}
+        return {**of_log, "announced": self.announced, "due": dict(due)}
 
     # --- sinks --------------------------------------------------------------------------------------------------------
 

@@ -149,7 +149,8 @@ class Scheduler:
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
         jobs |= {name: {"open": {host: 1} if host else {}, "queued": {}, "loose": 0} for name, host in self.single.items()}
         waiting = [*sorted(self._homeless), *self._admission.names]
-        return {"term": self.term, "at": self.ledger.last_seq, "waiting": waiting, "jobs": jobs, "load": dict(self.load)}
+        of_log = {"term": self.term, "at": self.ledger.last_seq, "impossible": self.ledger.impossible}
+        return {**of_log, "waiting": waiting, "jobs": jobs, "load": dict(self.load)}
 
     def tick(self, now: float) -> None:
         """Take in how late it is, by any clock that goes on: jobs that wait may have their turn, and what runs may run for long. To be told

@@ -1,6 +1,8 @@
-"""What a runner says, held against what it may say: tasks execute in its process, so anything may come out of it.
+"""What a runner says, held against what it may say: tasks execute in its process, so anything may come out of it. And what the log says to
+this host, held against the graph of its job.
 
-Every check raises ValueError before anything was changed; the runner that said it is replaced, and nothing else happens.
+Every check raises ValueError before anything was changed; a runner that said it is replaced, an order is passed over, and nothing else
+happens.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import msgspec
 
 from headrace.worker import protocol
 from headrace.worker.jobs import HostJob, Segment
-from headrace_schemas import TaskError, Written
+from headrace_schemas import Assign, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 
 LONGEST_SECONDS = 1e9
@@ -66,6 +68,36 @@ def check_released(frame: protocol.Released) -> None:
     _same_length("blocks", frame.blocks, frame.counts)
     if frame.counts and min(frame.counts) < 1:
         raise ValueError("views are released less than once")
+
+
+def check_assign(job: HostJob, message: Assign) -> None:
+    """Chains that are released to this host."""
+    _within("task", message.tasks, job.spec.n_tasks)
+    if len(set(message.tasks)) != len(message.tasks):
+        raise ValueError("a task is assigned twice in one message")
+    if any(host != message.host for host in message.hosts):
+        expected = _count_foreign(job, message)
+        if len(message.sources) != expected:
+            raise ValueError(f"{len(message.sources)} sources for {expected} inputs from outside their chains")
+
+
+def _count_foreign(job: HostJob, message: Assign) -> int:
+    """How many inputs its chains take from outside themselves."""
+    start = found = 0
+    for length in message.lengths:
+        tasks = message.tasks[start : start + length]
+        start += length
+        if length == 1:
+            found += job.input_start[tasks[0] + 1] - job.input_start[tasks[0]]
+        else:
+            members = set(tasks)
+            found += sum(job.producer[dataset] not in members for task in tasks for dataset in job.task_inputs(task))
+    return found
+
+
+def check_datasets(job: HostJob, datasets: list[int]) -> None:
+    """Datasets that an order is about."""
+    _within("dataset", datasets, len(job.producer))
 
 
 def _same_length(what: str, *columns: Sequence[object]) -> None:

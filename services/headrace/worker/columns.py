@@ -40,21 +40,20 @@ class Columns(NamedTuple):
     is_needed: list[bool]
 
     @classmethod
-    def of(cls, spec: GraphSpec) -> Columns:
-        """Those of a graph that was validated."""
+    def of(cls, spec: GraphSpec, topology: Topology) -> Columns:
+        """Those of a graph that was validated, with this topology."""
         if spec.n_tasks + len(spec.inputs) + sum(spec.n_outputs) > FEW:
-            return cls._make_of(spec)
+            return cls._make_of(topology)
         shape = (spec.n_tasks, *map(tuple, (spec.n_outputs, spec.n_inputs, spec.inputs, spec.outputs)))
         found = _kept.get(shape)
         if found is None:
             if len(_kept) == MOST_KEPT:
                 _kept.clear()
-            found = _kept[shape] = cls._make_of(spec)
+            found = _kept[shape] = cls._make_of(topology)
         return found
 
     @classmethod
-    def _make_of(cls, spec: GraphSpec) -> Columns:
-        topology = Topology.from_spec(spec)
+    def _make_of(cls, topology: Topology) -> Columns:
         needed = topology.is_output | (topology.n_consumers > 0)
         return cls(
             topology.input_start.tolist(),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headrace.graph.naming import INPUT_NAMES, SHOWN, output_name, some_tasks
 from headrace.graph.sinks import Sinks
+from headrace.graph.topology import Topology
 from headrace.telemetry import Timing
 from headrace.worker.columns import Columns
 from headrace.worker.relays import Broadcast
@@ -137,7 +138,14 @@ class HostJob:
     """One job on this host."""
 
     def __init__(
-        self, number: int, name: str, spec: GraphSpec, report: JobReport, timings: list[Timing], sink: SinkSpec | None = None
+        self,
+        number: int,
+        name: str,
+        spec: GraphSpec,
+        report: JobReport,
+        timings: list[Timing],
+        topology: Topology,
+        sink: SinkSpec | None = None,
     ) -> None:
         self.number = number
         self.number_bits = number & ((1 << JOB_BITS) - 1)
@@ -167,7 +175,7 @@ class HostJob:
         self.running: set[int] = set()
         """Tasks reported as started."""
         self.inputs: list[int] = spec.inputs
-        columns = Columns.of(spec)
+        columns = Columns.of(spec, topology)
         self.input_start, self.first_output, self.producer, self.is_output = columns[:4]
         self.uses_inside, self.is_taken, self.is_needed = columns[4:]
         self.sinks = Sinks.of_job(spec, sink)

@@ -385,6 +385,7 @@ class Worker:
                 "epoch": self._agent.epoch,
                 "runners": self._runners.pids(),
                 "jobs": sorted(self._agent.jobs),
+                "impossible": self._agent.impossible,
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
                 "spilled": self._agent.stock.disk.spilled_bytes,
             }

@@ -11,16 +11,28 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
+from headrace.errors import GraphError
 from headrace.graph.naming import task_name
+from headrace.graph.topology import Topology
+from headrace.graph.validation import validate
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Nudge, Recall, Report, ToHost, ToPeer, ToRunner
-from headrace.worker.checks import check_allocate, check_allocate_slab, check_fits, check_released, check_results
+from headrace.worker.checks import (
+    check_allocate,
+    check_allocate_slab,
+    check_assign,
+    check_datasets,
+    check_fits,
+    check_released,
+    check_results,
+)
 from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
@@ -45,7 +57,7 @@ OVER_REMEMBERED = 10_000
 
 
 class Agent:
-    """All that a host knows and decides. counts: what happened so far, for metrics.
+    """All that a host knows and decides. counts: what happened so far, for metrics. impossible: orders that were passed over.
 
     now: the time at which it is made, by the clock of `tick`.
     """
@@ -55,6 +67,7 @@ class Agent:
         self.host = settings.host
         self.epoch = epoch
         self.counts = Counts()
+        self.impossible = 0
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
         self._news: dict[str, None] = {}
@@ -96,10 +109,11 @@ class Agent:
             return
         job = self.jobs.get(message.job)
         if job is None:
-            if graph is None:
-                self._reject(message)
+            job = self._open_first(message, graph)
+            if job is None:
                 return
-            job = self._open(message.job, graph, message.graph.sink if message.graph is not None else None)
+        if not self._fits(check_assign, job, message):
+            return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
         self._assigned = job, chains_of(job, message, partial(next, self._segment_ids))
         self.assign_more()
@@ -124,15 +138,36 @@ class Agent:
         self.stock.use(job, [segment for chain, _ in part for segment in chain.segments])
         self.runners.ready([chain.segments[0] for chain, _ in part if not chain.segments[0].missing])
 
-    def _reject(self, message: Assign) -> None:
-        """A first assignment without a graph: its object could not be had. The job cannot run here; the host goes on."""
-        text = f"host {self.host} cannot have the job's graph from the object store; see its log"
-        error = TaskError(task=message.tasks[0], attempt=message.attempts[0] if message.attempts else 0, reason="no_graph", error=text)
-        self._actions.append(Report(Events(job=message.job, host=self.host, epoch=self.epoch, failed=[error])))
+    def _open_first(self, message: Assign, graph: GraphSpec | None) -> HostJob | None:
+        """Take the job up with its first assignment; None, and a report of it, if it cannot run here for want of a graph."""
+        if graph is None:
+            self._reject(message, f"host {self.host} cannot have the job's graph from the object store; see its log")
+            return None
+        try:
+            topology = validate(graph)
+        except GraphError as error:
+            self._reject(message, f"host {self.host} has another graph for the job than was submitted: {error}")
+            return None
+        return self._open(message.job, graph, topology, message.graph.sink if message.graph is not None else None)
 
-    def _open(self, name: str, graph: GraphSpec, sink: SinkSpec | None) -> HostJob:
+    def _reject(self, message: Assign, text: str) -> None:
+        """Its job cannot run here; the host goes on."""
+        if message.tasks:
+            error = TaskError(task=message.tasks[0], attempt=message.attempts[0] if message.attempts else 0, reason="no_graph", error=text)
+            self._actions.append(Report(Events(job=message.job, host=self.host, epoch=self.epoch, failed=[error])))
+
+    def _fits(self, check: Callable[[HostJob, Any], None], job: HostJob, given: Any) -> bool:
+        """Whether an order can be carried out. One that cannot, for it names what is not in the graph, is passed over."""
+        try:
+            check(job, given)
+        except ValueError:
+            self.impossible += 1
+            return False
+        return True
+
+    def _open(self, name: str, graph: GraphSpec, topology: Topology, sink: SinkSpec | None) -> HostJob:
         timings = [self.counts.functions.of(function.name) for function in graph.functions]
-        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self._news), timings, sink)
+        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self._news), timings, topology, sink)
         self.jobs[name] = self._by_number[job.number] = job
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
@@ -154,7 +189,7 @@ class Agent:
     def purge(self, message: Purge) -> None:
         """Drop copies, or say that they are needed."""
         job = self._addressed(message, "controller")
-        if job is None:
+        if job is None or not self._fits(check_datasets, job, message.datasets):
             return
         for dataset in self.stock.purge(job, message.datasets):
             job.report.kept(dataset)
@@ -179,7 +214,7 @@ class Agent:
     def reroute(self, message: Reroute) -> None:
         """Ask other hosts than before for these datasets."""
         job = self._addressed(message, "scheduler")
-        if job is None:
+        if job is None or not self._fits(check_datasets, job, message.datasets):
             return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
         for dataset, source in zip(message.datasets, message.sources, strict=True):

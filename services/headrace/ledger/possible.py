@@ -1,0 +1,107 @@
+"""Whether a message can be said of a job as it is: its ids are in the graph, its attempts are some that were asked for, its hosts have room
+in the job's table. A message that cannot be is passed over whole, by everybody who folds the log alike.
+
+What a message says of itself (columns of one length, indexes in range) was looked at when it was read, see `headrace_schemas.reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from headrace.ledger.columns import FEW, ints, within
+from headrace.ledger.job import JobLedger
+from headrace_schemas import Assign, Due, Events, LogMessage, Needed, Plan, Published, Purge, Released
+
+
+def is_possible(job: JobLedger, message: LogMessage) -> bool:
+    """Whether the message can be folded into the job."""
+    check = _CHECKS.get(type(message))
+    return check is None or check(job, message)
+
+
+def _events(job: JobLedger, events: Events) -> bool:
+    m, n = job.topology.n_datasets, job.topology.n_tasks
+    for datasets in (events.produced, events.value_ids, events.metadata_ids, events.typed, events.copied, events.kept, events.gone):
+        if datasets and not within(datasets, m):
+            return False
+    if not (within(events.started, n) and within(events.done, n) and job.has_room(events.host)):
+        return False
+    if events.produced_attempts and not _were_asked_for(job, _makers(job, events.produced), events.produced_attempts):
+        return False
+    if events.done_attempts and not _were_asked_for(job, events.done, events.done_attempts):
+        return False
+    return not (events.failed or events.written or events.profile) or _rare(job, events)
+
+
+def _rare(job: JobLedger, events: Events) -> bool:
+    for error in events.failed:
+        if error.task >= job.topology.n_tasks or error.attempt > job.attempts[error.task]:
+            return False
+    for written in events.written:
+        if written.dataset >= job.topology.n_datasets or written.attempt > job.attempts[job.topology.producer[written.dataset]]:
+            return False
+    n_functions = 0 if job.problem else len(job.spec.functions)
+    return all(entry.function < n_functions for entry in events.profile)
+
+
+def _makers(job: JobLedger, datasets: list[int]) -> list[int]:
+    return datasets if job.one_output_each else job.topology.producer[datasets].tolist()
+
+
+def _were_asked_for(job: JobLedger, tasks: list[int], attempts: list[int]) -> bool:
+    """Whether no attempt is a later one than its task has."""
+    if len(tasks) > FEW:
+        return bool((ints(attempts) <= job.attempt[ints(tasks)]).all())
+    return all(attempt <= job.attempts[task] for task, attempt in zip(tasks, attempts, strict=True))
+
+
+def _plan(job: JobLedger, plan: Plan) -> bool:
+    n = job.topology.n_tasks
+    return within(plan.tasks, n) and plan.first + len(plan.lengths) <= n and job.has_room(*plan.hosts)
+
+
+def _assign(job: JobLedger, assign: Assign) -> bool:
+    """Each assignment of new attempts makes chains beyond those that there are, never more than there are tasks."""
+    n = job.topology.n_tasks
+    if not within(assign.tasks, n) or not within(assign.chains, len(job.chains) + n) or not job.has_room(assign.host, *assign.hosts):
+        return False
+    return not assign.attempts or _were_asked_for(job, assign.tasks, assign.attempts)
+
+
+def _needed(job: JobLedger, needed: Needed) -> bool:
+    """The next attempt of each task, or one that is there already."""
+    if not within(needed.tasks, job.topology.n_tasks):
+        return False
+    return bool(np.all(ints(needed.attempts) <= job.attempt[ints(needed.tasks)] + 1))
+
+
+def _purge(job: JobLedger, purge: Purge) -> bool:
+    return within(purge.datasets, job.topology.n_datasets) and job.has_room(purge.host)
+
+
+def _published(job: JobLedger, published: Published) -> bool:
+    m = job.topology.n_datasets
+    return all(output.dataset < m for output in published.outputs) and all(failed.dataset < m for failed in published.failed)
+
+
+def _released(job: JobLedger, released: Released) -> bool:
+    return within(released.datasets, job.topology.n_datasets)
+
+
+def _due(job: JobLedger, due: Due) -> bool:
+    return within(due.tasks, job.topology.n_tasks)
+
+
+_CHECKS: dict[type[Any], Callable[[JobLedger, Any], bool]] = {
+    Events: _events,
+    Plan: _plan,
+    Assign: _assign,
+    Needed: _needed,
+    Purge: _purge,
+    Published: _published,
+    Released: _released,
+    Due: _due,
+}
