@@ -91,3 +91,61 @@ def test_many_facts_and_copies_are_told_soon():
     assert not report.soon
     report.copied(3)
     assert report.soon
+
+
+def agent_with_jobs(count: int) -> Agent:
+    """An agent that has two tasks of each of some jobs, of which the first is done."""
+    agent = Agent(SETTINGS, EPOCH, Store(1 << 20, 1 << 23), spills=False)
+    agent.runner_started(0)
+    for number in range(count):
+        assign = Assign(
+            at=1, term=1, job=f"job-{number}", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"],
+            chains=[0, 1], lengths=[1, 1], tasks=[0, 1], sources=[],
+        )  # fmt: skip
+        agent.assign(assign, graph_of([[], []], [0, 1]))
+    agent.take()
+    for job in agent.jobs.values():
+        end_first(agent, job.number)
+    return agent
+
+
+def end_first(agent: Agent, number: int, task: int = 0) -> None:
+    """The runner ends a task of a job."""
+    job = next(job for job in agent.jobs.values() if job.number == number)
+    chain = job.chains[task]
+    assert chain is not None
+    agent.results(0, protocol.Results(number, segments=[chain.segments[0].id], datasets=[task], values=[b"value"]))
+    agent.take()
+
+
+def reported(agent: Agent) -> list[str]:
+    """The jobs that a report is about."""
+    return [action.events.job for action in agent.reports()]  # type: ignore[union-attr]
+
+
+def test_of_many_jobs_those_that_are_over_here_are_told_and_the_others_wait_for_more():
+    agent = agent_with_jobs(8)
+    first, *others = list(agent.jobs)
+    end_first(agent, agent.jobs[first].number, 1)
+    assert agent.report_seconds == SETTINGS.report_seconds
+    assert reported(agent) == [first]
+    assert agent.report_seconds == SETTINGS.busy_report_seconds
+    assert reported(agent) == others
+
+
+def test_jobs_that_are_never_over_are_told_all_the_same():
+    agent, told = agent_with_jobs(30), list[str]()
+    names = list(agent.jobs)
+    for count, name in enumerate(names, 1):  # noqa: B007 - looked at behind the loop
+        end_first(agent, agent.jobs[name].number, 1)
+        told += reported(agent)
+        if names[-1] in told:
+            break
+    assert count < 12
+
+
+def test_of_few_jobs_all_are_told():
+    agent = agent_with_jobs(4)
+    names = list(agent.jobs)
+    end_first(agent, agent.jobs[names[0]].number, 1)
+    assert sorted(reported(agent)) == sorted(names)

@@ -367,6 +367,7 @@ class Worker:
         self._last_report = self._loop.time()
         for action in self._agent.reports():
             self._act(action)
+        self._schedule_report()
 
     def _publish(self, report: Report) -> None:
         events = report.events

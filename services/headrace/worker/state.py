@@ -52,6 +52,10 @@ from headrace_shm import Store
 
 MOST_STALLS = 10
 """Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
+FEW_JOBS = 4
+"""Jobs whose facts go out together, whoever of them is in a hurry."""
+LEFT_OUT = 8
+"""Reports that may leave a job out before its facts go out with the next one: they come a millisecond apart."""
 OVER_REMEMBERED = 10_000
 """Jobs that are over and whose late messages are still recognised."""
 
@@ -71,6 +75,8 @@ class Agent:
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
         self._news: dict[str, None] = {}
+        self._left_out = 0
+        """Reports in succession that left jobs out."""
         """Jobs of which facts wait to be published."""
         self._over: dict[str, None] = {}
         self._forgotten: dict[int, str] = {}
@@ -834,10 +840,23 @@ class Agent:
         return self.settings.idle_report_seconds
 
     def reports(self) -> list[Action]:
-        """The facts collected since the last call."""
-        jobs, used = [self.jobs[name] for name in self._news], self.stock.store.used
-        self._news.clear()
+        """The facts to publish now: all that were collected, or, of many jobs, those of the jobs that have nothing left to do here."""
+        names, used = self._due_reports(), self.stock.store.used
+        for name in names:
+            del self._news[name]
+        jobs = [self.jobs[name] for name in names]
         return [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
+
+    def _due_reports(self) -> list[str]:
+        """Somebody waits for the facts of jobs that are over here, and each other job would cost a message of its own with each of them:
+        those wait for more, but only so many times."""
+        names = list(self._news)
+        ended = [name for name in names if not self.jobs[name].n_live] if len(names) > FEW_JOBS else []
+        if not ended or self.stock.pressed or self._left_out >= LEFT_OUT:
+            self._left_out = 0
+            return names
+        self._left_out += 1
+        return ended
 
 
 def _death(job: HostJob, task: int, attempt: int, code: int, pid: int) -> TaskError:
