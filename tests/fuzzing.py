@@ -49,6 +49,8 @@ OTHERS = [
     "headrace.event.x",
     "headrace.plan.x.y.z",
 ]
+NO_TERM = 10**9
+"""In which nobody leads."""
 SUBMITTED: Any = EXAMPLES[Submitted]
 
 
@@ -60,9 +62,11 @@ def of_the_log(draw: random.Random, terms: Mapping[str, int]) -> list[tuple[str,
         example = EXAMPLES[struct]
         if issubclass(struct, Decision):
             strange = struct in (HostJoined, HostLost)
-            term = 10**9 if strange else terms[subjects.leader(example.subject())]
+            term = NO_TERM if strange else terms[subjects.leader(example.subject())]
             example = msgspec.structs.replace(example, term=term)
         said = list(edges.messages(struct, example))
+        if struct in (HostJoined, HostLost):
+            said = [data for data in said if header_of(data).term == NO_TERM]
         found += [(example.subject(), data) for data in draw.sample(said, min(len(said), MOST_OF_A_KIND))]
         found += [(subject, encode(example)) for subject in OTHERS]
         found += [(subject, data) for subject in OTHERS for data in draw.sample(said, 3)]
