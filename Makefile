@@ -1,6 +1,6 @@
-# Everything runs in .venv, which is made when it is missing and brought up to date when the lock files in requirements/ change.
+# Everything runs in .venv, which is created if it is missing, and updated when the lock files in requirements/ change.
 #
-#   make PYTHON=python3.12 VENV=.venv-3.12 test   another interpreter, in an environment of its own
+#   make PYTHON=python3.12 VENV=.venv-3.12 test   another interpreter, in its own environment
 #   make test ARGS='-k ledger'                    arguments for the command that the target runs
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ ARGS ?=
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-# What is installed: the demo's needs alone, or everything (which has the former in it).
+# What is installed: only what the demo needs, or everything.
 WEATHER := $(VENV)/.installed-weather
 DEV := $(VENV)/.installed-dev
 # The engines that `make bench` compares with.
@@ -26,7 +26,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 .NOTPARALLEL:
 .PHONY: help setup demo test test-pythons test-newest test-oldest test-compose lint bench schemas lock
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(DEV) ## Install Headrace and all it takes to work on it
@@ -37,24 +37,24 @@ demo: $(WEATHER) ## Run the ensemble example on a local cluster; ARGS='--grib FI
 test: $(DEV) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-pythons: ## Run the tests on every other Python from 3.11 on that this machine has
+test-pythons: ## Run the tests on every other Python (3.11 or later) of this machine
 	@for python in $$(tests/pythons $(PYTHON)); do \
 	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') && echo "Python $$version" \
 	    && $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version || exit 1; \
 	done
 
-# The project with what pip would choose for a user, today or when the lower bounds were new.
-test-newest: ## Run the tests with the newest releases that pyproject.toml admits
+# Tests with what pip installs for a user: today's newest releases, or the oldest that the lower bounds allow.
+test-newest: ## Run the tests with the newest releases that pyproject.toml allows
 	@$(PYTHON) -m venv --clear .venv-newest
 	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -e '.[dev]'
 	@.venv-newest/bin/python -m pytest $(ARGS)
 
-test-oldest: $(DEV) ## Run the tests with the oldest releases that pyproject.toml admits
+test-oldest: $(DEV) ## Run the tests with the oldest releases that pyproject.toml allows
 	@$(PYTHON) -m venv --clear .venv-oldest
 	@$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[dev]'
 	@.venv-oldest/bin/python -m pytest $(ARGS)
 
-test-compose: $(DEV) ## Build and run docker-compose.yml with a Docker Engine, and try it
+test-compose: $(DEV) ## Build, run and test docker-compose.yml with a Docker Engine
 	@$(BIN)/python -m pytest -m compose tests/compose $(ARGS)
 
 lint: $(DEV) ## Check style, types and the rules of the house
@@ -70,7 +70,7 @@ bench: $(PEERS) ## Time graphs on Headrace and its peers; ARGS='--graph flat,lay
 schemas: $(DEV) ## Write asyncapi.json from the message types
 	@$(BIN)/python -m headrace_schemas.asyncapi schemas/headrace_schemas/asyncapi.json
 
-lock: $(DEV) ## Renew the lock files: the newest releases that pyproject.toml admits, for Python 3.11 and later on every platform
+lock: $(DEV) ## Update the lock files to the newest releases that pyproject.toml allows, for Python 3.11 and later on every platform
 	@mkdir -p build
 	@$(BIN)/$(COMPILE) --upgrade --all-extras pyproject.toml -o build/all.txt
 	@for group in $(LOCKED); do \
@@ -79,7 +79,7 @@ lock: $(DEV) ## Renew the lock files: the newest releases that pyproject.toml ad
 	done
 	@$(BIN)/$(COMPILE) --upgrade requirements/build.in -c build/all.txt -o requirements/build.txt
 
-# pip's own file rather than python: it appears last, so an environment that was left half made is made again.
+# The target is pip rather than python: pip appears last, so an environment that was left incomplete is created again.
 $(BIN)/pip:
 	@$(PYTHON) -m venv --clear $(VENV)
 
