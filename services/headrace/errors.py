@@ -12,7 +12,7 @@ class GraphError(HeadraceError, ValueError):
 
 
 class SinkRefused(GraphError):
-    """A sink is where no file may be written: out of its folder, or not where the operator allows it (HEADRACE_SINKS)."""
+    """A sink would write outside its folder, or outside the places that the operator allows (HEADRACE_SINKS)."""
 
 
 class NotPicklable(HeadraceError, TypeError):
@@ -20,7 +20,7 @@ class NotPicklable(HeadraceError, TypeError):
 
 
 class FunctionNotFound(HeadraceError, ImportError):
-    """A runner cannot import what a task calls. The message names module and function, and what to do."""
+    """A runner cannot import the function of a task. The message names the module and the function, and says what to do."""
 
 
 class ClusterClosed(HeadraceError, RuntimeError):
@@ -28,7 +28,8 @@ class ClusterClosed(HeadraceError, RuntimeError):
 
 
 class ClusterFailed(HeadraceError, RuntimeError):
-    """A local cluster did not start, or one of its services ended again and again. The message has the end of what it logged."""
+    """A local cluster did not start, or one of its services ended again after every restart; the message has the end of its log. Or a
+    cluster that a client connects to does not exist, or cannot be read by this release."""
 
 
 class JobCancelled(HeadraceError):
@@ -36,7 +37,8 @@ class JobCancelled(HeadraceError):
 
 
 class JobTimeout(HeadraceError, TimeoutError):
-    """The job did not end within the given time. It goes on: wait again, or cancel it."""
+    """The job did not end within the given time, and goes on: wait again, or cancel it. `Job.cancel` raises it if the cluster did not
+    confirm the request in time."""
 
 
 class JobFailed(HeadraceError):
@@ -65,7 +67,7 @@ class TaskFailed(JobFailed):
 
 
 class SettingsError(HeadraceError, ValueError):
-    """A setting that cannot be used. Says which, and what would be."""
+    """A setting has a value that cannot be used. The message names the setting, and what it may be."""
 
 
 class NatsUnreachable(HeadraceError, ConnectionError):
@@ -77,11 +79,11 @@ class WrongCredentials(HeadraceError, PermissionError):
 
 
 class NoJetStream(HeadraceError, RuntimeError):
-    """The NATS server, or this account of it, has JetStream turned off, which everything here is kept in."""
+    """JetStream, which stores all messages, is turned off in the NATS server or for this account."""
 
 
 class JetStreamRefused(HeadraceError, RuntimeError):
-    """JetStream refused a request. `code` is its err_code (0 if there is none); the message says what was asked for."""
+    """JetStream refused a request. `code` is the server's err_code, or 0; the message says what was requested."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
@@ -89,11 +91,11 @@ class JetStreamRefused(HeadraceError, RuntimeError):
 
 
 TOO_LARGE = frozenset({0, 10054})
-"""Codes of a refusal for a message's size: the server's payload (found before sending, without a code), or the stream's largest message."""
+"""Codes of `PublishRefused` for a message that is too large: for the server (found before sending, without a code), or for the stream."""
 
 
 class PublishRefused(JetStreamRefused):
-    """A message was refused for good: too large, or its stream is full or missing. Sending it again would not help."""
+    """A message was refused: it is too large, or its stream is full or missing. Sending it again would not help."""
 
 
 class WrongRevision(PublishRefused):
@@ -101,40 +103,40 @@ class WrongRevision(PublishRefused):
 
 
 class RemoteError(HeadraceError, RuntimeError):
-    """A service could not answer a request. The message has what it raised."""
+    """A service could not answer a request. The message has the exception that it raised."""
 
 
 class CannotWrite(HeadraceError, OSError):
-    """A command cannot write a file, or to standard output. The message says which and why."""
+    """A command cannot write a file, or to standard output. The message names the file and the reason."""
 
 
 class NewerSchema(HeadraceError, ValueError):
-    """The log has a message of a newer release than this one can read. A client is told so by a ClusterFailed."""
+    """The log has a message of a newer release, which this one cannot read. A client raises ClusterFailed instead."""
 
 
 class NoSuchJob(HeadraceError, KeyError):
-    """The cluster knows no job of this id: it never had one, or the job has aged out of the log."""
+    """The cluster has no job with this id: there never was one, or the job has aged out of the log."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class OutputsLost(JobFailed):
-    """The job was done, but its outputs are not held any more: their host was lost, or they were released, or nobody fetched them in time
+    """The job was done, but its outputs are gone: their host was lost, a client released them, or nobody fetched them in time
     (HEADRACE_OUTPUT_EXPIRY). The message says which. Submit the graph again."""
 
 
 class SinkFailed(HeadraceError, OSError):
-    """An output could not be written to its sink. The message names the output and the place, the `__cause__` says why."""
+    """An output cannot be written to its sink, or read from there. The message names the output and the place; the `__cause__` says why."""
 
 
 class MissingLibrary(HeadraceError, ImportError):
-    """What writes or reads a format, or opens a file system, is not installed. The message says what to install."""
+    """A package that writes or reads a format, or opens a file system, is not installed. The message says what to install."""
 
 
 class CorruptOutput(HeadraceError):
-    """The file of an output is not the one that was written: it was changed since. The message names the file."""
+    """The file of an output was changed after it was written. The message names the file."""
 
 
 class UnreadableResult(HeadraceError):
-    """An output was made and fetched, and cannot be unpickled in this process. The message names the output; the `__cause__` says why."""
+    """An output was fetched, but cannot be unpickled in this process. The message names the output; the `__cause__` says why."""

@@ -152,7 +152,7 @@ def test_metadata_of_outputs_goes_along_when_a_graph_is_copied() -> None:
     ("outputs", "why"),
     [
         ([], "empty list"),
-        ([{"a": 1}, 2], "metadata of output 1 of task 'odd' is a dict"),
+        ([{"a": 1}, 2], "metadata of output 1 of task 'odd' is 2: give a dict"),
         ([{"a": float("nan")}], "output 0 of task 'odd'.*nan"),
         ({"a": 1}, "an int of at least 1"),
         ("ab", "an int of at least 1"),
@@ -263,7 +263,7 @@ def test_a_name_that_json_cannot_carry_is_refused() -> None:
 
 def test_only_callables_are_tasks_and_only_nodes_outputs() -> None:
     g = Graph()
-    with pytest.raises(TypeError, match="calls a function"):
+    with pytest.raises(TypeError, match="give a function"):
         g.add(5)  # type: ignore[arg-type]
     for thing in (5, "abs-0", b"abs-0"):
         with pytest.raises(TypeError, match="an output is a node"):

@@ -127,7 +127,7 @@ def test_a_call_that_cannot_work_is_refused(function: Callable[..., Any], args: 
 )
 def test_an_async_function_is_refused(function: Callable[..., Any]) -> None:
     for make in (Graph().add, task):
-        with pytest.raises(GraphError, match=r"is an async function, and a task is called, not awaited: .*asyncio\.run"):
+        with pytest.raises(GraphError, match=r"is an async function, which a task cannot await.*asyncio\.run"):
             make(function)
 
 
@@ -139,7 +139,7 @@ def test_nodes_in_other_containers_are_refused(make: Callable[[Any], Any]) -> No
     node = g.add(abs, 1)
     hidden = make(node)
     kind = type(hidden).__name__
-    with pytest.raises(GraphError, match=f"an argument is a {kind} with nodes in it, which is not searched for them: give a list"):
+    with pytest.raises(GraphError, match=f"an argument is a {kind} with nodes in it, which is not searched for nodes. Give a list"):
         g.add(len, hidden)
     with pytest.raises(GraphError, match=f"a {kind} with nodes"):
         g.add(len, [{"a": hidden}])
@@ -152,7 +152,7 @@ def test_nodes_in_other_containers_are_refused(make: Callable[[Any], Any]) -> No
 @pytest.mark.parametrize(
     ("use", "why"),
     [
-        (copy.copy, "cannot be copied: it stands for one task. Use it as often"),
+        (copy.copy, "cannot be copied, because it stands for one task. Use it several times"),
         (copy.deepcopy, "cannot be copied"),
         (lambda node: node + 1, "has no value before the graph runs, and cannot be calculated with: do it in a task"),
         (lambda node: 2 * node, "cannot be calculated with"),

@@ -156,7 +156,7 @@ def lock() -> Any:
         (lambda g, node: g.add(add, node, b={"k": (node, lock())}, name="bad"), "argument 'b' of task 'bad'"),
         (
             lambda g, node: g.add(add, types.SimpleNamespace(node=node), 1, name="bad"),
-            r"argument 0 \(counted from 0\) of task 'bad'.*stands where inputs are not looked for",
+            r"argument 0 \(counted from 0\) of task 'bad'.*is in a place that is not searched for inputs",
         ),
     ],
 )

@@ -117,7 +117,9 @@ def test_spaces_and_amounts_of_1_may_be_left_out() -> None:
 
 @pytest.mark.parametrize("text", ["gpu=", "=1", "gpu=x", "gpu=0", "gpu=-1", "gpu=inf", "gpu=nan", "gpu=1,", ",", "a=b=c"])
 def test_what_is_no_resource_is_said(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"HEADRACE_RESOURCES.* is none: give names and amounts above 0, like gpu=1,highmem=2"):
+    with pytest.raises(
+        SettingsError, match=r"HEADRACE_RESOURCES.* is not a resource: give names and amounts above 0, like gpu=1,highmem=2"
+    ):
         parse_resources(text)
     with pytest.raises(SettingsError, match="twice"):
         parse_resources("gpu=1,gpu=2")

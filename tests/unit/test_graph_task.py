@@ -128,7 +128,7 @@ def test_options_are_checked_where_they_are_given() -> None:
     with pytest.raises(GraphError, match="retries"):
         task(abs, retries=-1)
     assert task(abs, retries=MAX_RETRIES).retries == MAX_RETRIES == 1000
-    with pytest.raises(GraphError, match=r"retries of function 'abs' is 1,001, and a task is tried again at most 1,000 times: give less"):
+    with pytest.raises(GraphError, match=r"retries of function 'abs' is 1,001: give 1,000 or less"):
         task(abs, retries=1001)
     with pytest.raises(TypeError, match=r"hr\.task decorates"):
         task(5)  # type: ignore[call-overload]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headrace.sinks.sink import Sink
 
 _ID_DIGITS = 10
-"""Longer numbers at the end of a name are no task's id."""
+"""A task's id has at most this many digits: a longer number at the end of a name is not an id."""
 
 
 class Graph:
@@ -41,9 +41,9 @@ class Graph:
         self.columns = Columns()
         self._known: dict[int, int] = {}
         self._calls: list[Calls] = []
-        """Per callable: how it can be called."""
+        """Per callable: the checks of its signature."""
         self._plain: dict[int, set[int]] = {}
-        """The callables whose tasks have one output where nothing else is said, and how many arguments they were found to take."""
+        """Callables whose tasks have one output by default, with the numbers of positional arguments that are known to be right."""
         self._identities: dict[tuple[Any, ...], int] = {}
         self._named: dict[str, int] = {}
         self._adopted: dict[Node, Node] = {}
@@ -71,18 +71,18 @@ class Graph:
         """Adds a task that calls a function, and returns its node.
 
         Arguments are values, nodes, or lists, tuples, named tuples and dicts with nodes anywhere in their values. A node of several
-        outputs used whole stands for the list of all its datasets. Parameters of the function that are called name, outputs or metadata
-        are reached with functools.partial. Static arguments are pickled when the graph is frozen; each attempt
-        at a task gets its own of them, with arrays that are read-only.
+        outputs, used as a whole, stands for the list of all its datasets. If the function has a parameter called name, outputs or metadata,
+        set it with functools.partial. Values are pickled when the graph is submitted; each attempt at a task gets its own copy of them,
+        with read-only arrays.
 
         name: unique in the graph; "<function>-<id>" by default.
-        outputs: how many datasets the task makes; 1 by default. With a generator function, which needs it, the n that it yields, each
-        usable at once; with any other, the n values of the sequence that it returns. A list of n dicts gives each its metadata.
-        metadata: what its outputs are announced with: a dict with str keys and values that JSON can carry, up to 64 KiB as JSON. What is
-        given for a single output goes before it, and what is yielded with `hr.Output` before both.
+        outputs: how many datasets the task makes; 1 by default. A generator function needs this: it yields n values, each of which can be
+        used at once. Any other function returns a sequence of n values. A list of n dicts gives each dataset its metadata.
+        metadata: announced with the task's outputs: a dict with str keys and values that JSON can represent, up to 64 KiB as JSON. Metadata
+        of a single output updates it, and metadata yielded in an `hr.Output` updates both.
 
-        Raises GraphError for a name that is taken or no name, a node of another graph, counts or metadata that are none, a generator
-        function without outputs, an async function, and arguments that the function does not take.
+        Raises GraphError for a name that is invalid or taken, a node of another graph, invalid outputs or metadata, a generator function
+        without outputs, an async function, and arguments that the function does not take; TypeError for a function that cannot be called.
         """
         if name is None and outputs is None and metadata is None and not kwargs:
             node = self._add_plain(function, args)
@@ -99,7 +99,7 @@ class Graph:
         outputs: int | Sequence[dict[str, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Node:
-        """`add` with the arguments as a tuple and a dict, so that none of their names is taken."""
+        """`add` with the arguments as a tuple and a dict, so that a function may have a parameter called name, outputs or metadata."""
         index = self._index_of(function)
         self._calls[index].check(args, kwargs)
         search = BoundSearch(self)
@@ -112,8 +112,8 @@ class Graph:
         return self._append(index, template, search.keys, outputs, name, metadata)
 
     def _add_plain(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Node | None:
-        """The commonest calls in a third of the time: a function that has one output, called on plain values or distinct nodes of the
-        graph. None for any other."""
+        """Add the task of a common call in a third of the time: a function with one output, called on plain values or on distinct nodes of
+        the graph. Returns None for any other call."""
         index = self._known.get(id(function))
         if index is None:
             index = self._register(function)
@@ -145,14 +145,14 @@ class Graph:
         return Node(self, task, first, 1)
 
     def output(self, *nodes: Node | Dataset | Iterable[Any], sink: Sink | str | os.PathLike[str] | None = None) -> None:
-        """Asks for the outputs of nodes, or for single ones (`steps[3]`), besides those asked for before; lists of nodes too.
+        """Make datasets outputs of the graph: all datasets of a node, single ones (`steps[3]`), or those of a list of nodes.
 
-        Without any call of it, every dataset that nothing consumes is an output; the first call replaces these.
+        If you never call it, every dataset that no task consumes is an output. The first call replaces these; later calls add more.
 
-        sink: where the outputs are written, as of `hr.Sink`; without, where the job's outputs are (`cluster.submit(graph, sink=...)`), or
-        they are held for the client.
+        sink: where these outputs are written, see `hr.Sink`. Without one, they are written to the job's sink (`cluster.submit(graph,
+        sink=...)`), or held for the client if the job has none.
 
-        Raises GraphError for a node of another graph and for a sink that is none, TypeError for what is no node.
+        Raises GraphError for a node of another graph and for an invalid sink, TypeError for anything but nodes.
         """
         if sink is not None:
             self._sink(flat(nodes), sink)
@@ -182,12 +182,12 @@ class Graph:
         return name if name is not None else f"{self.columns.functions[self.columns.function[task]].name}-{task}"
 
     def task_called(self, name: str) -> int | None:
-        """The id of the task with that name, given or made; None if there is none."""
+        """The id of the task with that name, given or generated; None if no task has it."""
         task = self._named.get(name)
         return task if task is not None else self.unnamed_task(name)
 
     def unnamed_task(self, name: str) -> int | None:
-        """The id of the task without a name of its own for which that name, "<function>-<id>", is made; None if there is none."""
+        """The id of the unnamed task whose generated name, "<function>-<id>", this is; None if no task has it."""
         _, _, digits = name.rpartition("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= _ID_DIGITS):
             return None
@@ -195,7 +195,7 @@ class Graph:
         return task if task < len(self) and task not in self.columns.names and self.task_name(task) == name else None
 
     def task_metadata(self, task: int) -> dict[str, Any]:
-        """The metadata given with a task; empty if none was."""
+        """The metadata given with a task; empty if it was given without."""
         return self.columns.metadata.get(task, {})
 
     def adopt(self, node: Node) -> Node:

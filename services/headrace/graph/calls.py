@@ -1,4 +1,4 @@
-"""Whether a function can be called as a task will call it, as far as that is known before it runs."""
+"""Checks that a function can be called as its task will call it, as far as its signature tells."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def check_callable(function: Any) -> None:
-    """Raises TypeError for what cannot be called, GraphError for an async function, which would have to be awaited."""
+    """Raises TypeError for an object that cannot be called, GraphError for an async function, which would have to be awaited."""
     if not callable(function):
-        raise TypeError(f"a task calls a function or another callable, not {function!r:.80}")
+        raise TypeError(f"{function!r:.80} cannot be called: give a function or another callable")
     code = function if type(function) is FunctionType else _plain(function)
     if type(code) is FunctionType and code.__code__.co_flags & _ASYNC:
         name = function_name(function)
         raise GraphError(
-            f"{name!r} is an async function, and a task is called, not awaited: give a plain function that runs it, "
+            f"{name!r} is an async function, which a task cannot await. Give a plain function that runs it, "
             f"like `lambda *args: asyncio.run({name}(*args))`"
         )
 
 
 def _plain(function: Any) -> Any:
-    """The Python function that is called in the end: of a partial, a method, or an object with `__call__`."""
+    """The Python function behind a partial, a method, a cache, or an object with `__call__`."""
     found = unwrap(function)
     while True:
         if type(found) is functools.partial:
@@ -47,7 +47,7 @@ def _plain(function: Any) -> Any:
 class Calls:
     """The calls that a function takes: how many positional arguments, and which names. Each is looked up once.
 
-    counts: numbers of positional arguments that were found to be right without any others.
+    counts: numbers of positional arguments that are known to be right for a call without keywords.
     """
 
     __slots__ = ("_function", "_shapes", "_signature", "counts")
@@ -59,7 +59,8 @@ class Calls:
         self.counts: set[int] = set()
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raises GraphError for a call that the function's signature does not allow. What has no signature takes any."""
+        """Raises GraphError for a call that the function's signature does not allow. A function without a known signature allows any
+        call."""
         if kwargs:
             self._check_names(args, kwargs)
         elif len(args) not in self.counts:
@@ -86,8 +87,8 @@ class Calls:
 
 
 def _takes(function: Any, count: int) -> bool:
-    """Whether a plain function takes so many positional arguments and no others. For many functions with a task each, it is quicker to
-    look at their code than to make their signatures."""
+    """Whether a plain function can be called with `count` positional arguments and no others. For many functions with one task each, it is
+    quicker to look at their code than to build their signatures."""
     if type(function) is not FunctionType:
         return False
     code = function.__code__
@@ -97,11 +98,11 @@ def _takes(function: Any, count: int) -> bool:
 
 
 def _signature(function: Any) -> inspect.Signature | None:
-    """Of the function itself, not of what it wraps: a decorator may add arguments of its own. None where it is not known."""
+    """The signature of the function itself, not of the one that it wraps: a decorator may add arguments. None if it is not known."""
     plain = unwrap(function)
     while type(plain) is _CachedFunction:
         plain = plain.__wrapped__  # type: ignore[attr-defined]
-    if hasattr(plain, "__signature__"):  # what somebody says of it, which need not be what it takes
+    if hasattr(plain, "__signature__"):  # declared by hand, so it may not be what the function takes
         return None
     try:
         return inspect.signature(plain, follow_wrapped=False)

@@ -1,4 +1,4 @@
-"""What a user may give for names and counts."""
+"""Checks of the names and counts that a user gives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_NAME = 1000
 """Characters in a name. Names go into messages, logs and error texts, where longer ones are a mistake rather than a name."""
 
 MAX_RETRIES = 1_000
-"""Of a function's tasks, as in the wire contract (which is not imported to build a graph)."""
+"""Retries of each task of a function, at most. The same as in the wire contract, which is not imported to build a graph."""
 
 
 def check_name(name: Any, what: str = "a task") -> str:
@@ -38,12 +38,12 @@ def check_count(count: Any, what: str, least: int) -> int:
 
 
 def check_retries(retries: Any, function: str) -> int:
-    """How often to try again. Raises GraphError for what is no number from 0 to `MAX_RETRIES`."""
+    """The number of retries, checked. Raises GraphError unless it is an integer from 0 to `MAX_RETRIES`."""
     count = check_count(retries, f"retries of function {function!r:.80}", 0)
     if count > MAX_RETRIES:
         raise GraphError(
-            f"retries of function {function!r:.80} is {count:,}, and a task is tried again at most {MAX_RETRIES:,} times: give less. "
-            "Where a task waits for something, let it wait in its function"
+            f"retries of function {function!r:.80} is {count:,}: give {MAX_RETRIES:,} or less. "
+            "If a task waits for something, let its function wait"
         )
     return count
 

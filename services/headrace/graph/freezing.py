@@ -31,8 +31,8 @@ _NOTHING: tuple[Any, ...] = ((), {}, (), ())
 def freeze(graph: Graph) -> GraphSpec:
     """The graph as columns, with its callables and arguments pickled and its hashes. The graph itself may be added to afterwards.
 
-    Raises GraphError for an empty graph, a random generator that several tasks are given, names that could mean two tasks or datasets, and
-    names or metadata that JSON cannot carry; NotPicklable, naming the task and the argument, for what cannot be pickled.
+    Raises GraphError for an empty graph, a random generator that several tasks share, ambiguous names of tasks or datasets, and names or
+    metadata that JSON cannot represent; NotPicklable, which names the task and the argument, for a value that cannot be pickled.
     """
     columns = graph.columns
     if not columns.function:

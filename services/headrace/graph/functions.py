@@ -18,13 +18,13 @@ PROTOCOL = 5
 """Pickle protocol: the newest that every supported Python reads."""
 
 _OF_THE_SCRIPT = (
-    "That is pickled as a reference to the script, which runners do not have. Define it in a module that the workers can import, "
-    "or make it inside the task"
+    "It was pickled as a reference to the script, which runners do not have. Define it in a module that the workers can import, "
+    "or create it inside the task"
 )
 
 
 def describe(function: Function, sources: Sources | None = None) -> FunctionSpec:
-    """A callable of a graph, ready to travel. sources: takes note of where its code came from. Raises whatever pickling it raises."""
+    """Describe a callable of a graph for sending. sources: records where its code came from. Raises any exception that pickling raises."""
     spec = FunctionSpec(name=function.name, generator=function.generator, retries=function.retries, resources=dict(function.resources))
     place = exported(function.callable)
     if place is None:
@@ -47,8 +47,8 @@ def load_function(spec: FunctionSpec) -> Callable[..., Any]:
         raise FunctionNotFound(f"{_whereabouts(spec)} cannot be loaded here: {error}. {advice}") from error
     except SystemExit as end:
         raise FunctionNotFound(
-            f"{_whereabouts(spec)} cannot be loaded here: what it imports ends the process (SystemExit: {end}). Parse arguments, "
-            "and run a program, only under `if __name__ == '__main__':`"
+            f"{_whereabouts(spec)} cannot be loaded here: a module that it imports ends the process (SystemExit: {end}). Parse "
+            "arguments and run programs only under `if __name__ == '__main__':`"
         ) from end
     if not callable(found):
         raise FunctionNotFound(f"{_whereabouts(spec)} is not callable here, but {type(found).__name__}. {_advice(spec)}")

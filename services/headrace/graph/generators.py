@@ -1,4 +1,4 @@
-"""Random generators among the arguments of tasks: one that several tasks are given is a copy in each, and all draw the same numbers."""
+"""Random generators among the arguments of tasks. If several tasks get the same one, each has a copy, and all draw the same numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.graph.builder import Graph
 
 _MARKS = (b"numpy.random", b"\x06random")
-"""What is in the pickle of every generator: the name of its module, or its length and the name."""
+"""Bytes that the pickle of every generator contains: the name of its module, or the length of the name and the name."""
 _TYPES = frozenset(
     {
         ("random", "Random"),
@@ -24,11 +24,11 @@ _TYPES = frozenset(
     }
 )
 _DEPTH = 6
-"""How deep in containers and objects generators are looked for."""
+"""How deep the search for generators goes into containers and objects."""
 
 
 def refuse_shared_generators(graph: Graph, blocks: Iterable[bytes]) -> None:
-    """Raises GraphError where two tasks are given the same generator. blocks: the graph's pickled arguments."""
+    """Raises GraphError if two tasks are given the same generator. blocks: the graph's pickled arguments."""
     if not any(mark in block for block in blocks for mark in _MARKS):
         return
     owners: dict[int, int] = {}
@@ -38,8 +38,8 @@ def refuse_shared_generators(graph: Graph, blocks: Iterable[bytes]) -> None:
             if other != task:
                 raise GraphError(
                     f"tasks {graph.task_name(other)!r} and {graph.task_name(task)!r} are given the same random generator, a "
-                    f"{type(generator).__name__}, and each would draw the same numbers from its copy. Give each task one of its own, of "
-                    "rng.spawn(n) or numpy.random.SeedSequence(seed).spawn(n), or a seed from which it makes one"
+                    f"{type(generator).__name__}: each would draw the same numbers from its copy. Give each task its own generator, from "
+                    "rng.spawn(n) or numpy.random.SeedSequence(seed).spawn(n), or a seed"
                 )
 
 
@@ -52,7 +52,7 @@ def _generators(value: Any, depth: int) -> Iterator[Any]:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """What a container or an object holds."""
+    """The items of a container, or the attributes of an object."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, list | tuple | set | frozenset):
@@ -68,6 +68,6 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def is_generator(kind: type) -> bool:
-    """Whether a type is one of random generators with a state of their own, of Python or NumPy; told without importing these."""
+    """Whether a type is a random generator of Python or NumPy that has its own state. Imports neither."""
     names = [(base.__module__, base.__qualname__) for base in kind.__mro__]
     return not _TYPES.isdisjoint(names) and ("random", "SystemRandom") not in names

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headrace.graph.templates import Template
 
 CONTAINERS = (set, frozenset, deque, list, dict)
-"""Kinds of containers that could hide nodes: sets, deques, and subclasses of list and dict are not searched for them."""
+"""Containers that could hide nodes: the search for nodes skips sets, deques, and subclasses of list and dict."""
 
 
 class Call(NamedTuple):
@@ -37,11 +37,12 @@ class Call(NamedTuple):
 
 
 class NoValue:
-    """Base of what stands for a value that is not there yet: whatever would use it as one says what to do instead."""
+    """Base of nodes and datasets, whose value does not exist yet. Code that uses one as a value gets an error that says what to do
+    instead."""
 
     __slots__ = ()
     __array_ufunc__ = None
-    """Numpy leaves operators to this class."""
+    """With this, numpy leaves operators to this class."""
 
     def __bool__(self) -> bool:
         raise TypeError(f"{_said(self)} is neither true nor false before the graph runs: test its value inside a task")
@@ -54,15 +55,15 @@ class NoValue:
     __hash__ = object.__hash__
 
     def __copy__(self) -> NoReturn:
-        raise TypeError(f"{_said(self)} cannot be copied: it stands for one task. Use it as often as you like, or add another task")
+        raise TypeError(f"{_said(self)} cannot be copied, because it stands for one task. Use it several times, or add another task")
 
     def __deepcopy__(self, _: object) -> NoReturn:
         self.__copy__()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{_said(self)} stands where inputs are not looked for: "
-            "only in arguments, and in lists, tuples, named tuples and dict values in them"
+            f"{_said(self)} is in a place that is not searched for inputs. "
+            "Pass it as an argument, or in lists, tuples, named tuples and dict values of an argument"
         )
 
 
@@ -202,7 +203,7 @@ class Dataset(NoValue):
 
 
 def hides_nodes(item: Any) -> bool:
-    """Whether there is a node in a container of a kind that is not searched for them: a set, a deque, a subclass of list or dict."""
+    """Whether a container that is not searched for nodes (a set, a deque, a subclass of list or dict) has one in it."""
     if isinstance(item, dict):
         return any(_holds(each) for pair in item.items() for each in pair)
     return isinstance(item, CONTAINERS) and any(map(_holds, item))

@@ -13,7 +13,7 @@ class Output:
     >>> Output(3.5, step_id=6).metadata
     {'step_id': 6}
 
-    Raises GraphError for metadata that cannot travel.
+    Raises GraphError for metadata that cannot be sent.
     """
 
     __slots__ = ("metadata", "value")

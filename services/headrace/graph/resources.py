@@ -61,7 +61,9 @@ def parse_resources(text: str) -> dict[str, float]:
         try:
             (checked,) = check_resources({name: float(amount) if equals else 1.0}, "a host").items()
         except ValueError:
-            raise SettingsError(f"{_SETTING}: {part.strip()!r} is none: give names and amounts above 0, like gpu=1,highmem=2") from None
+            raise SettingsError(
+                f"{_SETTING}: {part.strip()!r} is not a resource: give names and amounts above 0, like gpu=1,highmem=2"
+            ) from None
         if name in found:
             raise SettingsError(f"{_SETTING}: {name!r} is there twice: give each resource once, like gpu=1,highmem=2")
         found[name] = checked[1]

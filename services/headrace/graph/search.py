@@ -57,7 +57,7 @@ class FreeSearch:
         return tuple(found)
 
     def filler(self, item: Any) -> Filler | None:
-        """What stands for an argument at run time; None if there is no node in it."""
+        """The template of an argument that has nodes in it; None if it has none."""
         kind = type(item)
         if kind is Node:
             return self.index(item, 0) if item.n_outputs == 1 else self.whole(item)
@@ -73,8 +73,8 @@ class FreeSearch:
             return Nested(dict, _blank(dict(item), patches, dict), patches) if patches else None
         if isinstance(item, CONTAINERS) and hides_nodes(item):
             raise GraphError(
-                f"an argument is a {kind.__name__} with nodes in it, which is not searched for them: give a list, a tuple or a dict "
-                "with nodes in its values, and make the other thing of it inside the task"
+                f"an argument is a {kind.__name__} with nodes in it, which is not searched for nodes. Give a list, a tuple or a dict "
+                f"with nodes in its values, and make the {kind.__name__} inside the task"
             )
         return None
 

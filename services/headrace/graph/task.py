@@ -28,7 +28,7 @@ class Task(Wrapper):
 
     function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes, or the metadata of each;
     None if not said.
-    retries: how often a task of it that raised is tried again. resources: what a task of it needs of its host.
+    retries: how often a task that raised is retried. resources: amounts that each task needs on its host.
     """
 
     def __init__(
@@ -148,20 +148,22 @@ def task(
     retries: int = 0,
     resources: Mapping[str, float] | None = None,
 ) -> Task | Callable[[Callable[..., Any]], Task]:
-    """Decorates a function so that calling it on nodes makes a node; on values, it is just the function.
+    """Decorate a function so that a call with nodes makes a node, and a call with values just calls it.
 
-    Nodes made so belong to no graph until one is built from them (`Graph.from_nodes`, `cluster.compute`) or they are given to one; where an
-    argument is a node of a graph, the new node is of that graph at once. One node used twice is one task. A decorated function may also be
-    given to `Graph.add`.
+    The new node belongs to the graph of the nodes among its arguments. If these have none, it belongs to none until a graph is built from
+    it (`Graph.from_nodes`, `cluster.compute`) or is given it. A node that is used twice is one task. `Graph.add` takes decorated functions
+    too.
 
-    name: what its tasks are called, "<name>-<id>"; the function's name by default. (`options` names a single node.)
-    outputs: n > 1 for a function that returns n values: n datasets, each used by itself. Or a list of dicts, the metadata of
-    each. A generator function needs one of these, here or in `options`: for what it yields.
-    retries: how often a task of it that raised is tried again, up to 1,000: after a pause of 0.1 s at most, which doubles from one to the
-    next, up to 30 s.
-    resources: what a task of it needs of its host, e.g. {"gpu": 1}: it runs only on a host that was started with that (`headrace worker
-    --resources gpu=1`, `Cluster.local(resources={"gpu": 1})`), and tasks that run there at the same time never need more than it has. What
-    the names mean is up to you; amounts are numbers above 0. Raises GraphError for others.
+    name: its tasks are called "<name>-<id>"; the function's name by default. (`options` names a single node.)
+    outputs: how many datasets each task makes: a function returns a sequence of n values, a generator function yields n values. A list of n
+    dicts gives each dataset its metadata. A generator function needs this, here or in `options`.
+    retries: how often a task that raised is retried, up to 1,000. The pause before the first retry is at most 0.1 s; it doubles with each
+    retry, up to 30 s.
+    resources: amounts that each task needs on its host, e.g. {"gpu": 1}. A task runs only on a host that was started with them (`headrace
+    worker --resources gpu=1`, `Cluster.local(resources={"gpu": 1})`), and the tasks that run there at the same time never need more than
+    the host has. Choose any names; amounts must be above 0.
+
+    Raises GraphError for invalid outputs, retries or resources.
 
     >>> @task
     ... def double(x):
@@ -185,7 +187,7 @@ def delayed(
     retries: int = 0,
     resources: Mapping[str, float] | None = None,
 ) -> Callable[..., Node]:
-    """A function that makes a node of every call, also on plain values; options as for `task`.
+    """A function that makes a node of every call, even with plain values. Options as for `task`.
 
     >>> delayed(max)(3, 5)
     <Node 'max', not in a graph yet>

@@ -11,7 +11,7 @@ A template is one of four forms, the commonest the cheapest to pickle and to bin
 
 A filler is an int (the index of one of the task's distinct inputs), a slice (the list of several that follow each other), or a `Nested`
 container with holes of its own. Parts of the arguments without holes are never walked when they are bound: they are passed as they were
-unpickled. Tasks of one block that were given the same object share it: a runner makes anew what can be changed, for each attempt.
+unpickled. Tasks of one block that were given the same object share it; a runner copies mutable objects for each attempt.
 """
 
 from __future__ import annotations

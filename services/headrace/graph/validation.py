@@ -17,7 +17,7 @@ from headrace_schemas.graph import FunctionSpec, GraphSpec
 from headrace_schemas.limits import MAX_IDS, MAX_RETRIES, most_datasets
 
 FEW_TASKS = 32
-"""Up to so many tasks plain loops are quicker than the 30 numpy calls, which take some 40 microseconds whatever the size."""
+"""Up to this number of tasks, plain loops are quicker than the 30 numpy calls, which take about 40 microseconds at any size."""
 
 
 def validate(spec: GraphSpec) -> Topology:
@@ -127,8 +127,8 @@ def _check_outputs(n_tasks: int, columns: Columns) -> int:
     most = most_datasets(n_tasks, len(columns.inputs), len(outputs))
     _expect(
         n_datasets <= most,
-        f"its tasks make {n_datasets:,} datasets, more than {most:,}, for a graph of its size: have tasks make fewer outputs, "
-        f"or have more of them taken or asked for",
+        f"its tasks make {n_datasets:,} datasets, more than {most:,} for a graph of its size: have tasks make fewer outputs, "
+        f"or use more of them as inputs or outputs of the graph",
     )
     _expect(len(outputs) > 0, "outputs is empty: no dataset is asked for")
     _check_range("outputs", outputs, n_datasets)
