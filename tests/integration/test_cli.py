@@ -327,7 +327,7 @@ def test_an_address_that_is_none_is_one_line(url: str) -> None:
     for command in ("jobs", "controller"):
         done = headrace(command, "--url", url)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        assert "is no address of a NATS server" in done.stderr
+        assert "is not an address of a NATS server" in done.stderr
 
 
 @pytest.mark.parametrize(("variable", "value"), [("HEADRACE_METRICS", "nowhere"), ("HEADRACE_LISTEN", "192.0.2.1:0")])

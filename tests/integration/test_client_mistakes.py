@@ -79,7 +79,7 @@ def test_what_can_be_no_id_is_no_job(cluster: hr.Cluster, job: Any) -> None:
 
 @pytest.mark.parametrize("url", ["garbage::x", "nats://h:99999999", "http://127.0.0.1:4222", "nats://", "nats://a:1, ,"])
 def test_what_is_no_address_is_told(url: str) -> None:
-    with pytest.raises(hr.NatsUnreachable, match="is no address of a NATS server"):
+    with pytest.raises(hr.NatsUnreachable, match="is not an address of a NATS server"):
         hr.Cluster.connect(url)
 
 
@@ -168,7 +168,7 @@ def test_a_task_that_fails_says_what_to_do(cluster: hr.Cluster, function: Any, e
 def test_what_belongs_to_this_process_cannot_be_sent(cluster: hr.Cluster) -> None:
     graph = hr.Graph()
     graph.add(lambda: cluster, name="x")
-    with pytest.raises(hr.NotPicklable, match=r"a cluster cannot be sent to a task.*makes its own with hr\.Cluster\.connect"):
+    with pytest.raises(hr.NotPicklable, match=r"a cluster cannot be sent to a task.*connects by itself with hr\.Cluster\.connect"):
         cluster.submit(graph)
     job = cluster.submit(_plain())
     with pytest.raises(TypeError, match=rf"job {job.id} cannot be sent to a task.*Pass its id"):
@@ -179,9 +179,9 @@ def test_what_belongs_to_this_process_cannot_be_sent(cluster: hr.Cluster) -> Non
 def test_what_is_no_time_is_told(cluster: hr.Cluster, timeout: Any) -> None:
     job = cluster.submit(_plain())
     for wait in (job.wait, job.results, lambda seconds: job.result("x", seconds), lambda seconds: cluster.compute(1, timeout=seconds)):
-        with pytest.raises(TypeError, match="a timeout is a number of seconds, or None to wait for ever, not"):
+        with pytest.raises(TypeError, match="give a number of seconds, or None to wait for ever"):
             wait(timeout)
-    with pytest.raises(ValueError, match="not nan"):
+    with pytest.raises(ValueError, match="timeout=nan"):
         job.wait(float("nan"))
 
 

@@ -198,7 +198,7 @@ def test_a_request_to_cancel_that_nobody_takes_note_of_says_so(
     job = cluster.submit(graph)
     with monkeypatch.context() as patched:
         patched.setattr(Following, "_send_request", lambda following, data: None)
-        with pytest.raises(hr.JobTimeout, match=r"nobody took note within 0\.2 s that job .* is to be stopped: see that NATS answers"):
+        with pytest.raises(hr.JobTimeout, match=r"did not confirm within 0\.2 s that job .* was cancelled\. Check that NATS answers"):
             job.cancel("now", timeout=0.2)
     assert job.cancel("now")
     with pytest.raises(hr.JobCancelled, match="now"):

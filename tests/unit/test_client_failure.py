@@ -95,7 +95,7 @@ def _refuse() -> None:
 
 
 def test_an_original_that_cannot_be_made_again_is_said_to_be_missing() -> None:
-    for pickled, why in ((pickle.dumps(Stubborn()), r"cannot be made again here (RuntimeError: not here)"), (b"", "could not be sent")):
+    for pickled, why in ((pickle.dumps(Stubborn()), r"could not be unpickled here (RuntimeError: not here)"), (b"", "could not be sent")):
         failure = raised(exception_for(ended(error=task_error(pickled))))
         assert failure.__cause__ is None
         assert any(why in note for note in failure.__notes__)
@@ -137,4 +137,4 @@ class Ends(Exception):
 def test_an_original_that_ends_its_reader_is_told_as_text() -> None:
     failure = raised(exception_for(ended(error=task_error(pickle.dumps(Ends())))))
     assert failure.__cause__ is None
-    assert "cannot be made again here (SystemExit: read)" in failure.__notes__[0]
+    assert "could not be unpickled here (SystemExit: read)" in failure.__notes__[0]

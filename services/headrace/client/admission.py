@@ -1,4 +1,4 @@
-"""Whether the log has room for a new job, as far as a client knows. The controller decides; asking first saves the log a job."""
+"""Asks whether the log has room for a new job. The controller decides; a client that asks first saves the log a job."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from headrace.usage import ADMIT_BELOW, Usage, reason
 from headrace_schemas.streams import LOG
 
 KNOWN_SECONDS = 10.0
-"""Seconds for which a look at a log with much room is trusted. A fast cluster takes a minute to fill a tenth of it."""
+"""Seconds until the log is looked at again, if it has much room. A fast cluster takes a minute to fill a tenth of it."""
 NEAR = 0.1
-"""Within this part of the limit, the log is looked at again for each job."""
+"""If the log is within this share of the limit, it is looked at for each job."""
 
 
 class Admission:
-    """Looks at the log: in the background as long as there is much room, and before a job is submitted otherwise."""
+    """Looks at the log: in the background while it has much room, otherwise before each job."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -41,7 +41,7 @@ class Admission:
     async def _look(self) -> None:
         try:
             self._usage = await self._bus.usage(LOG.name)
-        except HeadraceError:  # it may not be asked, or cannot be just now: the controller decides
+        except HeadraceError:  # the client may not ask, or NATS does not answer: the controller decides
             self._usage = Usage(0, 0)
         self._until = time.monotonic() + KNOWN_SECONDS
         self._looking = None

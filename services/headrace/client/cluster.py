@@ -62,17 +62,17 @@ class Cluster:
         log_file: str | os.PathLike[str] | None = None,
         timeout: float = START_TIMEOUT,
     ) -> Cluster:
-        """A cluster of processes of its own on this machine, with a NATS server of its own, on free ports of the loopback interface.
+        """Start a cluster on this machine: its own processes and NATS server, on free ports of the loopback interface.
 
-        What can be imported here, can be in tasks; the module path and the working directory are those of this process.
+        Tasks can import whatever this process can: they have its module path and working directory.
 
-        hosts: worker services; they share no memory with one another, as if they were machines. runners: processes that execute tasks,
-        per host. capacity: bytes of each host's store, at least 1 MiB; by default half of the memory, shared out. resources: what each
-        host has for tasks that need it (`hr.task(f, resources=...)`), e.g. {"gpu": 1}. progress: show a bar while waiting for long; by
-        default where standard error is a terminal. log_file: where the services log (from HEADRACE_LOG_LEVEL up, by default warnings)
-        and what tasks print goes; by default a file that ends with the cluster. timeout: seconds for the start.
+        hosts: number of worker services, which share no memory, as if they were machines. runners: processes that execute tasks, per host.
+        capacity: bytes of each host's store, at least 1 MiB; by default the hosts share half of the memory. resources: amounts that each
+        host has for tasks that need them (`hr.task(f, resources=...)`), e.g. {"gpu": 1}. progress: whether to show a bar during long
+        waits; by default if standard error is a terminal. log_file: receives the log of the services (from HEADRACE_LOG_LEVEL up, by
+        default warnings) and what tasks print; by default a file that is removed with the cluster. timeout: seconds for the start.
 
-        Raises SettingsError for resources that are none, ClusterFailed with the end of the services' log, if they do not start.
+        Raises SettingsError for invalid resources, and ClusterFailed, with the end of the services' log, if they do not start.
         """
         _check_sizes(hosts, runners, capacity)
         check_timeout(timeout)
@@ -107,15 +107,15 @@ class Cluster:
 
     @classmethod
     def connect(cls, url: str = "", *, token: str = "", via: str = "", progress: bool | None = None, **login: str) -> Cluster:
-        """A cluster that runs already.
+        """Connect to a running cluster.
 
         url: its NATS server, or several separated by commas. token, or user=, password=, creds= and others of `BusSettings`: how to log in.
-        What is not given is taken from HEADRACE_URL, HEADRACE_TOKEN and so on. via: how values of outputs come here that the hosts hold (or
-        HEADRACE_VIA): "hosts" connects to the hosts, "publisher" has the publisher bring them, over NATS; by default the first, and the
-        second where a host cannot be reached. progress: as of `local`.
+        By default, HEADRACE_URL, HEADRACE_TOKEN and so on. via (or HEADRACE_VIA): how this client fetches values that the hosts hold:
+        "hosts" connects to the hosts, "publisher" has the publisher send them over NATS; by default the first, or the second for a host
+        that cannot be reached. progress: as for `local`.
 
-        Raises NatsUnreachable (for a bad url too), WrongCredentials, NoJetStream, ClusterFailed where there is a server but no cluster, and
-        SettingsError, a ValueError, for another `via` and for variables that cannot be used.
+        Raises NatsUnreachable (also for an invalid url), WrongCredentials, NoJetStream, ClusterFailed if the server has no cluster, and
+        SettingsError, a ValueError, for an invalid `via` or variable.
         """
         from headrace.bus import BusSettings
         from headrace.client.connection import Connection
@@ -128,13 +128,13 @@ class Cluster:
     # --- running graphs ---------------------------------------------------------------------------------------------------
 
     def submit(self, graph: Graph, *, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
-        """Start to run a graph. Returns at once; the graph may be changed and submitted again afterwards.
+        """Submit a graph. Returns at once; you may change the graph and submit it again afterwards.
 
-        sink: where the outputs are written that have no sink of their own: a folder or a pattern, as of `hr.Sink`, which may be given too.
-        Without, they are held on the hosts until the client has them. `Job.results` reads them wherever they are.
+        sink: an `hr.Sink`, or its path, for all outputs that have no sink of their own. Without one, the hosts hold these outputs until the
+        client has fetched them. `Job.results` reads outputs wherever they are.
 
-        Raises TypeError for what is no graph, GraphError and NotPicklable for one that cannot run or has a sink that cannot be written to
-        (as far as that can be known here), ClusterClosed, and what ended the connection.
+        Raises TypeError for anything but a graph, GraphError and NotPicklable for a graph that cannot run or whose sinks cannot be written
+        to (as far as the client can tell), ClusterClosed, and the error that ended the connection.
         """
         if not isinstance(graph, Graph):
             raise TypeError(_not_a_graph(graph))
@@ -150,11 +150,14 @@ class Cluster:
         return Job(self, connection, following, self._progress)
 
     def compute(self, *nodes: Any, name: str = "compute", timeout: float | None = None, progress: bool | None = None) -> Any:
-        """Run what the nodes need, and return their values: of one argument its value, of several a tuple.
+        """Run all tasks that the nodes need, and return the value of one argument, or a tuple of the values of several.
 
-        Nodes may be of graphs or made by calling functions decorated with `hr.task`, and stand anywhere inside lists, tuples and
-        dict values; what is no node is returned as it is, but a graph is a TypeError (`submit` runs graphs). A node of several outputs
-        gives the list of its values. name: of the job. timeout, progress and errors as of `Job.results`; on any error the job is cancelled.
+        Nodes may belong to graphs, or come from calls of functions decorated with `hr.task`. They may be anywhere inside lists, tuples and
+        dict values; other objects are returned unchanged. A node of several outputs gives the list of its values. name: of the job.
+        timeout and progress: as for `Job.results`.
+
+        Raises TypeError for a graph (`submit` runs graphs), and the errors of `submit` and `Job.results`. On any error the job is
+        cancelled.
         """
         check_timeout(timeout)
         wanted = datasets_in(nodes)
@@ -171,7 +174,7 @@ class Cluster:
         return computed[0] if len(nodes) == 1 else computed
 
     def job(self, job_id: str) -> Job:
-        """A job that was submitted before, by whomever. Raises NoSuchJob."""
+        """Find a job that this or another client submitted. Raises NoSuchJob."""
         from headrace.client.connection import check_job_id
         from headrace.client.following import Following
         from headrace.client.job import Job
@@ -188,9 +191,9 @@ class Cluster:
         return entries
 
     def outputs(self, where: Mapping[str, Any] | None = None, /, *, job: str | None = None, **metadata: Any) -> list[OutputRecord]:
-        """What was announced of outputs, of all jobs or of one, by its id: as `Job.outputs`, also of jobs that the log has forgotten.
+        """Find announced outputs of all jobs, or of the job with an id, like `Job.outputs`; also of jobs that are no longer in the log.
 
-        Reads the whole catalogue of the cluster where no job is given: some hundred thousand records a second.
+        Without `job` this reads the catalogue of the whole cluster, at about a hundred thousand records a second.
         """
         from headrace.client.catalogue import having, read_catalogue
         from headrace.client.connection import check_job_id
@@ -205,21 +208,21 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Address of its NATS server."""
+        """Address of the NATS server."""
         return self._settings.url
 
     @property
     def token(self) -> str:
-        """The token to log in with; empty if the login is another one."""
+        """The token to log in with; empty if the login uses none."""
         return self._settings.token
 
     @property
     def hosts(self) -> list[str]:
-        """Names of the hosts that are at work."""
+        """Names of the hosts in the cluster."""
         return self._usable().hosts
 
     def status(self) -> ClusterStatus:
-        """How the cluster stands: its hosts, which services lead, jobs that are not over, and how full its log and other streams are."""
+        """Ask the cluster for its state: hosts, leading services, unfinished jobs, and how full the log and other streams are."""
         from headrace.client.standing import cluster_status
 
         connection = self._usable()
@@ -231,10 +234,10 @@ class Cluster:
         return {} if self._local is None else dict(self._local.pids)
 
     def metrics_addresses(self) -> dict[str, str]:
-        """Where the services answer Prometheus (http://ADDRESS/metrics), by name: the central ones, and every host.
+        """Addresses at which the services have metrics for Prometheus (http://ADDRESS/metrics), by name: central services and hosts.
 
-        Empty unless they were started with HEADRACE_METRICS in their environment, e.g. "127.0.0.1:0"; the processes of a local cluster
-        take a free port each. Of several controllers, schedulers or publishers one is asked.
+        Empty unless they were started with HEADRACE_METRICS in their environment, e.g. "127.0.0.1:0", with which each process takes a free
+        port. Has one of several controllers, schedulers or publishers.
         """
         from headrace.client.standing import metrics_addresses
 
@@ -243,23 +246,23 @@ class Cluster:
         return addresses
 
     def peak_memory(self) -> int:
-        """Bytes that a local cluster has needed at most: the private peaks of this process and of all that the cluster runs, and
-        of the stores.
+        """Peak memory of a local cluster in bytes: the sum of the private peaks of this process and of the cluster's processes, and of
+        the peaks of the stores.
 
-        The peaks are added up though they need not have been at the same time, and a runner that was replaced does not count. Raises
-        ClusterFailed for a connected cluster, whose processes are elsewhere.
+        The peaks may have been at different times, and runners that were replaced do not count. Raises ClusterFailed for a connected
+        cluster, whose processes are on other machines.
         """
         from headrace.client.memory import private_peaks
         from headrace.client.standing import store_peaks
 
         connection = self._usable()
         if self._local is None:
-            raise ClusterFailed("only a local cluster's memory can be measured from here: ask its hosts, with `nats req`")
+            raise ClusterFailed("this cluster is not local, so its memory cannot be measured from here: ask its hosts with `nats req`")
         stores: int = connection.call(store_peaks(connection))
         return private_peaks(self._local.pids["supervisor"]) + stores
 
     def wait(self, stop: threading.Event) -> None:
-        """Wait until the event is set. Raises what ends the cluster, if that comes before."""
+        """Wait until the event is set. Raises the error that ends the cluster, if that happens first."""
         from headrace.client.connection import Alarm
 
         connection = self._usable()
@@ -270,7 +273,7 @@ class Cluster:
             raise alarm.error
 
     def close(self) -> None:
-        """Leave the cluster; a local one ends with everything that it started. May be called again. A Ctrl-C waits until it is done."""
+        """Leave the cluster, and end all processes of a local one. Can be called again. Ctrl-C takes effect after it is done."""
         detached = self._finalizer.detach()
         if detached is None:
             return
@@ -287,8 +290,8 @@ class Cluster:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a cluster cannot be sent to a task: it is a connection of this process. Leave it out of the function and its arguments; "
-            "a task that has to submit jobs makes its own with hr.Cluster.connect"
+            "a cluster cannot be sent to a task: it is a connection of this process. Remove it from the function and its arguments; "
+            "a task that submits jobs connects by itself with hr.Cluster.connect"
         )
 
     def __repr__(self) -> str:
@@ -302,7 +305,7 @@ class Cluster:
 
 
 def _checked_sink(spec: GraphSpec, sink: Sink | str | os.PathLike[str] | None, job: str) -> SinkSpec | None:
-    """The sink of a job. Raises GraphError if it, or those of single outputs, cannot be written to."""
+    """The sink of a job. Raises GraphError if it, or the sink of an output, cannot be written to."""
     from headrace.sinks.checks import check_sinks
     from headrace.sinks.sink import Sink
 
@@ -320,7 +323,7 @@ def _check_sizes(hosts: int, runners: int, capacity: int | None) -> None:
 
 
 def _checked(resources: Mapping[str, float] | None) -> dict[str, float]:
-    """What each host of a local cluster is to have. Raises SettingsError."""
+    """The resources of each host of a local cluster. Raises SettingsError."""
     try:
         return check_resources(resources or {}, "a local cluster's hosts")
     except GraphError as error:

@@ -69,8 +69,8 @@ class Connection:
     A connection `of_its_own` to a local cluster makes the cluster's streams, and follows all jobs with one feed that is open from the
     start, for they are its own; that saves a job the opening of one.
 
-    bus: to be used on the connection's thread only. feeds: how it hears of the jobs submitted here. known: what it knows of them. routes:
-    which way values come (via: see `Routes`).
+    bus: for use on the connection's thread only. feeds: receive the messages of jobs submitted here. known: the state of these jobs.
+    routes: how values are fetched (via: see `Routes`).
     """
 
     def __init__(self, settings: BusSettings, *, of_its_own: bool = False, via: str = "") -> None:
@@ -199,7 +199,7 @@ class Connection:
             raise ClusterFailed("no host has ever joined this cluster: its data plane has no key. Start a worker")
         key = read_data_key(entry.value)
         if not key:
-            raise ClusterFailed("the key of this cluster's data plane cannot be read: start its controller again, which makes a new one")
+            raise ClusterFailed("the key of this cluster's data plane cannot be read. Restart its controller, which makes a new one")
         return key
 
     def close(self, *, flush: bool) -> None:
@@ -285,7 +285,7 @@ def check_urls(urls: str) -> None:
 
 
 def _no_url(url: str, why: str) -> NatsUnreachable:
-    return NatsUnreachable(f"{redacted(url)!r} is no address of a NATS server: {why}; give one like nats://127.0.0.1:4222")
+    return NatsUnreachable(f"{redacted(url)!r} is not an address of a NATS server: {why}. Give one like nats://127.0.0.1:4222")
 
 
 def check_job_id(job: str) -> str:

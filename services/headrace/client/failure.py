@@ -71,14 +71,14 @@ def without_modules(text: str) -> str:
 def _original(error: TaskError) -> tuple[BaseException | None, str]:
     """The exception that was raised on the runner, or why there is none although one was raised."""
     if not error.pickled:
-        unsent = "The original exception could not be sent (it cannot be pickled, or is too large): this is its text."
+        unsent = "The original exception could not be sent (it cannot be pickled, or is too large), so only its text is shown."
         return None, unsent if error.reason == "raised" else ""
     try:
         value = pickle.loads(error.pickled)
     except KeyboardInterrupt:
         raise
     except BaseException as problem:  # whatever a class of the user's may raise, SystemExit too: its text travelled
-        return None, f"The original exception cannot be made again here ({said(problem)}): this is its text."
+        return None, f"The original exception could not be unpickled here ({said(problem)}), so only its text is shown."
     if not issubclass(type(value), BaseException):
-        return None, f"What came as the original exception is none, but {type(value).__name__}: this is its text."
+        return None, f"The task's exception could not be unpickled (it became a {type(value).__name__}), so only its text is shown."
     return value, ""

@@ -1,11 +1,11 @@
-"""The feeds of a connection: how it hears of the jobs that were submitted on it.
+"""The feeds of a connection: they receive the messages of the jobs that were submitted on it.
 
-A connection to a local cluster of its own has one feed for all jobs, open from the start. Any other opens a feed for each job, and so is
-sent nothing of what is everybody's; and one feed for all further jobs where many are open at a time, for the server would have a consumer
-for each. That one is sent the messages of all clients, and is closed soon after its last job is over.
+A connection to its own local cluster has one feed for all jobs, open from the start. Any other connection opens a feed for each job, which
+receives no messages of other jobs. If many jobs are open, further ones share a feed, to save the server many consumers. The shared feed
+receives the messages of all clients, and is closed soon after its last job is over.
 
-A feed is open before its job is submitted, and begins with what is stored from then on: to make a consumer with several filters that begins
-at a given sequence takes the server longer the more jobs the log has, to make one that begins now does not.
+A feed is opened before its job is submitted, and starts with the next stored message. To create a consumer with several filters that starts
+at a given sequence takes the server longer the more jobs the log has; to create one that starts now does not.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ OnEnded = Callable[[asyncio.Future[None]], None]
 
 
 class Feeds:
-    """Followers by job. open: those of all jobs that were submitted and are not over; shared: those that the feed for many jobs, or for
-    all, passes messages on to. On the connection's loop."""
+    """Followers by job. open: of all submitted jobs that are not over. shared: those of jobs without their own feed, which get their
+    messages from a feed for several jobs. For use on the connection's loop."""
 
     def __init__(self, bus: Bus, on_entries: OnEntries, on_ended: OnEnded, *, for_all: bool) -> None:
         self.open: dict[str, Follower] = {}
@@ -39,7 +39,7 @@ class Feeds:
         self._closed: set[asyncio.Task[None]] = set()
 
     def add(self, job: str, follower: Follower) -> bool:
-        """A job is about to be submitted. Returns whether a feed that is open passes its messages on; if not, call `open_for` first."""
+        """Add a job before it is submitted. Returns whether an open feed receives its messages; if not, call `open_for` first."""
         of_their_own = len(self.open) - len(self.shared)
         self.open[job] = follower
         if self._for_all or self._opening is not None or of_their_own >= FEEDS_OF_JOBS:
@@ -47,7 +47,7 @@ class Feeds:
         return self._for_all or (job in self.shared and self._opening is not None and self._opening.done())
 
     async def open_for(self, job: str) -> LogFeed | None:
-        """Open the feed that passes on the messages of a job. Returns it if it is the job's own, which then has to close it."""
+        """Open the feed that receives a job's messages. Returns the feed if it is the job's own; the caller closes it then."""
         if self._for_all:
             return None
         if job not in self.shared:
@@ -58,7 +58,7 @@ class Feeds:
         return None
 
     def remove(self, job: str) -> None:
-        """A job is over, or nobody asks for it any more."""
+        """Remove a job that is over, or that no caller waits for any more."""
         self.open.pop(job, None)
         if self.shared.pop(job, None) is not None and not self.shared and self._opening is not None:
             asyncio.get_running_loop().call_later(SHARED_FEED_SECONDS, self._close_if_unused)

@@ -1,4 +1,4 @@
-"""Brings the values of outputs from the hosts that hold them, over a link to each; or through the publisher, where that cannot be had.
+"""Brings the values of outputs from the hosts that hold them, over a link to each, or through the publisher if a link cannot be opened.
 
 Datasets are asked for in one `Want` a host. Small ones come as `Values` at once; large ones are offered, granted, and received
 straight into the memory that their arrays will be views of.

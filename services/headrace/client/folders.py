@@ -1,7 +1,7 @@
 """The folders of a local cluster, and the removal of those that a killed one left behind.
 
 A folder is locked for as long as a process of its cluster lives, by a lock that the kernel drops with the last of them. So a
-folder whose lock can be had belongs to nobody: its cluster was killed together with its client, and the next local cluster of the
+folder whose lock is free belongs to no cluster: its cluster was killed together with its client, and the next local cluster of the
 user removes it.
 """
 

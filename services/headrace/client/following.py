@@ -68,7 +68,7 @@ class Following(Follower):
         self._lock = threading.Lock()
         self._feed: LogFeed | None = None
         self._attaching = False
-        """Whether what the log already has is being read: all of it counts, also what comes after the job's end."""
+        """Whether entries that are already in the log are being read. All of them count, even those after the job's end."""
         self._waiters: list[Waiter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: list[asyncio.Future[None]] = []
@@ -115,7 +115,8 @@ class Following(Follower):
             encoded = encode(spec)
             if len(encoded) > MAX_GRAPH_BYTES:
                 raise GraphError(
-                    f"graph {spec.name!r:.80} has {len(encoded):,} bytes, more than {MAX_GRAPH_BYTES:,}: make large arguments in tasks"
+                    f"graph {spec.name!r:.80} has {len(encoded):,} bytes, more than {MAX_GRAPH_BYTES:,}: "
+                    "load or make large arguments in tasks"
                 )
             key = graph_key(encoded)
             by_key = msgspec.structs.replace(self._submitted, graph=GraphSource(key=key, sink=sink))
@@ -155,7 +156,7 @@ class Following(Follower):
         self._connection.thread.loop.call_soon(lambda: self.ledger)  # made while the request is on its way
 
     async def _send_when_ready(self, send: Callable[[bytes], None], encoded: bytes) -> None:
-        """Send the submission if the cluster takes it, once a feed passes on what follows from it."""
+        """Send the submission, if the cluster admits the job, once a feed is open that receives its messages."""
         try:
             if not self._connection.admission.is_sure:
                 await self._connection.admission.check()
@@ -197,8 +198,8 @@ class Following(Follower):
     # --- requests -------------------------------------------------------------------------------------------------------
 
     async def cancel(self, reason: str) -> bool:
-        """Ask for the job to be stopped, and wait until the log says that somebody did. Returns False if it was over before that, and
-        raises what ended the connection."""
+        """Ask the cluster to cancel the job, and wait until the log confirms it. Returns False if the job was over before. Raises the
+        error that ended the connection."""
         if not self._is_answered():
             answered = asyncio.get_running_loop().create_future()
             self._asking.append(answered)
@@ -209,11 +210,11 @@ class Following(Follower):
         return self.ledger.cancel_asked is not None
 
     def _is_answered(self) -> bool:
-        """Whether the log says of a request to stop the job that it was made, or will never say so."""
+        """Whether the log has confirmed the cancel request, or never will."""
         return self.over.is_set() or self.ledger.cancel_asked is not None
 
     def _answer(self) -> None:
-        """Tell those who asked for the job to be stopped that this was heard."""
+        """Wake the callers of `cancel`: the request was confirmed."""
         if self._asking and self._is_answered():
             asking, self._asking = self._asking, []
             for answered in asking:

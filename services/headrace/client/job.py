@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 CANCEL_TIMEOUT = 30.0
-"""Seconds to wait for the cluster to take note of a request to stop a job: a standby controller leads after some 5."""
+"""Seconds to wait until the cluster confirms a cancel request: a standby controller takes about 5 to lead."""
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job stands.
+    """The state of a job.
 
-    state: queued | running | done | failed | cancelled. tasks: how many tasks are pending (for inputs, a host or a runner), started (they
-    run, as of a tenth of a second ago), done and failed.
-    outputs, available: how many outputs were asked for, and how many of them exist. hosts: names of the cluster's hosts.
+    state: queued | running | done | failed | cancelled. tasks: how many tasks are pending (they wait for inputs, a host or a runner),
+    started (they were running a tenth of a second ago), done and failed.
+    outputs, available: how many outputs the job has, and how many of them exist. hosts: names of the cluster's hosts.
     error: why it failed or was cancelled, in one line.
     """
 
@@ -52,8 +52,8 @@ class JobStatus:
 class Job:
     """A job of a cluster. Made by `Cluster.submit` and `Cluster.job`; may be used from any thread.
 
-    Arrays among the values are read-only views of the memory that they were received in, and go on being valid for as long as they are
-    kept: copy one to change it. Values are fetched once and shared by all calls.
+    Arrays in the values are read-only views of the memory that received them, and stay valid as long as you keep them: copy one to change
+    it. Each value is fetched once, and all calls return the same object.
     """
 
     def __init__(self, cluster: Cluster, connection: Connection, following: Following, progress: bool | None) -> None:
@@ -82,25 +82,25 @@ class Job:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"job {self.id} cannot be sent to a task: it belongs to a connection of this process. Pass its id, and use "
-            "hr.Cluster.connect(...).job(id) there"
+            f"job {self.id} cannot be sent to a task: it belongs to a connection of this process. Pass its id, and call "
+            "hr.Cluster.connect(...).job(id) in the task"
         )
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self._following.ledger.phase}>"
 
     def status(self) -> JobStatus:
-        """How the job stands now. Raises what ended the connection, if it has ended."""
+        """Return the job's current state. Raises the error that ended the connection, if it has ended."""
         status: JobStatus = self._connection.call(self._status())
         return status
 
     def wait(self, timeout: float | None = None, *, check: bool = True, progress: bool | None = None) -> str:
         """Wait until the job is done, and return "done".
 
-        timeout: seconds; None waits for ever. check: with False, a job that failed or was cancelled raises nothing: "failed" or
-        "cancelled" is returned. progress: whether to show a bar on standard error; by default where that is a terminal.
+        timeout: seconds; None waits for ever. check: if False, return "failed" or "cancelled" instead of raising an error for such a job.
+        progress: whether to show a bar on standard error; by default if that is a terminal.
         Raises TaskFailed (with the original exception as its cause), JobFailed, JobCancelled, JobTimeout after the timeout (the job goes
-        on), and what ended the connection.
+        on), and the error that ended the connection.
         """
         self._await(self._following.over, timeout, progress)
         if check:
@@ -108,10 +108,10 @@ class Job:
         return self._following.ledger.phase
 
     def cancel(self, reason: str = "", timeout: float = CANCEL_TIMEOUT) -> bool:
-        """Stop the job. Returns once the cluster has taken note of it, and `wait` once it is over; False if it was over already, and so
-        nothing changes.
+        """Stop the job. Returns True once the cluster has confirmed the request; `wait` returns once the job is over. Returns False if
+        the job was over already.
 
-        timeout: seconds. Raises JobTimeout if nobody took note by then, and what ended the connection.
+        timeout: seconds. Raises JobTimeout if the cluster did not confirm in time, and the error that ended the connection.
         """
         try:
             asked: bool = self._connection.call(self._following.cancel(reason), timeout)
@@ -119,28 +119,31 @@ class Job:
             raise
         except TimeoutError:
             raise JobTimeout(
-                f"nobody took note within {timeout:g} s that job {self.id} ({self.name!r}) is to be stopped: see that NATS answers and "
-                "that a controller runs, and cancel it again, which does no harm. What NATS has of it is acted on once a controller runs"
+                f"the cluster did not confirm within {timeout:g} s that job {self.id} ({self.name!r}) was cancelled. Check that NATS "
+                "answers and a controller runs, then cancel the job again. If NATS has stored the request, the next controller cancels it"
             ) from None
         return asked
 
     def release(self) -> None:
-        """Tell the hosts that they need not keep the job's outputs any longer. `results` does when it has them all."""
+        """Tell the hosts that they may drop the job's outputs. `results` does this once it has fetched them all."""
         self._following.release()
 
     def results(self, timeout: float | None = None, *, keep: bool = False, progress: bool | None = None) -> dict[str, Any]:
-        """Wait for the job and return the values of all its outputs, by name; those of a task with several are "name[0]", "name[1]", ...
+        """Wait for the job and return the values of all its outputs, by name. A task with several has "name[0]", "name[1]", ...
 
-        keep: leave the outputs on the hosts, for other clients, instead of telling the hosts that they may drop them (`release`). Other
-        arguments as of `wait`. Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a
+        keep: leave the outputs on the hosts for other clients, instead of telling the hosts that they may drop them (`release`). Other
+        arguments: as for `wait`. A value that a user's own encoder wrote is returned as an `hr.SinkFile`, which says where it is.
+
+        Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a
         host was lost after the job was done, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file in a
-        sink that is not the one that was written. What a user's own encoder wrote comes as an `hr.SinkFile`, which says where it is.
+        sink that was changed after it was written.
         """
         values = self.values(None, timeout, progress, keep=keep)
         return dict(zip(self._outputs, values, strict=True))
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
-        """The value of one output, as soon as it exists. Arguments and errors as of `results`; KeyError if no output has that name."""
+        """Return the value of one output, as soon as it exists. Arguments and errors as for `results`; KeyError if no output has that
+        name."""
         ledger = self._following.ledger
         dataset = self._output(name)
         end = _deadline(timeout)
@@ -154,24 +157,26 @@ class Job:
         return self._values[dataset]
 
     def metadata(self, name: str) -> dict[str, Any]:
-        """The metadata of one output: what was given with its task, updated by what was given for it, and by what it was yielded with.
+        """Return the metadata of one output: the task's, updated by the output's own, and by what it was yielded with.
 
         Does not wait. Raises KeyError if no output has that name.
         """
         return self._following.ledger.metadata(self._output(name))
 
     def read_file(self, record: OutputRecord) -> memoryview:
-        """The bytes of an output's file as its sink has them, checked, for one of `outputs` that has a location. Errors as of `result`."""
+        """Return the bytes of an output's file, with its checksum verified. record: one of `outputs`, with a location. Errors as for
+        `result`."""
         sink = self._following.ledger.sink_of(record.dataset)
         return read_file(record, sink.options if sink is not None else {})
 
     def outputs(self, where: Mapping[str, Any] | None = None, /, **metadata: Any) -> list[OutputRecord]:
-        """What was announced of the job's outputs so far: of those whose metadata has these values, or one of these where a list is given.
+        """Find outputs of the job that were announced so far, by their metadata: each key must have the given value, or one of a list.
 
             job.outputs(param="2t", step=[0, 6])
 
-        Of a job that is done: all of them. Does not wait for a job that is not. where: the same, for keys that are no Python names. Records
-        outlive the log, and values: `cluster.outputs(job=...)` finds those of a job that the cluster has forgotten.
+        Does not wait for the job, but if the job is done, for the announcements of all its outputs. where: the same as a dict, for keys
+        that are not Python names. Records outlive the log and the values: `cluster.outputs(job=...)` finds those of a job that has aged
+        out.
         """
         matches = having(where, metadata)
         end = self._following.ledger.end
@@ -196,7 +201,7 @@ class Job:
     def values(
         self, datasets: list[int] | None, timeout: float | None = None, progress: bool | None = None, *, keep: bool = False
     ) -> list[Any]:
-        """The values of outputs by their ids in the frozen graph, all if None is given. As `results` otherwise."""
+        """Return the values of outputs by their ids in the frozen graph; None means all. Otherwise like `results`."""
         end = _deadline(timeout)
         self._await(self._following.over, timeout, progress)
         self._raise_failure()
@@ -216,7 +221,7 @@ class Job:
         else:
             reached = event.wait(timeout)
         if not reached:
-            raise JobTimeout(f"job {self.id} ({self.name!r}) was not over after {timeout:g} s; it goes on: wait again, or cancel it")
+            raise JobTimeout(f"job {self.id} ({self.name!r}) did not end within {timeout:g} s and goes on: wait again, or cancel it")
         if self._following.error is not None:
             raise self._following.error
 

@@ -1,7 +1,7 @@
-"""What a connection knows of its own jobs, so that it is true at once in what the cluster is asked for.
+"""What a connection knows about its own jobs, so that `Cluster.jobs` and `outputs` include it at once.
 
-The bucket `jobs` and the catalogue of outputs are written by services that read the log, a little after it. Whoever waited for a job knows
-more than they do.
+Services that read the log write the bucket `jobs` and the catalogue of outputs, a little after it. A client that waited for a job knows
+more than these say.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _Ended(NamedTuple):
 
 
 class Known:
-    """Jobs that are open, each with a function that tells of it as it stands, and those that ended a short time ago."""
+    """Open jobs, each with a function that returns its current entry, and jobs that ended a short time ago."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,17 +32,17 @@ class Known:
         self._open[job] = tell
 
     def end(self, entry: JobEntry, outputs: int) -> None:
-        """A job is over, and so many of its outputs are, or will be, announced."""
+        """A job is over. outputs: how many of its outputs are announced, or will be."""
         self._open.pop(entry.job, None)
         self._ended[entry.job] = self._clock(), _Ended(entry, outputs)
         self._forget()
 
     def drop(self, job: str) -> None:
-        """A job will not be heard of any more."""
+        """Forget a job, whose messages no longer arrive."""
         self._open.pop(job, None)
 
     def added_to(self, entries: Iterable[JobEntry]) -> list[JobEntry]:
-        """What the cluster says of jobs, with what is known better here: jobs that it does not mention yet, and ends."""
+        """Merge the cluster's entries with what is known here: jobs that are not listed yet, and how jobs ended."""
         self._forget()
         found = {entry.job: entry for entry in entries}
         for job, tell in list(self._open.items()):
@@ -54,7 +54,7 @@ class Known:
         return list(found.values())
 
     def outputs(self) -> dict[str, int]:
-        """Per job that ended a short time ago: how many of its outputs are announced, now or soon."""
+        """For each job that ended a short time ago, how many of its outputs are announced, or will be soon."""
         self._forget()
         return {job: ended.outputs for job, (_, ended) in self._ended.items() if ended.outputs}
 

@@ -22,7 +22,7 @@ _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from headrace.
 
 
 _RECORD = re.compile(r"\{|\d{4}-\d\d-\d\dT")
-"""How a record of the log begins: as JSON, or with a time. Other lines belong to the record before them."""
+"""The start of a log record: JSON, or a time. Other lines continue the record before them."""
 
 
 class LocalServices:
@@ -71,7 +71,7 @@ class LocalServices:
 
     def check_reports(self) -> ClusterFailed | None:
         """Read what was reported since the last call. Returns why the cluster cannot go on, if it cannot: its supervisor ended,
-        or a service without which nothing works, or the last host, which was started again too often."""
+        or an indispensable service, or the last host, ended after too many restarts."""
         chunk = os.read(self.report_fd(), 65536)
         if not chunk:
             return self._failure("the local cluster's supervisor ended, and everything with it")
@@ -91,7 +91,7 @@ class LocalServices:
         elif report.final and not self._can_do_without(report.service):
             how = f"was killed by signal {-report.status}" if report.status < 0 else f"ended with status {report.status}"
             return self._failure(
-                f"{report.service} of the local cluster {how}, for the {report.ends}th time within {WINDOW:g} s: it is not started again",
+                f"{report.service} of the local cluster {how}, for the {report.ends}th time within {WINDOW:g} s, and is not restarted",
                 report.service,
             )
         return None
@@ -124,7 +124,7 @@ class LocalServices:
             shutil.rmtree(path, ignore_errors=True)
 
     def _failure(self, message: str, service: str = "") -> ClusterFailed:
-        """What to raise: with the last words of a service, or of all."""
+        """The error to raise, with the last log records of a service, or of all."""
         log = self._log.fileno()
         size = os.fstat(log).st_size  # read in place: those who write share the position
         start = max(self._log_start, size - LOG_READ_BYTES)  # the file may have the lines of clusters before this one
@@ -134,7 +134,7 @@ class LocalServices:
 
 
 def last_words(text: str, service: str) -> str:
-    """Those records of a log that are of this service, a local cluster's host or central service; with their tracebacks."""
+    """The records of one service (a host or a central service) of a log, with their tracebacks."""
     of_it = re.compile(rf'(service|host)(=|": ?"){re.escape(service)}\b')
     kept, keep = [], False
     for line in text.splitlines():

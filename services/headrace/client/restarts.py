@@ -1,26 +1,26 @@
-"""When a service of a local cluster that ended by itself is started again, and when that is given up. Pure: time arrives as an argument."""
+"""When a local cluster restarts a service that ended by itself, and when it gives up. Pure: time arrives as an argument."""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 
 TRIES = 5
-"""Restarts of one service within `WINDOW`. One that ends again and again has a reason that another start does not take away."""
+"""Restarts of one service within `WINDOW`. If it ends again and again, another restart does not remove the reason."""
 WINDOW = 60.0
-"""Seconds. A service that was killed once an hour, by whatever, is started again for as long as the cluster lives."""
+"""Seconds. A service that is killed once an hour is restarted as long as the cluster lives."""
 FIRST_DELAY = 0.1
-"""Seconds until the first restart; doubled with each that follows within `WINDOW`, so that whatever was in its way may pass."""
+"""Seconds until the first restart. Doubles with each restart within `WINDOW`, so that a temporary cause can go away."""
 
 
 class Restarts:
-    """What was started again, and how often."""
+    """The restarts of all services."""
 
     def __init__(self) -> None:
         self._ends: defaultdict[str, deque[float]] = defaultdict(deque)
         self._due: dict[str, float] = {}
 
     def ended(self, service: str, now: float) -> bool:
-        """A service ended. Whether it is started again: then it is among those that are `due` some time later."""
+        """A service ended. Returns whether it is to be restarted; if so, `take_due` returns it after a pause."""
         ends = self._ends[service]
         while ends and now - ends[0] > WINDOW:
             ends.popleft()
@@ -31,7 +31,7 @@ class Restarts:
         return True
 
     def ends(self, service: str) -> int:
-        """How often it ended within the last `WINDOW` seconds."""
+        """How often a service ended within the last `WINDOW` seconds."""
         return len(self._ends[service])
 
     def seconds_to_next(self, now: float) -> float | None:
@@ -39,7 +39,7 @@ class Restarts:
         return max(0.0, min(self._due.values()) - now) if self._due else None
 
     def take_due(self, now: float) -> list[str]:
-        """The services to be started now, the one that has waited longest first. Each is named once."""
+        """Return the services to restart now, the one that has waited longest first. Each is returned once."""
         due = sorted((when, service) for service, when in self._due.items() if when <= now)
         for _, service in due:
             del self._due[service]

@@ -22,7 +22,7 @@ FLUSH_SECONDS = 2.0
 LOG_TAIL_BYTES = 4096
 """Bytes of the services' log that an error shows: about 40 lines."""
 LOG_READ_BYTES = 65_536
-"""Bytes of the log in which the last words of a service are looked for: others may have logged much since."""
+"""Bytes at the end of the log that are searched for the last records of a service: others may have logged much since."""
 PROGRESS_AFTER = 1.0
 """Seconds of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
 PROGRESS_EVERY = 0.1
@@ -51,20 +51,20 @@ RELEASE_DELAY = 0.002
 """Seconds after which hosts are told that a client has its results: a program that submits one small job after the other has the
 next one on its way by then, and does not wait for this."""
 FEEDS_OF_JOBS = 4
-"""Jobs open at a time that have a feed each, on a connection to a cluster of others. More share one, which is sent what is everybody's:
-that costs less than so many consumers."""
+"""Open jobs that have a feed each, on a connection to a shared cluster. Further jobs share one feed, which receives the messages of all
+clients: that costs less than many consumers."""
 SHARED_FEED_SECONDS = 2.0
-"""Seconds after the end of its last job until that feed is closed: a program that submits many jobs goes on soon."""
+"""Seconds after the end of its last job until the shared feed is closed: a program that submits many jobs soon submits the next one."""
 KNOWN_SECONDS = 30.0
-"""Seconds for which a connection remembers how its jobs ended: `Cluster.jobs` and `outputs` say it also if what the services write down of
-them comes later, which takes them some tenths of a second."""
+"""Seconds for which a connection remembers how its jobs ended, so that `Cluster.jobs` and `outputs` are right although the services write
+this down some tenths of a second later."""
 
 
 def check_timeout(timeout: object) -> None:
-    """Raises TypeError or ValueError for what is no time to wait for."""
+    """Raises TypeError or ValueError for an invalid timeout."""
     if timeout is None:
         return
     if not isinstance(timeout, numbers.Real):
-        raise TypeError(f"a timeout is a number of seconds, or None to wait for ever, not {timeout!r:.80}")
+        raise TypeError(f"timeout={timeout!r:.80}: give a number of seconds, or None to wait for ever")
     if math.isnan(timeout):
-        raise ValueError("a timeout is a number of seconds, or None to wait for ever, not nan")
+        raise ValueError("timeout=nan, which is not a time: give a number of seconds, or None to wait for ever")

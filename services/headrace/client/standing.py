@@ -1,4 +1,4 @@
-"""How services stand: what their `status` endpoints answer."""
+"""The state of services, as their `status` endpoints report it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class ClusterStatus(NamedTuple):
-    """How a cluster stands.
+    """The state of a cluster.
 
-    hosts: names of those at work. leading: of controller, scheduler and publisher, whether one leads. jobs: how many are not over.
-    streams: how full each stream is, by name, as the controller saw it last. admits: whether jobs are admitted, or the log is too full.
-    unreadable: messages that services could not read since they started, and passed over: by service and by stream `count`, and of the
-    last one `seq`, `subject` and `why`.
+    hosts: names of the hosts. leading: for controller, scheduler and publisher, whether one leads. jobs: number of unfinished jobs.
+    streams: how full each stream is, by name, as the controller last saw it. admits: whether new jobs are admitted; not if the log is too
+    full. unreadable: messages that services skipped since they started, because they could not read them: by service and stream, their
+    `count`, and `seq`, `subject` and `why` of the last one.
     """
 
     hosts: list[str]
@@ -54,7 +54,7 @@ async def metrics_addresses(connection: Connection) -> dict[str, str]:
 
 
 async def cluster_status(connection: Connection) -> ClusterStatus:
-    """How the cluster stands: of several controllers, schedulers or publishers one is asked."""
+    """Ask for the state of the cluster: one of several controllers, schedulers or publishers answers."""
     central = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL}
     found = await _statuses(connection, central | _hosts(connection))
     controller = found.get(CENTRAL[0], {})
