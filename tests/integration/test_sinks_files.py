@@ -77,7 +77,7 @@ def test_what_was_committed_before_is_found_to_be(folder: str) -> None:
     commit(written := save(folder, ARRAY))
     commit(written)
     files.remove(written.location, {})
-    with pytest.raises(files.NotThere, match=r"not there any more.*no file .*mean\.npy"):
+    with pytest.raises(files.NotThere, match=r"is missing.*no file .*mean\.npy"):
         commit(written)
     other = save(folder, "other", encoding="npz", encoder=pickled(lambda value, file: file.write(b"x" * written.bytes)))
     commit(other)

@@ -169,7 +169,7 @@ def test_netcdf_says_whose_output_it_is_and_reads_as_what_was_given(array: bool)
 
 def test_an_ending_that_is_no_format_is_refused_when_the_sink_is_given() -> None:
     for path in ("out/{name}.grib2", "fields.zarr", "s3://a/{step}.csv", "out.products"):
-        with pytest.raises(GraphError, match=r"ends in \..*, which is no format that is written here: end it in \.npy, .*encoder=\), or"):
+        with pytest.raises(GraphError, match=r"ends in \..*, which is not a known format: end it in \.npy, .*encoder=\), or"):
             Sink(path)
         assert Sink(path, encoding="npy")
         assert Sink(path, encoder=print)

@@ -1,9 +1,9 @@
-"""Where sinks may write: what the operator allows, and what is never allowed.
+"""Where sinks may write: places that the operator allows, and paths that are never allowed.
 
     HEADRACE_SINKS=/data/products,s3://bucket/prefix
 
-Without it, a sink may be wherever its path says. Every service checks: the controller before a job runs, a runner before it writes, the
-publisher before it gives a file its name or removes one.
+Without it, sinks may write anywhere. The controller checks a job's sinks before it runs, a runner before it writes a file, and the
+publisher before it renames or removes one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VARIABLE = "HEADRACE_SINKS"
 
 
 class Allowed(NamedTuple):
-    """Below which roots sinks may write: paths of folders, or URLs; anywhere if there are none."""
+    """The roots below which sinks may write: paths of folders, or URLs. Without any, they may write anywhere."""
 
     roots: tuple[str, ...] = ()
 
@@ -36,21 +36,21 @@ class Allowed(NamedTuple):
             raise SettingsError(f"{VARIABLE}: {error}") from None
 
     def check_path(self, path: str) -> None:
-        """Raises SinkRefused unless every file of a sink with this path is where one may be; GraphError for a path that is none."""
+        """Raises SinkRefused unless all files of a sink with this path are in allowed places; GraphError for an invalid path."""
         parts = parse(path).parts
         beginning = plain(parts[0].text)
         if any(_climbs(part.text) for part in parts) or "::" in path:
-            raise SinkRefused(f"the sink {shown_place(path)!r} leads out of its folder, or chains file systems: give it a plain path")
+            raise SinkRefused(f"the sink {shown_place(path)!r} has '..' in it, or chains file systems ('::'): give a plain path")
         if is_local(path) and not beginning.startswith("/"):
             raise SinkRefused(
-                f"the sink {shown_place(path)!r} is a relative path, which is another folder on each host: give an absolute one"
+                f"the sink {shown_place(path)!r} is a relative path, which is a different folder on each host: give an absolute path"
             )
         whole = parts[0].key == "" and len(parts) == 1
         if self.roots and not any(_is_below(beginning, root, whole) for root in self.roots):
             raise SinkRefused(self._refusal(f"the sink {shown_place(path)!r}"))
 
     def check_file(self, location: str) -> str:
-        """The root that a file, by its final or temporary name, is below; empty if anything is allowed. Raises SinkRefused."""
+        """The root above a file with this final or temporary name; empty if all places are allowed. Raises SinkRefused."""
         path = plain(location)
         if _climbs(path) or "::" in location or (is_local(location) and not path.startswith("/")):
             raise SinkRefused(f"the file {shown_place(location)!r} of a sink leads out of its folder")
@@ -63,7 +63,7 @@ class Allowed(NamedTuple):
 
     def _refusal(self, what: str) -> str:
         roots = ", ".join(map(shown_place, self.roots))
-        return f"{what} is not where sinks may write here: {roots} ({VARIABLE} of the services). Choose a place there"
+        return f"{what} is outside the places where sinks may write: choose a place below {roots} ({VARIABLE} of the services)"
 
 
 def _root(text: str) -> str:
@@ -71,15 +71,15 @@ def _root(text: str) -> str:
     if is_local(text) and not root.startswith("/"):
         raise GraphError(f"{text!r} is neither an absolute path nor a URL")
     if _climbs(root) or "::" in text or "{" in text:
-        raise GraphError(f"{text!r} is no plain folder")
+        raise GraphError(f"{text!r} is not a plain folder: it must not have '..', '::' or '{{' in it")
     return root
 
 
 def _climbs(text: str) -> bool:
-    """Whether a path goes up, or has what file systems end a name at."""
+    """Whether a path has '..' or a NUL character in it."""
     return ".." in text.replace("\\", "/").split("/") or "\0" in text
 
 
 def _is_below(path: str, root: str, or_equal: bool) -> bool:
-    """Whether a path begins with a root, and goes on below it. or_equal: whether it may be the root."""
+    """Whether a path is below a root. or_equal: whether the root itself counts."""
     return path.startswith(posixpath.join(root, "")) or (or_equal and path.rstrip("/") == root)

@@ -1,4 +1,4 @@
-"""What is wrong with a graph's sinks, as far as that can be known before anything runs."""
+"""Checks of a graph's sinks, as far as the client can tell before the graph runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REFUSED = {
     "https": "files cannot be written there",
     "data": "files cannot be written there",
 }
-"""Protocols that fsspec knows and that are no sinks, and why."""
+"""Protocols of fsspec that cannot be sinks, and why."""
 
 
 def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:
-    """Raises GraphError, naming the output, for a file system that cannot be opened here, a key that an output has no metadata for, and
-    two outputs with one place."""
+    """Raises GraphError, which names the output, for a file system that cannot be opened here, a key that the output's metadata does not
+    have, and two outputs with the same place."""
     if sink is None and not spec.sinks:
         return
     for each in (*spec.sinks, *((sink,) if sink is not None else ())):
@@ -38,7 +38,7 @@ def _check_protocol(path: str) -> None:
     protocol = protocol_of(path)
     if "::" in path:
         raise GraphError(
-            f"the sink {shown_place(path)!r} chains file systems ('::'), which several hosts cannot write to: give one of them"
+            f"the sink {shown_place(path)!r} chains file systems ('::'), to which several hosts cannot write: give a single one"
         )
     if protocol in REFUSED:
         raise GraphError(f"{protocol}:// cannot be a sink: {REFUSED[protocol]}. Use a folder that all hosts share, or an object store")
@@ -49,7 +49,7 @@ def _check_protocol(path: str) -> None:
 
 
 def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
-    """Places of outputs whose metadata is not all known before they are yielded are checked when they are written."""
+    """If metadata of an output is known only when it is yielded, its place is checked when it is written."""
     topology = Topology.from_spec(spec)
     taken: dict[str, str] = {}
     for dataset in spec.outputs:
@@ -71,6 +71,6 @@ def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
 
 
 def _locations(sink: SinkSpec, stem: str) -> list[str]:
-    """Every place that an output may have, for its encoding is not known before its value."""
+    """Every place that an output may have: its encoding is known only with its value."""
     encodings = [sink.encoding] if sink.encoding or sink.encoder or parse(sink.path).ending else ENCODINGS
     return [stem + added_ending(sink, encoding) for encoding in encodings]

@@ -29,9 +29,9 @@ TABLE, PANDAS, POLARS = "pyarrow", "pandas", "polars"
 NETCDF_LIBRARIES = ("netCDF4", "h5netcdf", "scipy")
 """Any of these does for xarray."""
 ADDED = f"{KIND}_attributes"
-"""Attribute of a netCDF file that lists the attributes which were added to the dataset's own, as JSON."""
+"""Attribute of a netCDF file: JSON list of the attributes that Headrace added to the dataset's own."""
 NETCDF_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@+-]*")
-"""Names of attributes that every reader of netCDF takes."""
+"""Names of attributes that every reader of netCDF accepts."""
 DEFAULT_VARIABLE = "__xarray_dataarray_variable__"
 """What xarray calls the variable of an array without a name."""
 
@@ -41,7 +41,7 @@ class Encoding(NamedTuple):
 
     write: writes a value to a file that is only written forward, or, if it `seeks`, to a file on a local disk.
     read: the value, from the whole file; it may go on using that memory.
-    describe: the value with attributes that the file is to carry; `read` takes them off again.
+    describe: adds attributes to the value, for the file; `read` removes them again.
     """
 
     ending: str
@@ -85,7 +85,7 @@ def _is_of(module: str, names: tuple[str, ...], value: Any) -> bool:
 
 
 def _table_kind(value: Any) -> str:
-    """What kind of table a value is; empty if it is none."""
+    """The kind of table that a value is; empty if it is not a table."""
     kinds = {PANDAS: "DataFrame", TABLE: "Table", POLARS: "DataFrame"}
     return next((module for module, name in kinds.items() if _is_of(module, (name,), value)), "")
 
@@ -109,7 +109,7 @@ def _write_npy(value: Any, file: IO[bytes]) -> None:
 
 
 def _read_npy(data: memoryview) -> np.ndarray[Any, Any]:
-    """A read-only view of the file's bytes, but for the rare header that numpy has no public function to read."""
+    """A read-only view of the file's bytes, except for rare headers that numpy has no public function to read."""
     head = BytesIO(data[: 1 << 20])
     version = np.lib.format.read_magic(head)
     if version > (2, 0):
@@ -168,7 +168,7 @@ def _as_dataset(array: Any) -> Any:
 
 
 def _describe_nc(value: Any, about: dict[str, Any]) -> Any:
-    """A dataset with attributes, besides those that it has, and a list of them. Values that netCDF does not have are JSON."""
+    """Add attributes to a dataset, and a list of them. Values of types that netCDF does not have become JSON."""
     if not _is_of("xarray", ("Dataset", "DataArray"), value):
         return value
     dataset = _as_dataset(value) if _is_of("xarray", ("DataArray",), value) else value
@@ -182,7 +182,7 @@ def _attribute_name(key: str) -> str:
 
 
 def _attribute(value: Any) -> Any:
-    """A number or text, or a list of numbers, as netCDF has them."""
+    """An attribute's value for netCDF: a number, text, a list of numbers, or else JSON."""
     kinds = {type(item) for item in value} if isinstance(value, list) else {type(value)}
     if kinds == {int} and all(abs(item) < 2**63 for item in (value if isinstance(value, list) else [value])):
         return value

@@ -91,8 +91,8 @@ def open_system(location: str, options: Options) -> tuple[Any, str]:
 def write(part: str, options: Options, encode: Callable[[IO[bytes]], object], seeks: bool, root: str = "") -> Receipt:
     """Write a file and make sure that it stays written. Nothing is left of it if that fails.
 
-    encode: writes to a binary file; if it `seeks`, to one on a local disk, with a name, that can be read too. root: what a local file has
-    to be below; empty: anywhere. Raises SinkRefused, and what the file system raises.
+    encode: writes to a binary file; if it `seeks`, to a named file on a local disk, which it can also read. root: folder that a local file
+    must be below; empty: anywhere. Raises SinkRefused, and the errors of the file system.
     """
     system, path = open_system(part, options)
     if root and is_local(part):
@@ -147,7 +147,7 @@ class NotThere(Exception):
 def commit(part: str, location: str, options: Options, receipt: Receipt, root: str = "") -> None:
     """Give a part its final name, over whatever has it. If the part is gone and the file is there, that was done before.
 
-    root: what local files have to be below; empty: anywhere. Raises NotThere, SinkRefused, and what the file system raises.
+    root: folder that local files must be below; empty: anywhere. Raises NotThere, SinkRefused, and the errors of the file system.
     """
     system, path = open_system(location, options)
     source = system._strip_protocol(part)
@@ -175,7 +175,7 @@ def _commit_locally(part: str, path: str, receipt: Receipt, root: str) -> None:
             else:
                 local.rename(os.path.basename(part), name, folder)
     except FileNotFoundError:
-        raise NotThere(f"what was written beside it is not there any more, and there is no file {path}") from None
+        raise NotThere(f"the temporary file beside it is missing, and there is no file {path}") from None
 
 
 def _check_committed(size: int | None, checksum: Callable[[], str], location: str, receipt: Receipt) -> None:
@@ -185,7 +185,7 @@ def _check_committed(size: int | None, checksum: Callable[[], str], location: st
 
 
 def _size(system: Any, path: str) -> int | None:
-    """Bytes of a file; None if there is none."""
+    """Size of a file in bytes; None if there is no file."""
     system.invalidate_cache(system._parent(path))
     try:
         return int(system.info(path)["size"])
@@ -234,7 +234,7 @@ def remove(location: str, options: Options, root: str = "") -> None:
 
 
 def sweep(folder: str, job: str, options: Options, root: str = "") -> None:
-    """Remove every temporary file of a job in a folder (see `places.part_of`), if that is there: an object store has no empty ones.
+    """Remove every temporary file of a job in a folder (see `places.part_of`), which may not exist: an object store has no empty folders.
 
     root: as of `commit`.
     """

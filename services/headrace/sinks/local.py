@@ -1,7 +1,7 @@
 """Files of sinks on a local disk, reached through the descriptor of their folder.
 
-With a root (see `allowed`), a folder is opened step by step from there, and a symbolic link in its path counts only if it leads to a folder
-below the root. So nobody who can make links there has a file committed, replaced or removed anywhere else, however quickly they change.
+With a root (see `allowed`), a folder is opened step by step from there, and symbolic links are followed only to folders below the root. So
+a user who can create links there cannot make the publisher commit, replace or remove a file elsewhere, however quickly the links change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @contextmanager
 def opened_folder(path: str, root: str) -> Iterator[int]:
-    """A descriptor of a folder. Raises SinkRefused if it is not below the root, which may be empty, and what opening it raises."""
+    """Open a folder. Raises SinkRefused if it is not below the root (an empty root allows all folders), and the errors of opening it."""
     descriptor = _open_below(path, root) if root else os.open(path, _FOLDER)
     try:
         yield descriptor
@@ -42,16 +42,16 @@ def _open_below(path: str, root: str) -> int:
 
 
 def below(path: str, root: str) -> str:
-    """The path of a folder, which need not be there, from the root on, once all symbolic links are followed. Raises SinkRefused if it is
-    not below the root."""
+    """The path of a folder below the root, with all symbolic links resolved. The folder need not exist. Raises SinkRefused if it is not
+    below the root."""
     top, real = os.path.realpath(root), os.path.realpath(path)
     if real != top and not real.startswith(os.path.join(top, "")):
-        raise SinkRefused(f"{path} leads to {real} by a symbolic link, out of {root}, where sinks may write")
+        raise SinkRefused(f"{path} leads by a symbolic link to {real}, outside of {root}, where sinks may write")
     return real[len(top) :]
 
 
 def size(name: str, folder: int) -> int | None:
-    """Bytes of a file; None if there is none, or something else."""
+    """Size of a file in bytes; None if there is no file, or it is not a regular one."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def checksum(name: str, folder: int) -> str:
 
 
 def rename(part: str, name: str, folder: int) -> None:
-    """Give a file another name, over whatever has it, and see that it survives a loss of power."""
+    """Rename a file, replacing any other, and flush it, so that it survives a loss of power."""
     os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     os.fsync(folder)
 

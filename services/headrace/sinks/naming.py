@@ -1,7 +1,7 @@
-"""The names of a file in a sink: the one that it is to have, and the temporary one under which it is written. Pure.
+"""The final and the temporary name of a file in a sink. Pure.
 
-Who writes an output and who commits it both compute these names, from the job's sink, the output's name and metadata and the write itself.
-Neither takes a name from a message: a name in one could lead anywhere.
+The runner that writes an output and the publisher that commits it both compute these names, from the job's sink, the output's name and
+metadata, and the write. Neither takes a name from a message, because that name could lead anywhere.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ _WRITE = re.compile(r"[0-9A-Za-z]{1,32}(\.[0-9A-Za-z]{1,32}){0,3}")
 
 
 class Names(NamedTuple):
-    """location: where the file is to be. part: the temporary name beside it."""
+    """location: the final path of the file. part: the temporary path, in the same folder."""
 
     location: str
     part: str
 
 
 def names_of(sink: SinkSpec, named: Named, encoding: str, writer: Writer) -> Names:
-    """The names of what this writer writes. Raises GraphError if the output's metadata lacks what the path needs, for an encoding that is
-    not the sink's, and for a write that is none."""
+    """The names of a writer's file. Raises GraphError if the output's metadata lacks a key of the path, for an encoding that the sink does
+    not have, and for an invalid write."""
     _check_encoding(sink, encoding)
     if not _WRITE.fullmatch(writer.write):
-        raise GraphError(f"the host does not say which write of output {named.name!r} it was, but {writer.write!r:.80}: upgrade that host")
+        raise GraphError(f"the host sent {writer.write!r:.80} as the write of output {named.name!r}, which is not one: upgrade that host")
     location = plain(place(sink.path, named)) + added_ending(sink, encoding)
     return Names(location, part_of(location, writer))
 
 
 def added_ending(sink: SinkSpec, encoding: str) -> str:
-    """What is added to the name of a file that has no ending: the encoding's, or, with a user's encoder, the encoding itself."""
+    """The ending that is added to a file name without one: that of the encoding, or, with a user's encoder, the encoding itself."""
     if parse(sink.path).ending:
         return ""
     if sink.encoder:
@@ -45,7 +45,7 @@ def added_ending(sink: SinkSpec, encoding: str) -> str:
 
 
 def _check_encoding(sink: SinkSpec, encoding: str) -> None:
-    """Raises GraphError unless a value may have this encoding in this sink."""
+    """Raises GraphError unless the sink may have files of this encoding."""
     ending = parse(sink.path).ending
     wanted = sink.encoding or (OTHER if sink.encoder else encoding_by_ending(ending, sink.path) if ending else "")
     if encoding != wanted if wanted else encoding not in ENDINGS:

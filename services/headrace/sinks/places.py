@@ -32,7 +32,7 @@ GIVEN = ("job", "graph", "name")
 
 
 class Named(NamedTuple):
-    """What a pattern may be filled with. job: its id. graph, name: of the graph and of the output."""
+    """Values for the keys of a pattern. job: its id. graph, name: names of the graph and of the output."""
 
     job: str
     graph: str
@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """A sink's path, taken apart. ending: of the file that it names; empty if there is none, and for a folder."""
+    """A parsed path of a sink. ending: of the file that it names; empty for a file without one, and for a folder."""
 
     parts: tuple[Part, ...]
     is_file: bool
@@ -57,13 +57,13 @@ class Pattern(NamedTuple):
 
     @property
     def keys(self) -> set[str]:
-        """The keys of metadata that it needs."""
+        """The keys of metadata in the path."""
         return {part.key for part in self.parts if part.key and part.key not in GIVEN}
 
 
 @lru_cache(maxsize=256)
 def parse(path: str) -> Pattern:
-    """Takes a path apart. Raises GraphError for one that is none.
+    """Parse a path. Raises GraphError for an invalid one.
 
     >>> parse("out/{param}").is_file, parse("out/{param}/{name}").is_file, parse("out/{step:03d}.npy").ending
     (False, True, '.npy')
@@ -72,10 +72,10 @@ def parse(path: str) -> Pattern:
         parts = tuple(Part(text, key or "", spec or "") for text, key, spec, conversion in _fields(path))
     except ValueError as error:
         raise GraphError(
-            f"the path {shown_place(path)!r} of a sink is no pattern: {error}. Write {{{{ and }}}} for braces themselves"
+            f"the path {shown_place(path)!r} of a sink is not a valid pattern: {error}. Write {{{{ and }}}} for literal braces"
         ) from None
     if not any(part.text.strip("/") or part.key for part in parts):
-        raise GraphError(f"the path {shown_place(path)!r} of a sink names no folder and no file")
+        raise GraphError(f"the path {shown_place(path)!r} of a sink names neither a folder nor a file")
     in_last = _last(parts)
     literal = parts[-1].text if not parts[-1].key else ""
     ending = ENDING.search(literal.rpartition("/")[2])
@@ -87,7 +87,7 @@ def _fields(path: str) -> list[tuple[str, str | None, str | None, str | None]]:
     fields = list(Formatter().parse(path))
     for _, key, spec, conversion in fields:
         if key is not None and (not key or re.search(r"[.\[\]{}]", key) or key.isdigit() or conversion or "{" in (spec or "")):
-            raise ValueError(f"{{{key}}} is no key of an output's metadata, nor job, graph or name")
+            raise ValueError(f"{{{key}}} is neither a key of metadata nor job, graph or name")
     return fields
 
 
@@ -107,7 +107,7 @@ def place(path: str, named: Named) -> str:
     >>> place("s3://means/{param}", Named("k3v7", "march", "mean[0]", {"param": "2t"}))
     's3://means/2t/mean%5B0%5D'
 
-    Raises GraphError for a key that there is no metadata for, or whose value is none for a name.
+    Raises GraphError for a key that the metadata does not have, or whose value cannot be part of a file name.
     """
     pattern = parse(path)
     known = {**named.metadata, "job": named.job, "graph": named.graph, "name": named.name}
@@ -116,7 +116,7 @@ def place(path: str, named: Named) -> str:
 
 
 def plain(location: str) -> str:
-    """The one spelling of a local path: without its protocol, and without what says nothing in it. A URL stays as it is.
+    """The canonical form of a local path: without a protocol, and without redundant slashes and dots. A URL stays unchanged.
 
     >>> plain("file:///data//out/./a.npy"), plain("s3://data//a.npy")
     ('/data/out/a.npy', 's3://data//a.npy')
@@ -171,8 +171,8 @@ def safe(text: str) -> str:
 
 
 class Writer(NamedTuple):
-    """Who writes: a job's dataset may be written by several attempts and hosts, and several times by one. write: of that host, and of no
-    other write there, ever."""
+    """One write of a job's dataset, which several attempts and hosts may write, each several times. write: unique among all writes of the
+    host."""
 
     job: str
     dataset: int

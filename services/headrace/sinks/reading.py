@@ -15,9 +15,9 @@ from headrace.values.memory import aligned_memory
 
 @dataclass(frozen=True)
 class SinkFile:
-    """An output that a user's encoder wrote: where it is, instead of a value, for only its user knows how to decode it.
+    """The file of an output that a user's encoder wrote, returned instead of a value, because only the user knows how to decode it.
 
-    location: a path or URL. bytes: its size. checksum: "sha256:" and the hexadecimal digest. encoding: what the sink was told it is.
+    location: a path or URL. bytes: its size. checksum: "sha256:" and the hexadecimal digest. encoding: that of the sink.
     """
 
     location: str
@@ -27,17 +27,17 @@ class SinkFile:
     options: Options = field(default_factory=dict, repr=False)
 
     def read(self) -> memoryview:
-        """The file's bytes. Raises CorruptOutput if they are not those that were written, and what the file system raises."""
+        """Return the file's bytes. Raises CorruptOutput if the file was changed after it was written, and the errors of the file system."""
         return read_bytes(self.location, self.bytes, self.checksum, self.options)
 
 
 def read(location: str, nbytes: int, checksum: str, encoding: str, options: Options) -> Any:
-    """The value of a published output; a SinkFile where a user's encoder wrote something that has no decoder here.
+    """Return the value of a published output, or a SinkFile if a user's encoder wrote a format without a decoder.
 
-    Arrays of .npy files are read-only views of the memory that the file was read into. It unpickles pickles: read what a job of one's own
-    cluster has published. options: of its sink, for the file system.
+    Arrays of .npy files are read-only views of the memory that the file was read into. It unpickles pickles: read only what a job of
+    your own cluster has published. options: of its sink, for the file system.
 
-    Raises CorruptOutput if the file is not the one that was written, MissingLibrary, and what the file system or the decoder raises.
+    Raises CorruptOutput if the file was changed after it was written, MissingLibrary, and the errors of the file system or decoder.
     """
     known = ENCODINGS.get(encoding)
     if known is None:
@@ -46,16 +46,16 @@ def read(location: str, nbytes: int, checksum: str, encoding: str, options: Opti
 
 
 def read_bytes(location: str, nbytes: int, checksum: str, options: Options) -> memoryview:
-    """The bytes of a published output, checked, and aligned for the arrays that are views of them. Errors as of `read`."""
+    """Return the bytes of a published output, verified, and aligned for arrays that are views of them. Errors as for `read`."""
     data = aligned_memory(nbytes)
     found = read_into(data, location, options)
     if found != nbytes:
         size = f"more than {nbytes}" if found > nbytes else str(found)
-        raise CorruptOutput(f"{shown_place(location)} has {size} bytes, and {nbytes} were written: it was changed since. {_ADVICE}")
+        raise CorruptOutput(f"{shown_place(location)} was changed after it was written: it has {size} bytes instead of {nbytes}. {_ADVICE}")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if digest != checksum:
         raise CorruptOutput(
-            f"{shown_place(location)} has the checksum {digest}, and {checksum} was written: it was changed since. {_ADVICE}"
+            f"{shown_place(location)} was changed after it was written: its checksum is {digest} instead of {checksum}. {_ADVICE}"
         )
     return data.toreadonly()
 

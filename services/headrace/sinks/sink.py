@@ -1,4 +1,4 @@
-"""`hr.Sink`: where outputs are written, as a user says it."""
+"""`hr.Sink`: where and how a user wants outputs to be written."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _NAME = re.compile(r"[A-Za-z0-9]{1,10}")
 
 
 class Sink:
-    """Where outputs are written, where a path alone does not say it.
+    """Where outputs are written, and in which format, if a path alone is not enough.
 
     path: a folder, or a file with `{name}` or an ending in its last part; `{job}`, `{graph}`, `{name}` and the keys of the output's
-    metadata (`{param}`, `{step:03d}`) are filled in. Whatever fsspec opens: a local path (relative ones are taken from here), "s3://...".
-    All hosts, the publisher and the clients that read results have to reach it.
-    encoding: npy, npz, nc, parquet, arrow or pickle; by default by the file's ending, or else by the value's type. netCDF files carry the
-    output's metadata, and its job and task (headrace_job, headrace_task), as attributes.
-    encoder: called with a value and a binary file to write it to, which may be read and searched too. It travels with the graph, like a
-    task's function. `encoding` is then the ending of the files and anything of up to 10 letters and digits; a name from above says that
-    the file is in that format, so that `results()` decode it. Without that, they give a `hr.SinkFile`, with the location.
-    options: for the file system, as of fsspec (endpoint_url, ...). They travel in messages that operators see: leave secrets to the
+    metadata (`{param}`, `{step:03d}`) are filled in. A local path (a relative one starts at the client's working directory), or a URL that
+    fsspec can open, like "s3://...". All hosts, the publisher and clients that read results must be able to reach it.
+    encoding: npy, npz, nc, parquet, arrow or pickle; by default the file's ending decides, or else the value's type. netCDF files
+    have the output's metadata, job and task (headrace_job, headrace_task) as attributes.
+    encoder: a function that is called with a value and a binary file, and writes the value to it; it may also read the file and seek in it.
+    It is sent with the graph, like a task's function. `encoding` is then the ending of the files, with up to 10 letters and digits. If it
+    is one of the names above, `results()` decodes the files; otherwise it returns an `hr.SinkFile`, with the location.
+    options: options of fsspec's file system (endpoint_url, ...). They are sent in messages that operators can read: keep secrets in the
     environment of hosts and clients.
 
-    Raises GraphError for a path, an ending or an encoding that is none.
+    Raises GraphError for an invalid path, ending, encoding, encoder or options.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class Sink:
         if ending and not encoding and encoder is None:
             encoding_by_ending(ending, self.path)
         if encoder is not None and not callable(encoder):
-            raise GraphError(f"the encoder of a sink is a function of a value and a binary file, not {encoder!r:.80}")
+            raise GraphError(f"the encoder of a sink is {encoder!r:.80}: give a function of a value and a binary file")
         if encoder is None and encoding and encoding not in ENDINGS:
-            raise GraphError(f"there is no encoding {encoding!r}: there are {', '.join(ENDINGS)}; give a function (encoder=) for others")
+            raise GraphError(f"{encoding!r} is not an encoding: choose from {', '.join(ENDINGS)}, or give a function (encoder=)")
         if encoding and not _NAME.fullmatch(encoding):
-            raise GraphError(f"an encoding is up to 10 letters and digits, and becomes the ending of files, not {encoding!r}")
+            raise GraphError(f"{encoding!r} cannot be the ending of files: give an encoding of up to 10 letters and digits")
 
     @classmethod
     def of(cls, sink: Sink | str | os.PathLike[str]) -> Sink:
-        """The sink that is meant by a sink, or by a path alone."""
+        """Make a sink from a path, or return the given sink."""
         if isinstance(sink, Sink):
             return sink
         if not isinstance(sink, str | os.PathLike):
-            raise GraphError(f"a sink is a path or an hr.Sink, not {sink!r:.80}")
+            raise GraphError(f"{sink!r:.80} is not a sink: give a path or an hr.Sink")
         return cls(sink)
 
     def spec(self) -> SinkSpec:
-        """As it travels. Raises NotPicklable for an encoder that cannot."""
+        """The sink as part of a message. Raises NotPicklable for an encoder that cannot be pickled."""
         return SinkSpec(path=self.path, encoding=self.encoding, options=self.options, encoder=self._pickled())
 
     def _pickled(self) -> bytes:
@@ -87,7 +87,7 @@ class Sink:
 
 
 def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """As they travel, which is as JSON."""
+    """The options as JSON values, as they are sent."""
     try:
         checked: dict[str, Any] = plain(dict(options))
     except (TypeError, ValueError) as error:
@@ -96,7 +96,7 @@ def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def _absolute(path: str) -> str:
-    """A local path from the root, whoever reads it; braces of the working directory are no pattern."""
+    """The absolute path of a local path. Braces in the working directory are escaped, since they are not part of a pattern."""
     if not path:
         raise GraphError("the path of a sink is empty: give a folder")
     if not is_local(path):

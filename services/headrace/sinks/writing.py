@@ -20,8 +20,8 @@ from headrace_schemas import SinkSpec, Written
 
 
 class OpenSink:
-    """A sink that outputs are written to, where they may be: by default, where HEADRACE_SINKS says. Raises what unpickling its encoder
-    raises."""
+    """Writes outputs to a sink. allowed: where it may write; by default from HEADRACE_SINKS. Raises the errors of unpickling its
+    encoder."""
 
     def __init__(self, spec: SinkSpec, allowed: Allowed | None = None) -> None:
         self.spec = spec
@@ -31,7 +31,7 @@ class OpenSink:
     def write(self, value: Any, named: Named, writer: Writer) -> Written:
         """Encode a value and write it under a temporary name beside its place.
 
-        Raises SinkFailed, which names the output and the place, from whatever went wrong.
+        Raises SinkFailed, which names the output and the place, from any error.
         """
         location = self.spec.path
         try:
@@ -66,12 +66,12 @@ class OpenSink:
 
 
 def about(named: Named) -> dict[str, Any]:
-    """What a file says of its output, where its format has attributes: its metadata, and the job and the task that made it."""
+    """Attributes of an output's file, if its format has attributes: the metadata, job and task."""
     return {**named.metadata, "headrace_job": named.job, "headrace_task": named.name}
 
 
 def encoding_of(spec: SinkSpec, value: Any) -> str:
-    """The encoding of a value: as the sink says, as its file's name says, or by the value's type."""
+    """The encoding of a value: that of the sink, of its file's ending, or of the value's type."""
     if spec.encoding:
         return spec.encoding
     if spec.encoder:
