@@ -23,7 +23,7 @@ def parse_duration(text: str) -> float:
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no duration: give seconds, or a number with s, m, h or d, like 24h")
+        raise ValueError(f"{text!r} is not a duration: give seconds, or a number with s, m, h or d, like 24h")
     return float(Fraction(found[1]) * _SECONDS[(found[2] or "").lower()])
 
 
@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no size: give bytes, or a number with K, M, G, Ki, Mi or Gi, like 4G")
+        raise ValueError(f"{text!r} is not a size: give bytes, or a number with K, M, G, Ki, Mi or Gi, like 4G")
     return int(Fraction(found[1]) * _FACTORS[(found[2] or "").lower()])
 
 

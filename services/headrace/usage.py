@@ -1,15 +1,15 @@
-"""How full a stream is, and what a job is told that the log has no room for."""
+"""How full a stream is, and the error of a job that the log has no room for."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 ADMIT_BELOW = 0.8
-"""Part of the log that may be full for new jobs to be admitted. Those that are under way need the rest."""
+"""Share of the log below which new jobs are admitted. Running jobs need the rest."""
 
 
 class Usage(NamedTuple):
-    """What a stream holds, and what it may hold at most: `limit` bytes and `most_messages` messages; 0: as many as there is room for.
+    """The bytes and messages in a stream, and its limits: `limit` bytes and `most_messages` messages; 0: no limit.
 
     >>> Usage(bytes=30, limit=40).share
     0.75
@@ -22,16 +22,16 @@ class Usage(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Part of what it may hold that it holds, from 0 to 1; 0 if it has no limit."""
+        """The used share of the limit, from 0 to 1; 0 without a limit."""
         shares = [used / most for used, most in ((self.bytes, self.limit), (self.messages, self.most_messages)) if most > 0]
         return max(shares, default=0.0)
 
 
 def reason(used: int, limit: int, admitted: bool) -> str:
-    """Why a job ends that the log has no room for, and what to do."""
+    """The reason why a job without room in the log ends, and what to do."""
     how = f"the log is full ({used / 1e6:,.1f} of {limit / 1e6:,.1f} MB)"
     what = "the job could not go on" if admitted else f"no new job is admitted above {ADMIT_BELOW:.0%}"
     return (
-        f"{how}: {what}. Jobs that are over are removed by themselves, once their outputs are fetched or released; "
-        "or raise the limit (nats stream edit LOG --max-bytes=...), then submit it again"
+        f"{how}: {what}. Finished jobs are removed once their outputs are fetched or released. Wait for that, "
+        "or raise the limit (nats stream edit LOG --max-bytes=...), then submit the job again"
     )

@@ -149,7 +149,7 @@ def test_outputs_of_a_run_are_kept_for_get_or_written_to_a_sink(up: dict[str, st
         assert pickle.loads((place / "sum.pickle").read_bytes()) == 23
     alone = headrace("run", f"{graphs}:good", "--keep")
     assert alone.returncode == 2
-    assert "--keep needs a cluster that goes on: start one with `headrace up`" in alone.stderr
+    assert "--keep needs a cluster that keeps running: start one with `headrace up`" in alone.stderr
 
 
 def test_tasks_import_modules_beside_the_file(tmp_path: Path) -> None:

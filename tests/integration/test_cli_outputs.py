@@ -104,7 +104,7 @@ def test_the_ending_says_what_a_file_becomes(headrace: Shell, job: hr.Job, tmp_p
     wrong = headrace("get", f"{job.id}/no array", "-o", "wrong.npy")
     assert (wrong.returncode, "cannot be written as .npy" in wrong.stderr) == (1, True)
     unknown = headrace("get", f"{job.id}/held", "-o", "held.csv")
-    assert (unknown.returncode, ".csv is no format that outputs are written in: end the file's name in .npy" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, ".csv is not a known format: end the file's name in .npy" in unknown.stderr) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["held.pkl", plain.name]
 
 

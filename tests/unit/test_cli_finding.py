@@ -54,7 +54,7 @@ def test_what_is_wrong_is_said(folder: Path, code: str, name: str, message: str)
 
 
 def test_what_is_no_file_is_said() -> None:
-    with pytest.raises(typer.BadParameter, match=r"nowhere\.py is no Python file"):
+    with pytest.raises(typer.BadParameter, match=r"nowhere\.py is not a Python file"):
         load_graph("nowhere.py")
 
 

@@ -205,5 +205,5 @@ def test_events_of_a_job_that_failed_for_it_change_nothing() -> None:
 def test_the_grace_is_a_setting() -> None:
     assert Settings.from_env({}).host_grace == 10.0
     assert Settings.from_env({"HEADRACE_HOST_GRACE": "2m"}).host_grace == 120.0
-    with pytest.raises(SettingsError, match="HEADRACE_HOST_GRACE: 'long' is no duration"):
+    with pytest.raises(SettingsError, match="HEADRACE_HOST_GRACE: 'long' is not a duration"):
         Settings.from_env({"HEADRACE_HOST_GRACE": "long"})

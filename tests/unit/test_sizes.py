@@ -35,7 +35,7 @@ def test_sizes_have_suffixes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "1e9", "4X", "4 G i", "1_000", "\u0664"])
 def test_what_is_no_size_is_told(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
 
 
@@ -49,7 +49,7 @@ def test_durations_have_suffixes(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "h", "-1", "1e3", "2w", "1:30", "inf"])
 def test_what_is_no_duration_is_told(text: str) -> None:
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
 
@@ -57,7 +57,7 @@ def test_a_controller_reads_when_outputs_expire() -> None:
     assert ControllerSettings.from_env({}).output_expiry == 86_400.0
     assert ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "", "HEADRACE_HOST_GRACE": ""}) == ControllerSettings()
     assert ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "90m"}).output_expiry == 5_400.0
-    with pytest.raises(SettingsError, match="HEADRACE_OUTPUT_EXPIRY: 'soon' is no duration"):
+    with pytest.raises(SettingsError, match="HEADRACE_OUTPUT_EXPIRY: 'soon' is not a duration"):
         ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "soon"})
 
 

@@ -1,4 +1,4 @@
-"""Settings of the bus: where the server is, who we are to it, and how long we wait for it. Times in seconds."""
+"""Settings of the bus: address of the server, login and timeouts. Times in seconds."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from headrace.text import redacted
 from headrace.variables import read_settings
 
 ACK_TIMEOUT = 2.0
-"""A publish or request without an answer for so long is sent again. A file-store acknowledgement takes well under a millisecond, one
-from a busy machine some tens; the answer to a resend costs one message, so this need not be larger."""
+"""A publish or request is sent again if it is not answered within this time. A server answers in well under a millisecond, a busy one in
+some tens; a resend costs one message, so this need not be larger."""
 TICK = 0.25
 """How often unanswered publishes and silent feeds are looked at. Bounds how late a retry is; costs four timer calls a second."""
 IDLE_TICK = 1.0
-"""The same where nothing was sent that is unanswered, and nothing is followed: on the connection by which leases are renewed."""
+"""The same on a connection without unanswered publishes and feeds, like the one that renews leases."""
 HEARTBEAT = 1.0
 """Idle heartbeat that a feed asks the server for."""
 MISSED_HEARTBEATS = 3
-"""A feed that heard nothing for so many heartbeats is opened anew."""
+"""A feed is opened again after this number of missed heartbeats."""
 INACTIVE = 5.0
-"""The server forgets a feed's consumer that nobody listens to for so long."""
+"""The server removes a feed's consumer after this time without a listener."""
 REOPEN_DELAY = 0.25
-"""Pause before a feed that could not be opened is tried again, e.g. while a stream has no leader. Doubles with each failure."""
+"""Pause before another attempt to open a feed, for example while its stream has no leader. Doubles with each failure."""
 LONGEST_REOPEN_DELAY = 30.0
-"""The longest such pause, and the longest silence of a feed: a server that is overloaded needs time, and gets it."""
+"""The longest such pause, and the longest silence of a feed: this gives an overloaded server time."""
 FORGIVE_FAILURES = 60.0
-"""A feed that had no trouble for so long is opened again without a pause the next time."""
+"""If a feed worked for this time, it is opened again without a pause."""
 RECONNECT_WAIT = 0.1
 """Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
 PING_INTERVAL = 10.0
-"""A connection that died without a word is noticed after two of these."""
+"""A dead connection is noticed after two of these."""
 API_TIMEOUT = 10.0
-"""How long a JetStream request (stream, consumer, key) may take altogether, resends included."""
+"""The longest time for a JetStream request (stream, consumer, key), including resends."""
 
 
 _SECRETS = ("token", "password")
-"""Fields that can come from a file, and are not shown."""
+"""Fields that can be read from a file, and are never shown."""
 
 
 class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Where NATS is and how to log in: a token, or a user and a password, or a credentials file, or none.
 
-    url: one, or several separated by commas. ca: file of the certificate authority, for a server with TLS of one's own.
-    connect_timeout: seconds to keep trying the first connection; afterwards reconnection is tried for ever.
-    inbox_prefix: under which replies and feeds arrive; a role with least permissions has one of its own.
-    replicas: of the streams that `ensure_streams` makes; 3 or 5 on a cluster.
-    metrics: address and port at which a service answers /metrics and /healthz over HTTP; empty: it does not.
+    url: one, or several separated by commas. ca: file of your own certificate authority, for a server with TLS.
+    connect_timeout: seconds for the first connection; a lost connection is retried for ever.
+    inbox_prefix: prefix of the subjects for replies and feeds; a role with least permissions has its own.
+    replicas: of the streams that `ensure_streams` creates; 3 or 5 on a cluster.
+    metrics: address and port at which a service answers /metrics and /healthz over HTTP; empty: none.
     """
 
     url: str = "nats://127.0.0.1:4222"
@@ -69,9 +69,9 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     def from_env(cls, env: Mapping[str, str] | None = None) -> BusSettings:
         """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX, _REPLICAS and _METRICS.
 
-        Where HEADRACE_TOKEN or _PASSWORD is not set, it is what the file in HEADRACE_TOKEN_FILE or _PASSWORD_FILE holds.
+        If HEADRACE_TOKEN or _PASSWORD is not set, it is read from the file that HEADRACE_TOKEN_FILE or _PASSWORD_FILE names.
 
-        Raises SettingsError naming the variable if a number is none, or a file cannot be read.
+        Raises SettingsError, which names the variable, for an invalid number, and for a file that cannot be read.
         """
         env = os.environ if env is None else env
         found = read_settings(cls, cls.__struct_fields__, env)
@@ -80,7 +80,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def shown_url(self) -> str:
-        """The url for messages: without a user and a password."""
+        """The url without user and password, for messages."""
         return redacted(self.url)
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def _from_file(name: str, env: Mapping[str, str]) -> str:
-    """The secret in the file that a variable names; empty if it names none."""
+    """The secret in the file that a variable names; empty if it is not set."""
     variable = f"HEADRACE_{name.upper()}_FILE"
     path = env.get(variable, "")
     if not path:

@@ -1,4 +1,4 @@
-"""The commands that use a cluster: run graphs on it, look at its jobs, stop them."""
+"""The commands that use a cluster: run graphs, show jobs, cancel jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _version_and_end(shown: bool) -> None:
 
 
 def demo(context: typer.Context) -> int:
-    """Run the ensemble example on a local cluster. Options are the example's own: see `headrace demo --help`."""
+    """Run the ensemble example on a local cluster. It has its own options: see `headrace demo --help`."""
     from headrace.cli.finding import load_demo
 
     return int(load_demo().main(context.args))
@@ -43,7 +43,7 @@ def up(
     capacity: Capacity = 0,
     resources: Resources = "",
     log_file: Annotated[
-        str, typer.Option(help="File for what the services log and tasks print; by default it ends with the cluster.", show_default=False)
+        str, typer.Option(help="File for the services' log and what tasks print. By default a temporary file.", show_default=False)
     ] = "",
 ) -> int:
     """Run a local cluster until Ctrl-C, and print how to connect to it. Its tasks can import modules of the working directory."""
@@ -73,17 +73,17 @@ def run(
     resources: Resources = "",
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the results; 0: for ever.")] = 0.0,
     sink: Annotated[
-        str, typer.Option(metavar="PATH", help="Where to write the outputs, as files: a folder, or a path with {name}.", show_default=False)
+        str, typer.Option(metavar="PATH", help="Write the outputs to files: a folder, or a path with {name}.", show_default=False)
     ] = "",
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the outputs on the cluster, for `headrace get`, until they expire; not of a local one.")
+        bool, typer.Option("--keep", help="Keep the outputs on the cluster for `headrace get`, until they expire. Not for a local cluster.")
     ] = False,
     *,
     login: Login,
 ) -> int:
-    """Run a graph, on the cluster at HEADRACE_URL or else on a local one, and print its outputs.
+    """Run a graph on the cluster at HEADRACE_URL, or else on a local one, and print its outputs.
 
-    Modules beside the file can be imported by it, and by its tasks on a local cluster.
+    The file can import modules in its folder; so can its tasks on a local cluster.
     """
     import time
 
@@ -94,7 +94,9 @@ def run(
 
     connected = bool(login.url)
     if keep and not connected:
-        raise typer.BadParameter("--keep needs a cluster that goes on: start one with `headrace up`, and set HEADRACE_URL; or use --sink")
+        raise typer.BadParameter(
+            "--keep needs a cluster that keeps running: start one with `headrace up` and set HEADRACE_URL, or use --sink"
+        )
     graph = load_graph(target)
     cluster = login.connect() if connected else Cluster.local(hosts, runners, capacity or None, resources=parse_resources(resources))
     with cluster:
@@ -128,11 +130,11 @@ def jobs(*, login: Login) -> int:
 
 @logs_in
 def status(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job's id; without one, the whole cluster.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job's id. Without it, shows the cluster.")] = None,
     *,
     login: Login,
 ) -> int:
-    """Show how a job stands, or the cluster."""
+    """Show the state of a job, or of the cluster."""
     from headrace.cli.tables import print_cluster, print_status
 
     with login.connect() as cluster:
@@ -144,13 +146,13 @@ def status(
 def outputs(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[JOB] [KEY=VALUE]...", help="A job's id; and metadata that outputs must have, like step=0 or step=[0,6]."),
+        typer.Argument(metavar="[JOB] [KEY=VALUE]...", help="A job's id, and metadata that outputs must have, like step=0 or step=[0,6]."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")] = False,
     *,
     login: Login,
 ) -> int:
-    """List the outputs that were announced, of one job or of all, also of those that the log has forgotten."""
+    """List announced outputs of one job or of all jobs, including jobs that are no longer in the log."""
     from headrace.cli.outputs import show_outputs
 
     with login.connect() as cluster:
@@ -159,19 +161,19 @@ def outputs(
 
 @logs_in
 def get(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="JOB/NAME, as `headrace outputs` shows both; or NAME with --job.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="JOB/NAME, as `headrace outputs` shows them, or NAME with --job.")],
     target: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="The file, whose ending says what it becomes; or a folder.")
+        str, typer.Option("-o", "--output", metavar="FILE", help="The file, whose ending selects the format, or a folder.")
     ] = ".",
     job: Annotated[str, typer.Option("--job", metavar="JOB", help="The job's id, if OUTPUT is the name alone.")] = "",
-    no_clobber: Annotated[bool, typer.Option("-n", "--no-clobber", help="Do not replace a file that exists.")] = False,
+    no_clobber: Annotated[bool, typer.Option("-n", "--no-clobber", help="Do not replace an existing file.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the output; 0: for ever.")] = 0.0,
     *,
     login: Login,
 ) -> int:
-    """Write an output into a file: what its sink has, or its value, as .npy for an array, or as the file's ending says.
+    """Write an output to a file: a copy of its sink's file, or its value in the format of the file's ending (arrays: .npy by default).
 
-    Like cp, it replaces a file that exists, and says so.
+    Like cp, it replaces an existing file, and says so.
     """
     from headrace.cli.outputs import get_output
 
@@ -198,9 +200,9 @@ def cancel(
 def replay(
     job: JobId,
     check: Annotated[
-        bool, typer.Option("--check", help="Make every controller decision again and compare; status 1 if one differs.")
+        bool, typer.Option("--check", help="Recompute every decision of the controller and compare; status 1 if one differs.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")] = False,
     *,
     login: Login,
 ) -> int:
@@ -212,12 +214,12 @@ def replay(
 
 @logs_in
 def tail(
-    job: Annotated[str, typer.Argument(metavar="[JOB]", help="One job, from its beginning; without: all jobs, from now on.")] = "",
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Print what is in the log, and end.")] = False,
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="One job, from its beginning. Without it, all jobs, from now on.")] = "",
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="Print the log so far, and end.")] = False,
     *,
     login: Login,
 ) -> int:
-    """Print the log in words, as it is written; of one job until it is over."""
+    """Print the log in words as it is written; that of one job until the job is over."""
     from headrace.cli.tailing import tail_log
 
     tail_log(job, login.settings(), follow=not no_follow)
@@ -226,7 +228,7 @@ def tail(
 
 @logs_in
 def watch(job: JobId, *, login: Login) -> int:
-    """Watch a job: how far it is, how fast, on which hosts, and what failed. Status 1 if it did not end well."""
+    """Watch a job live: progress, speed, hosts, failures. Status 1 unless the job is done."""
     from headrace.cli.watching import watch_job
 
     return watch_job(job, login.settings())

@@ -1,4 +1,4 @@
-"""Finds the graph that `headrace run` was pointed at, and the example that `headrace demo` runs."""
+"""Finds the graph for `headrace run`, and the example for `headrace demo`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MODULE_PREFIX = "headrace_run_"
 def load_graph(target: str) -> Graph:
     """The graph named by FILE.py:graph, or the only one of FILE.py; made by calling it, if the name is a function's.
 
-    Raises typer.BadParameter where there is none, or more than one, and UserCodeFailed for an error of the file's.
+    Raises typer.BadParameter if there is no graph, or more than one, and UserCodeFailed for an error in the file.
     """
     path, _, name = target.partition(":")
     file = Path(path)
     if file.suffix != ".py" or not file.is_file():
-        raise typer.BadParameter(f"{path} is no Python file: give FILE.py or FILE.py:graph")
+        raise typer.BadParameter(f"{path} is not a Python file: give FILE.py or FILE.py:graph")
     file = file.resolve()
     module = call(file, lambda: _import_file(file))
     found = _named(module, name, path) if name else _only(module, path)
@@ -62,7 +62,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def import_from(folder: str) -> None:
-    """Let modules in a folder be imported: before what is installed, as for a script, but after Python's own."""
+    """Make the modules of a folder importable: before installed packages, as for a script, but after the standard library."""
     if folder not in sys.path:
         sys.path.insert(_place_for_scripts(), folder)
 

@@ -1,4 +1,4 @@
-"""Flags that several commands have, and the settings made of them."""
+"""Flags that several commands share, and the settings made from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Token = Annotated[
     str,
     typer.Option(
         envvar="HEADRACE_TOKEN",
-        help="Token to log in with. In the list of processes everybody sees it: prefer the variable, or HEADRACE_TOKEN_FILE.",
+        help="Token to log in with. Other users can see flags in the process list: prefer the variable, or HEADRACE_TOKEN_FILE.",
         show_default=False,
         show_envvar=True,
     ),
@@ -53,7 +53,7 @@ Capacity = Annotated[
         parser=_capacity,
         metavar="SIZE",
         envvar="HEADRACE_CAPACITY",
-        help="Bytes of each host's store, like 500M, 4G or 4Gi; 0: a share of the memory.",
+        help="Size of each host's store, like 500M, 4G or 4Gi; 0: a share of the memory.",
         show_default=False,
     ),
 ]
@@ -62,7 +62,7 @@ Resources = Annotated[
     typer.Option(
         metavar="NAME=AMOUNT,...",
         envvar="HEADRACE_RESOURCES",
-        help="What the host has for tasks that need it, like gpu=1,highmem=2.",
+        help="Amounts that the host has for tasks that need them, like gpu=1,highmem=2.",
         show_default=False,
     ),
 ]
@@ -70,7 +70,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `hea
 
 
 class Login(NamedTuple):
-    """Where the NATS server is and how to log in, from the flags of a command; what is not given comes from the environment."""
+    """Where the NATS server is and how to log in, from the flags of a command, or else from the environment."""
 
     url: str
     token: str
@@ -82,7 +82,7 @@ class Login(NamedTuple):
         return f"<Login at {redacted(self.url)!r}>"
 
     def settings(self) -> BusSettings:
-        """The bus's settings. Raises SettingsError for a variable that cannot be used, NatsUnreachable for an address that is none."""
+        """The bus's settings. Raises SettingsError for an invalid variable, NatsUnreachable for an invalid address."""
         import msgspec
 
         from headrace.bus import BusSettings
@@ -100,7 +100,7 @@ class Login(NamedTuple):
 
 
 def logs_in(command: Callable[..., int]) -> Callable[..., int]:
-    """Gives a command the flags of `Login`. It gets what they say as its argument `login`."""
+    """Add the flags of `Login` to a command, which gets them as its argument `login`."""
 
     @functools.wraps(command)
     def logged_in(**given: Any) -> int:

@@ -75,27 +75,27 @@ def show_outputs(cluster: Cluster, words: Sequence[str], *, as_json: bool) -> in
 
 
 def job_and_name(output: str, job: str) -> tuple[str, str]:
-    """The job and the name of JOB/NAME; of NAME where the job is given. Names may have slashes, ids of jobs have none."""
+    """Job and name from JOB/NAME, or from NAME and the given job. Names may have slashes, job ids have none."""
     if job:
         return job, output.removeprefix(f"{job}/")
     job, slash, name = output.partition("/")
     if not slash or not job or not name:
-        raise typer.BadParameter(f"{output!r} does not say of which job: give JOB/NAME, or --job JOB")
+        raise typer.BadParameter(f"{output!r} names no job: give JOB/NAME, or --job JOB")
     return job, name
 
 
 def get_output(cluster: Cluster, output: str, job_id: str, target: str, timeout: float | None, *, clobber: bool) -> int:
-    """Write the value of an output into a file. Raises NoSuchJob, CannotWrite, and what becomes of an output that cannot be had."""
+    """Write the value of an output to a file. Raises NoSuchJob, CannotWrite, and the errors of `Job.result`."""
     job_id, name = job_and_name(output, job_id)
     job = _job(cluster, job_id)
     record = next((record for record in cluster.outputs(job=job_id) if record.name == name), None)
     if job is None and (record is None or not record.location):
-        raise NoSuchJob(f"the log has nothing of job {job_id!r} any more, and output {name!r} of it is in no sink: submit the graph again")
+        raise NoSuchJob(f"job {job_id!r} is no longer in the log, and its output {name!r} is not in a sink: submit the graph again")
     ending, write = _content(job, record, name, "" if Path(target).is_dir() else Path(target).suffix.lower(), timeout)
     path = _path(target, name, ending)
     replaced = path.exists()
     if replaced and not clobber:
-        raise CannotWrite(f"{path} exists, and --no-clobber leaves it as it is")
+        raise CannotWrite(f"{path} exists: give another name, or leave out --no-clobber")
     _write(path, write)
     typer.echo(f"{'replaced' if replaced else 'wrote'} {path}: {counted(path.stat().st_size, 'byte')}")
     return 0
@@ -109,12 +109,12 @@ def _job(cluster: Cluster, job: str) -> Job | None:
 
 
 def _content(job: Job | None, record: OutputRecord | None, name: str, ending: str, timeout: float | None) -> tuple[str, Write]:
-    """What to write, and the ending of a name for it: a sink's file as it is, unless another format is asked for; else the value."""
+    """The content and its ending: the sink's file unchanged, or the value, if there is no such file or another format is wanted."""
     wanted = BY_ENDING.get(ending, "")
     own = Path(record.location).suffix if record is not None and record.location else ""
     if ENDING.search(ending) and not wanted and ending != own.lower():
         formats = ", ".join(dict.fromkeys([*([own] if own else []), *BY_ENDING]))
-        raise CannotWrite(f"{ending} is no format that outputs are written in: end the file's name in {formats}, or in none")
+        raise CannotWrite(f"{ending} is not a known format: end the file's name in {formats}, or leave out the ending")
     if record is not None and record.location and (not wanted or wanted == record.encoding or record.encoding not in ENCODINGS):
         data = job.read_file(record) if job is not None else read_file(record, {})
         return own, lambda file: file.write(data)

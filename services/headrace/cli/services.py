@@ -12,19 +12,19 @@ from headrace.cli.options import Capacity, Login, Resources, Runners, logs_in
 
 @logs_in
 def controller(*, login: Login) -> int:
-    """Start a controller: the life of jobs. Reads HEADRACE_OUTPUT_EXPIRY, _METRICS and _LOG_LEVEL too."""
+    """Run a controller, which decides the life of jobs. Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE, _SINKS, _METRICS, _LOG_LEVEL."""
     return _serve("controller", login)
 
 
 @logs_in
 def scheduler(*, login: Login) -> int:
-    """Start a scheduler: plans and windows. Reads HEADRACE_METRICS and _LOG_LEVEL too."""
+    """Run a scheduler, which plans jobs. Also reads HEADRACE_WINDOW_TASKS, _OPEN_JOBS, _OPEN_TASKS_PER_RUNNER, _METRICS, _LOG_LEVEL."""
     return _serve("scheduler", login)
 
 
 @logs_in
 def publisher(*, login: Login) -> int:
-    """Start a publisher: announces outputs. Reads HEADRACE_METRICS and _LOG_LEVEL too."""
+    """Run a publisher, which announces outputs. Also reads HEADRACE_SINKS, _METRICS, _LOG_LEVEL."""
     return _serve("publisher", login)
 
 
@@ -41,20 +41,23 @@ def worker(
         str,
         typer.Option(
             envvar="HEADRACE_SPILL_DIR",
-            help="Folder on a disk for what memory has no room for, the temporary one by default; none: nothing is moved there.",
+            help="Folder on disk for data that does not fit into memory. By default the temporary folder; none: keep all in memory.",
             show_default=False,
         ),
     ] = "",
     listen: Annotated[
-        str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT for data of other hosts; port 0: a free one.")
+        str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT at which other hosts and clients get data; port 0: a free one.")
     ] = "127.0.0.1:0",
     advertise: Annotated[
-        str, typer.Option(envvar="HEADRACE_ADVERTISE", help="What other hosts connect to, if it is another address.", show_default=False)
+        str,
+        typer.Option(
+            envvar="HEADRACE_ADVERTISE", help="Address that other hosts and clients connect to, if it differs.", show_default=False
+        ),
     ] = "",
     *,
     login: Login,
 ) -> int:
-    """Start a worker: one host's agent and its runners. Reads HEADRACE_RUNNER_THREADS, _METRICS and _LOG_LEVEL too."""
+    """Run a worker: one host's agent and its runners. Also reads HEADRACE_RUNNER_THREADS, _SINKS, _METRICS, _LOG_LEVEL."""
     from headrace.worker.threads import set_variables
 
     set_variables(runners)  # before numpy is loaded

@@ -31,7 +31,7 @@ DIGITS_OF_A_CHECKSUM = len("sha256:") + 12
 """Characters of a checksum that a table shows: enough to compare two."""
 
 WORTH_A_LINE = 0.5
-"""Part of its limit from which a stream is shown; the log always is."""
+"""A stream is shown if it is filled to at least this share. The log is always shown."""
 
 WIDTH_OF_A_FILE = 1000
 """Characters of a line where no terminal limits it: enough for any row."""
@@ -111,23 +111,25 @@ def print_status(status: JobStatus) -> None:
 
 
 def print_cluster(status: ClusterStatus) -> None:
-    """A whole cluster: a line for each thing to know, and for each stream that fills up."""
+    """The state of a cluster, with a line for each stream that fills up."""
     table = new_table("cluster", "")
     missing = [name for name, leads in status.leading.items() if not leads]
     _add_row(table, "hosts", ", ".join(status.hosts) or "none: start a worker")
     _add_row(table, "leading", ", ".join(name for name, leads in status.leading.items() if leads))
     if missing:
-        _add_row(table, "not leading", f"{', '.join(missing)}: see whether it runs")
-    _add_row(table, "jobs", f"{status.jobs} not over")
+        _add_row(table, "not leading", f"{', '.join(missing)}: check whether it runs")
+    _add_row(table, "jobs", f"{status.jobs} unfinished")
     for name, usage in status.streams.items():
         if name == LOG.name or usage.share >= WORTH_A_LINE:
-            _add_row(table, f"stream {name}", _fullness(usage) + ("" if status.admits or name != LOG.name else ": no job is admitted"))
+            _add_row(
+                table, f"stream {name}", _fullness(usage) + ("" if status.admits or name != LOG.name else ": no new jobs are admitted")
+            )
     for service, streams in status.unreadable.items():
         for stream, found in streams.items():
             told = (
                 f"{counted(found['count'], 'message')} of {stream}; the last one is {found['seq']}, on {found['subject']}: {found['why']}"
             )
-            _add_row(table, f"{service} passed over", told)
+            _add_row(table, f"{service} skipped", told)
     _print(table)
 
 
@@ -157,7 +159,7 @@ def _add_row(table: Table, *cells: str) -> None:
 
 
 def as_it_is(text: str, style: str = "") -> Text:
-    """What others wrote, for it may have what rich takes for markup; but for what a terminal would obey."""
+    """Text of other users, without rich's markup and without control characters for the terminal."""
     return Text(lines(text), style=style)
 
 
