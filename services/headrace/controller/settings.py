@@ -14,22 +14,23 @@ from headrace.sizes import parse_duration
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
-    """What the controller can be told.
+    """The controller's settings.
 
-    lease_ttl: how long after the end of this process another may lead. Hosts work through their windows meanwhile.
-    linger: what nobody waits for is put off for so long, so that what comes of many small jobs is sent, and read by all others, together:
-        ends of jobs whose results are all in the log, and that requests are done.
-    rest: nothing is read for so long after each read: no result waits for the controller, and what comes of many small jobs is looked at
-        together. That a job failed, or a host is lost, and that memory may go, is decided so much later.
-    entry_delay: a change of a job's state is shown in the bucket `jobs` after so long; a job that lives shorter is written once.
-    entry_interval: progress is shown there at most so often.
-    forget_after: a job that is over, and of which nothing is held any more, stays in memory for so long, for late messages.
-    output_expiry: outputs that no client fetched are held for so long after the job's end (HEADRACE_OUTPUT_EXPIRY): a day lets
-        somebody come back for them, and a client that died fills no store for ever.
-    host_grace: once a job is submitted, its tasks may need for so long what no living host has, before it fails (HEADRACE_HOST_GRACE): a
-        host that restarts is back by then, for its lease runs 5 s, and its start takes one.
+    lease_ttl: another controller may lead this long after this process ended. Hosts work through their windows meanwhile.
+    linger: delay of messages that nobody waits for, so that those of many small jobs are sent, and read by all others, together: the end of
+        a job whose results are all in the log, and the completion of requests.
+    rest: pause after each read of the log, so that messages of many small jobs are handled together. No result waits for the controller;
+    only
+        decisions about failed jobs, lost hosts and memory to free are later by this time.
+    entry_delay: delay until a job's new state is written to the bucket `jobs`; a job that ends within it is written only once.
+    entry_interval: shortest time between two updates of a job's progress there.
+    forget_after: how long a job stays in memory for late messages, after it is over and no host holds anything of it.
+    output_expiry: how long hosts hold outputs that no client fetched, after the job's end (HEADRACE_OUTPUT_EXPIRY). In a day, users can
+        come back for them, and a client that died does not fill a store for ever.
+    host_grace: how long a running job's tasks may need resources that no living host has, before the job fails (HEADRACE_HOST_GRACE). A
+        host that restarts is back by then: its lease runs out after 5 s, and its start takes one.
     allowed: where sinks may write (HEADRACE_SINKS). A job with another sink fails at once.
-    limits: numbers that decisions depend on. A replay must use the same.
+    limits: numbers that decisions depend on. A replay must use the same ones.
     """
 
     lease_ttl: float = 5.0
@@ -45,9 +46,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), HEADRACE_HOST_GRACE and HEADRACE_SINKS, the others being for tests.
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), HEADRACE_HOST_GRACE and HEADRACE_SINKS. Only tests set the others.
 
-        Raises SettingsError if one is no duration, or no list of folders.
+        Raises SettingsError for an invalid duration or list of folders.
         """
         env, defaults = os.environ if env is None else env, cls()
         return cls(

@@ -60,5 +60,5 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Read HEADRACE_SINKS; nothing else needs setting from outside. Raises SettingsError for what is no list of folders."""
+        """Read HEADRACE_SINKS. Only tests set the others. Raises SettingsError for an invalid list of folders."""
         return cls(allowed=Allowed.from_env())

@@ -12,22 +12,27 @@ from headrace.variables import read_settings
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
-    """What the scheduler can be told.
+    """The scheduler's settings.
 
-    window_tasks: tasks released to a host and not done, per job, at most (HEADRACE_WINDOW_TASKS). Refilled at half, so a host of one runner
-        is ahead of the scheduler by 4096 tasks: 40 ms of tasks of 10 us, more than a refill takes.
-    window_tasks_per_runner: a host of many runners has a larger window, so that all find work also where the plan has long sequences.
-    chain_tasks: the longest chain. A chain runs on one runner and is released whole; a cut every 1024 tasks costs nothing measurable.
-    message_integers: integers in the columns of one message, at most. At up to 8 characters each that is 256 KB, which leaves room for an
+    window_tasks: the most tasks of one job that are released to a host and not done (HEADRACE_WINDOW_TASKS). The window is refilled when it
+    is
+        half empty, so a host of one runner always has 4096 tasks: 40 ms of tasks of 10 us, longer than a refill takes.
+    window_tasks_per_runner: window of a host per runner, if that is more, so that all runners find work even if the plan has long
+    sequences.
+    chain_tasks: length of the longest chain. A chain runs on one runner and is released as a whole; cutting it every 1024 tasks has no
+    measurable cost.
+    message_integers: the most integers in the columns of one message. With up to 8 characters each, they take 256 KB, which leaves room for
+    an
         inline graph (`INLINE_GRAPH_BYTES`) below `MAX_MESSAGE_BYTES`.
-    open_jobs, open_tasks_per_runner: jobs that are planned, released and not done at a time: so many, and more as long as they have no more
-        tasks than this for each runner of the cluster (HEADRACE_OPEN_JOBS, HEADRACE_OPEN_TASKS_PER_RUNNER). The others wait in the order in
-        which they arrived; see `admission`. Enough that runners never wait for the next job, few enough that messages are about
-        many tasks each.
-    grown_seconds: a job that was released so long ago does not count, so that long jobs do not hold up short ones.
-    tick_seconds: how often jobs that wait and tasks that run are looked at, if the log says nothing: as often as hosts say what they run.
-    lease_ttl: how long after the end of this process another may lead. Hosts work through their windows meanwhile.
-    retry_delay: pause before leading again after the log refused a decision.
+    open_jobs, open_tasks_per_runner: up to `open_jobs` jobs are open (planned, and not done) at a time; more, as long as all open jobs have
+    at
+        most `open_tasks_per_runner` tasks for each runner (HEADRACE_OPEN_JOBS, HEADRACE_OPEN_TASKS_PER_RUNNER). Other jobs wait in the
+        order of their arrival; see `admission`. Enough that runners never wait for the next job, and few enough that each message is about
+        many tasks.
+    grown_seconds: a job that has been open for longer no longer counts, so that long jobs do not hold up short ones.
+    tick_seconds: how often waiting jobs and running tasks are looked at if no message arrives: as often as hosts report what they run.
+    lease_ttl: another scheduler may lead this long after this process ended. Hosts work through their windows meanwhile.
+    retry_delay: pause before this process leads again, after the log refused a decision.
     """
 
     window_tasks: Annotated[int, msgspec.Meta(ge=1)] = 8192
@@ -43,14 +48,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_WINDOW_TASKS, _OPEN_JOBS and _OPEN_TASKS_PER_RUNNER, the others being for tests.
+        """Read HEADRACE_WINDOW_TASKS, _OPEN_JOBS and _OPEN_TASKS_PER_RUNNER. Only tests set the others.
 
-        Raises SettingsError naming the variable if one is no number.
+        Raises SettingsError, which names the variable, for an invalid number.
         """
         return read_settings(cls, ["window_tasks", "open_jobs", "open_tasks_per_runner"], os.environ if env is None else env)
 
     def window(self, runners: int) -> int:
-        """Tasks of a job that a host of so many runners has at most."""
+        """The most tasks of a job that a host with this number of runners has."""
         return max(self.window_tasks, self.window_tasks_per_runner * runners)
 
     @property

@@ -1,4 +1,4 @@
-"""A host's place in the cluster: its name, held by a lease, and the epoch under which it holds it."""
+"""A host's membership in the cluster: its name, held by a lease, and its epoch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class HostTaken(HeadraceError):
 
 
 async def next_epoch(bus: Bus, host: str, before: int) -> int:
-    """An epoch for a host that joins (again): the time in milliseconds, or more if this process (`before`), or whoever had the name last as
-    far as the log says, had that already. A clock that was set back must not make a host an older one."""
+    """An epoch for a host that joins (again): the time in milliseconds, or more, so that it is above the last epoch of this process
+    (`before`) and of the last host with this name in the log. A clock that was set back must not make a host older."""
     record = await bus.last(streams.LOG.name, subjects.host(host))
     try:
         logged = decode(_facts, record.data).epoch if record is not None else 0
@@ -34,9 +34,9 @@ async def next_epoch(bus: Bus, host: str, before: int) -> int:
 
 
 async def register(bus: Bus, settings: Settings, entry: HostEntry) -> Lease:
-    """Take the host's name. One that was killed holds it until its lease runs out.
+    """Take the host's name. A worker that was killed holds it until its lease runs out.
 
-    Raises HostTaken if whoever holds the name is seen to renew its lease, and goes on with that.
+    Raises HostTaken if another worker holds the name and keeps renewing its lease.
     """
     lease = Lease(bus, streams.HOSTS.name, settings.host, encode(entry), settings.lease_seconds, lapses=False)
     contention = Contention(settings.lease_seconds + 2 * streams.HOSTS.markers + 1)
@@ -44,17 +44,15 @@ async def register(bus: Bus, settings: Settings, entry: HostEntry) -> Lease:
     while not await lease.try_acquire():
         held = await bucket.get(settings.host)
         if held is not None and contention.is_lost(held.revision, time.monotonic()):
-            raise HostTaken(
-                f"another worker is registered as {settings.host!r}: give each host a name of its own (--host or HEADRACE_HOST)"
-            )
+            raise HostTaken(f"another worker is registered as {settings.host!r}: give each host its own name (--host or HEADRACE_HOST)")
         await asyncio.sleep(settings.lease_seconds / _POLLS)
     return lease
 
 
 class Contention:
-    """Whether a name is held by somebody who is alive: the lease was renewed since the first look at it, and still stands `seconds` later.
+    """Whether a living worker holds a name: its lease was renewed after the first look, and is still there `seconds` later.
 
-    A lease that only stands there says nothing: the server may have been stopped, and has not removed what ran out meanwhile.
+    A lease that is merely there proves nothing: the server may have been stopped, so that it has not removed expired leases yet.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -19,85 +19,87 @@ from headrace.worker.addresses import advertised
 from headrace_schemas import subjects
 
 NO_SPILLING = "none"
-"""As `spill_dir`: what memory has no room for is held above the capacity instead."""
+"""As `spill_dir`: data that does not fit stays in memory, above the capacity."""
 
 
 class Settings(msgspec.Struct, kw_only=True):
-    """What one worker service is told. `headrace worker` makes it from its flags and the HEADRACE_* variables."""
+    """The settings of one worker. `headrace worker` makes them from its flags and the HEADRACE_* variables."""
 
     host: str
-    """Name in the cluster, a single token of a subject."""
+    """Name in the cluster: a single token of a subject."""
     runners: int = 1
     """Processes that execute tasks."""
     capacity: int = 0
-    """Bytes of the store; 0: half of the memory or half of what the shared-memory folder has free, whichever is less,
-    so that the values that tasks hold on their own heaps have the other half."""
+    """Bytes of the store; 0: half of the memory, or half of the free space of the shared-memory folder, whichever is less. The other half
+    is for values that tasks hold on their own heaps."""
     resources: dict[str, float] = {}
-    """What this host has for tasks that need it, e.g. {"gpu": 1}. A task that needs something runs only where that is."""
+    """Amounts that this host has for tasks that need them, e.g. {"gpu": 1}. A task runs only on a host that has what it needs."""
     shm_dir: str = ""
     """Folder of the arena, see `shm_folder`."""
     spill_dir: str = ""
-    """Folder on a disk, for datasets that memory has no room for; empty: the temporary folder; "none": nothing is spilled."""
+    """Folder on disk for datasets that do not fit into memory; empty: the temporary folder; "none": nothing is spilled."""
     listen: str = "127.0.0.1:0"
     """Address and port of the data plane; port 0 takes a free one."""
     advertise: str = ""
-    """What other hosts and clients connect to, if it is not the address listened on: an address, or an address and a port. Where every
-    address is listened on (0.0.0.0), the one that this machine has on its way to the NATS server."""
+    """Address (and port) that other hosts and clients connect to, if it differs from `listen`. By default with `listen` 0.0.0.0, the
+    address that this machine uses to reach the NATS server."""
     lease_seconds: float = 5.0
-    """A host that was silent for so long is lost: short enough to go on soon, long enough to survive a busy machine."""
+    """A host that is silent for this time is lost: short enough for jobs to go on soon, long enough for a busy machine."""
     report_seconds: float = 0.001
-    """What somebody waits for (outputs, failures, memory to be freed) waits so long to travel together, unless the host was quiet."""
+    """Delay of reports that somebody waits for (outputs, failures, memory to free), so that they are sent together. None if the host was
+    quiet."""
     busy_report_seconds: float = 0.005
-    """Outputs and failures wait so long while the host has more to do for their job, for then the job is not over: of 10,000 short tasks
-    with an output each, a fifth of a service's CPU time goes into receiving messages where they wait only 1 ms."""
+    """Delay of outputs and failures while the host has more tasks of their job, since the job is not over then. With a delay of 1 ms,
+    10,000 short tasks with an output each cost a fifth of a service's CPU time for receiving messages."""
     quiet_report_seconds: float = 0.02
-    """Facts wait so long that change what is known, and soon what happens next: there are many of them, memory could be freed for them,
-    or this host has no work left."""
+    """Delay of reports on which decisions depend soon: if there are many of them, if memory could be freed because of them, or if this
+    host has no work left."""
     idle_report_seconds: float = 0.1
-    """All other facts wait so long: those of few, long tasks while more of them wait here. A message costs the services that fold it 2
-    to 3 ms together where tasks fill the caches with their arrays. A progress bar moves as often."""
+    """Delay of all other reports: those of few, long tasks, while more of them wait here. A message costs all services together 2 to 3 ms
+    if tasks fill the caches with their arrays. Progress bars move at this interval."""
     queue_seconds: float = 0.01
-    """Predicted work that a runner may have when it is given more: more than the way from agent to runner takes, little enough to share it
-    out evenly, and for what is behind it to begin soon."""
+    """A runner gets more work while it has less than this, as predicted: more than sending takes, but little enough that work is shared
+    evenly and the last task begins soon."""
     queue_segments: int = 512
-    """Never more segments than this at a runner, however short."""
+    """The most segments that a runner has at a time, however short."""
     part_chains: int = 256
-    """Chains of an assignment that are taken in before the runners are given work again: 1 ms, where a whole window takes 25."""
+    """Chains of an assignment that are read before runners are given work again: this takes 1 ms, a whole window 25 ms."""
     unknown_seconds: float = 1.0
-    """What a task of a function that never ran is taken to last: long, so that nothing is put behind it until it is known."""
+    """Predicted duration of tasks of a function that never ran: long, so that no task is queued behind one until the duration is known."""
     late_seconds: float = 0.02
-    """A runner that is silent for so long more than what it executes was thought to take gets nothing more: longer than a runner waits for
-    a core on a busy machine as a rule, short enough that what is behind it hardly waits."""
+    """A runner whose task takes this much longer than predicted gets no more work: usually longer than a runner waits for a core on a busy
+    machine, and short enough that the tasks behind hardly wait."""
     link_tries: int = 24
-    """Attempts to open a link to another host, half a second apart, before what waits for it fails: longer than a lease runs, so that a
-    lost host is known as such before that."""
+    """Attempts to open a link to another host, half a second apart, before the tasks that wait for it fail: longer than a lease, so that a
+    lost host is known before that."""
     relay_bytes: int = 4 << 20
-    """Datasets of at least this size that several hosts ask for go from host to host; for smaller ones the way through all of them takes
-    about as long as sending each."""
+    """If several hosts ask for a dataset of at least this size, it goes from host to host. For smaller ones, that takes about as long as to
+    send it to each."""
     relay_fan_out: int = 1
-    """Hosts that each host sends such a dataset to at a time: they share its cable, so with 2 a large dataset takes twice as long."""
+    """Number of hosts that each host sends such a dataset to: they share its network link, so with 2 a large dataset takes twice as
+    long."""
     piece_bytes: int = 1 << 20
-    """Pieces in which such a dataset travels: a host passes on whole pieces only, so each host on the way adds the time of one."""
+    """Size of the pieces of such a dataset. A host passes on whole pieces, so each host on the way adds the time of one."""
     relay_seconds: float = 5.0
-    """A relay that sends nothing for so long, times the number of hosts on the way, is taken to have failed. As long as a lease: what is
-    only slow goes on, and a host that is lost costs no more than that."""
+    """A relay that sends nothing for this time, multiplied by the number of hosts on the way, has failed. As long as a lease, so that slow
+    relays go on, and a lost host costs no more than that."""
     stall_seconds: float = 1.0
-    """With the store full and nothing running, the earliest result gets room above the capacity after this time."""
+    """After this time with a full store and no running task, the earliest result gets room above the capacity."""
     grace_seconds: float = 1.0
-    """A task of a job that was cancelled or failed may go on for so long before its runner is replaced."""
+    """A task of a cancelled or failed job may go on for this time before its runner is replaced."""
     crowded_grace_seconds: float = 0.2
-    """The same where no other runner is idle, for tasks wait then, or may soon: long enough for most tasks to end."""
+    """The same if no other runner is idle, since tasks wait then, or may soon: long enough for most tasks to end."""
     death_limit: int = 100
-    """Runners of one host that may die before they execute anything; then the host gives up instead of forking for ever."""
+    """The host gives up after this number of runners died before they executed anything, instead of starting more for ever."""
 
     def check(self) -> None:
-        """Raises SettingsError for what would fail later, or only at the other hosts."""
-        Allowed.from_env()  # which the runners read
+        """Raises SettingsError for settings that would fail later, or only on other hosts."""
+        Allowed.from_env()  # the runners read it again
         try:
             subjects.token(self.host)
         except ValueError:
             raise SettingsError(
-                f"a host cannot be called {self.host!r}: give HEADRACE_HOST (--host) up to 64 letters, digits, '-' and '_'"
+                f"a host cannot be called {self.host!r}: set HEADRACE_HOST (--host) to a name of up to 64 letters, digits, '-' and '_'"
             ) from None
         for variable, address in (("LISTEN", self.listen), ("ADVERTISE", advertised(self.advertise, ("", 0)))):
             try:
@@ -124,7 +126,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
 
 def memory_limit() -> float:
-    """Bytes that this process's control group may use; infinity where there is no such limit."""
+    """Bytes that this process's control group may use; infinity without a limit."""
     limits = [math.inf]
     try:
         groups = [line.strip().split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]

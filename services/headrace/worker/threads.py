@@ -1,8 +1,8 @@
-"""How many threads the numerical libraries of a runner use: its share of the cores, unless the user says otherwise.
+"""Threads of the numerical libraries in a runner: its share of the cores, unless the user sets another number.
 
-By default BLAS and OpenMP start a thread for every core, in every process: eight runners on eight cores have 64 threads then, which wait
-for one another. The libraries read their environment variables when they are loaded, so these are set before numpy is imported where that
-is possible; a library that is loaded already is told by a call.
+By default, BLAS and OpenMP start a thread for every core in every process: eight runners on eight cores have 64 threads, which wait for one
+another. The libraries read environment variables when they are loaded, so these are set before numpy is imported, if possible. For a
+library that is loaded already, a function call sets the number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headrace.errors import SettingsError
 
 SETTING = "HEADRACE_RUNNER_THREADS"
 GENERAL = "OMP_NUM_THREADS"
-"""The variable that most libraries obey if their own is not set."""
+"""The variable that most libraries read if their own is not set."""
 VARIABLES = (
     GENERAL,
     "OPENBLAS_NUM_THREADS",
@@ -37,27 +37,27 @@ CALLS = (
     ("libomp", GENERAL, "omp_set_num_threads", "omp_get_max_threads"),
     ("iomp", GENERAL, "omp_set_num_threads", "omp_get_max_threads"),
 )
-"""Part of a library's file name, the variable that the library obeys, and its functions to set and to get its number of threads."""
+"""Part of a library's file name, the variable that the library reads, and its functions to set and get the number of threads."""
 MAPS = Path("/proc/self/maps")
 
 
 def set_variables(runners: int, env: MutableMapping[str, str] | None = None) -> None:
-    """Set the variables that the user did not set, for a machine with so many runners. Runners inherit them.
+    """Set the variables that the user did not set, for a machine with this number of runners. Runners inherit them.
 
-    With HEADRACE_RUNNER_THREADS all of them are set to it. Without it, OMP_NUM_THREADS goes for the libraries that have a variable of
-    their own too. Raises SettingsError if HEADRACE_RUNNER_THREADS is not a positive integer.
+    HEADRACE_RUNNER_THREADS sets all of them. Without it, OMP_NUM_THREADS also applies to libraries that have their own variable. Raises
+    SettingsError if HEADRACE_RUNNER_THREADS is not a positive integer.
     """
     env = os.environ if env is None else env
     chosen = env.get(SETTING, "")
     if chosen and not (chosen.isascii() and chosen.isdigit() and int(chosen)):
-        raise SettingsError(f"{SETTING} is {chosen!r}: give how many threads the libraries of each runner may use, 1 or more")
+        raise SettingsError(f"{SETTING} is {chosen!r}: give the number of threads that libraries may use in each runner, 1 or more")
     default = env.get(GENERAL) or str(share(available_cores(), runners))
     for variable in VARIABLES:
         env[variable] = chosen or env.get(variable) or default
 
 
 def share(cores: float, runners: int) -> int:
-    """A runner's threads, when so many share the cores.
+    """The threads of each runner, if this number of runners shares the cores.
 
     >>> share(8, 2), share(2, 8)
     (4, 1)
@@ -66,9 +66,9 @@ def share(cores: float, runners: int) -> int:
 
 
 def tell_loaded() -> None:
-    """Have the libraries that this process has loaded obey the variables, also if they were loaded before these were set.
+    """Apply the variables to the libraries that this process has loaded, even if it loaded them before the variables were set.
 
-    Only where they have another number: to set it makes OpenBLAS start its threads.
+    Only for libraries with another number: setting it makes OpenBLAS start its threads.
     """
     for _, variable, setter, getter in _loaded():
         wanted = os.environ.get(variable, "").partition(",")[0]
@@ -85,7 +85,7 @@ def _loaded() -> Iterator[tuple[ctypes.CDLL, str, Callable[[int], object], Calla
     """The libraries of `CALLS` in this process, with the variable and the functions of each."""
     try:
         paths = {line.split(maxsplit=5)[-1] for line in MAPS.read_text().splitlines() if ".so" in line}
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for path in sorted(paths):
         for part, variable, setter, getter in CALLS:
@@ -99,7 +99,7 @@ def _loaded() -> Iterator[tuple[ctypes.CDLL, str, Callable[[int], object], Calla
 def _open(path: str) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(path)
-    except OSError:  # its file was replaced since
+    except OSError:  # the file was replaced meanwhile
         return None
 
 
@@ -107,13 +107,13 @@ def _open(path: str) -> ctypes.CDLL | None:
 
 
 def available_cores() -> float:
-    """Cores that this process may use: those it is bound to, or less where its control group has a quota."""
+    """Cores that this process may use: those that it is bound to, or fewer if its control group has a quota."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(bound, cpu_quota())
 
 
 def cpu_quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Cores' worth of time that this process's control groups may use; infinity where there is no such limit."""
+    """CPU quota of this process's control groups, in cores; infinity without a quota."""
     quotas = [math.inf]
     for line in _read(groups).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -126,13 +126,13 @@ def cpu_quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/
 
 
 def _with_parents(root: Path, path: str) -> list[Path]:
-    """The folders of a control group and of those that it is in; in a container the path may be one outside it."""
+    """The folders of a control group and its parents. In a container, the path may lead outside of it."""
     own = root / path.strip("/")
     return [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
 
 
 def _quota(values: list[str]) -> float:
-    """From the quota and the period, in microseconds."""
+    """Cores from the quota and the period, both in microseconds."""
     if len(values) < 2 or not values[0].isdigit() or not values[1].isdigit() or not int(values[1]):
         return math.inf
     return int(values[0]) / int(values[1])
