@@ -148,5 +148,8 @@ def test_another_host_is_sent_what_was_made_in_place():
 def test_a_field_larger_than_the_store_is_refused_as_any_result_is():
     graph = hr.Graph("large")
     graph.output(graph.add(filled, 1, name="field"))
-    with hr.Cluster.local(runners=1, capacity=MiB) as cluster, pytest.raises(hr.TaskFailed, match="no room for a result"):
-        cluster.submit(graph).results(WAIT)
+    told = r"a result of 8,388,\d{3} bytes is larger than the store of 1,048,576 bytes"
+    with hr.Cluster.local(runners=1, capacity=MiB) as cluster:
+        with pytest.raises(hr.TaskFailed, match=told) as caught:
+            cluster.submit(graph).results(WAIT)
+        assert isinstance(caught.value.__cause__, MemoryError)

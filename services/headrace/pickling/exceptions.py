@@ -26,9 +26,8 @@ def reduce_exception(error: BaseException) -> Any:
 
 def make_exception(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     """An exception of a class with these `args`, which lacks its other attributes yet."""
-    base = _built_in(cls)
-    made: BaseException = base.__new__(cls, *args)
-    base.__init__(made, *args)
+    made: BaseException = _layout(cls).__new__(cls, *args)
+    _built_in(cls).__init__(made, *args)
     return made
 
 
@@ -38,4 +37,13 @@ def set_attributes(error: BaseException, attributes: dict[str, Any]) -> None:
 
 
 def _built_in(cls: type[BaseException]) -> type[BaseException]:
+    """The class of Python's own whose methods come first."""
     return next(each for each in cls.__mro__ if not each.__flags__ & _HEAP_TYPE)
+
+
+def _layout(cls: type[BaseException]) -> type[BaseException]:
+    """The class of Python's own that the memory of a `cls` is laid out as: only its `__new__` may make one. Of several bases it need not
+    be the first: `MemoryError` has a `__new__` of its own, and adds nothing to the layout of `Exception`."""
+    while cls.__flags__ & _HEAP_TYPE:
+        cls = cls.__base__  # type: ignore[assignment]  # only `object` has none
+    return cls

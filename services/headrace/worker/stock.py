@@ -521,9 +521,12 @@ class Stock:
             return (
                 f"{what} is larger than the store of {store.capacity:,} bytes. Raise HEADRACE_CAPACITY (or capacity=), or make it smaller"
             )
+        full = f"{what} has no room in the store, even above its capacity of {store.capacity:,} bytes: {store.used:,} are in use"
+        if self.disk.enabled:
+            return f"{full} at the same time. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have a task take less at once"
         return (
-            f"{what} has no room in the store, even above its capacity of {store.capacity:,} bytes: tasks use {store.used:,} at the same "
-            "time. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have a task take less at once"
+            f"{full} or wait for tasks that need them, and nothing is moved to disk: HEADRACE_SPILL_DIR is none, or its disk is full or "
+            "broken. Let it name a folder on a disk with room, or raise HEADRACE_CAPACITY (or capacity=)"
         )
 
     # --- peers ------------------------------------------------------------------------------------------------------
