@@ -225,6 +225,6 @@ def _place(field: str) -> Check:
         address: str = getattr(message, field)
         host, _, port = address.rpartition(":")
         fits = bool(host) and len(port) <= len(str(LAST_PORT)) and port.isascii() and port.isdigit() and int(port) <= LAST_PORT
-        return "" if fits and len(address) < 300 else f"{field} is {address!r:.80}, which is no address with a port"
+        return "" if fits and len(address) < 300 else f"{field} is {address!r:.80}, which is not an address with a port"
 
     return check

@@ -60,7 +60,7 @@ def test_an_output_that_can_never_be_committed_fails_the_job_with_the_reason() -
     assert world.run() == "failed"
     (ended,) = [entry.message for entry in world.log if isinstance(entry.message, Ended)]
     assert "written 3 times and could not be committed: there is no such folder here" in ended.reason
-    assert "same one on all hosts" in ended.reason
+    assert "must be the same on all hosts" in ended.reason
     assert ended.error is not None
     assert ended.error.reason == "sink_failed"
     world.settle()

@@ -79,7 +79,7 @@ def test_shared_memory_is_where_it_is_wanted_or_where_the_library_would_have_it(
     ("given", "message"),
     [
         ({"host": "a.b"}, r"a host cannot be called 'a\.b'"),
-        ({"listen": "somewhere"}, r"HEADRACE_LISTEN \(--listen\): 'somewhere' is no address with a port"),
+        ({"listen": "somewhere"}, r"HEADRACE_LISTEN \(--listen\): 'somewhere' is not an address with a port"),
         ({"listen": "127.0.0.1:70000"}, "HEADRACE_LISTEN"),
         ({"advertise": "here:abc"}, "HEADRACE_ADVERTISE"),
         ({"spill_dir": "/nowhere"}, r"HEADRACE_SPILL_DIR \(--spill-dir\) is '/nowhere'"),

@@ -233,7 +233,7 @@ class LogFeed:
         message, graph = entry.message, None
         try:
             if not _KEY.fullmatch(key):
-                raise Unreadable(f"{key!r:.80} is no hash of a graph")
+                raise Unreadable(f"{key!r:.80} is not the hash of a graph")
             if key not in self._graphs:
                 self._graphs[key] = _read_graph(key, await self._fetch(key))
                 while len(self._graphs) > _REMEMBERED:

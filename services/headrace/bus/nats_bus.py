@@ -110,7 +110,7 @@ class NatsBus(Bus):
             return
         _, late = await asyncio.wait(waiting, timeout=timeout)
         if late:
-            raise TimeoutError(f"{len(late)} messages were not acknowledged within {timeout:g} s; they go on being sent")
+            raise TimeoutError(f"{len(late)} messages were not acknowledged within {timeout:g} s; they will be sent again")
 
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
         queue = Queue(self._wire, self._outbox, self._queues, stream, durable, on_request)
@@ -213,7 +213,7 @@ class NatsBus(Bus):
             if error.code in frames.NO_STORAGE:
                 raise JetStreamRefused(
                     f"{error}: {config['name']} reserves {config['max_bytes'] >> 20} MiB; raise max_file_store in the server's "
-                    "configuration, or make the stream yourself with a lower limit, which is then kept",
+                    "configuration, or create the stream yourself with a lower limit, which Headrace then keeps",
                     error.code,
                 ) from error
             raise

@@ -107,7 +107,7 @@ class ObjectStore:
         try:
             info = decode(_info, record.data) if record is not None else None
         except Unreadable as error:
-            raise JetStreamRefused(f"what {self.name!r} says of object {key!r} cannot be read: {error}") from None
+            raise JetStreamRefused(f"the entry of object {key!r} in {self.name!r} cannot be read: {error}") from None
         return None if info is None or info.deleted else info
 
     async def _read(self, info: _Info) -> list[bytes]:

@@ -280,7 +280,7 @@ class Outbox:
         future: asyncio.Future[int] = self._loop.create_future()
         future.set_exception(
             PublishRefused(
-                f"a message of {size:,} bytes on {subject} is larger than the {limit:,} bytes that the NATS server takes: "
+                f"a message of {size:,} bytes on {subject} is larger than the {limit:,} bytes that the NATS server accepts: "
                 "send it in parts or through the object store, or raise max_payload in the server's configuration"
             )
         )

@@ -251,8 +251,8 @@ def check_tls_hook(client: type[Client] = Client) -> None:
     ):
         return
     raise SettingsError(
-        f"nats-py {version('nats-py')} has no hook by which TLS could be insisted on, so nothing was sent: install a release of nats-py "
-        "that this release of headrace supports, or use a nats:// address and leave HEADRACE_CA out"
+        f"nats-py {version('nats-py')} has no hook to require TLS, so nothing was sent: install a release of nats-py "
+        "that this release of headrace supports, or use a nats:// address without HEADRACE_CA"
     )
 
 
@@ -308,7 +308,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     failure = refused.result() if refused.done() else next(iter(last), None)
     if isinstance(failure, NotEncrypted):
         raise NatsUnreachable(
-            f"no TLS is offered at {settings.shown_url}, which a tls:// address and HEADRACE_CA want: nothing was sent. "
+            f"the server at {settings.shown_url} offers no TLS, which a tls:// address or HEADRACE_CA requires: nothing was sent. "
             "Configure tls in the server, or leave both out"
         )
     if refused.done():
@@ -359,7 +359,7 @@ def _tls(ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:  # also what ssl raises for a file of something else
-        raise SettingsError(f"HEADRACE_CA is {ca!r}, which is no file of certificates: {error}") from error
+        raise SettingsError(f"HEADRACE_CA is {ca!r}, which is not a file of certificates: {error}") from error
 
 
 def _credentials(path: str) -> str:

@@ -78,7 +78,7 @@ def _sink_failure(job: JobLedger, dataset: int, text: str) -> Failure:
     return Failure(error, describe(error, 1))
 
 
-_SHARED = "A folder as a sink has to be the same one on all hosts and where the publisher runs"
+_SHARED = "A folder that a sink writes to must be the same on all hosts and for the publisher"
 
 
 def _retry(job: JobLedger, task: int, deaths: int) -> bool:

@@ -335,5 +335,5 @@ def _validated(submitted: Submitted) -> Topology:
             if submitted.graph.key
             else "the submission had none that could be read"
         )
-        raise GraphError(f"job {submitted.job} has no graph: {where}; submit it again")
+        raise GraphError(f"job {submitted.job} has no graph: {where}. Submit it again")
     return validate(spec)

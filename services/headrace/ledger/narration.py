@@ -189,7 +189,7 @@ _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Refused: lambda m, _: m.reason,
     Released: _released,
     CancelAsked: lambda m, _: m.reason or "no reason given",
-    Stranded: lambda m, _: f"for {m.seconds:g} s no host has had what its tasks need",
+    Stranded: lambda m, _: f"no host has had the resources of its tasks for {m.seconds:g} s",
     NoRoom: lambda m, _: f"the log holds {m.used:,} of {m.limit:,} bytes",
     Purge: lambda m, names: f"{m.host} drops {names.datasets(m.datasets)}",
     HostJoined: _joined,
@@ -197,7 +197,7 @@ _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Plan: _plan,
     Assign: lambda m, names: f"{m.host} runs {names.tasks(m.tasks)}",
     Revoke: lambda m, names: f"{m.host} gives back {names.chains(m.chains)}",
-    Reroute: lambda m, names: f"{m.host} takes {names.datasets(m.datasets)} from elsewhere",
+    Reroute: lambda m, names: f"{m.host} takes {names.datasets(m.datasets)} from another host",
     Events: _events,
     Published: _published,
 }

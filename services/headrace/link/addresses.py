@@ -12,5 +12,5 @@ def split_address(address: str) -> tuple[str, int]:
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > LAST_PORT:
-        raise ValueError(f"{address!r} is no address with a port, like 10.0.0.1:7000")
+        raise ValueError(f"{address!r} is not an address with a port, like 10.0.0.1:7000")
     return host.strip("[]"), int(port)

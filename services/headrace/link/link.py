@@ -246,7 +246,7 @@ class Link(asyncio.BufferedProtocol):
         if self._handshake.peer is None:
             return
         if self._admission is not None and not self._admission.proved(self, self._handshake.peer):
-            raise LinkRefused(f"{self._handshake.peer.peer!r} has {self._admission.most_of_a_peer} links already: it is to end some first")
+            raise LinkRefused(f"{self._handshake.peer.peer!r} has {self._admission.most_of_a_peer} links already, and must close one first")
         self._proved = self._handshake.peer
         self._name = f"{self.role} {self.peer!r}"
         self._parser.open()

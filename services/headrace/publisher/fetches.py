@@ -56,7 +56,9 @@ class Fetches:
         except Unreadable as error:
             raise CannotFetch(f"the publisher cannot read the request: {error}") from None
         if request.v > SCHEMA_VERSION:
-            raise CannotFetch(f"a fetch of schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade it")
+            raise CannotFetch(
+                f"the request has schema version {request.v}, but this publisher reads up to {SCHEMA_VERSION}: upgrade the publisher"
+            )
         session = Session(request, self._limits, self._ended)
         try:
             async with asyncio.timeout(self._limits.queue_seconds):
@@ -75,10 +77,10 @@ class Fetches:
     async def _open(self, session: Session, request: Fetch) -> None:
         entry = await self._bus.kv(HOSTS.name).get(request.host)
         if entry is None:
-            raise CannotFetch(f"host {request.host} is not in the cluster any more")
+            raise CannotFetch(f"host {request.host} is no longer in the cluster")
         found = read_value(_host_entry, HOSTS.name, Record(entry.revision, 0.0, entry.key, entry.value), self._bus.reading)
         if found is None:
-            raise CannotFetch(f"what host {request.host} says of itself cannot be read")
+            raise CannotFetch(f"the entry of host {request.host} cannot be read")
         address = split_address(found.address)
         if not self._key:
             self._key = await ensure_data_key(self._bus)
@@ -92,7 +94,7 @@ class Fetches:
     async def _piece(self, data: bytes) -> bytes:
         session = self._sessions.get(data.decode(errors="replace"))
         if session is None:
-            raise CannotFetch("there is no such fetch: it was over, or nobody asked for its pieces")
+            raise CannotFetch("there is no such fetch: it is over, or the client did not ask for pieces in time")
         return await session.piece()
 
     def _ended(self, session: Session) -> None:

@@ -575,7 +575,10 @@ class Agent:
         self._tries[host] += 1
         if self._tries[host] > self.settings.link_tries:
             address = job.addresses.get(host, "an unknown address")
-            text = f"host {self.host} cannot reach host {host} at {address}: give each worker an address for others (--listen, --advertise)"
+            text = (
+                f"host {self.host} cannot reach host {host} at {address}: give each worker an address that the others can reach "
+                "(--listen, --advertise)"
+            )
             self._fail_waiters(job, entry, "unreachable", text)
         else:
             self._await(job, entry, host)

@@ -515,18 +515,19 @@ class Stock:
         self.refused.append(claim)
 
     def shortage(self, what: str, nbytes: int) -> str:
-        """Why something has no room here and never will, and what to do."""
+        """The reason why something never fits into the store, and what to do."""
         store = self.store
         if nbytes > store.capacity:
             return (
-                f"{what} is larger than the store of {store.capacity:,} bytes. Raise HEADRACE_CAPACITY (or capacity=), or make it smaller"
+                f"{what} is larger than the store of {store.capacity:,} bytes. Raise HEADRACE_CAPACITY (or capacity=), "
+                "or make the value smaller"
             )
-        full = f"{what} has no room in the store, even above its capacity of {store.capacity:,} bytes: {store.used:,} are in use"
+        full = f"{what} does not fit into the store, even above its capacity of {store.capacity:,} bytes: {store.used:,} bytes are in use"
         if self.disk.enabled:
-            return f"{full} at the same time. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have a task take less at once"
+            return f"{full}. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have each task take less at once"
         return (
-            f"{full} or wait for tasks that need them, and nothing is moved to disk: HEADRACE_SPILL_DIR is none, or its disk is full or "
-            "broken. Let it name a folder on a disk with room, or raise HEADRACE_CAPACITY (or capacity=)"
+            f"{full}, and nothing is moved to disk: HEADRACE_SPILL_DIR is none, or its disk is full or broken. Set it to a folder on a disk "
+            "with room, or raise HEADRACE_CAPACITY (or capacity=)"
         )
 
     # --- peers ------------------------------------------------------------------------------------------------------
