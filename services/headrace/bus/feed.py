@@ -72,7 +72,7 @@ class Feed(ABC):
 
 
 class Followed(Protocol):
-    """A feed, of whatever."""
+    """A subscription to one or more streams, merged in log order."""
 
     caught_up: asyncio.Event
     ended: asyncio.Future[None]

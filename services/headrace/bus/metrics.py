@@ -20,7 +20,7 @@ _SHOWN = 300
 
 
 class Publishing:
-    """Publishes by what became of them; one that somebody else came before, where only one may, is none of these.
+    """Publishes by outcome. A publish that lost a compare-and-set race is not counted.
 
     log_seq: the highest sequence in LOG that was acknowledged.
     """
@@ -45,7 +45,7 @@ class Reading:
 
     reopened: feeds opened again because something was missing or nothing was heard. passed_over: messages that were delivered to a feed
     which did not ask for them, because it had fallen behind (see `reach`).
-    unreadable: by stream, what was passed over because it is no message of the contract, or not where it may stand.
+    unreadable: by stream, messages that were skipped, because they cannot be read or are not allowed on their subject.
     """
 
     __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "seq", "unreadable")
@@ -67,7 +67,9 @@ class Reading:
         if now - self._said < _QUIET:
             self._unsaid += 1
             return
-        log.error("a message is passed over", stream=stream, seq=seq, subject=subject[:_SHOWN], why=why[:_SHOWN], others=self._unsaid)
+        log.error(
+            "skipped a message that cannot be read", stream=stream, seq=seq, subject=subject[:_SHOWN], why=why[:_SHOWN], others=self._unsaid
+        )
         self._said, self._unsaid = now, 0
 
     def status(self) -> dict[str, object]:
@@ -88,9 +90,11 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     yield counter("headrace_feeds_reopened_total", "Feeds opened again: messages were missing, or none came for long.", reading.reopened)
     yield counter("headrace_feed_passed_over_total", "Messages read and not needed, by feeds that were behind.", reading.passed_over)
     counts = {stream: found.count for stream, found in reading.unreadable.items()}
-    yield counter("headrace_unreadable_messages_total", "Messages that were passed over, by stream.", counts, "stream")
+    yield counter(
+        "headrace_unreadable_messages_total", "Messages that were skipped because they cannot be read, by stream.", counts, "stream"
+    )
     last = {stream: found.seq for stream, found in reading.unreadable.items()}
-    yield gauge("headrace_unreadable_sequence", "Sequence of the last message that was passed over, by stream.", last, "stream")
+    yield gauge("headrace_unreadable_sequence", "Sequence of the last message that was skipped, by stream.", last, "stream")
     known = max(publishing.log_seq, reading.seq)
     yield gauge("headrace_log_known_sequence", "Highest sequence in the log that this process knows of: read, or written.", known)
     yield summary("headrace_log_lag_seconds", "Age of the oldest entry of each batch of the log when it was taken in.", reading.lag)

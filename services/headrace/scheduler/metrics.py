@@ -41,7 +41,7 @@ def families(counts: Counts, scheduler: Scheduler) -> Iterator[Family]:
     yield gauge("headrace_window_tasks", "Tasks released to a host and not done, by host.", window, "host")
     yield gauge("headrace_queued_tasks", "Tasks placed on a host and not released to it, by host.", queued, "host")
     yield gauge("headrace_unplanned_jobs", "Jobs that wait for a host to be planned on.", scheduler.n_unplanned)
-    yield gauge("headrace_queued_jobs", "Jobs that wait for their turn: so many others are open.", scheduler.n_queued)
+    yield gauge("headrace_queued_jobs", "Jobs that wait because HEADRACE_OPEN_JOBS others are open.", scheduler.n_queued)
     yield summary("headrace_planning_seconds", "Jobs planned, and the time that took, with their first windows.", counts.planning)
     yield summary("headrace_deciding_seconds", "Batches of the log decided on, and the time that took, planning included.", counts.deciding)
     yield counter("headrace_planned_tasks_total", "Tasks of plans that were made.", counts.planned)

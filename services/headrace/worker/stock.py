@@ -526,8 +526,8 @@ class Stock:
         if self.disk.enabled:
             return f"{full}. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have each task take less at once"
         return (
-            f"{full}, and nothing is moved to disk: HEADRACE_SPILL_DIR is none, or its disk is full or broken. Set it to a folder on a disk "
-            "with room, or raise HEADRACE_CAPACITY (or capacity=)"
+            f"{full} or wait for tasks that need them, and nothing is moved to disk: HEADRACE_SPILL_DIR is none, or its disk is full or "
+            "broken. Set it to a folder on a disk with room, or raise HEADRACE_CAPACITY (or capacity=)"
         )
 
     # --- peers ------------------------------------------------------------------------------------------------------
