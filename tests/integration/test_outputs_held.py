@@ -61,7 +61,7 @@ def test_outputs_that_nobody_fetches_are_given_up_and_the_log_says_why(monkeypat
         assert check(entries) == []
         again = cluster.job(job.id)
         assert again.result("small", WAIT) == 5
-        with pytest.raises(hr.OutputsLost, match=r"large.* are held no longer: no client fetched them within 0\.1 s"):
+        with pytest.raises(hr.OutputsLost, match=r"large.* are gone: no client fetched them within 0\.1 s"):
             again.result("large", WAIT)
         with pytest.raises(hr.OutputsLost):
             job.result("large", WAIT)
@@ -75,5 +75,5 @@ def test_outputs_that_a_client_fetched_are_released_and_another_client_is_told()
         job.results(WAIT)
         settings = BusSettings(url=cluster.url, token=cluster.token)
         eventually(lambda: any(isinstance(entry.message, Released) for entry in asyncio.run(read_log(job.id, settings))))
-        with pytest.raises(hr.OutputsLost, match="a client said that it has them"):
+        with pytest.raises(hr.OutputsLost, match="a client fetched or released them"):
             cluster.job(job.id).results(WAIT)

@@ -283,11 +283,11 @@ class Following(Follower):
         names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
         what = f"outputs {', '.join(names)} of job {self.job}"
         if all(ledger.flag[dataset] & RELEASED for dataset in datasets):
-            why = ledger.release_reason or "a client said that it has them"
-            return OutputsLost(f"{what} are held no longer: {why}. Submit the graph again")
+            why = ledger.release_reason or "a client fetched or released them"
+            return OutputsLost(f"{what} are gone: {why}. Submit the graph again; with a sink, outputs are kept")
         hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
         why = "".join(f"; {host}: {problems[host]}" for host in hosts if host in problems)
-        return OutputsLost(f"{what} cannot be had from {', '.join(hosts)} any more: submit the graph again{why}")
+        return OutputsLost(f"{what} can no longer be fetched from {', '.join(hosts)}: submit the graph again{why}")
 
     # --- what the log says -----------------------------------------------------------------------------------------------
 

@@ -278,7 +278,7 @@ class Job:
             name = self._following.ledger.dataset_name(dataset)
             raise UnreadableResult(
                 f"output {name!r} of job {self.id} cannot be unpickled in this process: {said(error)}. "
-                "Import or install here what its classes come from; the other outputs can be had with job.result(name)"
+                "Install the modules of its classes here; get the other outputs with job.result(name)"
             ) from error
 
     def _fetch(self, datasets: list[int], end: float) -> dict[int, memoryview]:
