@@ -126,7 +126,7 @@ def test_what_cannot_be_got_is_said(headrace: Shell, job: hr.Job) -> None:
     missing = headrace("get", f"{job.id}/nothing")
     assert (missing.returncode, "has no output 'nothing'" in missing.stderr) == (1, True)
     unknown = headrace("get", "nosuchjob/plain")
-    assert (unknown.returncode, "nothing of job 'nosuchjob'" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "job 'nosuchjob' is not in the log" in unknown.stderr) == (1, True)
 
 
 def test_a_sinks_file_is_copied_also_when_the_log_has_forgotten_the_job(cluster: hr.Cluster, headrace: Shell, tmp_path: Path) -> None:

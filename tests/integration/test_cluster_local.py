@@ -216,7 +216,7 @@ def test_a_job_can_be_found_again_by_another_client(cluster: hr.Cluster) -> None
         eventually(lambda: ("found", "done") in [(entry.name, entry.state) for entry in other.jobs()])  # written after the log is
         with pytest.raises(hr.NoSuchJob, match="nosuchjob"):
             other.job("nosuchjob")
-        with pytest.raises(hr.ClusterFailed, match="only a local cluster"):
+        with pytest.raises(hr.ClusterFailed, match="this cluster is not local"):
             other.peak_memory()
     assert cluster.compute(double.delay(4), timeout=WAIT) == 8
 

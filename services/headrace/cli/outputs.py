@@ -90,7 +90,7 @@ def get_output(cluster: Cluster, output: str, job_id: str, target: str, timeout:
     job = _job(cluster, job_id)
     record = next((record for record in cluster.outputs(job=job_id) if record.name == name), None)
     if job is None and (record is None or not record.location):
-        raise NoSuchJob(f"job {job_id!r} is no longer in the log, and its output {name!r} is not in a sink: submit the graph again")
+        raise NoSuchJob(f"job {job_id!r} is not in the log, and its output {name!r} is not in a sink: submit the graph again")
     ending, write = _content(job, record, name, "" if Path(target).is_dir() else Path(target).suffix.lower(), timeout)
     path = _path(target, name, ending)
     replaced = path.exists()

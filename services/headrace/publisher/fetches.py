@@ -77,7 +77,7 @@ class Fetches:
     async def _open(self, session: Session, request: Fetch) -> None:
         entry = await self._bus.kv(HOSTS.name).get(request.host)
         if entry is None:
-            raise CannotFetch(f"host {request.host} is no longer in the cluster")
+            raise CannotFetch(f"host {request.host} is not in the cluster")
         found = read_value(_host_entry, HOSTS.name, Record(entry.revision, 0.0, entry.key, entry.value), self._bus.reading)
         if found is None:
             raise CannotFetch(f"the entry of host {request.host} cannot be read")
