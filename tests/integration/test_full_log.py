@@ -171,6 +171,9 @@ class Scene:
     def used(self) -> int:
         return self.runner.run(self.bus.usage("LOG")).bytes
 
+    def stored(self, subject: str) -> bool:
+        return self.runner.run(stored(self.bus, subject))
+
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.json.decode(self.runner.run(self.bus.request("headrace.service.headrace-controller.status")))
         return found
@@ -206,20 +209,18 @@ def flat(tasks: int) -> hr.Graph:
 def test_above_80_percent_no_job_is_admitted_until_there_is_room(runner: asyncio.Runner) -> None:
     with scene(runner) as there:
         there.cluster.submit(flat(3000)).results(WAIT)
-        eventually(lambda: there.status()["admits"])
+        eventually(lambda: there.stored(subjects.RESERVE))
         there.limit(round(there.used() / 0.85))
         eventually(lambda: not there.status()["admits"])
         refused = r"the log is full \(.* MB\): no new job is admitted above 80%. .*raise the limit"
         with pytest.raises(hr.JobFailed, match=refused):  # by the controller
             there.cluster.submit(slow(60.0)).results(WAIT)
         with hr.Cluster.connect(there.cluster.url, token=there.cluster.token) as client:
-            before = there.used()
-            with pytest.raises(hr.JobFailed, match=refused):  # nothing is written
-                client.submit(flat(1)).results(WAIT)
-            assert there.used() == before
-            job = client.submit(flat(1))
-            with pytest.raises(hr.JobFailed, match=refused):
-                job.wait(WAIT)
+            for wait in (hr.Job.results, hr.Job.wait):
+                job = client.submit(flat(1))
+                with pytest.raises(hr.JobFailed, match=refused):
+                    wait(job, WAIT)
+                assert not there.stored(subjects.submitted(job.id)), "the client asks first"
             with pytest.raises(hr.NoSuchJob):
                 client.job(job.id)
         assert there.cluster.status().admits is False
