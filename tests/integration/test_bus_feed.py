@@ -238,10 +238,11 @@ def test_a_feed_that_is_far_behind_reads_the_whole_stream_without_a_filter_and_p
         return [*answer["config"].get("filter_subjects", []), *filter(None, [answer["config"].get("filter_subject")])]
 
     async def body() -> None:
+        for number in range(1200):  # more than the server sends before it hears of the feed again
+            bus.publish(f"headrace.event.job-{number}.host", b"%8192d" % number)
         for number in range(400):
-            bus.publish(f"headrace.event.job-{number}.host", b"%d" % number)
             bus.publish(f"headrace.plan.job-{number}", b"another")
-        await bus.flush_acks(10)
+        await bus.flush_acks(30)
         wide: list[Record] = []
         narrow: list[Record] = []
         subjects = ["headrace.event.*.host", "headrace.job.>"]
@@ -250,14 +251,14 @@ def test_a_feed_that_is_far_behind_reads_the_whole_stream_without_a_filter_and_p
         assert isinstance(feed, NatsFeed)
         assert isinstance(other, NatsFeed)
         await asyncio.wait_for(asyncio.gather(feed.caught_up.wait(), other.caught_up.wait()), 10)
-        await until(lambda: len(wide) == len(narrow) == 400)
-        assert [record.data for record in wide] == [record.data for record in narrow] == [b"%d" % number for number in range(400)]
+        await until(lambda: len(wide) == len(narrow) == 1200)
+        assert [int(record.data) for record in wide] == [int(record.data) for record in narrow] == list(range(1200))
         assert await filters(other) == subjects
         assert bus.reading.passed_over == 400, "it read everything"
         assert bus.reading.reopened == 0, "that is not for want of messages"
         await until(lambda: feed._creating is None and not feed._reach.whole)  # it is at the end, and its own subjects will do
         await _publish(bus, 2, "headrace.event.late.host")
-        await until(lambda: len(wide) == 402)
+        await until(lambda: len(wide) == 1202)
         assert bus.reading.passed_over == 400
         assert await filters(feed) == subjects
 
