@@ -123,6 +123,11 @@ def outputs_of(job: str) -> list[str]:
     return [output(job), committed(job)]
 
 
+def decided_of(job: str) -> list[str]:
+    """What is decided of one job as a whole and announced of it: without these nothing follows from anything else of it."""
+    return [state(job), needed(job), plan(job), *outputs_of(job)]
+
+
 def bulk_of(job: str) -> list[str]:
     """What is written of a job while it is under way, and most of what it takes in the log: all but its submission, its end, and what was
     asked for and announced."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 
 import headrace as hr
 from headrace.client.settings import FEEDS_OF_JOBS
+from tests.waiting import eventually
 
 
 def one() -> int:
@@ -73,8 +76,44 @@ def test_a_job_that_another_client_submitted_is_found_by_its_id_and_one_that_nev
     cluster: hr.Cluster, client: hr.Cluster
 ) -> None:
     job = cluster.submit(_graph())
-    assert cluster.job(job.id).id == job.id, "also before its submission is acknowledged"
+    assert cluster.job(job._following.job).id == job.id, "also before its submission is acknowledged"
     job.wait(60)
     assert client.job(job.id).results(60) == {"one-0": 1}
     with pytest.raises(hr.NoSuchJob, match="never had one"):
         client.job("neverwas")
+
+
+def test_a_job_is_found_by_whoever_is_told_its_id(cluster: hr.Cluster, client: hr.Cluster) -> None:
+    with hr.Cluster.connect(cluster.url, token=cluster.token) as another:
+        for _ in range(20):
+            assert another.job(client.submit(_graph()).id).results(60) == {"one-0": 1}
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_client_that_leaves_at_once_has_submitted_its_job(cluster: hr.Cluster, size: int) -> None:
+    """Also one whose graph is too large for a message."""
+    graph = hr.Graph("left")
+    graph.add(len, os.urandom(size), name="size")
+    with hr.Cluster.connect(cluster.url, token=cluster.token) as leaving:
+        job = leaving.submit(graph)
+    assert cluster.job(job.id).results(60) == {"size": size}
+
+
+def test_outputs_that_another_client_released_after_this_one_asked_for_the_job(cluster: hr.Cluster, client: hr.Cluster) -> None:
+    graph = hr.Graph("large")
+    graph.add(bytes, 1_000_000, name="large")
+    job = cluster.submit(graph)
+    job.wait(60)
+    earlier = client.job(job.id)
+    job.results(60)
+    eventually(lambda: _is_lost(earlier))  # asked in a way that keeps nothing, should the host have it still
+    with pytest.raises(hr.OutputsLost, match="a client fetched or released them"):
+        earlier.results(60)
+
+
+def _is_lost(job: hr.Job) -> bool:
+    try:
+        job._connection.call(job._following.fetch([0]))
+    except hr.OutputsLost:
+        return True
+    return False

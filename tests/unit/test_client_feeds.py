@@ -48,7 +48,7 @@ class _Connection:
         await self.bus.publish(subjects.state(job), Ended(at=0, term=1, job=job, state="done"))
         for _ in range(9):
             await asyncio.sleep(0)
-        self.feeds.remove(job)
+        self.feeds.remove(job, self.heard[job])
 
     @property
     def n_feeds(self) -> int:
@@ -94,5 +94,15 @@ def test_a_connection_to_a_cluster_of_its_own_opens_none() -> None:
         for number in range(MANY):
             await connection.begin(f"job-{number}")
         assert connection.n_feeds == 0
+
+    asyncio.run(body())
+
+
+def test_the_end_that_another_follower_of_a_job_saw_first_takes_nothing_from_the_one_that_submitted_it() -> None:
+    async def body() -> None:
+        connection = _Connection(for_all=True)
+        await connection.begin("job")
+        connection.feeds.remove("job", _Heard())
+        assert connection.feeds.shared == connection.feeds.open == connection.heard
 
     asyncio.run(body())

@@ -19,7 +19,8 @@ from headrace.client.feeds import Feeds
 from headrace.client.known import Known
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
-from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS
+from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS, SUBMIT_SECONDS
+from headrace.client.submissions import Submissions
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
 from headrace.ledger import Ledger
 from headrace.link import split_address
@@ -70,7 +71,7 @@ class Connection:
     start, for they are its own; that saves a job the opening of one.
 
     bus: for use on the connection's thread only. feeds: receive the messages of jobs submitted here. known: the state of these jobs.
-    routes: how values are fetched (via: see `Routes`).
+    submissions: those that are not stored in the log yet. routes: how values are fetched (via: see `Routes`).
     """
 
     def __init__(self, settings: BusSettings, *, of_its_own: bool = False, via: str = "") -> None:
@@ -84,6 +85,7 @@ class Connection:
         self._put_offs: set[Callable[[], None]] = set()
         self.feeds: Feeds
         self.known = Known()
+        self.submissions = Submissions()
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._changed: asyncio.Event
         self.admission: Admission
@@ -205,6 +207,8 @@ class Connection:
     def close(self, *, flush: bool) -> None:
         """Leave. flush: make sure first that what was sent is stored, for a cluster that goes on."""
         try:
+            if flush:
+                self.thread.call(self.submissions.settled(SUBMIT_SECONDS if self.bus.connected else FLUSH_SECONDS))
             self.thread.call(self._leave(flush), FLUSH_SECONDS)
         except (ClusterClosed, TimeoutError):
             pass

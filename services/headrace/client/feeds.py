@@ -57,9 +57,12 @@ class Feeds:
         await asyncio.shield(self._opening)
         return None
 
-    def remove(self, job: str) -> None:
-        """Remove a job that is over, or that no caller waits for any more."""
-        self.open.pop(job, None)
+    def remove(self, job: str, follower: Follower) -> None:
+        """Remove a job that is over, or that no caller waits for any more. A follower that attached to the job, with a feed of its own,
+        removes nothing: it may read the job's end before the follower that submitted it."""
+        if self.open.get(job) is not follower:
+            return
+        del self.open[job]
         if self.shared.pop(job, None) is not None and not self.shared and self._opening is not None:
             asyncio.get_running_loop().call_later(SHARED_FEED_SECONDS, self._close_if_unused)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -53,13 +52,15 @@ class Waiter:
 class Following(Follower):
     """Follows one job. Made and read by any thread; everything else happens on the connection's.
 
-    over: set once the job is over, or `error` says why that will not be heard.
+    over: set once the job is over, or `error` says why that will not be heard. submitted: set once everybody can know of the job, for its
+    submission is in the log, or never will be.
     """
 
     def __init__(self, connection: Connection, job: str) -> None:
         self.job = job
         self.error: HeadraceError | None = None
         self.over = Latch()
+        self.submitted = Latch()
         self._connection = connection
         self._ledger = Ledger(keep_values=True)
         self._submitted: Submitted | None = None
@@ -126,11 +127,11 @@ class Following(Follower):
         """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read."""
         self._connection.watch(self)
         bus = self._connection.bus
+        await self._connection.submissions.settled(FLUSH_SECONDS, self.job)
+        self.submitted.set()
         first = await bus.first_seq(streams.LOG.name, subjects.submitted(self.job))
-        if not first:  # unless it was submitted here just now
-            with contextlib.suppress(TimeoutError):
-                await bus.flush_acks(FLUSH_SECONDS)
-            first = await bus.first_seq(streams.LOG.name, subjects.submitted(self.job))
+        if not first:  # what else is said of it may be of a newer release, which is another thing than nothing
+            first = await bus.first_seq(streams.LOG.name, *subjects.decided_of(self.job))
         if not first:
             self.ledger  # noqa: B018 - raises, for there is none
         self._attaching = True
@@ -149,6 +150,7 @@ class Following(Follower):
     def _begin(self, send: Callable[[bytes], None], encoded: bytes) -> None:
         self._connection.watch(self)
         self._connection.known.begin(self.job, lambda: entry_of(self.ledger))
+        self._connection.submissions.begin(self.job)
         if self._connection.feeds.add(self.job, self) and self._connection.admission.is_sure:
             send(encoded)
         else:
@@ -185,6 +187,12 @@ class Following(Follower):
         early, self._early = self._early, None
         for request in early or ():
             self._send_request(request)
+        self._settle_submission()
+
+    def _settle_submission(self) -> None:
+        """The submission is in the log, or never will be."""
+        self.submitted.set()
+        self._connection.submissions.end(self.job)
 
     def _watch(self, feed: LogFeed) -> None:
         self._feed = feed
@@ -255,18 +263,21 @@ class Following(Follower):
         self._wake()
 
     async def fetch(self, datasets: Iterable[int]) -> dict[int, memoryview | bytes]:
-        """The encoded values of outputs that are available. Raises OutputsLost for those that no host has any more."""
+        """The encoded values of outputs that are available. Raises OutputsLost for those that no host has any more, or that were released:
+        whether a host has dropped those already is chance."""
         ledger, began = self.ledger, now()
         found: dict[int, memoryview | bytes] = {dataset: value for dataset in datasets if (value := ledger.values.get(dataset)) is not None}
         missing = [dataset for dataset in datasets if dataset not in found]
         if not missing:
             return found
+        if any(ledger.flag[dataset] & RELEASED for dataset in missing):
+            raise self._lost(ledger, missing, {})
         connection = self._connection
         fetcher = Fetcher(self.job, connection.name, job_key(await connection.data_key(), self.job), connection.bus, connection.routes)
         while missing:
             came = await fetcher.fetch(self._holders(missing), self._connection.addresses)
             if not came:
-                raise self._lost(missing, fetcher.problems)
+                raise self._lost(await self._read_again(), missing, fetcher.problems)
             found.update(came)
             missing = [dataset for dataset in missing if dataset not in came]
         if self._connection.bus.tracing is not None:
@@ -278,11 +289,21 @@ class Following(Follower):
         ledger = self.ledger
         return {dataset: Held(host, int(ledger.made[dataset])) for dataset in datasets if (host := ledger.holder(dataset))}
 
-    def _lost(self, datasets: list[int], problems: Mapping[str, str]) -> OutputsLost:
-        ledger = self.ledger
+    async def _read_again(self) -> JobLedger:
+        """What the log says of the job by now: once it was over, nobody listened here to what others did with its outputs."""
+        again = Following(self._connection, self.job)
+        try:
+            await again.attach()
+        except HeadraceError:
+            return self.ledger
+        return again.ledger
+
+    def _lost(self, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str]) -> OutputsLost:
+        """What is told of outputs that cannot be had: of those that were released, if some were."""
+        datasets = [dataset for dataset in datasets if ledger.flag[dataset] & RELEASED] or datasets
         names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
         what = f"outputs {', '.join(names)} of job {self.job}"
-        if all(ledger.flag[dataset] & RELEASED for dataset in datasets):
+        if ledger.flag[datasets[0]] & RELEASED:
             why = ledger.release_reason or "a client fetched or released them"
             return OutputsLost(f"{what} are gone: {why}. Submit the graph again; with a sink, outputs are kept")
         hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
@@ -327,11 +348,13 @@ class Following(Follower):
         if self.over.is_set():
             return
         self.over.set()
+        if self._submitted is not None:
+            self._settle_submission()
         self._wake()
         self._answer()
         if self._connection.bus.tracing is not None:
             self._connection.bus.tracing.finish(self.job, self._why_not_done())
-        self._connection.feeds.remove(self.job)
+        self._connection.feeds.remove(self.job, self)
         self._tell_end()
         self._close_feed_if_over()
 

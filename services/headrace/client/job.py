@@ -13,7 +13,7 @@ from headrace.client.failure import exception_for, said, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
-from headrace.client.settings import check_timeout
+from headrace.client.settings import FLUSH_SECONDS, check_timeout
 from headrace.client.sunk import published, read_file, read_published
 from headrace.errors import JobTimeout, UnreadableResult
 from headrace.graph.naming import dataset_names
@@ -67,7 +67,8 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The job's id in the cluster."""
+        """The job's id in the cluster. Whoever is told it can ask for the job: it is in the log by then, if the server answers."""
+        self._following.submitted.wait(FLUSH_SECONDS)
         return self._following.job
 
     @property
@@ -82,12 +83,12 @@ class Job:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"job {self.id} cannot be sent to a task: it belongs to a connection of this process. Pass its id, and call "
+            f"job {self._following.job} cannot be sent to a task: it belongs to a connection of this process. Pass its id, and call "
             "hr.Cluster.connect(...).job(id) in the task"
         )
 
     def __repr__(self) -> str:
-        return f"<Job {self.id} {self.name!r}: {self._following.ledger.phase}>"
+        return f"<Job {self._following.job} {self.name!r}: {self._following.ledger.phase}>"
 
     def status(self) -> JobStatus:
         """Return the job's current state. Raises the error that ended the connection, if it has ended."""
@@ -119,8 +120,9 @@ class Job:
             raise
         except TimeoutError:
             raise JobTimeout(
-                f"the cluster did not confirm within {timeout:g} s that job {self.id} ({self.name!r}) was cancelled. Check that NATS "
-                "answers and a controller runs, then cancel the job again. If NATS has stored the request, the next controller cancels it"
+                f"the cluster did not confirm within {timeout:g} s that job {self._following.job} ({self.name!r}) was cancelled. "
+                "Check that NATS answers and a controller runs, then cancel the job again. If NATS has stored the request, the next "
+                "controller cancels it"
             ) from None
         return asked
 
@@ -180,8 +182,8 @@ class Job:
         """
         matches = having(where, metadata)
         end = self._following.ledger.end
-        expected = {self.id: self._following.ledger.n_outputs} if end is not None and end.state == "done" else {}
-        catalogue: Catalogue = self._connection.call(read_catalogue(self._connection.bus, self.id, expected))
+        expected = {self._following.job: self._following.ledger.n_outputs} if end is not None and end.state == "done" else {}
+        catalogue: Catalogue = self._connection.call(read_catalogue(self._connection.bus, self._following.job, expected))
         return catalogue.find(matches)
 
     @property
@@ -195,7 +197,7 @@ class Job:
 
     def _output(self, name: str) -> int:
         if name not in self._outputs:
-            raise KeyError(f"job {self.id} has no output {name!r}")
+            raise KeyError(f"job {self._following.job} has no output {name!r}")
         return self._outputs[name]
 
     def values(
@@ -221,7 +223,9 @@ class Job:
         else:
             reached = event.wait(timeout)
         if not reached:
-            raise JobTimeout(f"job {self.id} ({self.name!r}) did not end within {timeout:g} s and goes on: wait again, or cancel it")
+            raise JobTimeout(
+                f"job {self._following.job} ({self.name!r}) did not end within {timeout:g} s and goes on: wait again, or cancel it"
+            )
         if self._following.error is not None:
             raise self._following.error
 
@@ -277,7 +281,7 @@ class Job:
         except BaseException as error:  # whatever a class of the user's raises, SystemExit too, or a module that is not here
             name = self._following.ledger.dataset_name(dataset)
             raise UnreadableResult(
-                f"output {name!r} of job {self.id} cannot be unpickled in this process: {said(error)}. "
+                f"output {name!r} of job {self._following.job} cannot be unpickled in this process: {said(error)}. "
                 "Install the modules of its classes here; get the other outputs with job.result(name)"
             ) from error
 
@@ -286,7 +290,7 @@ class Job:
             found: dict[int, memoryview] = self._connection.call(self._following.fetch(datasets), end - time.monotonic())
         except TimeoutError:
             raise JobTimeout(
-                f"the values of {len(datasets)} outputs of job {self.id} were not fetched in time: ask for them again"
+                f"the values of {len(datasets)} outputs of job {self._following.job} were not fetched in time: ask for them again"
             ) from None
         return found
 
@@ -299,7 +303,7 @@ class Job:
         end = ledger.end
         error = "" if end is None or end.state == "done" else (end.error.error if end.error is not None else end.reason)
         return JobStatus(
-            id=self.id,
+            id=self._following.job,
             name=ledger.name,
             state=ledger.phase,
             n_tasks=ledger.n_tasks,
