@@ -208,8 +208,9 @@ def flat(tasks: int) -> hr.Graph:
 
 def test_above_80_percent_no_job_is_admitted_until_there_is_room(runner: asyncio.Runner) -> None:
     with scene(runner) as there:
-        there.cluster.submit(flat(3000)).results(WAIT)
-        eventually(lambda: there.stored(subjects.RESERVE))
+        job = there.cluster.submit(flat(3000))
+        job.results(WAIT)  # which come before all of the job is in the log: its state is the last
+        eventually(lambda: there.stored(subjects.RESERVE) and there.stored(subjects.state(job.id)))
         there.limit(round(there.used() / 0.85))
         eventually(lambda: not there.status()["admits"])
         refused = r"the log is full \(.* MB\): no new job is admitted above 80%. .*raise the limit"
