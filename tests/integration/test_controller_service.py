@@ -196,8 +196,8 @@ def test_a_bad_graph_and_a_newer_one_end_with_the_reason(
             assert [reasons[job][0] for job in ("j1", "j2", "j3", "j4")] == ["failed"] * 4
             assert "task 1 takes dataset 1, which no task before it makes" in reasons["j1"][1]
             assert f"schema version {SCHEMA_VERSION + 1}" in reasons["j2"][1]
-            assert "submit it again" in reasons["j3"][1]
-            assert "submit it again" in reasons["j4"][1]
+            assert "Submit it again" in reasons["j3"][1]
+            assert "Submit it again" in reasons["j4"][1]
             assert "object 'gone' of the store 'graphs' is missing" in reasons["j6"][1]
             await scene.submit("j5")
             await scene.seen(Submitted, 6)

@@ -218,7 +218,7 @@ def test_a_result_that_ends_its_reader_cannot_be_read_and_the_others_can(cluster
 @pytest.mark.parametrize(
     ("name", "line", "said"),
     [
-        ("parses", "import argparse; argparse.ArgumentParser().parse_args(['--grib'])", "what it imports ends the process"),
+        ("parses", "import argparse; argparse.ArgumentParser().parse_args(['--grib'])", "a module that it imports ends the process"),
         ("exhausts", "raise MemoryError('while importing')", "MemoryError: while importing"),
         ("interrupts", "raise KeyboardInterrupt", "KeyboardInterrupt"),
     ],

@@ -175,7 +175,7 @@ def test_a_large_graph_keeps_its_sink(cluster: hr.Cluster, tmp_path: Path) -> No
         ("simplecache::file:///x", "chains"),
         ("out/{level}", "output 'one' has no metadata 'level'"),
         ("out/all.npy", "outputs 'one' and 'two' would both be written to .*/out/all.npy"),
-        ("out/{", "no pattern"),
+        ("out/{", "is not a valid pattern"),
         ("", "empty"),
     ],
 )

@@ -181,7 +181,7 @@ def _commit_locally(part: str, path: str, receipt: Receipt, root: str) -> None:
 def _check_committed(size: int | None, checksum: Callable[[], str], location: str, receipt: Receipt) -> None:
     if size != receipt.bytes or checksum() != receipt.checksum:
         what = f"there is no file {shown_place(location)}" if size is None else f"{shown_place(location)} is another file"
-        raise NotThere(f"what was written beside it is not there any more, and {what}")
+        raise NotThere(f"the temporary file beside it is missing, and {what}")
 
 
 def _size(system: Any, path: str) -> int | None:
