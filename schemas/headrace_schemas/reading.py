@@ -7,8 +7,8 @@
         columns of one length, indexes in range     fault
         on its own subject                          Message.subject
 
-Who has read a message need not look at any of this again. What a message says may still be impossible in the state of its job: an id beyond
-the graph, an attempt that nobody asked for. That is for the fold of the log to find.
+A reader of a message need not check any of this again. A message may still be impossible in the state of its job: it names an id beyond
+the graph, or an attempt that nobody asked for. The fold of the log finds that.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
 
 
 def header_of(data: bytes) -> Header:
-    """What can be read of any message; nothing of what is none."""
+    """Return the header of a message, or an empty one if the bytes are not a message."""
     try:
         check_nesting(data)
         return _header(data)

@@ -18,7 +18,7 @@ _LONGEST = LONGEST_REOPEN_DELAY / TICK
 
 
 class Backoff:
-    """Counts what goes wrong with one feed, and forgets it after a while without trouble."""
+    """The failures of one feed, which are forgotten after a while without a failure."""
 
     __slots__ = ("_failures", "_name", "_quiet")
 

@@ -170,7 +170,7 @@ class Bus(ABC):
         return 0.0
 
     def give_up(self) -> None:  # noqa: B027 - a bus without a server has nothing that waits
-        """Send nothing again of what was published and is not acknowledged: its futures are cancelled. For who may write no more."""
+        """Stop sending unacknowledged publishes again, and cancel their futures. A leader that lost its lease calls this."""
 
     @property
     def metrics_address(self) -> str:

@@ -72,7 +72,8 @@ def _unresolved(message: LogMessage) -> str:
 
 
 class LogFeed:
-    """A feed of decoded entries, each once and in order. Submitted and Assign carry their graph inline; without one it cannot be had.
+    """A feed of decoded entries, each once and in order. Submitted and Assign carry their graph inline; it is missing if the
+    object store does not have it.
 
     What cannot be read is passed over, see `reading`. A decision of a newer schema ends the feed: `ended` has NewerSchema. caught_up and
     last_seq as those of Feed, but for entries passed on.

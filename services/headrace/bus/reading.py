@@ -62,18 +62,17 @@ class Reader:
 
     def read(self, record: Record) -> Entry | Claim | None:
         """The entry; a claim that is to be settled; or None for what is passed over."""
-        service = subjects.leader(record.subject)
         try:
             message = read(_log_message, record.data, record.subject)
         except Unreadable as error:
             if record.subject.endswith(subjects.SUBMITTED):
                 return self._unreadable_submission(record, error)
-            if isinstance(error, NewerVersion) and service:
+            if isinstance(error, NewerVersion) and (service := subjects.leader(record.subject)):
                 return Claim(record, None, service, error.term)
             self.pass_over(record, error)
             return None
         entry = Entry(record.seq, record.time, record.subject, message)
-        return Claim(record, entry, service, message.term) if isinstance(message, Decision) else entry
+        return Claim(record, entry, subjects.leader(record.subject), message.term) if isinstance(message, Decision) else entry
 
     def settle(self, claim: Claim, possible: bool) -> Entry | None:
         """The entry of a claim, if its service can have the term. Raises NewerSchema for one of a newer schema that counts."""
