@@ -125,6 +125,8 @@ class _Created(msgspec.Struct):
 
 _created = msgspec.json.Decoder(_Created)
 _ids = count(1)
+_LATE = round(1.5 * HEARTBEAT / TICK)
+"""Ticks after which a heartbeat is late."""
 
 
 class NatsFeed(Feed):
@@ -164,6 +166,11 @@ class NatsFeed(Feed):
     @property
     def last_seq(self) -> int:
         return self._batch[0].seq - 1 if self._batch else self._cursor.last_seq
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a heartbeat is late."""
+        return self._silent > _LATE and not self._retry
 
     async def open(self) -> None:
         """Open it; one round trip. Raises JetStreamRefused if the stream or a subject is wrong."""

@@ -43,15 +43,16 @@ class Unreadable(msgspec.Struct):
 class Reading:
     """Entries of the log that were handed over. lag: age of each batch's oldest entry by then, once the log was caught up with.
 
-    reopened: feeds opened again because something was missing or nothing was heard. passed_over: messages that were delivered to a feed
+    reopened: feeds opened again because something was missing or nothing was heard. replaced: connections that were replaced because
+    NATS did not answer on them. passed_over: messages that were delivered to a feed
     which did not ask for them, because it had fallen behind (see `reach`).
     unreadable: by stream, messages that were skipped, because they cannot be read or are not allowed on their subject.
     """
 
-    __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "seq", "unreadable")
+    __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "replaced", "seq", "unreadable")
 
     def __init__(self) -> None:
-        self.entries = self.seq = self.reopened = self.passed_over = 0
+        self.entries = self.seq = self.reopened = self.replaced = self.passed_over = 0
         self.lag = Timing()
         self.unreadable: dict[str, Unreadable] = {}
         self._said = -_QUIET
@@ -81,6 +82,7 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     """The metrics of a connection to NATS."""
     yield gauge("headrace_build_info", "Version of Headrace; always 1.", {version("headrace"): 1}, "version")
     yield gauge("headrace_nats_connected", "Whether there is a connection to NATS.", connected)
+    yield counter("headrace_nats_replaced_total", "Connections to NATS that were dead, and replaced.", reading.replaced)
     yield counter("headrace_publish_acks_total", "Messages that JetStream has stored.", publishing.acknowledged)
     yield counter("headrace_publish_retries_total", "Messages sent again, for want of an answer.", publishing.repeated)
     yield counter("headrace_publish_refused_total", "Messages that JetStream refused for good.", publishing.refused)

@@ -19,11 +19,12 @@ from headrace.bus import frames, layout
 from headrace.bus.bus import Beside, Bus, Consumption, Handler, OnRequest
 from headrace.bus.feed import Feed, NatsFeed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
+from headrace.bus.liveness import Liveness, Look, Sign
 from headrace.bus.metrics import families
 from headrace.bus.outbox import Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.renewer import Renewer
-from headrace.bus.settings import API_TIMEOUT, IDLE_TICK, TICK, BusSettings
+from headrace.bus.settings import API_TIMEOUT, IDLE_TICK, LEASE_SHARE, TICK, BusSettings
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import HeadraceError, JetStreamRefused, NoJetStream, RemoteError
 from headrace.logs import get_log
@@ -43,15 +44,17 @@ _CLOSING = 2.0
 
 
 class NatsBus(Bus):
-    """See Bus. Made by `Bus.connect`."""
+    """See Bus. Made by `Bus.connect`. share: see `Liveness`."""
 
-    def __init__(self, wire: Wire, settings: BusSettings, name: str) -> None:
+    def __init__(self, wire: Wire, settings: BusSettings, name: str, share: float = 1.0) -> None:
         super().__init__()
         self._wire = wire
         self._name = name
         wire.reconnected = self._reconnected
         wire.pace = self.pace
         self._settings = settings
+        self._liveness = Liveness(share)
+        self._idle_tick = IDLE_TICK * share
         self._outbox = Outbox(wire, settings.inbox_prefix)
         self._feeds: set[NatsFeed] = set()
         self._queues: set[Queue] = set()
@@ -226,15 +229,32 @@ class NatsBus(Bus):
             await self._outbox.call(f"STREAM.UPDATE.{config['name']}", present | {"subjects": present.get("subjects", []) + missing})
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(TICK if self._feeds or self._outbox.is_waiting else IDLE_TICK, self._tick)
+        busy = self._feeds or self._outbox.is_waiting
+        self._timer = self._loop.call_later(TICK if busy else self._idle_tick, self._tick)
         self._turned = time.monotonic()
+        if self.connected:
+            self._look_at_connection()
         if self.connected and not self._wire.backlog:  # the server reads nothing just now: whatever were sent again would only pile up
             self._outbox.tick()
             for feed in list(self._feeds):
                 feed.tick()
 
+    def _look_at_connection(self) -> None:
+        """Replace the connection if it is dead."""
+        wire, outbox = self._wire, self._outbox
+        waiting, silent = outbox.is_waiting, any(feed.is_silent for feed in self._feeds)
+        queued, taken = wire.unsent if waiting or silent else (0, 0)
+        sign = self._liveness.tick(Look(outbox.answers + wire.pongs, queued, taken, waiting, silent))
+        if sign is Sign.ASK:
+            wire.ping()
+        elif sign is Sign.DEAD:
+            log.warning("NATS does not answer on this connection: opening another", connection=self._name, unsent=queued)
+            self.reading.replaced += 1
+            wire.replace()
+
     def _reconnected(self) -> None:
         """A new connection: feeds from where they were, then everything unanswered again."""
+        self._liveness.connected()
         for feed in self._feeds:
             feed.suspend()
         self._outbox.resend_all()
@@ -246,7 +266,7 @@ class NatsBus(Bus):
 
 async def _open_beside(settings: BusSettings, name: str) -> Bus:
     """A bus for the thread that renews leases."""
-    return NatsBus(await open_wire(settings, f"{name}-lease"), settings, name)
+    return NatsBus(await open_wire(settings, f"{name}-lease"), settings, f"{name}-lease", LEASE_SHARE)
 
 
 class _Holds(msgspec.Struct):

@@ -141,6 +141,11 @@ class Outbox:
         return bool(self._waiting)
 
     @property
+    def answers(self) -> int:
+        """How much of what was sent is answered, or was given up."""
+        return self._sent - len(self._waiting)
+
+    @property
     def unacknowledged(self) -> list[asyncio.Future[int]]:
         """The futures of publishes that wait for their acknowledgement, oldest first."""
         return [sent.future for sent in self._waiting.values() if sent.settle == self._acknowledged]

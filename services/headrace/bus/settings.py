@@ -32,10 +32,20 @@ LONGEST_REOPEN_DELAY = 30.0
 """The longest such pause, and the longest silence of a feed: this gives an overloaded server time."""
 FORGIVE_FAILURES = 60.0
 """If a feed worked for this time, it is opened again without a pause."""
+CONNECT_ATTEMPT = 2
+"""Seconds for one attempt to connect, and for the answer to each step of it."""
 RECONNECT_WAIT = 0.1
 """Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
 PING_INTERVAL = 10.0
-"""A dead connection is noticed after two of these."""
+"""A connection that is dead while nothing is sent on it and no feed is open is noticed after two or three of these."""
+PING_AFTER = 1.0
+"""If no answer comes for this time while something is unanswered, or a feed's heartbeat is late by half of `HEARTBEAT`, the server gets a
+PING."""
+PONG_WITHIN = 2.5
+"""If the PING is not answered within this time either, the connection is dead. Longer than a disk delays a server as a rule; short enough
+that a dead connection is replaced within 5 seconds."""
+LEASE_SHARE = 0.5
+"""Part of these two times for the connection that renews leases, which has to be replaced before they run out."""
 API_TIMEOUT = 10.0
 """The longest time for a JetStream request (stream, consumer, key), including resends."""
 

@@ -16,30 +16,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import inspect
-import ssl
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import StaleConnectionError
 from nats.protocol import parser
 
+from headrace.bus.options import options, who
 from headrace.bus.pace import Pace
 from headrace.bus.reader import Reader, Sink
-from headrace.bus.settings import PING_INTERVAL, RECONNECT_WAIT, BusSettings
+from headrace.bus.settings import CONNECT_ATTEMPT, RECONNECT_WAIT, BusSettings
+from headrace.bus.unsent import Unsent, unsent
 from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 from headrace.logs import get_log
 
 log = get_log(__name__)
 
-_ATTEMPT = 2
-"""Seconds for one attempt to connect."""
 _CLOSING = 1.0
 """Seconds for the last bytes to leave a connection that is closed."""
 _QUIET = 5.0
@@ -67,6 +65,7 @@ class Wire(Client):  # type: ignore[misc]
         """From a disconnection until `reconnected` is called: what was sent before it has to be sent again first, for the order."""
         self._unsent: list[bytes] = []
         self._complained = -_QUIET
+        self._replacing: asyncio.Future[None] | None = None
         self._deferred: list[Callable[[], None]] = []
         self._corked: list[bytes] | None = None
         """What is sent in answer to one read, to be written in one go: each write wakes the server, which then runs instead of us."""
@@ -142,6 +141,34 @@ class Wire(Client):  # type: ignore[misc]
         """Bytes that the socket has not taken yet. While there are any, sending something again only makes it more."""
         transport = self._stream_transport()
         return 0 if transport is None or transport.is_closing() else transport.get_write_buffer_size()
+
+    @property
+    def unsent(self) -> Unsent:
+        """What is written, here and in the system, and the other end has not acknowledged; and what it has."""
+        transport = self._stream_transport()
+        if transport is None or transport.is_closing() or (found := transport.get_extra_info("socket")) is None:
+            return Unsent(0, 0)
+        below = unsent(found.fileno())
+        return Unsent(transport.get_write_buffer_size() + below.queued, below.taken)
+
+    @property
+    def pongs(self) -> int:
+        """Answers to PINGs so far."""
+        return int(self._pongs_received)
+
+    def ping(self) -> None:
+        """Have the server send a PONG, after it has read everything before this."""
+        self._pongs.append(asyncio.get_running_loop().create_future())
+        self.send(b"PING\r\n")
+
+    def replace(self) -> None:
+        """Open another connection: this one is dead."""
+        self.stale = True
+        self._replacing = asyncio.ensure_future(self._process_op_err(StaleConnectionError()))
+
+    async def flush(self, timeout: float = CONNECT_ATTEMPT) -> None:
+        """Wait for a PONG. Raises nats-py's FlushTimeoutError. nats-py ends a reconnection with this, and would wait for ten seconds."""
+        await super().flush(timeout)
 
     async def close(self) -> None:
         """Disconnect. A server that reads nothing, or is gone, delays this by at most `_CLOSING` seconds."""
@@ -269,8 +296,8 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
     TLS is wanted with `ca`, and if any address begins with tls. Raises NatsUnreachable, WrongCredentials as soon as the server says so,
     or SettingsError if TLS is wanted and this release of nats-py gives no way to insist on it.
     """
-    options = _options(settings, name)
-    servers = options["servers"]
+    given = options(settings, name)
+    servers = given["servers"]
     encrypted = bool(settings.ca) or any(url.startswith("tls://") for url in servers)
     if encrypted:
         check_tls_hook()
@@ -293,9 +320,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         log.info("connected to NATS again", connection=name)
         wire.back()
 
-    connecting = asyncio.ensure_future(
-        wire.connect(**options, error_cb=on_error, disconnected_cb=on_disconnect, reconnected_cb=on_reconnect)
-    )
+    connecting = asyncio.ensure_future(wire.connect(**given, error_cb=on_error, disconnected_cb=on_disconnect, reconnected_cb=on_reconnect))
     try:
         await asyncio.wait({connecting, refused}, timeout=settings.connect_timeout, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():
@@ -313,7 +338,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         )
     if refused.done():
         raise WrongCredentials(
-            f"NATS at {settings.shown_url} does not accept {_who(settings)} ({failure}): "
+            f"NATS at {settings.shown_url} does not accept {who(settings)} ({failure}): "
             "check HEADRACE_TOKEN, or HEADRACE_USER and HEADRACE_PASSWORD, or HEADRACE_CREDS"
         )
     why = f": {str(failure) or type(failure).__name__}" if failure is not None else ""
@@ -328,51 +353,3 @@ async def _give_up(connecting: asyncio.Future[Any], wire: Wire) -> None:
     await asyncio.gather(connecting, return_exceptions=True)
     with contextlib.suppress(Exception):
         await wire.close()
-
-
-def _options(settings: BusSettings, name: str) -> dict[str, Any]:
-    """nats-py's options: never stop reconnecting, notice a dead connection soon, and keep what it has to write meanwhile."""
-    options: dict[str, Any] = {
-        "servers": [url.strip() for url in settings.url.split(",")],
-        "name": name,
-        "connect_timeout": _ATTEMPT,
-        "max_reconnect_attempts": -1,
-        "reconnect_time_wait": RECONNECT_WAIT,
-        "ping_interval": PING_INTERVAL,
-        "pending_size": 64 << 20,
-        "inbox_prefix": settings.inbox_prefix,
-    }
-    if any(url.startswith("ws") for url in options["servers"]):
-        raise NatsUnreachable(f"{settings.shown_url}: services connect over nats:// or tls://, not over a websocket")
-    if settings.creds:
-        options["user_credentials"] = _credentials(settings.creds)
-    elif settings.user:
-        options |= {"user": settings.user, "password": settings.password}
-    elif settings.token:
-        options["token"] = settings.token
-    if settings.ca:
-        options["tls"] = _tls(settings.ca)
-    return options
-
-
-def _tls(ca: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:  # also what ssl raises for a file of something else
-        raise SettingsError(f"HEADRACE_CA is {ca!r}, which is not a file of certificates: {error}") from error
-
-
-def _credentials(path: str) -> str:
-    if not Path(path).is_file():
-        raise WrongCredentials(f"there is no credentials file {path!r}: check HEADRACE_CREDS")
-    if importlib.util.find_spec("nkeys") is None:
-        raise WrongCredentials("a credentials file needs the package nkeys: pip install nkeys")
-    return path
-
-
-def _who(settings: BusSettings) -> str:
-    if settings.creds:
-        return f"the credentials file {settings.creds}"
-    if settings.user:
-        return f"user {settings.user!r} with this password"
-    return "this token" if settings.token else "a connection without a token or user"

@@ -1,0 +1,60 @@
+"""How nats-py connects: its options, from our settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import ssl
+from pathlib import Path
+from typing import Any
+
+from headrace.bus.settings import CONNECT_ATTEMPT, PING_INTERVAL, RECONNECT_WAIT, BusSettings
+from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
+
+
+def options(settings: BusSettings, name: str) -> dict[str, Any]:
+    """nats-py's options for a connection with this name: never stop reconnecting, notice a dead connection, keep what is to be written."""
+    found: dict[str, Any] = {
+        "servers": [url.strip() for url in settings.url.split(",")],
+        "name": name,
+        "connect_timeout": CONNECT_ATTEMPT,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": RECONNECT_WAIT,
+        "ping_interval": PING_INTERVAL,
+        "pending_size": 64 << 20,
+        "inbox_prefix": settings.inbox_prefix,
+    }
+    if any(url.startswith("ws") for url in found["servers"]):
+        raise NatsUnreachable(f"{settings.shown_url}: services connect over nats:// or tls://, not over a websocket")
+    if settings.creds:
+        found["user_credentials"] = _credentials(settings.creds)
+    elif settings.user:
+        found |= {"user": settings.user, "password": settings.password}
+    elif settings.token:
+        found["token"] = settings.token
+    if settings.ca:
+        found["tls"] = _tls(settings.ca)
+    return found
+
+
+def _tls(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # also what ssl raises for a file of something else
+        raise SettingsError(f"HEADRACE_CA is {ca!r}, which is not a file of certificates: {error}") from error
+
+
+def _credentials(path: str) -> str:
+    if not Path(path).is_file():
+        raise WrongCredentials(f"there is no credentials file {path!r}: check HEADRACE_CREDS")
+    if importlib.util.find_spec("nkeys") is None:
+        raise WrongCredentials("a credentials file needs the package nkeys: pip install nkeys")
+    return path
+
+
+def who(settings: BusSettings) -> str:
+    """What the server is shown: the words for an error about the login."""
+    if settings.creds:
+        return f"the credentials file {settings.creds}"
+    if settings.user:
+        return f"user {settings.user!r} with this password"
+    return "this token" if settings.token else "a connection without a token or user"
