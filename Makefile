@@ -26,7 +26,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose lint bench schemas lock
+.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench schemas lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-oldest: $(DEV) ## Run the tests with the oldest releases that pyproject.tom
 
 test-compose: $(DEV) ## Build, run and test docker-compose.yml with a Docker Engine
 	@$(BIN)/python -m pytest -m compose tests/compose $(ARGS)
+
+chaos: $(DEV) ## Break what runs, by seeds, and check everything; ARGS='--seeds 1-20 --faults kill-worker,stop-nats --minutes 10'
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(DEV) ## Check style, types and the rules of the house
 	@$(BIN)/ruff check .

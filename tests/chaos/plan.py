@@ -1,0 +1,103 @@
+"""What happens in a seed: the cluster, its clients with their jobs, and the faults with their moments. Nothing here does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.faults import KINDS, Kind
+from tests.chaos.graphs import GraphPlan, draw_graph
+
+WORK_SECONDS = (1.0, 3.0)
+"""Work for each runner, as far as it can be spread evenly."""
+FAULT_SHARE = (0.05, 0.9)
+"""When a fault begins: shares of the time that the work takes without faults, after the clients have started."""
+SINK_SHARE = 0.3
+STANDBY_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The processes of a cluster. standbys: whether there are two of each central service."""
+
+    hosts: int
+    runners: int
+    standbys: bool
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job: its graph, and whether its outputs go to a sink."""
+
+    graph: GraphPlan
+    sink: bool
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault. at: seconds after the clients' start. seconds: until it is undone; -1: never. target: a process, or a link of one."""
+
+    kind: str
+    target: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One seed."""
+
+    seed: int
+    topology: Topology
+    clients: tuple[tuple[JobPlan, ...], ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of its faults."""
+        return {fault.kind for fault in self.faults}
+
+
+def draw_plan(seed: int, kinds: Sequence[str]) -> Plan:
+    """The plan of a seed, with faults of these kinds. The same arguments give the same plan."""
+    random = Random(f"{seed} {','.join(kinds)}")
+    topology = Topology(random.randint(2, 3), random.randint(1, 2), random.random() < STANDBY_SHARE)
+    work = random.uniform(*WORK_SECONDS)
+    clients = _draw_clients(random, work * topology.hosts * topology.runners)
+    return Plan(seed, topology, clients, _draw_faults(random, topology, [KINDS[name] for name in kinds], len(clients), work))
+
+
+def _draw_clients(random: Random, seconds: float) -> tuple[tuple[JobPlan, ...], ...]:
+    """One or two clients with one to three jobs each, which have so many seconds of work together."""
+    jobs = [random.randint(1, 3) for _ in range(random.randint(1, 2))]
+    return tuple(
+        tuple(JobPlan(draw_graph(random, f"c{client}-j{job}", seconds / sum(jobs)), random.random() < SINK_SHARE) for job in range(count))
+        for client, count in enumerate(jobs)
+    )
+
+
+def _draw_faults(random: Random, topology: Topology, kinds: Sequence[Kind], clients: int, work: float) -> tuple[Fault, ...]:
+    """One to three faults, mostly of one kind: times of recovery say something about a kind only where it is alone."""
+    chosen = random.sample(kinds, min(len(kinds), random.choice((1, 1, 1, 2, 3))))
+    count = max(len(chosen), random.choice((1, 1, 2)))
+    faults = [_draw_fault(random, topology, chosen[index % len(chosen)], clients, work) for index in range(count)]
+    return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _draw_fault(random: Random, topology: Topology, kind: Kind, clients: int, work: float) -> Fault:
+    return Fault(
+        kind.name,
+        random.choice(targets(topology, kind.target, clients)),
+        round(work * random.uniform(*FAULT_SHARE), 3),
+        round(random.uniform(*kind.lasts), 3),
+    )
+
+
+def targets(topology: Topology, target: str, clients: int) -> list[str]:
+    """The names of all processes of a kind."""
+    if target == "worker":
+        return [f"host-{index}" for index in range(topology.hosts)]
+    if target == "client":
+        return [f"client-{index}" for index in range(clients)]
+    return [target]
