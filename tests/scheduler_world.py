@@ -11,6 +11,7 @@ from itertools import accumulate
 from headrace.bus import Entry
 from headrace.graph.topology import Topology
 from headrace.ledger import DONE, FAILED, NOWHERE, JobLedger, Ledger
+from headrace.scheduler.recovery import SAY_AGAIN_SECONDS
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace_schemas import (
@@ -26,6 +27,7 @@ from headrace_schemas import (
     Reroute,
     Revoke,
     Submitted,
+    TaskError,
 )
 
 JOB = "job"
@@ -58,6 +60,8 @@ class World:
         self.released: list[Assign] = []
         self.promised: set[tuple[int, int]] = set()
         self.has: dict[tuple[str, int], dict[str, float]] = {}
+        self.said: dict[tuple[str, int, int], tuple[object, float]] = {}
+        """Per host, its epoch, and dataset: what the last reroute said, and when."""
         self.past: list[tuple[str, Host]] = []
         """Hosts in epochs that are over, as they were then."""
         self.restart(0)
@@ -145,10 +149,22 @@ class World:
         assert name == job.hosts[expected]
 
     def _told_to_ask(self, reroute: Reroute) -> None:
+        self._check_news(reroute)
         host = self.hosts.get(reroute.host)
         if host is not None and host.epoch == reroute.epoch:
             for dataset, source in zip(reroute.datasets, reroute.sources, strict=True):
                 host.sources[dataset] = reroute.hosts[source]
+
+    def _check_news(self, reroute: Reroute) -> None:
+        """Whatever hosts say, nobody is told twice in a short time to ask the same host for the same attempt at a dataset."""
+        attempts = reroute.attempts or [0] * len(reroute.datasets)
+        for dataset, source, attempt in zip(reroute.datasets, reroute.sources, attempts, strict=True):
+            name = reroute.hosts[source]
+            word = name, self.scheduler.ledger.hosts[name].epoch, attempt, self.term
+            key = reroute.host, reroute.epoch, dataset
+            before, when = self.said.get(key, (None, 0.0))
+            assert word != before or self.now >= when + SAY_AGAIN_SECONDS, "a host is told once"
+            self.said[key] = word, self.now
 
     def _told_to_give_back(self, revoke: Revoke) -> None:
         host = self.hosts.get(revoke.host)
@@ -265,6 +281,23 @@ class World:
         held = [d for d in range(self.job.topology.n_datasets) if self._holds(name, d)] if host is not None else []
         if held and host is not None:
             self.publish(Events(job=JOB, host=name, epoch=host.epoch, gone=[held[pick % len(held)]]))
+
+    def ask_in_vain(self, name: str, pick: int) -> None:
+        """A host says that it does not get some dataset from the host that it was told to ask."""
+        host = self.hosts.get(name)
+        if host is not None and host.sources:
+            dataset = sorted(host.sources)[pick % len(host.sources)]
+            if not self._holds(name, dataset):
+                self.publish(Events(job=JOB, host=name, epoch=host.epoch, gone=[dataset]))
+
+    def cut_off(self, name: str, pick: int) -> None:
+        """A task of a host fails, for the host cannot reach another one that has an input."""
+        host = self.hosts.get(name)
+        tasks = [task for task in host.tasks if task not in host.started and len(self.job.topology.inputs_of(task))] if host else []
+        if host is not None and tasks:
+            task = sorted(tasks)[pick % len(tasks)]
+            error = TaskError(task=task, attempt=host.tasks.pop(task), reason="unreachable")
+            self.publish(Events(job=JOB, host=name, epoch=host.epoch, failed=[error]))
 
     def _holds(self, name: str, dataset: int) -> bool:
         index = self.job.host_ids.get(name)

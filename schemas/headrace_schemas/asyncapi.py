@@ -91,7 +91,7 @@ CHANNELS = [
         subject=subjects.host,
         messages=[m.HostJoined, m.HostLost],
         sender="controller",
-        receivers=["scheduler", "publisher", "client"],
+        receivers=["worker", "scheduler", "publisher", "client"],
     ),
     Channel(name="plan", subject=subjects.plan, messages=[m.Plan], sender="scheduler", receivers=["controller", "client"]),
     Channel(

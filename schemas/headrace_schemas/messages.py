@@ -368,7 +368,8 @@ class Events(Message, tag="events", kw_only=True):
     gone: list[Id] = []
     """Datasets that this host was thought to have and has not: dropped, or lost with a runner."""
     unreachable: list[str] = []
-    """Hosts that this one cannot open a link to."""
+    """Hosts that this one has not been able to open a link to for some seconds, though it needs data from there. Said again while that
+    lasts."""
     profile: list[FunctionProfile] = []
     memory_used: Size = 0
     """Bytes of the store in use when the batch was sent."""

@@ -108,8 +108,8 @@ ALL_HOSTS = f"{ROOT}.host.*"
 
 
 def for_host(name: str) -> list[str]:
-    """What a host reads from the LOG: its assignments, its purges, and the ends of jobs."""
-    return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state"]
+    """What a host reads from the LOG: its assignments, its purges, the ends of jobs, and which hosts come and go."""
+    return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state", ALL_HOSTS]
 
 
 def for_client(job: str = "") -> list[str]:

@@ -226,7 +226,15 @@ def test_a_task_of_a_broken_chain_that_is_reported_late_is_made_again() -> None:
     assert play.controller.ledger.jobs["j"].n_done == 0
 
 
-TRIES = [("raised", 0, 1), ("raised", 2, 3), ("runner_died", 0, 3), ("out_of_memory", 5, 3), ("import_failed", 5, 1), ("bad_output", 9, 1)]
+TRIES = [
+    ("raised", 0, 1),
+    ("raised", 2, 3),
+    ("runner_died", 0, 3),
+    ("out_of_memory", 5, 3),
+    ("import_failed", 5, 1),
+    ("bad_output", 9, 1),
+    ("unreachable", 0, 5),
+]
 """Reason, retries of the function, attempts until the job fails."""
 
 

@@ -26,6 +26,7 @@ from headrace_schemas import (
     Plan,
     Reroute,
     Submitted,
+    TaskError,
     encode,
 )
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
@@ -48,6 +49,8 @@ STORM = st.one_of(
     st.tuples(st.just("late"), st.integers(0, 99)),
     st.tuples(st.just("join"), st.sampled_from(HOSTS), st.integers(1, 3)),
     st.tuples(st.just("say_gone"), st.sampled_from(HOSTS), st.integers(0, 99)),
+    st.tuples(st.just("ask_in_vain"), st.sampled_from(HOSTS), st.integers(0, 99)),
+    st.tuples(st.just("cut_off"), st.sampled_from(HOSTS), st.integers(0, 99)),
     st.tuples(st.just("need")),
     st.tuples(st.just("work"), st.sampled_from(HOSTS), st.integers(1, 4), st.booleans()),
     st.tuples(st.just("start"), st.sampled_from(HOSTS), st.integers(1, 2)),
@@ -277,6 +280,37 @@ def test_a_failed_task_is_tried_again_on_its_host_and_who_waits_for_it_elsewhere
     assert isinstance(reroute, Reroute)
     assert (reroute.host, reroute.datasets, reroute.attempts) == (host[2], [far], [1])
     assert reroute.hosts[reroute.sources[0]] == host[far]
+
+
+def with_an_input_elsewhere(hosts: int = 2) -> tuple[Driver, dict[int, str]]:
+    """Tasks 0 and 1 are on different hosts, and done; 2 takes both. Returns the host of each task."""
+    driver = Driver(hosts=hosts)
+    decisions = driver.admit(make_spec([[], [], [0, 1]], outputs=[0, 1, 2]))
+    host = {task: m.host for m in decisions if isinstance(m, Assign) for task in m.tasks}
+    for task in (0, 1):
+        assert driver.tell(Events(job=JOB, host=host[task], epoch=1, done=[task], produced=[task])) == []
+    return driver, host
+
+
+def test_a_host_is_told_once_whom_to_ask_however_often_it_asks_in_vain() -> None:
+    driver, host = with_an_input_elsewhere()
+    far = 0 if host[2] == host[1] else 1
+    in_vain = Events(job=JOB, host=host[2], epoch=1, gone=[far])
+    assert [type(m) for m in driver.tell(in_vain)] == [Reroute]
+    for _ in range(9):
+        assert driver.tell(in_vain) == []
+    driver.scheduler.tick(10.0)
+    assert [type(m) for m in driver.tell(in_vain)] == [Reroute]
+
+
+def test_a_task_whose_host_cannot_reach_an_input_is_tried_on_another_host() -> None:
+    driver, host = with_an_input_elsewhere(3)
+    driver.tell(Events(job=JOB, host=host[2], epoch=1, failed=[TaskError(task=2, reason="unreachable")]))
+    [assign] = driver.tell(Needed(at=9, term=1, job=JOB, tasks=[2], attempts=[1]))
+    assert assign.host != host[2]
+    driver.tell(Events(job=JOB, host=assign.host, epoch=1, failed=[TaskError(task=2, attempt=1, reason="unreachable")]))
+    [another] = driver.tell(Needed(at=9, term=1, job=JOB, tasks=[2], attempts=[2]))
+    assert another.host != assign.host
 
 
 def test_a_copy_elsewhere_is_used_when_a_host_has_lost_its_own() -> None:

@@ -370,19 +370,6 @@ def test_an_input_that_never_fits_fails_the_task_that_takes_it():
     assert not report.events.gone
 
 
-def test_a_host_that_can_never_be_reached_fails_what_waits_for_it():
-    agent = _agent(link_tries=3)
-    _assign(agent, "job", [[], [0]], [1], [1], [1])
-    agent.take()
-    for _ in range(5):
-        agent.host_unreachable("a")
-        agent.retry_links()
-        agent.take()
-    failed = [error for report in agent.reports() for error in report.events.failed]
-    assert [(error.task, error.reason) for error in failed] == [(1, "unreachable")]
-    assert "a:1" in failed[0].error
-
-
 def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])

@@ -6,6 +6,7 @@ import pytest
 
 from headrace.worker import actions, protocol
 from headrace.worker.settings import Settings
+from headrace.worker.sources import LEAST_FAILURES
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended
 from headrace_shm import Store
@@ -93,7 +94,7 @@ def test_a_new_runner_is_not_told_of_what_was_over_before() -> None:
 
 def _with_a_chain_that_was_dropped_at_its_runner(**settings: object) -> Agent:
     """The runner has task 0; task 2 behind it in the chain fails, for what it takes from host a can never be had."""
-    agent = _agent(link_tries=0, **settings)
+    agent = _agent(give_up_seconds=0, **settings)
     graph = graph_of([[], [], [0, 1]], [2])
     graph.functions[0].resources = {"gpu": 1.0} if settings else {}
     message = Assign(
@@ -106,7 +107,8 @@ def _with_a_chain_that_was_dropped_at_its_runner(**settings: object) -> Agent:
 
 
 def _drop(agent: Agent) -> None:
-    agent.host_unreachable("a")
+    for _ in range(LEAST_FAILURES):
+        agent.host_unreachable("a")
     agent.retry_links()
     assert not agent.runners.slots[0].outstanding
 

@@ -187,7 +187,7 @@ class Broadcasting(World):
             elif isinstance(action, actions.SendBlock):
                 self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
         elif isinstance(action, actions.ToHost):
-            if self.agents[name]._links.get(action.host) == "up":
+            if self.agents[name].sources.is_up(action.host):
                 super()._act(name, action)
         elif isinstance(action, actions.Disconnect):
             self.cut(name, action.host)
@@ -234,7 +234,7 @@ class Broadcasting(World):
                 self.agents[there].sent(block.peer, block.frame, block.nbytes, block.block)
         self.agents[there].peer_left(number)
         self.agents[there].peer_came(self.peer_numbers[there, here], PeerHost(here, EPOCH, ""))
-        if self.agents[here]._links.get(there) == "up":
+        if self.agents[here].sources.is_up(there):
             self.agents[here].host_unreachable(there)
 
     def kill(self, name: str) -> None:
@@ -403,7 +403,18 @@ def test_a_reroute_in_the_middle_tells_those_behind_at_once():
     world, _, relay = _behind_a_relay(random.Random(9))
     hosts = [*world.names]
     world.agents[relay].reroute(
-        Reroute(at=1, term=1, job=JOB, host=relay, epoch=EPOCH, hosts=hosts, addresses=[f"{n}:1" for n in hosts], datasets=[0], sources=[0])
+        Reroute(
+            at=1,
+            term=1,
+            job=JOB,
+            host=relay,
+            epoch=EPOCH,
+            hosts=hosts,
+            addresses=[f"{n}:1" for n in hosts],
+            datasets=[0],
+            attempts=[9],
+            sources=[0],
+        )
     )
     said = [action.frame for action in world.agents[relay].take() if isinstance(action, actions.ToPeer)]
     assert frames.Gone(JOB, [0]) in said

@@ -22,7 +22,11 @@ from headrace_schemas import TaskError
 
 DEATHS = ("runner_died", "out_of_memory")
 """Reasons of a failed attempt that may not be the task's fault."""
-
+UNREACHABLE = "unreachable"
+"""Reason of an attempt that could not have its inputs: a failure of its host's network, so that it is tried again on another host."""
+MOST_UNREACHABLE = 5
+"""Attempts of a task that could not have their inputs, after which the job fails. Each took a host ten seconds, so no path was found in
+almost a minute: then addresses are wrong, which the error says."""
 
 RAISED = ("raised", "sink_failed")
 """Reasons that are tried again as often as the function's `retries` say."""
@@ -84,8 +88,9 @@ _SHARED = "A folder that a sink writes to must be the same on all hosts and for 
 def _retry(job: JobLedger, task: int, deaths: int) -> bool:
     reasons = [error.reason for error in job.failures[task].values()]
     raised, died = sum(reason in RAISED for reason in reasons), sum(reason in DEATHS for reason in reasons)
+    cut_off = reasons.count(UNREACHABLE)
     retries = job.spec.functions[job.spec.function[task]].retries
-    return raised + died == len(reasons) and raised <= retries and died < deaths
+    return raised + died + cut_off == len(reasons) and raised <= retries and died < deaths and cut_off < MOST_UNREACHABLE
 
 
 def describe(error: TaskError, attempts: int) -> str:

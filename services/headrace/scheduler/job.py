@@ -27,7 +27,8 @@ class JobSchedule:
     where (n_tasks): the host that each task is placed on, also before an assignment says so in the log.
     top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
     loose: tasks that are needed again, or were given back, and have no place yet.
-    moved: datasets that may be, or be made, elsewhere than was last said.
+    moved: datasets that may be, or be made, elsewhere than was last said. said: per host and dataset, what the host was told of it by the
+    last reroute, and when.
     needs: what its tasks need of their hosts, if anything; kind (n_tasks): what each does, by its kind. stranded: chains of the plan that
     no living host can take. housed: the hosts that lived when what waits was last moved to hosts that can take it.
 
@@ -44,6 +45,7 @@ class JobSchedule:
         self.top: dict[int, int] = {}
         self.told: dict[int, int] = {}
         self.moved: set[int] = set()
+        self.said: dict[tuple[int, int], tuple[object, float]] = {}
         self.needs = Needs.of(job.spec)
         self.kind = self.needs.of_tasks(job.topology) if self.needs is not None else None
         self.stranded: Ints = ints([])

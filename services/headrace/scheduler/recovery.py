@@ -5,7 +5,9 @@ All of it works on one job's schedule, and on as many tasks as are concerned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from headrace.scheduler.inputs import outside
 from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.placing import choose_many
 from headrace.scheduler.queue import Queue
+
+UNREACHABLE = "unreachable"
+"""Reason of an attempt whose host could not reach a host that has one of its inputs: the next one is placed on another."""
 
 # --- chains that were not released ------------------------------------------------------------------------------------
 
@@ -129,10 +134,10 @@ def place_loose(schedule: JobSchedule, cluster: Cluster, back: Mapping[int, int]
     lengths, tasks = _gather(schedule, back)
     schedule.loose.clear()
     heads = tasks[np.cumsum(lengths) - lengths]
-    homeless = ~_are_able(schedule, cluster, heads) | np.isin(heads, list(back))
+    homeless = ~_are_able(schedule, cluster, heads) | np.isin(heads, list(back)) | (_cut_off_from(schedule, heads) != NO_HOST)
     if homeless.any():
         rest = np.repeat(homeless, lengths)
-        found = _spread(schedule, lengths[homeless], tasks[rest], cluster.names, cluster)
+        found = _spread_apart(schedule, lengths[homeless], tasks[rest], cluster)
         hosts = np.repeat(found, lengths[homeless])
         schedule.loose.update(tasks[rest][hosts == NO_HOST].tolist())
         schedule.move(tasks[rest][hosts != NO_HOST], hosts[hosts != NO_HOST])
@@ -140,6 +145,27 @@ def place_loose(schedule: JobSchedule, cluster: Cluster, back: Mapping[int, int]
         kept[homeless] = found != NO_HOST
         tasks, lengths = tasks[np.repeat(kept, lengths)], lengths[kept]
     return _queues(schedule, lengths, tasks)
+
+
+def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, cluster: Cluster) -> Ints:
+    """`_spread` over all hosts, each chain away from the host that could not have its inputs, unless that is the only one."""
+    avoided = _cut_off_from(schedule, tasks[np.cumsum(lengths) - lengths])
+    found = np.full(len(lengths), NO_HOST)
+    for host in np.unique(avoided).tolist():
+        mine = avoided == host
+        names = [name for name in cluster.names if host == NO_HOST or name != schedule.job.hosts[host]] or cluster.names
+        found[mine] = _spread(schedule, lengths[mine], tasks[np.repeat(mine, lengths)], names, cluster)
+    return found
+
+
+def _cut_off_from(schedule: JobSchedule, tasks: Ints) -> Ints:
+    """Per task: the host on which its last attempt could not have its inputs; NO_HOST if it was not that."""
+    job = schedule.job
+    if not job.failures:
+        return np.full(len(tasks), NO_HOST)
+    last = [job.failures.get(task, {}).get(job.attempts[task] - 1) for task in tasks.tolist()]
+    hosts = zip(last, schedule.where[tasks].tolist(), strict=True)
+    return ints([host if error is not None and error.reason == UNREACHABLE else NO_HOST for error, host in hosts])
 
 
 def _gather(schedule: JobSchedule, back: Mapping[int, int]) -> tuple[Ints, Ints]:
@@ -186,9 +212,23 @@ def held_at(job: JobLedger, host: str) -> Ints:
     return ints([]) if index is None else np.flatnonzero(job.copies.home == index)
 
 
-def reroutes(schedule: JobSchedule, cluster: Cluster) -> dict[int, Ints]:
+class Said(NamedTuple):
+    """What a host was told of a dataset. source: who has it or makes it, in that host's `epoch`. told: epoch of the host that was told."""
+
+    source: int
+    epoch: int
+    told: int
+    attempt: int
+
+
+SAY_AGAIN_SECONDS = 3.0
+"""What a host was told is not said again within this time: the host may have asked before its new source knew that it is to make the
+dataset. Hosts report what they miss every five seconds, so a word that was lost is said again."""
+
+
+def reroutes(schedule: JobSchedule, cluster: Cluster, now: float) -> dict[int, Ints]:
     """Which of the datasets that moved a host must ask another for: those that its released tasks take and that it neither holds nor will
-    make. Not those of which nobody knows yet where they will be."""
+    make. Not those of which nobody knows yet where they will be, nor what the host was told a moment ago. now: by the clock of `tick`."""
     if not schedule.moved:
         return {}
     job = schedule.job
@@ -202,7 +242,22 @@ def reroutes(schedule: JobSchedule, cluster: Cluster) -> dict[int, Ints]:
     known = (job.copies.home[datasets] != NOWHERE) | (maker_state <= STARTED)
     alive = _alive(job, cluster)
     asks = known & (sources != hosts) & alive[sources] & alive[hosts] & ~job.copies.held_at(datasets, hosts)
-    return {host: np.unique(datasets[asks & (hosts == host)]) for host in np.unique(hosts[asks]).tolist()}
+    found = {host: np.unique(datasets[asks & (hosts == host)]) for host in np.unique(hosts[asks]).tolist()}
+    news = {host: _not_said(schedule, cluster, host, mine, now) for host, mine in found.items()}
+    return {host: mine for host, mine in news.items() if len(mine)}
+
+
+def _not_said(schedule: JobSchedule, cluster: Cluster, host: int, datasets: Ints, now: float) -> Ints:
+    """The datasets of which a host is to be told something that it was not told just before."""
+    job, new = schedule.job, []
+    for dataset, source in zip(datasets.tolist(), schedule.sources(datasets), strict=True):
+        attempt = job.attempts[int(job.topology.producer[dataset])]
+        word = Said(source, cluster.epochs[job.hosts[source]], cluster.epochs[job.hosts[host]], attempt)
+        before, time = schedule.said.get((host, dataset), (None, -math.inf))
+        if word != before or now - time >= SAY_AGAIN_SECONDS:
+            schedule.said[host, dataset] = word, now
+            new.append(dataset)
+    return ints(new)
 
 
 def _taken(job: JobLedger) -> tuple[Ints, Ints]:

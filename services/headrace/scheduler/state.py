@@ -271,7 +271,7 @@ class Scheduler:
         job, integers = schedule.job, self.settings.message_integers
         back = self._back.get(job.job, {})
         placed = recovery.place_loose(schedule, self._cluster, back)
-        rerouted = recovery.reroutes(schedule, self._cluster)
+        rerouted = recovery.reroutes(schedule, self._cluster, self.now)
         for host, queue in placed.items():
             for part in queue.take(len(queue.chains), integers):
                 self._assign(schedule, host, part, stamp, out, again=True)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from headrace.worker.state import Agent
-from headrace_schemas import Assign, Ended, LogMessage, Purge, Reroute, Revoke
+from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Purge, Reroute, Revoke
 
 
 class Intake:
@@ -50,3 +50,7 @@ class Intake:
                 agent.revoke(message)
             elif isinstance(message, Reroute):
                 agent.reroute(message)
+            elif isinstance(message, HostLost):
+                agent.host_lost(message)
+            elif isinstance(message, HostJoined):
+                agent.host_joined(message)

@@ -40,6 +40,8 @@ class Entry:
     """Of its block."""
     asked = False
     """Whether the source was asked since its link opened."""
+    promised = 0
+    """The attempt that its source makes of it, as far as the log said."""
     offered = ""
     """The host whose offer of it waits for memory."""
     sending = 0
@@ -203,6 +205,14 @@ class HostJob:
     def live_chains(self) -> list[Chain]:
         """The chains that are not over."""
         return [chain for chain in self.chains.values() if chain is not None]
+
+    def unfinished(self) -> set[int]:
+        """The tasks that are assigned and not over."""
+        return {task for chain in self.live_chains() for segment in chain.segments if not segment.over for task in segment.tasks}
+
+    def makes(self, dataset: int) -> bool:
+        """Whether a task that is assigned, and not over, makes a dataset."""
+        return self.producer[dataset] in self.unfinished()
 
     def open(self, chain: Chain) -> None:
         """A chain was assigned."""

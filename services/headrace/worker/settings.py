@@ -69,9 +69,11 @@ class Settings(msgspec.Struct, kw_only=True):
     late_seconds: float = 0.02
     """A runner whose task takes this much longer than predicted gets no more work: usually longer than a runner waits for a core on a busy
     machine, and short enough that the tasks behind hardly wait."""
-    link_tries: int = 24
-    """Attempts to open a link to another host, half a second apart, before the tasks that wait for it fail: longer than a lease, so that a
-    lost host is known before that."""
+    unreachable_seconds: float = 5.0
+    """A host to which no link can be opened for this time is reported, again and again while that lasts. As long as a lease, so that a
+    host that has ended is known to be lost at about that time."""
+    give_up_seconds: float = 10.0
+    """After this time, the tasks that wait for such a host fail here, and are tried on other hosts."""
     relay_bytes: int = 4 << 20
     """If several hosts ask for a dataset of at least this size, it goes from host to host. For smaller ones, that takes about as long as to
     send it to each."""

@@ -10,7 +10,6 @@ run.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.link import frames
 from headrace.worker import protocol
-from headrace.worker.actions import Action, Connect, Disconnect, KillRunner, Nudge, Recall, Report, ToHost, ToPeer, ToRunner
+from headrace.worker.actions import Action, Disconnect, KillRunner, Nudge, Recall, Report, ToPeer, ToRunner
 from headrace.worker.checks import (
     check_allocate,
     check_allocate_slab,
@@ -33,20 +32,19 @@ from headrace.worker.checks import (
     check_released,
     check_results,
 )
-from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
 from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.metrics import Counts
-from headrace.worker.outgoing import MOST_IDS
 from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.relays import PeerHost
 from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings
 from headrace.worker.slots import RunnerSlot
+from headrace.worker.sources import Sources
 from headrace.worker.stock import LINK, Claim, Claimant, Stock
 from headrace.worker.window import chains_of
-from headrace_schemas import Assign, Ended, Events, GraphSpec, Purge, Reroute, Revoke, SinkSpec, TaskError
+from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
@@ -84,12 +82,8 @@ class Agent:
         self._actions: list[Action] = []
         self.stock = Stock(store, self._actions, spills, settings)
         self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park, lambda: not self.stock.disk.empty)
-        self.address = ""
-        """Where other hosts reach this one; until it is known, it passes nothing on."""
-        self._links: dict[str, str] = {}
-        self._detours = Detours(self.host, settings.relay_seconds, now, self._actions, self._links, self._ask_again)
+        self.sources = Sources(settings, self.jobs, self._actions, self._unreceived, now)
         self._early_wants = EarlyWants()
-        self._asks: dict[str, dict[str, list[int]]] = {}
         self._assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
         """The assignment that is being taken in: its chains that have not been yet, each with the inputs that other hosts have."""
         self._numbers = itertools.count(1)
@@ -100,8 +94,17 @@ class Agent:
         self._stalls = 0
         self._doomed: dict[tuple[int, int], float] = {}
         """Since when a runner (slot) executes a task of a job (number) that is over."""
-        self._tries: Counter[str] = Counter()
-        """Attempts in vain to open a link to a host, since one was open."""
+        self.expelled = False
+        """Whether the log says that this host is lost: nothing that it does in this epoch counts any more."""
+
+    @property
+    def address(self) -> str:
+        """Where other hosts reach this one; until it is known, it passes nothing on."""
+        return self.sources.address
+
+    @address.setter
+    def address(self, address: str) -> None:
+        self.sources.address = address
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ class Agent:
         for chain, given in part:
             job.attempts.update(chain.attempts)
             for dataset, source in given:
-                self._await(job, job.entry(dataset), source)
+                self.sources.want(job, job.entry(dataset), source)
         self.stock.use(job, [segment for chain, _ in part for segment in chain.segments])
         self.runners.ready([chain.segments[0] for chain, _ in part if not chain.segments[0].missing])
 
@@ -179,19 +182,6 @@ class Agent:
             self._want(job, datasets, peer)
         return job
 
-    def _await(self, job: HostJob, entry: Entry, source: str) -> None:
-        """Ask another host for a dataset, unless it is here or asked for already."""
-        if entry.here or entry.granted is not None or (entry.source == source and entry.asked):
-            return
-        entry.source = source
-        state = self._links.get(source, DOWN)
-        entry.asked = state == UP
-        if state == UP:
-            self._asks.setdefault(source, {}).setdefault(job.name, []).append(entry.dataset)
-        elif state == DOWN:
-            self._links[source] = CONNECTING
-            self._actions.append(Connect(source, job.addresses[source]))
-
     def purge(self, message: Purge) -> None:
         """Drop copies, or say that they are needed."""
         job = self._addressed(message, "controller")
@@ -223,15 +213,16 @@ class Agent:
         if job is None or not self._fits(check_datasets, job, message.datasets):
             return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
-        for dataset, source in zip(message.datasets, message.sources, strict=True):
+        attempts = message.attempts or [0] * len(message.datasets)
+        for dataset, source, attempt in zip(message.datasets, message.sources, attempts, strict=True):
             entry, host = job.entries.get(dataset), message.hosts[source]
             if entry is None or entry.here:
                 continue
-            if host != self.host:
-                self._ask_again(job, entry, host)
-                continue
-            self._unreceived(job, entry)
-            entry.asked, entry.source = False, ""
+            if host == self.host:
+                self.sources.ask_nobody(job, entry)
+            elif entry.source != host or not entry.asked or entry.promised != attempt:
+                entry.promised = attempt
+                self.sources.ask_again(job, entry, host)
 
     def end(self, message: Ended) -> None:
         """A job is over."""
@@ -407,7 +398,7 @@ class Agent:
         attempts = {dataset: job.attempts.get(job.producer[dataset], 0) for dataset in small} if job.attempts else {}
         job.report.values(list(small), list(attempts.values()), list(small.values()), job.is_held)
         taken = {dataset: value for dataset, value in small.items() if job.is_taken[dataset] or dataset in job.entries}
-        self.runners.ready(self.stock.values(job, taken, attempts))
+        self.runners.ready(self.stock.values(job, taken, attempts, made=True))
 
     def _stored(self, job: HostJob, slot: int, dataset: int, block: int) -> None:
         """A runner wrote a dataset to a block of the arena."""
@@ -526,33 +517,26 @@ class Agent:
     # --- other hosts: what this one asked for ---------------------------------------------------------------------------
 
     def host_connected(self, host: str, epoch: int) -> None:
-        """A link that this host opened is ready: ask for everything awaited from there."""
-        self._links[host] = UP
-        self._detours.connected(host, epoch)
-        self._tries.pop(host, None)
-        for job in self.jobs.values():
-            for entry in job.entries.values():
-                if entry.source == host and not entry.here:
-                    entry.asked = False
-                    self._await(job, entry, host)
+        """A link that this host opened is ready."""
+        self.sources.connected(host, epoch)
 
     def host_unreachable(self, host: str) -> None:
         """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
-        self._links[host] = DOWN
         self.stock.drop_offers(host)
         self.stock.arrived(host)
-        self._detours.lost(host)
-        for job in self.jobs.values():
-            for entry in job.entries.values():
-                if entry.source == host and not entry.here:
-                    entry.asked = False
-                    self._unreceived(job, entry)
+        self.sources.disconnected(host)
 
-    def _ask_again(self, job: HostJob, entry: Entry, host: str) -> None:
-        """Begin anew to have a dataset from a host."""
-        self._unreceived(job, entry)
-        entry.asked = False
-        self._await(job, entry, host)
+    def host_lost(self, message: HostLost) -> None:
+        """The log says that a host is lost: this one, or another one, of which nothing more is expected."""
+        if message.host == self.host:
+            self.expelled = self.expelled or message.epoch == self.epoch
+        else:
+            self.sources.host_lost(message.host, message.epoch)
+
+    def host_joined(self, message: HostJoined) -> None:
+        """The log says that a host has taken up work."""
+        if message.host != self.host:
+            self.sources.host_joined(message.host, message.epoch)
 
     def _unreceived(self, job: HostJob, entry: Entry) -> None:
         """Take back the room for what another host was to send."""
@@ -560,28 +544,15 @@ class Agent:
             self.stock.take_back(job, entry)
 
     def retry_links(self) -> None:
-        """Open links again from which something is awaited, and report the hosts."""
-        if DOWN not in self._links.values():
-            return
-        for job in self.jobs.values():
-            for entry in job.entries.values():
-                if entry.uses and entry.source and not entry.here and self._links.get(entry.source, DOWN) == DOWN:
-                    self._try_again(job, entry)
-
-    def _try_again(self, job: HostJob, entry: Entry) -> None:
-        """Open a link again, or give up what waits for it: a host that is lost is found to be so before that."""
-        host = entry.source
-        job.report.unreachable(host)
-        self._tries[host] += 1
-        if self._tries[host] > self.settings.link_tries:
+        """Open links again from which something is awaited. What waits for a host that has been out of reach for too long is given up."""
+        for job, entry in self.sources.retry():
+            host = entry.source
             address = job.addresses.get(host, "an unknown address")
             text = (
                 f"host {self.host} cannot reach host {host} at {address}: give each worker an address that the others can reach "
                 "(--listen, --advertise)"
             )
             self._fail_waiters(job, entry, "unreachable", text)
-        else:
-            self._await(job, entry, host)
 
     def _fail_waiters(self, job: HostJob, entry: Entry, reason: str, text: str) -> None:
         """A dataset can never be had here: the tasks that wait for it fail."""
@@ -622,7 +593,7 @@ class Agent:
         """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
-        self._detours.heard(host)
+        self.sources.detours.heard(host)
         block = self.stock.arriving(host, entry, frame, nbytes)
         if block is not None:
             return block.offset + frame.start, nbytes
@@ -644,7 +615,7 @@ class Agent:
         """Another host says whom to have a dataset from that it was granted."""
         job = self.jobs.get(frame.job)
         if job is not None and not job.ended:
-            self._detours.redirected(job, host, frame)
+            self.sources.detours.redirected(job, host, frame)
 
     def gone(self, host: str, frame: frames.Gone) -> None:
         """Another host has not got what it was asked for."""
@@ -653,8 +624,8 @@ class Agent:
             return
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
-            if entry is not None and entry.source == host and not entry.here and not self._detours.gone(host, entry):
-                self._unreceived(job, entry)
+            if entry is not None and entry.source == host and not entry.here and not self.sources.detours.gone(host, entry):
+                self.sources.ask_nobody(job, entry)
                 job.report.gone(dataset)
 
     # --- peers: what others ask of this host ----------------------------------------------------------------------------
@@ -668,11 +639,26 @@ class Agent:
         self.stock.relays.reachable(peer, frame.address)
         job = self.jobs.get(frame.job)
         if job is not None:
+            self._expect_again(job, frame)
             self._want(job, frame.datasets, peer)
         elif frame.job in self._over:
             self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
         else:
             self._early_wants.add(peer, frame.job, frame.datasets)
+
+    def _expect_again(self, job: HostJob, frame: frames.Want) -> None:
+        """What was dropped here is not gone if it is to be made here again: by a task that this host has, or as an attempt that the log has
+        not told it of yet. Otherwise, say that this host does not have it, whatever was thought."""
+        dropped = job.dropped.intersection(frame.datasets) if job.dropped and not job.ended else None
+        if not dropped:
+            return
+        unfinished, promised = job.unfinished(), dict(zip(frame.datasets, frame.attempts, strict=False))
+        for dataset in dropped:
+            task = job.producer[dataset]
+            if task in unfinished or promised.get(dataset, 0) > job.attempts.get(task, 0):
+                job.dropped.discard(dataset)
+            else:
+                job.report.gone(dataset)
 
     def _want(self, job: HostJob, datasets: Iterable[int], peer: int) -> None:
         for dataset in dict.fromkeys(datasets):
@@ -727,7 +713,7 @@ class Agent:
     def tick(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
         """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
         self.clock(now)
-        self._detours.tick(now)
+        self.sources.tick(now)
         self._watch_for_stall(now)
         for runner in self.runners.slots:
             self._close_quietly(runner)
@@ -788,11 +774,7 @@ class Agent:
             self._recall(runner)
         self._send_batches()
         self.stock.outgoing.send()
-        for host, jobs in self._asks.items():
-            for name, datasets in jobs.items():
-                for part in (datasets[start : start + MOST_IDS] for start in range(0, len(datasets), MOST_IDS)):
-                    self._actions.append(ToHost(host, frames.Want(name, part, [0] * len(part), self.address)))
-        self._asks.clear()
+        self._actions.extend(self.sources.wants())
         actions = list(self._actions)
         self._actions.clear()
         return actions

@@ -88,16 +88,22 @@ class Stock:
 
     # --- arrivals ---------------------------------------------------------------------------------------------------
 
-    def values(self, job: HostJob, values: Mapping[int, bytes], attempts: Mapping[int, int]) -> list[Segment]:
-        """Small datasets are here; `attempts` is empty if all are 0. Returns the segments that miss nothing any more."""
+    def values(self, job: HostJob, values: Mapping[int, bytes], attempts: Mapping[int, int], made: bool = False) -> list[Segment]:
+        """Small datasets are here; `attempts` is empty if all are 0. Returns the segments that miss nothing any more.
+
+        made: whether they were made here. Then this host keeps them for the others, also if it has asked another host for them before.
+        """
         entries = job.entries
         ready: list[Segment] = []
         for dataset, value in values.items():
             entry = entries.get(dataset)
             if entry is None:
                 entry = entries[dataset] = Entry(dataset)
-            elif entry.value is not None or entry.block is not None or entry.spill_key:
-                continue
+            else:
+                if made:
+                    entry.source = ""
+                if entry.value is not None or entry.block is not None or entry.spill_key:
+                    continue
             entry.value = value
             if attempts:
                 entry.attempt = attempts[dataset]

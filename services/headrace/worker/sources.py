@@ -1,0 +1,211 @@
+"""Which hosts this one asks for which datasets: links are opened, tried again, and given up; hosts that are lost are not tried.
+
+                    +--- link lost, tried again every half second ---+
+                    v                                                |
+    source known ---> link opening ---> link up: asked ---> here     |
+        |   ^              |                  |                      |
+        |   |              +------------------+----------------------+
+        |   |
+        |   +--- an assignment or a reroute names another source, or a newer address
+        v
+    no source: the host is lost (or has started anew), or this host makes the dataset itself
+
+The host of a dataset is its entry's `source`. That a host is lost is read from the log. From there on nothing is expected of it: what it
+was asked for has no source, and its waiters go on waiting, until the scheduler names the host that has, or makes, a new copy.
+
+How long a host was out of reach counts from its first failure, for the epoch of that time; so it ends with that epoch, with a link that
+opens, and when nothing is awaited from there any more. After `unreachable_seconds` it is reported. After `give_up_seconds` the tasks that
+wait for it fail, to be tried on another host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from headrace.link import frames
+from headrace.worker.actions import Action, Connect, Disconnect, ToHost
+from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
+from headrace.worker.jobs import Entry, HostJob
+from headrace.worker.outgoing import MOST_IDS
+from headrace.worker.settings import Settings
+
+LEAST_FAILURES = 3
+"""Before a host counts as out of reach, so many links failed, however late it is: this host itself may have stood still meanwhile."""
+ORPHAN_SECONDS = 5.0
+"""A dataset that has had no source for this time is reported as gone, in case the word of its new source was lost: as long as a lease."""
+
+
+@dataclass
+class Outage:
+    """A host that no link can be opened to. since, reported: by the clock of `tick`. failures: links that broke or could not be opened."""
+
+    since: float
+    reported: float = -math.inf
+    failures: int = 0
+
+
+class Sources:
+    """All that this host awaits from others. take_back(job, entry): free the room that another host was to fill.
+
+    address: where other hosts reach this one; until it is known, it passes nothing on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: Mapping[str, HostJob],
+        actions: list[Action],
+        take_back: Callable[[HostJob, Entry], None],
+        now: float,
+    ) -> None:
+        self.address = ""
+        self._settings = settings
+        self._jobs = jobs
+        self._actions = actions
+        self._take_back = take_back
+        self._now = now
+        self._links: dict[str, str] = {}
+        self._outages: dict[str, Outage] = {}
+        self._epochs: dict[str, int] = {}
+        """The newest epoch that the log told of, by host."""
+        self._lost: set[str] = set()
+        self._orphans: dict[tuple[str, int], float] = {}
+        """By job and dataset: since when it has had no source."""
+        self._asks: dict[str, dict[str, list[Entry]]] = {}
+        self.detours = Detours(settings.host, settings.relay_seconds, now, actions, self._links, self.ask_again)
+
+    def tick(self, now: float) -> None:
+        """Time passed."""
+        self._now = now
+        self.detours.tick(now)
+
+    # --- whom to ask ------------------------------------------------------------------------------------------------
+
+    def want(self, job: HostJob, entry: Entry, source: str) -> None:
+        """Ask another host for a dataset, unless it is here or asked for already."""
+        if entry.here or entry.granted is not None or (entry.source == source and entry.asked):
+            return
+        if source in self._lost:
+            self.ask_nobody(job, entry)
+            return
+        entry.source = source
+        state = self._links.get(source, DOWN)
+        entry.asked = state == UP
+        if state == UP:
+            self._asks.setdefault(source, {}).setdefault(job.name, []).append(entry)
+        elif state == DOWN:
+            self._links[source] = CONNECTING
+            self._actions.append(Connect(source, job.addresses[source]))
+
+    def ask_again(self, job: HostJob, entry: Entry, source: str) -> None:
+        """Begin anew to have a dataset from a host."""
+        self._take_back(job, entry)
+        entry.asked = False
+        self.want(job, entry, source)
+
+    def ask_nobody(self, job: HostJob, entry: Entry) -> None:
+        """Wait for a dataset to be made here, or for word of who has it."""
+        self._take_back(job, entry)
+        entry.asked, entry.source = False, ""
+        self._orphans.setdefault((job.name, entry.dataset), self._now)
+
+    def wants(self) -> Iterator[Action]:
+        """What hosts are to be asked for since the last call."""
+        asks, self._asks = self._asks, {}
+        for host, jobs in asks.items():
+            for name, entries in jobs.items():
+                for part in (entries[start : start + MOST_IDS] for start in range(0, len(entries), MOST_IDS)):
+                    datasets, attempts = [entry.dataset for entry in part], [entry.promised for entry in part]
+                    yield ToHost(host, frames.Want(name, datasets, attempts, self.address))
+
+    def is_up(self, host: str) -> bool:
+        """Whether the link that this host opened to another one is open."""
+        return self._links.get(host) == UP
+
+    # --- links ------------------------------------------------------------------------------------------------------
+
+    def connected(self, host: str, epoch: int) -> None:
+        """A link that this host opened is ready: ask for everything awaited from there."""
+        self._links[host] = UP
+        self._outages.pop(host, None)
+        self.detours.connected(host, epoch)
+        for job, entry in self._awaited_from(host):
+            entry.asked = False
+            self.want(job, entry, host)
+
+    def disconnected(self, host: str) -> None:
+        """A link could not be opened, or broke. It is opened again at the next `retry`."""
+        self._links[host] = DOWN
+        self._outages.setdefault(host, Outage(self._now)).failures += 1
+        self.detours.lost(host)
+        for job, entry in self._awaited_from(host):
+            entry.asked = False
+            self._take_back(job, entry)
+
+    def _awaited_from(self, host: str) -> list[tuple[HostJob, Entry]]:
+        return [(job, entry) for job in self._jobs.values() for entry in job.entries.values() if entry.source == host and not entry.here]
+
+    def retry(self) -> list[tuple[HostJob, Entry]]:
+        """Open links again from which something is awaited, and report hosts that are out of reach. Returns the datasets that are given
+        up: the tasks that wait for them are to be tried on another host."""
+        self._report_orphans()
+        if DOWN not in self._links.values():
+            return []
+        awaited = [
+            (job, entry)
+            for job in self._jobs.values()
+            for entry in job.entries.values()
+            if entry.uses and entry.source and not entry.here and self._links.get(entry.source, DOWN) == DOWN
+        ]
+        self._outages = {host: self._outages.get(host, Outage(self._now)) for host in {entry.source for _, entry in awaited}}
+        return [pair for pair in awaited if not self._try_again(*pair)]
+
+    def _try_again(self, job: HostJob, entry: Entry) -> bool:
+        """Open a link again; False if that was tried for long enough."""
+        outage, patience = self._outages[entry.source], self._settings
+        waited = self._now - outage.since if outage.failures >= LEAST_FAILURES else 0.0
+        if waited >= patience.unreachable_seconds and self._now - outage.reported >= patience.unreachable_seconds:
+            outage.reported = self._now
+            job.report.unreachable(entry.source)
+        if waited >= patience.give_up_seconds:
+            return False
+        self.want(job, entry, entry.source)
+        return True
+
+    # --- hosts that come and go --------------------------------------------------------------------------------------
+
+    def host_lost(self, host: str, epoch: int) -> None:
+        """The log says that a host of this epoch is lost."""
+        if epoch >= self._epochs.get(host, 0):
+            self._epochs[host] = epoch
+            self._lost.add(host)
+            self._expect_nothing(host)
+
+    def host_joined(self, host: str, epoch: int) -> None:
+        """The log says that a host has taken up work in this epoch. Whatever was expected of an older one is not its business."""
+        if epoch > self._epochs.get(host, 0):
+            self._epochs[host] = epoch
+            self._lost.discard(host)
+            self._expect_nothing(host)
+
+    def _expect_nothing(self, host: str) -> None:
+        if self.is_up(host):
+            self._actions.append(Disconnect(host))
+        self._outages.pop(host, None)
+        self.detours.lost(host)
+        for job, entry in self._awaited_from(host):
+            self.ask_nobody(job, entry)
+
+    def _report_orphans(self) -> None:
+        """Say of datasets that have had no source for a while that they are gone: whoever knows where they are says so once more."""
+        for (name, dataset), since in list(self._orphans.items()):
+            job = self._jobs.get(name)
+            entry = job.entries.get(dataset) if job is not None else None
+            if job is None or entry is None or entry.source or entry.here or not entry.uses:
+                del self._orphans[name, dataset]
+            elif self._now - since >= ORPHAN_SECONDS:
+                self._orphans[name, dataset] = self._now
+                if not job.makes(dataset):
+                    job.report.gone(dataset)
