@@ -36,9 +36,11 @@ from headrace_schemas.messages import (
     TaskError,
     Written,
 )
+from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn
 
 __all__ = [
     "SCHEMA_VERSION",
+    "SNAPSHOT_LAYOUT",
     "Assign",
     "Cancel",
     "CancelAsked",
@@ -57,6 +59,7 @@ __all__ = [
     "JobEntry",
     "JobState",
     "LeaseEntry",
+    "LedgerSnapshot",
     "LogMessage",
     "Message",
     "Needed",
@@ -79,6 +82,7 @@ __all__ = [
     "Stranded",
     "Submitted",
     "TaskError",
+    "Turn",
     "Written",
     "check_version",
     "decoder",

@@ -21,6 +21,7 @@ from headrace_schemas import messages as m
 from headrace_schemas import streams, subjects
 from headrace_schemas.base import SCHEMA_VERSION, Message, Record
 from headrace_schemas.examples import EXAMPLES
+from headrace_schemas.snapshot import LedgerSnapshot
 
 ASYNCAPI_VERSION = "3.0.0"
 Json = dict[str, Any]
@@ -119,6 +120,14 @@ CHANNELS = [
         sender="service",
         receivers=["service"],
         bucket="leases",
+    ),
+    Channel(
+        name="snapshots",
+        subject=_key_of(streams.SNAPSHOTS, "service"),
+        messages=[LedgerSnapshot],
+        sender="service",
+        receivers=["service"],
+        bucket="snapshots",
     ),
     Channel(
         name="jobs",
@@ -249,12 +258,12 @@ def _schemas(used: list[type[Message]]) -> Json:
 
 
 def _settle(schema: Json, struct: type[Record]) -> None:
-    """Undo what differs between msgspec's releases: the indent of docstrings, and the place of null among alternatives."""
+    """Undo what differs between msgspec's releases: the indent of docstrings, and the order of alternatives."""
     schema["description"] = inspect.cleandoc(struct.__doc__ or "")
     for field in schema["properties"].values():
         for nested in (field, field.get("items"), field.get("additionalProperties")):
             if isinstance(nested, dict) and "anyOf" in nested:
-                nested["anyOf"].sort(key=lambda alternative: alternative == {"type": "null"})
+                nested["anyOf"].sort(key=lambda alternative: (alternative == {"type": "null"}, alternative.get("$ref", "")))
 
 
 def _describe(schema: Json, text: str) -> None:

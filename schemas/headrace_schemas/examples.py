@@ -9,6 +9,7 @@ from headrace_schemas import messages as m
 from headrace_schemas.base import Record
 from headrace_schemas.fetching import Fetch, Fetching
 from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec, SourceSpec
+from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn
 from headrace_schemas.streams import GRAPHS, JOBS, LOG
 
 JOB = "k3v7mzq2ha5x"
@@ -76,6 +77,7 @@ OUTPUT = m.Output(
     dtype="float64",
     shape=[721, 1440],
 )
+TURN = Turn(seq=12, time=1_795_358_460.9, message=m.HostLost(at=11, term=7, host="beta", epoch=BETA_EPOCH, reason="its lease ran out"))
 
 _ALL: list[Record] = [
     # requests of the client
@@ -170,8 +172,20 @@ _ALL: list[Record] = [
     # values in buckets
     m.HostEntry(host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, pid=4100, resources={"gpu": 1}),
     m.LeaseEntry(holder="scheduler-4217", terms=[2, 8]),
+    LedgerSnapshot(
+        service="scheduler",
+        layout=SNAPSHOT_LAYOUT,
+        seq=16,
+        time=1_795_358_461.0,
+        jobs=[JOB],
+        first=[3],
+        last=[15],
+        turns=[TURN],
+        over=["9c1xw5d0r7tm"],
+    ),
     m.JobEntry(job=JOB, name="uk-march", state="running", n_tasks=6, n_done=4, client="anna@notebook", submitted=1_795_358_460.5),
     # parts of the above, and the streams
+    TURN,
     ERROR,
     PROFILE,
     OUTPUT,

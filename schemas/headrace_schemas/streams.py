@@ -77,6 +77,9 @@ HOSTS = BucketSpec(
     name="hosts", max_bytes=16 * MiB, markers=1.0, why="A host's lease expires by itself, and the controller sees it expire."
 )
 LEASES = BucketSpec(name="leases", max_bytes=1 * MiB, markers=1.0, why="One leader a service; the revision fences off the one before.")
+SNAPSHOTS = BucketSpec(
+    name="snapshots", max_bytes=16 * MiB, why="One a service: what of the log it reads when it starts. Without it, it reads all."
+)
 SECRETS = BucketSpec(name="secrets", max_bytes=1 * MiB, why="The key of the data plane, for hosts and clients; a viewer has no access.")
 DATA_KEY = "dataplane"
 """Key of the bucket `secrets`: what hosts and clients prove to one another that they know, as hexadecimal digits."""
@@ -85,7 +88,7 @@ GRAPHS = ObjectStoreSpec(
 )
 
 STREAMS = [REQUESTS, LOG, OUTPUTS]
-BUCKETS = [JOBS, HOSTS, LEASES, SECRETS]
+BUCKETS = [JOBS, HOSTS, LEASES, SNAPSHOTS, SECRETS]
 OBJECT_STORES = [GRAPHS]
 
 INLINE_VALUE_BYTES = 8 * 1024

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace.bus import Ends, Entry, Leader, MemoryBus, Role, ensure_data_key
 from headrace.errors import PublishRefused
-from headrace_schemas import Purge, subjects
+from headrace_schemas import LedgerSnapshot, Purge, subjects
 from headrace_schemas.streams import DATA_KEY, LEASES, SECRETS
 
 LEASE = "counter"
@@ -35,6 +35,12 @@ class Counter:
 
     def status(self) -> dict[str, object]:
         return {"term": self.term}
+
+    def snapshot(self, service: str) -> LedgerSnapshot | None:
+        return None
+
+    def recognise(self, forgotten: Iterable[str]) -> None:
+        raise AssertionError("there is no snapshot")
 
 
 class Counting:
@@ -113,13 +119,19 @@ def _run(body: Callable[[MemoryBus, Counting], Coroutine[Any, Any, None]], role:
 
 def test_what_leaders_wrote_is_folded_to_catch_up_and_not_sent_back_while_one_leads() -> None:
     async def body(bus: MemoryBus, counting: Counting) -> None:
-        assert json.loads(await counting.leader.status(b"")) == {"leading": False, "metrics": "", "unreadable": {}}
+        assert json.loads(await counting.leader.status(b"")) == {"leading": False, "metrics": "", "snapshot": 0, "unreadable": {}}
         await counting.until(lambda: bool(counting.decided))
         (counter,) = counting.made
         assert counting.leader.machine is counter
         assert bus.pace.rest == ROLE.rest
         assert counter.folded == [OTHERS, OWN]
-        assert json.loads(await counting.leader.status(b"")) == {"leading": True, "metrics": "", "unreadable": {}, "term": counter.term}
+        assert json.loads(await counting.leader.status(b"")) == {
+            "leading": True,
+            "metrics": "",
+            "snapshot": 0,
+            "unreadable": {},
+            "term": counter.term,
+        }
         _say(bus, OWN)
         _say(bus, OTHERS)
         await counting.until(lambda: len(counter.folded) > 2)

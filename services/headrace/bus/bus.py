@@ -193,6 +193,10 @@ class Bus(ABC):
         """The last message of a subject in a stream, or None if it has none."""
         return await self._last(stream, subject)
 
+    async def at(self, stream: str, seq: int) -> Record | None:
+        """The message at a sequence of a stream, or None if there is none, or no longer."""
+        return await self._at(stream, seq)
+
     @abstractmethod
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
         """Consume a work queue. `on_request` is called with the messages in order and may return before they are done: each is
@@ -230,6 +234,9 @@ class Bus(ABC):
 
     @abstractmethod
     async def _first(self, stream: str, subject: str) -> Record | None: ...
+
+    @abstractmethod
+    async def _at(self, stream: str, seq: int) -> Record | None: ...
 
     @abstractmethod
     async def _purge(self, stream: str, subject: str) -> None: ...

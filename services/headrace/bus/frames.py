@@ -7,6 +7,7 @@ https://docs.nats.io/reference/reference-protocols/nats-protocol and of NATS ADR
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,6 +53,18 @@ def header(name: str, value: str) -> str:
     if not _HEADER.fullmatch(value):
         raise ValueError(f"{value!r} cannot be the value of header {name}: it must be printable ASCII")
     return f"{name}:{value}\r\n"
+
+
+def seconds(time: str) -> float:
+    """Seconds since 1970 of a time as the server's API writes it, in UTC; the same as a delivered message has. 0 if there is none.
+
+    >>> seconds("2026-12-01T11:40:00.123456789Z") == 1_796_125_200_123_456_789 * 1e-9
+    True
+    """
+    if not time:
+        return 0.0
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    return (int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))) * 1e-9
 
 
 def pub(subject: str, reply: str, headers: str, data: bytes) -> bytes:

@@ -17,9 +17,11 @@ from headrace.bus.bus import Bus
 from headrace.bus.feed import until_caught_up
 from headrace.bus.log import LogFeed
 from headrace.bus.reading import Entry
+from headrace.bus.snapshots import Snapshots
 from headrace.errors import NatsUnreachable, PublishRefused
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
+from headrace_schemas import LedgerSnapshot
 
 log = get_log(__name__)
 
@@ -39,6 +41,12 @@ class Machine(Protocol):
 
     def status(self) -> dict[str, object]:
         """What it knows, for people and tools."""
+
+    def snapshot(self, service: str, /) -> LedgerSnapshot | None:
+        """What a service that starts needs to read of the log to know the same; None if that cannot be said just now."""
+
+    def recognise(self, forgotten: Iterable[str], /) -> None:
+        """Ignore these jobs, which are over, if they are submitted again."""
 
 
 M = TypeVar("M", bound=Machine)
@@ -65,7 +73,8 @@ class Role(NamedTuple):
 
 
 class Leader(Generic[M]):
-    """Waits for the lease, folds the log to its end, then leads until the lease is lost; and from the beginning with a new machine.
+    """Waits for the lease, folds the log to its end, then leads until the lease is lost; and again with a new machine. Of the log it folds
+    what a snapshot selects, see `snapshots`.
 
     begin: makes the machine of a term. attend: entered when the machine has caught up and leads, to publish what nobody has and to begin
     with whatever else goes on while it leads; left when the term ends. on_entries: takes what others write from then on, and is to fold it.
@@ -87,6 +96,7 @@ class Leader(Generic[M]):
         self._holder = _holder_name()
         self._lease = bus.lease(role.lease, self._holder, role.lease_ttl)
         self._machine: M | None = None
+        self._snapshots = Snapshots(bus, role.lease)
         self._failed: asyncio.Future[None]
 
     @property
@@ -133,7 +143,7 @@ class Leader(Generic[M]):
         """What a micro service answers: whether this one leads, and what its machine knows, as JSON."""
         machine = self.machine
         known = machine.status() if machine is not None else {}
-        of_process = {"metrics": self._bus.metrics_address, **self._bus.reading.status()}
+        of_process = {"metrics": self._bus.metrics_address, "snapshot": self._snapshots.seq, **self._bus.reading.status()}
         return msgspec.json.encode({"leading": machine is not None, **of_process, **known})
 
     def leading(self) -> Family:
@@ -155,15 +165,26 @@ class Leader(Generic[M]):
 
     async def _catch_up(self, machine: M, lost: asyncio.Future[Any]) -> bool:
         """Fold everything that is in the log. False if the lease was lost before that was done."""
-        feed = await LogFeed.open(self._bus, [*self._role.followed, *self._role.own], machine.fold, whole=True)
-        caught_up = asyncio.ensure_future(until_caught_up(feed))
+        reading = asyncio.ensure_future(self._read(machine))
         try:
-            await asyncio.wait([caught_up, lost], return_when=asyncio.FIRST_COMPLETED)
-            if caught_up.done():
-                caught_up.result()
-            return caught_up.done()
+            await asyncio.wait([reading, lost], return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+            return reading.done()
         finally:
-            caught_up.cancel()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, machine: M) -> None:
+        """Fold what a snapshot selects of the log, and all that follows; without a snapshot, all."""
+        subjects, snapshot = [*self._role.followed, *self._role.own], await self._snapshots.load()
+        if snapshot is not None:
+            machine.recognise(snapshot.over)
+            await self._snapshots.read(snapshot, subjects, machine.fold)
+        feed = await LogFeed.open(self._bus, subjects, machine.fold, from_seq=snapshot.seq if snapshot is not None else 1, whole=True)
+        try:
+            await until_caught_up(feed)
+        finally:
             await feed.close()
 
     async def _lead(self, machine: M, lost: asyncio.Future[Any]) -> None:
@@ -171,7 +192,8 @@ class Leader(Generic[M]):
         self._failed = asyncio.get_running_loop().create_future()
         self._machine = machine
         async with self._attend(machine) as others:
-            on_entries, start = partial(self._on_entries, machine), machine.last_seq + 1
+            on_entries, start = partial(self._take, machine), machine.last_seq + 1
+            self._note(machine)
             feed = await LogFeed.open(self._bus, self._role.followed, on_entries, from_seq=start, whole=True)
             try:
                 self._bus.pace.rest = self._role.rest
@@ -182,7 +204,20 @@ class Leader(Generic[M]):
                     raise errors[0]
             finally:
                 self._bus.pace.rest = 0.0
+                self._snapshots.stop()
                 await feed.close()
+
+    def _take(self, machine: M, entries: list[Entry]) -> None:
+        """Hand on what others wrote."""
+        self._on_entries(machine, entries)
+        self._note(machine)
+
+    def _note(self, machine: M) -> None:
+        """Have a snapshot stored now and then."""
+        self._snapshots.folded(machine.last_seq, partial(self._snapshot, machine))
+
+    def _snapshot(self, machine: M) -> LedgerSnapshot | None:
+        return machine.snapshot(self._role.lease) if self.machine is machine else None
 
 
 def _holder_name() -> str:

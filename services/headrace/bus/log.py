@@ -29,6 +29,7 @@ log = get_log(__name__)
 _REMEMBERED = 4
 """Graphs kept decoded: a host is assigned the graph that was submitted just before, a scheduler reads both."""
 OnEntries = Callable[[list[Entry]], None]
+Select = Callable[[Record], bool]
 _graph = decoder(GraphSpec)
 _KEY = re.compile("[0-9a-f]{64}")
 
@@ -79,7 +80,7 @@ class LogFeed:
     last_seq as those of Feed, but for entries passed on.
     """
 
-    def __init__(self, bus: Bus, on_entries: OnEntries) -> None:
+    def __init__(self, bus: Bus, on_entries: OnEntries, select: Select | None = None) -> None:
         self.caught_up = asyncio.Event()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._objects = bus.objects(GRAPHS.name)
@@ -87,6 +88,7 @@ class LogFeed:
         self._terms = bus.terms
         self._reader = Reader(bus.reading)
         self._on_entries = on_entries
+        self._select = select
         self._tracing = bus.tracing
         self._feed: Feed | None = None
         self._waiting: deque[Entry | Claim] = deque()
@@ -96,10 +98,17 @@ class LogFeed:
 
     @classmethod
     async def open(
-        cls, bus: Bus, subjects: str | Iterable[str], on_entries: OnEntries, *, from_seq: int = 1, whole: bool = False
+        cls,
+        bus: Bus,
+        subjects: str | Iterable[str],
+        on_entries: OnEntries,
+        *,
+        from_seq: int = 1,
+        whole: bool = False,
+        select: Select | None = None,
     ) -> LogFeed:
-        """Follow the log on these subjects. Arguments as of Bus.follow."""
-        feed = cls(bus, on_entries)
+        """Follow the log on these subjects. select: whether to read a message on one of them. Other arguments as of Bus.follow."""
+        feed = cls(bus, on_entries, select)
         inner = await bus.follow(LOG.name, subjects, feed._on_records, from_seq=from_seq, whole=whole)
         feed._attach(inner)
         return feed
@@ -110,6 +119,13 @@ class LogFeed:
         if self._waiting:
             return _seq(self._waiting[0]) - 1
         return self._feed.last_seq if self._feed is not None else 0
+
+    async def settled(self) -> None:
+        """Wait until everything that has arrived is passed on. Raises what ended the feed before that."""
+        while self._fetching is not None:
+            await self._fetching
+        if self.ended.done():
+            self.ended.result()
 
     async def close(self) -> None:
         """Nothing is passed on from here on."""
@@ -147,6 +163,8 @@ class LogFeed:
                 task.cancel()
 
     def _on_records(self, records: list[Record]) -> None:
+        if self._select is not None:
+            records = list(filter(self._select, records))
         items = [item for record in records if (item := self._reader.read(record)) is not None]
         if self._tracing is not None:
             _learn(self._tracing, records, [item if isinstance(item, Entry) else item.entry for item in items])

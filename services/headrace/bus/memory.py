@@ -206,6 +206,9 @@ class MemoryBus(Bus):
     async def _first(self, stream: str, subject: str) -> Record | None:
         return next((record for record in self._stream(stream).records if record.subject == subject), None)
 
+    async def _at(self, stream: str, seq: int) -> Record | None:
+        return next((record for record in self._stream(stream).records if record.seq == seq), None)
+
     async def _purge(self, stream: str, subject: str) -> None:
         self._stream(stream).remove(subject)
 

@@ -195,6 +195,9 @@ class NatsBus(Bus):
     async def _first(self, stream: str, subject: str) -> Record | None:
         return await self._outbox.first(stream, subject)
 
+    async def _at(self, stream: str, seq: int) -> Record | None:
+        return await self._outbox.at(stream, seq)
+
     async def _purge(self, stream: str, subject: str) -> None:
         await self._outbox.call(f"STREAM.PURGE.{stream}", {"filter": subject})
 

@@ -125,6 +125,10 @@ class Outbox:
         """The first message of a subject, or None."""
         return await self._get(stream, {"seq": 1, "next_by_subj": subject})
 
+    async def at(self, stream: str, seq: int) -> Record | None:
+        """The message at a sequence, or None."""
+        return await self._get(stream, {"seq": seq})
+
     async def _get(self, stream: str, which: dict[str, Any]) -> Record | None:
         try:
             answer = await self.call(f"STREAM.MSG.GET.{stream}", which)
@@ -133,7 +137,7 @@ class Outbox:
                 return None
             raise
         stored = _stored.decode(answer).message
-        return Record(stored.seq, 0.0, stored.subject, stored.data, stored.hdrs)
+        return Record(stored.seq, frames.seconds(stored.time), stored.subject, stored.data, stored.hdrs)
 
     @property
     def is_waiting(self) -> bool:
@@ -303,6 +307,7 @@ class _Stored(msgspec.Struct):
     subject: str = ""
     data: bytes = b""
     hdrs: bytes = b""
+    time: str = ""
 
 
 class _StoredAnswer(msgspec.Struct):

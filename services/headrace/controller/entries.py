@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Collection
 from itertools import islice
 
 from headrace.bus import Bus, Record, read_value
@@ -19,6 +19,8 @@ log = get_log(__name__)
 
 CLOSE_TIMEOUT = 1.0
 """Seconds for the last entries to be stored. They are made again from the log by whoever leads next."""
+MANY = 500
+"""Jobs whose entries are read one by one. To read those of more, the whole bucket is read."""
 
 _entry = decoder(JobEntry)
 
@@ -36,9 +38,13 @@ class Entries:
         self._timer: asyncio.TimerHandle | None = None
         self._writing: set[asyncio.Task[int]] = set()
 
-    async def load(self, jobs: Container[str]) -> None:
+    async def load(self, jobs: Collection[str]) -> None:
         """Read what is there of some jobs, so that what is right is not written again."""
-        for key, found in (await self._bucket.entries()).items():
+        if len(jobs) > MANY:
+            entries = await self._bucket.entries()
+        else:
+            entries = {each.key: each for each in await asyncio.gather(*map(self._bucket.get, jobs)) if each is not None}
+        for key, found in entries.items():
             if key in jobs:
                 entry = read_value(_entry, JOBS.name, Record(found.revision, 0.0, key, found.value), self._reading)
                 if entry is not None:
@@ -52,7 +58,9 @@ class Entries:
             self._flush_in(self._settings.entry_delay if changed else self._settings.entry_interval)
 
     def forget(self, job: str) -> None:
-        """A job is not in memory any more. Its entry stays."""
+        """A job is not in memory any more. Its entry stays, and is written if that is not done yet."""
+        if job in self._waiting:
+            self._write_entry(self._waiting.pop(job))
         self._written.pop(job, None)
 
     async def close(self) -> None:
@@ -85,11 +93,13 @@ class Entries:
 
     def _write(self, count: int) -> None:
         for name in list(islice(self._waiting, count)):
-            job = self._waiting.pop(name)
-            self._written[job.job] = job.phase
-            task = self._loop.create_task(self._bucket.put(job.job, encode(entry_of(job))))
-            self._writing.add(task)
-            task.add_done_callback(self._written_one)
+            self._write_entry(self._waiting.pop(name))
+
+    def _write_entry(self, job: JobLedger) -> None:
+        self._written[job.job] = job.phase
+        task = self._loop.create_task(self._bucket.put(job.job, encode(entry_of(job))))
+        self._writing.add(task)
+        task.add_done_callback(self._written_one)
 
     def _written_one(self, task: asyncio.Task[int]) -> None:
         self._writing.discard(task)

@@ -1,8 +1,8 @@
 """The controller as a process: feeds `state.Controller` with the log, and publishes what it decides.
 
-One controller leads at a time, by a lease whose revision is its term. It reads the log from its beginning, and when it has caught up it
-takes requests, watches the hosts' leases, and decides. When it loses the lease it stops at once and stands by again, with nothing
-remembered.
+One controller leads at a time, by a lease whose revision is its term. It reads what its last snapshot selects of the log and all that
+follows, or all of the log; when it has caught up it takes requests, watches the hosts' leases, and decides. When it loses the lease it
+stops at once and stands by again, with nothing remembered.
 """
 
 from __future__ import annotations
@@ -33,7 +33,20 @@ from headrace.logs import get_log
 from headrace.telemetry import Family
 from headrace.tracing import now
 from headrace.usage import Usage
-from headrace_schemas import Cancel, Ended, HostEntry, Needed, Purge, Refused, Release, Request, Submitted, decoder, subjects
+from headrace_schemas import (
+    Cancel,
+    Ended,
+    HostEntry,
+    LedgerSnapshot,
+    Needed,
+    Purge,
+    Refused,
+    Release,
+    Request,
+    Submitted,
+    decoder,
+    subjects,
+)
 from headrace_schemas.streams import HOSTS, LOG, REQUESTS
 
 log = get_log(__name__)
@@ -103,6 +116,15 @@ class Leading:
     def last_seq(self) -> int:
         """Sequence of the last entry that was folded."""
         return self._controller.ledger.last_seq
+
+    def snapshot(self, service: str) -> LedgerSnapshot | None:
+        """What of the log leads to the same state. None if that cannot be said just now."""
+        self._later.flush()  # before a snapshot is stored, everything must be in the log that was decided
+        return self._controller.snapshot(service)
+
+    def recognise(self, forgotten: Iterable[str]) -> None:
+        """Ignore these jobs, which are over, if they are submitted again."""
+        self._controller.ledger.remember_forgotten(forgotten)
 
     @asynccontextmanager
     async def attend(self) -> AsyncIterator[Ends]:

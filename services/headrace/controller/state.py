@@ -26,8 +26,9 @@ from headrace.controller.retries import Retries
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
+from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
-from headrace_schemas import Due, Ended, EndState, Needed, NoRoom, Purge, Released, Stranded, TaskError
+from headrace_schemas import Due, Ended, EndState, LedgerSnapshot, Needed, NoRoom, Purge, Released, Stranded, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -53,7 +54,7 @@ class Controller:
         self.term = term
         self.limits = limits or Limits()
         self.counts = Counts()
-        self.ledger = Ledger()
+        self.ledger = Ledger(reads_own=True)
         self.seen: list[JobLedger] = []
         """The jobs that the last `decide` looked at: those that something happened to."""
         self._purges: dict[str, Purges] = {}
@@ -63,13 +64,12 @@ class Controller:
         """By the log's clock: when the last entry was written."""
         self._no_room: dict[str, str] = {}
         """Jobs that must end for want of room in the log, and why."""
-        self._time = 0.0
 
     def fold(self, entry: LogEntry) -> None:
         """Take an entry of the log in."""
         self.time = entry.time
         if isinstance(entry.message, DECIDED) and entry.message.term == self.term:
-            self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
+            self.ledger.read_back(entry)
             if isinstance(entry.message, Purge):
                 self._purge_again(entry.message)
         else:
@@ -137,6 +137,10 @@ class Controller:
     def no_room(self, job: str, usage: Usage, admitted: bool) -> NoRoom:
         """What to write down of a job that the log has no room for. admitted: whether it is under way."""
         return NoRoom(at=self.ledger.last_seq, term=self.term, job=job, used=usage.bytes, limit=usage.limit, admitted=admitted)
+
+    def snapshot(self, service: str) -> LedgerSnapshot | None:
+        """What of the log leads to the same state. None if that cannot be said just now."""
+        return snapshot_of(service, self.ledger)
 
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from headrace.ledger import orders
@@ -10,6 +10,7 @@ from headrace.ledger.facts import fold_events
 from headrace.ledger.hosts import Hosts
 from headrace.ledger.job import JobLedger
 from headrace.ledger.possible import is_possible
+from headrace.ledger.turns import Turned, Turns
 from headrace_schemas import (
     Assign,
     CancelAsked,
@@ -32,6 +33,8 @@ from headrace_schemas import (
 )
 
 CONTROLLER, SCHEDULER = "controller", "scheduler"
+FORGOTTEN_REMEMBERED = 2_000
+"""Forgotten jobs that are still recognised: another submission of one of them counts for nothing."""
 WRITERS: dict[type[Any], str] = {
     Needed: CONTROLLER,
     Purge: CONTROLLER,
@@ -66,61 +69,104 @@ class Ledger:
     """What is true of all jobs and hosts, given the log so far.
 
     keep_values: keep what events say of the values of outputs (for client and publisher): small values themselves, and what arrays are.
-    jobs, hosts: by name. last_seq: of the last entry folded. changed: the jobs that an entry was folded for since
+    jobs, hosts: by name. last_seq, last_time: of the last entry folded. changed: the jobs that an entry was folded for since
     `take_changed`. impossible: entries passed over, for they cannot be said of their job.
+    turns: what was folded that changes more than one job. forgotten: the jobs that were forgotten last, the latest at the end.
+    reads_own: whether what its reader decided comes back to it in the log, see `snapshot`.
     An entry at or before `last_seq` is ignored, so a feed may begin again anywhere.
     """
 
-    def __init__(self, *, keep_values: bool = False) -> None:
+    def __init__(self, *, keep_values: bool = False, reads_own: bool = False) -> None:
         self.keep_values = keep_values
+        self.reads_own = reads_own
         self.jobs: dict[str, JobLedger] = {}
         self.hosts = Hosts()
         self.last_seq = self.impossible = 0
+        self.last_time = 0.0
         self.terms = dict.fromkeys((CONTROLLER, SCHEDULER), 0)
         self.changed: dict[str, JobLedger] = {}
-        self._forgotten: set[str] = set()
+        self.turns = Turns()
+        self.forgotten: dict[str, None] = {}
 
     def fold(self, entry: LogEntry) -> None:
         """Take one entry in."""
         if entry.seq > self.last_seq:
-            self.last_seq = entry.seq
-            self.apply(entry.message, entry.time)
+            self.last_seq, self.last_time = entry.seq, entry.time
+            self._take(entry.message, entry.time)
 
     def apply(self, message: LogMessage, time: float) -> None:
         """Take a message in that is not (yet) read from the log: what its reader itself decided. time: seconds since the epoch."""
+        writer = WRITERS.get(type(message))
+        if writer is not None and message.term > self.terms[writer]:  # type: ignore[union-attr]
+            self.terms[writer] = message.term  # type: ignore[union-attr]
+            self.turns.is_open = True
+        self._take(message, time)
+
+    def read_back(self, entry: LogEntry) -> None:
+        """Take an entry in that was applied when it was decided: all that is new is where it stands."""
+        seq, message = entry.seq, entry.message
+        if seq <= self.last_seq:
+            return
+        self.last_seq, self.last_time = seq, entry.time
+        if self.turns.is_open:
+            self.own_term_began(seq, entry.time, message)
+        job = self.jobs.get(message.job)  # type: ignore[union-attr]
+        if job is not None:
+            job.last_seq = seq
+
+    def own_term_began(self, seq: int, time: float, message: LogMessage) -> None:
+        """The first decision that was applied in a new term is in the log, at this sequence."""
+        if self.turns.is_open:
+            self.turns.is_open = False
+            self._turned(seq, time, _beginning(message))  # type: ignore[arg-type]
+
+    def _take(self, message: LogMessage, time: float) -> None:
         kind = type(message)
         if kind is Events:
             self._events(message)  # type: ignore[arg-type]
         elif kind is HostJoined or kind is HostLost:
+            self._turned(self.last_seq, time, message)  # type: ignore[arg-type]
             self._host(message)  # type: ignore[arg-type]
         elif kind is Submitted:
             self._submitted(message, time)  # type: ignore[arg-type]
-        elif self._in_term(message):  # type: ignore[arg-type]
+        elif self._in_term(message, time):  # type: ignore[arg-type]
             self._order(message, time)
 
     def knows(self, job: str) -> bool:
-        """Whether this job was submitted, also if it is forgotten."""
-        return job in self.jobs or job in self._forgotten
+        """Whether this job was submitted, also if it was forgotten lately."""
+        return job in self.jobs or job in self.forgotten
 
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory; nothing of it is folded any more."""
         if self.jobs.pop(job, None) is not None:
-            self._forgotten.add(job)
+            self.remember_forgotten([job])
         self.changed.pop(job, None)
+
+    def remember_forgotten(self, jobs: Iterable[str]) -> None:
+        """Recognise these jobs as ones that were forgotten."""
+        self.forgotten.update(dict.fromkeys(jobs))
+        while len(self.forgotten) > FORGOTTEN_REMEMBERED:
+            del self.forgotten[next(iter(self.forgotten))]
 
     def take_changed(self) -> list[JobLedger]:
         """The jobs that something was folded for since the last call, in the order of their ids."""
         changed, self.changed = self.changed, {}
         return [changed[name] for name in sorted(changed)]
 
-    def _in_term(self, message: Decision) -> bool:
+    def _in_term(self, message: Decision, time: float) -> bool:
         writer = WRITERS.get(type(message))
         if writer is None:
             return True
-        if message.term < self.terms[writer]:
-            return False
-        self.terms[writer] = message.term
-        return True
+        term, known = message.term, self.terms[writer]
+        if term > known:
+            self.terms[writer] = term
+            self._turned(self.last_seq, time, _beginning(message))
+        return term >= known
+
+    def _turned(self, seq: int, time: float, message: Turned) -> None:
+        """Remember what changes more than one job."""
+        if self.turns.note(seq, time, message):
+            self.turns.drop(min((job.seq for job in self.jobs.values()), default=seq))
 
     def _is_possible(self, job: JobLedger, message: LogMessage) -> bool:
         possible = is_possible(job, message)
@@ -130,12 +176,14 @@ class Ledger:
     def _submitted(self, message: Submitted, time: float) -> None:
         if not self.knows(message.job):
             job = JobLedger(message, time, keep_values=self.keep_values)
+            job.seq = job.last_seq = self.last_seq
             self.jobs[message.job] = self.changed[message.job] = job
 
     def _events(self, events: Events) -> None:
         job = self.jobs.get(events.job)
         if job is not None and not job.over and self.hosts.counts(events.host, events.epoch) and self._is_possible(job, events):
             self.changed[job.job] = job
+            job.last_seq = self.last_seq
             fold_events(job, events)
 
     def _host(self, message: HostJoined | HostLost) -> None:
@@ -152,6 +200,7 @@ class Ledger:
         if job is None or job.over or not self._is_possible(job, message):
             return
         self.changed[job.job] = job
+        job.last_seq = self.last_seq
         if isinstance(message, Ended):
             orders.fold_ended(job, message, time)
         elif isinstance(message, Assign):
@@ -161,6 +210,14 @@ class Ledger:
                 orders.fold_purge(job, message)
         elif (fold := _ORDERS.get(type(message))) is not None:
             fold(job, message)
+
+
+def _beginning(message: Decision) -> Turned:
+    """A message that stands for the first decision of a term, and changes nothing besides."""
+    job: str = message.job  # type: ignore[attr-defined]
+    if WRITERS[type(message)] == CONTROLLER:
+        return Needed(at=message.at, term=message.term, job=job, tasks=[], attempts=[])
+    return Revoke(at=message.at, term=message.term, job=job, host=SCHEDULER, epoch=0, chains=[])
 
 
 _ORDERS: dict[type[Any], Callable[[JobLedger, Any], None]] = {

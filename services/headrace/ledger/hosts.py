@@ -23,6 +23,13 @@ class HostRecord:
 class Hosts(dict[str, HostRecord]):
     """Hosts by name. Both folds return whether what the host held and did until now is lost."""
 
+    def changes(self, message: HostJoined | HostLost) -> bool:
+        """Whether a message says anything that is not known, or not out of date."""
+        known = self.get(message.host)
+        if known is None or message.epoch > known.epoch:
+            return True
+        return isinstance(message, HostLost) and message.epoch == known.epoch and known.alive
+
     def joined(self, message: HostJoined) -> bool:
         """A host took up work; one that had joined before has started anew."""
         known = self.get(message.host)

@@ -53,15 +53,16 @@ class JobLedger:
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `refused`: why it may not run where it was submitted.
+    `seq`, `last_seq`: of its submission, and of the last entry that was folded for it; 0 if they were not read from the log.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
 
     __slots__ = (
         "__dict__", "_placing", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client",
         "copies", "cuts", "due", "end", "ended_at", "failures", "flag", "host_ids", "hosts", "interrupted", "job", "keep_values", "kept",
-        "made_by", "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name",
-        "one_output_each", "placed", "planned", "problem", "profile", "refused", "release_reason", "retried", "sizes", "source", "states",
-        "submitted", "sunk", "topology", "values", "yielded",
+        "last_seq", "made_by", "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name",
+        "one_output_each", "placed", "planned", "problem", "profile", "refused", "release_reason", "retried", "seq", "sizes", "source",
+        "states", "submitted", "sunk", "topology", "values", "yielded",
     )  # fmt: skip
 
     state, attempt, host, chain = Numbers("states"), Numbers("attempts"), Numbers("placed"), Numbers("chain_of")
@@ -71,6 +72,7 @@ class JobLedger:
         self.job, self.name, self.client, self.n_tasks = submitted.job, submitted.name, submitted.client, submitted.n_tasks
         self.source = submitted.graph
         self.submitted, self.ended_at = time, 0.0
+        self.seq = self.last_seq = 0
         self.end: Ended | None = None
         self.cancel_asked: str | None = None
         self.hosts: list[str] = []

@@ -21,10 +21,11 @@ import msgspec
 from headrace.errors import GraphError
 from headrace.ledger import SUNK, VALUE, JobLedger, Ledger, LogEntry
 from headrace.ledger.placing import Placing
+from headrace.ledger.snapshot import Span, snapshot_of
 from headrace.publisher.commits import Action, Commit, Commits, Remove
 from headrace.publisher.lane import Lane, datasets_of
 from headrace.publisher.settings import Settings
-from headrace_schemas import Events, NotCommitted, Output, Published, Written, encode
+from headrace_schemas import Events, LedgerSnapshot, NotCommitted, Output, Published, Written, encode
 
 ERROR_KEY = "headrace_error"
 """Key of the metadata of an output whose own metadata could not be announced."""
@@ -39,6 +40,18 @@ OVER_REMEMBERED = 1_000
 """Jobs that are over, and whose late parts are still removed. Their graphs are kept for that, to compute the parts' names."""
 DATASETS_REMEMBERED = 2_000_000
 """Of those jobs together: some 100 bytes each."""
+
+
+LATE_SECONDS = 3_600.0
+"""After the end of a job, for which also a publisher that starts anew removes its late parts: by then its hosts have heard of the end."""
+
+
+class _Left(NamedTuple):
+    """A job that is over. ended_at: by the log's clock. seq: of its submission."""
+
+    placing: Placing
+    ended_at: float
+    seq: int
 
 
 class Batch(NamedTuple):
@@ -65,7 +78,7 @@ class Publisher:
         self._commits: dict[str, Commits] = {}
         self._actions: list[Action] = []
         self._n_left = 0
-        self._left: dict[str, Placing] = {}
+        self._left: dict[str, _Left] = {}
         """Of jobs that are over: what is written for them yet is removed."""
         self._look_at: set[str] = set()
 
@@ -123,6 +136,16 @@ class Publisher:
         """Sequence of the last entry that was folded."""
         return self.ledger.last_seq
 
+    def snapshot(self, service: str) -> LedgerSnapshot | None:
+        """What of the log leads to the same state. None if that cannot be said just now."""
+        seq, since = self.ledger.last_seq, self.ledger.last_time - LATE_SECONDS
+        late = [(name, Span(left.seq, seq)) for name, left in self._left.items() if left.seq and left.ended_at > since]
+        return snapshot_of(service, self.ledger, late)
+
+    def recognise(self, forgotten: Iterable[str]) -> None:
+        """Ignore these jobs, which are over, if they are submitted again."""
+        self.ledger.remember_forgotten(forgotten)
+
     def status(self) -> dict[str, object]:
         """For people: how much was announced, and what is due."""
         due: Counter[str] = Counter()
@@ -136,7 +159,7 @@ class Publisher:
     def _written(self, events: Events) -> None:
         job, left = self.ledger.jobs.get(events.job), self._left.get(events.job)
         if left is not None:
-            self._actions += _late(events, left)
+            self._actions += _late(events, left.placing)
         elif job is not None and job.sunk is not None:
             written = [each for each in events.written if 0 <= each.dataset < job.topology.n_datasets and job.flag[each.dataset] & SUNK]
             placed = [placed for each in written if isinstance(placed := job.place_written(each, events.host), Written)]
@@ -198,17 +221,17 @@ class Publisher:
 
     def _forget(self, name: str) -> None:
         if name in self._commits:
-            self._remember(name, self._commits[name].placing)
+            self._remember(name, self._commits[name].placing, self.ledger.jobs.get(name))
         for found in (self.jobs, self.sinks, self._commits):
             found.pop(name, None)
         self.ledger.forget(name)
 
-    def _remember(self, name: str, placing: Placing) -> None:
+    def _remember(self, name: str, placing: Placing, job: JobLedger | None) -> None:
         """Keep what tells the names of a job's late parts, and let go of what was kept longest."""
-        self._left[name] = placing
+        self._left[name] = _Left(placing, job.ended_at if job is not None else 0.0, job.seq if job is not None else 0)
         self._n_left += placing.n_datasets
         while len(self._left) > OVER_REMEMBERED or (self._n_left > DATASETS_REMEMBERED and len(self._left) > 1):
-            self._n_left -= self._left.pop(next(iter(self._left))).n_datasets
+            self._n_left -= self._left.pop(next(iter(self._left))).placing.n_datasets
 
     def _message(self, job: JobLedger, lane: Lane) -> Published:
         records = (_record(job, dataset, found, bare=dataset in lane.bare) for dataset, found in lane.due.items())

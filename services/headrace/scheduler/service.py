@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -80,8 +81,20 @@ class SchedulerService:
             return
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began or now())
-        for message in decisions:
-            self._bus.publish(subject_of(message), message).add_done_callback(self._published)
+        stored = [self._bus.publish(subject_of(message), message) for message in decisions]
+        for each in stored:
+            each.add_done_callback(self._published)
+        if scheduler.ledger.turns.is_open and stored:
+            self._find_beginning(scheduler, decisions[0], stored)
+
+    def _find_beginning(self, scheduler: Scheduler, first: Decision, stored: list[asyncio.Future[int]]) -> None:
+        """Tell the ledger where the first decisions of a term are in the log: they do not come back from there."""
+
+        def found(all_stored: asyncio.Future[list[int]]) -> None:
+            if not all_stored.cancelled() and all_stored.exception() is None:
+                scheduler.ledger.own_term_began(min(all_stored.result()), time.time(), first)  # type: ignore[arg-type]
+
+        asyncio.gather(*stored).add_done_callback(found)
 
     def _published(self, done: asyncio.Future[int]) -> None:
         error = None if done.cancelled() else done.exception()

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator
 
 from headrace.graph.needs import Needs
 from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry
+from headrace.ledger.snapshot import snapshot_of
 from headrace.scheduler import recovery
 from headrace.scheduler.admission import Admission
 from headrace.scheduler.cluster import Cluster
@@ -35,7 +36,7 @@ from headrace.scheduler.queue import Release
 from headrace.scheduler.relief import Back, Relief
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
-from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Plan, Reroute, Revoke
+from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, LedgerSnapshot, Plan, Reroute, Revoke
 
 DECIDED = (Plan, Assign, Reroute, Revoke)
 """What schedulers decide on."""
@@ -81,7 +82,7 @@ class Scheduler:
         for entry in entries:
             message = entry.message
             if isinstance(message, DECIDED) and message.term == self.term:
-                self.ledger.last_seq = max(self.ledger.last_seq, entry.seq)
+                self.ledger.read_back(entry)
             elif isinstance(message, HOSTS):
                 self._fold_host(entry, message.host)
             else:
@@ -125,6 +126,14 @@ class Scheduler:
     def last_seq(self) -> int:
         """Sequence of the last entry that was folded."""
         return self.ledger.last_seq
+
+    def snapshot(self, service: str) -> LedgerSnapshot | None:
+        """What of the log leads to the same state. None if that cannot be said just now."""
+        return snapshot_of(service, self.ledger)
+
+    def recognise(self, forgotten: Iterable[str]) -> None:
+        """Ignore these jobs, which are over, if they are submitted again."""
+        self.ledger.remember_forgotten(forgotten)
 
     def window(self) -> dict[str, int]:
         """Per host at work: tasks released to it and not done."""

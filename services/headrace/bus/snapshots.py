@@ -1,0 +1,145 @@
+"""The snapshots of one service: read when it starts, written while it leads.
+
+A snapshot says which part of the log a service needs to read (see `headrace.ledger.snapshot`). It is only a shortcut: if there is none, or
+it cannot be read, or the log is not the one that it was made from, the service reads the whole log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from headrace.bus.feed import until_caught_up
+from headrace.bus.frames import Record
+from headrace.bus.log import LogFeed, OnEntries
+from headrace.bus.reading import Entry
+from headrace.errors import HeadraceError, JetStreamRefused
+from headrace.ledger.snapshot import Selection, Span
+from headrace.logs import get_log
+from headrace_schemas import SCHEMA_VERSION, SNAPSHOT_LAYOUT, LedgerSnapshot, decoder, encode
+from headrace_schemas.reading import Unreadable, read
+from headrace_schemas.streams import LOG, MAX_MESSAGE_BYTES, SNAPSHOTS
+
+if TYPE_CHECKING:
+    from headrace.bus.bus import Bus
+
+log = get_log(__name__)
+
+EVERY = 2_000
+"""Entries of the log between two snapshots, all of which a service that starts has to read: it takes a tenth of a second."""
+REST_SECONDS = 5.0
+"""Seconds between two snapshots at least: one is some kilobytes for each hundred jobs that go on."""
+FLUSH_SECONDS = 10.0
+"""Seconds for what was decided to be stored before a snapshot is. A later one will do as well."""
+
+_snapshot = decoder(LedgerSnapshot)
+Take = Callable[[], LedgerSnapshot | None]
+
+
+class Snapshots:
+    """Of one service. seq: of the last snapshot that was loaded or stored; 0 if there is none."""
+
+    def __init__(self, bus: Bus, service: str) -> None:
+        self.seq = 0
+        self._bus = bus
+        self._service = service
+        self._tried = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    # --- reading ----------------------------------------------------------------------------------------------------------
+
+    async def load(self) -> LedgerSnapshot | None:
+        """The snapshot to start from, or None if there is none that can be used. Raises NatsUnreachable."""
+        self.seq = self._tried = 0
+        try:
+            found = await self._bus.kv(SNAPSHOTS.name).get(self._service)
+            if found is None:
+                return None
+            snapshot: LedgerSnapshot = read(_snapshot, found.value, self._service)
+        except (JetStreamRefused, Unreadable) as error:
+            log.info("the snapshot cannot be read: reading the whole log", service=self._service, error=error)
+            return None
+        reason = await self._fault(snapshot)
+        if reason:
+            log.info("the snapshot is not used: reading the whole log", service=self._service, reason=reason)
+            return None
+        self.seq = self._tried = snapshot.seq
+        return snapshot
+
+    async def _fault(self, snapshot: LedgerSnapshot) -> str:
+        """Why a snapshot cannot be used; empty if it can."""
+        if snapshot.v != SCHEMA_VERSION or snapshot.layout != SNAPSHOT_LAYOUT:
+            return "another release wrote it"
+        record = await self._bus.at(LOG.name, snapshot.seq)
+        return "" if record is not None and record.time == snapshot.time else "the log has another message, or none, at its sequence"
+
+    async def read(self, snapshot: LedgerSnapshot, subjects: Iterable[str], on_entries: OnEntries) -> None:
+        """Pass on what the snapshot selects of the log. What follows begins with the entry at its sequence."""
+        selection, wanted = Selection(snapshot), list(subjects)
+        for span in selection.ranges:
+            await self._read_range(selection, span, wanted, on_entries)
+        rest = selection.until(snapshot.seq)
+        if rest:
+            on_entries(rest)  # type: ignore[arg-type]
+
+    async def _read_range(self, selection: Selection, span: Span, subjects: list[str], on_entries: OnEntries) -> None:
+        passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def select(record: Record) -> bool:
+            if record.seq <= span.last:
+                return selection.is_needed(record.subject)
+            if not passed.done():
+                passed.set_result(None)
+            return False
+
+        def fold(entries: list[Entry]) -> None:
+            on_entries(selection.merged(entries))  # type: ignore[arg-type]
+
+        feed = await LogFeed.open(self._bus, subjects, fold, from_seq=span.first, whole=True, select=select)
+        caught_up = asyncio.ensure_future(until_caught_up(feed))
+        try:
+            await asyncio.wait([passed, caught_up], return_when=asyncio.FIRST_COMPLETED)
+            if caught_up.done():
+                caught_up.result()
+            await feed.settled()
+        finally:
+            caught_up.cancel()
+            await feed.close()
+
+    # --- writing ----------------------------------------------------------------------------------------------------------
+
+    def folded(self, seq: int, take: Take) -> None:
+        """The service, which leads, has folded the log up to a sequence. Store a snapshot if that is due, without waiting for it.
+
+        take: makes the snapshot, or returns None if it cannot be made just now.
+        """
+        if seq - self._tried >= EVERY and self._writing is None:
+            self._tried = seq
+            self._writing = asyncio.ensure_future(self._write(take))
+
+    def stop(self) -> None:
+        """Store no snapshot any more: the service does not lead any more."""
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+
+    async def _write(self, take: Take) -> None:
+        """Store a snapshot, once everything is stored that was decided before it was made, and rest."""
+        try:
+            snapshot = take()
+            if snapshot is not None:
+                await self._bus.flush_acks(FLUSH_SECONDS)
+                await self._store(snapshot)
+        except (HeadraceError, TimeoutError) as error:
+            log.info("no snapshot is stored this time", service=self._service, error=error)
+        await asyncio.sleep(REST_SECONDS)
+        self._writing = None
+
+    async def _store(self, snapshot: LedgerSnapshot) -> None:
+        encoded = encode(snapshot)
+        if len(encoded) > MAX_MESSAGE_BYTES:
+            log.info("no snapshot is stored: too many jobs go on", service=self._service, jobs=len(snapshot.jobs), bytes=len(encoded))
+            return
+        await self._bus.kv(SNAPSHOTS.name).put(self._service, encoded)
+        self.seq = snapshot.seq

@@ -1,0 +1,153 @@
+"""A leader that starts from a snapshot reads what that selects, and what follows; and all of the log if the snapshot cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from headrace.bus import Ends, Entry, Leader, MemoryBus, Role
+from headrace.bus import snapshots as snapshots_of
+from headrace_schemas import SCHEMA_VERSION, SNAPSHOT_LAYOUT, HostJoined, LedgerSnapshot, Purge, Turn, decoder, encode, subjects
+from headrace_schemas.streams import LOG, SNAPSHOTS
+
+LEASE = "counter"
+ROLE = Role(LEASE, ["headrace.purge.*.host", subjects.ALL_HOSTS], [], lease_ttl=5.0, retry_delay=0.01, writes="a test's message")
+JOBS = ["old", "kept", "old", "kept", "old", "old"]
+"""Whose message each of the first entries is."""
+JOINED = HostJoined(at=0, term=0, host="host", epoch=3, address="", runners=1, capacity=1)
+
+
+@pytest.fixture(autouse=True)
+def often() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots_of, "EVERY", 4)
+        patch.setattr(snapshots_of, "REST_SECONDS", 0.0)
+        yield
+
+
+class Machine:
+    """Remembers what it folded."""
+
+    def __init__(self, term: int) -> None:
+        self.entries: list[Entry] = []
+        self.forgotten: list[str] = []
+        self.made: list[LedgerSnapshot] = []
+
+    @property
+    def last_seq(self) -> int:
+        return self.entries[-1].seq if self.entries else 0
+
+    @property
+    def folded(self) -> list[tuple[int, str]]:
+        return [(entry.seq, getattr(entry.message, "job", "host")) for entry in self.entries]
+
+    def fold(self, entries: list[Entry]) -> None:
+        self.entries += entries
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def snapshot(self, service: str) -> LedgerSnapshot | None:
+        last = self.entries[-1]
+        self.made.append(LedgerSnapshot(service=service, layout=SNAPSHOT_LAYOUT, seq=last.seq, time=last.time))
+        return self.made[-1]
+
+    def recognise(self, forgotten: Iterable[str]) -> None:
+        self.forgotten += forgotten
+
+
+def say(bus: MemoryBus, job: str) -> None:
+    bus.publish(subjects.purge(job, "host"), Purge(at=0, term=0, job=job, host="host", epoch=0, datasets=[]))
+
+
+async def snapshot_at(bus: MemoryBus, seq: int) -> LedgerSnapshot:
+    record = await bus.at(LOG.name, seq)
+    assert record is not None
+    return LedgerSnapshot(
+        service=LEASE, layout=SNAPSHOT_LAYOUT, seq=seq, time=record.time, jobs=["kept"], first=[2, 4], last=[2, 4],
+        turns=[Turn(seq=1, time=1.0, message=JOINED), Turn(seq=3, time=3.0, message=JOINED)], over=["old"],
+    )  # fmt: skip
+
+
+async def led(bus: MemoryBus, wanted: int) -> Machine:
+    """What a leader has folded once it has read so many entries."""
+    made: list[Machine] = []
+
+    def begin(term: int) -> Machine:
+        made.append(Machine(term))
+        return made[-1]
+
+    @asynccontextmanager
+    async def attend(machine: Machine) -> AsyncIterator[Ends]:
+        yield ()
+
+    leader = Leader(bus, ROLE, begin, attend, Machine.fold)
+    running = asyncio.create_task(leader.run())
+    try:
+        async with asyncio.timeout(10):
+            while leader.machine is None:
+                await asyncio.sleep(0)
+            say(bus, "new")
+            while len(made[0].entries) < wanted or made[0].folded[-1][1] != "new":
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    return made[0]
+
+
+async def a_log() -> MemoryBus:
+    bus = MemoryBus()
+    for job in JOBS:
+        say(bus, job)
+    return bus
+
+
+def test_it_reads_what_the_snapshot_selects_and_what_follows() -> None:
+    async def main() -> None:
+        bus = await a_log()
+        await bus.kv(SNAPSHOTS.name).put(LEASE, encode(await snapshot_at(bus, 5)))
+        machine = await led(bus, 5)
+        assert machine.folded == [(1, "host"), (2, "kept"), (3, "host"), (4, "kept"), (5, "old"), (6, "old"), (7, "new")]
+        assert machine.forgotten == ["old"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("fault", ["none", "unreadable", "newer", "older layout", "another time", "beyond the end", "purged"])
+def test_without_a_snapshot_that_can_be_used_it_reads_all(fault: str) -> None:
+    async def main() -> None:
+        bus = await a_log()
+        good = await snapshot_at(bus, 5)
+        values = {
+            "unreadable": b"{",
+            "newer": encode(msgspec.structs.replace(good, v=SCHEMA_VERSION + 1)),
+            "older layout": encode(msgspec.structs.replace(good, layout=SNAPSHOT_LAYOUT - 1)),
+            "another time": encode(msgspec.structs.replace(good, time=1.0)),
+            "beyond the end": encode(msgspec.structs.replace(good, seq=50)),
+            "purged": encode(msgspec.structs.replace(good, seq=2, time=0.0)),
+        }
+        if fault in values:
+            await bus.kv(SNAPSHOTS.name).put(LEASE, values[fault])
+        machine = await led(bus, 7)
+        assert machine.folded == [*enumerate(JOBS, 1), (7, "new")]
+        assert machine.forgotten == []
+
+    asyncio.run(main())
+
+
+def test_it_stores_a_snapshot_now_and_then() -> None:
+    async def main() -> None:
+        bus = await a_log()
+        machine = await led(bus, 7)
+        found = await bus.kv(SNAPSHOTS.name).get(LEASE)
+        assert found is not None
+        assert decoder(LedgerSnapshot).decode(found.value) == machine.made[0]
+        assert [snapshot.seq for snapshot in machine.made] == [6]
+
+    asyncio.run(main())
