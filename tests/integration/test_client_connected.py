@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
 
 import headrace as hr
 from headrace.client.settings import FEEDS_OF_JOBS
-from tests.waiting import eventually
+from tests.waiting import eventually, wait_for
 
 
 def one() -> int:
@@ -52,10 +53,13 @@ def test_a_client_reads_of_the_log_only_what_came_since_it_submitted(cluster: hr
     assert reading.passed_over == 0
 
 
-def test_many_jobs_of_a_client_share_a_feed(cluster: hr.Cluster, client: hr.Cluster) -> None:
+def test_many_jobs_of_a_client_share_a_feed(cluster: hr.Cluster, client: hr.Cluster, tmp_path: Path) -> None:
     before = _consumers(cluster)
-    jobs = [client.submit(_graph()) for _ in range(60)]
-    assert [job.results(60) for job in jobs] == [{"one-0": 1}] * 60
+    graph = hr.Graph("waits")
+    graph.add(wait_for, str(tmp_path / "go"), name="path")
+    jobs = [client.submit(graph) for _ in range(60)]
+    (tmp_path / "go").touch()
+    assert [job.results(60) for job in jobs] == [{"path": str(tmp_path / "go")}] * 60
     assert _consumers(cluster) - before <= FEEDS_OF_JOBS + 1
     assert client._connection.feeds.open == {}, "nothing is kept of jobs that are over"
 

@@ -128,14 +128,22 @@ class Cluster:
     # --- running graphs ---------------------------------------------------------------------------------------------------
 
     def submit(self, graph: Graph, *, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
-        """Submit a graph. Returns at once; you may change the graph and submit it again afterwards.
+        """Submit a graph. Returns once the log has it: from then on the job runs, even if this process dies. You may change the graph and
+        submit it again afterwards.
 
         sink: an `hr.Sink`, or its path, for all outputs that have no sink of their own. Without one, the hosts hold these outputs until the
         client has fetched them. `Job.results` reads outputs wherever they are.
 
         Raises TypeError for anything but a graph, GraphError and NotPicklable for a graph that cannot run or whose sinks cannot be written
-        to (as far as the client can tell), ClusterClosed, and the error that ended the connection.
+        to (as far as the client can tell), JobFailed if the log has no room for the job, NatsUnreachable if NATS did not confirm within
+        `SUBMIT_SECONDS` that the log has it, ClusterClosed, and the error that ended the connection.
         """
+        job = self._submit(graph, sink)
+        job.wait_stored()
+        return job
+
+    def _submit(self, graph: Graph, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
+        """`submit`, without waiting for the log: for callers that wait for results, which prove that the log has the job."""
         if not isinstance(graph, Graph):
             raise TypeError(_not_a_graph(graph))
         from headrace.client.connection import new_job_id
@@ -164,7 +172,7 @@ class Cluster:
         values: dict[Any, Any] = {}
         if wanted:
             graph = Graph.from_nodes(wanted, name)
-            job = self.submit(graph)
+            job = self._submit(graph)
             try:
                 values = dict(zip(wanted, job.values(list(graph.columns.outputs), timeout, progress), strict=True))
             except BaseException:

@@ -53,7 +53,7 @@ class Following(Follower):
     """Follows one job. Made and read by any thread; everything else happens on the connection's.
 
     over: set once the job is over, or `error` says why that will not be heard. submitted: set once everybody can know of the job, for its
-    submission is in the log, or never will be.
+    submission is in the log, or never will be; stored: whether it is.
     """
 
     def __init__(self, connection: Connection, job: str) -> None:
@@ -61,9 +61,11 @@ class Following(Follower):
         self.error: HeadraceError | None = None
         self.over = Latch()
         self.submitted = Latch()
+        self.stored = False
         self._connection = connection
         self._ledger = Ledger(keep_values=True)
         self._submitted: Submitted | None = None
+        self._storing: asyncio.Future[int] | None = None
         self._early: list[bytes] | None = None
         """Requests that came up before the submission was in the log, which they must not overtake; None once it is."""
         self._lock = threading.Lock()
@@ -173,8 +175,9 @@ class Following(Follower):
 
     def _send_submitted(self, encoded: bytes) -> None:
         stored = self._connection.bus.publish(subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", job=self.job)
+        self._storing = stored
         stored.add_done_callback(partial(self._stored, streams.LOG.name, now()))
-        stored.add_done_callback(self._send_early)
+        stored.add_done_callback(self._submission_done)
 
     def _send_large(self, by_key: bytes, key: str, graph: bytes) -> None:
         self._start(self._submit_large(by_key, key, graph))
@@ -183,7 +186,18 @@ class Following(Follower):
         await self._connection.bus.objects(streams.GRAPHS.name).put(key, graph)
         self._send_submitted(by_key)
 
-    def _send_early(self, _stored: asyncio.Future[int]) -> None:
+    async def withdraw(self, error: HeadraceError) -> None:
+        """Give the job up with this error, unless the log has it: its submission is not sent again."""
+        if self.submitted.is_set():
+            return
+        self._early = None
+        for sending in (self._storing, *self._tasks):
+            if sending is not None:
+                sending.cancel()
+        self.fail(error)
+
+    def _submission_done(self, stored: asyncio.Future[int]) -> None:
+        self.stored = self.stored or not (stored.cancelled() or stored.exception())
         early, self._early = self._early, None
         for request in early or ():
             self._send_request(request)

@@ -13,9 +13,9 @@ from headrace.client.failure import exception_for, said, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
-from headrace.client.settings import FLUSH_SECONDS, check_timeout
+from headrace.client.settings import SUBMIT_SECONDS, check_timeout
 from headrace.client.sunk import published, read_file, read_published
-from headrace.errors import JobTimeout, UnreadableResult
+from headrace.errors import JobTimeout, NatsUnreachable, UnreadableResult
 from headrace.graph.naming import dataset_names
 from headrace.values import decode, decode_many
 
@@ -67,8 +67,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The job's id in the cluster. Whoever is told it can ask for the job: it is in the log by then, if the server answers."""
-        self._following.submitted.wait(FLUSH_SECONDS)
+        """The job's id in the cluster. Whoever is told it can ask for the job, which is in the log."""
         return self._following.job
 
     @property
@@ -89,6 +88,19 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self._following.job} {self.name!r}: {self._following.ledger.phase}>"
+
+    def wait_stored(self) -> None:
+        """Wait until the log has the job. Raises the reason if it never will, and NatsUnreachable after `SUBMIT_SECONDS`: then the job is
+        given up."""
+        following = self._following
+        if not following.submitted.wait(SUBMIT_SECONDS):
+            unconfirmed = NatsUnreachable(
+                f"NATS did not confirm within {SUBMIT_SECONDS:g} s that the log has job {following.job} ({self.name!r:.80}), which was "
+                f"given up. Submit the graph again, unless cluster.job({following.job!r}) finds it"
+            )
+            self._connection.call(following.withdraw(unconfirmed))
+        if following.error is not None and not following.stored:
+            raise following.error
 
     def status(self) -> JobStatus:
         """Return the job's current state. Raises the error that ended the connection, if it has ended."""

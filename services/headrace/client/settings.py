@@ -20,7 +20,8 @@ THREAD_GRACE = 2.0
 FLUSH_SECONDS = 2.0
 """Seconds that a client which leaves a running cluster waits until its last requests are safe in the stream."""
 SUBMIT_SECONDS = 30.0
-"""Seconds that it waits for jobs which it has just submitted, while the server answers: a large graph has to be stored first."""
+"""Seconds that `submit` waits until the log has the job, and a client that leaves for those that it submitted, while the server answers: a
+large graph has to be stored first."""
 LOG_TAIL_BYTES = 4096
 """Bytes of the services' log that an error shows: about 40 lines."""
 LOG_READ_BYTES = 65_536
