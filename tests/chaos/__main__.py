@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import shutil
 import signal
 import sys
 import time
@@ -58,10 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if time.monotonic() > end:
             break
         plan = draw_plan(seed, options.faults)
-        report = Driver(plan, FOLDER / f"seed-{seed}").run()
+        report = Driver(plan, folder_of(seed)).run()
         failed += bool(report.problems)
+        if not (report.problems or options.keep):
+            shutil.rmtree(folder_of(seed), ignore_errors=True)
         say(report, options.faults)
     return 1 if failed else 0
+
+
+def folder_of(seed: int) -> Path:
+    """Where a seed runs and leaves its logs. Two runs on one machine have folders of their own."""
+    return FOLDER / f"{os.getpid()}-seed-{seed}"
 
 
 def say(report, faults: list[str]) -> None:  # type: ignore[no-untyped-def]
@@ -72,7 +81,7 @@ def say(report, faults: list[str]) -> None:  # type: ignore[no-untyped-def]
     for problem in report.problems:
         print(f"    {problem[:600]}")
     if report.problems:
-        folder = FOLDER / f"seed-{report.plan.seed}"
+        folder = folder_of(report.plan.seed)
         print(f"    again: python -m tests.chaos --seeds {report.plan.seed} --faults {','.join(faults)}; logs: {folder}/logs", flush=True)
 
 

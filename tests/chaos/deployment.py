@@ -9,18 +9,24 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
+import psutil
+
 from headrace.bus import BusSettings, EmbeddedServer
+from headrace.errors import NatsUnreachable
 from headrace.variables import shm_folder
 from tests.chaos.faults import CENTRAL
 from tests.chaos.plan import Topology
-from tests.chaos.processes import Processes
+from tests.chaos.processes import Processes, send
+from tests.chaos.proxy import Links, free_ports, listen, run_proxy
 
-NATS = "nats-server"
+PROXY = "proxy"
+"""The process that no fault ends."""
 RESTART_SECONDS = 0.5
 """Until a service that ended by itself is started again."""
 END_SECONDS = 15.0
@@ -44,7 +50,7 @@ class UnplannedEnd:
 class Deployment:
     """One cluster in a folder of its own. Everything it starts ends with `close`."""
 
-    def __init__(self, folder: Path, topology: Topology) -> None:
+    def __init__(self, folder: Path, topology: Topology, clients: Sequence[str]) -> None:
         self.folder = folder
         self.topology = topology
         for name in ("logs", "tmp", "sinks", "spill"):
@@ -54,30 +60,57 @@ class Deployment:
         self.server = EmbeddedServer(folder / "nats")
         self.server.start()
         self.unplanned: list[UnplannedEnd] = []
-        self._due: dict[str, float] = {}
-        """When services are to be started again, by the monotonic clock."""
-        self._killed: set[int] = set()
+        self._agenda: list[tuple[float, Callable[[], object]]] = []
+        """What is to be done when, by the monotonic clock."""
+        self._starts: dict[str, Callable[[], object]] = {}
+        """What starts each process that is started again."""
+        self._ended_by_us: dict[int, float] = {}
+        """Processes that were sent a signal, and in how many seconds each is started again."""
         self._begun: dict[str, float] = {}
         """When each service was started last."""
         self._started = time.monotonic()
+        self._ports: dict[str, int] = {}
+        self.links = Links(self.shm / "proxy")
+        self._start_proxy([*self.services, *clients])
 
     @property
     def services(self) -> list[str]:
         """The names of all services."""
-        copies = 2 if self.topology.standbys else 1
-        central = [f"{name}-{copy}" for name in CENTRAL for copy in range(copies)]
+        central = [f"{name}-{copy}" for name in CENTRAL for copy in range(self.topology.copies)]
         return [*central, *(f"host-{index}" for index in range(self.topology.hosts))]
 
-    def start(self, service: str) -> None:
-        """Start a service, unless it runs."""
-        if service not in self.processes.pids:
-            kind = "worker" if service.startswith("host-") else service.partition("-")[0]
-            self._begun[service] = time.monotonic()
-            self.processes.fork(service, partial(_serve, [kind, *self._arguments(service)]), self.environment(service))
+    def _start_proxy(self, connected: Sequence[str]) -> None:
+        """Start the links: from every process to NATS, and from everybody to every host."""
+        hosts = [name for name in connected if name.startswith("host-")]
+        targets = {f"nats {name}": self.server.port for name in connected}
+        targets |= {f"data {name}": port for name, port in zip(hosts, free_ports(len(hosts)), strict=True)}
+        listening = dict(zip(targets, listen(len(targets)), strict=True))
+        self._ports = {route: sock.getsockname()[1] for route, sock in listening.items()}
+        self._data_ports = {name: targets[f"data {name}"] for name in hosts}
+        main = partial(run_proxy, listening, targets, self.shm / "proxy")
+        self.processes.fork(PROXY, main, self.environment(PROXY), [sock.fileno() for sock in listening.values()])
+        for sock in listening.values():
+            sock.close()
 
-    def fork(self, name: str, main: Callable[[], int]) -> None:
-        """Start something that is no service, such as a client."""
-        self.processes.fork(name, main, self.environment(name))
+    def start(self, service: str) -> None:
+        """Start a service."""
+        kind = "worker" if service.startswith("host-") else service.partition("-")[0]
+        self._begun[service] = time.monotonic()
+        self.fork(service, partial(_serve, [kind, *self._arguments(service)]), again=lambda: self.start(service))
+
+    def fork(self, name: str, main: Callable[[], int], again: Callable[[], object] | None = None) -> None:
+        """Start a process. again: what starts it after a kill; None: nothing does."""
+        if name not in self.processes.pids:
+            if again is not None:
+                self._starts[name] = again
+            self.processes.fork(name, main, self.environment(name))
+
+    def start_server(self) -> None:
+        """Start nats-server again, now or as soon as it can be started."""
+        try:
+            self.server.start()
+        except NatsUnreachable:
+            self.later(RESTART_SECONDS, self.start_server)
 
     def environment(self, name: str) -> dict[str, str]:
         """The variables of a process."""
@@ -87,7 +120,8 @@ class Deployment:
 
     def bus_settings(self, name: str) -> BusSettings:
         """How a process connects to NATS."""
-        return self.server.settings
+        port = self._ports.get(f"nats {name}", self.server.port)
+        return msgspec.structs.replace(self.server.settings, url=f"nats://127.0.0.1:{port}")
 
     def _arguments(self, service: str) -> Iterator[str]:
         if service.startswith("host-"):
@@ -96,49 +130,72 @@ class Deployment:
                 folder.mkdir(exist_ok=True)
             yield from ("--host", service, "--runners", str(self.topology.runners), "--capacity", str(CAPACITY))
             yield from ("--shm-dir", str(shm), "--spill-dir", str(spill))
+            yield from ("--listen", f"127.0.0.1:{self._data_ports[service]}", "--advertise", f"127.0.0.1:{self._ports[f'data {service}']}")
 
-    def kill(self, service: str, back: float) -> None:
-        """Kill a service, and start it again after some seconds; -1: never."""
-        if (pid := self.processes.pids.get(service)) is None:
-            return
-        self._killed.add(pid)
-        os.kill(pid, signal.SIGKILL)
-        if back >= 0:
-            self._due[service] = time.monotonic() + back
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something in some seconds, during a `turn`."""
+        self._agenda.append((time.monotonic() + seconds, action))
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is still to be done later."""
+        return bool(self._agenda)
+
+    def kill(self, names: Iterable[str], back: float, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Send processes a signal that ends them, and start them again after some seconds. Returns whether one was there."""
+        pids = [self.processes.pids[name] for name in names if name in self.processes.pids]
+        self._ended_by_us.update(dict.fromkeys(pids, back))
+        return sum(send(pid, number) for pid in pids) > 0
 
     def turn(self) -> list[tuple[str, int]]:
-        """Take note of what ended, and start what is due. Returns what ended and is no service, with exit codes."""
-        pids, others = dict(self.processes.pids), []
+        """Take note of what ended, and do what is due. Returns what ended for good, with exit codes."""
+        pids, ended = dict(self.processes.pids), []
         for name, status in self.processes.reap():
-            if name not in self.services:
-                others.append((name, status))
-            elif pids[name] not in self._killed:
+            back = self._ended_by_us.pop(pids[name], None)
+            if back is not None:
+                self.later(back, self._starts[name])
+            elif name in self.services:
                 self.unplanned.append(UnplannedEnd(name, status, time.monotonic() - self._started))
-                self._due[name] = time.monotonic() + RESTART_SECONDS
-        for name, due in list(self._due.items()):
-            if time.monotonic() >= due and name not in self.processes.pids:
-                del self._due[name]
-                self.start(name)
-        return others
+                self.later(RESTART_SECONDS, self._starts[name])
+            else:
+                ended.append((name, status))
+        now = time.monotonic()
+        due = [action for moment, action in self._agenda if moment <= now]
+        self._agenda = [entry for entry in self._agenda if entry[0] > now]
+        for action in due:
+            action()
+        return ended
+
+    def runners(self, host: str) -> list[int]:
+        """The process ids of a host's runners: the children of its fork server, which is the agent's only child."""
+        try:
+            agent = psutil.Process(self.processes.pids[host])
+            return [runner.pid for server in agent.children() for runner in server.children()]
+        except (KeyError, psutil.Error):
+            return []
 
     def end_services(self) -> list[tuple[str, int]]:
         """End all services in order. Returns those that did not end well, with their exit codes."""
         new = {name for name, begun in self._begun.items() if time.monotonic() - begun < START_SECONDS}
         return [
             (name, status)
-            for name, status in self.processes.end_all(END_SECONDS)
+            for name, status in self.processes.end_all(END_SECONDS, [PROXY])
             if status != 0 and not (status == -signal.SIGTERM and name in new)
         ]
 
     def left(self) -> list[str]:
         """What the services left: processes, and files in shared memory and temporary folders."""
         folders = [self.shm, self.folder / "tmp", self.folder / "spill"]
-        files = [str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir()]
-        return [f"process {process.pid}: {' '.join(process.cmdline())[:100]}" for process in self.processes.marked()] + files
+        files = [str(path) for folder in folders for path in folder.rglob("*") if not path.is_dir() and path.name != PROXY]
+        kept = self.processes.pids.values()
+        left = [process for process in self.processes.marked() if process.pid not in kept]
+        return [f"process {process.pid}: {' '.join(process.cmdline())[:100]}" for process in left] + files
 
     def close(self) -> None:
         """End everything that is left, and remove the shared memory."""
         self.processes.end_all(0.0)
+        self.links.close()
+        send(self.server.pid, signal.SIGCONT)
         self.server.stop()
         for process in self.processes.marked():
             process.kill()

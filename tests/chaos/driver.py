@@ -22,6 +22,8 @@ from tests.chaos.recovery import Recovery, recovery
 UP_SECONDS = 30.0
 JOB_SECONDS = 30.0
 """For all jobs of a client; a job that takes longer hangs."""
+GRACE_SECONDS = 15.0
+"""Beyond that, for a client that was stopped or started again."""
 AUDIT_SECONDS = 40.0
 TURN_SECONDS = 0.005
 
@@ -50,7 +52,7 @@ class Driver:
         """Run it to its end."""
         began = time.monotonic()
         shutil.rmtree(self.folder, ignore_errors=True)
-        deployment = Deployment(self.folder, self.plan.topology)
+        deployment = Deployment(self.folder, self.plan.topology, [self._client(index) for index in range(len(self.plan.clients))])
         try:
             outcome = self._run(deployment)
         finally:
@@ -71,22 +73,26 @@ class Driver:
         return outcome
 
     def _live(self, deployment: Deployment) -> None:
-        """Start the clients, do the faults, and wait for the clients' ends."""
+        """Start the clients, do the faults, and wait until the clients have ended for good."""
+        clients = {self._client(index) for index in range(len(self.plan.clients))}
         for index in range(len(self.plan.clients)):
             self._start_client(deployment, index)
         began, faults = time.monotonic(), list(self.plan.faults)
-        clients = {self._client(index) for index in range(len(self.plan.clients))}
-        while clients & set(deployment.processes.pids) and time.monotonic() < began + JOB_SECONDS + 15:
+        while clients and time.monotonic() < began + JOB_SECONDS + GRACE_SECONDS:
             while faults and time.monotonic() >= began + faults[0].at:
                 fault = faults.pop(0)
-                inject(deployment, fault)
-                self._faults.append((fault.kind, time.time()))
+                moment = time.time()
+                if inject(deployment, fault):
+                    self._faults.append((fault.kind, moment))
+            clients -= {name for name, _ in deployment.turn()}
+            time.sleep(TURN_SECONDS)
+        while deployment.waits and time.monotonic() < began + JOB_SECONDS + GRACE_SECONDS:
             deployment.turn()
             time.sleep(TURN_SECONDS)
 
     def _start_client(self, deployment: Deployment, index: int) -> None:
-        name, jobs = self._client(index), self.plan.clients[index]
-        deployment.fork(name, partial(run_client, jobs, self._journal(index), self.folder / "sinks", JOB_SECONDS))
+        main = partial(run_client, self.plan.clients[index], self._journal(index), self.folder / "sinks", JOB_SECONDS)
+        deployment.fork(self._client(index), main, again=lambda: self._start_client(deployment, index))
 
     def _client(self, index: int) -> str:
         return f"client-{index}"

@@ -1,20 +1,18 @@
-"""The kinds of faults: what each does to which process, and what is promised meanwhile."""
+"""The kinds of faults: what each does, to what, for how long, and what is promised all the same."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 CENTRAL = ("controller", "scheduler", "publisher")
-LEASE = 5.0
-"""Seconds after which a silent host is lost."""
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of fault.
 
-    name: as in `--faults`. does: what is done, and to what, as in "kill": killed, "worker": one host's processes.
-    lasts: the shortest and longest time in seconds until it is undone. promise: what holds all the same, for docs/reliability.md.
+    action: a key of `injecting.ACTIONS`. target: what it is done to, see `plan.targets`. lasts: the shortest and longest time in seconds
+    until it is undone: a killed process is started again, a stopped one goes on, a link works. promise: for docs/reliability.md.
     """
 
     name: str
@@ -24,7 +22,43 @@ class Kind:
     promise: str
 
 
-HOST_LOST = "The host's lease runs out; what only it had is made again on other hosts."
-TAKEN_OVER = "Hosts work on; the service goes on from the log once it is back, or its standby does."
+_HOST_LOST = "Its lease runs out after 5 s; what only it had, outputs too, is made again on other hosts."
+_TAKEN_OVER = "Hosts work on; the service goes on from the log once it is back, or its standby does."
+_NATS_AWAY = "Hosts work on with what was assigned; what they report goes out once NATS is back. No dataset is lost."
+_LINK_AWAY = "Datasets are sent again over a new link, or through another host, or made again elsewhere."
+_RESUMES = "It goes on where it was; a host whose lease ran out meanwhile joins again with all its datasets."
+_CLIENT = "The job goes on. Another client finds it by its id as soon as `submit` has returned."
+_FULL = "Data goes where there is room, or tasks wait until there is."
+_NATS_LINKS = [
+    ("delay", (1.0, 8.0), "Everything takes longer, and nothing else."),
+    ("stall", (0.5, 8.0), _RESUMES),
+    ("swallow", (0.5, 8.0), _RESUMES),
+    ("cut", (0.2, 8.0), _RESUMES),
+    ("chop", (1.0, 6.0), _RESUMES),
+]
+"""Of the link of one process to NATS."""
+_DATA_LINKS = [("delay", (1.0, 8.0)), ("stall", (0.5, 8.0)), ("swallow", (0.5, 8.0)), ("cut", (0.2, 8.0)), ("chop", (1.0, 6.0))]
+"""Of the links to one host from hosts and clients."""
 
-KINDS = {kind.name: kind for kind in (Kind("kill-worker", "kill", "worker", (0.2, 8.0), HOST_LOST),)}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("kill-worker", "kill", "worker", (0.2, 8.0), _HOST_LOST),
+        Kind("stop-worker", "stop", "worker", (0.5, 8.0), _RESUMES),
+        Kind("restart-worker", "restart", "worker", (0.1, 1.0), "It says that it leaves; what only it had is made again at once."),
+        Kind("kill-runner", "kill-runner", "worker", (0.0, 0.0), "It is replaced, and its task runs again."),
+        Kind("kill-controller", "kill", "controller", (0.1, 6.0), _TAKEN_OVER),
+        Kind("kill-scheduler", "kill", "scheduler", (0.1, 6.0), _TAKEN_OVER),
+        Kind("kill-publisher", "kill", "publisher", (0.1, 6.0), _TAKEN_OVER),
+        Kind("stop-service", "stop", "central", (0.5, 8.0), _TAKEN_OVER),
+        Kind("restart-service", "restart", "central", (0.1, 1.0), _TAKEN_OVER),
+        Kind("kill-client", "kill-client", "client", (0.1, 1.0), _CLIENT),
+        Kind("stop-client", "stop", "client", (0.5, 5.0), _CLIENT),
+        Kind("kill-nats", "kill-nats", "nats", (0.1, 6.0), _NATS_AWAY),
+        Kind("stop-nats", "stop-nats", "nats", (0.5, 8.0), _NATS_AWAY),
+        *(Kind(f"{mode}-nats", mode, "nats link", lasts, promise) for mode, lasts, promise in _NATS_LINKS),
+        *(Kind(f"{mode}-link", mode, "data link", lasts, _LINK_AWAY) for mode, lasts in _DATA_LINKS),
+        Kind("freeze-all", "freeze-all", "all", (1.0, 8.0), "Everything goes on where it was."),
+        Kind("kill-all", "kill-all", "all", (0.1, 1.0), "Jobs go on from the log; all that hosts had is made again."),
+    )
+}

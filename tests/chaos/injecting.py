@@ -1,23 +1,105 @@
-"""How each fault is done to a deployment."""
+"""How each fault is done to a deployment, and undone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import Random
 
-from tests.chaos.deployment import Deployment
+import psutil
+
+from tests.chaos.deployment import PROXY, Deployment
 from tests.chaos.faults import KINDS
 from tests.chaos.plan import Fault
+from tests.chaos.processes import send
+from tests.chaos.proxy import Mode
+
+DELAY = (0.02, 0.3)
+"""Seconds by which a slow link is slower."""
+CHOPPED_BYTES = 20_000
+"""The most that passes before a link that is chopped breaks: the handshakes of NATS take 1 to 2 KB."""
 
 
-def inject(deployment: Deployment, fault: Fault) -> None:
-    """Do it. What is to be undone later goes into the deployment's agenda."""
-    ACTIONS[KINDS[fault.kind].action](deployment, fault)
+def inject(deployment: Deployment, fault: Fault) -> bool:
+    """Do it, and put into the deployment's agenda how it is undone. Returns whether there was something to do it to."""
+    return ACTIONS[KINDS[fault.kind].action](deployment, fault)
 
 
-def _kill(deployment: Deployment, fault: Fault) -> None:
-    deployment.kill(fault.target, fault.seconds)
+def _kill(deployment: Deployment, fault: Fault) -> bool:
+    return deployment.kill([fault.target], fault.seconds)
 
 
-ACTIONS: dict[str, Callable[[Deployment, Fault], None]] = {
+def _restart(deployment: Deployment, fault: Fault) -> bool:
+    """End a service in order, and start it again."""
+    return deployment.kill([fault.target], fault.seconds, signal.SIGTERM)
+
+
+def _kill_runner(deployment: Deployment, fault: Fault) -> bool:
+    runners = deployment.runners(fault.target)
+    return bool(runners) and send(Random(fault.at).choice(runners), signal.SIGKILL)
+
+
+def _stop(deployment: Deployment, fault: Fault) -> bool:
+    """Stop a process, and all that it has started."""
+    pid = deployment.processes.pids.get(fault.target)
+    return pid is not None and _stop_all(deployment, _tree(pid), fault.seconds)
+
+
+def _kill_nats(deployment: Deployment, fault: Fault) -> bool:
+    killed = send(deployment.server.pid, signal.SIGKILL)
+    deployment.later(fault.seconds, deployment.start_server)
+    return killed
+
+
+def _stop_nats(deployment: Deployment, fault: Fault) -> bool:
+    return _stop_all(deployment, [deployment.server.pid], fault.seconds)
+
+
+def _freeze_all(deployment: Deployment, fault: Fault) -> bool:
+    pids = [deployment.server.pid, *deployment.processes.pids.values()]
+    return _stop_all(deployment, [process for pid in pids for process in _tree(pid)], fault.seconds)
+
+
+def _kill_all(deployment: Deployment, fault: Fault) -> bool:
+    """Kill everything at once, and start it on the same stores: nats-server first, the services a moment later."""
+    send(deployment.server.pid, signal.SIGKILL)
+    deployment.later(fault.seconds, deployment.start_server)
+    return deployment.kill([name for name in deployment.processes.pids if name != PROXY], fault.seconds + 0.2)
+
+
+def _link(deployment: Deployment, fault: Fault) -> bool:
+    """Disturb a route for some time."""
+    action = KINDS[fault.kind].action
+    random = Random(fault.at)
+    deployment.links.set(fault.target, Mode(action, random.uniform(*DELAY) if action == "delay" else 0.0, CHOPPED_BYTES))
+    deployment.later(fault.seconds, partial(deployment.links.set, fault.target, Mode()))
+    return True
+
+
+def _stop_all(deployment: Deployment, pids: Iterable[int], seconds: float) -> bool:
+    stopped = [pid for pid in pids if send(pid, signal.SIGSTOP)]
+    for pid in stopped:
+        deployment.later(seconds, partial(send, pid, signal.SIGCONT))
+    return bool(stopped)
+
+
+def _tree(pid: int) -> list[int]:
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+ACTIONS: dict[str, Callable[[Deployment, Fault], bool]] = {
     "kill": _kill,
+    "kill-client": _kill,
+    "restart": _restart,
+    "kill-runner": _kill_runner,
+    "stop": _stop,
+    "kill-nats": _kill_nats,
+    "stop-nats": _stop_nats,
+    "freeze-all": _freeze_all,
+    "kill-all": _kill_all,
+    **dict.fromkeys(("delay", "stall", "swallow", "cut", "chop"), _link),
 }

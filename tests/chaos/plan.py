@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.faults import KINDS, Kind
+from tests.chaos.faults import CENTRAL, KINDS, Kind
 from tests.chaos.graphs import GraphPlan, draw_graph
 
 WORK_SECONDS = (1.0, 3.0)
@@ -25,6 +25,11 @@ class Topology:
     runners: int
     standbys: bool
 
+    @property
+    def copies(self) -> int:
+        """Of each central service."""
+        return 2 if self.standbys else 1
+
 
 @dataclass(frozen=True)
 class JobPlan:
@@ -36,7 +41,7 @@ class JobPlan:
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. at: seconds after the clients' start. seconds: until it is undone; -1: never. target: a process, or a link of one."""
+    """One fault. at: seconds after the clients' start. seconds: until it is undone. target: a process, or a link of one."""
 
     kind: str
     target: str
@@ -95,9 +100,18 @@ def _draw_fault(random: Random, topology: Topology, kind: Kind, clients: int, wo
 
 
 def targets(topology: Topology, target: str, clients: int) -> list[str]:
-    """The names of all processes of a kind."""
+    """The names of the processes that a fault may be done to. target: worker, client, central (one of all central services), the name of
+    a central service, a link of one of them to NATS, or to a host's data, or what there is one of."""
+    hosts = [f"host-{index}" for index in range(topology.hosts)]
+    users = [f"client-{index}" for index in range(clients)]
+    if target == "nats link":
+        return [f"nats {name}" for name in (*hosts, *users, *targets(topology, "central", clients))]
+    if target == "data link":
+        return [f"data {name}" for name in hosts]
     if target == "worker":
-        return [f"host-{index}" for index in range(topology.hosts)]
+        return hosts
     if target == "client":
-        return [f"client-{index}" for index in range(clients)]
+        return users
+    if target == "central" or target in CENTRAL:
+        return [f"{name}-{copy}" for name in CENTRAL if target in ("central", name) for copy in range(topology.copies)]
     return [target]

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +17,8 @@ import psutil
 from headrace.bus.process import parent_death_signal
 
 MARK = "HEADRACE_CHAOS_MARK"
+KILL_SECONDS = 10.0
+"""For the end of a process that was killed."""
 
 
 class Processes:
@@ -27,12 +29,13 @@ class Processes:
         self.pids: dict[str, int] = {}
         self._logs = logs
 
-    def fork(self, name: str, main: Callable[[], int], environment: Mapping[str, str]) -> int:
-        """Run a function in a child, in a session of its own, with an environment of its own and a log. Returns its process id."""
+    def fork(self, name: str, main: Callable[[], int], environment: Mapping[str, str], keep: Iterable[int] = ()) -> int:
+        """Run a function in a child, in a session of its own, with an environment and a log of its own, and the descriptors that it is to
+        keep. Returns its process id."""
         driver = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(lambda: _prepare(driver, self._logs / f"{name}.log", {**environment, MARK: self.mark}), main)
+            _become(lambda: _prepare(driver, self._logs / f"{name}.log", {**environment, MARK: self.mark}, set(keep)), main)
         self.pids[name] = pid
         return pid
 
@@ -48,29 +51,19 @@ class Processes:
                 ended.append((name, os.waitstatus_to_exitcode(status)))
         return ended
 
-    def signal(self, name: str, number: signal.Signals) -> bool:
-        """Send a signal to a child. Returns whether it was there."""
-        if (pid := self.pids.get(name)) is None:
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        return True
-
-    def end_all(self, seconds: float) -> list[tuple[str, int]]:
-        """Tell all children to end, and kill those that have not ended after some seconds. Returns their names and exit codes."""
+    def end_all(self, seconds: float, spared: Collection[str] = ()) -> list[tuple[str, int]]:
+        """Tell all children but those that are spared to end, and kill those that have not ended after some seconds. Returns names and exit
+        codes."""
         ended: list[tuple[str, int]] = []
-        for name in list(self.pids):
-            self.signal(name, signal.SIGCONT)
-            self.signal(name, signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        while self.pids and time.monotonic() < deadline:
-            ended += self.reap()
-            time.sleep(0.01)
-        for name in list(self.pids):
-            self.signal(name, signal.SIGKILL)
-        while self.pids:
-            ended += self.reap()
-            time.sleep(0.01)
+        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, KILL_SECONDS)):
+            told = {name: pid for name, pid in self.pids.items() if name not in spared}
+            for pid in told.values():
+                send(pid, number)
+                send(pid, signal.SIGCONT)
+            deadline = time.monotonic() + patience
+            while told.keys() & self.pids.keys() and time.monotonic() < deadline:
+                ended += self.reap()
+                time.sleep(0.01)
         return ended
 
     def marked(self) -> Iterator[psutil.Process]:
@@ -81,17 +74,31 @@ class Processes:
                     yield process
 
 
-def _prepare(driver: int, log: Path, environment: Mapping[str, str]) -> None:
+def send(pid: int, number: signal.Signals) -> bool:
+    """Send a signal to a process. Returns whether it was there."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _prepare(driver: int, log: Path, environment: Mapping[str, str], keep: set[int]) -> None:
     os.setsid()
     parent_death_signal(driver)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+    for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(handled, signal.SIG_DFL)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    os.closerange(3, 1024)
+    for number in range(3, 1024):
+        if number not in keep:
+            with contextlib.suppress(OSError):
+                os.close(number)
     os.environ.clear()
     os.environ.update(environment)
 
