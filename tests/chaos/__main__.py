@@ -7,15 +7,23 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.worker.threads import set_variables
 from tests.chaos.faults import KINDS
 
-FOLDER = Path("build/chaos").resolve()
+if TYPE_CHECKING:  # imported at run time after the variables of numerical libraries are set
+    from tests.chaos.driver import Report
+    from tests.chaos.results import Result
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "build" / "chaos"
+RESULTS = FOLDER / "results.jsonl"
 
 
 def seeds_in(text: str) -> list[int]:
@@ -37,6 +45,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", default="1-10", type=seeds_in, help="like 1-20,31; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no seed after this time; default: run all")
     parser.add_argument("--faults", default=",".join(KINDS), help=f"kinds to draw from, of {', '.join(KINDS)}; default: all")
+    parser.add_argument("command", nargs="?", choices=["run", "report"], default="run", help="default: %(default)s")
+    parser.add_argument("--results", type=Path, nargs="*", default=[RESULTS], help="files that seeds add to and the report reads")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reliability.md", help="whose table is written")
     parser.add_argument("--keep", action="store_true", help="keep the folders of seeds that went well too")
     options = parser.parse_args(argv)
     options.faults = [name for name in options.faults.split(",") if name]
@@ -46,26 +57,61 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the seeds. Returns 1 if something was wrong."""
+    """Run the seeds, or write the table. Returns 1 if something was wrong."""
     options = parse(argv)
+    if options.command == "report":
+        from tests.chaos import report, results
+
+        report.write(options.page, results.load(options.results))
+        return 0
+    return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the seeds. Returns 1 if something was wrong."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     set_variables(2)  # before numpy is imported
     _import_services()
     from tests.chaos.driver import Driver
     from tests.chaos.plan import draw_plan
+    from tests.chaos.results import add
 
     end = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
-    failed = 0
+    commit, failed = commit_of(ROOT), 0
     for seed in options.seeds:
         if time.monotonic() > end:
             break
-        plan = draw_plan(seed, options.faults)
-        report = Driver(plan, folder_of(seed)).run()
+        report = Driver(draw_plan(seed, options.faults), folder_of(seed)).run()
         failed += bool(report.problems)
+        say(report, options.faults)
+        for path in options.results:
+            add(path, result_of(report, options.faults, commit))
         if not (report.problems or options.keep):
             shutil.rmtree(folder_of(seed), ignore_errors=True)
-        say(report, options.faults)
     return 1 if failed else 0
+
+
+def result_of(report: Report, faults: list[str], commit: str) -> Result:
+    """The numbers of a seed."""
+    from tests.chaos.client import RIGHT
+    from tests.chaos.results import Result
+
+    return Result(
+        commit=commit,
+        seed=report.plan.seed,
+        faults=faults,
+        done=report.done,
+        jobs=len(report.outcome.jobs),
+        right=sum(job.verdict == RIGHT for job in report.outcome.jobs),
+        problems={name: len(found) for name, found in report.problems.items()},
+        seconds=report.seconds,
+    )
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit that is checked out; "unknown" where that cannot be told."""
+    found = subprocess.run(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def folder_of(seed: int) -> Path:
@@ -73,12 +119,12 @@ def folder_of(seed: int) -> Path:
     return FOLDER / f"{os.getpid()}-seed-{seed}"
 
 
-def say(report, faults: list[str]) -> None:  # type: ignore[no-untyped-def]
+def say(report: Report, faults: list[str]) -> None:
     """Print what became of a seed."""
     what = ", ".join(f"{fault.kind} {fault.target} at {fault.at:.1f} s for {fault.seconds:.1f} s" for fault in report.plan.faults)
-    times = "; ".join(f"standstill {found.standstill:.1f} s, end {found.end:.1f} s" for _, found in report.recoveries)
+    times = "; ".join(f"standstill {found.standstill:.1f} s, end {found.end:.1f} s" for found in (done.recovery for done in report.done))
     print(f"seed {report.plan.seed}: {'WRONG' if report.problems else 'right'} in {report.seconds:.1f} s: {what}: {times}", flush=True)
-    for problem in report.problems:
+    for problem in (problem for found in report.problems.values() for problem in found):
         print(f"    {problem[:600]}")
     if report.problems:
         folder = folder_of(report.plan.seed)

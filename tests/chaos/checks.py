@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.chaos.client import RIGHT
+from tests.chaos.client import LOST, RIGHT, WRONG
 from tests.chaos.outcome import JobOutcome, Outcome
 
 
 def problems(outcome: Outcome) -> list[str]:
     """Everything that is wrong, in sentences; none if all is right."""
-    return [problem for check in CHECKS for problem in check(outcome)]
+    return [problem for found in by_check(outcome).values() for problem in found]
 
 
-def right_values(outcome: Outcome) -> Iterator[str]:
-    """Every job was done, and its client had the right values."""
+def by_check(outcome: Outcome) -> dict[str, list[str]]:
+    """The same by the names of the checks that found something."""
+    found = {check.__name__: list(check(outcome)) for check in CHECKS}
+    return {name: said for name, said in found.items() if said}
+
+
+def lost_or_wrong(outcome: Outcome) -> Iterator[str]:
+    """No client had a wrong value, or was told that one is lost."""
+    for job in outcome.jobs:
+        if job.verdict in (WRONG, LOST):
+            yield f"{job.name} ({job.id}) {job.verdict}: {job.detail}"
+
+
+def right_end(outcome: Outcome) -> Iterator[str]:
+    """Every job was done in time, for its client and in the log."""
     for name in outcome.missing:
         yield f"{name}: no client told of it"
     for job in outcome.jobs:
-        if job.verdict != RIGHT:
+        if job.verdict not in (RIGHT, WRONG, LOST):
             yield f"{job.name} ({job.id}) {job.verdict}: {job.detail}"
-        elif job.state != "done":
+        elif job.verdict == RIGHT and job.state != "done":
             yield f"{job.name} ({job.id}) is {job.state or 'not there'} in the log, and its client had all values"
 
 
@@ -76,4 +89,4 @@ def services_lived(outcome: Outcome) -> Iterator[str]:
     yield from (f"did not end in order: {what}" for what in outcome.badly_ended)
 
 
-CHECKS = (right_values, outputs_once, sinks_whole, replay_agrees, nothing_left, services_lived)
+CHECKS = (lost_or_wrong, right_end, outputs_once, sinks_whole, replay_agrees, nothing_left, services_lived)

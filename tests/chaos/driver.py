@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from tests.chaos.deployment import Deployment
 from tests.chaos.injecting import inject
 from tests.chaos.outcome import JobOutcome, Outcome
 from tests.chaos.plan import Plan
-from tests.chaos.recovery import Recovery, recovery
+from tests.chaos.recovery import recovery
+from tests.chaos.results import Done
 
 UP_SECONDS = 30.0
 JOB_SECONDS = 30.0
@@ -30,12 +31,13 @@ TURN_SECONDS = 0.005
 
 @dataclass
 class Report:
-    """What became of a seed. problems: in sentences. recoveries: of each fault that was done, in the plan's order. seconds: in all."""
+    """What became of a seed. problems: in sentences, by the check that found them. done: the faults that were done. seconds: in all."""
 
     plan: Plan
-    problems: list[str]
-    recoveries: list[tuple[str, Recovery]] = field(default_factory=list)
-    seconds: float = 0.0
+    outcome: Outcome
+    problems: dict[str, list[str]]
+    done: list[Done]
+    seconds: float
 
 
 class Driver:
@@ -57,7 +59,7 @@ class Driver:
             outcome = self._run(deployment)
         finally:
             deployment.close()
-        return Report(self.plan, checks.problems(outcome), self._recoveries(), round(time.monotonic() - began, 2))
+        return Report(self.plan, outcome, checks.by_check(outcome), self._done(), round(time.monotonic() - began, 2))
 
     def _run(self, deployment: Deployment) -> Outcome:
         for service in deployment.services:
@@ -135,7 +137,7 @@ class Driver:
             time.sleep(TURN_SECONDS)
         return False
 
-    def _recoveries(self) -> list[tuple[str, Recovery]]:
+    def _done(self) -> list[Done]:
         facts = [fact for index in range(len(self.plan.clients)) for fact in Journal(self._journal(index)).read()]
         end = max((fact["time"] for fact in facts if fact["fact"] == "ended"), default=0.0)
-        return [(kind, recovery(moment, self._audited.made, end)) for kind, moment in self._faults]
+        return [Done(kind=kind, recovery=recovery(moment, self._audited.made, end)) for kind, moment in self._faults]
