@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headrace.cli.tables import counted, describe, print_jobs, print_outputs, print_status
+from headrace.cli.tables import counted, describe, print_cluster, print_jobs, print_outputs, print_status
 from headrace.client.job import JobStatus
+from headrace.client.standing import ClusterStatus
 from headrace_schemas import JobEntry
 
 
@@ -59,3 +60,8 @@ def test_errors_of_ours_are_shown_without_their_module(capsys: pytest.CaptureFix
 
 def test_things_are_counted() -> None:
     assert [counted(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]
+
+
+def test_what_does_not_work_on_a_host_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_cluster(ClusterStatus(["host-0"], {}, 0, {}, admits=True, trouble={"host-0": ["the disk is full"]}))
+    assert ["host-0", "the", "disk", "is", "full"] in [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -134,6 +134,27 @@ def test_whenever_runners_die_what_they_had_is_done_by_others(graph, hosts, runn
     end_and_leave_nothing(world, rng)
 
 
+@settings(max_examples=200, deadline=None)
+@given(graphs(), st.integers(1, 3), st.integers(1, 2), st.booleans(), st.integers(0, 25), st.randoms(use_true_random=False))
+def test_whatever_actions_fail_every_chain_runs_with_the_right_inputs(graph, hosts, runners, spills, faults, rng):
+    inputs, outputs = graph
+    large = {d: rng.choice([9_000, 20_000]) for d in range(len(inputs)) if rng.random() < 0.6}
+    world = World(inputs, outputs, large, hosts, runners, capacity=120_000 if spills else 1 << 22, spills=spills, part_chains=3)
+    world.slabs = {dataset for dataset in large if rng.random() < 0.5}
+    world.faults, world.faults_left = rng, faults
+    chains = fused(inputs, outputs, rng)
+    world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
+    world.run(rng)
+    assert not [error for events in world.events for error in events.failed if error.reason != "too_large"]
+    if any(events.failed for events in world.events):
+        return  # there was no memory for it even above the capacity
+    assert sorted(set(world.done_chains())) == list(range(len(chains)))
+    memo: dict[int, bytes] = {}
+    assert world.values() == {d: expected_value(inputs, d, memo) for d in outputs if d not in large}
+    assert world.produced() >= set(outputs)
+    end_and_leave_nothing(world, rng)
+
+
 def _assign_again(world: World, chains: list[list[int]], home: dict[int, int], attempts: dict[int, int], seen: int) -> int:
     """What the other services do: chains that failed or were given back get another id, at the end of `chains`. Returns the events seen."""
     world.pump()

@@ -153,7 +153,7 @@ def test_who_waits_for_memory_goes_first(world):
 
 def test_without_memory_behind_its_place_a_slab_is_none(world):
     grant = grant_of(world)
-    world.agents["h0"].slab_refused(0, grant.block)
+    world.agents["h0"].slab_refused(0, grant.block, None)
     assert store_of(world).used == 0
 
 

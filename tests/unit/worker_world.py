@@ -290,6 +290,10 @@ class World:
         """How long tasks take; others take no time."""
         self.disk_work: list[tuple[str, DiskWork]] = []
         self.now = START
+        self.faults: random.Random | None = None
+        """Decides which actions fail; None if none does."""
+        self.faults_left = 0
+        """So many actions may fail yet."""
         self.ended = False
         for n, slot in self.runners:
             self.agents[n].runner_started(slot)
@@ -376,7 +380,7 @@ class World:
             self._use_disk(*what)  # type: ignore[misc]
         else:
             self.connecting.remove(what)  # type: ignore[arg-type]
-            self.agents[what[0]].host_connected(what[1], EPOCH)  # type: ignore[index]
+            self._connect(*what)  # type: ignore[misc]
         self.pump()
         return True
 
@@ -391,7 +395,8 @@ class World:
                 moved |= self._pump_one(name)
 
     def deliver_to_runner(self, host: str) -> None:
-        self._pump_one(host)
+        while self._pump_one(host):
+            pass
 
     def _pump_one(self, name: str) -> bool:
         agent = self.agents[name]
@@ -399,12 +404,22 @@ class World:
         for action in done:
             self._act(name, action)
         for report in agent.reports():
-            assert isinstance(report, actions.Report)
-            self.events.append(report.events)
+            self._act(name, report)
         return bool(done)
 
     def _act(self, name: str, action: actions.Action) -> None:
-        if isinstance(action, actions.ToRunner):
+        setback = self._setback(name, action)
+        if setback is not None:
+            self.agents[name].action_failed(action, setback)
+        elif isinstance(action, actions.Report):
+            self.events.append(action.events)
+        elif isinstance(action, actions.Disconnect):
+            self._lose_link(name, action.host)
+        elif isinstance(action, actions.DropPeer):
+            self._lose_link(self.names[action.peer], name)
+        elif isinstance(action, actions.KillRunner):
+            self.kill_runner(name, action.slot)
+        elif isinstance(action, actions.ToRunner):
             self.runners[name, action.slot].inbox.append(action.frame)
         elif isinstance(action, actions.Recall):
             self.runners[name, action.slot].recall = action.number
@@ -422,6 +437,34 @@ class World:
 
         elif isinstance(action, DiskWork):
             self.disk_work.append((name, action))
+
+    def _setback(self, name: str, action: actions.Action) -> actions.Setback | None:
+        """Why an action fails, if it does."""
+        if self.faults is None or self.faults_left <= 0 or self.faults.random() > 0.3:
+            return None
+        memory = None
+        if isinstance(action, actions.Restore) or (
+            isinstance(action, actions.ToRunner) and isinstance(action.frame, protocol.Grant | protocol.GrantSlab)
+        ):
+            if isinstance(action, actions.ToRunner) and action.frame.offset < 0:  # type: ignore[union-attr]
+                return None
+            memory = self.agents[name].stock.store.used
+        elif isinstance(action, actions.ToRunner | actions.SendSpilled | actions.Unspill | actions.DropPeer | actions.Disconnect):
+            return None  # these lose tasks or datasets, or the world's own books
+        self.faults_left -= 1
+        return actions.Setback("a fault", memory, final=isinstance(action, actions.Report) and self.faults.random() < 0.5)
+
+    def _connect(self, name: str, host: str) -> None:
+        peer = self.names.index(name)
+        self.agents[host].peer_came(peer, PeerHost(name, EPOCH, ""))
+        self.agents[name].host_connected(host, EPOCH)
+
+    def _lose_link(self, name: str, host: str) -> None:
+        """The link that one host opened to another ends, with all that is on it."""
+        self._wire(name, host, "up").clear()
+        self._wire(host, name, "down").clear()
+        self.agents[host].peer_left(self.names.index(name))
+        self.agents[name].host_unreachable(host)
 
     def _use_disk(self, name: str, work: DiskWork) -> None:
         if isinstance(work, actions.Spill):
@@ -475,16 +518,18 @@ class World:
         self.now += seconds
         for name, agent in self.agents.items():
             agent.tick(self.now, [None] * sum(1 for host, _ in self.runners if host == name))
+            if self.faults is not None:
+                agent.retry_links()
 
     def run(self, rng: random.Random, limit: int = 100_000) -> None:
         """Let things happen, in a random order, until nothing is left to happen."""
         for _ in range(limit):
             if not self.step(rng):
-                before = len(self.events)
+                before, faults = len(self.events), self.faults_left
                 self.tick(10.0)
                 self.tick(10.0)
                 self.pump()
-                if not self.choices() and len(self.events) == before:
+                if not self.choices() and len(self.events) == before and self.faults_left == faults:
                     return
         raise AssertionError("the world does not come to rest")
 

@@ -130,6 +130,9 @@ def print_cluster(status: ClusterStatus) -> None:
                 f"{counted(found['count'], 'message')} of {stream}; the last one is {found['seq']}, on {found['subject']}: {found['why']}"
             )
             _add_row(table, f"{service} skipped", told)
+    for host, sentences in status.trouble.items():
+        for sentence in sentences:
+            _add_row(table, host, sentence)
     _print(table)
 
 

@@ -22,7 +22,7 @@ class ClusterStatus(NamedTuple):
     hosts: names of the hosts. leading: for controller, scheduler and publisher, whether one leads. jobs: number of unfinished jobs.
     streams: how full each stream is, by name, as the controller last saw it. admits: whether new jobs are admitted; not if the log is too
     full. unreadable: messages that services skipped since they started, because they could not read them: by service and stream, their
-    `count`, and `seq`, `subject` and `why` of the last one.
+    `count`, and `seq`, `subject` and `why` of the last one. trouble: what does not work on hosts just now, in words, by host.
     """
 
     hosts: list[str]
@@ -31,6 +31,7 @@ class ClusterStatus(NamedTuple):
     streams: dict[str, Usage]
     admits: bool
     unreadable: dict[str, dict[str, dict[str, Any]]] = {}  # noqa: RUF012
+    trouble: dict[str, list[str]] = {}  # noqa: RUF012
 
 
 ASK_AGAIN = 0.02
@@ -65,6 +66,7 @@ async def cluster_status(connection: Connection) -> ClusterStatus:
         streams={name: Usage(usage["bytes"], usage["limit"]) for name, usage in controller.get("streams", {}).items()},
         admits=bool(controller.get("admits", True)),
         unreadable={name: status["unreadable"] for name, status in found.items() if status.get("unreadable")},
+        trouble={name: status["trouble"] for name, status in found.items() if status.get("trouble")},
     )
 
 

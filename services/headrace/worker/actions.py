@@ -55,6 +55,13 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class DropPeer:
+    """End the link that a peer opened: what it was to be told could not be sent."""
+
+    peer: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToHost:
     """Send a frame to a host whose link is open."""
 
@@ -126,6 +133,19 @@ class Report:
     events: Events
 
 
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why an action could not be carried out.
+
+    memory: if the folder of the arena is full, the bytes of memory that the arena has; None for every other reason. final: whether the
+    action would fail again however often it is tried.
+    """
+
+    why: str
+    memory: int | None = None
+    final: bool = False
+
+
 Action = (
     ToRunner
     | KillRunner
@@ -133,6 +153,7 @@ Action = (
     | Recall
     | Connect
     | Disconnect
+    | DropPeer
     | ToHost
     | ToPeer
     | SendBlock

@@ -4,12 +4,16 @@
                  |                                     |
                  +-- used or purged meanwhile: the copy on disk is forgotten, nothing else changes
 
+What cannot be written stays in memory, and for a while nothing else is written: the pause doubles with each failure, up to
+`LONGEST_PAUSE_SECONDS`, and the first write that succeeds ends it. So a full disk, or a folder that vanished, is tried again now and then.
+
 Least recently used goes first. What a segment that is about to run takes is pinned until its runner holds it, so that restoring one of
 its inputs never costs it another. Where the inputs of several such segments do not fit together, only the earliest keeps its.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from headrace.worker.actions import Action, Restore, Spill, Unspill
@@ -22,15 +26,26 @@ IN_FLIGHT_BYTES = 64 << 20
 """Written to disk at a time: some tens of milliseconds, for which a restore may have to wait."""
 MOST_PARKED = 4
 """Segments that may wait for inputs to come back from disk at a time: each pins its inputs."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""A pause after a failed write lasts at most this long: a disk that was repaired is used again within a minute."""
 DISK = ("disk",)
 """Reads and writes of the disk, in the store's books."""
 
 
 class Disk:
-    """The books of what is on disk. Appends actions to the list it was given."""
+    """The books of what is on disk. Appends actions to the list it was given.
 
-    def __init__(self, store: Store[int], actions: list[Action], enabled: bool) -> None:
-        self.enabled = enabled
+    spills: whether anything may be written at all. pause_seconds: of the first pause after a failed write. now: by the clock of
+    `Agent.tick`. trouble: why the last write failed, until one succeeds.
+    """
+
+    def __init__(self, store: Store[int], actions: list[Action], spills: bool, pause_seconds: float) -> None:
+        self.spills = spills
+        self.now = 0.0
+        self.trouble = ""
+        self._pause_seconds = pause_seconds
+        self._failures = 0
+        self._paused_until = -math.inf
         self._store = store
         self._actions = actions
         self._resident: dict[int, tuple[HostJob, Entry]] = {}
@@ -46,6 +61,11 @@ class Disk:
         """Written so far, for people."""
         self.restored_bytes = 0
         """Read back so far."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything may be written now."""
+        return self.spills and self.now >= self._paused_until
 
     @property
     def busy(self) -> bool:
@@ -71,7 +91,7 @@ class Disk:
 
     def add(self, job: HostJob, entry: Entry) -> None:
         """A dataset is in memory."""
-        if self.enabled and entry.block is not None:
+        if self.spills and entry.block is not None:
             self._resident[entry.block.id] = (job, entry)
 
     def found(self, key: str) -> tuple[HostJob, Entry] | None:
@@ -132,12 +152,12 @@ class Disk:
         self._bytes_writing += block.size
         self._actions.append(Spill(entry.spill_key, block.id, block.offset, block.nbytes))
 
-    def spilled(self, key: str, well: bool) -> None:
-        """A block was written, or could not be: then nothing more is spilled."""
+    def spilled(self, key: str, well: bool, trouble: str = "") -> None:
+        """A block was written, or could not be: then it stays in memory, and a pause begins. trouble: why it could not be written."""
         block = self._writing.pop(key)
         self._bytes_writing -= block.size
         self._store.release(block.id, DISK)
-        self.enabled = self.enabled and well
+        self._note(well, trouble)
         held = self._keys.get(key)
         if held is None:  # purged meanwhile
             self._actions.append(Unspill(key))
@@ -154,12 +174,29 @@ class Disk:
         if well:
             self._actions.append(Unspill(key))
 
+    def _note(self, well: bool, trouble: str) -> None:
+        """Begin or end the pause. Several writes that fail together count once."""
+        if well:
+            self.trouble, self._failures, self._paused_until = "", 0, -math.inf
+        elif self.enabled:
+            self.trouble = trouble
+            self._paused_until = self.now + min(self._pause_seconds * 2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            self._failures += 1
+
     # --- and back -----------------------------------------------------------------------------------------------------
 
     def read(self, entry: Entry, block: Block[int]) -> None:
         """There is room for a dataset that is on disk: bring it back."""
         self._reading[entry.spill_key] = block
         self._actions.append(Restore(entry.spill_key, block.id, block.offset, block.nbytes))
+
+    def unread(self, key: str) -> Entry | None:
+        """There is no memory behind the room that a dataset was to be read into: it stays on disk. None if it was purged meanwhile."""
+        self._store.abort(self._reading.pop(key).id)
+        held = self._keys.get(key)
+        if held is None:
+            self._actions.append(Unspill(key))
+        return None if held is None else held[1]
 
     def restored(self, key: str) -> tuple[HostJob, Entry] | None:
         """A dataset was read, or could not be. Returns whose it is; None if it was purged meanwhile."""

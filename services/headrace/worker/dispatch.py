@@ -280,6 +280,11 @@ class Dispatcher:
         runner.recalling, runner.recalled_at = True, runner.heard
         return runner.recalls
 
+    def not_recalled(self, slot: int, number: int) -> None:
+        """A recall of this number did not reach its runner, which keeps what it has."""
+        if self.slots[slot].recalls == number:
+            self.slots[slot].recalling = False
+
     def recalled(self, runner: RunnerSlot, begun: int) -> list[tuple[Chain, list[Segment]]]:
         """Take back the chains that a runner has not begun, with their segments. begun: the number of the segment that it began last."""
         runner.recalling = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from headrace.graph.naming import INPUT_NAMES, SHOWN, output_name, some_tasks
 from headrace.graph.sinks import Sinks
@@ -13,6 +14,9 @@ from headrace.worker.relays import Broadcast
 from headrace.worker.report import JobReport
 from headrace_schemas import Events, GraphSpec, SinkSpec
 from headrace_shm import Block
+
+if TYPE_CHECKING:
+    from headrace.worker.stock import Claim
 
 JOB_BITS = 20
 """Low bits of a chain's order: the job, so that jobs take turns at the same places of their plans."""
@@ -46,6 +50,8 @@ class Entry:
     """The host whose offer of it waits for memory."""
     sending = 0
     """Sends of its block under way."""
+    claim: Claim | None = None
+    """The claim that its room was granted for."""
     restoring = False
     """Whether room was asked for, to bring it back from disk."""
     pins = 0

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
-from headrace.worker.actions import Action, Connect, Disconnect, SendBlock, SendSpilled, ToHost, ToPeer
+from headrace.worker.actions import Action, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
 from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
 from headrace.worker.spans import transferred
 from headrace.worker.state import Agent
-from headrace_shm import Arena
+from headrace_shm import Arena, ArenaFull
 
 if TYPE_CHECKING:
     from headrace.telemetry.spans import Tracing
@@ -83,10 +83,20 @@ class Links(Handler):
             self._to_host(action)
         elif isinstance(action, Disconnect):
             self._disconnect(action.host)
-        elif isinstance(action, Connect):
-            task = asyncio.ensure_future(self._open(action.host, action.address))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+        elif isinstance(action, DropPeer):
+            self._drop_peer(action.peer)
+
+    def open(self, host: str, address: str, failed: Callable[[BaseException], None]) -> None:
+        """Open a link to another host; the agent hears whether that succeeds. failed: called with an error that is nobody's answer."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._opening.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                failed(error)
+
+        task = asyncio.ensure_future(self._open(host, address))
+        self._opening.add(task)
+        task.add_done_callback(ended)
 
     def _to_peer(self, action: ToPeer) -> None:
         link = self._peers.get(action.peer)
@@ -134,6 +144,11 @@ class Links(Handler):
         if link is not None:
             log.warning("the link to a host ends: it does not send what it was to", peer=host)
             link.close("it does not send what it was to")
+
+    def _drop_peer(self, peer: int) -> None:
+        link = self._peers.get(peer)
+        if link is not None:
+            link.close("what it asked for could not be sent")
 
     async def _open(self, host: str, address: str) -> None:
         try:
@@ -230,7 +245,7 @@ class Links(Handler):
         """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
         host = self._hosts.get(link)
         last = not frame.size or frame.start + nbytes >= frame.size
-        if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.stock.store.capacity:
+        if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.stock.shortage.full_capacity:
             return None
         self._began[link] = perf_counter()
         place = self._agent.receiving(host, frame, nbytes)
@@ -239,7 +254,15 @@ class Links(Handler):
         memory = self._arena.writable(*place)
         if self._arena.is_backed(*place):
             return memory
-        return Place(memory, lambda data, start: self._arena.write(place[0] + start, data))
+        return Place(memory, lambda data, start: self._write(host, frame, place[0] + start, data))
+
+    def _write(self, host: str, frame: frames.Data, offset: int, data: memoryview) -> None:
+        """Write what came for a dataset. If there is no memory for it, the agent hears of that, and the link ends: both begin anew."""
+        try:
+            self._arena.write(offset, data)
+        except ArenaFull as error:
+            self._agent.no_memory(host, frame, self._arena.backed)
+            raise LinkError(f"dataset {frame.dataset} of job {frame.job} has no room: {error}") from error
 
     def _pay(self, link: Link, what: tuple[str, int], last: bool = True) -> bool:
         """Whether a host owes this dataset; from now on once less, if this is the last of it."""

@@ -18,10 +18,12 @@ FAILURES = ("raised", "runner_died")
 
 
 class Counts:
-    """What happened to tasks here. overcommits: results that got room above the capacity, since nothing else could go on."""
+    """What happened to tasks here. overcommits: results that got room above the capacity, since nothing else could go on. setbacks: actions
+    that could not be carried out, by their kind."""
 
     def __init__(self) -> None:
         self.functions = Timings(MOST_FUNCTIONS)
+        self.setbacks: Counter[str] = Counter()
         self.failures = Counter(dict.fromkeys(FAILURES, 0))
         self.overcommits = 0
 
@@ -45,6 +47,9 @@ def task_families(counts: Counts) -> Iterator[Family]:
     yield summary("headrace_task_seconds", "Tasks that ended well, and the time that they took, by function.", counts.functions, "function")
     yield gauge("headrace_task_longest_seconds", "The longest of them since this service started.", longest, "function")
     yield counter("headrace_task_failures_total", "Attempts of tasks that failed, by reason.", counts.failures, "reason")
+    yield counter(
+        "headrace_worker_setbacks_total", "Actions of the host that could not be carried out, by kind.", counts.setbacks, "action"
+    )
 
 
 def store_families(stock: Stock, overcommits: int) -> Iterator[Family]:
@@ -58,6 +63,8 @@ def store_families(stock: Stock, overcommits: int) -> Iterator[Family]:
     yield gauge("headrace_store_backed_bytes", "Memory behind the store, free space that was used before included.", store.backed)
     yield gauge("headrace_store_waiting_results", "Results, and datasets of other hosts, that wait for room.", stock.n_claims)
     yield counter("headrace_store_overcommits_total", "Times that room was given above the capacity.", overcommits)
+    yield gauge("headrace_spilling_paused", "1 while nothing is moved to disk, since that failed.", float(disk.spills and not disk.enabled))
+    yield counter("headrace_shared_memory_full_total", "Times that the folder of shared memory was full.", stock.shortage.times)
     yield counter("headrace_spilled_bytes_total", "Bytes of datasets that were moved to disk.", disk.spilled_bytes)
     yield counter("headrace_restored_bytes_total", "Bytes of datasets that were read back from disk.", disk.restored_bytes)
 

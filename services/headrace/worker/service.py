@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import chain
 
 import msgspec
@@ -18,22 +17,20 @@ from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
 from headrace.worker import metrics, protocol
-from headrace.worker.actions import Action, KillRunner, Nudge, Recall, Report, Restore, SendSpilled, Spill, ToRunner, Unspill
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.intake import Intake
 from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
-from headrace.worker.recalls import RECALL_SECONDS
+from headrace.worker.performing import Memory, Performer
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
 from headrace.worker.settings import NO_SPILLING, Settings
 from headrace.worker.spans import Spans
-from headrace.worker.spilling import Spilling
 from headrace.worker.state import Agent
 from headrace.worker.threads import set_variables
 from headrace.worker.zygote import Zygote, start_zygote
-from headrace_schemas import HostEntry, subjects
-from headrace_shm import Arena, ArenaFull, Store
+from headrace_schemas import Events, HostEntry, subjects
+from headrace_shm import Arena, Store
 
 log = get_log(__name__)
 
@@ -107,9 +104,9 @@ class Worker:
         self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
         self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
         self._intake = Intake(self._agent)
-        self._disk: Spilling | None = None
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
+        self._performer: Performer
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
         self._log_unread: asyncio.Future[None] = self._loop.create_future()
         """Has the error with which a part of an assignment could not be taken in."""
@@ -122,6 +119,17 @@ class Worker:
     async def run(self) -> None:
         """Serve until cancelled, until this host cannot go on, or until its lease is lost: then nothing of this epoch is left."""
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
+        self._performer = Performer(
+            self._agent,
+            self._runners,
+            self._links,
+            self._page,
+            Memory(self._arena, self._store),
+            self._settings.spill_dir,
+            self._publish,
+            self._wake,
+            self._spans,
+        )
         self._agent.address = advertised(self._settings.advertise, await self._listen())
         work: list[asyncio.Future[None]] = []
         feed: LogFeed | None = None
@@ -144,7 +152,7 @@ class Worker:
             epoch=self._agent.epoch,
             address=self._agent.address,
             runners=self._settings.runners,
-            capacity=self._store.capacity,
+            capacity=self._agent.stock.shortage.full_capacity,
             pid=os.getpid(),
             resources=self._settings.resources,
         )
@@ -175,8 +183,7 @@ class Worker:
             self._report_timer.cancel()
         await self._links.close()
         await self._runners.close()
-        if self._disk is not None:
-            self._disk.close()
+        self._performer.close()
         self._arena.release_pages(0, self._arena.address_space)
 
     # --- events in --------------------------------------------------------------------------------------------------
@@ -212,10 +219,6 @@ class Worker:
         executing = self._agent.called(*task) if task is not None else {}
         log.warning("a runner ended", runner=slot, pid=pid, status=code, **executing)
         self._agent.runner_died(slot, task, code, pid)
-        self._wake()
-
-    def _on_recalled(self, action: Recall) -> None:
-        self._agent.recalled(action.slot, action.number, self._page.begun(action.slot))
         self._wake()
 
     async def _tick(self) -> None:
@@ -255,11 +258,7 @@ class Worker:
         if self._ended:
             return
         self._agent.clock(self._loop.time())
-        for action in self._agent.take():
-            try:
-                self._act(action)
-            except Exception:  # the others must be carried out all the same
-                log.exception("an action cannot be carried out", action=repr(action))
+        self._performer.perform(self._agent.take())
         self._runners.flush()
         self._schedule_report()
         self._schedule_look()
@@ -286,66 +285,6 @@ class Worker:
                 self._log_unread.set_exception(error)
         self._wake()
 
-    def _act(self, action: Action) -> None:
-        if isinstance(action, ToRunner):
-            if isinstance(action.frame, protocol.Grant):
-                action = ToRunner(action.slot, self._backed(action.frame))
-            elif isinstance(action.frame, protocol.GrantSlab):
-                action = ToRunner(action.slot, self._backed_slab(action.slot, action.frame))
-            elif self._spans is not None and isinstance(action.frame, protocol.Run):
-                self._spans.dispatched(action.slot, action.frame)
-            self._runners.send(action.slot, action.frame)
-        elif isinstance(action, KillRunner):
-            self._runners.kill(action.slot)
-        elif isinstance(action, Nudge):
-            self._runners.nudge(action.slot)
-        elif isinstance(action, Recall):
-            self._page.recall(action.slot, action.number)
-            self._loop.call_later(RECALL_SECONDS, self._on_recalled, action)
-        elif isinstance(action, Report):
-            self._publish(action)
-        elif isinstance(action, Spill | Restore | Unspill | SendSpilled):
-            self._use_disk(action)
-        else:
-            self._links.act(action)
-
-    def _use_disk(self, action: Spill | Restore | Unspill | SendSpilled) -> None:
-        """Pass an action to the disk, which is opened at its first use: that is to write. The agent hears if it cannot be."""
-        if self._disk is None:
-            try:
-                self._disk = Spilling(self._agent, self._arena, self._settings.spill_dir, self._wake, self._links.send_data)
-            except OSError as error:
-                log.error("nothing can be moved to disk: give another folder by HEADRACE_SPILL_DIR", error=error)
-                if isinstance(action, Spill):
-                    self._agent.spilled(action.key, False)
-                return
-        self._disk.act(action)
-
-    def _backed(self, grant: protocol.Grant) -> protocol.Grant:
-        """The grant, once there is memory behind its place: a full shared-memory folder is an error here, not a signal in the runner."""
-        if grant.offset < 0:
-            return grant
-        try:
-            self._arena.reserve(grant.offset, self._agent.granted_bytes(grant.job, grant.dataset))
-        except ArenaFull as error:
-            log.error("a result cannot be stored", job=self._agent.called(grant.job).get("job"), dataset=grant.dataset, error=error)
-            self._agent.refused(grant.job, grant.dataset)
-            why = f"a result has no room in the shared memory of host {self._settings.host}: {error}"
-            return msgspec.structs.replace(grant, offset=protocol.NEVER, why=why)
-        return grant
-
-    def _backed_slab(self, slot: int, grant: protocol.GrantSlab) -> protocol.GrantSlab:
-        """The same for a slab; the runner does without if there is no memory."""
-        if grant.offset < 0:
-            return grant
-        try:
-            self._arena.reserve(grant.offset, grant.nbytes)
-        except ArenaFull as error:
-            log.warning("an array has no room in the store", runner=slot, bytes=grant.nbytes, error=error)
-            self._agent.slab_refused(slot, grant.block)
-            return protocol.GrantSlab(0, protocol.NEVER, 0)
-        return grant
-
     def _schedule_report(self) -> None:
         """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
         if not self._agent.has_reports:
@@ -365,16 +304,11 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        for action in self._agent.reports():
-            self._act(action)
+        self._performer.perform(self._agent.reports())
         self._schedule_report()
 
-    def _publish(self, report: Report) -> None:
-        events = report.events
-        if self._spans is not None and events.failed:
-            self._spans.failed(events)
-        done = self._bus.publish(subjects.event(events.job, events.host), events)
-        done.add_done_callback(partial(_say_if_refused, events.job))
+    def _publish(self, events: Events) -> asyncio.Future[int]:
+        return self._bus.publish(subjects.event(events.job, events.host), events)
 
     async def status(self, _: bytes) -> bytes:
         """What the micro service answers."""
@@ -389,6 +323,7 @@ class Worker:
                 "impossible": self._agent.impossible,
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
                 "spilled": self._agent.stock.disk.spilled_bytes,
+                "trouble": self._agent.trouble(),
             }
         )
 
@@ -402,11 +337,6 @@ class Worker:
             metrics.runner_families(agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values())),
         )
         return labelled(chain.from_iterable(parts), host=self._settings.host)
-
-
-def _say_if_refused(job: str, done: asyncio.Future[int]) -> None:
-    if not done.cancelled() and done.exception() is not None:
-        log.error("facts of this host could not be put into the log", job=job, error=done.exception())
 
 
 def main(settings: Settings, bus_settings: BusSettings) -> int:

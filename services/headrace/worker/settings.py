@@ -85,6 +85,12 @@ class Settings(msgspec.Struct, kw_only=True):
     relay_seconds: float = 5.0
     """A relay that sends nothing for this time, multiplied by the number of hosts on the way, has failed. As long as a lease, so that slow
     relays go on, and a lost host costs no more than that."""
+    spill_pause_seconds: float = 5.0
+    """After a dataset could not be moved to disk, nothing is moved there for this time, which doubles with each failure in succession, up
+    to a minute: short enough to use a repaired disk soon, long enough not to fill the log."""
+    memory_pause_seconds: float = 30.0
+    """After the folder of shared memory was found full, the store keeps to what it has there for this time. Each try with the full capacity
+    costs one write that fails."""
     stall_seconds: float = 1.0
     """After this time with a full store and no running task, the earliest result gets room above the capacity."""
     grace_seconds: float = 1.0

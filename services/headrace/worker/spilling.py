@@ -5,53 +5,55 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from headrace.logs import get_log
 from headrace.worker.actions import Restore, SendSpilled, Spill, Unspill
 from headrace.worker.state import Agent
 from headrace_shm import Arena
 from headrace_shm.spill import Spill as File
 
-log = get_log(__name__)
+DiskAction = Spill | Restore | Unspill | SendSpilled
 
 
 class Spilling:
-    """The disk of one host. `wake` is called after every event; `send` is given what was read for a peer."""
+    """The disk of one host. `wake` is called after every event; `send` is given what was read for a peer; `failed` is told what could not
+    be done.
+
+    Raises OSError if the folder cannot be written.
+    """
 
     def __init__(
-        self, agent: Agent, arena: Arena, folder: str, wake: Callable[[], None], send: Callable[[SendSpilled, memoryview], None]
+        self,
+        agent: Agent,
+        arena: Arena,
+        folder: str,
+        wake: Callable[[], None],
+        send: Callable[[SendSpilled, memoryview], None],
+        failed: Callable[[DiskAction, BaseException], None],
     ) -> None:
         self._agent = agent
         self._arena = arena
         self._wake = wake
         self._send = send
+        self._failed = failed
         self._file = File(folder or None)
         self._thread = ThreadPoolExecutor(1, "headrace-disk")
         self._loop = asyncio.get_running_loop()
 
-    def act(self, action: Spill | Restore | Unspill | SendSpilled) -> None:
-        """Begin to carry out an action; the agent hears when it is done."""
-        if isinstance(action, Unspill):
-            self._thread.submit(self._file.discard, action.key)
-            return
+    def act(self, action: DiskAction) -> None:
+        """Begin to carry out an action; the agent hears when it is done. There must be memory where a `Restore` reads to."""
+        self._loop.run_in_executor(self._thread, self._work, action).add_done_callback(partial(self._done, action))
+
+    def _work(self, action: DiskAction) -> memoryview | None:
         if isinstance(action, SendSpilled):
-            reading = self._loop.run_in_executor(self._thread, self._read, action)
-            reading.add_done_callback(lambda future: self._was_read(action, future))
+            return self._read(action)
+        self._move(action)
+        return None
+
+    def _move(self, action: Spill | Restore | Unspill) -> None:
+        if isinstance(action, Unspill):
+            self._file.discard(action.key)
             return
-        done = self._agent.spilled if isinstance(action, Spill) else self._agent.restored
-        self._begin(action).add_done_callback(lambda future: self._done(done, action.key, future))
-
-    def _begin(self, action: Spill | Restore) -> asyncio.Future[None]:
-        if isinstance(action, Restore):
-            try:
-                self._arena.reserve(action.offset, action.nbytes)
-            except OSError as error:  # the folder of the arena is full: whoever waits for the dataset must hear of it
-                refused: asyncio.Future[None] = self._loop.create_future()
-                refused.set_exception(error)
-                return refused
-        return self._loop.run_in_executor(self._thread, self._move, action)
-
-    def _move(self, action: Spill | Restore) -> None:
         memory = self._arena.writable(action.offset, action.nbytes)
         if isinstance(action, Spill):
             self._file[action.key] = memory
@@ -64,26 +66,27 @@ class Spilling:
         self._file.read_part(action.key, action.frame.start, data)
         return data
 
-    def _was_read(self, action: SendSpilled, future: asyncio.Future[memoryview]) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            self._send(action, future.result())
-            return
-        log.error("a dataset cannot be read from disk", key=action.key, error=error if isinstance(error, OSError) else repr(error))
-        self._agent.unreadable(action.key)
-        self._agent.sent(action.peer, action.frame, action.nbytes)
-        self._wake()
-
-    def _done(self, tell: Callable[[str, bool], None], key: str, future: asyncio.Future[None]) -> None:
+    def _done(self, action: DiskAction, future: asyncio.Future[memoryview | None]) -> None:
         if future.cancelled():
             return
         error = future.exception()
         if error is not None:
-            log.error("a dataset cannot go to disk or come back", key=key, error=error if isinstance(error, OSError) else repr(error))
-        tell(key, error is None)
-        self._wake()
+            self._failed(action, error)
+        elif isinstance(action, SendSpilled):
+            self._sent(action, future.result())
+        elif isinstance(action, Spill):
+            self._agent.spilled(action.key, True)
+            self._wake()
+        elif isinstance(action, Restore):
+            self._agent.restored(action.key, True)
+            self._wake()
+
+    def _sent(self, action: SendSpilled, data: memoryview | None) -> None:
+        try:
+            assert data is not None
+            self._send(action, data)
+        except Exception as error:
+            self._failed(action, error)
 
     def close(self) -> None:
         """Wait for what is under way, and forget everything."""

@@ -21,8 +21,8 @@ from headrace.graph.naming import task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.link import frames
-from headrace.worker import protocol
-from headrace.worker.actions import Action, Disconnect, KillRunner, Nudge, Recall, Report, ToPeer, ToRunner
+from headrace.worker import protocol, setbacks
+from headrace.worker.actions import Action, Disconnect, KillRunner, Nudge, Recall, Report, Setback, ToPeer, ToRunner
 from headrace.worker.checks import (
     check_allocate,
     check_allocate_slab,
@@ -94,6 +94,10 @@ class Agent:
         self._stalls = 0
         self._doomed: dict[tuple[int, int], float] = {}
         """Since when a runner (slot) executes a task of a job (number) that is over."""
+        self._alive_after_kill: set[int] = set()
+        """Slots whose runners could not be killed."""
+        self._unreported: list[Report] = []
+        """Facts that the log did not take, until the next tick."""
         self.expelled = False
         """Whether the log says that this host is lost: nothing that it does in this epoch counts any more."""
 
@@ -310,9 +314,11 @@ class Agent:
         check_allocate_slab(frame)
         self.stock.grant_slab(self.runners.slots[slot], frame.nbytes)
 
-    def slab_refused(self, slot: int, block: int) -> None:
-        """There was no memory behind the place of a slab."""
+    def slab_refused(self, slot: int, block: int, memory: int | None) -> None:
+        """There is no memory behind the place of a slab. memory: bytes that the arena has, if its folder is full."""
         self.stock.slabs.drop(self.runners.slots[slot].client, block)
+        if memory is not None:
+            self.stock.shortage.found(memory, self._now)
 
     def called(self, number: int, task: int = -1) -> dict[str, str]:
         """What a job that has this number here is called, and a task of it, for people; nothing for a job that is gone."""
@@ -327,13 +333,18 @@ class Agent:
         entry = job.entries.get(dataset) if job is not None else None
         return entry.granted.nbytes if entry is not None and entry.granted is not None else 0
 
-    def refused(self, number: int, dataset: int) -> None:
-        """There was no memory behind the place that a dataset was granted."""
-        job = self._by_number.get(number)
-        entry = job.entries.get(dataset) if job is not None else None
-        if entry is not None and entry.granted is not None:
-            self.stock.store.abort(entry.granted.id)
-            entry.granted = None
+    def unbacked(self, slot: int, grant: protocol.Grant, memory: int) -> None:
+        """There is no memory behind the place that a runner's result was granted: it waits. memory: bytes that the arena has."""
+        job = self._by_number.get(grant.job)
+        entry = job.entries.get(grant.dataset) if job is not None else None
+        if entry is None or entry.claim is None:
+            self._actions.append(ToRunner(slot, protocol.Grant(grant.job, grant.dataset, 0, NO_ROOM_YET)))
+            return
+        segment = self.runners.slots[slot].outstanding.get(entry.claim.who.segment)
+        if self.stock.unbacked(entry, memory):
+            self._actions.append(ToRunner(slot, protocol.Grant(grant.job, grant.dataset, 0, NO_ROOM_YET)))
+        if segment is not None:
+            self.runners.defer(slot, segment)
 
     def closed(self, slot: int, frame: protocol.Closed) -> None:
         """A runner executes nothing more of a job that is over, and writes nothing for it."""
@@ -449,6 +460,7 @@ class Agent:
         self.stock.runner_died(runner, (entry for job in self.jobs.values() for entry in job.entries.values()))
         for key in [key for key in self._doomed if key[0] == slot]:
             del self._doomed[key]
+        self._alive_after_kill.discard(slot)
         lost = self.runners.runner_died(slot)
         there = {segment.chain for segment in lost}
         for job in list(self._by_number.values()):
@@ -480,6 +492,7 @@ class Agent:
     def clock(self, now: float) -> None:
         """What time it is, by the clock of `tick`; to be told with each batch of events."""
         self._now = self.runners.now = now
+        self.stock.clock(now)
 
     @property
     def look_at(self) -> float:
@@ -506,9 +519,14 @@ class Agent:
 
     # --- the disk ---------------------------------------------------------------------------------------------------
 
-    def spilled(self, key: str, well: bool) -> None:
-        """What was to be written to disk is there, or could not be written."""
-        self.stock.spilled(key, well)
+    def spilled(self, key: str, well: bool, trouble: str = "") -> None:
+        """What was to be written to disk is there, or could not be written. trouble: why."""
+        self.stock.spilled(key, well, trouble)
+
+    def unread(self, key: str, memory: int) -> None:
+        """There is no memory behind the place that a dataset was to be read into. memory: bytes that the arena has."""
+        held = self.stock.disk.found(key)
+        self.stock.unbacked(held[1] if held is not None else Entry(-1), memory, read=key)
 
     def restored(self, key: str, well: bool) -> None:
         """What was to be read from disk is in the arena, or could not be read."""
@@ -558,10 +576,7 @@ class Agent:
         """A dataset can never be had here: the tasks that wait for it fail."""
         for segment in list(entry.waiters):
             if not segment.over:
-                task = segment.tasks[0]
-                attempt, name, inputs = segment.chain.attempts.get(task, 0), task_name(job.spec, task), job.input_names(task)
-                error = TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs, error=text)
-                self._fail(job, segment.chain, error)
+                self._fail(job, segment.chain, _error(job, segment.chain, segment.tasks[0], reason, text))
 
     def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
         """Small datasets came. Those of a job that is over, or not asked for there, are ignored. Raises ValueError for large ones."""
@@ -616,6 +631,13 @@ class Agent:
         job = self.jobs.get(frame.job)
         if job is not None and not job.ended:
             self.sources.detours.redirected(job, host, frame)
+
+    def no_memory(self, host: str, frame: frames.Data, memory: int) -> None:
+        """There is no memory behind the place that a dataset of another host was granted. memory: bytes that the arena has."""
+        job = self.jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        if entry is not None and entry.source == host and entry.claim is not None and entry.claim.who.host == host:
+            self.stock.unbacked(entry, memory)
 
     def gone(self, host: str, frame: frames.Gone) -> None:
         """Another host has not got what it was asked for."""
@@ -715,6 +737,7 @@ class Agent:
         self.clock(now)
         self.sources.tick(now)
         self._watch_for_stall(now)
+        self._try_again_at_tick()
         for runner in self.runners.slots:
             self._close_quietly(runner)
         grace = self.settings.grace_seconds if self.runners.idle else self.settings.crowded_grace_seconds
@@ -785,7 +808,48 @@ class Agent:
             entry = claim.job.entries.get(claim.dataset)
             if entry is not None:
                 what = f"on host {self.host}, an input of {claim.nbytes:,} bytes"
-                self._fail_waiters(claim.job, entry, "too_large", self.stock.shortage(what, claim.nbytes))
+                self._fail_waiters(claim.job, entry, "too_large", self.stock.shortage.in_words(what, claim.nbytes))
+
+    # --- actions that could not be carried out ----------------------------------------------------------------------------
+
+    def action_failed(self, action: Action, setback: Setback) -> None:
+        """An action that `take` returned could not be carried out, at once or later."""
+        setbacks.answer(self, action, setback)
+
+    def trouble(self) -> list[str]:
+        """For people: what does not work on this host just now."""
+        return self.stock.trouble()
+
+    def act(self, action: Action) -> None:
+        """Have an action carried out."""
+        self._actions.append(action)
+
+    def fail_segments(self, slot: int, number: int, ids: list[int], text: str) -> None:
+        """Segments never reached their runner: their first tasks fail as if it had died."""
+        job, outstanding = self._by_number.get(number), self.runners.slots[slot].outstanding
+        for segment in [outstanding[id] for id in ids if id in outstanding]:
+            if segment.chain.job is job and not segment.over:
+                task = segment.tasks[0]
+                self._fail(job, segment.chain, _error(job, segment.chain, task, "runner_died", text))
+
+    def fail_task(self, job: HostJob, error: TaskError) -> None:
+        """A task failed whose chain may be over here."""
+        job.report.failed(error)
+        self.counts.failed(error.reason)
+
+    def kill_again(self, slot: int) -> None:
+        """A runner could not be killed: try again at the next tick."""
+        self._alive_after_kill.add(slot)
+
+    def report_later(self, report: Report) -> None:
+        """The log did not take facts: report them again at the next tick."""
+        self._unreported.append(report)
+
+    def _try_again_at_tick(self) -> None:
+        self._actions += [KillRunner(slot) for slot in sorted(self._alive_after_kill)]
+        self._alive_after_kill.clear()
+        self._actions += self._unreported
+        self._unreported.clear()
 
     def _send_batches(self) -> None:
         for runner, number, segments in self.runners.batches():
@@ -842,6 +906,12 @@ class Agent:
             return names
         self._left_out += 1
         return ended
+
+
+def _error(job: HostJob, chain: Chain, task: int, reason: str, text: str) -> TaskError:
+    """What is reported of a task of a chain that failed without having run."""
+    attempt, name, inputs = chain.attempts.get(task, 0), task_name(job.spec, task), job.input_names(task)
+    return TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs, error=text)
 
 
 def _death(job: HostJob, task: int, attempt: int, code: int, pid: int) -> TaskError:

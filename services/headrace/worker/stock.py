@@ -17,6 +17,7 @@ from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.relays import Broadcast, Relays
 from headrace.worker.sends import Sends
 from headrace.worker.settings import Settings
+from headrace.worker.shortage import Shortage
 from headrace.worker.slabs import Slabs
 from headrace.worker.slots import RunnerSlot
 from headrace_shm import Block, Store
@@ -59,6 +60,10 @@ class Claim:
     dataset: int = field(compare=False)
     nbytes: int = field(compare=False)
     who: Claimant = field(compare=False)
+    told: bool = field(compare=False, default=False)
+    """Whether its runner knows that it has to wait."""
+    last: bool = field(compare=False, default=False)
+    """Whether it was granted above the capacity, since nothing else could go on."""
 
 
 class Stock:
@@ -66,7 +71,8 @@ class Stock:
 
     def __init__(self, store: Store[int], actions: list[Action], spills: bool, settings: Settings) -> None:
         self.store = store
-        self.disk = Disk(store, actions, spills)
+        self.disk = Disk(store, actions, spills, settings.spill_pause_seconds)
+        self.shortage = Shortage(store, self.disk, settings.memory_pause_seconds)
         self.relays = Relays(settings)
         self.passing = Passing(store, actions, settings.piece_bytes)
         self.slabs = Slabs(store)
@@ -75,6 +81,7 @@ class Stock:
         self._actions = actions
         self._claims: list[Claim] = []
         self._turn = 0
+        self._now = 0.0
         self.progress = 0
         """Counts what changed for claims to be looked at again."""
         self.transfers = 0
@@ -127,7 +134,7 @@ class Stock:
         """All of a large dataset is in a block. Returns the segments that miss nothing any more."""
         entry = job.entry(dataset)
         if entry.granted is block:
-            entry.granted = None
+            entry.granted = entry.claim = None
             self.transfers -= block.writer == LINK
         self.store.seal(block.key)
         if entry.here:  # another attempt was first
@@ -176,16 +183,46 @@ class Stock:
         if held is None:
             return []
         job, entry = held
+        entry.claim = None
         if not well:
             self._lose(job, entry)
             return []
         self.disk.add(job, entry)
         return self._woken(entry)
 
-    def spilled(self, key: str, well: bool) -> None:
-        """A dataset was written to disk."""
+    def spilled(self, key: str, well: bool, trouble: str = "") -> None:
+        """A dataset was written to disk, or could not be."""
         self.progress += 1
-        self.disk.spilled(key, well)
+        self.disk.spilled(key, well, trouble)
+
+    def clock(self, now: float) -> None:
+        """What time it is, by the clock of `Agent.tick`."""
+        self._now = self.disk.now = now
+        self.shortage.tick(now)
+
+    def unbacked(self, entry: Entry, memory: int, read: str = "") -> bool:
+        """There is no memory behind the room that a dataset was granted. It waits again, or is refused if it went above the capacity
+        already. read: its key, if it was to be read from disk. Returns whether its runner is still to be told to wait."""
+        self.shortage.found(memory, self._now)
+        claim, entry.claim = entry.claim, None
+        if read:
+            if self.disk.unread(read) is None:
+                return False
+        elif entry.granted is not None and claim is not None:
+            if entry.granted.writer == LINK:
+                self.take_back(claim.job, entry)
+            else:
+                self.store.abort(entry.granted.id)
+                entry.granted = None
+        if claim is None:
+            return False
+        if claim.last:
+            self._refuse(claim)
+            return False
+        claim.turn = self._turn = self._turn + 1
+        told, claim.told = claim.told, True
+        heapq.heappush(self._claims, claim)
+        return claim.who.slot >= 0 and not told
 
     def prepare(self, segment: Segment) -> bool:
         """Whether a segment's inputs are in memory, to stay there until it has ended. If some are on disk, they are brought back, and it is
@@ -427,6 +464,7 @@ class Stock:
         if claim.who.slot < 0:
             claim.job.entry(claim.dataset).offered = claim.who.host
         else:
+            claim.told = True
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NO_ROOM_YET)))
         return False
 
@@ -488,10 +526,13 @@ class Stock:
         try:
             block = self.store.allocate(self._next_key(), claim.nbytes, claim.who.writer, overcommit=overcommit)
         except TooLarge:
+            if self.shortage.may_fit(claim.nbytes) and not overcommit:
+                return False
             self._refuse(claim)
             return True
         if block is None:
             return False
+        entry.claim, claim.last = claim, overcommit
         if claim.who.disk:
             self.disk.read(entry, block)
             return True
@@ -513,28 +554,20 @@ class Stock:
 
     def _refuse(self, claim: Claim) -> None:
         if claim.who.slot >= 0:
-            why = self.shortage(f"a result of {claim.nbytes:,} bytes", claim.nbytes)
+            why = self.shortage.in_words(f"a result of {claim.nbytes:,} bytes", claim.nbytes)
             self._actions.append(ToRunner(claim.who.slot, protocol.Grant(claim.job.number, claim.dataset, 0, NEVER, why)))
             return
         if claim.who.disk:
             claim.job.entry(claim.dataset).restoring = False
         self.refused.append(claim)
 
-    def shortage(self, what: str, nbytes: int) -> str:
-        """The reason why something never fits into the store, and what to do."""
-        store = self.store
-        if nbytes > store.capacity:
-            return (
-                f"{what} is larger than the store of {store.capacity:,} bytes. Raise HEADRACE_CAPACITY (or capacity=), "
-                "or make the value smaller"
-            )
-        full = f"{what} does not fit into the store, even above its capacity of {store.capacity:,} bytes: {store.used:,} bytes are in use"
-        if self.disk.enabled:
-            return f"{full}. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have each task take less at once"
-        return (
-            f"{full} or wait for tasks that need them, and nothing is moved to disk: HEADRACE_SPILL_DIR is none, or its disk is full or "
-            "broken. Set it to a folder on a disk with room, or raise HEADRACE_CAPACITY (or capacity=)"
-        )
+    def trouble(self) -> list[str]:
+        """For people: what does not work just now."""
+        disk, short = self.disk, self.shortage.short
+        found = [f"nothing is moved to disk for a while: {disk.trouble}"] if disk.spills and not disk.enabled else []
+        if short is not None:
+            found.append(f"the folder of shared memory is full with {short:,} bytes of this host: enlarge it, or lower HEADRACE_CAPACITY")
+        return found
 
     # --- peers ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,203 @@
+"""Carries out what the agent decided. An action that fails, at once or later, comes back to the agent as an event; none is only logged.
+
+`Performer` is the only place where actions are carried out: each kind has one function in `_PERFORM`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headrace.errors import TOO_LARGE, PublishRefused
+from headrace.logs import get_log
+from headrace.worker import actions, protocol
+from headrace.worker.actions import Action, Setback
+from headrace.worker.recalls import RECALL_SECONDS
+from headrace.worker.spilling import Spilling
+from headrace_schemas import Events
+from headrace_shm import Arena, ArenaFull, Store
+
+if TYPE_CHECKING:
+    from headrace.worker.links import Links
+    from headrace.worker.runner.status import StatusPage
+    from headrace.worker.runners import Runners
+    from headrace.worker.spans import Spans
+    from headrace.worker.state import Agent
+
+log = get_log(__name__)
+
+
+class Publish(Protocol):
+    """Puts facts into the log."""
+
+    def __call__(self, events: Events) -> asyncio.Future[int]:
+        """The future has the sequence in the log, or the reason why the log does not take them."""
+
+
+class Performer:
+    """The hands of one host. `wake` is called after every event that comes of an action."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        runners: Runners,
+        links: Links,
+        page: StatusPage,
+        memory: Memory,
+        spill_folder: str,
+        publish: Publish,
+        wake: Callable[[], None],
+        spans: Spans | None = None,
+    ) -> None:
+        self._agent = agent
+        self._runners = runners
+        self._links = links
+        self._page = page
+        self._memory = memory
+        self._spill_folder = spill_folder
+        self._publish = publish
+        self._wake = wake
+        self._spans = spans
+        self._disk: Spilling | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
+
+    def perform(self, decided: Iterable[Action]) -> None:
+        """Carry out actions in their order. One that fails does not keep the others from being carried out."""
+        for action in decided:
+            try:
+                _PERFORM[type(action)](self, action)
+            except Exception as error:
+                self.failed(action, error)
+
+    def failed(self, action: Action, error: BaseException) -> None:
+        """An action could not be carried out: the agent decides what follows."""
+        setback = setback_of(error, self._memory.nbytes)
+        expected = isinstance(error, OSError | PublishRefused)
+        log.error("an action cannot be carried out", action=_name(action), error=setback.why, exc_info=None if expected else error)
+        self._agent.action_failed(action, setback)
+        self._wake()
+
+    def close(self) -> None:
+        """Wait for the disk; nothing that ends from here on is told to the agent."""
+        self._ended = True
+        if self._disk is not None:
+            self._disk.close()
+
+    # --- runners ------------------------------------------------------------------------------------------------------
+
+    def _to_runner(self, action: actions.ToRunner) -> None:
+        frame = action.frame
+        if isinstance(frame, protocol.Grant) and frame.offset >= 0:
+            self._memory.reserve(frame.offset, self._agent.granted_bytes(frame.job, frame.dataset))
+        elif isinstance(frame, protocol.GrantSlab) and frame.offset >= 0:
+            self._memory.reserve(frame.offset, frame.nbytes)
+        elif self._spans is not None and isinstance(frame, protocol.Run):
+            self._spans.dispatched(action.slot, frame)
+        self._runners.send(action.slot, frame)
+
+    def _kill(self, action: actions.KillRunner) -> None:
+        self._runners.kill(action.slot)
+
+    def _nudge(self, action: actions.Nudge) -> None:
+        self._runners.nudge(action.slot)
+
+    def _recall(self, action: actions.Recall) -> None:
+        self._page.recall(action.slot, action.number)
+        self._loop.call_later(RECALL_SECONDS, self._recalled, action)
+
+    def _recalled(self, action: actions.Recall) -> None:
+        if not self._ended:
+            self._agent.recalled(action.slot, action.number, self._page.begun(action.slot))
+            self._wake()
+
+    # --- links --------------------------------------------------------------------------------------------------------
+
+    def _link(self, action: Action) -> None:
+        self._links.act(action)
+
+    def _connect(self, action: actions.Connect) -> None:
+        self._links.open(action.host, action.address, partial(self.failed, action))
+
+    # --- the disk -----------------------------------------------------------------------------------------------------
+
+    def _use_disk(self, action: actions.Spill | actions.Restore | actions.Unspill | actions.SendSpilled) -> None:
+        if isinstance(action, actions.Restore):
+            self._memory.reserve(action.offset, action.nbytes)
+        if self._disk is None:
+            self._disk = Spilling(self._agent, self._memory.arena, self._spill_folder, self._wake, self._links.send_data, self.failed)
+        self._disk.act(action)
+
+    # --- the log ------------------------------------------------------------------------------------------------------
+
+    def _report(self, action: actions.Report) -> None:
+        if self._spans is not None and action.events.failed:
+            self._spans.failed(action.events)
+        self._publish(action.events).add_done_callback(partial(self._reported, action))
+
+    def _reported(self, action: actions.Report, done: asyncio.Future[int]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None and not self._ended:
+            self.failed(action, error)
+
+
+class Memory:
+    """The arena, and the store whose free pages can be given back when the folder is full."""
+
+    def __init__(self, arena: Arena, store: Store[int]) -> None:
+        self.arena = arena
+        self._store = store
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the arena has."""
+        return self.arena.backed
+
+    def reserve(self, offset: int, nbytes: int) -> None:
+        """Put memory behind a range. If the folder is full, what lies free elsewhere in the arena is given back first.
+
+        Raises ArenaFull if the folder has no room even then.
+        """
+        try:
+            self.arena.reserve(offset, nbytes)
+        except ArenaFull:
+            for start, length in self._store.trim(self._store.used):
+                self.arena.release_pages(start, length)
+            self.arena.reserve(offset, nbytes)
+
+
+def setback_of(error: BaseException, memory: int) -> Setback:
+    """What the agent is told of an error. memory: bytes of memory that the arena has."""
+    why = str(error) if isinstance(error, OSError | PublishRefused) else f"{type(error).__name__}: {error}"
+    if isinstance(error, ArenaFull):
+        return Setback(why, memory)
+    return Setback(why, final=isinstance(error, PublishRefused) and error.code in TOO_LARGE)
+
+
+def _name(action: Action) -> str:
+    """An action in the log: its kind and whom it is for, without data."""
+    whom = [f"{name}={getattr(action, name)}" for name in ("slot", "host", "peer", "key") if hasattr(action, name)]
+    frame = getattr(action, "frame", None)
+    return " ".join([type(action).__name__, *whom, *([] if frame is None else [type(frame).__name__])])
+
+
+_PERFORM: dict[type[Any], Callable[[Performer, Any], None]] = {
+    actions.ToRunner: Performer._to_runner,
+    actions.KillRunner: Performer._kill,
+    actions.Nudge: Performer._nudge,
+    actions.Recall: Performer._recall,
+    actions.Connect: Performer._connect,
+    actions.Disconnect: Performer._link,
+    actions.DropPeer: Performer._link,
+    actions.ToHost: Performer._link,
+    actions.ToPeer: Performer._link,
+    actions.SendBlock: Performer._link,
+    actions.Spill: Performer._use_disk,
+    actions.Restore: Performer._use_disk,
+    actions.Unspill: Performer._use_disk,
+    actions.SendSpilled: Performer._use_disk,
+    actions.Report: Performer._report,
+}
+"""Per kind of action."""

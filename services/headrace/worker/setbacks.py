@@ -1,0 +1,154 @@
+"""What a host does about an action that could not be carried out. Every kind of action has an answer here, so that nothing waits for ever.
+
+| what failed | the answer |
+|---|---|
+| to hand work to a runner | its tasks fail as if their runner had died, and are tried again; the runner is replaced |
+| to tell a runner anything else | the runner is replaced, and what it had runs again |
+| to put memory behind room that was granted | the room waits until something is free; after that, the task fails, see `shortage` |
+| to kill a runner | it is tried again at every tick |
+| to nudge a runner | nothing: its results come at the end of its task |
+| to recall what a runner has not begun | it keeps that |
+| to open or end a link to a host | the host counts as unreachable for now, and is tried again |
+| to send something to a host | the link to it ends, and is opened again |
+| to send something to a peer | its link ends: the peer opens another one and asks again |
+| to read a dataset from disk | the dataset is gone: that is reported, and it is made again |
+| to write a dataset to disk | it stays in memory, and nothing is written for a while |
+| to delete from disk | nothing: the room there is free when this service ends |
+| to report facts | they are reported again: at once in smaller parts if they are too large, otherwise a moment later |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from headrace.worker import actions, protocol
+from headrace.worker.actions import Action, Setback
+from headrace.worker.parts import in_parts
+from headrace_schemas import TaskError
+
+if TYPE_CHECKING:
+    from headrace.worker.state import Agent
+
+
+def answer(agent: Agent, action: Action, setback: Setback) -> None:
+    """Do what follows from an action that could not be carried out."""
+    agent.counts.setbacks[type(action).__name__] += 1
+    ANSWERS[type(action)](agent, action, setback)
+
+
+# --- runners ----------------------------------------------------------------------------------------------------------
+
+
+def _to_runner(agent: Agent, action: actions.ToRunner, setback: Setback) -> None:
+    slot, frame = action.slot, action.frame
+    if isinstance(frame, protocol.GrantSlab) and frame.offset >= 0:
+        agent.slab_refused(slot, frame.block, setback.memory)
+        agent.act(actions.ToRunner(slot, protocol.GrantSlab(0, protocol.NEVER, 0)))
+    elif isinstance(frame, protocol.Grant) and frame.offset >= 0 and setback.memory is not None:
+        agent.unbacked(slot, frame, setback.memory)
+    else:
+        text = f"host {agent.host} could not hand this task to a runner: {setback.why}"
+        if isinstance(frame, protocol.Run):
+            agent.fail_segments(slot, frame.job, frame.segments, text)
+        elif isinstance(frame, protocol.OpenJob):
+            agent.fail_segments(slot, frame.job, list(agent.runners.slots[slot].outstanding), text)
+        agent.act(actions.KillRunner(slot))
+
+
+def _kill(agent: Agent, action: actions.KillRunner, setback: Setback) -> None:
+    agent.kill_again(action.slot)
+
+
+def _recall(agent: Agent, action: actions.Recall, setback: Setback) -> None:
+    agent.runners.not_recalled(action.slot, action.number)
+
+
+def _nothing(agent: Agent, action: Action, setback: Setback) -> None:
+    """Nobody waits for it."""
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def _link(agent: Agent, action: actions.Connect | actions.Disconnect, setback: Setback) -> None:
+    agent.host_unreachable(action.host)
+
+
+def _to_host(agent: Agent, action: actions.ToHost, setback: Setback) -> None:
+    agent.act(actions.Disconnect(action.host))
+
+
+def _to_peer(agent: Agent, action: actions.ToPeer, setback: Setback) -> None:
+    agent.act(actions.DropPeer(action.peer))
+
+
+def _drop_peer(agent: Agent, action: actions.DropPeer, setback: Setback) -> None:
+    agent.peer_left(action.peer)
+
+
+def _send_block(agent: Agent, action: actions.SendBlock, setback: Setback) -> None:
+    agent.act(actions.DropPeer(action.peer))
+    agent.sent(action.peer, action.frame, action.nbytes, action.block)
+
+
+def _send_spilled(agent: Agent, action: actions.SendSpilled, setback: Setback) -> None:
+    agent.unreadable(action.key)
+    agent.sent(action.peer, action.frame, action.nbytes)
+
+
+# --- the disk ---------------------------------------------------------------------------------------------------------
+
+
+def _spill(agent: Agent, action: actions.Spill, setback: Setback) -> None:
+    agent.spilled(action.key, False, setback.why)
+
+
+def _restore(agent: Agent, action: actions.Restore, setback: Setback) -> None:
+    if setback.memory is None:
+        agent.restored(action.key, False)
+    else:
+        agent.unread(action.key, setback.memory)
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def _report(agent: Agent, action: actions.Report, setback: Setback) -> None:
+    """Facts that the log does not take. What is too large even alone fails its task: who waits for the fact is told why."""
+    if not setback.final:
+        agent.report_later(action)
+        return
+    parts = in_parts(action.events)
+    if parts:
+        for part in parts:
+            agent.act(actions.Report(part))
+        return
+    job = agent.jobs.get(action.events.job)
+    events, failed = action.events, action.events.failed
+    dataset = next(iter([*events.produced, *events.value_ids, *events.metadata_ids, *(each.dataset for each in events.written)]), -1)
+    task = failed[0].task if failed else job.producer[dataset] if job is not None and dataset >= 0 else -1
+    if job is not None and task >= 0:
+        attempt = failed[0].attempt if failed else job.attempts.get(task, 0)
+        text = f"host {agent.host} could not report on this task: {setback.why}"
+        agent.fail_task(job, TaskError(task=task, attempt=attempt, reason="too_large", error=text))
+
+
+ANSWERS: dict[type[Any], Callable[[Agent, Any, Setback], None]] = {
+    actions.ToRunner: _to_runner,
+    actions.KillRunner: _kill,
+    actions.Nudge: _nothing,
+    actions.Recall: _recall,
+    actions.Connect: _link,
+    actions.Disconnect: _link,
+    actions.DropPeer: _drop_peer,
+    actions.ToHost: _to_host,
+    actions.ToPeer: _to_peer,
+    actions.SendBlock: _send_block,
+    actions.SendSpilled: _send_spilled,
+    actions.Spill: _spill,
+    actions.Restore: _restore,
+    actions.Unspill: _nothing,
+    actions.Report: _report,
+}
+"""Per kind of action."""
