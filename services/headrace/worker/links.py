@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
-from headrace.worker.actions import Action, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
+from headrace.worker.actions import Action, Connect, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
 from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
 from headrace.worker.spans import transferred
@@ -73,8 +73,11 @@ class Links(Handler):
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def act(self, action: Action) -> None:
-        """Carry out an action that concerns links. Those of links that have ended are dropped: the agent was told."""
+    def act(self, action: Action, failed: Callable[[BaseException], None] | None = None) -> None:
+        """Carry out an action that concerns links. Those of links that have ended are dropped: the agent was told.
+
+        failed: called with an error that comes later.
+        """
         if isinstance(action, ToPeer):
             self._to_peer(action)
         elif isinstance(action, SendBlock):
@@ -85,16 +88,16 @@ class Links(Handler):
             self._disconnect(action.host)
         elif isinstance(action, DropPeer):
             self._drop_peer(action.peer)
+        elif isinstance(action, Connect):
+            self._connect(action, failed)
 
-    def open(self, host: str, address: str, failed: Callable[[BaseException], None]) -> None:
-        """Open a link to another host; the agent hears whether that succeeds. failed: called with an error that is nobody's answer."""
-
+    def _connect(self, action: Connect, failed: Callable[[BaseException], None] | None) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             self._opening.discard(task)
-            if not task.cancelled() and (error := task.exception()) is not None:
+            if not task.cancelled() and (error := task.exception()) is not None and failed is not None:
                 failed(error)
 
-        task = asyncio.ensure_future(self._open(host, address))
+        task = asyncio.ensure_future(self._open(action.host, action.address))
         self._opening.add(task)
         task.add_done_callback(ended)
 

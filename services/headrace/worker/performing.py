@@ -116,10 +116,7 @@ class Performer:
     # --- links --------------------------------------------------------------------------------------------------------
 
     def _link(self, action: Action) -> None:
-        self._links.act(action)
-
-    def _connect(self, action: actions.Connect) -> None:
-        self._links.open(action.host, action.address, partial(self.failed, action))
+        self._links.act(action, partial(self.failed, action))
 
     # --- the disk -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +185,7 @@ _PERFORM: dict[type[Any], Callable[[Performer, Any], None]] = {
     actions.KillRunner: Performer._kill,
     actions.Nudge: Performer._nudge,
     actions.Recall: Performer._recall,
-    actions.Connect: Performer._connect,
+    actions.Connect: Performer._link,
     actions.Disconnect: Performer._link,
     actions.DropPeer: Performer._link,
     actions.ToHost: Performer._link,
