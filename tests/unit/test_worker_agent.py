@@ -134,7 +134,7 @@ def test_whenever_runners_die_what_they_had_is_done_by_others(graph, hosts, runn
     end_and_leave_nothing(world, rng)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs(), st.integers(1, 3), st.integers(1, 2), st.booleans(), st.integers(0, 25), st.randoms(use_true_random=False))
 def test_whatever_actions_fail_every_chain_runs_with_the_right_inputs(graph, hosts, runners, spills, faults, rng):
     inputs, outputs = graph
@@ -145,9 +145,9 @@ def test_whatever_actions_fail_every_chain_runs_with_the_right_inputs(graph, hos
     chains = fused(inputs, outputs, rng)
     world.assign(chains, [rng.randrange(hosts) for _ in chains], list(range(len(chains))))
     world.run(rng)
-    assert not [error for events in world.events for error in events.failed if error.reason != "too_large"]
-    if any(events.failed for events in world.events):
-        return  # there was no memory for it even above the capacity
+    if any(events.failed for events in world.events):  # no memory even above the capacity, too many faults of one link, or of the log
+        assert {error.reason for events in world.events for error in events.failed} <= {"too_large", "unreachable"}
+        return
     assert sorted(set(world.done_chains())) == list(range(len(chains)))
     memo: dict[int, bytes] = {}
     assert world.values() == {d: expected_value(inputs, d, memo) for d in outputs if d not in large}

@@ -132,6 +132,8 @@ def _report(agent: Agent, action: actions.Report, setback: Setback) -> None:
         attempt = failed[0].attempt if failed else job.attempts.get(task, 0)
         text = f"host {agent.host} could not report on this task: {setback.why}"
         agent.fail_task(job, TaskError(task=task, attempt=attempt, reason="too_large", error=text))
+    else:
+        agent.report_later(action)
 
 
 ANSWERS: dict[type[Any], Callable[[Agent, Any, Setback], None]] = {
