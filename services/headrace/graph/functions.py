@@ -6,6 +6,7 @@ import importlib
 import pickle
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from headrace.errors import FunctionNotFound
@@ -28,7 +29,7 @@ def describe(function: Function, sources: Sources | None = None) -> FunctionSpec
     spec = FunctionSpec(name=function.name, generator=function.generator, retries=function.retries, resources=dict(function.resources))
     place = exported(function.callable)
     if place is None:
-        spec.pickled = _by_value(function.callable, sources)
+        spec.pickled = _code(function.callable, sources)
     else:
         spec.module, spec.qualname = place
     return spec
@@ -68,6 +69,14 @@ def dumps(value: Any, sources: Sources | None = None) -> bytes:
     except Exception:  # anything may come out of a user's __reduce__; what cloudpickle says of it is what counts
         return _by_value(value, sources)
     return plain if b"__main__" not in plain and b"__mp_main__" not in plain else _by_value(value, sources)
+
+
+def _code(function: Callable[..., Any], sources: Sources | None) -> bytes:
+    if type(function) is not FunctionType or sources is None:
+        return _by_value(function, sources)
+    from headrace.pickling import remembered  # with cloudpickle, see _by_value
+
+    return remembered.dumps(function, sources)
 
 
 def _by_value(value: Any, sources: Sources | None) -> bytes:

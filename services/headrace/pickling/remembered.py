@@ -1,0 +1,125 @@
+"""Pickles of functions that a process submits again and again: made once, for as long as everything that goes into them is the same.
+
+A program that sends many small graphs would spend a quarter of its time in `submit` on pickling the same few functions by value. What
+such a pickle depends on is collected in an identity, which takes a few microseconds. A function that refers to anything that can change
+unseen has no identity, and is pickled each time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import cloudpickle
+
+from headrace.pickling import by_value
+from headrace.pickling.sources import Sources
+
+Identity = tuple[Any, ...]
+
+_CONSTANTS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+"""Types whose values never change and refer to nothing."""
+_OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
+"""What cloudpickle sends of the globals of every function."""
+_MAX_FUNCTIONS = 50
+"""Functions that one refers to, directly or through others, up to which it has an identity."""
+
+_pickles: WeakKeyDictionary[FunctionType, tuple[Identity, bytes, list[CodeType]]] = WeakKeyDictionary()
+
+
+class _Changeable(Exception):
+    """Something in a function may change without its identity."""
+
+
+class _Noted(Sources):
+    """The code objects of one pickle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added: list[CodeType] = []
+
+    def add(self, code: CodeType) -> None:
+        self.added.append(code)
+
+
+def dumps(function: FunctionType, sources: Sources) -> bytes:
+    """`by_value.dumps` of a function, or the same bytes from an earlier call. Raises whatever pickling the function raises."""
+    identity = identity_of(function)
+    known = _pickles.get(function)
+    if known is None or known[0] != identity or identity is None:
+        noted = _Noted()
+        pickled = by_value.dumps(function, sources=noted)
+        known = identity or (), pickled, noted.added
+        if identity is not None:
+            _pickles[function] = known
+    for code in known[2]:
+        sources.add(code)
+    return known[1]
+
+
+def identity_of(function: FunctionType) -> Identity | None:
+    """What the pickle of a function by value depends on; None if that cannot be told.
+
+    Everything is compared by value, so that an identity keeps neither the function nor what it refers to alive.
+    """
+    if cloudpickle.list_registry_pickle_by_value():
+        return None
+    try:
+        return (len(sys.modules), *_function(function, set()))
+    except _Changeable:
+        return None
+
+
+def _function(function: FunctionType, seen: set[FunctionType]) -> Identity:
+    """Of a function, and of all that it refers to. seen: functions that are described already."""
+    seen.add(function)
+    by_reference = function.__module__ != "__main__" and "<locals>" not in function.__qualname__
+    has_more = function.__closure__ or function.__dict__ or getattr(function, "__type_params__", ())
+    if by_reference or has_more or len(seen) > _MAX_FUNCTIONS:
+        raise _Changeable
+    given = function.__globals__
+    code = function.__code__
+    parts: list[Any] = [code, code.co_filename, function.__name__, function.__qualname__, function.__module__]
+    parts += [_constant(function.__doc__), *(_constant(given.get(name)) for name in _OF_THE_MODULE)]
+    parts += [_constant(value) for value in function.__defaults__ or ()]
+    for values in (function.__kwdefaults__, function.__annotations__):
+        parts.append(tuple((name, _annotation(value)) for name, value in values.items()) if values else None)
+    for each in _codes(code):
+        for name in each.co_names:
+            if name in given:
+                parts.append((name, _global(given[name], seen)))
+    return tuple(parts)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those of the functions that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _global(value: Any, seen: set[FunctionType]) -> Any:
+    """Of what a function refers to by a name."""
+    if type(value) is ModuleType and sys.modules.get(value.__name__) is value:
+        return value.__name__
+    if type(value) is FunctionType:
+        return value.__qualname__ if value in seen else _function(value, seen)
+    return _constant(value)
+
+
+def _annotation(value: Any) -> Any:
+    """Of an annotation: a builtin class by its name, or a string."""
+    if isinstance(value, type) and value.__module__ == "builtins":
+        return value
+    return _constant(value)
+
+
+def _constant(value: Any) -> Any:
+    kind = type(value)
+    if kind not in _CONSTANTS:
+        raise _Changeable
+    return (kind, repr(value)) if kind in (float, complex) else (kind, value)
