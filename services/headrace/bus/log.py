@@ -32,6 +32,7 @@ OnEntries = Callable[[list[Entry]], None]
 Select = Callable[[Record], bool]
 _graph = decoder(GraphSpec)
 _KEY = re.compile("[0-9a-f]{64}")
+_WITH_GRAPH = (Submitted, Assign)
 
 
 def graph_key(graph: bytes) -> str:
@@ -65,10 +66,15 @@ def _seq(item: Entry | Claim) -> int:
     return item.seq if isinstance(item, Entry) else item.record.seq
 
 
+def _has_to_wait(item: Entry | Claim) -> bool:
+    """Whether something may have to be found out before it can be passed on."""
+    return type(item) is Claim or bool(_unresolved(item.message))  # type: ignore[union-attr]
+
+
 def _unresolved(message: LogMessage) -> str:
     """Key of the graph that is still in the object store, or nothing."""
-    if isinstance(message, Submitted | Assign) and message.graph is not None and message.graph.inline is None:
-        return message.graph.key
+    if type(message) in _WITH_GRAPH and (graph := message.graph) is not None and graph.inline is None:  # type: ignore[union-attr]
+        return graph.key
     return ""
 
 
@@ -168,6 +174,10 @@ class LogFeed:
         items = [item for record in records if (item := self._reader.read(record)) is not None]
         if self._tracing is not None:
             _learn(self._tracing, records, [item if isinstance(item, Entry) else item.entry for item in items])
+        if self._fetching is None and not any(map(_has_to_wait, items)):  # then nothing waits before these
+            if items:
+                self._pass_on(items)  # type: ignore[arg-type]
+            return
         self._waiting.extend(items)
         if self._fetching is not None:
             return

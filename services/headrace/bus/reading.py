@@ -59,6 +59,8 @@ class Reader:
         self._reading = reading
         self._stream = stream
         self._newest: dict[str, int] = {}
+        self._services: dict[type[Decision], str] = {}
+        """Which service decides on each kind of message: a kind stands on subjects of one service."""
 
     def read(self, record: Record) -> Entry | Claim | None:
         """The entry; a claim that is to be settled; or None for what is passed over."""
@@ -72,7 +74,16 @@ class Reader:
             self.pass_over(record, error)
             return None
         entry = Entry(record.seq, record.time, record.subject, message)
-        return Claim(record, entry, subjects.leader(record.subject), message.term) if isinstance(message, Decision) else entry
+        if not isinstance(message, Decision):
+            return entry
+        service = self._services.get(type(message)) or self._service_of(entry)
+        if self._newest.get(service) == message.term:  # settled before, and the latest
+            return entry
+        return Claim(record, entry, service, message.term)
+
+    def _service_of(self, entry: Entry) -> str:
+        service = self._services[type(entry.message)] = subjects.leader(entry.subject)  # type: ignore[index]
+        return service
 
     def settle(self, claim: Claim, possible: bool) -> Entry | None:
         """The entry of a claim, if its service can have the term. Raises NewerSchema for one of a newer schema that counts."""

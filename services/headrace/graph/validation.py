@@ -108,9 +108,12 @@ def _check_columns(spec: GraphSpec, columns: Columns) -> None:
 
 
 def _check_function(index: int, function: FunctionSpec) -> None:
+    by_name = bool(function.module and function.qualname)
+    sound = 0 < len(function.name) <= MAX_NAME and by_name != bool(function.pickled) and 0 <= function.retries <= MAX_RETRIES
+    if sound and not function.resources:  # as nearly all are: then no words are needed
+        return
     what = f"functions[{index}] ({function.name!r:.80})"
     _expect(0 < len(function.name) <= MAX_NAME, f"{what} has a name of {len(function.name)} characters, not 1 to {MAX_NAME}")
-    by_name = bool(function.module and function.qualname)
     _expect(
         by_name != bool(function.pickled),
         f"{what} travels either by module and qualname or as a pickle, not {'both' if by_name else 'neither'}",

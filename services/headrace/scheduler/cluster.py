@@ -34,6 +34,8 @@ class Cluster:
     def idlest(self, need: Resources | None = None) -> str:
         """The host that has the least to do for each of its runners, of those that have what is needed."""
         able = [name for name in self.names if fits(need, self.resources[name])] if need else self.names
+        if len(able) == 1:
+            return able[0]
         return min(able, key=lambda name: (self.is_held_up(name), self._busy_seconds(name)))
 
     def is_held_up(self, name: str) -> bool:

@@ -51,6 +51,7 @@ class SchedulerService:
     @asynccontextmanager
     async def _attend(self, scheduler: Scheduler) -> AsyncIterator[Ends]:
         """Begin with what nobody has decided, and go on also where only time goes by."""
+        scheduler.tick(perf_counter())
         self._decide(scheduler)
         ticking = asyncio.ensure_future(self._tick(scheduler))
         try:
@@ -62,6 +63,7 @@ class SchedulerService:
         while True:
             await asyncio.sleep(self._settings.tick_seconds)
             if scheduler.n_queued or scheduler.running:
+                scheduler.tick(perf_counter())
                 self._decide(scheduler)
 
     def _on_entries(self, scheduler: Scheduler, entries: list[Entry]) -> None:
@@ -72,9 +74,8 @@ class SchedulerService:
         self._decide(scheduler, began)
 
     def _decide(self, scheduler: Scheduler, began: int = 0) -> None:
-        """Publish what follows from what was folded since `began`, by the clock of spans."""
+        """Publish what follows from what was folded since `began`, by the clock of spans. Tell the scheduler the time before."""
         started = perf_counter()
-        scheduler.tick(started)
         decisions = scheduler.decide()
         self._counts.add(decisions, perf_counter() - started)
         if self._leader.machine is not scheduler:  # planning took so long that another scheduler may lead by now

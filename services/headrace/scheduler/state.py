@@ -106,7 +106,9 @@ class Scheduler:
         """Everything that follows from what was folded and was not decided yet, to be published in this order."""
         stamp, out = Stamp(self.ledger.last_seq, self.term), list[Decision]()
         joined: set[str] = set()
-        changed = sorted(self.ledger.take_changed(), key=_arrival)
+        changed = self.ledger.take_changed()
+        if len(changed) > 1:
+            changed.sort(key=_arrival)
         due = {job.job for job in changed if self._look_at(job)}
         if self._hosts_changed:
             before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load, self.running.long)
@@ -172,7 +174,7 @@ class Scheduler:
     def _admit(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
         """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
         cluster = self._cluster
-        while cluster.names and (job := self._admission.next(cluster.runners, idle=cluster.is_idle)) is not None:
+        while len(self._admission) and cluster.names and (job := self._admission.next(cluster.runners, idle=cluster.is_idle)) is not None:
             if self._plan(job, stamp, out):
                 yield job.job
 

@@ -247,10 +247,15 @@ class Dispatcher:
 
     # --- recalls ------------------------------------------------------------------------------------------------------
 
+    @property
+    def has_several(self) -> bool:
+        """Whether a runner has more than one segment to execute, so that it may be overdue."""
+        return bool(recalls.with_several(self.slots))
+
     def overdue(self) -> list[RunnerSlot]:
         """Runners that execute something for longer than was thought, and may have more than that. Each is told of once, until it is heard
         of again."""
-        found = [runner for runner, due in self._with_several() if due < self.now and runner.nudged_at != runner.heard]
+        found = [runner for runner in self._overdue() if runner.nudged_at != runner.heard]
         for runner in found:
             runner.nudged_at = runner.heard
         return found
@@ -259,14 +264,18 @@ class Dispatcher:
         """Those of them that have what another runner could begin at once."""
         if self.crowded or not self.idle:
             return []
-        return [runner for runner, due in self._with_several() if due < self.now and self._has_behind(runner)]
+        return [runner for runner in self._overdue() if self._has_behind(runner)]
 
     def next_look(self) -> float:
         """When a runner will be overdue, if nothing is heard of it until then. Infinity if none."""
-        return min((due for _, due in self._with_several() if due >= self.now), default=math.inf)
+        several, late = recalls.with_several(self.slots), self._settings.late_seconds
+        if not several:
+            return math.inf
+        return min((due for runner in several if (due := recalls.overdue_at(runner, late)) >= self.now), default=math.inf)
 
-    def _with_several(self) -> list[tuple[RunnerSlot, float]]:
-        return recalls.with_several(self.slots, self._settings.late_seconds)
+    def _overdue(self) -> list[RunnerSlot]:
+        late, now = self._settings.late_seconds, self.now
+        return [runner for runner in recalls.with_several(self.slots) if recalls.overdue_at(runner, late) < now]
 
     def _has_behind(self, runner: RunnerSlot) -> bool:
         """Whether a runner may have something that it has not begun and that could run elsewhere. If not, one recall tells."""

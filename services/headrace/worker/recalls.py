@@ -60,7 +60,6 @@ def take_back(runner: RunnerSlot, chain: Chain) -> list[Segment]:
     return taken
 
 
-def with_several(runners: list[RunnerSlot], late_seconds: float) -> list[tuple[RunnerSlot, float]]:
-    """The runners that have more than one segment to execute, or have executed some and not said so; and when each is overdue."""
-    several = [runner for runner in runners if runner.alive and len(runner.outstanding) > len(runner.deferred) + 1]
-    return [(runner, overdue_at(runner, late_seconds)) for runner in several]
+def with_several(runners: list[RunnerSlot]) -> list[RunnerSlot]:
+    """The runners that have more than one segment to execute, or have executed some and not said so."""
+    return [runner for runner in runners if len(runner.outstanding) > 1 and runner.alive and len(runner.outstanding) > len(runner.deferred) + 1]

@@ -267,8 +267,7 @@ class Worker:
 
     def _schedule_look(self) -> None:
         """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
-        due = self._agent.look_at
-        if self._look_timer is None and due < math.inf:
+        if self._look_timer is None and (due := self._agent.look_at) < math.inf:
             self._look_timer = self._loop.call_at(due + LOOK_SLACK_SECONDS, self._look)
 
     def _look(self) -> None:

@@ -792,9 +792,10 @@ class Agent:
         self._undefer(self.stock.settle())
         self._fail_refused()
         self.runners.fill(self._allowed if self.stock.pressed else None)
-        self._actions.extend(Nudge(runner.slot) for runner in self.runners.overdue())
-        for runner in self.runners.to_recall():
-            self._recall(runner)
+        if self.runners.has_several:
+            self._actions.extend(Nudge(runner.slot) for runner in self.runners.overdue())
+            for runner in self.runners.to_recall():
+                self._recall(runner)
         self._send_batches()
         self.stock.outgoing.send()
         self._actions.extend(self.sources.wants())
