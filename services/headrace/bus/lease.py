@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.bus.kv import Bucket
-from headrace.bus.tenure import Found, Loss, Tenure, moment
+from headrace.bus.tenure import Found, Loss, Tenure, moment, steady
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.logs import get_log
 
@@ -59,9 +60,13 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether the holder may act on it. Looks at the clock, so it is true also while a loop that was busy has not heard of the loss."""
-        if self._tenure is None or self.lost.is_set():
+        tenure = self._tenure
+        if tenure is None or self.lost.is_set():
             return False
-        if not self._tenure.is_held(moment()):
+        sure = tenure.sure_until
+        if tenure.loss is None and steady() < sure.steady and time.time() < sure.wall:  # as nearly always, and asked for every message
+            return True
+        if not tenure.is_held(moment()):
             self.lost.set()
         return not self.lost.is_set()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import time
+from functools import partial
 from typing import NamedTuple
 
 RENEWALS = 3
@@ -28,14 +29,12 @@ class Moment(NamedTuple):
 
 def moment() -> Moment:
     """The present moment."""
-    return Moment(_steady(), time.time())
-
-
-def _steady() -> float:
-    return time.clock_gettime(_CLOCK)
+    return Moment(steady(), time.time())
 
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+steady = partial(time.clock_gettime, _CLOCK)
+"""The first of the two clocks, as `moment` reads it."""
 
 
 class Loss(enum.Enum):
@@ -61,6 +60,7 @@ _LOSSES = {Found.NOTHING: Loss.EXPIRED, Found.ANOTHERS: Loss.TAKEN}
 class Tenure:
     """From the acquisition of a lease to its loss. ttl: seconds. revision: of the last write that was stored. since: when that was sent.
 
+    sure_until: before this moment, by both clocks, nobody else can have it.
     lapses: whether the lease is lost once it is not certain that it is held: right for who must not act beside another holder, wrong for
     who may go on until the server says that the lease is gone.
     """
@@ -69,8 +69,12 @@ class Tenure:
         self.revision = revision
         self.loss: Loss | None = None
         self._ttl = ttl
-        self._since = since
         self._lapses = lapses
+        self._began(since)
+
+    def _began(self, since: Moment) -> None:
+        self._since = since
+        self.sure_until = Moment(since.steady + self._ttl, since.wall + self._ttl)
 
     def seconds_left(self, now: Moment) -> float:
         """Seconds for which nobody else can have it; none or negative if somebody might."""
@@ -89,7 +93,8 @@ class Tenure:
     def renewed(self, revision: int, sent: Moment) -> None:
         """A renewal was stored."""
         if self.loss is None:
-            self.revision, self._since = revision, sent
+            self.revision = revision
+            self._began(sent)
 
     def refused(self, found: Found, revision: int) -> None:
         """A renewal was refused. What was found may be an earlier renewal, whose acknowledgement was lost: when that was sent is not known,

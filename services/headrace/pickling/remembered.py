@@ -24,6 +24,7 @@ _CONSTANTS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 """Types whose values never change and refer to nothing."""
 _OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
 """What cloudpickle sends of the globals of every function."""
+_NONE: Any = ()
 _MAX_FUNCTIONS = 50
 """Functions that one refers to, directly or through others, up to which it has an identity."""
 
@@ -77,7 +78,8 @@ def _function(function: FunctionType, seen: set[FunctionType]) -> Identity:
     """Of a function, and of all that it refers to. seen: functions that are described already."""
     seen.add(function)
     by_reference = function.__module__ != "__main__" and "<locals>" not in function.__qualname__
-    has_more = function.__closure__ or function.__dict__ or getattr(function, "__type_params__", ())
+    generic: tuple[Any, ...] = getattr(function, "__type_params__", _NONE)  # since Python 3.12
+    has_more = function.__closure__ or function.__dict__ or generic
     if by_reference or has_more or len(seen) > _MAX_FUNCTIONS:
         raise _Changeable
     given = function.__globals__

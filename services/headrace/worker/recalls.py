@@ -62,4 +62,6 @@ def take_back(runner: RunnerSlot, chain: Chain) -> list[Segment]:
 
 def with_several(runners: list[RunnerSlot]) -> list[RunnerSlot]:
     """The runners that have more than one segment to execute, or have executed some and not said so."""
-    return [runner for runner in runners if len(runner.outstanding) > 1 and runner.alive and len(runner.outstanding) > len(runner.deferred) + 1]
+    return [
+        runner for runner in runners if len(runner.outstanding) > 1 and runner.alive and len(runner.outstanding) > len(runner.deferred) + 1
+    ]
