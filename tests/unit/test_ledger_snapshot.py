@@ -219,7 +219,7 @@ def test_a_controller_decides_the_same(seed: int) -> None:
     part.ledger.remember_forgotten(snapshot.over)
     for entry in selected(snapshot, before[:cut]):
         part.fold(entry)
-    full.decide(0), part.decide(0)  # noqa: B018 - whatever leads from here on
+    full.decide(0), part.decide(0)
     at = cut
     while at < len(log):
         end = rnd.randint(at + 1, len(log))
