@@ -108,7 +108,7 @@ class TaskError(Record, kw_only=True):
     attempt: Attempt = 0
     reason: str = "raised"
     """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed | no_host | no_graph | unreachable |
-    too_large. Of no_host the controller says it, of all others a host."""
+    too_large | internal. Of no_host the controller says it, of all others a host."""
     name: str = ""
     """The task's name."""
     inputs: list[str] = []

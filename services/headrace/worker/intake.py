@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from headrace.worker.guard import Guard
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Purge, Reroute, Revoke
 
 
 class Intake:
-    """The log's messages that an agent was not told yet."""
+    """The log's messages that an agent was not told yet. guard: what hears of messages that the agent fails on; without one, they raise."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, guard: Guard | None = None) -> None:
         self._agent = agent
+        self._guard = guard
         self._waiting: deque[LogMessage] = deque()
 
     @property
@@ -33,24 +35,40 @@ class Intake:
     def go_on(self) -> None:
         """Tell the agent the next part of an assignment, and what waits behind it if it was the last."""
         if self._agent.assigning:
-            self._agent.assign_more()
+            try:
+                self._agent.assign_more()
+            except Exception as error:
+                self._failed(error, self._agent.give_up_assignment(), None)
             self._tell()
 
     def _tell(self) -> None:
-        agent, waiting = self._agent, self._waiting
-        while waiting and not agent.assigning:
-            message = waiting.popleft()
-            if isinstance(message, Assign):
-                agent.assign(message, message.graph.inline if message.graph is not None else None)
-            elif isinstance(message, Purge):
-                agent.purge(message)
-            elif isinstance(message, Ended):
-                agent.end(message)
-            elif isinstance(message, Revoke):
-                agent.revoke(message)
-            elif isinstance(message, Reroute):
-                agent.reroute(message)
-            elif isinstance(message, HostLost):
-                agent.host_lost(message)
-            elif isinstance(message, HostJoined):
-                agent.host_joined(message)
+        while self._waiting and not self._agent.assigning:
+            message = self._waiting.popleft()
+            try:
+                self._tell_one(message)
+            except Exception as error:
+                self._agent.give_up_assignment()
+                self._failed(error, getattr(message, "job", ""), message)
+
+    def _tell_one(self, message: LogMessage) -> None:
+        agent = self._agent
+        if isinstance(message, Assign):
+            agent.assign(message, message.graph.inline if message.graph is not None else None)
+        elif isinstance(message, Purge):
+            agent.purge(message)
+        elif isinstance(message, Ended):
+            agent.end(message)
+        elif isinstance(message, Revoke):
+            agent.revoke(message)
+        elif isinstance(message, Reroute):
+            agent.reroute(message)
+        elif isinstance(message, HostLost):
+            agent.host_lost(message)
+        elif isinstance(message, HostJoined):
+            agent.host_joined(message)
+
+    def _failed(self, error: Exception, job: str, message: LogMessage | None) -> None:
+        """The agent raised an exception, which is being handled."""
+        if self._guard is None:
+            raise error
+        self._guard.caught("a message of the log", error, job, message)

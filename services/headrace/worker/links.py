@@ -6,12 +6,14 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
 from headrace.worker.actions import Action, Connect, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
+from headrace.worker.guard import Guard
 from headrace.worker.metrics import Traffic
 from headrace.worker.relays import PeerHost
 from headrace.worker.spans import transferred
@@ -36,7 +38,11 @@ class Links(Handler):
     traffic: what was carried so far.
     """
 
-    def __init__(self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None) -> None:
+    def __init__(
+        self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None, guard: Guard | None = None
+    ) -> None:
+        """guard: hears of events on which the agent fails."""
+        self._guard = guard or Guard(agent.fail_job)
         self._agent = agent
         self._arena = arena
         self._key = key
@@ -132,7 +138,9 @@ class Links(Handler):
             self._block_bytes[action.peer] -= action.nbytes
             if not self._block_bytes[action.peer]:
                 del self._block_bytes[action.peer]
-            self._agent.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
+            block = action.block if isinstance(action, SendBlock) else 0
+            told = partial(self._agent.sent, action.peer, action.frame, action.nbytes, block)
+            self._guard.tell("bytes were sent", told, action.frame.job, action.frame)
             self._wake()
 
         link, began = self._peers.get(action.peer), perf_counter()
@@ -162,12 +170,12 @@ class Links(Handler):
         except (LinkError, OSError, ValueError) as error:
             log.warning("no link to a host", peer=host, address=address, error=error)
             self.traffic.unreachable += 1
-            self._agent.host_unreachable(host)
+            self._guard.tell("no link to a host", partial(self._agent.host_unreachable, host), event=host)
         else:
             self._to_hosts[host] = link
             self._hosts[link] = host
             self._owed[link] = Counter()
-            self._agent.host_connected(host, link.epoch)
+            self._guard.tell("a link to a host", partial(self._agent.host_connected, host, link.epoch), event=host)
         self._wake()
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -183,10 +191,10 @@ class Links(Handler):
         if host is not None:
             log.info("the link to a host has ended", peer=host, error=reason)
             del self._to_hosts[host]
-            self._agent.host_unreachable(host)
+            self._guard.tell("a link to a host ended", partial(self._agent.host_unreachable, host), event=host)
         if number is not None:
             del self._peers[number]
-            self._agent.peer_left(number)
+            self._guard.tell("a link of a peer ended", partial(self._agent.peer_left, number), event=number)
         self._wake()
 
     def frame_received(self, link: Link, frame: frames.Frame, payload: memoryview) -> None:
@@ -198,6 +206,9 @@ class Links(Handler):
                 self._from_peer(link, frame)
         except ValueError as error:
             raise MalformedFrame(f"a {type(frame).__name__} frame that may not come: {error}") from error
+        except Exception as error:  # the link ends for it
+            self._guard.caught("what came over a link", error, frame.job, frame)
+            raise
         finally:
             self._wake()
 

@@ -82,6 +82,12 @@ def traffic_families(traffic: Traffic, links: dict[str, int], refused: dict[str,
     yield counter("headrace_links_refused_total", "Links that were ended for being too many: strangers, or of one peer.", refused, "reason")
 
 
+def error_families(failures: Counter[str]) -> Iterator[Family]:
+    """Mistakes of this program."""
+    help = "Events on which the host's own code failed, by kind; the host goes on, and the job of the event fails."
+    yield counter("headrace_internal_errors_total", help, failures, "kind")
+
+
 def runner_families(slots: list[RunnerSlot], deaths: int, chains: int) -> Iterator[Family]:
     """The runners and their work."""
     states = Counter("starting" if not slot.alive else "busy" if slot.outstanding else "idle" for slot in slots)

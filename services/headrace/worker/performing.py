@@ -14,6 +14,7 @@ from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.logs import get_log
 from headrace.worker import actions, protocol
 from headrace.worker.actions import Action, Setback
+from headrace.worker.guard import Guard
 from headrace.worker.recalls import RECALL_SECONDS
 from headrace.worker.spilling import Spilling
 from headrace_schemas import Events
@@ -50,6 +51,7 @@ class Performer:
         publish: Publish,
         wake: Callable[[], None],
         spans: Spans | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._agent = agent
         self._runners = runners
@@ -60,6 +62,7 @@ class Performer:
         self._publish = publish
         self._wake = wake
         self._spans = spans
+        self._guard = guard or Guard(agent.fail_job)
         self._disk: Spilling | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = False
@@ -77,7 +80,7 @@ class Performer:
         setback = setback_of(error, self._memory.nbytes)
         expected = isinstance(error, OSError | PublishRefused)
         log.error("an action cannot be carried out", action=_name(action), error=setback.why, exc_info=None if expected else error)
-        self._agent.action_failed(action, setback)
+        self._guard.tell("an action failed", partial(self._agent.action_failed, action, setback), event=_name(action))
         self._wake()
 
     def close(self) -> None:
@@ -110,7 +113,8 @@ class Performer:
 
     def _recalled(self, action: actions.Recall) -> None:
         if not self._ended:
-            self._agent.recalled(action.slot, action.number, self._page.begun(action.slot))
+            begun = self._page.begun(action.slot)
+            self._guard.tell("a runner was recalled", partial(self._agent.recalled, action.slot, action.number, begun))
             self._wake()
 
     # --- links --------------------------------------------------------------------------------------------------------

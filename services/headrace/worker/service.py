@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 import msgspec
@@ -17,7 +18,9 @@ from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
 from headrace.worker import metrics, protocol
+from headrace.worker.actions import Action
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
+from headrace.worker.guard import Guard, MachineBroken
 from headrace.worker.intake import Intake
 from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
@@ -83,6 +86,9 @@ class Host:
             except NatsUnreachable as error:
                 log.warning("NATS does not answer: this host tries to join again", epoch=epoch, error=error)
                 await asyncio.sleep(REJOIN_SECONDS)
+            except MachineBroken as error:
+                log.error("this host begins anew, with nothing: it failed at whatever it did", epoch=epoch, error=error)
+                self._worker = None
             self._bus.give_up()
 
     async def _status(self, request: bytes) -> bytes:
@@ -103,13 +109,14 @@ class Worker:
         self._page = status
         self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
         self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
-        self._intake = Intake(self._agent)
+        self._guard = Guard(self._agent.fail_job)
+        self._intake = Intake(self._agent, self._guard)
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
         self._performer: Performer
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
-        self._log_unread: asyncio.Future[None] = self._loop.create_future()
-        """Has the error with which a part of an assignment could not be taken in."""
+        self._broken: asyncio.Future[None] = self._loop.create_future()
+        """Has MachineBroken once the state machine fails at whatever it does."""
         self._pumping = self._ended = False
         self._report_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
@@ -118,7 +125,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until cancelled, until this host cannot go on, or until its lease is lost: then nothing of this epoch is left."""
-        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
+        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing, self._guard)
         self._performer = Performer(
             self._agent,
             self._runners,
@@ -129,6 +136,7 @@ class Worker:
             self._publish,
             self._wake,
             self._spans,
+            self._guard,
         )
         self._agent.address = advertised(self._settings.advertise, await self._listen())
         work: list[asyncio.Future[None]] = []
@@ -137,7 +145,7 @@ class Worker:
             await self._runners.start(self._on_started)
             feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True)
             work += [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self._belong())]
-            ends = (feed.ended, self._log_unread, *work, self._runners.failed)
+            ends = (feed.ended, self._broken, *work, self._runners.failed)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in ends:
                 if ended.done():
@@ -197,28 +205,38 @@ class Worker:
     def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
         self._agent.clock(self._loop.time())
         for frame in frames:
-            if isinstance(frame, protocol.Results):
-                if self._spans is not None:
-                    self._spans.ended(slot, frame)
-                self._agent.results(slot, frame)
-            elif isinstance(frame, protocol.Allocate):
-                self._agent.allocate(slot, frame)
-            elif isinstance(frame, protocol.AllocateSlab):
-                self._agent.allocate_slab(slot, frame)
-            elif isinstance(frame, protocol.Closed):
-                self._agent.closed(slot, frame)
-            else:
-                self._agent.released(slot, frame)
+            try:
+                self._on_frame(slot, frame)
+            except ValueError:  # what a runner may not say: it is replaced
+                raise
+            except Exception as error:
+                job = self._agent.called(getattr(frame, "job", -1)).get("job", "")
+                self._guard.caught("what a runner sent", error, job, type(frame).__name__)
+                raise
         self._wake()
 
+    def _on_frame(self, slot: int, frame: protocol.ToAgent) -> None:
+        if isinstance(frame, protocol.Results):
+            if self._spans is not None:
+                self._spans.ended(slot, frame)
+            self._agent.results(slot, frame)
+        elif isinstance(frame, protocol.Allocate):
+            self._agent.allocate(slot, frame)
+        elif isinstance(frame, protocol.AllocateSlab):
+            self._agent.allocate_slab(slot, frame)
+        elif isinstance(frame, protocol.Closed):
+            self._agent.closed(slot, frame)
+        else:
+            self._agent.released(slot, frame)
+
     def _on_started(self, slot: int) -> None:
-        self._agent.runner_started(slot)
+        self._guard.tell("a runner started", partial(self._agent.runner_started, slot))
         self._wake()
 
     def _on_death(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
         executing = self._agent.called(*task) if task is not None else {}
         log.warning("a runner ended", runner=slot, pid=pid, status=code, **executing)
-        self._agent.runner_died(slot, task, code, pid)
+        self._guard.tell("a runner died", partial(self._agent.runner_died, slot, task, code, pid), executing.get("job", ""), task)
         self._wake()
 
     async def _tick(self) -> None:
@@ -227,10 +245,12 @@ class Worker:
             await asyncio.sleep(TICK_SECONDS)
             count += 1
             executing = self._runners.executing()
-            self._agent.executing(executing)
-            self._agent.tick(self._loop.time(), executing)
+            self._guard.tell("what is executed", partial(self._agent.executing, executing))
+            self._guard.tell("time passed", partial(self._agent.tick, self._loop.time(), executing))
+            if self._guard.broken and not self._broken.done():
+                self._broken.set_exception(MachineBroken(f"events that raise: {dict(self._guard.failures)}"))
             if count % RETRY_TICKS == 0:
-                self._agent.retry_links()
+                self._guard.tell("links are tried again", self._agent.retry_links)
                 self._look_at_memory()
             self._pump()
 
@@ -258,12 +278,22 @@ class Worker:
         if self._ended:
             return
         self._agent.clock(self._loop.time())
-        self._performer.perform(self._agent.take())
+        self._performer.perform(self._decide(self._agent.take))
         self._runners.flush()
         self._schedule_report()
         self._schedule_look()
         if self._intake.busy:
             self._go_on()
+
+    def _decide(self, take: Callable[[], list[Action]]) -> list[Action]:
+        """What the state machine wants done; nothing if it fails."""
+        try:
+            actions = take()
+        except Exception as error:
+            self._guard.caught("deciding", error)
+            return []
+        self._guard.went_well("deciding")
+        return actions
 
     def _schedule_look(self) -> None:
         """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
@@ -275,13 +305,8 @@ class Worker:
         self._wake()
 
     def _go_on(self) -> None:
-        """Take in more of an assignment, now that the runners have the tasks known so far. An error ends the service, as in the feed."""
-        try:
-            self._intake.go_on()
-        except Exception as error:
-            log.exception("an assignment cannot be taken in")
-            if not self._log_unread.done():
-                self._log_unread.set_exception(error)
+        """Take in more of an assignment, now that the runners have the tasks known so far."""
+        self._intake.go_on()
         self._wake()
 
     def _schedule_report(self) -> None:
@@ -303,7 +328,7 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        self._performer.perform(self._agent.reports())
+        self._performer.perform(self._decide(self._agent.reports))
         self._schedule_report()
 
     def _publish(self, events: Events) -> asyncio.Future[int]:
@@ -333,6 +358,7 @@ class Worker:
             metrics.task_families(agent.counts),
             metrics.store_families(agent.stock, agent.counts.overcommits),
             metrics.traffic_families(links.traffic, links.open_links(), links.refused()),
+            metrics.error_families(self._guard.failures),
             metrics.runner_families(agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values())),
         )
         return labelled(chain.from_iterable(parts), host=self._settings.host)

@@ -98,8 +98,7 @@ class Agent:
         """Slots whose runners could not be killed."""
         self._unreported: list[Report] = []
         """Facts that the log did not take, until the next tick."""
-        self.expelled = False
-        """Whether the log says that this host is lost: nothing that it does in this epoch counts any more."""
+        self._lost_epoch = 0
 
     @property
     def address(self) -> str:
@@ -150,6 +149,30 @@ class Agent:
                 self.sources.want(job, job.entry(dataset), source)
         self.stock.use(job, [segment for chain, _ in part for segment in chain.segments])
         self.runners.ready([chain.segments[0] for chain, _ in part if not chain.segments[0].missing])
+
+    def give_up_assignment(self) -> str:
+        """The rest of the assignment cannot be taken in. Returns its job; nothing if there is none."""
+        job, self._assigned = self._assigned[0].name if self._assigned is not None else "", None
+        return job
+
+    def fail_job(self, name: str, text: str) -> None:
+        """What this host knows of a job cannot be trusted any more: it is to fail. Its end comes by the log, as always."""
+        job = self.jobs.get(name)
+        if job is None or job.ended:
+            return
+        task, attempt = self._unfinished(job)
+        error = TaskError(task=task, attempt=attempt, reason="internal", name=task_name(job.spec, task), error=f"host {self.host}: {text}")
+        job.report.failed(error)
+        self.counts.failed(error.reason)
+
+    @staticmethod
+    def _unfinished(job: HostJob) -> tuple[int, int]:
+        """A task of a job that this host has not done, with its attempt; the last task if it has none."""
+        for chain in job.live_chains():
+            for segment in chain.segments:
+                if not segment.over:
+                    return segment.tasks[0], chain.attempts.get(segment.tasks[0], 0)
+        return job.spec.n_tasks - 1, job.attempts.get(job.spec.n_tasks - 1, 0)
 
     def _open_first(self, message: Assign, graph: GraphSpec | None) -> HostJob | None:
         """Take the job up with its first assignment; None, and a report of it, if it cannot run here for want of a graph."""
@@ -547,9 +570,14 @@ class Agent:
     def host_lost(self, message: HostLost) -> None:
         """The log says that a host is lost: this one, or another one, of which nothing more is expected."""
         if message.host == self.host:
-            self.expelled = self.expelled or message.epoch == self.epoch
+            self._lost_epoch = max(self._lost_epoch, message.epoch)
         else:
             self.sources.host_lost(message.host, message.epoch)
+
+    @property
+    def expelled(self) -> bool:
+        """Whether the log says that this host is lost: nothing that it does in this epoch counts any more."""
+        return self._lost_epoch >= self.epoch
 
     def host_joined(self, message: HostJoined) -> None:
         """The log says that a host has taken up work."""
