@@ -17,9 +17,11 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from benchmarks.cgroups import Cgroup
 from headrace.bus import BusSettings, EmbeddedServer
 from headrace.errors import NatsUnreachable
 from headrace.variables import shm_folder
+from tests.chaos import filling
 from tests.chaos.faults import CENTRAL
 from tests.chaos.plan import Topology
 from tests.chaos.processes import Processes, send
@@ -33,8 +35,12 @@ END_SECONDS = 15.0
 """For the orderly end of all services."""
 START_SECONDS = 3.0
 """In which a service may not have begun to handle signals."""
-CAPACITY = 400_000_000
-"""Bytes of each host's store."""
+CAPACITY, SMALL_CAPACITY = 400_000_000, 80_000_000
+"""Bytes of each host's store; where memory is to be short, little more than the largest value."""
+DISK_BYTES = {"shm": 600_000_000, "spill": 600_000_000, "store": 500_000_000}
+"""Sizes of disks that the harness limits."""
+MEMORY_BYTES = 700_000_000
+"""Of the processes of a host together."""
 ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -52,14 +58,20 @@ class Deployment:
 
     def __init__(self, folder: Path, topology: Topology, clients: Sequence[str]) -> None:
         self.folder = folder
+        self.clients = list(clients)
         self.topology = topology
         for name in ("logs", "tmp", "sinks", "spill"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.shm = Path(tempfile.mkdtemp(prefix="headrace-chaos-", dir=shm_folder()))
+        self.groups: dict[str, Cgroup] = {}
+        self._mounted: list[Path] = []
+        self._limit()
         self.processes = Processes(self.shm.name, folder / "logs")
         self.server = EmbeddedServer(folder / "nats")
         self.server.start()
         self.unplanned: list[UnplannedEnd] = []
+        self.excused: set[str] = set()
+        """Services that the kernel may kill."""
         self._agenda: list[tuple[float, Callable[[], object]]] = []
         """What is to be done when, by the monotonic clock."""
         self._starts: dict[str, Callable[[], object]] = {}
@@ -79,6 +91,24 @@ class Deployment:
         central = [f"{name}-{copy}" for name in CENTRAL for copy in range(self.topology.copies)]
         return [*central, *(f"host-{index}" for index in range(self.topology.hosts))]
 
+    def _limit(self) -> None:
+        """Make the disks and control groups that the plan asks for."""
+        for host in (service for service in self.services if service.startswith("host-")):
+            for kind in self.topology.limits & {"shm", "spill"}:
+                self._mount(self.disk(kind, host), DISK_BYTES[kind])
+            if "memory" in self.topology.limits and (group := Cgroup.make(MEMORY_BYTES)) is not None:
+                self.groups[host] = group
+        if "store" in self.topology.limits:
+            self._mount(self.disk("store", ""), DISK_BYTES["store"])
+
+    def disk(self, kind: str, host: str) -> Path:
+        """The folder that a host, or nats-server, keeps data in. kind: shm, spill or store."""
+        return {"shm": self.shm / host, "spill": self.folder / "spill" / host, "store": self.folder / "nats"}[kind]
+
+    def _mount(self, folder: Path, nbytes: int) -> None:
+        filling.mount(folder, nbytes)
+        self._mounted.append(folder)
+
     def _start_proxy(self, connected: Sequence[str]) -> None:
         """Start the links: from every process to NATS, and from everybody to every host."""
         hosts = [name for name in connected if name.startswith("host-")]
@@ -96,7 +126,9 @@ class Deployment:
         """Start a service."""
         kind = "worker" if service.startswith("host-") else service.partition("-")[0]
         self._begun[service] = time.monotonic()
-        self.fork(service, partial(_serve, [kind, *self._arguments(service)]), again=lambda: self.start(service))
+        entrances = self.groups[service].entrances if service in self.groups else []
+        main = partial(_serve, [kind, *self._arguments(service)], entrances)
+        self.fork(service, main, again=lambda: self.start(service))
 
     def fork(self, name: str, main: Callable[[], int], again: Callable[[], object] | None = None) -> None:
         """Start a process. again: what starts it after a kill; None: nothing does."""
@@ -125,10 +157,11 @@ class Deployment:
 
     def _arguments(self, service: str) -> Iterator[str]:
         if service.startswith("host-"):
-            shm, spill = self.shm / service, self.folder / "spill" / service
+            shm, spill = self.disk("shm", service), self.disk("spill", service)
+            capacity = SMALL_CAPACITY if self.topology.small else CAPACITY
             for folder in (shm, spill):
                 folder.mkdir(exist_ok=True)
-            yield from ("--host", service, "--runners", str(self.topology.runners), "--capacity", str(CAPACITY))
+            yield from ("--host", service, "--runners", str(self.topology.runners), "--capacity", str(capacity))
             yield from ("--shm-dir", str(shm), "--spill-dir", str(spill))
             yield from ("--listen", f"127.0.0.1:{self._data_ports[service]}", "--advertise", f"127.0.0.1:{self._ports[f'data {service}']}")
 
@@ -155,7 +188,8 @@ class Deployment:
             if back is not None:
                 self.later(back, self._starts[name])
             elif name in self.services:
-                self.unplanned.append(UnplannedEnd(name, status, time.monotonic() - self._started))
+                if name not in self.excused:
+                    self.unplanned.append(UnplannedEnd(name, status, time.monotonic() - self._started))
                 self.later(RESTART_SECONDS, self._starts[name])
             else:
                 ended.append((name, status))
@@ -199,11 +233,16 @@ class Deployment:
         self.server.stop()
         for process in self.processes.marked():
             process.kill()
+        for group in self.groups.values():
+            group.remove()
+        for folder in self._mounted:
+            filling.unmount(folder)
         shutil.rmtree(self.shm, ignore_errors=True)
 
 
-def _serve(arguments: list[str]) -> int:
+def _serve(arguments: list[str], entrances: Sequence[str]) -> int:
     from headrace.cli.app import run
 
+    filling.enter(entrances)
     sys.argv = ["headrace", *arguments]
     return run(arguments)

@@ -54,7 +54,8 @@ class Driver:
         """Run it to its end."""
         began = time.monotonic()
         shutil.rmtree(self.folder, ignore_errors=True)
-        deployment = Deployment(self.folder, self.plan.topology, [self._client(index) for index in range(len(self.plan.clients))])
+        clients = [self._client(index) for index in range(len(self.plan.clients))]
+        deployment = Deployment(self.folder, self.plan.topology, clients)
         try:
             outcome = self._run(deployment)
         finally:

@@ -20,6 +20,8 @@ class Kind:
     target: str
     lasts: tuple[float, float]
     promise: str
+    limits: str = ""
+    """What the harness limits for it, which takes root: the size of shm, spill or store (NATS's), or the memory of hosts."""
 
 
 _HOST_LOST = "Its lease runs out after 5 s; what only it had, outputs too, is made again on other hosts."
@@ -58,6 +60,12 @@ KINDS = {
         Kind("stop-nats", "stop-nats", "nats", (0.5, 8.0), _NATS_AWAY),
         *(Kind(f"{mode}-nats", mode, "nats link", lasts, promise) for mode, lasts, promise in _NATS_LINKS),
         *(Kind(f"{mode}-link", mode, "data link", lasts, _LINK_AWAY) for mode, lasts in _DATA_LINKS),
+        Kind("duplicate", "duplicate", "log", (1.0, 4.0), "A report that comes twice counts once."),
+        Kind("fill-shm", "fill", "worker", (0.5, 4.0), _FULL, "shm"),
+        Kind("fill-spill", "fill", "worker", (0.5, 4.0), _FULL, "spill"),
+        Kind("break-spill", "break-spill", "worker", (0.5, 4.0), _FULL, "spill"),
+        Kind("fill-store", "fill", "nats", (0.5, 4.0), "It is said; everything goes on once there is room.", "store"),
+        Kind("fill-memory", "hog", "worker", (1.0, 3.0), "What the kernel kills is started again, and tasks run again.", "memory"),
         Kind("freeze-all", "freeze-all", "all", (1.0, 8.0), "Everything goes on where it was."),
         Kind("kill-all", "kill-all", "all", (0.1, 1.0), "Jobs go on from the log; all that hosts had is made again."),
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tests.chaos.tasks import answer, steps, work
 
 if TYPE_CHECKING:
     import headrace as hr
 
+T = TypeVar("T")
+
 SECONDS = {0.001: 8, 0.01: 6, 0.05: 6, 0.2: 5, 0.5: 4, 1.0: 2, 2.0: 1}
 """Durations of tasks, and how often each is drawn."""
 BYTES = {0: 6, 1_000: 8, 20_000: 6, 300_000: 5, 2_000_000: 3, 16_000_000: 1}
 """Sizes of values, and how often each is drawn."""
+HEAVY = {0: 3, 20_000: 3, 2_000_000: 6, 8_000_000: 3, 16_000_000: 2}
+"""The same where memory is to get short."""
 LARGE = 64_000_000
 """The size of one value in some graphs."""
 LARGE_SHARE = 0.1
@@ -91,13 +96,13 @@ class GraphPlan:
         return sum(task.duration for task in self.tasks)
 
 
-def draw_graph(random: Random, name: str, seconds: float) -> GraphPlan:
+def draw_graph(random: Random, name: str, seconds: float, sizes: Mapping[int, int] = BYTES) -> GraphPlan:
     """A graph with about so many seconds of work for one runner."""
     tasks: list[Task] = []
     places: list[tuple[int, int]] = []
     left, room = seconds, MAX_BYTES
     while left > 0:
-        task = _draw_task(random, places, left, room)
+        task = _draw_task(random, places, left, room, sizes)
         places += [(len(tasks), output) for output in range(len(task.sizes))]
         tasks.append(task)
         left -= max(task.duration, 0.01)
@@ -108,14 +113,14 @@ def draw_graph(random: Random, name: str, seconds: float) -> GraphPlan:
     return GraphPlan(name, tuple(tasks))
 
 
-def _draw_task(random: Random, places: list[tuple[int, int]], left: float, room: int) -> Task:
+def _draw_task(random: Random, places: list[tuple[int, int]], left: float, room: int, weights: Mapping[int, int]) -> Task:
     seconds = min(_draw(random, SECONDS), max(left, 0.001))
     inputs = random.sample(places, min(len(places), random.randint(0, MOST_INPUTS)))
     outputs = random.randint(2, MOST_STEPS) if random.random() < GENERATOR_SHARE else 1
-    sizes = tuple(size if size <= room // outputs else 1_000 for size in (_draw(random, BYTES) for _ in range(outputs)))
+    sizes = tuple(size if size <= room // outputs else 1_000 for size in (_draw(random, weights) for _ in range(outputs)))
     return Task(random.randrange(1 << 30), seconds / outputs, sizes, tuple(inputs))
 
 
-def _draw(random: Random, weights: dict) -> float:  # type: ignore[type-arg]
+def _draw(random: Random, weights: Mapping[T, int]) -> T:
     (found,) = random.choices(list(weights), list(weights.values()))
     return found

@@ -9,7 +9,9 @@ from random import Random
 
 import psutil
 
-from tests.chaos.deployment import PROXY, Deployment
+from tests.chaos import filling
+from tests.chaos.deployment import MEMORY_BYTES, Deployment
+from tests.chaos.duplicating import duplicate
 from tests.chaos.faults import KINDS
 from tests.chaos.plan import Fault
 from tests.chaos.processes import send
@@ -65,7 +67,7 @@ def _kill_all(deployment: Deployment, fault: Fault) -> bool:
     """Kill everything at once, and start it on the same stores: nats-server first, the services a moment later."""
     send(deployment.server.pid, signal.SIGKILL)
     deployment.later(fault.seconds, deployment.start_server)
-    return deployment.kill([name for name in deployment.processes.pids if name != PROXY], fault.seconds + 0.2)
+    return deployment.kill([*deployment.services, *deployment.clients], fault.seconds + 0.2)
 
 
 def _link(deployment: Deployment, fault: Fault) -> bool:
@@ -74,6 +76,35 @@ def _link(deployment: Deployment, fault: Fault) -> bool:
     random = Random(fault.at)
     deployment.links.set(fault.target, Mode(action, random.uniform(*DELAY) if action == "delay" else 0.0, CHOPPED_BYTES))
     deployment.later(fault.seconds, partial(deployment.links.set, fault.target, Mode()))
+    return True
+
+
+def _fill(deployment: Deployment, fault: Fault) -> bool:
+    """Take all free space of a disk."""
+    filler = filling.fill(deployment.disk(KINDS[fault.kind].limits, fault.target))
+    deployment.later(fault.seconds, partial(filler.unlink, missing_ok=True))
+    return True
+
+
+def _break_spill(deployment: Deployment, fault: Fault) -> bool:
+    """Make the disk that a host moves data to read-only."""
+    folder = deployment.disk("spill", fault.target)
+    filling.make_read_only(folder, read_only=True)
+    deployment.later(fault.seconds, partial(filling.make_read_only, folder, read_only=False))
+    return True
+
+
+def _hog(deployment: Deployment, fault: Fault) -> bool:
+    """Take the memory that a host may use, until the kernel has killed a process of it, or for some time."""
+    if (group := deployment.groups.get(fault.target)) is None:
+        return False
+    deployment.excused.add(fault.target)
+    deployment.fork(f"hog-{fault.at}", partial(filling.hog, group.entrances, 2 * MEMORY_BYTES, fault.seconds))
+    return True
+
+
+def _duplicate(deployment: Deployment, fault: Fault) -> bool:
+    deployment.fork(f"duplicate-{fault.at}", partial(duplicate, deployment.server.settings, fault.seconds))
     return True
 
 
@@ -101,5 +132,9 @@ ACTIONS: dict[str, Callable[[Deployment, Fault], bool]] = {
     "stop-nats": _stop_nats,
     "freeze-all": _freeze_all,
     "kill-all": _kill_all,
+    "fill": _fill,
+    "break-spill": _break_spill,
+    "hog": _hog,
+    "duplicate": _duplicate,
     **dict.fromkeys(("delay", "stall", "swallow", "cut", "chop"), _link),
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from tests.chaos.faults import CENTRAL, KINDS, Kind
-from tests.chaos.graphs import GraphPlan, draw_graph
+from tests.chaos.graphs import BYTES, HEAVY, GraphPlan, draw_graph
 
 WORK_SECONDS = (1.0, 3.0)
 """Work for each runner, as far as it can be spread evenly."""
@@ -19,11 +19,17 @@ STANDBY_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Topology:
-    """The processes of a cluster. standbys: whether there are two of each central service."""
+    """The processes of a cluster. standbys: whether there are two of each central service. limits: what the harness limits, see `Kind`."""
 
     hosts: int
     runners: int
     standbys: bool
+    limits: frozenset[str] = frozenset()
+
+    @property
+    def small(self) -> bool:
+        """Whether stores of hosts have less room than the jobs take, so that data is moved to disk."""
+        return bool(self.limits & {"shm", "spill"})
 
     @property
     def copies(self) -> int:
@@ -67,27 +73,31 @@ class Plan:
 def draw_plan(seed: int, kinds: Sequence[str]) -> Plan:
     """The plan of a seed, with faults of these kinds. The same arguments give the same plan."""
     random = Random(f"{seed} {','.join(kinds)}")
-    topology = Topology(random.randint(2, 3), random.randint(1, 2), random.random() < STANDBY_SHARE)
+    chosen = _draw_kinds(random, [KINDS[name] for name in kinds])
+    limits = frozenset(kind.limits for kind in chosen if kind.limits)
+    topology = Topology(random.randint(2, 3), random.randint(1, 2), random.random() < STANDBY_SHARE, limits)
     work = random.uniform(*WORK_SECONDS)
-    clients = _draw_clients(random, work * topology.hosts * topology.runners)
-    return Plan(seed, topology, clients, _draw_faults(random, topology, [KINDS[name] for name in kinds], len(clients), work))
+    clients = _draw_clients(random, work * topology.hosts * topology.runners, HEAVY if topology.small else BYTES)
+    faults = [_draw_fault(random, topology, kind, len(clients), work) for kind in chosen]
+    return Plan(seed, topology, clients, tuple(sorted(faults, key=lambda fault: fault.at)))
 
 
-def _draw_clients(random: Random, seconds: float) -> tuple[tuple[JobPlan, ...], ...]:
+def _draw_kinds(random: Random, kinds: Sequence[Kind]) -> list[Kind]:
+    """One to three faults, mostly of one kind: times of recovery say something about a kind only where it is alone."""
+    chosen = random.sample(kinds, min(len(kinds), random.choice((1, 1, 1, 2, 3))))
+    return [chosen[index % len(chosen)] for index in range(max(len(chosen), random.choice((1, 1, 2))))]
+
+
+def _draw_clients(random: Random, seconds: float, sizes: Mapping[int, int]) -> tuple[tuple[JobPlan, ...], ...]:
     """One or two clients with one to three jobs each, which have so many seconds of work together."""
     jobs = [random.randint(1, 3) for _ in range(random.randint(1, 2))]
     return tuple(
-        tuple(JobPlan(draw_graph(random, f"c{client}-j{job}", seconds / sum(jobs)), random.random() < SINK_SHARE) for job in range(count))
+        tuple(
+            JobPlan(draw_graph(random, f"c{client}-j{job}", seconds / sum(jobs), sizes), random.random() < SINK_SHARE)
+            for job in range(count)
+        )
         for client, count in enumerate(jobs)
     )
-
-
-def _draw_faults(random: Random, topology: Topology, kinds: Sequence[Kind], clients: int, work: float) -> tuple[Fault, ...]:
-    """One to three faults, mostly of one kind: times of recovery say something about a kind only where it is alone."""
-    chosen = random.sample(kinds, min(len(kinds), random.choice((1, 1, 1, 2, 3))))
-    count = max(len(chosen), random.choice((1, 1, 2)))
-    faults = [_draw_fault(random, topology, chosen[index % len(chosen)], clients, work) for index in range(count)]
-    return tuple(sorted(faults, key=lambda fault: fault.at))
 
 
 def _draw_fault(random: Random, topology: Topology, kind: Kind, clients: int, work: float) -> Fault:
