@@ -54,8 +54,10 @@ class Dispatcher:
                 continue
             if segment.place and chain.slot >= 0:
                 if self._prepare(segment):
-                    self._rouse(self.slots[chain.slot])
-                    self._send(segment, self.slots[chain.slot])
+                    runner = self.slots[chain.slot]
+                    if not runner.outstanding or runner.deferred:
+                        self._rouse(runner)
+                    self._send(segment, runner)
             else:
                 self._push((chain.order, segment.id, segment))
 
