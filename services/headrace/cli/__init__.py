@@ -7,6 +7,10 @@ def main() -> None:
     """Entry point of the `headrace` command."""
     import sys
 
+    from headrace.cli.hiding import hide_secrets
+
+    hide_secrets(sys.argv[1:])  # first of all: what follows takes a while
+
     from headrace.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
