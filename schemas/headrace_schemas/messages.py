@@ -108,7 +108,7 @@ class TaskError(Record, kw_only=True):
     attempt: Attempt = 0
     reason: str = "raised"
     """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed | no_host | no_graph | unreachable |
-    too_large | internal. Of no_host the controller says it, of all others a host."""
+    too_large | internal | host_lost. Of no_host and host_lost the controller says it, of all others a host."""
     name: str = ""
     """The task's name."""
     inputs: list[str] = []
@@ -121,6 +121,10 @@ class TaskError(Record, kw_only=True):
     """The exception itself, if it could be pickled and is small. Only clients unpickle it."""
     runner: Count = 0
     pid: Count = 0
+    memory: Size = 0
+    """With out_of_memory: bytes that the runner had at its peak."""
+    limit: Size = 0
+    """With out_of_memory: bytes of memory that its host has."""
 
 
 class Ended(Decision, tag="ended", kw_only=True):
@@ -205,6 +209,8 @@ class HostJoined(Decision, tag="host_joined", kw_only=True):
     capacity: Size
     """Bytes of its store."""
     resources: dict[str, Amount] = {}
+    memory: Size = 0
+    """Bytes of memory that the host may use; 0 if it does not say."""
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):
@@ -278,6 +284,9 @@ class Assign(Decision, tag="assign", kw_only=True):
     again: bool = False
     """Whether these chains are not of the plan, but of tasks that were placed anew: the host reports these tasks one by one, for who reads
     no assignments."""
+    alone: bool = False
+    """Whether the host executes nothing else while it executes one of these chains: a host was lost, or ran out of memory, under each of
+    them."""
     gang: list[str] = []
     """Reserved: the hosts of a gang, in rank order."""
 
@@ -475,6 +484,8 @@ class HostEntry(Message, tag="host", kw_only=True):
     capacity: Size
     pid: Count = 0
     resources: dict[str, Amount] = {}
+    memory: Size = 0
+    """Bytes of memory that the host may use; 0 if it does not say."""
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):

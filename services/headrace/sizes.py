@@ -39,6 +39,16 @@ def parse_size(text: str) -> int:
     return int(Fraction(found[1]) * _FACTORS[(found[2] or "").lower()])
 
 
+def shown_size(nbytes: int) -> str:
+    """A size for people.
+
+    >>> shown_size(3 << 29), shown_size(700_000)
+    ('1,536 MiB', '0.7 MiB')
+    """
+    mib = nbytes / (1 << 20)
+    return f"{mib:,.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"
+
+
 def parse_capacity(text: str) -> int:
     """Bytes of a host's store: a size of at least `MIN_CAPACITY`, or 0 for the default. Raises ValueError."""
     size = parse_size(text)

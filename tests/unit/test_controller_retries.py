@@ -63,7 +63,7 @@ class Play:
         self.log.append(Entry(len(self.log) + 1, self.now, "", message))
         self.controller.fold(self.log[-1])
 
-    def assign(self, *tasks: int, host: str = "a") -> None:
+    def assign(self, *tasks: int, host: str = "a", epoch: int = 1) -> None:
         ids = [len(self.attempts) * self.attempts[task] + task for task in tasks]
         self.tell(
             Assign(
@@ -71,7 +71,7 @@ class Play:
                 term=1,
                 job="j",
                 host=host,
-                epoch=1,
+                epoch=epoch,
                 hosts=["a", "b"],
                 addresses=["", ""],
                 chains=ids,
@@ -80,6 +80,10 @@ class Play:
                 attempts=[self.attempts[task] for task in tasks],
             )
         )
+
+    def assign_on(self, task: int, epoch: int) -> None:
+        """Assign a task to host a in a later epoch."""
+        self.assign(task, epoch=epoch)
 
     def hear(self, host: str = "a", **columns: Any) -> list[Decided]:
         return self.tell(Events(job="j", host=host, epoch=1, **columns))

@@ -11,6 +11,7 @@ import typer
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
 from headrace.client.connection import check_job_id, until_read
 from headrace.controller.replay import check
+from headrace.controller.settings import Settings
 from headrace.errors import NoSuchJob
 from headrace.ledger.replay import Line, final_state, timeline
 from headrace.text import one_line, plain_json
@@ -62,7 +63,7 @@ def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:
 
 
 def _check(entries: Sequence[Entry]) -> int:
-    differences = check(entries)
+    differences = check(entries, Settings.from_env().limits)
     for difference in differences:
         typer.echo(one_line(str(difference)), err=True)
     typer.echo(f"check: {len(differences)} differences between the recorded decisions and those that follow from the log", err=True)

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, SUNK, VALUE, WRITTEN, Changes, JobLedger
+from headrace.graph.naming import input_names
+from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, SUNK, VALUE, WRITTEN, Changes, Hosts, JobLedger
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
 from headrace.ledger.sunk import Sunk
+from headrace.sizes import shown_size
 from headrace.text import shown_place
 from headrace_schemas import TaskError
 
@@ -27,6 +30,9 @@ UNREACHABLE = "unreachable"
 MOST_UNREACHABLE = 5
 """Attempts of a task that could not have their inputs, after which the job fails. Each took a host ten seconds, so no path was found in
 almost a minute: then addresses are wrong, which the error says."""
+
+OUT_OF_MEMORY = "out_of_memory"
+"""Reason of an attempt whose runner the kernel killed for memory: it is tried again alone, and then on a host with more memory."""
 
 RAISED = ("raised", "sink_failed")
 """Reasons that are tried again as often as the function's `retries` say."""
@@ -40,17 +46,61 @@ class Failure(NamedTuple):
     reason: str
 
 
-def hopeless(job: JobLedger, changes: Changes, deaths: int) -> Failure | None:
+def hopeless(job: JobLedger, changes: Changes, deaths: int, host_deaths: int, hosts: Hosts) -> Failure | None:
     """The first failure among the changes that no retry is left for.
 
-    deaths: of its runner, from which on a task is given up; and vain tries to commit an output.
+    deaths: of its runner, from which on a task is given up; and vain tries to commit an output. host_deaths: the same for hosts that were
+    lost while they executed it. hosts: on which a task may run that was out of memory.
     """
     for task in changes.failed.list():
         attempts = job.failures.get(task, {})
+        if job.states[task] == FAILED and len(job.interrupted.get(task, ())) >= host_deaths:
+            return _brings_hosts_down(job, task)
         error = attempts.get(job.attempts[task])
+        if job.states[task] == FAILED and error is not None and _ran_alone(error, attempts):
+            failure = too_large_for_hosts(job, task, error, hosts)
+            if failure is not None:
+                return failure
         if job.states[task] == FAILED and error is not None and not _retry(job, task, deaths):
             return Failure(error, describe(error, len(attempts)))
     return None if job.sunk is None else _lost_in_sink(job, job.sunk, changes, deaths)
+
+
+def _brings_hosts_down(job: JobLedger, task: int) -> Failure:
+    """A task that was running on hosts each time they were lost."""
+    lost = job.interrupted[task]
+    where = "; ".join(f"attempt {each.attempt} on {each.host}" + (f" ({each.why})" if each.why else "") for each in lost)
+    text = (
+        f"{len(lost)} hosts were lost while they executed it: {where}. Look at what it does there (memory, signals, devices); the limit is "
+        "HEADRACE_HOST_DEATHS"
+    )
+    error = TaskError(
+        task=task,
+        attempt=job.attempts[task],
+        reason="host_lost",
+        name=job.task_name(task),
+        inputs=input_names(job.spec, task, job.topology),
+        error=text,
+    )
+    return Failure(error, describe(error, 1))
+
+
+def _ran_alone(error: TaskError, attempts: dict[int, TaskError]) -> bool:
+    """Whether an attempt was out of memory that was not the first one to be, so that it ran alone."""
+    return error.reason == OUT_OF_MEMORY and sum(each.reason == OUT_OF_MEMORY for each in attempts.values()) > 1
+
+
+def too_large_for_hosts(job: JobLedger, task: int, error: TaskError, hosts: Hosts) -> Failure | None:
+    """Why a task that was out of memory although it ran alone is not tried again: no living host has more memory. None if one has, or if
+    it is not known."""
+    tried = job.too_small_for(task)
+    living = [hosts[name] for name in hosts.alive() if hosts[name].memory]
+    if not living or not error.limit or any(host.memory > tried for host in living):
+        return None
+    have = ", ".join(f"{host.name}: {shown_size(host.memory)}" for host in living)
+    text = f"{error.error}. It ran alone, and no host has more memory ({have}). Have the task need less, or start a larger host"
+    told = msgspec.structs.replace(error, error=text)
+    return Failure(told, describe(told, len(job.failures[task])))
 
 
 def clashing(job: JobLedger) -> Failure | None:

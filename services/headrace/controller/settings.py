@@ -11,6 +11,7 @@ from headrace.controller.state import Limits
 from headrace.errors import SettingsError
 from headrace.sinks.allowed import Allowed
 from headrace.sizes import parse_duration
+from headrace.variables import read_settings
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -46,15 +47,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), HEADRACE_HOST_GRACE and HEADRACE_SINKS. Only tests set the others.
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), HEADRACE_HOST_GRACE, HEADRACE_HOST_DEATHS and HEADRACE_SINKS. Only tests set the others.
 
-        Raises SettingsError for an invalid duration or list of folders.
+        Raises SettingsError for an invalid duration, number or list of folders.
         """
         env, defaults = os.environ if env is None else env, cls()
         return cls(
             output_expiry=_duration(env, "HEADRACE_OUTPUT_EXPIRY", defaults.output_expiry),
             host_grace=_duration(env, "HEADRACE_HOST_GRACE", defaults.host_grace),
             allowed=Allowed.from_env(env),
+            limits=read_settings(Limits, ["host_deaths"], env),
         )
 
 

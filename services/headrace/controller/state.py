@@ -15,6 +15,7 @@ is decided at a sequence follows from the entries up to it alone, however they w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
@@ -40,10 +41,13 @@ class Limits(msgspec.Struct, frozen=True):
 
     deaths: of its runner (also for memory), after which a task is given up and its job fails. Some deaths are an accident or a neighbour's
     doing; three are the task's own. So often, too, is an output written that cannot be committed.
+    host_deaths: lost hosts that a task was running on, after which it is given up (HEADRACE_HOST_DEATHS). With fewer, a rack that loses its
+    power twice would fail a job; with more, a task that brings its host down costs the cluster more hosts.
     ids_per_message: 12 bytes of JSON each keep a message under its 512 KiB.
     """
 
     deaths: int = 3
+    host_deaths: Annotated[int, msgspec.Meta(ge=1)] = 3
     ids_per_message: int = 40_000
 
 
@@ -195,7 +199,7 @@ class Controller:
             return self._end(job, at, "failed", self._no_room[job.job])
         failure = self._homeless.failures.get(job.job)
         if failure is None and (job.sunk is not None or changes.failed):
-            failure = hopeless(job, changes, self.limits.deaths)
+            failure = hopeless(job, changes, self.limits.deaths, self.limits.host_deaths, self.ledger.hosts)
         return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
 
     def _end(self, job: JobLedger, at: int, state: EndState, reason: str = "", error: TaskError | None = None) -> Ended:

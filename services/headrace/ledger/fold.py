@@ -193,7 +193,7 @@ class Ledger:
             index = job.host_ids.get(message.host)
             if index is not None and not job.over:
                 self.changed[job.job] = job
-                orders.fold_host_lost(job, index)
+                orders.fold_host_lost(job, index, message.reason if isinstance(message, HostLost) else "it started anew")
 
     def _order(self, message: LogMessage, time: float) -> None:
         job = self.jobs.get(message.job)  # type: ignore[union-attr]

@@ -9,7 +9,8 @@ from headrace_schemas import HostJoined, HostLost
 
 @dataclass(slots=True)
 class HostRecord:
-    """A host. epoch: of its newest start. alive: whether that one has joined and is not lost. capacity: bytes of its store."""
+    """A host. epoch: of its newest start. alive: whether that one has joined and is not lost. capacity: bytes of its store. memory: bytes
+    that it may use; 0 if it does not say."""
 
     name: str
     epoch: int
@@ -18,6 +19,7 @@ class HostRecord:
     capacity: int = 0
     resources: dict[str, float] = field(default_factory=dict)
     alive: bool = False
+    memory: int = 0
 
 
 class Hosts(dict[str, HostRecord]):
@@ -36,7 +38,14 @@ class Hosts(dict[str, HostRecord]):
         if known is not None and message.epoch <= known.epoch:
             return False
         self[message.host] = HostRecord(
-            message.host, message.epoch, message.address, message.runners, message.capacity, message.resources, alive=True
+            message.host,
+            message.epoch,
+            message.address,
+            message.runners,
+            message.capacity,
+            message.resources,
+            alive=True,
+            memory=message.memory,
         )
         return known is not None and known.alive
 

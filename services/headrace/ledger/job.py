@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,18 @@ announced. SUNK: an asked-for output that goes to a sink; WRITTEN there, to be c
 
 UNPLACED = -1
 """Host or chain of a task that has none yet."""
+
+
+SUSPECT_AFTER = 2
+"""Lost hosts that a task was running on, from which on it runs alone: hosts are lost for many reasons, but seldom twice under one task."""
+
+
+class Interruption(NamedTuple):
+    """An attempt that was running on a host that was lost. why: as the log says of the host."""
+
+    attempt: int
+    host: str
+    why: str
 
 
 class JobLedger:
@@ -84,7 +96,7 @@ class JobLedger:
         self.arrays: dict[int, tuple[str, list[int]]] = {}
         self.yielded: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, dict[int, TaskError]] = {}
-        self.interrupted: dict[int, list[int]] = {}
+        self.interrupted: dict[int, list[Interruption]] = {}
         self.due: dict[int, int] = {}
         self.kept: set[tuple[int, int]] = set()
         self.cuts: dict[int, int] = {}
@@ -206,7 +218,18 @@ class JobLedger:
         attempt = self.attempts[task]
         if self.states[task] != FAILED or self.due.get(task, -1) >= attempt:
             return False
-        return attempt in self.failures.get(task, ()) or attempt in self.interrupted.get(task, ())
+        return attempt in self.failures.get(task, ()) or any(each.attempt == attempt for each in self.interrupted.get(task, ()))
+
+    def runs_alone(self, task: int) -> bool:
+        """Whether nothing else is to be executed beside a task: hosts were lost under it again and again, or it was out of memory."""
+        if not self.interrupted and not self.failures:
+            return False
+        return len(self.interrupted.get(task, ())) >= SUSPECT_AFTER or self.too_small_for(task) > 0
+
+    def too_small_for(self, task: int) -> int:
+        """Bytes of memory with which a host was too small for a task; 0 if it was never out of memory."""
+        errors = self.failures.get(task, {}).values()
+        return max((max(1, error.limit) for error in errors if error.reason == "out_of_memory"), default=0)
 
     def readable(self, dataset: int) -> bool:
         """Whether a client can have this output: from a host, from the log, or from its sink, once it is published there."""

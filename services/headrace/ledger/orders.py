@@ -7,7 +7,21 @@ import numpy as np
 from headrace.ledger.chains import consecutive
 from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
-from headrace.ledger.job import ASKED, ASSIGNED, DONE, FAILED, PUBLISHED, RELEASED, STARTED, SUNK, UNPLACED, WAITING, WRITTEN, JobLedger
+from headrace.ledger.job import (
+    ASKED,
+    ASSIGNED,
+    DONE,
+    FAILED,
+    PUBLISHED,
+    RELEASED,
+    STARTED,
+    SUNK,
+    UNPLACED,
+    WAITING,
+    WRITTEN,
+    Interruption,
+    JobLedger,
+)
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Published, Purge, Refused, Released, Revoke
 
@@ -222,15 +236,15 @@ def _fold_committed(job: JobLedger, sunk: Sunk, published: Published) -> None:
 # --- hosts that are lost ----------------------------------------------------------------------------------------------
 
 
-def fold_host_lost(job: JobLedger, host: int) -> None:
-    """A host is gone with all that it held, and what it was to do failed."""
+def fold_host_lost(job: JobLedger, host: int, why: str) -> None:
+    """A host is gone with all that it held, and what it was to do failed. why: for people."""
     had, moved = job.copies.lose(host)
     if len(had):
         job.changes.touched.append(Touched(host, had))
     job.changes.to("lost").add(job.rehomed(moved))
     busy = np.flatnonzero((job.host == host) & ((job.state == ASSIGNED) | (job.state == STARTED)))
     for task in busy[job.state[busy] == STARTED].tolist():
-        job.interrupted.setdefault(task, []).append(job.attempts[task])
+        job.interrupted.setdefault(task, []).append(Interruption(job.attempts[task], job.hosts[host], why))
     job.state[busy] = FAILED
     job.changes.to("failed").add(busy)
     job.kept = {pair for pair in job.kept if pair[1] != host}

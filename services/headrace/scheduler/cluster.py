@@ -19,9 +19,15 @@ class Cluster:
     none meanwhile; a host that has no other is held up, and gets nothing while there are others.
     """
 
-    def __init__(self, hosts: Mapping[str, HostRecord], load: Mapping[str, int], long: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        hosts: Mapping[str, HostRecord],
+        load: Mapping[str, int],
+        long: Mapping[str, int] | None = None,
+        alone: Mapping[str, int] | None = None,
+    ) -> None:
         """hosts: all that are known. load: per host, tasks placed there and not done. long: per host, those of them that run for long.
-        Both may change later."""
+        alone: per host, those that run alone. All but `hosts` may change later."""
         living = sorted((record.name, record) for record in hosts.values() if record.alive)
         self.names = [name for name, _ in living]
         self.epochs = {name: record.epoch for name, record in living}
@@ -30,19 +36,20 @@ class Cluster:
         self._rates = {name: float(runners) for name, runners in self.runners_of.items()}
         self._load = load
         self._long = {} if long is None else long
+        self._alone = {} if alone is None else alone
 
     def idlest(self, need: Resources | None = None) -> str:
         """The host that has the least to do for each of its runners, of those that have what is needed."""
         able = [name for name in self.names if fits(need, self.resources[name])] if need else self.names
         if len(able) == 1:
             return able[0]
-        return min(able, key=lambda name: (self.is_held_up(name), self._busy_seconds(name)))
+        return min(able, key=lambda name: (self.is_held_up(name), self.busy_seconds(name)))
 
     def is_held_up(self, name: str) -> bool:
-        """Whether all runners of a host execute long tasks."""
-        return self._long.get(name, 0) >= self.runners_of[name]
+        """Whether all runners of a host execute long tasks, or it has a task that runs alone."""
+        return self._long.get(name, 0) >= self.runners_of[name] or name in self._alone
 
-    def _busy_seconds(self, name: str) -> float:
+    def busy_seconds(self, name: str) -> float:
         """How long a host is busy with what it has, besides its long tasks, if tasks cost a second each."""
         if self.is_held_up(name):
             return self._load.get(name, 0) / self._rates[name]
@@ -76,9 +83,9 @@ class Cluster:
         """The hosts (all, or some) with what they are busy with."""
         names = self.names if names is None else names
         if all(map(self.is_held_up, names)):
-            return Balance([self._rates[name] for name in names], [self._busy_seconds(name) * task_seconds for name in names])
+            return Balance([self._rates[name] for name in names], [self.busy_seconds(name) * task_seconds for name in names])
         rates = [max(1.0, self._rates[name] - self._long.get(name, 0)) for name in names]
-        return Balance(rates, [math.inf if self.is_held_up(name) else self._busy_seconds(name) * task_seconds for name in names])
+        return Balance(rates, [math.inf if self.is_held_up(name) else self.busy_seconds(name) * task_seconds for name in names])
 
     def share_of(self, names: set[str]) -> float:
         """The part of the cluster's runners that these hosts have."""

@@ -83,8 +83,10 @@ def assign_message(
     stamp: Stamp,
     graph: GraphSource | None,
     again: bool = False,
+    alone: bool = False,
 ) -> Assign:
-    """Releases chains to a host. graph: with the first assignment to this host. again: whether the chains are not of the plan."""
+    """Releases chains to a host. graph: with the first assignment to this host. again: whether the chains are not of the plan. alone:
+    whether nothing else is to run beside each of them."""
     attempts = job.attempt[release.tasks] if job.retried else None
     tasks = release.tasks.tolist()
     return Assign(
@@ -102,6 +104,7 @@ def assign_message(
         sources=sources,
         graph=graph,
         again=again,
+        alone=alone,
         about=some_tasks(job.spec, tasks),
     )
 

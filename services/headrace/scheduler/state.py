@@ -10,6 +10,7 @@ when:
 | a job of one task was submitted | assigns it, for there is nothing to plan: no Plan, no window |
 | tasks are done | refills windows that are half empty |
 | tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
+| a task is needed again that runs alone (see `suspects`) | places it by itself, and others' work elsewhere meanwhile |
 | a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |
 | all runners of a host execute long tasks, and others are idle | asks back what waits there; places it anew |
 | a host joined | plans what waits; moves its share of what was not released to it |
@@ -24,18 +25,20 @@ from collections.abc import Iterable, Iterator
 
 from headrace.graph.needs import Needs
 from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry
+from headrace.ledger.columns import ints
 from headrace.ledger.snapshot import snapshot_of
-from headrace.scheduler import recovery
+from headrace.scheduler import recovery, suspects
 from headrace.scheduler.admission import Admission
 from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.fitting import Demand
 from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.orders import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
 from headrace.scheduler.plan import Costs, plan
-from headrace.scheduler.queue import Release
+from headrace.scheduler.queue import Queue, Release
 from headrace.scheduler.relief import Back, Relief
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
+from headrace.scheduler.suspects import Suspects
 from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, LedgerSnapshot, Plan, Reroute, Revoke
 
 DECIDED = (Plan, Assign, Reroute, Revoke)
@@ -69,7 +72,8 @@ class Scheduler:
         """The hosts that had nothing to do when it was last looked what waits on others; that is looked at again when there are more, or
         some time later."""
         self._looked = -math.inf
-        self._cluster = Cluster({}, self.load, self.running.long)
+        self._suspects = Suspects()
+        self._cluster = Cluster({}, self.load, self.running.long, self._suspects.hosts)
         self._hosts_changed = False
         self._admission = Admission(settings)
         self._homeless: dict[str, JobLedger] = {}
@@ -110,8 +114,9 @@ class Scheduler:
         if len(changed) > 1:
             changed.sort(key=_arrival)
         due = {job.job for job in changed if self._look_at(job)}
+        self._suspects.look(self.ledger.jobs)
         if self._hosts_changed:
-            before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load, self.running.long)
+            before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load, self.running.long, self._suspects.hosts)
             joined, self._hosts_changed = self._cluster.joined_since(before), False
             due.update(self.schedules)
             if self._cluster.names:  # what no host could take, one may now
@@ -281,6 +286,8 @@ class Scheduler:
             return
         job, integers = schedule.job, self.settings.message_integers
         back = self._back.get(job.job, {})
+        if job.interrupted or job.failures:
+            self._place_suspects(schedule, stamp, out)
         placed = recovery.place_loose(schedule, self._cluster, back)
         rerouted = recovery.reroutes(schedule, self._cluster, self.now)
         for host, queue in placed.items():
@@ -292,6 +299,22 @@ class Scheduler:
             sources, target = schedule.sources(datasets), self._target(job, host)
             for message in reroute_messages(job, datasets.tolist(), sources, target, stamp, integers):
                 self._decide(message, out)
+
+    def _place_suspects(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
+        """Assigns each task that runs alone. One that no living host can take stays loose."""
+        job = schedule.job
+        for task in [task for task in sorted(schedule.loose) if job.runs_alone(task)]:
+            name = suspects.place(job, task, self._cluster, self.ledger.hosts, self._suspects.hosts)
+            if not name:
+                continue
+            host = job.host_id(name)
+            schedule.loose.discard(task)
+            schedule.move(ints([task]), host)
+            self._back.get(job.job, {}).pop(task, None)
+            queue = Queue(job.topology, ints([len(job.chains)]), ints([1]), ints([task]))
+            [part] = queue.take(1, self.settings.message_integers)
+            self._assign(schedule, host, part, stamp, out, again=True, alone=True)
+            self._suspects.placed(job.job, task, name)
 
     def _relieve_hosts(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
         """Asks back what waits on hosts that are held up, if others have come to be idle, or may have. Yields the jobs of which something
@@ -331,12 +354,21 @@ class Scheduler:
                 for part in schedule.release(host, window, self.settings.message_integers):
                     self._assign(schedule, host, part, stamp, out)
 
-    def _assign(self, schedule: JobSchedule, host: int, release: Release, stamp: Stamp, out: list[Decision], again: bool = False) -> None:
+    def _assign(
+        self,
+        schedule: JobSchedule,
+        host: int,
+        release: Release,
+        stamp: Stamp,
+        out: list[Decision],
+        again: bool = False,
+        alone: bool = False,
+    ) -> None:
         job = schedule.job
         target = self._target(job, host)
         graph = graph_source(job) if schedule.told.get(host) != target.epoch else None
         schedule.told[host] = target.epoch
-        self._decide(assign_message(job, release, schedule.sources(release.inputs), target, stamp, graph, again), out)
+        self._decide(assign_message(job, release, schedule.sources(release.inputs), target, stamp, graph, again, alone), out)
 
     def _target(self, job: JobLedger, host: int) -> Target:
         known = self.ledger.hosts

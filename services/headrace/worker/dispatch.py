@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from headrace.worker import protocol, recalls
+from headrace.worker.alone import Alone
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.scarce import Ready, Scarce
 from headrace.worker.settings import Settings
@@ -43,6 +44,7 @@ class Dispatcher:
         self._in_order: deque[Ready] = deque()
         self._out_of_order: list[Ready] = []
         """Ready segments in plan order: appended where they come in that order, as most do; a heap of the others."""
+        self._alone = Alone(prepare)
         self._scarce = Scarce(settings.resources) if settings.resources else None
         """Those that need something of this host wait there; None if it has nothing that could be needed."""
 
@@ -50,6 +52,12 @@ class Dispatcher:
         """The inputs of segments are here. Each goes to any runner if it heads its chain, else to the one that has the chain."""
         for segment in segments:
             chain = segment.chain
+            if chain.alone and not segment.over:
+                self._alone.add(segment)
+                continue
+            if segment.place and chain.slot >= 0 and self._alone:
+                self._alone.keep(segment)
+                continue
             if segment.over or segment.place != chain.next or (self._scarce is not None and self._scarce.takes(segment)):
                 continue
             if segment.place and chain.slot >= 0:
@@ -86,6 +94,10 @@ class Dispatcher:
 
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
         """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
+        if self._alone:
+            self._start_alone()
+            return
+        self.ready(self._alone.released())
         if not self.crowded and self._scarce is None:
             return
         able = [runner for runner in self.slots if runner.alive and not self._is_held_up(runner)]
@@ -101,6 +113,14 @@ class Dispatcher:
             heapq.heappush(self._out_of_order, item)
         if self._spilled():
             self._bring_back(allowed)
+
+    def _start_alone(self) -> None:
+        """Start a segment that runs alone, if no runner executes anything."""
+        runners = [runner for runner in self.slots if runner.alive]
+        segment = self._alone.next(self.slots) if runners else None
+        if segment is not None:
+            self._rouse(runners[0])
+            self._send(segment, runners[0])
 
     def _bring_back(self, allowed: Callable[[Segment], bool] | None) -> None:
         """While runners are busy, have the inputs that come next read from disk: of as many segments as there are runners."""

@@ -119,7 +119,7 @@ class Segment:
 class Chain:
     """Tasks assigned together, for one runner."""
 
-    __slots__ = ("again", "asked_back", "attempts", "ended", "id", "job", "next", "order", "segments", "slot")
+    __slots__ = ("again", "alone", "asked_back", "attempts", "ended", "id", "job", "next", "order", "segments", "slot")
 
     def __init__(self, job: HostJob, id: int, attempts: dict[int, int]) -> None:
         self.job = job
@@ -138,6 +138,8 @@ class Chain:
         """The runner that has it."""
         self.again = False
         """Whether it is not of the plan, so that its tasks are reported one by one."""
+        self.alone = False
+        """Whether nothing else is executed here meanwhile."""
         self.asked_back = False
         """Whether it is to be given back to the scheduler, should its runner not have begun it."""
 

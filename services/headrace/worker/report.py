@@ -31,6 +31,8 @@ class JobReport:
         self._bytes = 0
         self.urgent = False
         """Whether somebody waits for what is in here."""
+        self.at_once = False
+        """Whether the log is to have it at once."""
         self._soon = False
 
     @property
@@ -71,8 +73,9 @@ class JobReport:
             events.done_attempts.append(attempt)
         self._add(ID_BYTES)
 
-    def started(self, task: int) -> None:
-        """A task runs that did not when the last message was made."""
+    def started(self, task: int, at_once: bool = False) -> None:
+        """A task runs that did not when the last message was made. at_once: whether the log is to know before anything comes of it."""
+        self.at_once = self.at_once or at_once
         self._events.started.append(task)
         self._add(ID_BYTES)
 
@@ -180,7 +183,7 @@ class JobReport:
     def take(self, memory_used: int) -> list[Events]:
         """The messages to publish now; none if nothing happened."""
         self._next_message()
-        messages, self._full, self.urgent, self._soon = self._full, [], False, False
+        messages, self._full, self.urgent, self.at_once, self._soon = self._full, [], False, False, False
         if messages:
             messages[-1].profile = list(self._profile.values())
             messages[-1].memory_used = memory_used

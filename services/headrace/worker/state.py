@@ -887,9 +887,18 @@ class Agent:
                 job.runners.add(slot)
                 self._actions.append(ToRunner(slot, self._open_job(job)))
             frame = run_frame(job, segments, runner.number(segments), partial(self.stock.locate, runner=runner))
+            if frame.attempts:
+                self._say_started(job, frame)
             self._actions.append(ToRunner(slot, frame))
             self.stock.dispatched(segments)
             self._close_quietly(runner)
+
+    def _say_started(self, job: HostJob, frame: protocol.Run) -> None:
+        """Report retried tasks as started before they are: should this host be lost under one of them, the log knows which."""
+        for task, attempt in zip(frame.tasks, frame.attempts, strict=True):
+            if attempt:
+                job.running.add(task)
+                job.report.started(task, at_once=True)
 
     def _open_job(self, job: HostJob) -> protocol.OpenJob:
         """The graph for a runner: without metadata, unless that is needed for the names of files."""
@@ -909,7 +918,7 @@ class Agent:
         about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
         jobs = [self.jobs[name] for name in self._news]
         urgent = [job for job in jobs if job.report.urgent]
-        if self.stock.pressed or not all(job.n_live for job in urgent):
+        if self.stock.pressed or not all(job.n_live for job in urgent) or any(job.report.at_once for job in jobs):
             return self.settings.report_seconds
         if urgent:
             return self.settings.busy_report_seconds
