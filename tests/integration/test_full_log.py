@@ -14,12 +14,13 @@ import pytest
 import headrace as hr
 from headrace.bus import Bus, BusSettings, EmbeddedServer
 from headrace.bus.nats_bus import NatsBus
-from headrace.controller.room import Room
+from headrace.controller.remnants import find_remnants
+from headrace.controller.room import Remnant, Room
 from headrace.controller.roomkeeper import RoomKeeper
 from headrace.errors import JetStreamRefused, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.usage import Usage
-from headrace_schemas import Ended, GraphSource, GraphSpec, Submitted, subjects
+from headrace_schemas import Ended, FunctionSpec, GraphSource, GraphSpec, JobEntry, Released, Submitted, encode, subjects
 from tests.waiting import eventually
 
 Until = Callable[..., Awaitable[None]]
@@ -121,6 +122,30 @@ def test_what_is_over_is_removed_and_everything_else_stays(runner: asyncio.Runne
         assert await stored(bus, subjects.state("other"))
         assert await stored(bus, subjects.event("other", "h"))
         assert await bus.kv("jobs").keys() == ["other"]
+
+    runner.run(body())
+
+
+def test_jobs_that_a_controller_does_not_remember_are_looked_up(runner: asyncio.Runner, bus: Bus) -> None:
+    spec = GraphSpec(
+        name="g", n_tasks=1, shape_hash="", content_hash="", functions=[FunctionSpec(name="f", module="m", qualname="f")], function=[0],
+        n_inputs=[0], outputs=[0], blocks=[b""],
+    )  # fmt: skip
+
+    async def body() -> None:
+        for number, (name, state) in enumerate([("released", "done"), ("values", "done"), ("failed", "failed"), ("going-on", "running")]):
+            await bus.publish(subjects.submitted(name), Submitted(job=name, graph=GraphSource(inline=spec)))
+            ended = 0.0 if state == "running" else 1_000.0 + number
+            await bus.kv("jobs").put(name, encode(JobEntry(job=name, name="g", state=state, n_tasks=1, ended=ended)))
+            await bus.publish(subjects.event(name, "h"), bytes(10 * KB))
+        for name in ("released", "values"):
+            await bus.publish(subjects.state(name), Ended(at=1, term=1, job=name, state="done"))
+        await bus.publish(subjects.state("released"), Released(at=2, term=1, job="released"))
+        assert await find_remnants(bus, {"failed"}) == ([Remnant("released", 1000.0, False), Remnant("values", 1001.0, True)], True)
+        await limited(bus, 60 * KB)
+        keeper = RoomKeeper(bus, Room(10 * time.time()), list, lambda job, usage: None, int)
+        await keeper.look()
+        assert sorted(await bus.kv("jobs").keys()) == ["going-on", "values"]
 
     runner.run(body())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.controller.replay import check
-from headrace.controller.room import AT_ONCE, SETTLED_SECONDS, VALUES_SECONDS, Room
+from headrace.controller.room import AT_ONCE, REMEMBERED, SETTLED_SECONDS, VALUES_SECONDS, Remnant, Room
 from headrace.ledger import JobLedger
 from headrace.usage import Usage, reason
 from headrace_schemas import Ended, Events, FunctionSpec, GraphSource, GraphSpec, NoRoom, Purge, Released, Submitted
@@ -66,6 +66,28 @@ def test_jobs_that_are_over_go_from_70_percent_on_until_60_the_oldest_first() ->
     assert kept.take_removable(10_000.0) == []
     kept.looked(percent(69))
     assert kept.take_removable(10_000.0) == []
+
+
+def test_of_many_jobs_that_are_over_only_some_are_remembered_and_the_others_looked_up() -> None:
+    full = room(75, *(job(f"j{k}", ended=float(k)) for k in range(3 * REMEMBERED)))
+    assert not full.is_short
+    removed: list[str] = []
+    while more := full.take_removable(10_000.0):
+        removed += more
+    assert removed == [f"j{k}" for k in range(REMEMBERED)]
+    assert full.is_short
+    full.looked_up([Remnant(f"j{k}", float(k), False) for k in reversed(range(REMEMBERED, 3 * REMEMBERED))], complete=True)
+    assert full.take_removable(10_000.0) == [f"j{k}" for k in range(REMEMBERED, REMEMBERED + AT_ONCE)]
+    full.looked_up([Remnant("j1300", 1300.0, False), Remnant("valued", 1.0, True)], complete=True)
+    assert full.take_removable(EXPIRY + 2)[0] == "valued"
+    while full.take_removable(10_000.0):
+        assert not full.is_short
+    assert not full.is_short
+
+
+def test_a_controller_that_has_just_started_looks_up_what_it_does_not_remember() -> None:
+    assert room(70).is_short
+    assert not room(69).is_short
 
 
 def test_a_job_that_ended_just_now_stays_for_who_waits_for_it() -> None:

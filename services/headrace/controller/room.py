@@ -8,12 +8,14 @@ The log refuses what it has no room for, and a fact that is missing leaves its j
 
 A job is removed when it is over and its outputs were fetched, were in a sink, or have expired. One whose values are in the log itself stays
 until its outputs would expire, or, above 80 %, for ten minutes.
+
+Of the jobs that are over, only some are remembered, the oldest of either kind. When these are removed, or a controller that has just
+started knows none, the others are looked up (`remnants`).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from headrace.ledger import ASKED, RELEASED, JobLedger
@@ -30,6 +32,10 @@ AT_ONCE = 200
 """Jobs that are removed between two looks: each takes some three requests of 0.2 ms."""
 
 
+REMEMBERED = 1_000
+"""Jobs that are over and remembered, of those with values in the log, and of those without."""
+
+
 class Remnant(NamedTuple):
     """A job that is over, and still in the log. has_values: whether values of outputs are there that no client released."""
 
@@ -44,7 +50,10 @@ class Room:
     def __init__(self, expiry: float) -> None:
         self.usage = Usage(0, 0)
         self._expiry = expiry
-        self._remnants: deque[Remnant] = deque()
+        self._remnants: dict[bool, list[Remnant]] = {False: [], True: []}
+        """Those without and with values in the log; in the order in which the jobs ended, or nearly."""
+        self._missed = True
+        """Whether there may be others."""
         self._trimming = False
         self._emptied: set[str] = set()
 
@@ -66,7 +75,27 @@ class Room:
     def forgotten(self, job: JobLedger) -> None:
         """A job is over, and no host holds anything of it."""
         self._emptied.discard(job.job)
-        self._remnants.append(Remnant(job.job, job.ended_at, has_values(job)))
+        self._remember(Remnant(job.job, job.ended_at, has_values(job)))
+
+    def _remember(self, remnant: Remnant) -> None:
+        kind = self._remnants[remnant.has_values]
+        if len(kind) < REMEMBERED:
+            kind.append(remnant)
+        else:
+            self._missed = True
+
+    @property
+    def is_short(self) -> bool:
+        """Whether jobs are to be looked up: something has to be removed, and there may be jobs that can be and are not remembered."""
+        return self._trimming and self._missed and not self._remnants[False]
+
+    def looked_up(self, found: Sequence[Remnant], complete: bool) -> None:
+        """Take in jobs that are over. complete: whether these are all that are in the log, apart from those still in memory."""
+        known = {remnant.job for kind in self._remnants.values() for remnant in kind}
+        self._missed = not complete
+        for remnant in sorted(found, key=_ended_at):
+            if remnant.job not in known:
+                self._remember(remnant)
 
     def looked(self, usage: Usage) -> None:
         """The log was looked at."""
@@ -77,15 +106,11 @@ class Room:
         """Jobs to be removed from the log, the oldest first. Each is named once. now: by the log's clock."""
         if not self._trimming:
             return []
-        removable: list[str] = []
-        kept: list[Remnant] = []
-        while self._remnants and len(removable) < AT_ONCE:
-            remnant = self._remnants.popleft()
-            if self._may_go(remnant, now):
-                removable.append(remnant.job)
-            else:
-                kept.append(remnant)
-        self._remnants.extendleft(reversed(kept))
+        oldest = sorted((remnant for kind in self._remnants.values() for remnant in kind), key=_ended_at)
+        removable = [remnant.job for remnant in oldest if self._may_go(remnant, now)][:AT_ONCE]
+        gone = set(removable)
+        for has_values, kind in self._remnants.items():
+            self._remnants[has_values] = [remnant for remnant in kind if remnant.job not in gone]
         return removable
 
     def _may_go(self, remnant: Remnant, now: float) -> bool:
@@ -109,3 +134,7 @@ class Room:
 def has_values(job: JobLedger) -> bool:
     """Whether values of its outputs are in the log, and no client said that it has them."""
     return not job.over and bool(((job.flags & (ASKED | RELEASED)) == ASKED).any())
+
+
+def _ended_at(remnant: Remnant) -> float:
+    return remnant.ended_at

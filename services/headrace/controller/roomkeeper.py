@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from headrace.bus import Bus
+from headrace.controller.remnants import find_remnants
 from headrace.controller.room import Room
 from headrace.errors import HeadraceError
 from headrace.ledger import JobLedger
@@ -22,7 +23,7 @@ LOOK = 1.0
 LOOK_CLOSELY = 0.25
 """Seconds between them while jobs have to end."""
 LOOK_ROUND = 30.0
-"""Seconds between looks at all other streams, of which only metrics tell."""
+"""Seconds between looks at all other streams, of which only metrics tell; and at least between two times that jobs are looked up."""
 RESERVE_BYTES = 256 << 10
 """Of the message that is purged when the log is full: the ends of a few hundred jobs."""
 RESERVE_SHARE = 1 / 64
@@ -54,7 +55,7 @@ class RoomKeeper:
         self._jobs = jobs
         self._end = end
         self._last_seq = last_seq
-        self._round_at = 0.0
+        self._round_at = self._look_up_at = 0.0
         self._has_reserve = False
         self._was_open = True
         self._seen = -1
@@ -80,6 +81,9 @@ class RoomKeeper:
         self.usages[LOG.name] = await self._bus.usage(LOG.name)
         room.looked(self.usages[LOG.name])
         self._say()
+        if room.is_short and time.monotonic() >= self._look_up_at:
+            self._look_up_at = time.monotonic() + LOOK_ROUND
+            room.looked_up(*await find_remnants(self._bus, {job.job for job in self._jobs()}))
         for job in room.take_removable(time.time()):
             await self._remove(job)
         if room.is_critical:
