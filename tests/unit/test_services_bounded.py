@@ -71,6 +71,8 @@ def size(*roots: object) -> int:
         found[id(each)] = each
         if isinstance(each, types.FunctionType):
             waiting += each.__closure__ or ()
+        elif isinstance(each, dict):  # whose keys are left out below if all are strings
+            waiting += [*each, *each.values()]
         else:
             waiting += gc.get_referents(each)
     return len(found)
