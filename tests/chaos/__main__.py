@@ -138,7 +138,8 @@ def say(report: Report, faults: list[str]) -> None:
         print(f"    {problem[:600]}")
     if report.problems:
         folder = folder_of(report.plan.seed)
-        print(f"    again: python -m tests.chaos --seeds {report.plan.seed} --faults {','.join(faults)}; logs: {folder}/logs", flush=True)
+        chosen = "" if faults == list(KINDS) else f" --faults {','.join(faults)}"
+        print(f"    again: python -m tests.chaos --seeds {report.plan.seed}{chosen}; logs: {folder}/logs", flush=True)
 
 
 def _import_services() -> None:

@@ -35,10 +35,13 @@ END_SECONDS = 15.0
 """For the orderly end of all services."""
 START_SECONDS = 3.0
 """In which a service may not have begun to handle signals."""
-CAPACITY, SMALL_CAPACITY = 400_000_000, 80_000_000
-"""Bytes of each host's store; where memory is to be short, little more than the largest value."""
+CAPACITY = {"": 400_000_000, "shm": 200_000_000, "spill": 80_000_000}
+"""Bytes of each host's store, by the disk that gets full: more than the shared memory has then, or less than the jobs take."""
 DISK_BYTES = {"shm": 600_000_000, "spill": 600_000_000, "store": 500_000_000}
 """Sizes of disks that the harness limits."""
+LEFT_BYTES = {"shm": 100_000_000, "spill": 0, "store": 0}
+"""What stays free when they are filled. A host with no shared memory at all can run nothing; this much holds what two tasks read and
+make."""
 MEMORY_BYTES = 700_000_000
 """Of the processes of a host together."""
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -158,7 +161,7 @@ class Deployment:
     def _arguments(self, service: str) -> Iterator[str]:
         if service.startswith("host-"):
             shm, spill = self.disk("shm", service), self.disk("spill", service)
-            capacity = SMALL_CAPACITY if self.topology.small else CAPACITY
+            capacity = min(CAPACITY[kind] for kind in ("", *self.topology.limits & {"shm", "spill"}))
             for folder in (shm, spill):
                 folder.mkdir(exist_ok=True)
             yield from ("--host", service, "--runners", str(self.topology.runners), "--capacity", str(capacity))

@@ -49,9 +49,13 @@ def unmount(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
 
 
-def fill(folder: Path) -> Path:
-    """Take all free space of a disk, down to the last page. Returns the file that has it."""
+def fill(folder: Path, left: int) -> Path:
+    """Take the free space of a disk but for so many bytes: with 0, down to the last page. Returns the file that has it."""
     path, size, piece = folder / ".chaos-filler", 0, 64 << 20
+    keep = path.with_suffix(".left")
+    if left:
+        with keep.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, left)
     with path.open("wb") as file:
         while piece >= PAGE:
             try:
@@ -61,20 +65,24 @@ def fill(folder: Path) -> Path:
                 if error.errno != errno.ENOSPC:
                     raise
                 piece //= 2
+    keep.unlink(missing_ok=True)
     return path
 
 
 def enter(entrances: Sequence[str]) -> None:
-    """Enter a control group, with all future children."""
+    """Enter a control group, with all future children, as what the kernel kills first when the group is out of memory."""
+    if entrances:
+        Path("/proc/self/oom_score_adj").write_text("1000")
     for entrance in entrances:
         Path(entrance).write_text(str(os.getpid()))
 
 
 def hog(entrances: Sequence[str], nbytes: int, seconds: float) -> int:
-    """Take memory in a control group until something in it is killed, or for some seconds. The kernel prefers to kill others."""
-    Path("/proc/self/oom_score_adj").write_text("-1000")
+    """Take memory in a control group, for some seconds. The kernel prefers to kill others, but kills this process at last."""
     enter(entrances)
-    held, end = [], time.monotonic() + seconds
+    Path("/proc/self/oom_score_adj").write_text("0")
+    held: list[bytearray] = []
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if len(held) * CHUNK < nbytes:
             held.append(bytearray(os.urandom(4096) * (CHUNK // 4096)))

@@ -18,7 +18,7 @@ SECONDS = {0.001: 8, 0.01: 6, 0.05: 6, 0.2: 5, 0.5: 4, 1.0: 2, 2.0: 1}
 """Durations of tasks, and how often each is drawn."""
 BYTES = {0: 6, 1_000: 8, 20_000: 6, 300_000: 5, 2_000_000: 3, 16_000_000: 1}
 """Sizes of values, and how often each is drawn."""
-HEAVY = {0: 3, 20_000: 3, 2_000_000: 6, 8_000_000: 3, 16_000_000: 2}
+HEAVY = {0: 3, 20_000: 3, 2_000_000: 6, 8_000_000: 5}
 """The same where memory is to get short."""
 LARGE = 64_000_000
 """The size of one value in some graphs."""
@@ -107,7 +107,7 @@ def draw_graph(random: Random, name: str, seconds: float, sizes: Mapping[int, in
         tasks.append(task)
         left -= max(task.duration, 0.01)
         room -= sum(task.sizes)
-    if random.random() < LARGE_SHARE:
+    if random.random() < LARGE_SHARE and sizes is BYTES:
         first = tasks[0]
         tasks[0] = Task(first.key, first.seconds, (LARGE, *first.sizes[1:]), first.inputs)
     return GraphPlan(name, tuple(tasks))

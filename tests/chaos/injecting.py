@@ -10,7 +10,7 @@ from random import Random
 import psutil
 
 from tests.chaos import filling
-from tests.chaos.deployment import MEMORY_BYTES, Deployment
+from tests.chaos.deployment import LEFT_BYTES, MEMORY_BYTES, Deployment
 from tests.chaos.duplicating import duplicate
 from tests.chaos.faults import KINDS
 from tests.chaos.plan import Fault
@@ -81,7 +81,8 @@ def _link(deployment: Deployment, fault: Fault) -> bool:
 
 def _fill(deployment: Deployment, fault: Fault) -> bool:
     """Take all free space of a disk."""
-    filler = filling.fill(deployment.disk(KINDS[fault.kind].limits, fault.target))
+    disk = KINDS[fault.kind].limits
+    filler = filling.fill(deployment.disk(disk, fault.target), LEFT_BYTES[disk])
     deployment.later(fault.seconds, partial(filler.unlink, missing_ok=True))
     return True
 
@@ -95,7 +96,7 @@ def _break_spill(deployment: Deployment, fault: Fault) -> bool:
 
 
 def _hog(deployment: Deployment, fault: Fault) -> bool:
-    """Take the memory that a host may use, until the kernel has killed a process of it, or for some time."""
+    """Take the memory that a host may use, so that the kernel kills processes of it."""
     if (group := deployment.groups.get(fault.target)) is None:
         return False
     deployment.excused.add(fault.target)
