@@ -196,7 +196,8 @@ class Purge(Decision, tag="purge", kw_only=True):
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
-    """A host took up work. A host that restarts joins again with a higher epoch; what it held before is gone."""
+    """A host took up work. A host that restarts, or that lost its lease, joins again with a higher epoch. What it held before is gone, but
+    for what it said in `Events` that are `rejoining` under this epoch."""
 
     stands_on: ClassVar = (subjects.host, "host")
     places: ClassVar = ("address",)
@@ -343,6 +344,9 @@ class Events(Message, tag="events", kw_only=True):
     epoch: Stamp
     about: str = ""
     """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    rejoining: bool = False
+    """Whether this is from before `epoch`: the host lost its lease, and says what it still holds before it joins again under `epoch`. It
+    counts from the moment at which the host has joined."""
     started: list[Id] = []
     """Tasks running now that were not when the last batch was sent."""
     done: list[Id] = []

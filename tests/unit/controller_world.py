@@ -72,6 +72,8 @@ class Host:
     name: str
     epoch: int
     store: set[int] = field(default_factory=set)
+    made: dict[int, int] = field(default_factory=dict)
+    """The attempts that made what is in the store."""
     chains: list[Chain] = field(default_factory=list)
     read: int = 0
     outbox: list[Events] = field(default_factory=list)
@@ -124,9 +126,13 @@ class World:
 
     # --- hosts -----------------------------------------------------------------------------------------------------
 
-    def join(self, name: str) -> None:
+    def join(self, name: str, before: Host | None = None) -> None:
+        """A host joins. before: the same one in its last epoch, if it brings back what it held: it says so first."""
         self.epoch += 1
-        self.hosts[name] = Host(name, self.epoch, read=len(self.log))
+        host = self.hosts[name] = Host(name, self.epoch, read=len(self.log))
+        if before is not None:
+            host.store, host.made = before.store, before.made
+            self.bring_back(host, before)
         self.append(HostJoined(at=0, term=self.term, host=name, epoch=self.epoch, address="", runners=1, capacity=1))
 
     def lose_host(self, host: Host) -> None:
@@ -147,11 +153,23 @@ class World:
             self.append(HostLost(at=0, term=self.term, host=host.name, epoch=host.epoch))
 
     def rejoin(self, host: Host) -> None:
-        """It finds out: what it holds and does is gone, and what it said meanwhile counts for nothing; some of that comes later still."""
+        """It finds out: what it does is somebody else's, and what it said meanwhile counts for nothing; some of that comes later still.
+        What it holds, it brings back, unless it was started anew."""
         late = [events for events in host.outbox if self.rnd.random() < 0.5]
-        self.join(host.name)
+        self.join(host.name, host if self.rnd.random() < 0.7 else None)
         for events in late:
             self.append(events)
+
+    def bring_back(self, host: Host, before: Host) -> None:
+        datasets = self.rnd.sample(sorted(host.store), len(host.store))
+        half = self.rnd.randint(0, len(datasets))
+        for part in (datasets[:half], datasets[half:]):
+            attempts = [host.made[dataset] for dataset in part]
+            self.append(self.events(host, rejoining=True, produced=part, produced_attempts=attempts, sizes=[1] * len(part)))
+        for events in before.outbox:
+            if events.done or events.chains or events.value_ids:
+                kept = {name: getattr(events, name) for name in ("done", "done_attempts", "chains", "value_ids", "values", "written")}
+                self.append(self.events(host, rejoining=True, **kept))
 
     def host_reads(self, host: Host) -> None:
         """Act on what the log has for this host."""
@@ -220,6 +238,7 @@ class World:
             holders = [other for other in self.hosts.values() if other.alive and not other.lapsed and dataset in other.store]
             if holders:
                 host.store.add(dataset)
+                host.made[dataset] = holders[0].made[dataset]
                 host.outbox.append(self.events(host, copied=[dataset]))
             else:
                 self.say_gone(dataset)
@@ -246,6 +265,7 @@ class World:
         held = [d for d in made if d in self.spec.outputs and d not in self.spec.sunk]
         left = [d for d in made if d not in inside and (d in held or len(topology.consumers_of(d)))]
         host.store.update(left)
+        host.made.update(dict.fromkeys(left, attempt))
         values = [d for d in held if self.rnd.random() < 0.3]
         one_by_one = self.rnd.random() < 0.5
         written = [self.write(host, dataset, attempt) for dataset in made if dataset in self.spec.sunk]

@@ -14,6 +14,7 @@ from headrace.link import frames
 from headrace.worker import actions, protocol
 from headrace.worker.intake import Intake
 from headrace.worker.protocol import NEVER, NO_ROOM_YET
+from headrace.worker.rejoining import held, still_true
 from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
@@ -272,6 +273,7 @@ class World:
         self.graph = graph_of(inputs, outputs)
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]
+        self.epoch = EPOCH
         self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills, START) for n in self.names}
         self.intakes = {n: Intake(agent) for n, agent in self.agents.items()}
         for index, (name, agent) in enumerate(self.agents.items()):
@@ -318,14 +320,14 @@ class World:
     def _assign(self, name: str, mine: list[tuple[int, list[int]]], home: dict[int, int], attempts: dict[int, int]) -> Assign:
         sources = [home[d] for _, chain in mine for t in chain for d in self.inputs[t] if d not in chain]
         return Assign(
-            at=1, term=1, job=JOB, host=name, epoch=EPOCH, hosts=self.names, addresses=[f"{n}:1" for n in self.names],
+            at=1, term=1, job=JOB, host=name, epoch=self.epoch, hosts=self.names, addresses=[f"{n}:1" for n in self.names],
             chains=[id for id, _ in mine], lengths=[len(chain) for _, chain in mine], tasks=[t for _, chain in mine for t in chain],
             attempts=[attempts.get(t, 0) for _, chain in mine for t in chain] if attempts else [], sources=sources,
             graph=GraphSource(inline=self.graph),
         )  # fmt: skip
 
     def purge(self, name: str, datasets: list[int]) -> None:
-        self.intakes[name].hear([Purge(at=1, term=1, job=JOB, host=name, epoch=EPOCH, datasets=datasets)])
+        self.intakes[name].hear([Purge(at=1, term=1, job=JOB, host=name, epoch=self.epoch, datasets=datasets)])
 
     def kill_runner(self, name: str, slot: int) -> None:
         """A runner dies over the next thing that it would execute, if there is any, and its result. Another one takes its place."""
@@ -339,6 +341,32 @@ class World:
         agent.runner_died(slot, executed, -9, 1)
         self.runners[name, slot] = ModelRunner(self, name, slot)
         agent.runner_started(slot)
+
+    def rejoin(self) -> list[Events]:
+        """Every host loses its lease, ends its runners and links, and joins again. Returns what they say before they do."""
+        self.epoch += 1
+        self.wires.clear()
+        self.recalls.clear()
+        self.connecting.clear()
+        told: list[Events] = []
+        for name, work in [pair for pair in self.disk_work if isinstance(pair[1], actions.SendSpilled)]:
+            self.disk_work.remove((name, work))
+            self.agents[name].sent(work.peer, work.frame, work.nbytes)
+        for name, agent in self.agents.items():
+            for index, other in enumerate(self.names):
+                agent.host_unreachable(other)
+                agent.peer_left(index)
+            facts = agent.all_reports()
+            agent.rejoin(self.epoch)
+            self.intakes[name].hear(())
+            for index, other in enumerate(self.names):
+                agent.peer_came(index, PeerHost(other, self.epoch, ""))
+            told += held(agent.jobs.values(), name, self.epoch)
+            told += [true for events in facts if (true := still_true(events, agent.jobs.get(events.job), self.epoch)) is not None]
+        for name, slot in self.runners:
+            self.runners[name, slot] = ModelRunner(self, name, slot)
+            self.agents[name].runner_started(slot)
+        return told
 
     def end(self, state: str) -> None:
         self.ended = True
@@ -456,8 +484,8 @@ class World:
 
     def _connect(self, name: str, host: str) -> None:
         peer = self.names.index(name)
-        self.agents[host].peer_came(peer, PeerHost(name, EPOCH, ""))
-        self.agents[name].host_connected(host, EPOCH)
+        self.agents[host].peer_came(peer, PeerHost(name, self.epoch, ""))
+        self.agents[name].host_connected(host, self.epoch)
 
     def _lose_link(self, name: str, host: str) -> None:
         """The link that one host opened to another ends, with all that is on it."""

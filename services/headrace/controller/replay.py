@@ -74,8 +74,8 @@ def _compare(recorded: list[LogEntry], follows: list[Decided], at: int, term: in
 
 
 def _canonical(decision: Any) -> bytes:
-    """A decision without its stamps, equal for equal decisions. A message that is in the log twice is one decision."""
+    """A decision without its stamps and words, equal for equal decisions. A message that is in the log twice is one decision."""
     fields = msgspec.to_builtins(decision)
-    for stamp in ("v", "at", "term"):
+    for stamp in ("v", "at", "term", "about"):
         fields.pop(stamp, None)
     return msgspec.json.encode(fields, order="sorted")

@@ -6,7 +6,7 @@ Events in, decisions out. `fold` takes the log's entries in; `decide` returns ev
              lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`; or the log has
              no room for it, see `room`
     Needed   tasks that must run (again), see `recovery`
-    Purge    copies that a host may drop, see `purges`
+    Purge    copies that a host may drop, see `purges`; and what a host that joins again holds of jobs that are over and forgotten
 
 Decisions take effect at once, and not again when they come back in the log: an entry of this controller's own term is passed over. So what
 is decided at a sequence follows from the entries up to it alone, however they were batched, and replay can make every decision again.
@@ -29,7 +29,7 @@ from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
 from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
-from headrace_schemas import Due, Ended, EndState, LedgerSnapshot, Needed, NoRoom, Purge, Released, Stranded, TaskError
+from headrace_schemas import Due, Ended, EndState, Events, LedgerSnapshot, Needed, NoRoom, Purge, Released, Stranded, TaskError
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -62,6 +62,7 @@ class Controller:
         self.seen: list[JobLedger] = []
         """The jobs that the last `decide` looked at: those that something happened to."""
         self._purges: dict[str, Purges] = {}
+        self._unclaimed: list[Events] = []
         self._homeless = Homeless()
         self._retries = Retries()
         self.time = 0.0
@@ -78,6 +79,8 @@ class Controller:
                 self._purge_again(entry.message)
         else:
             self.ledger.fold(entry)
+            if self.ledger.unclaimed:
+                self._unclaimed += self.ledger.take_unclaimed()
             self._homeless.folded(entry.message, self.ledger)
             self._retries.folded(entry.message, entry.time, self.ledger)
             if isinstance(entry.message, NoRoom) and entry.message.job in self.ledger.jobs:
@@ -100,8 +103,21 @@ class Controller:
         """Everything that follows from the entries folded so far, the last of which has sequence `at`."""
         self.seen = self.ledger.take_changed()
         decisions = [decision for job in self.seen for decision in self._decide_job(job, at)]
+        if self._unclaimed:
+            decisions += self._disown(at)
         self.ledger.take_changed()
         return decisions
+
+    def _disown(self, at: int) -> list[Decided]:
+        """Have hosts that joined again drop what they hold of jobs that nobody knows any more, or that failed or were cancelled."""
+        unclaimed, self._unclaimed = self._unclaimed, []
+        purges = [
+            Purge(at=at, term=self.term, job=events.job, host=events.host, epoch=events.epoch, datasets=sorted({*events.produced}))
+            for events in unclaimed
+        ]
+        for purge in purges:
+            self.counts.add(purge, 0.0)
+        return list[Decided](purges)
 
     def expired(self, now: float, after: float) -> list[Released]:
         """What to write down of outputs that no client fetched within `after` seconds of their job's end. now: by the log's clock.

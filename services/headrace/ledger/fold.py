@@ -10,6 +10,7 @@ from headrace.ledger.facts import fold_events
 from headrace.ledger.hosts import Hosts
 from headrace.ledger.job import JobLedger
 from headrace.ledger.possible import is_possible
+from headrace.ledger.returns import Returns, spare
 from headrace.ledger.turns import Turned, Turns
 from headrace_schemas import (
     Assign,
@@ -73,6 +74,8 @@ class Ledger:
     `take_changed`. impossible: entries passed over, for they cannot be said of their job.
     turns: what was folded that changes more than one job. forgotten: the jobs that were forgotten last, the latest at the end.
     reads_own: whether what its reader decided comes back to it in the log, see `snapshot`.
+    unclaimed: what a host that joined again holds of jobs that are not known, or failed or were cancelled; of the last entry that there was
+    such of.
     An entry at or before `last_seq` is ignored, so a feed may begin again anywhere.
     """
 
@@ -87,6 +90,8 @@ class Ledger:
         self.changed: dict[str, JobLedger] = {}
         self.turns = Turns()
         self.forgotten: dict[str, None] = {}
+        self.unclaimed: list[Events] = []
+        self._returns = Returns()
 
     def fold(self, entry: LogEntry) -> None:
         """Take one entry in."""
@@ -153,6 +158,11 @@ class Ledger:
         changed, self.changed = self.changed, {}
         return [changed[name] for name in sorted(changed)]
 
+    def take_unclaimed(self) -> list[Events]:
+        """What is `unclaimed`, once."""
+        unclaimed, self.unclaimed = self.unclaimed, []
+        return unclaimed
+
     def _in_term(self, message: Decision, time: float) -> bool:
         writer = WRITERS.get(type(message))
         if writer is None:
@@ -185,15 +195,47 @@ class Ledger:
             self.changed[job.job] = job
             job.last_seq = self.last_seq
             fold_events(job, events)
+        elif events.rejoining:
+            self._rejoining(events)
+
+    def _rejoining(self, events: Events) -> None:
+        """A host that joins again lists what it holds. That counts once it has joined."""
+        if not self.hosts.counts(events.host, events.epoch):
+            if events.epoch > self.hosts[events.host].epoch:
+                self._returns.add(events)
+                if (job := self.jobs.get(events.job)) is not None:
+                    job.last_seq = self.last_seq
+        elif events.produced:
+            self.unclaimed = [events]
 
     def _host(self, message: HostJoined | HostLost) -> None:
-        if not (self.hosts.joined(message) if isinstance(message, HostJoined) else self.hosts.lost(message)):
+        returned = self._returns.take(message.host, message.epoch)
+        if isinstance(message, HostLost):
+            if self.hosts.lost(message):
+                self._lose(message.host, message.reason)
             return
+        if self.hosts.joined(message):
+            self._lose(message.host, "it lost its lease" if returned else "it started anew")
+        if returned:
+            self._bring_back(returned)
+
+    def _lose(self, host: str, reason: str) -> None:
         for job in self.jobs.values():
-            index = job.host_ids.get(message.host)
+            index = job.host_ids.get(host)
             if index is not None and not job.over:
                 self.changed[job.job] = job
-                orders.fold_host_lost(job, index, message.reason if isinstance(message, HostLost) else "it started anew")
+                orders.fold_host_lost(job, index, reason)
+
+    def _bring_back(self, returned: list[Events]) -> None:
+        unclaimed: list[Events] = []
+        for events in returned:
+            self.unclaimed = []
+            self._events(events)
+            unclaimed += self.unclaimed
+        self.unclaimed = unclaimed
+        for name in {events.job for events in returned}:
+            if (job := self.changed.get(name)) is not None and job.again:
+                spare(job)
 
     def _order(self, message: LogMessage, time: float) -> None:
         job = self.jobs.get(message.job)  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headrace.graph.topology import Flags
-from headrace.ledger import ASSIGNED, NOWHERE, STARTED, JobLedger
+from headrace.ledger import ASSIGNED, NOWHERE, STARTED, WAITING, JobLedger
 from headrace.ledger.columns import Ints, ints, ranges
 from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.fitting import NO_HOST, choose_fit
@@ -129,6 +129,8 @@ def place_loose(schedule: JobSchedule, cluster: Cluster, back: Mapping[int, int]
     back: tasks that a host was asked to give back, with the chain of each: these go to the hosts that can begin them first, and those of
     one chain stay one. Every other task is a chain of its own. Returns the chains per host, with ids beyond all that there are.
     """
+    job = schedule.job
+    schedule.loose = {task for task in schedule.loose if job.states[task] == WAITING}  # others came back with a host that joined again
     if not schedule.loose:
         return {}
     lengths, tasks = _gather(schedule, back)

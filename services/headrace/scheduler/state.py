@@ -98,11 +98,16 @@ class Scheduler:
                     self.schedules[message.job].moved.update(d for d in message.gone if 0 <= d < n_datasets)
 
     def _fold_host(self, entry: LogEntry, host: str) -> None:
-        """Where this host's copies were the ones to fetch, others may be now."""
+        """Where this host's copies were the ones to fetch, others may be now; and the other way round, where it joins again with copies."""
         self._hosts_changed = True
+        self._move_copies(host)
+        self.ledger.fold(entry)
+        if isinstance(entry.message, HostJoined):
+            self._move_copies(host)
+
+    def _move_copies(self, host: str) -> None:
         for schedule in self.schedules.values():
             schedule.moved.update(recovery.held_at(schedule.job, host).tolist())
-        self.ledger.fold(entry)
 
     # --- out ------------------------------------------------------------------------------------------------------------
 

@@ -98,6 +98,10 @@ class Disk:
         """The dataset that is on disk under a key; None if it is not needed any more."""
         return self._keys.get(key)
 
+    def reads(self, entry: Entry) -> bool:
+        """Whether a dataset is being read from disk."""
+        return entry.spill_key in self._reading
+
     def touch(self, block: Block[int]) -> None:
         """A dataset is used."""
         held = self._resident.pop(block.id, None)

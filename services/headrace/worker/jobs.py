@@ -240,6 +240,14 @@ class HostJob:
             entry = self.entries[dataset] = Entry(dataset)
         return entry
 
+    def begin_again(self, report: JobReport) -> None:
+        """The host begins a new epoch: nothing is assigned to it."""
+        self.report = report
+        self.chains.clear()
+        self.n_live = 0
+        self.runners.clear()
+        self.running.clear()
+
     def predict(self, tasks: list[int], unknown: float) -> float:
         """Seconds that tasks will take, by what their functions took so far."""
         expected, function, total = self.expected, self.function, TASK_SECONDS * len(tasks)

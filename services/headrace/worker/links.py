@@ -32,6 +32,12 @@ UNREAD_BYTES = 256 << 20
 Blocks of the store do not count: they stay where they are until they are sent."""
 
 
+_numbers = itertools.count(1)
+"""Of peers. A host that joins again has other links, and their peers other numbers: what is still told of earlier ones is nobody's."""
+CLOSE_SECONDS = 1.0
+"""Until all links have ended that were closed. It takes two turns of the event loop."""
+
+
 class Links(Handler):
     """Carries frames between the agent's state machine and other processes. `wake` is called after every event.
 
@@ -60,7 +66,6 @@ class Links(Handler):
         self.traffic = Traffic()
         self._began: dict[Link, float] = {}
         """When the block that is arriving began to."""
-        self._next = itertools.count(1)
         self._opening: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
 
@@ -242,7 +247,7 @@ class Links(Handler):
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:
         number = self._numbers.get(link)
         if number is None:
-            number = self._numbers[link] = next(self._next)
+            number = self._numbers[link] = next(_numbers)
             self._peers[number] = link
             if link.role == HOST:
                 self._agent.peer_came(number, PeerHost(link.peer, link.epoch, ""))
@@ -289,10 +294,13 @@ class Links(Handler):
         return owed.pop(what, 0) == 1
 
     async def close(self) -> None:
-        """End all links."""
+        """End all links, and wait until the agent knows."""
         for task in self._opening:
             task.cancel()
         for link in [*self._to_hosts.values(), *self._peers.values()]:
             link.close("this host stops")
         if self._server is not None:
             self._server.close()
+        deadline = perf_counter() + CLOSE_SECONDS
+        while (self._hosts or self._numbers or self._block_bytes) and perf_counter() < deadline:
+            await asyncio.sleep(0)

@@ -83,6 +83,10 @@ class Performer:
         self._guard.tell("an action failed", partial(self._agent.action_failed, action, setback), event=_name(action))
         self._wake()
 
+    def begin_again(self, runners: Runners, links: Links) -> None:
+        """The host joins again: it has other runners and links."""
+        self._runners, self._links = runners, links
+
     def close(self) -> None:
         """Wait for the disk; nothing that ends from here on is told to the agent."""
         self._ended = True
@@ -128,8 +132,11 @@ class Performer:
         if isinstance(action, actions.Restore):
             self._memory.reserve(action.offset, action.nbytes)
         if self._disk is None:
-            self._disk = Spilling(self._agent, self._memory.arena, self._spill_folder, self._wake, self._links.send_data, self.failed)
+            self._disk = Spilling(self._agent, self._memory.arena, self._spill_folder, self._wake, self._send_data, self.failed)
         self._disk.act(action)
+
+    def _send_data(self, action: actions.SendSpilled, data: memoryview) -> None:
+        self._links.send_data(action, data)
 
     # --- the log ------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
-from headrace.worker import metrics, protocol
+from headrace.worker import metrics, protocol, rejoining
 from headrace.worker.actions import Action
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.guard import Guard, MachineBroken
@@ -25,6 +25,7 @@ from headrace.worker.intake import Intake
 from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
 from headrace.worker.performing import Memory, Performer
+from headrace.worker.rejoining import still_true
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Runners
 from headrace.worker.settings import NO_SPILLING, Settings
@@ -53,8 +54,8 @@ class Host:
     """One host's service: joins the cluster, and joins again under a new epoch when its lease was lost.
 
     A lease is lost where process, machine or NATS server were stopped for longer than it runs. The cluster goes on without the host then:
-    what it had to do is somebody else's, and what it holds does not count any more. So it ends its runners, empties its store, and begins
-    anew. arena, status, zygote: its memory and its fork server, which stay.
+    what it had to do is somebody else's. So it ends its runners and its links, and begins anew; but what it holds stays, and it says so
+    before it joins. arena, status, zygote: its memory and its fork server.
     """
 
     def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote) -> None:
@@ -73,14 +74,23 @@ class Host:
         try:
             await self._serve()
         finally:
+            await self._discard_worker()
             self._parts[2].close()
+
+    async def _discard_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close()
 
     async def _serve(self) -> None:
         epoch = 0
         while True:
             try:
                 epoch = await next_epoch(self._bus, self._settings.host, epoch)
-                self._worker = Worker(self._settings, self._bus, *self._parts, epoch)
+                if self._worker is None:
+                    self._worker = Worker(self._settings, self._bus, *self._parts, epoch)
+                else:
+                    self._worker.rejoin(epoch)
                 await self._worker.run()
                 log.warning("this host's lease was lost: it joins again under a new epoch", epoch=epoch)
             except NatsUnreachable as error:
@@ -88,7 +98,9 @@ class Host:
                 await asyncio.sleep(REJOIN_SECONDS)
             except MachineBroken as error:
                 log.error("this host begins anew, with nothing: it failed at whatever it did", epoch=epoch, error=error)
-                self._worker = None
+                await self._discard_worker()
+            if self._worker is not None:
+                self._worker.keep_facts()
             self._bus.give_up()
 
     async def _status(self, request: bytes) -> bytes:
@@ -99,7 +111,7 @@ class Host:
 
 
 class Worker:
-    """A host in one epoch."""
+    """A host: `run` serves in one epoch, `rejoin` begins the next one with what the host holds. `close` at the end."""
 
     def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote, epoch: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -111,9 +123,16 @@ class Worker:
         self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
         self._guard = Guard(self._agent.fail_job)
         self._intake = Intake(self._agent, self._guard)
+        self._zygote = zygote
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
-        self._performer: Performer
+        self._performer: Performer | None = None
+        self._feed: LogFeed | None = None
+        """Stays open from epoch to epoch: what ended, or is to be dropped, in between is read, too."""
+        self._sent: dict[asyncio.Future[int], Events] = {}
+        """Facts that the log does not have yet, as far as is known."""
+        self._kept_facts: list[Events] = []
+        """Those of earlier epochs."""
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
         self._broken: asyncio.Future[None] = self._loop.create_future()
         """Has MachineBroken once the state machine fails at whatever it does."""
@@ -124,37 +143,67 @@ class Worker:
         self._above = False
 
     async def run(self) -> None:
-        """Serve until cancelled, until this host cannot go on, or until its lease is lost: then nothing of this epoch is left."""
+        """Serve until cancelled, until this host cannot go on, or until its lease is lost: then no process and no link is left."""
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing, self._guard)
-        self._performer = Performer(
-            self._agent,
-            self._runners,
-            self._links,
-            self._page,
-            Memory(self._arena, self._store),
-            self._settings.spill_dir,
-            self._publish,
-            self._wake,
-            self._spans,
-            self._guard,
-        )
+        if self._performer is None:
+            self._performer = Performer(
+                self._agent,
+                self._runners,
+                self._links,
+                self._page,
+                Memory(self._arena, self._store),
+                self._settings.spill_dir,
+                self._publish,
+                self._wake,
+                self._spans,
+                self._guard,
+            )
+        else:
+            self._performer.begin_again(self._runners, self._links)
         self._agent.address = advertised(self._settings.advertise, await self._listen())
         work: list[asyncio.Future[None]] = []
-        feed: LogFeed | None = None
         try:
             await self._runners.start(self._on_started)
-            feed = await LogFeed.open(self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True)
+            if self._feed is None:
+                self._feed = await LogFeed.open(
+                    self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True
+                )
             work += [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self._belong())]
-            ends = (feed.ended, self._broken, *work, self._runners.failed)
+            ends = (self._feed.ended, self._broken, *work, self._runners.failed)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in ends:
                 if ended.done():
                     ended.result()
         finally:
-            await self._stop(feed, work)
+            await self._stop(work)
+
+    def keep_facts(self) -> None:
+        """Remember facts that the log may not have: they are told again under the next epoch."""
+        self._kept_facts += [*self._sent.values(), *self._agent.all_reports()]
+        self._sent.clear()
+
+    def rejoin(self, epoch: int) -> None:
+        """Begin another epoch, with what is here."""
+        self._agent.clock(self._loop.time())
+        self._agent.rejoin(epoch)
+        self._runners = Runners(self._zygote, self._page, self._settings, self._on_frames, self._on_death)
+        self._ended = False
+        self._intake.hear(())  # what came behind an assignment that is void
+        self._wake()
+
+    async def _bring_back(self) -> None:
+        """Say what this host held before it lost its lease. The log has that before the host joins again."""
+        jobs, epoch = self._agent.jobs, self._agent.epoch
+        again = [told for events in self._kept_facts if (told := still_true(events, jobs.get(events.job), epoch)) is not None]
+        held = [*rejoining.held(jobs.values(), self._settings.host, epoch), *again]
+        stored = [self._bus.publish(subjects.event(events.job, events.host), events) for events in held]
+        for events, error in zip(held, await asyncio.gather(*stored, return_exceptions=True), strict=True):
+            if isinstance(error, BaseException):
+                log.error("what this host still holds could not be put into the log: it is made again", job=events.job, error=error)
 
     async def _belong(self) -> None:
         """Register this host, until its lease is lost. At the end it is given back, unless it was lost."""
+        await self._bring_back()
         entry = HostEntry(
             host=self._settings.host,
             epoch=self._agent.epoch,
@@ -165,6 +214,7 @@ class Worker:
             resources=self._settings.resources,
         )
         lease = await register(self._bus, self._settings, entry)
+        self._kept_facts.clear()
         try:
             await lease.lost.wait()
         finally:
@@ -179,19 +229,24 @@ class Worker:
                 f"nothing can listen on {self._settings.listen}: {error}; set HEADRACE_LISTEN (--listen) to an address of this machine"
             ) from error
 
-    async def _stop(self, feed: LogFeed | None, work: list[asyncio.Future[None]]) -> None:
-        """End everything of this epoch: memory is given back only once nobody can write to it."""
+    async def _stop(self, work: list[asyncio.Future[None]]) -> None:
+        """End the runners and links of this epoch."""
         self._ended = True
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-        if feed is not None:
-            await feed.close()
         if self._report_timer is not None:
             self._report_timer.cancel()
+            self._report_timer = None
         await self._links.close()
         await self._runners.close()
-        self._performer.close()
+
+    async def close(self) -> None:
+        """Give everything back; memory only once nobody can write to it."""
+        if self._feed is not None:
+            await self._feed.close()
+        if self._performer is not None:
+            self._performer.close()
         self._arena.release_pages(0, self._arena.address_space)
 
     # --- events in --------------------------------------------------------------------------------------------------
@@ -278,7 +333,8 @@ class Worker:
         if self._ended:
             return
         self._agent.clock(self._loop.time())
-        self._performer.perform(self._decide(self._agent.take))
+        if self._performer is not None:
+            self._performer.perform(self._decide(self._agent.take))
         self._runners.flush()
         self._schedule_report()
         self._schedule_look()
@@ -328,11 +384,18 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        self._performer.perform(self._decide(self._agent.reports))
+        if self._performer is not None:
+            self._performer.perform(self._decide(self._agent.reports))
         self._schedule_report()
 
     def _publish(self, events: Events) -> asyncio.Future[int]:
-        return self._bus.publish(subjects.event(events.job, events.host), events)
+        done = self._bus.publish(subjects.event(events.job, events.host), events)
+        self._sent[done] = events
+        done.add_done_callback(self._stored)
+        return done
+
+    def _stored(self, done: asyncio.Future[int]) -> None:
+        self._sent.pop(done, None)
 
     async def status(self, _: bytes) -> bytes:
         """What the micro service answers."""

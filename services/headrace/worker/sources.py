@@ -76,6 +76,12 @@ class Sources:
         self._asks: dict[str, dict[str, list[Entry]]] = {}
         self.detours = Detours(settings.host, settings.relay_seconds, now, actions, self._links, self.ask_again)
 
+    def begin_again(self) -> None:
+        """This host joins again: it has no links, and awaits nothing. What the log told of other hosts stays."""
+        for kept in (self._links, self._outages, self._orphans, self._asks):
+            kept.clear()
+        self.detours = Detours(self._settings.host, self._settings.relay_seconds, self._now, self._actions, self._links, self.ask_again)
+
     def tick(self, now: float) -> None:
         """Time passed."""
         self._now = now

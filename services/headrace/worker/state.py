@@ -22,7 +22,22 @@ from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.link import frames
 from headrace.worker import protocol, setbacks
-from headrace.worker.actions import Action, Disconnect, KillRunner, Nudge, Recall, Report, Setback, ToPeer, ToRunner
+from headrace.worker.actions import (
+    Action,
+    Disconnect,
+    KillRunner,
+    Nudge,
+    Recall,
+    Report,
+    Restore,
+    SendBlock,
+    SendSpilled,
+    Setback,
+    Spill,
+    ToPeer,
+    ToRunner,
+    Unspill,
+)
 from headrace.worker.checks import (
     check_allocate,
     check_allocate_slab,
@@ -208,6 +223,33 @@ class Agent:
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
         return job
+
+    def rejoin(self, epoch: int) -> None:
+        """Begin a new epoch: the cluster took this host for lost. What it was to do is void, what it holds stays. To be called when its
+        runners and links are gone; facts that were not taken by `all_reports` before are void."""
+        self.epoch = epoch
+        self._assigned = None
+        for action in list(self._actions):
+            if isinstance(action, SendBlock | SendSpilled):
+                self.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
+        entries = [entry for job in self.jobs.values() for entry in job.entries.values()]
+        for runner in self.runners.slots:
+            self.stock.runner_died(runner, entries)
+            self.runners.runner_died(runner.slot)
+        for job in list(self.jobs.values()):
+            for chain in job.live_chains():
+                self._drop_chain(chain)
+            job.begin_again(JobReport(job.name, self.host, epoch, self._news))
+            self.stock.begin_again(job)
+            if job.ended and not job.entries:
+                self._forget(job)
+        self.stock.forget_claims()
+        self.sources.begin_again()
+        self._news.clear()
+        self._doomed.clear()
+        self._alive_after_kill.clear()
+        self._left_out = 0
+        self._actions[:] = [action for action in self._actions if isinstance(action, Spill | Restore | Unspill)]
 
     def purge(self, message: Purge) -> None:
         """Drop copies, or say that they are needed."""
@@ -933,6 +975,14 @@ class Agent:
             del self._news[name]
         jobs = [self.jobs[name] for name in names]
         return [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
+
+    def all_reports(self) -> list[Events]:
+        """All facts that were not published, also those that would wait for more."""
+        jobs, used = [self.jobs[name] for name in self._news], self.stock.store.used
+        self._news.clear()
+        reported = [action.events for action in [*self._actions, *self._unreported] if isinstance(action, Report)]
+        self._unreported.clear()
+        return [*reported, *(events for job in jobs for events in job.report.take(used))]
 
     def _due_reports(self) -> list[str]:
         """Somebody waits for the facts of jobs that are over here, and each other job would cost a message of its own with each of them:

@@ -269,6 +269,12 @@ class Stock:
         if not entry.restoring:
             entry.restoring = True
             self.claim(Claim(order, 0, job, entry.dataset, entry.nbytes, Claimant(disk=True)))
+            return
+        for claim in self._claims:
+            if claim.who.disk and claim.dataset == entry.dataset and claim.job is job and claim.order > order:
+                claim.order = order  # an earlier segment waits for it, too: others would take the room that it needs, again and again
+                heapq.heapify(self._claims)
+                return
 
     def dispatched(self, segments: Iterable[Segment]) -> None:
         """Segments are at their runner, which holds their inputs."""
@@ -427,6 +433,25 @@ class Stock:
         self.disk.parked = {segment for segment in self.disk.parked if segment.chain.job is not job}
         self._claims = [claim for claim in self._claims if claim.job is not job or (claim.who.disk and claim.dataset in kept)]
         heapq.heapify(self._claims)
+
+    def begin_again(self, job: HostJob) -> None:
+        """Keep what is here of a job, and nothing of what was to come; nobody here or elsewhere waits for it any more. A small copy of
+        another host's dataset goes, too: nobody knows of it but the tasks that took it."""
+        for entry in list(job.entries.values()):
+            self.take_back(job, entry)
+            entry.waiters, entry.wanted_by, entry.broadcast = (), (), None
+            entry.uses = entry.pins = entry.owed = 0
+            entry.asked, entry.offered, entry.restoring = False, "", self.disk.reads(entry)
+            if not entry.here or (entry.source and entry.value is not None):
+                self._discard(job, entry)
+                del job.entries[entry.dataset]
+            entry.source = ""
+
+    def forget_claims(self) -> None:
+        """Nobody waits for memory any more."""
+        self.disk.parked.clear()
+        self.refused.clear()
+        self._claims.clear()
 
     def locate(self, entry: Entry, runner: RunnerSlot) -> protocol.Location:
         """Where a runner finds a dataset in the arena; its mapping is counted as held by it."""
