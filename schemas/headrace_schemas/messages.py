@@ -160,12 +160,14 @@ class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
 
 
 class Stranded(Decision, tag="stranded", kw_only=True):
-    """For so long this job has had tasks that need what no living host has: a timer, put into the log before it is acted on."""
+    """For so long this job has had tasks that no living host can run: a timer, put into the log before it is acted on."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
     job: str
     seconds: Seconds
+    alone: bool = False
+    """Whether no host lived at all; otherwise hosts lived, and none had the resources that some tasks need."""
 
 
 class NoRoom(Decision, tag="no_room", kw_only=True):

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pytest
 import headrace as hr
 from headrace.bus import Bus, BusSettings, Entry, LogFeed
 from headrace_schemas import Events, Reroute
-from tests.waiting import eventually
+from tests.waiting import eventually, wait_for
 
 WAIT = 60.0
 SECONDS = 0.2
@@ -82,3 +83,21 @@ def test_its_work_is_done_again_and_each_host_is_told_once(seed: int) -> None:
     assert not [events.failed for events in messages if isinstance(events, Events) and events.failed]
     told = words([message for message in messages if isinstance(message, Reroute)])
     assert not {word: count for word, count in told.items() if count > 1}
+
+
+def test_a_job_without_any_host_says_so_and_fails_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_NO_HOSTS_GRACE", "2s")
+    with hr.Cluster.local(hosts=1) as cluster:
+        graph = hr.Graph("alone")
+        graph.add(wait_for, str(tmp_path / "never"), name="waits")
+        job = cluster.submit(graph)
+        eventually(lambda: job.status().tasks["started"])
+        assert job.status().waits == ""
+        pid = cluster.pids()["host-0"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert "no host is at work: start a worker" in eventually(lambda: job.status().waits)
+            with pytest.raises(hr.JobFailed, match="no host has been at work for 2 s: start a worker"):
+                job.results(WAIT)
+        finally:
+            os.kill(pid, signal.SIGCONT)

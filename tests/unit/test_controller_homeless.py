@@ -100,6 +100,42 @@ def test_where_a_host_has_it_or_none_lives_the_job_goes_on() -> None:
     assert runs.controller.stranded(0.0, 10.0) == runs.controller.stranded(99.0, 10.0) == []
 
 
+def test_where_no_host_lives_for_long_the_job_fails_for_that() -> None:
+    log = Log()
+    log.admit(on_gpu())
+    assert log.controller.alone(0.0, 60.0) == log.controller.alone(59.0, 60.0) == []
+    [stranded] = log.controller.alone(60.0, 60.0)
+    [ended] = log.tell(stranded)
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.error) == ("failed", None)
+    assert ended.reason.startswith("no host has been at work for 60 s: start a worker")
+    assert log.controller.alone(999.0, 60.0) == []
+    assert check(log.log) == []
+
+
+def test_a_host_that_comes_ends_the_wait_and_when_it_goes_a_new_one_begins() -> None:
+    log = running()
+    assert log.controller.alone(0.0, 60.0) == []
+    log.lose("a")
+    log.lose("g")
+    assert log.controller.alone(10.0, 60.0) == []
+    log.join("g", 2, gpu=1)
+    assert log.controller.alone(99.0, 60.0) == []
+    log.lose("g", 2)
+    assert log.controller.alone(100.0, 60.0) == log.controller.alone(159.0, 60.0) == []
+    assert [stranded.alone for stranded in log.controller.alone(160.0, 60.0)] == [True]
+
+
+def test_a_timer_that_comes_after_a_host_changes_nothing() -> None:
+    log = Log()
+    log.admit(on_gpu())
+    log.controller.alone(0.0, 60.0)
+    [stranded] = log.controller.alone(60.0, 60.0)
+    log.join("g", gpu=1)
+    assert log.tell(stranded) == []
+    assert check(log.log) == []
+
+
 def test_hosts_that_come_one_by_one_have_a_while() -> None:
     log = Log()
     log.admit(on_gpu())
@@ -205,5 +241,6 @@ def test_events_of_a_job_that_failed_for_it_change_nothing() -> None:
 def test_the_grace_is_a_setting() -> None:
     assert Settings.from_env({}).host_grace == 10.0
     assert Settings.from_env({"HEADRACE_HOST_GRACE": "2m"}).host_grace == 120.0
+    assert Settings.from_env({"HEADRACE_NO_HOSTS_GRACE": "1h"}).no_hosts_grace == 3600.0
     with pytest.raises(SettingsError, match="HEADRACE_HOST_GRACE: 'long' is not a duration"):
         Settings.from_env({"HEADRACE_HOST_GRACE": "long"})

@@ -12,8 +12,8 @@ from headrace.cli.options import Capacity, Login, Resources, Runners, logs_in
 
 @logs_in
 def controller(*, login: Login) -> int:
-    """Run a controller, which decides the life of jobs. Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE, _HOST_DEATHS, _SINKS, _METRICS,
-    _LOG_LEVEL."""
+    """Run a controller, which decides the life of jobs. Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE, _NO_HOSTS_GRACE, _HOST_DEATHS,
+    _SINKS, _METRICS, _LOG_LEVEL."""
     return _serve("controller", login)
 
 

@@ -103,6 +103,7 @@ def print_status(status: JobStatus) -> None:
         ("tasks", f"{status.n_tasks}: " + ", ".join(f"{count} {state}" for state, count in status.tasks.items() if count)),
         ("outputs", f"{status.available} of {status.outputs} made"),
         ("hosts", ", ".join(status.hosts)),
+        ("waits", status.waits),
         ("error", status.error),
     ):
         if value:

@@ -48,6 +48,12 @@ class JobStatus:
     hosts: tuple[str, ...]
     error: str = ""
 
+    @property
+    def waits(self) -> str:
+        """Why nothing of the job can run now, in one line; empty if something can, or the job is over."""
+        waiting = not self.hosts and self.state in ("queued", "running") and self.tasks["done"] < self.n_tasks
+        return "no host is at work: start a worker (headrace worker), or see in its log why it does not join" if waiting else ""
+
 
 class Job:
     """A job of a cluster. Made by `Cluster.submit` and `Cluster.job`; may be used from any thread.

@@ -2,7 +2,8 @@
 
 A job fails at once when it is submitted, if hosts live and none can take some task of it. Later, hosts come and go: one that restarts
 is back within seconds. So what became homeless has a while, by a timer whose end is written into the log (`Stranded`) before it is acted
-on. Both are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives at all, a job waits.
+on. Both are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives at all, a job waits for
+much longer: workers may be started after jobs are submitted, and a whole cluster may be started again. Then the job fails for that.
 """
 
 from __future__ import annotations
@@ -23,16 +24,26 @@ SHOWN = 4
 """Hosts, and sets of resources, that an error names."""
 
 
+NO_HOSTS = (
+    "no host has been at work for {:g} s: start a worker (headrace worker), see in its log why it does not join, and submit the job again. "
+    "Jobs wait for HEADRACE_NO_HOSTS_GRACE of the controller"
+)
+
+
 class Homeless:
     """Follows all jobs. failures: of those that must end, by job."""
 
     def __init__(self) -> None:
         self.failures: dict[str, Failure] = {}
         self._since: dict[str, float] = {}
+        self._alone_since: dict[str, float] = {}
 
     def folded(self, message: LogMessage, ledger: Ledger) -> None:
         """An entry was folded."""
-        if isinstance(message, Submitted | Stranded):
+        if isinstance(message, Stranded) and message.alone:
+            if is_alone(ledger.jobs.get(message.job), ledger.hosts):
+                self.failures.setdefault(message.job, Failure(None, NO_HOSTS.format(message.seconds)))
+        elif isinstance(message, Submitted | Stranded):
             failure = no_host(ledger.jobs.get(message.job), ledger.hosts)
             if failure is not None:
                 self.failures.setdefault(message.job, failure)
@@ -40,14 +51,30 @@ class Homeless:
     def due(self, ledger: Ledger, now: float, after: float) -> list[str]:
         """The jobs that have had homeless tasks for `after` seconds. now: of any clock that goes on."""
         homeless = [name for name, job in ledger.jobs.items() if no_host(job, ledger.hosts) is not None]
-        self._since = {name: self._since.get(name, now) for name in homeless}
-        due = [name for name, since in self._since.items() if now - since >= after]
-        self._since.update(dict.fromkeys(due, now))
+        self._since, due = _waited(self._since, homeless, now, after)
+        return due
+
+    def alone(self, ledger: Ledger, now: float, after: float) -> list[str]:
+        """The jobs that have had no living host for `after` seconds. now: of any clock that goes on."""
+        alone = [] if ledger.hosts.alive() else [name for name, job in ledger.jobs.items() if is_alone(job, ledger.hosts)]
+        self._alone_since, due = _waited(self._alone_since, alone, now, after)
         return due
 
     def forget(self, job: str) -> None:
         """A job is over."""
         self.failures.pop(job, None)
+
+
+def _waited(since: dict[str, float], jobs: list[str], now: float, after: float) -> tuple[dict[str, float], list[str]]:
+    """Since when each of some jobs waits, and those that have waited for long enough: these begin to wait anew."""
+    since = {name: since.get(name, now) for name in jobs}
+    due = [name for name, begun in since.items() if now - begun >= after]
+    return {**since, **dict.fromkeys(due, now)}, due
+
+
+def is_alone(job: JobLedger | None, hosts: Hosts) -> bool:
+    """Whether a job has tasks that are not done, and no host lives."""
+    return job is not None and job.end is None and job.n_done < job.n_tasks and not hosts.alive()
 
 
 def no_host(job: JobLedger | None, hosts: Hosts) -> Failure | None:

@@ -40,9 +40,9 @@ _NONE = ints(())
 
 
 class Failure(NamedTuple):
-    """Why a job cannot go on."""
+    """Why a job cannot go on. error: of the task that it fails for, if it is one."""
 
-    error: TaskError
+    error: TaskError | None
     reason: str
 
 

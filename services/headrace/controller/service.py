@@ -352,8 +352,9 @@ class Leading:
             self._publish(Note(subjects.state(released.job), released, f"expired.{released.job}"))
 
     def _strand(self, now: float) -> None:
-        """Say of which jobs some tasks have found no host for a while. That, too, is written down first."""
-        for stranded in self._controller.stranded(now, self._settings.host_grace):
+        """Say of which jobs some tasks have found no host for a while, or all of them for long. That, too, is written down first."""
+        settings = self._settings
+        for stranded in [*self._controller.stranded(now, settings.host_grace), *self._controller.alone(now, settings.no_hosts_grace)]:
             self._publish(Note(subjects.state(stranded.job), stranded, f"stranded.{stranded.job}.{stranded.at}"))
 
     def metrics(self) -> Iterator[Family]:

@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         come back for them, and a client that died does not fill a store for ever.
     host_grace: how long a running job's tasks may need resources that no living host has, before the job fails (HEADRACE_HOST_GRACE). A
         host that restarts is back by then: its lease runs out after 5 s, and its start takes one.
+    no_hosts_grace: how long a job waits where no host lives at all, before it fails (HEADRACE_NO_HOSTS_GRACE). Long enough to start workers
+        after jobs were submitted, or to start all machines again; short enough that nobody waits over night for a cluster without workers.
     allowed: where sinks may write (HEADRACE_SINKS). A job with another sink fails at once.
     limits: numbers that decisions depend on. A replay must use the same ones.
     """
@@ -42,12 +44,13 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     forget_after: float = 10.0
     output_expiry: float = 86_400.0
     host_grace: float = 10.0
+    no_hosts_grace: float = 600.0
     allowed: Allowed = Allowed()
     limits: Limits = Limits()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), HEADRACE_HOST_GRACE, HEADRACE_HOST_DEATHS and HEADRACE_SINKS. Only tests set the others.
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), _HOST_GRACE, _NO_HOSTS_GRACE, _HOST_DEATHS and _SINKS. Only tests set the others.
 
         Raises SettingsError for an invalid duration, number or list of folders.
         """
@@ -55,6 +58,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         return cls(
             output_expiry=_duration(env, "HEADRACE_OUTPUT_EXPIRY", defaults.output_expiry),
             host_grace=_duration(env, "HEADRACE_HOST_GRACE", defaults.host_grace),
+            no_hosts_grace=_duration(env, "HEADRACE_NO_HOSTS_GRACE", defaults.no_hosts_grace),
             allowed=Allowed.from_env(env),
             limits=read_settings(Limits, ["host_deaths"], env),
         )

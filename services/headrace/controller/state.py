@@ -135,6 +135,11 @@ class Controller:
         due = self._homeless.due(self.ledger, now, after)
         return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after) for job in due]
 
+    def alone(self, now: float, after: float) -> list[Stranded]:
+        """What to write down of jobs that for `after` seconds no host has lived for. now: of any clock that goes on."""
+        due = self._homeless.alone(self.ledger, now, after)
+        return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after, alone=True) for job in due]
+
     @property
     def next_due(self) -> float | None:
         """When the next task that failed is to be tried again, by the log's clock; None if none is."""

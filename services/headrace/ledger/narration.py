@@ -189,7 +189,7 @@ _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Refused: lambda m, _: m.reason,
     Released: _released,
     CancelAsked: lambda m, _: m.reason or "no reason given",
-    Stranded: lambda m, _: f"no host has had the resources of its tasks for {m.seconds:g} s",
+    Stranded: lambda m, _: f"no host has {'been at work' if m.alone else 'had the resources of its tasks'} for {m.seconds:g} s",
     NoRoom: lambda m, _: f"the log holds {m.used:,} of {m.limit:,} bytes",
     Purge: lambda m, names: f"{m.host} drops {names.datasets(m.datasets)}",
     HostJoined: _joined,
