@@ -79,6 +79,7 @@ def note_of_host(entry: HostEntry, at: int, term: int) -> Note:
         runners=entry.runners,
         capacity=entry.capacity,
         resources=entry.resources,
+        memory=entry.memory,
     )
     return Note(subjects.host(entry.host), message, f"joined.{entry.host}.{entry.epoch}")
 

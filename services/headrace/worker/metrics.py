@@ -13,7 +13,7 @@ MOST_FUNCTIONS = 100
 """Functions that have a label of their own, by their names, since this service started; all others are "other"."""
 MOST_REASONS = 20
 """The same of reasons of failures, of which there are about ten."""
-FAILURES = ("raised", "runner_died")
+FAILURES = ("raised", "runner_died", "out_of_memory")
 """Reasons that are told of from the start, so that the first failure is an increase."""
 
 

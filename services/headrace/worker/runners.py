@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
 from headrace.logs import get_log
 from headrace.worker import protocol
+from headrace.worker.oom import OomKills, count_kills
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.settings import Settings
 from headrace.worker.zygote import Exited, Forked, Zygote
@@ -27,7 +28,17 @@ KILL_SECONDS = 10.0
 """Seconds in which a runner that was killed is gone. One that is not hangs in the kernel."""
 
 OnFrames = Callable[[int, "list[protocol.ToAgent]"], None]
-OnDeath = Callable[[int, "tuple[int, int] | None", int, int], None]
+OnDeath = Callable[[int, "tuple[int, int] | None", "Death"], None]
+
+
+class Death(NamedTuple):
+    """How a runner ended. code: its exit code, or minus a signal. peak: bytes of memory that it had at its peak. out_of_memory: whether
+    the kernel killed it for want of memory."""
+
+    code: int
+    pid: int
+    peak: int = 0
+    out_of_memory: bool = False
 
 
 class RunnersFailed(RuntimeError):
@@ -101,6 +112,8 @@ class _Slot:
         self.connection: _Connection | None = None
         self.pid = 0
         self.exited: Exited | None = None
+        self.killed = False
+        """Whether this host has killed the process."""
         self.drained = False
         """Whether everything that the process sent has been read."""
 
@@ -122,6 +135,7 @@ class Runners:
         self._changed = asyncio.Event()
         """Set when a runner started or ended, for who waits until none is left."""
         self._forking: set[asyncio.Task[None]] = set()
+        self.oom_kills = OomKills(count_kills)
         self.deaths = 0
         """Runners that ended so far."""
         self._started: Callable[[int], None] = lambda slot: None
@@ -183,13 +197,17 @@ class Runners:
         self._status.clear(number)
         self.deaths += 1
         self._idle_deaths = 0 if task is not None else self._idle_deaths + 1
-        self._on_death(number, task, slot.exited.code, slot.exited.pid)
+        self._on_death(number, task, self._death(slot, slot.exited))
         if self._idle_deaths > self._settings.death_limit:
             self._fail(RunnersFailed(f"{self._idle_deaths} runners ended one after another with nothing to do; see the log of this host"))
             return
         replacement = asyncio.ensure_future(self._fork(number))
         self._forking.add(replacement)
         replacement.add_done_callback(self._forked)
+
+    def _death(self, slot: _Slot, exited: Exited) -> Death:
+        out_of_memory = self.oom_kills.explains(exited.code, slot.killed, asyncio.get_running_loop().time())
+        return Death(exited.code, exited.pid, exited.peak, out_of_memory)
 
     def _forked(self, task: asyncio.Task[None]) -> None:
         self._forking.discard(task)
@@ -216,6 +234,7 @@ class Runners:
 
     def kill(self, slot: int) -> None:
         """End the runner in a slot by force; another takes its place."""
+        self._slots[slot].killed = True
         self._signal(slot, signal.SIGKILL)
 
     def nudge(self, slot: int) -> None:

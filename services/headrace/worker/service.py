@@ -27,10 +27,10 @@ from headrace.worker.membership import next_epoch, register
 from headrace.worker.performing import Memory, Performer
 from headrace.worker.rejoining import still_true
 from headrace.worker.runner.status import StatusPage
-from headrace.worker.runners import Runners
+from headrace.worker.runners import Death, Runners
 from headrace.worker.settings import NO_SPILLING, Settings
 from headrace.worker.spans import Spans
-from headrace.worker.state import Agent
+from headrace.worker.state import Agent, MemoryShortage
 from headrace.worker.threads import set_variables
 from headrace.worker.zygote import Zygote, start_zygote
 from headrace_schemas import Events, HostEntry, subjects
@@ -212,6 +212,7 @@ class Worker:
             capacity=self._agent.stock.shortage.full_capacity,
             pid=os.getpid(),
             resources=self._settings.resources,
+            memory=self._settings.memory(),
         )
         lease = await register(self._bus, self._settings, entry)
         self._kept_facts.clear()
@@ -288,10 +289,13 @@ class Worker:
         self._guard.tell("a runner started", partial(self._agent.runner_started, slot))
         self._wake()
 
-    def _on_death(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
+    def _on_death(self, slot: int, task: tuple[int, int] | None, death: Death) -> None:
         executing = self._agent.called(*task) if task is not None else {}
-        log.warning("a runner ended", runner=slot, pid=pid, status=code, **executing)
-        self._guard.tell("a runner died", partial(self._agent.runner_died, slot, task, code, pid), executing.get("job", ""), task)
+        why = {"error": "the kernel killed it for want of memory"} if death.out_of_memory else {}
+        log.warning("a runner ended", runner=slot, pid=death.pid, status=death.code, peak=death.peak, **why, **executing)
+        shortage = MemoryShortage(death.peak, self._settings.memory()) if death.out_of_memory else None
+        died = partial(self._agent.runner_died, slot, task, death.code, death.pid, shortage)
+        self._guard.tell("a runner died", died, executing.get("job", ""), task)
         self._wake()
 
     async def _tick(self) -> None:
@@ -307,6 +311,7 @@ class Worker:
             if count % RETRY_TICKS == 0:
                 self._guard.tell("links are tried again", self._agent.retry_links)
                 self._look_at_memory()
+                self._runners.oom_kills.look(self._loop.time())
             self._pump()
 
     def _look_at_memory(self) -> None:

@@ -130,7 +130,11 @@ class Settings(msgspec.Struct, kw_only=True):
             free = psutil.disk_usage(str(folder)).free
         except OSError as error:
             raise SettingsError(f"shared-memory folder {folder}: {error}; set HEADRACE_SHM_DIR to a folder that exists") from error
-        return int(min(psutil.virtual_memory().total, free, memory_limit()) // 2)
+        return int(min(self.memory(), free) // 2)
+
+    def memory(self) -> int:
+        """Bytes of memory that this host's processes may use together."""
+        return int(min(psutil.virtual_memory().total, memory_limit()))
 
 
 def memory_limit() -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ from headrace.graph.naming import task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.link import frames
+from headrace.sizes import shown_size
 from headrace.worker import protocol, setbacks
 from headrace.worker.actions import (
     Action,
@@ -71,6 +72,22 @@ LEFT_OUT = 8
 """Reports that may leave a job out before its facts go out with the next one: they come a millisecond apart."""
 OVER_REMEMBERED = 10_000
 """Jobs that are over and whose late messages are still recognised."""
+
+
+class MemoryShortage(NamedTuple):
+    """Bytes of memory that a runner had at its peak when the kernel killed it for want of memory, and that its host has."""
+
+    peak: int
+    limit: int
+
+    def told_in(self, error: TaskError, host: str, used: int) -> TaskError:
+        """What is reported of the task instead. used: bytes of the host's store in use."""
+        text = (
+            f"the kernel killed the runner (process {error.pid}) for want of memory while it executed this task: it had "
+            f"{shown_size(self.peak)} at its peak, of the {shown_size(self.limit)} that host {host} has, with "
+            f"{shown_size(used)} in its store"
+        )
+        return msgspec.structs.replace(error, reason="out_of_memory", error=text, memory=self.peak, limit=self.limit)
 
 
 class Agent:
@@ -519,8 +536,11 @@ class Agent:
             self.runners.slots[chain.slot].kept.discard(chain)
         job.close(chain)
 
-    def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int) -> None:
-        """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal."""
+    def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int, shortage: MemoryShortage | None = None) -> None:
+        """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal.
+
+        shortage: if the kernel killed it for want of memory.
+        """
         runner = self.runners.slots[slot]
         self.stock.runner_died(runner, (entry for job in self.jobs.values() for entry in job.entries.values()))
         for key in [key for key in self._doomed if key[0] == slot]:
@@ -534,13 +554,14 @@ class Agent:
                 self._give_back(chain)
         for segment in lost:
             if not segment.over:
-                self._lost(segment, task, code, pid)
+                self._lost(segment, task, code, pid, shortage)
 
-    def _lost(self, segment: Segment, task: tuple[int, int] | None, code: int, pid: int) -> None:
+    def _lost(self, segment: Segment, task: tuple[int, int] | None, code: int, pid: int, shortage: MemoryShortage | None) -> None:
         """A segment was at a runner that died: run it again, unless it was the one that was executed, or its chain's values died too."""
         chain, job = segment.chain, segment.chain.job
         if task is not None and task[0] == job.number and task[1] in segment.tasks:
-            self._fail(job, chain, _death(job, task[1], chain.attempts.get(task[1], 0), code, pid))
+            error = _death(job, task[1], chain.attempts.get(task[1], 0), code, pid)
+            self._fail(job, chain, error if shortage is None else shortage.told_in(error, self.host, self.stock.store.used))
         elif chain.ended or segment.place:
             self._give_back(chain)
         else:

@@ -13,13 +13,15 @@ import select
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from headrace.bus.process import parent_death_signal
 from headrace.logs import get_log, set_up_logging
 from headrace.worker import threads
+from headrace.worker.oom import be_killed_first
 from headrace.worker.runner.loop import Runner
 from headrace.worker.runner.printing import tag_output
 from headrace.worker.runner.status import StatusPage
@@ -27,10 +29,12 @@ from headrace_shm import Arena
 
 NICENESS = 5
 """Runners give way to agents and services, which need little time but need it at once: a purge that comes late costs fresh memory."""
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes per unit of `ru_maxrss`."""
 log = get_log(__name__)
 
 _FORK = struct.Struct("<i")
-_REPORT = struct.Struct("<ciii")
+_REPORT = struct.Struct("<ciiiq")
 _FORKED, _EXITED = b"f", b"x"
 
 
@@ -49,6 +53,8 @@ class Exited:
     slot: int
     pid: int
     code: int
+    peak: int = field(default=0, compare=False)
+    """Bytes of memory that it had at its peak, the datasets that it mapped included."""
 
 
 class Zygote:
@@ -72,8 +78,8 @@ class Zygote:
                 return reports
             if not data:
                 raise ConnectionError("the fork server ended")
-            kind, slot, pid, code = _REPORT.unpack(data)
-            reports.append(Forked(slot, pid) if kind == _FORKED else Exited(slot, pid, code))
+            kind, slot, pid, code, peak = _REPORT.unpack(data)
+            reports.append(Forked(slot, pid) if kind == _FORKED else Exited(slot, pid, code, peak))
 
     def close(self) -> None:
         """End the fork server and wait for it; its runners are killed by it."""
@@ -164,12 +170,13 @@ class _Server:
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(pid, pid)  # what a task starts ends with its runner
         self._slots[pid] = slot
-        self._sock.send(_REPORT.pack(_FORKED, slot, pid, 0))
+        self._sock.send(_REPORT.pack(_FORKED, slot, pid, 0, 0))
         return True
 
     def _become_runner(self, fd: int, slot: int) -> None:
         parent_death_signal()
         os.nice(NICENESS)
+        be_killed_first()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         threads.tell_loaded()
@@ -179,10 +186,10 @@ class _Server:
 
     def _reap(self) -> None:
         while self._slots:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
             if not pid:
                 return
             slot = self._slots.pop(pid, -1)
             if slot >= 0:
                 _kill_group(pid)
-                self._sock.send(_REPORT.pack(_EXITED, slot, pid, os.waitstatus_to_exitcode(status)))
+                self._sock.send(_REPORT.pack(_EXITED, slot, pid, os.waitstatus_to_exitcode(status), usage.ru_maxrss * RSS_UNIT))

@@ -1,0 +1,80 @@
+"""A runner that the kernel killed for memory is told from others, and what is reported of its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headrace.worker.oom import RECENT_SECONDS, OomKills, count_kills
+from headrace.worker.settings import Settings
+from headrace.worker.state import Agent, MemoryShortage
+from headrace_schemas import Assign
+from headrace_shm import Store
+from tests.unit.worker_world import EPOCH, graph_of
+
+
+class Counter:
+    count: int | None = 3
+
+    def __call__(self) -> int | None:
+        return self.count
+
+
+def test_a_kill_that_this_host_did_not_send_just_after_the_count_rose_is_the_kernels() -> None:
+    counter = Counter()
+    kills = OomKills(counter)
+    assert not kills.explains(-9, killed=False, now=1.0), "the count has not risen"
+    counter.count = 4
+    assert not kills.explains(-9, killed=True, now=2.0)
+    assert not kills.explains(-11, killed=False, now=2.0)
+    assert kills.explains(-9, killed=False, now=2.0)
+    assert not kills.explains(-9, killed=False, now=2.1 + RECENT_SECONDS), "that was another process"
+
+
+def test_without_a_count_no_death_is_the_kernels() -> None:
+    counter = Counter()
+    counter.count = None
+    kills = OomKills(counter)
+    assert not kills.explains(-9, killed=False, now=1.0)
+    counter.count = 7
+    assert not kills.explains(-9, killed=False, now=2.0), "what it was before is not known"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "count"),
+    [
+        ("0::/a/b", {"a/b/memory.events": "low 0\noom 5\noom_kill 4\noom_group_kill 0\n"}, 4),
+        ("0::/../x", {"memory.events": "oom_kill 2\n"}, 2),
+        ("4:memory:/p\n0::/", {"memory/p/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"}, 3),
+        ("1:cpu:/p", {"vmstat": "nr_free 1\noom_kill 9\n"}, 9),
+        ("", {}, None),
+    ],
+)
+def test_the_count_of_the_own_group_comes_before_that_of_the_machine(
+    tmp_path: Path, groups: str, files: dict[str, str], count: int | None
+) -> None:
+    (tmp_path / "groups").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert count_kills(tmp_path / "groups", tmp_path, tmp_path / "vmstat") == count
+
+
+def test_the_report_of_its_task_has_the_numbers() -> None:
+    agent = Agent(Settings(host="h0"), EPOCH, Store(1 << 20, 1 << 23))
+    agent.runner_started(0)
+    agent.assign(
+        Assign(
+            at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[0], lengths=[1], tasks=[0],
+        ),
+        graph_of([[]], [0]),
+    )  # fmt: skip
+    agent.take()
+    agent.runner_died(0, (1, 0), -9, 123, MemoryShortage(peak=900 << 20, limit=1 << 30))
+    [error] = [error for report in agent.reports() for error in report.events.failed]  # type: ignore[union-attr]
+    assert (error.reason, error.memory, error.limit) == ("out_of_memory", 900 << 20, 1 << 30)
+    assert error.error == (
+        "the kernel killed the runner (process 123) for want of memory while it executed this task: it had 900 MiB at its peak, of the "
+        "1,024 MiB that host h0 has, with 0.0 MiB in its store"
+    )
