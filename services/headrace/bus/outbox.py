@@ -69,6 +69,7 @@ class Outbox:
         self._waiting: dict[int, _Sent] = {}
         self._sent = 0
         self._tick = 0
+        self._complained = -_PATIENCE - 1
         self._skip = len(self.inbox) + 1
         self._checks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -211,9 +212,7 @@ class Outbox:
 
     def _acknowledged(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
         if frames.status(headers):
-            if not sent.resent:
-                log.warning("no stream takes a message just now; trying on", subject=sent.frame.split(b" ", 2)[1].decode())
-            self._soon(sent)
+            self._not_taken(sent)
             return
         ack = frames.ack(data)
         if ack.error is None:
@@ -228,6 +227,13 @@ class Outbox:
         else:
             self.counts.refused += ack.error.err_code not in frames.WRONG_SEQUENCE
             self._done(n, sent, error=_refusal(sent.frame, ack.error))
+
+    def _not_taken(self, sent: _Sent) -> None:
+        """Say so, but not of each message, and send it again: the stream is choosing its leader."""
+        if not sent.resent and self._tick - self._complained > _PATIENCE:
+            self._complained = self._tick
+            log.warning("no stream takes a message just now; trying on", subject=sent.frame.split(b" ", 2)[1].decode())
+        self._soon(sent)
 
     def _no_room(self, sent: _Sent, error: frames.Refusal) -> None:
         """Leave it among those that are sent again after a while."""
