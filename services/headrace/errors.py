@@ -74,6 +74,10 @@ class NatsUnreachable(HeadraceError, ConnectionError):
     """No NATS server answers at the URL. The message has the URL and the last error."""
 
 
+class NatsStoresNothing(NatsUnreachable):
+    """NATS answers, but does not store what it is sent: its disk is full, or cannot be written to."""
+
+
 class WrongCredentials(HeadraceError, PermissionError):
     """The NATS server does not take this token, user or credentials file."""
 

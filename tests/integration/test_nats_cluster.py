@@ -37,7 +37,13 @@ def squares() -> hr.Graph:
 @contextmanager
 def services(settings: BusSettings, folder: Path) -> Iterator[dict[str, Path]]:
     """The services of a cluster with one host, and their logs."""
-    environment = {**os.environ, **settings.to_env(), "HEADRACE_HOST": "h", "HEADRACE_RUNNERS": "2"}
+    environment = {
+        **os.environ,
+        **settings.to_env(),
+        "HEADRACE_HOST": "h",
+        "HEADRACE_RUNNERS": "2",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     logs = {name: folder / f"{name}.log" for name in SERVICES}
     with ExitStack() as stack:
         for name, log in logs.items():

@@ -57,6 +57,11 @@ class Liveness:
         self._taken = 0
         self.connected()
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a PING is unanswered."""
+        return self._asked is not None
+
     def connected(self) -> None:
         """There is a new connection: nothing is known of it."""
         self._silent = 0

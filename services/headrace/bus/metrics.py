@@ -46,15 +46,17 @@ class Reading:
     reopened: feeds opened again because something was missing or nothing was heard. replaced: connections that were replaced because
     NATS did not answer on them. passed_over: messages that were delivered to a feed
     which did not ask for them, because it had fallen behind (see `reach`).
+    unstored: by connection, seconds for which NATS has stored nothing although it answers; 0 if it does.
     unreadable: by stream, messages that were skipped, because they cannot be read or are not allowed on their subject.
     """
 
-    __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "replaced", "seq", "unreadable")
+    __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "replaced", "seq", "unreadable", "unstored")
 
     def __init__(self) -> None:
         self.entries = self.seq = self.reopened = self.replaced = self.passed_over = 0
         self.lag = Timing()
         self.unreadable: dict[str, Unreadable] = {}
+        self.unstored: dict[str, float] = {}
         self._said = -_QUIET
         self._unsaid = 0
 
@@ -75,7 +77,12 @@ class Reading:
 
     def status(self) -> dict[str, object]:
         """For people and tools."""
-        return {"unreadable": self.unreadable}
+        return {"unreadable": self.unreadable, "unstored": self.unstored_seconds}
+
+    @property
+    def unstored_seconds(self) -> float:
+        """Seconds for which NATS has stored nothing although it answers; 0 if it stores."""
+        return max(self.unstored.copy().values(), default=0.0)
 
 
 def families(publishing: Publishing, waiting: int, reading: Reading, connected: bool) -> Iterator[Family]:
@@ -87,6 +94,8 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     yield counter("headrace_publish_retries_total", "Messages sent again, for want of an answer.", publishing.repeated)
     yield counter("headrace_publish_refused_total", "Messages that JetStream refused for good.", publishing.refused)
     yield gauge("headrace_publish_unacknowledged", "Messages sent and not stored yet, as far as is known.", waiting)
+    unstored = reading.unstored_seconds
+    yield gauge("headrace_nats_unstored_seconds", "Seconds for which NATS has stored nothing although it answers.", unstored)
     yield counter("headrace_log_entries_total", "Entries of the log that were read.", reading.entries)
     yield gauge("headrace_log_read_sequence", "Sequence of the last entry that was read.", reading.seq)
     yield counter("headrace_feeds_reopened_total", "Feeds opened again: messages were missing, or none came for long.", reading.reopened)

@@ -20,11 +20,12 @@ from headrace.bus.bus import Beside, Bus, Consumption, Handler, OnRequest
 from headrace.bus.feed import Feed, NatsFeed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
 from headrace.bus.liveness import Liveness, Look, Sign
-from headrace.bus.metrics import families
+from headrace.bus.metrics import Reading, families
 from headrace.bus.outbox import Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.renewer import Renewer
 from headrace.bus.settings import API_TIMEOUT, IDLE_TICK, LEASE_SHARE, TICK, BusSettings
+from headrace.bus.storing import NOT_STORED
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import HeadraceError, JetStreamRefused, NoJetStream, RemoteError
 from headrace.logs import get_log
@@ -55,7 +56,7 @@ class NatsBus(Bus):
         self._settings = settings
         self._liveness = Liveness(share)
         self._idle_tick = IDLE_TICK * share
-        self._outbox = Outbox(wire, settings.inbox_prefix)
+        self._outbox = Outbox(wire, settings.inbox_prefix, share)
         self._feeds: set[NatsFeed] = set()
         self._queues: set[Queue] = set()
         self._services: list[Any] = []
@@ -177,7 +178,7 @@ class NatsBus(Bus):
 
     def _beside(self, work: Beside, after: float) -> asyncio.Future[None]:
         if self._renewer is None:
-            self._renewer = Renewer(partial(_open_beside, self._settings, self._name))
+            self._renewer = Renewer(partial(_open_beside, self._settings, self._name, self.reading))
         loop = self._loop
         return self._renewer.call(lambda bus: work(bus, loop), after)
 
@@ -248,6 +249,9 @@ class NatsBus(Bus):
         waiting, silent = outbox.is_waiting, any(feed.is_silent for feed in self._feeds)
         queued, taken = wire.unsent if waiting or silent else (0, 0)
         sign = self._liveness.tick(Look(outbox.answers + wire.pongs, queued, taken, waiting, silent))
+        if not self._liveness.is_asking:
+            outbox.look_at_storing()
+            self._say_not_stored(outbox.storing.overdue)
         if sign is Sign.ASK:
             wire.ping()
         elif sign is Sign.DEAD:
@@ -255,9 +259,18 @@ class NatsBus(Bus):
             self.reading.replaced += 1
             wire.replace()
 
+    def _say_not_stored(self, seconds: float) -> None:
+        """Say so at the beginning, and tell whoever asks."""
+        was, self.reading.unstored[self._name] = self.reading.unstored.get(self._name, 0.0), seconds
+        if seconds and not was:
+            log.error("NATS stores nothing", connection=self._name, error=NOT_STORED.format(seconds=seconds))
+        elif was and not seconds:
+            log.warning("NATS stores messages again", connection=self._name)
+
     def _reconnected(self) -> None:
         """A new connection: feeds from where they were, then everything unanswered again."""
         self._liveness.connected()
+        self._outbox.storing.answered()
         for feed in self._feeds:
             feed.suspend()
         self._outbox.resend_all()
@@ -267,9 +280,11 @@ class NatsBus(Bus):
             queue.reopen()
 
 
-async def _open_beside(settings: BusSettings, name: str) -> Bus:
-    """A bus for the thread that renews leases."""
-    return NatsBus(await open_wire(settings, f"{name}-lease"), settings, f"{name}-lease", LEASE_SHARE)
+async def _open_beside(settings: BusSettings, name: str, reading: Reading) -> Bus:
+    """A bus for the thread that renews leases. What it notices is told with the rest of the process's."""
+    bus = NatsBus(await open_wire(settings, f"{name}-lease"), settings, f"{name}-lease", LEASE_SHARE)
+    bus.reading.unstored = reading.unstored
+    return bus
 
 
 class _Holds(msgspec.Struct):

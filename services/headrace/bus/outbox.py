@@ -18,6 +18,7 @@ from headrace.bus import frames
 from headrace.bus.frames import Ack, Record
 from headrace.bus.metrics import Publishing
 from headrace.bus.settings import ACK_TIMEOUT, API_TIMEOUT, TICK
+from headrace.bus.storing import Storing
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, JetStreamRefused, NatsUnreachable, NoJetStream, PublishRefused, WrongRevision
 from headrace.logs import get_log
@@ -57,9 +58,10 @@ class _Sent:
 
 
 class Outbox:
-    """Sends, matches answers, sends again. `inbox` is the prefix under which this connection is answered."""
+    """Sends, matches answers, sends again. `inbox` is the prefix under which this connection is answered. storing: whether NATS stores what
+    was sent (share: see `Storing`)."""
 
-    def __init__(self, wire: Wire, prefix: str) -> None:
+    def __init__(self, wire: Wire, prefix: str, share: float = 1.0) -> None:
         self.inbox = f"{prefix}.{secrets.token_hex(5)}"
         self.counts = Publishing()
         self.waits_for_room = False
@@ -71,6 +73,7 @@ class Outbox:
         self._tick = 0
         self._complained = -_PATIENCE - 1
         self._skip = len(self.inbox) + 1
+        self.storing = Storing(share)
         self._checks: set[asyncio.Task[None]] = set()
         self._closed = False
         wire.listen(f"{self.inbox}.*", self._answered)
@@ -155,6 +158,10 @@ class Outbox:
         """The futures of publishes that wait for their acknowledgement, oldest first."""
         return [sent.future for sent in self._waiting.values() if sent.settle == self._acknowledged]
 
+    def look_at_storing(self) -> None:
+        """Called every TICK seconds while the connection is alive."""
+        self.storing.tick(next((n for n, sent in self._waiting.items() if sent.settle == self._acknowledged), 0))
+
     def close(self) -> None:
         """Give up what waits, and whatever is sent from here on: nobody is to wait for it for ever."""
         self._closed = True
@@ -211,6 +218,8 @@ class Outbox:
                 self._done(n, sent, error=JetStreamRefused(f"the answer to a message cannot be read: {error}"))
 
     def _acknowledged(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
+        if self.storing.oldest in (n, 0):
+            self.storing.answered()
         if frames.status(headers):
             self._not_taken(sent)
             return

@@ -119,7 +119,8 @@ class EmbeddedServer:
         return self.folder / "nats-server.conf"
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
+        """The file that it logs into."""
         return self.folder / "nats-server.log"
 
     def _ports_file(self, pid: int) -> Path:
@@ -128,7 +129,7 @@ class EmbeddedServer:
     def _write_config(self) -> None:
         """In a file, not in arguments: those are visible to every user of the machine. Nobody else may read it."""
         quoted = {
-            name: json.dumps(str(path)) for name, path in (("folder", self.folder), ("store", self.folder / "store"), ("log", self._log))
+            name: json.dumps(str(path)) for name, path in (("folder", self.folder), ("store", self.folder / "store"), ("log", self.log))
         }
         text = (
             f"host: 127.0.0.1\nport: {self.port}\nports_file_dir: {quoted['folder']}\nlog_file: {quoted['log']}\n"
@@ -164,7 +165,7 @@ class EmbeddedServer:
 
     def _end_of_log(self) -> str:
         try:
-            return self._log.read_text(errors="replace")[-1000:]
+            return self.log.read_text(errors="replace")[-1000:]
         except OSError as error:
             return str(error)
 

@@ -44,8 +44,10 @@ PING."""
 PONG_WITHIN = 2.5
 """If the PING is not answered within this time either, the connection is dead. Longer than a disk delays a server as a rule; short enough
 that a dead connection is replaced within 5 seconds."""
+STORE_WITHIN = 3.0
+"""If NATS answers PINGs but has no answer to a message for this time, it is taken to store nothing, and that is said everywhere."""
 LEASE_SHARE = 0.5
-"""Part of these two times for the connection that renews leases, which has to be replaced before they run out."""
+"""Part of these three times for the connection that renews leases, which has to be replaced before they run out."""
 API_TIMEOUT = 10.0
 """The longest time for a JetStream request (stream, consumer, key), including resends."""
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headrace.bus.storing import NOT_STORED
 from headrace.client.failure import without_modules
 from headrace.text import lines, shown_place
 from headrace_schemas.streams import LOG
@@ -131,6 +132,9 @@ def print_cluster(status: ClusterStatus) -> None:
                 f"{counted(found['count'], 'message')} of {stream}; the last one is {found['seq']}, on {found['subject']}: {found['why']}"
             )
             _add_row(table, f"{service} skipped", told)
+    if status.unstored:
+        who, seconds = ", ".join(status.unstored), max(status.unstored.values())
+        _add_row(table, "NATS", f"{NOT_STORED.format(seconds=seconds)}. Noticed by {who}")
     for host, sentences in status.trouble.items():
         for sentence in sentences:
             _add_row(table, host, sentence)

@@ -143,7 +143,7 @@ class Cluster:
         return job
 
     def _submit(self, graph: Graph, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
-        """`submit`, without waiting for the log: for callers that wait for results, which prove that the log has the job."""
+        """`submit`, without waiting for the log: its caller cancels the job if it is interrupted."""
         if not isinstance(graph, Graph):
             raise TypeError(_not_a_graph(graph))
         from headrace.client.connection import new_job_id
@@ -174,6 +174,7 @@ class Cluster:
             graph = Graph.from_nodes(wanted, name)
             job = self._submit(graph)
             try:
+                job.wait_stored()
                 values = dict(zip(wanted, job.values(list(graph.columns.outputs), timeout, progress), strict=True))
             except BaseException:
                 abandon(job)

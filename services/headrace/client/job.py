@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from headrace.bus.storing import NOT_STORED
 from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
 from headrace.client.failure import exception_for, said, without_modules
 from headrace.client.following import Following, Waiter
@@ -15,7 +16,7 @@ from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
 from headrace.client.settings import SUBMIT_SECONDS, check_timeout
 from headrace.client.sunk import published, read_file, read_published
-from headrace.errors import JobTimeout, NatsUnreachable, UnreadableResult
+from headrace.errors import HeadraceError, JobTimeout, NatsStoresNothing, NatsUnreachable, UnreadableResult
 from headrace.graph.naming import dataset_names
 from headrace.values import decode, decode_many
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from headrace.client.connection import Connection
 
 
+_LOOK_SECONDS = 0.5
+"""Seconds between two looks at whether NATS stores anything, while a submission waits."""
 CANCEL_TIMEOUT = 30.0
 """Seconds to wait until the cluster confirms a cancel request: a standby controller takes about 5 to lead."""
 
@@ -96,17 +99,30 @@ class Job:
         return f"<Job {self._following.job} {self.name!r}: {self._following.ledger.phase}>"
 
     def wait_stored(self) -> None:
-        """Wait until the log has the job. Raises the reason if it never will, and NatsUnreachable after `SUBMIT_SECONDS`: then the job is
-        given up."""
+        """Wait until the log has the job. Raises the reason if it never will. Gives the job up, with NatsStoresNothing, if NATS stores
+        nothing, and with NatsUnreachable after `SUBMIT_SECONDS`."""
         following = self._following
-        if not following.submitted.wait(SUBMIT_SECONDS):
-            unconfirmed = NatsUnreachable(
-                f"NATS did not confirm within {SUBMIT_SECONDS:g} s that the log has job {following.job} ({self.name!r:.80}), which was "
-                f"given up. Submit the graph again, unless cluster.job({following.job!r}) finds it"
-            )
-            self._connection.call(following.withdraw(unconfirmed))
+        if not self._is_known(following):
+            self._connection.call(following.withdraw(self._unconfirmed()))
         if following.error is not None and not following.stored:
             raise following.error
+
+    def _unconfirmed(self) -> HeadraceError:
+        following, seconds = self._following, self._connection.bus.reading.unstored_seconds
+        if seconds:
+            return NatsStoresNothing(f"the log did not get job {following.job} ({self.name!r:.80}): {NOT_STORED.format(seconds=seconds)}")
+        return NatsUnreachable(
+            f"NATS did not confirm within {SUBMIT_SECONDS:g} s that the log has job {following.job} ({self.name!r:.80}), which was "
+            f"given up. Submit the graph again, unless cluster.job({following.job!r}) finds it"
+        )
+
+    def _is_known(self, following: Following) -> bool:
+        """Wait until it is known whether the log has the job. False if NATS stores nothing, or does not answer in time."""
+        reading, deadline = self._connection.bus.reading, time.monotonic() + SUBMIT_SECONDS
+        while not following.submitted.wait(min(_LOOK_SECONDS, deadline - time.monotonic())):
+            if reading.unstored_seconds or time.monotonic() >= deadline:
+                return following.submitted.is_set()
+        return True
 
     def status(self) -> JobStatus:
         """Return the job's current state. Raises the error that ended the connection, if it has ended."""

@@ -23,6 +23,7 @@ class ClusterStatus(NamedTuple):
     streams: how full each stream is, by name, as the controller last saw it. admits: whether new jobs are admitted; not if the log is too
     full. unreadable: messages that services skipped since they started, because they could not read them: by service and stream, their
     `count`, and `seq`, `subject` and `why` of the last one. trouble: what does not work on hosts just now, in words, by host.
+    unstored: seconds for which NATS has stored nothing although it answers, by the service that noticed (`client`: this process).
     """
 
     hosts: list[str]
@@ -32,6 +33,7 @@ class ClusterStatus(NamedTuple):
     admits: bool
     unreadable: dict[str, dict[str, dict[str, Any]]] = {}  # noqa: RUF012
     trouble: dict[str, list[str]] = {}  # noqa: RUF012
+    unstored: dict[str, float] = {}  # noqa: RUF012
 
 
 ASK_AGAIN = 0.02
@@ -59,6 +61,7 @@ async def cluster_status(connection: Connection) -> ClusterStatus:
     central = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL}
     found = await _statuses(connection, central | _hosts(connection))
     controller = found.get(CENTRAL[0], {})
+    unstored = {"client": connection.bus.reading.unstored_seconds} | {name: status.get("unstored", 0.0) for name, status in found.items()}
     return ClusterStatus(
         hosts=connection.hosts,
         leading={name: bool(found.get(name, {}).get("leading")) for name in CENTRAL},
@@ -67,6 +70,7 @@ async def cluster_status(connection: Connection) -> ClusterStatus:
         admits=bool(controller.get("admits", True)),
         unreadable={name: status["unreadable"] for name, status in found.items() if status.get("unreadable")},
         trouble={name: status["trouble"] for name, status in found.items() if status.get("trouble")},
+        unstored={name: seconds for name, seconds in unstored.items() if seconds},
     )
 
 

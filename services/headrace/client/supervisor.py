@@ -31,6 +31,7 @@ from headrace.client.children import Children
 from headrace.client.folders import Folder, make_folder, sweep
 from headrace.client.restarts import Restarts
 from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
+from headrace.client.store_watch import LOOK_SECONDS, LogTail, StoreWatch, free_bytes
 from headrace.errors import HeadraceError, SettingsError
 from headrace.logs import get_log, set_up_logging
 from headrace.variables import shm_folder
@@ -52,6 +53,8 @@ class Supervisor:
         self._starts: dict[str, Callable[[], object]] = {}
         """What starts each service (again)."""
         self._restarts = Restarts()
+        self._store = StoreWatch()
+        self._server_log: LogTail
         self._reports = _keep_stdout_for_reports()
         self._selector = selectors.DefaultSelector()
         self._watch_signals()
@@ -80,6 +83,7 @@ class Supervisor:
         server = EmbeddedServer(folder.path).start()
         importing.join()
         self.children.adopt(SERVER, server.pid)
+        self._server_log = LogTail(server.log)
         self._starts[SERVER] = lambda: self.children.adopt(SERVER, server.start().pid)
         hosts = [f"host-{index}" for index in range(self.orders.hosts)]
         for name, main in services.mains(self.orders, hosts, shm.path, server.settings):
@@ -126,11 +130,20 @@ class Supervisor:
                 return
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(self._restarts.seconds_to_next(time.monotonic())):
+        due = self._restarts.seconds_to_next(time.monotonic())
+        for key, _ in self._selector.select(LOOK_SECONDS if due is None else min(due, LOOK_SECONDS)):
             key.data(key.fd)
+        self._look_at_store()
         for service in self._restarts.take_due(time.monotonic()):
             if not self.ending:
                 self._restart(service)
+
+    def _look_at_store(self) -> None:
+        """End a server that stores nothing any more since its disk was full, once there is room: it is started again then."""
+        pid = self.children.pids.get(SERVER)
+        if pid and self._store.look(self._server_log.read(), free_bytes(self._folders[0].path)):
+            log.warning("nats-server could not write to its disk, where there is room now: restarting it")
+            os.kill(pid, signal.SIGTERM)
 
     def _restart(self, service: str) -> None:
         log.warning("a service that ended is started again", started=service)
