@@ -217,7 +217,7 @@ class Deployment:
         return [
             (name, status)
             for name, status in self.processes.end_all(END_SECONDS, [PROXY])
-            if status != 0 and not (status == -signal.SIGTERM and name in new)
+            if name in self.services and status != 0 and not (status == -signal.SIGTERM and name in new)
         ]
 
     def left(self) -> list[str]:

@@ -13,6 +13,7 @@ import msgspec
 from tests.chaos import checks
 from tests.chaos.audit import Audited, audit, wait_until_up
 from tests.chaos.client import Journal, run_client
+from tests.chaos.consumers import Consumer, consumers_left, read_consumers, write_consumers
 from tests.chaos.deployment import Deployment
 from tests.chaos.injecting import inject
 from tests.chaos.outcome import JobOutcome, Outcome
@@ -67,8 +68,10 @@ class Driver:
             deployment.start(service)
         if not self._child(deployment, "up", partial(wait_until_up, deployment.server.settings, self.plan.topology.hosts, UP_SECONDS)):
             return Outcome(missing=["the cluster did not come up"])
+        before = self._consumers(deployment, "consumers-before")
         self._live(deployment)
         outcome = Outcome(jobs=self._told_of())
+        outcome.consumers = list(consumers_left(before, self._consumers(deployment, "consumers-after")))
         self._audit(deployment, outcome)
         outcome.unplanned = [f"{end.service} with status {end.status} after {end.seconds:.1f} s" for end in deployment.unplanned]
         outcome.badly_ended = [f"{name} with status {status}" for name, status in deployment.end_services()]
@@ -126,6 +129,11 @@ class Driver:
             outcome.jobs = self._audited.jobs
         else:
             outcome.missing.append("the log could not be read: see audit.log")
+
+    def _consumers(self, deployment: Deployment, name: str) -> list[Consumer]:
+        written = self.folder / f"{name}.json"
+        self._child(deployment, name, partial(write_consumers, deployment.server.settings, written))
+        return read_consumers(written)
 
     def _child(self, deployment: Deployment, name: str, main: partial[int]) -> bool:
         """Run something beside the cluster. Returns whether it ended well, in time."""

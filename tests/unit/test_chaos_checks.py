@@ -8,6 +8,7 @@ import pytest
 
 from tests.chaos.checks import problems
 from tests.chaos.client import compare
+from tests.chaos.consumers import Consumer, consumers_left
 from tests.chaos.outcome import Announced, JobOutcome, Outcome, SinkFile
 from tests.chaos.recovery import Recovery, recovery
 from tests.chaos.tasks import made
@@ -101,6 +102,25 @@ def test_one_thing_that_is_wrong_is_said(what: str) -> None:
 )
 def test_values_are_compared_with_their_answers(values: dict[str, object], verdict: str, detail: str) -> None:
     assert compare(values, {"a": (5, 0), "b": (7, 80)}) == (verdict, detail)
+
+
+REST = [Consumer("LOG", True, 5.0), Consumer("LOG", False, 5.0), Consumer("REQUESTS", True, 0.0, "controller")]
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (REST, []),
+        ([*REST, Consumer("LOG", False, 5.0)], []),
+        (REST[1:], []),
+        ([*REST, Consumer("LOG", True, 5.0)], ["LOG has 2 consumers that somebody follows, 1 more than before"]),
+        ([*REST, Consumer("KV_jobs", True, 5.0)], ["KV_jobs has 1 consumers that somebody follows, 1 more than before"]),
+        ([*REST, Consumer("LOG", False, 0.0)], ["LOG has a consumer that never expires: unnamed"]),
+        ([*REST, Consumer("LOG", False, 0.0, "mine")], ["LOG has a consumer that never expires: mine"]),
+    ],
+)
+def test_consumers_that_are_left_are_said(after: list[Consumer], said: list[str]) -> None:
+    assert list(consumers_left(REST, after)) == said
 
 
 def test_recovery_is_the_longest_standstill_after_the_fault_and_the_time_to_the_end() -> None:
