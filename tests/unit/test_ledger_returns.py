@@ -125,3 +125,16 @@ def test_an_output_that_was_released_meanwhile_is_known_to_be_there() -> None:
     log.fold(joined(2))
     assert log.job.take_changes().touched
     assert log.job.copies.holds(0, 0)
+
+
+def test_a_host_that_returns_with_what_it_held_did_not_die_under_its_tasks() -> None:
+    log = Log(flat(3), "a", "b")
+    log.assign([[0], [1], [2]])
+    log.events("a", started=[1], produced=[0], sizes=[9], done=[0])
+    log.fold(lost())
+    assert [each.host for each in log.job.host_deaths(1)] == ["a"]
+    held(log, [0])
+    log.fold(joined(2))
+    assert log.job.host_deaths(1) == []
+    assert [each.attempt for each in log.job.interrupted[1]] == [0], "its attempt failed all the same"
+    assert log.job.is_paused(1)

@@ -54,7 +54,7 @@ def hopeless(job: JobLedger, changes: Changes, deaths: int, host_deaths: int, ho
     """
     for task in changes.failed.list():
         attempts = job.failures.get(task, {})
-        if job.states[task] == FAILED and len(job.interrupted.get(task, ())) >= host_deaths:
+        if job.states[task] == FAILED and len(job.host_deaths(task)) >= host_deaths:
             return _brings_hosts_down(job, task)
         error = attempts.get(job.attempts[task])
         if job.states[task] == FAILED and error is not None and _ran_alone(error, attempts):
@@ -68,7 +68,7 @@ def hopeless(job: JobLedger, changes: Changes, deaths: int, host_deaths: int, ho
 
 def _brings_hosts_down(job: JobLedger, task: int) -> Failure:
     """A task that was running on hosts each time they were lost."""
-    lost = job.interrupted[task]
+    lost = job.host_deaths(task)
     where = "; ".join(f"attempt {each.attempt} on {each.host}" + (f" ({each.why})" if each.why else "") for each in lost)
     text = (
         f"{len(lost)} hosts were lost while they executed it: {where}. Look at what it does there (memory, signals, devices); the limit is "

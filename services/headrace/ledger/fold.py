@@ -217,6 +217,8 @@ class Ledger:
         if self.hosts.joined(message):
             self._lose(message.host, "it lost its lease" if returned else "it started anew")
         if returned:
+            for job in self.jobs.values():
+                orders.fold_host_returned(job, message.host)
             self._bring_back(returned)
 
     def _lose(self, host: str, reason: str) -> None:

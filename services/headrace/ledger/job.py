@@ -41,11 +41,13 @@ SUSPECT_AFTER = 2
 
 
 class Interruption(NamedTuple):
-    """An attempt that was running on a host that was lost. why: as the log says of the host."""
+    """An attempt that was running on a host that was lost. why: as the log says of the host. died: whether the host ended, as far as is
+    known: one that only lost its lease comes back with what it holds."""
 
     attempt: int
     host: str
     why: str
+    died: bool = True
 
 
 class JobLedger:
@@ -224,7 +226,11 @@ class JobLedger:
         """Whether nothing else is to be executed beside a task: hosts were lost under it again and again, or it was out of memory."""
         if not self.interrupted and not self.failures:
             return False
-        return len(self.interrupted.get(task, ())) >= SUSPECT_AFTER or self.too_small_for(task) > 0
+        return len(self.host_deaths(task)) >= SUSPECT_AFTER or self.too_small_for(task) > 0
+
+    def host_deaths(self, task: int) -> list[Interruption]:
+        """The attempts of a task that were running on hosts when these died."""
+        return [each for each in self.interrupted.get(task, ()) if each.died]
 
     def too_small_for(self, task: int) -> int:
         """Bytes of memory with which a host was too small for a task; 0 if it was never out of memory."""

@@ -236,6 +236,13 @@ def _fold_committed(job: JobLedger, sunk: Sunk, published: Published) -> None:
 # --- hosts that are lost ----------------------------------------------------------------------------------------------
 
 
+def fold_host_returned(job: JobLedger, host: str) -> None:
+    """A host is back with what it held: it had lost its lease, and did not die."""
+    for lost in job.interrupted.values():
+        if lost[-1].host == host and lost[-1].died:
+            lost[-1] = lost[-1]._replace(died=False)
+
+
 def fold_host_lost(job: JobLedger, host: int, why: str) -> None:
     """A host is gone with all that it held, and what it was to do failed. why: for people."""
     had, moved = job.copies.lose(host)
