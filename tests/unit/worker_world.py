@@ -18,7 +18,7 @@ from headrace.worker.rejoining import held, still_true
 from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
-from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, TaskError
+from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, SinkSpec, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
@@ -158,6 +158,10 @@ class ModelRunner:
             given = [self._read(located[d]) if d in located else self.kept.pop(d) for d in world.inputs[task]]
             value = value_of(task, given)
             self.executed.append(task)
+            if world.sink is not None and task in world.graph.outputs:
+                self._write_to_sink(task)
+                if not any(task in row for row in world.inputs):
+                    continue
             if leave == 0:
                 self.kept[task] = value
             elif leave == 1 and task in world.large:
@@ -174,6 +178,10 @@ class ModelRunner:
                     self.job, segments=[segment], functions=[0], function_counts=[1], function_seconds=[1e-6], function_longest=[1e-6]
                 )
             )
+
+    def _write_to_sink(self, dataset: int) -> None:
+        written = Written(dataset=dataset, write="1", part="p", location="l", bytes=1, checksum="sha256:0", encoding="npy")
+        self._send(protocol.Results(self.job, written=[written]))
 
     def _let_go(self, located: dict[int, protocol.Location]) -> None:
         blocks = [place[0] for place in located.values() if not isinstance(place, bytes)]
@@ -245,6 +253,8 @@ class ModelRunner:
             agent.released(self.slot, frame)
 
 
+UNFAILING = actions.ToRunner, actions.SendSpilled, actions.Unspill, actions.DropPeer, actions.Disconnect, actions.Warn
+"""Actions that do not fail in these worlds."""
 SHORT = 0.004
 """Seconds that tasks are thought to take: three are sent to a runner."""
 START = 1e6
@@ -292,6 +302,10 @@ class World:
         """How long tasks take; others take no time."""
         self.disk_work: list[tuple[str, DiskWork]] = []
         self.now = START
+        self.sink: SinkSpec | None = None
+        """Where the outputs go, if to a sink."""
+        self.warnings: list[str] = []
+        """What hosts said that should not be."""
         self.faults: random.Random | None = None
         """Decides which actions fail; None if none does."""
         self.faults_left = 0
@@ -323,7 +337,7 @@ class World:
             at=1, term=1, job=JOB, host=name, epoch=self.epoch, hosts=self.names, addresses=[f"{n}:1" for n in self.names],
             chains=[id for id, _ in mine], lengths=[len(chain) for _, chain in mine], tasks=[t for _, chain in mine for t in chain],
             attempts=[attempts.get(t, 0) for _, chain in mine for t in chain] if attempts else [], sources=sources,
-            graph=GraphSource(inline=self.graph),
+            graph=GraphSource(inline=self.graph, sink=self.sink),
         )  # fmt: skip
 
     def purge(self, name: str, datasets: list[int]) -> None:
@@ -439,6 +453,8 @@ class World:
         setback = self._setback(name, action)
         if setback is not None:
             self.agents[name].action_failed(action, setback)
+        elif isinstance(action, actions.Warn):
+            self.warnings.append(action.text)
         elif isinstance(action, actions.Report):
             self.events.append(action.events)
         elif isinstance(action, actions.Disconnect):
@@ -477,7 +493,9 @@ class World:
             if isinstance(action, actions.ToRunner) and action.frame.offset < 0:  # type: ignore[union-attr]
                 return None
             memory = self.agents[name].stock.store.used
-        elif isinstance(action, actions.ToRunner | actions.SendSpilled | actions.Unspill | actions.DropPeer | actions.Disconnect):
+        elif isinstance(
+            action, actions.ToRunner | actions.SendSpilled | actions.Unspill | actions.DropPeer | actions.Disconnect | actions.Warn
+        ):
             return None  # these lose tasks or datasets, or the world's own books
         self.faults_left -= 1
         return actions.Setback("a fault", memory, final=isinstance(action, actions.Report) and self.faults.random() < 0.5)

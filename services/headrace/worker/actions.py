@@ -127,6 +127,13 @@ class Unspill:
 
 
 @dataclass(frozen=True, slots=True)
+class Warn:
+    """Say something in the log of this host."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Publish facts."""
 
@@ -161,5 +168,6 @@ Action = (
     | Spill
     | Restore
     | Unspill
+    | Warn
     | Report
 )

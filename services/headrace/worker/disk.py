@@ -102,6 +102,10 @@ class Disk:
         """Whether a dataset is being read from disk."""
         return entry.spill_key in self._reading
 
+    def is_reading(self, key: str) -> bool:
+        """Whether a dataset is on its way back."""
+        return key in self._reading
+
     def touch(self, block: Block[int]) -> None:
         """A dataset is used."""
         held = self._resident.pop(block.id, None)

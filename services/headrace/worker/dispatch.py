@@ -69,6 +69,10 @@ class Dispatcher:
             else:
                 self._push((chain.order, segment.id, segment))
 
+    def holds_back(self, segment: Segment) -> bool:
+        """Whether a ready segment waits for something else than a runner."""
+        return bool(self._alone) or (self._scarce is not None and self._scarce.waits(segment))
+
     @property
     def crowded(self) -> bool:
         """Whether segments wait for a runner, after `fill`."""

@@ -207,8 +207,12 @@ class HostJob:
 
     def input_names(self, task: int) -> list[str]:
         """The names of the first datasets that a task takes, for people."""
-        made = [(self.producer[dataset], dataset) for dataset in self.task_inputs(task)[:INPUT_NAMES]]
-        return [output_name(self.spec, maker, dataset - self.first_output[maker]) for maker, dataset in made]
+        return [self.name_of(dataset) for dataset in self.task_inputs(task)[:INPUT_NAMES]]
+
+    def name_of(self, dataset: int) -> str:
+        """The name of a dataset, for people."""
+        maker = self.producer[dataset]
+        return output_name(self.spec, maker, dataset - self.first_output[maker])
 
     def live_chains(self) -> list[Chain]:
         """The chains that are not over."""

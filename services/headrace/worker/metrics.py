@@ -88,8 +88,9 @@ def error_families(failures: Counter[str]) -> Iterator[Family]:
     yield counter("headrace_internal_errors_total", help, failures, "kind")
 
 
-def runner_families(slots: list[RunnerSlot], deaths: int, chains: int) -> Iterator[Family]:
-    """The runners and their work."""
+def runner_families(slots: list[RunnerSlot], deaths: int, chains: int, stuck: int) -> Iterator[Family]:
+    """The runners and their work. stuck: segments that wait for what should have come."""
+    yield gauge("headrace_worker_stuck_segments", "Tasks that wait for what should have come at once: a mistake of the host's.", stuck)
     states = Counter("starting" if not slot.alive else "busy" if slot.outstanding else "idle" for slot in slots)
     yield gauge("headrace_runners", "Runners by state.", {state: states[state] for state in ("busy", "idle", "starting")}, "state")
     yield counter("headrace_runner_deaths_total", "Runners that ended and were replaced.", deaths)

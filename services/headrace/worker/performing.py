@@ -138,6 +138,9 @@ class Performer:
     def _send_data(self, action: actions.SendSpilled, data: memoryview) -> None:
         self._links.send_data(action, data)
 
+    def _warn(self, action: actions.Warn) -> None:
+        log.warning(action.text)
+
     # --- the log ------------------------------------------------------------------------------------------------------
 
     def _report(self, action: actions.Report) -> None:
@@ -206,6 +209,7 @@ _PERFORM: dict[type[Any], Callable[[Performer, Any], None]] = {
     actions.Restore: Performer._use_disk,
     actions.Unspill: Performer._use_disk,
     actions.SendSpilled: Performer._use_disk,
+    actions.Warn: Performer._warn,
     actions.Report: Performer._report,
 }
 """Per kind of action."""

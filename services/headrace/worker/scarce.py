@@ -50,6 +50,10 @@ class Scarce:
         self.again([(segment.chain.order, segment.id, segment)])
         return True
 
+    def waits(self, segment: Segment) -> bool:
+        """Whether a segment waits for what it needs."""
+        return any(item[2] is segment for heap in self._waiting.values() for item in heap)
+
     def first(self) -> Ready | None:
         """The first of those that wait, in plan order, for which there is enough. It is no longer among them."""
         if not self._waiting:

@@ -416,6 +416,7 @@ class Worker:
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
                 "spilled": self._agent.stock.disk.spilled_bytes,
                 "trouble": self._agent.trouble(),
+                "waiting": self._agent.waits(self._runners.executing()),
             }
         )
 
@@ -427,7 +428,9 @@ class Worker:
             metrics.store_families(agent.stock, agent.counts.overcommits),
             metrics.traffic_families(links.traffic, links.open_links(), links.refused()),
             metrics.error_families(self._guard.failures),
-            metrics.runner_families(agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values())),
+            metrics.runner_families(
+                agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values()), len(agent.watchdog.overdue)
+            ),
         )
         return labelled(chain.from_iterable(parts), host=self._settings.host)
 

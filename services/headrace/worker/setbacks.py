@@ -14,6 +14,7 @@
 | to read a dataset from disk | the dataset is gone: that is reported, and it is made again |
 | to write a dataset to disk | it stays in memory, and nothing is written for a while |
 | to delete from disk | nothing: the room there is free when this service ends |
+| to say something in the log of this host | nothing |
 | to report facts | they are reported again: at once in smaller parts if they are too large, otherwise a moment later |
 """
 
@@ -151,6 +152,7 @@ ANSWERS: dict[type[Any], Callable[[Agent, Any, Setback], None]] = {
     actions.Spill: _spill,
     actions.Restore: _restore,
     actions.Unspill: _nothing,
+    actions.Warn: _nothing,
     actions.Report: _report,
 }
 """Per kind of action."""

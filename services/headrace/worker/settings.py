@@ -91,6 +91,9 @@ class Settings(msgspec.Struct, kw_only=True):
     memory_pause_seconds: float = 30.0
     """After the folder of shared memory was found full, the store keeps to what it has there for this time. Each try with the full capacity
     costs one write that fails."""
+    stuck_seconds: float = 60.0
+    """A segment that has waited for this time for something that should come at once is told of: longer than anything that mends itself
+    takes, like a link that is opened again, or a dataset that is made again after a pause."""
     stall_seconds: float = 1.0
     """After this time with a full store and no running task, the earliest result gets room above the capacity."""
     grace_seconds: float = 1.0

@@ -126,6 +126,10 @@ class Sources:
                     datasets, attempts = [entry.dataset for entry in part], [entry.promised for entry in part]
                     yield ToHost(host, frames.Want(name, datasets, attempts, self.address))
 
+    def state(self, host: str) -> str:
+        """Of the link that this host opened to another one: CONNECTING, UP or DOWN."""
+        return self._links.get(host, DOWN)
+
     def is_up(self, host: str) -> bool:
         """Whether the link that this host opened to another one is open."""
         return self._links.get(host) == UP

@@ -38,6 +38,7 @@ from headrace.worker.actions import (
     ToPeer,
     ToRunner,
     Unspill,
+    Warn,
 )
 from headrace.worker.checks import (
     check_allocate,
@@ -59,6 +60,7 @@ from headrace.worker.settings import Settings
 from headrace.worker.slots import RunnerSlot
 from headrace.worker.sources import Sources
 from headrace.worker.stock import LINK, Claim, Claimant, Stock
+from headrace.worker.watchdog import Watchdog, waits_of
 from headrace.worker.window import chains_of
 from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
@@ -70,6 +72,8 @@ FEW_JOBS = 4
 """Jobs whose facts go out together, whoever of them is in a hurry."""
 LEFT_OUT = 8
 """Reports that may leave a job out before its facts go out with the next one: they come a millisecond apart."""
+MOST_SHOWN = 20
+"""Segments of which `waits` tells."""
 OVER_REMEMBERED = 10_000
 """Jobs that are over and whose late messages are still recognised."""
 
@@ -124,6 +128,7 @@ class Agent:
         self.clock(now)
         self._stalled_since: tuple[int, float] = (0, now)
         self._stalls = 0
+        self.watchdog = Watchdog(settings.stuck_seconds)
         self._doomed: dict[tuple[int, int], float] = {}
         """Since when a runner (slot) executes a task of a job (number) that is over."""
         self._alive_after_kill: set[int] = set()
@@ -828,6 +833,7 @@ class Agent:
         self.clock(now)
         self.sources.tick(now)
         self._watch_for_stall(now)
+        self._watch(now, executing)
         self._try_again_at_tick()
         for runner in self.runners.slots:
             self._close_quietly(runner)
@@ -839,6 +845,16 @@ class Agent:
             elif now >= since + grace:
                 del self._doomed[slot, number]
                 self._actions.append(KillRunner(slot))
+
+    def _watch(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
+        """Name what segments wait for that should have come."""
+        if self.watchdog.is_due(now):
+            self._actions += [Warn(str(overdue)) for overdue in self.watchdog.look(now, waits_of(self, executing))]
+
+    def waits(self, executing: Sequence[tuple[int, int] | None]) -> list[dict[str, str]]:
+        """For people: what the earliest segments wait for. executing: as in `tick`."""
+        found = itertools.islice(waits_of(self, executing), MOST_SHOWN)
+        return [{"job": job.name, "task": task_name(job.spec, each.tasks[0]), "waits_for": wait.text} for job, each, wait in found]
 
     def _watch_for_stall(self, now: float) -> None:
         """With nothing at work that could free memory, results get room above the capacity: at first one, then more at every tick."""
@@ -910,7 +926,7 @@ class Agent:
 
     def trouble(self) -> list[str]:
         """For people: what does not work on this host just now."""
-        return self.stock.trouble()
+        return [*self.stock.trouble(), *self.watchdog.in_words()]
 
     def act(self, action: Action) -> None:
         """Have an action carried out."""

@@ -248,6 +248,8 @@ class Stock:
             self.store.purge(entry.block.key)
             entry.block = None
         entry.restoring = False
+        for segment in entry.waiters:  # they do not wait for the disk any more, and keep nobody from waiting for it
+            self.disk.unpin(segment)
         self.sending.unreadable(entry)
         job.report.gone(entry.dataset)
         if job.ended:  # nobody makes it again
@@ -472,6 +474,14 @@ class Stock:
     def first_claim(self) -> int | None:
         """Plan order of the earliest that waits for memory."""
         return self._claims[0].order if self._claims else None
+
+    def claims_for(self, slot: int, segment: int) -> bool:
+        """Whether a result of a segment, at a runner, waits for memory."""
+        return any(claim.who.slot == slot and claim.who.segment == segment for claim in self._claims)
+
+    def claims_of(self, job: HostJob, dataset: int) -> bool:
+        """Whether a dataset waits for memory."""
+        return any(claim.job is job and claim.dataset == dataset for claim in self._claims)
 
     @property
     def n_claims(self) -> int:
