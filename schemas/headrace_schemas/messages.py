@@ -217,13 +217,15 @@ class HostJoined(Decision, tag="host_joined", kw_only=True):
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):
-    """A host's lease ran out, or it left. Nothing that it says of this epoch counts from here on."""
+    """A host's lease ran out, or it left, or its peers cannot reach it. Nothing that it says of this epoch counts from here on."""
 
     stands_on: ClassVar = (subjects.host, "host")
 
     host: str
     epoch: Stamp
     reason: str = ""
+    cut: bool = False
+    """Whether it keeps its lease, and its peers cannot reach it: it joins again once it reaches one of them."""
 
 
 # --- decisions of the scheduler -------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ DEATHS = ("runner_died", "out_of_memory")
 UNREACHABLE = "unreachable"
 """Reason of an attempt that could not have its inputs: a failure of its host's network, so that it is tried again on another host."""
 MOST_UNREACHABLE = 5
-"""Attempts of a task that could not have their inputs, after which the job fails. Each took a host ten seconds, so no path was found in
-almost a minute: then addresses are wrong, which the error says."""
+"""Attempts of a task that could not have their inputs, after which the job fails. Each took its host five seconds at least: where no
+path is found for so long, addresses are wrong, which the error says."""
 
 OUT_OF_MEMORY = "out_of_memory"
 """Reason of an attempt whose runner the kernel killed for memory: it is tried again alone, and then on a host with more memory."""

@@ -166,6 +166,10 @@ class Leading:
         if not self._room.is_open:
             self._turn_away(entries)
         self._decide()
+        for lost in self._controller.cut_off():
+            self._hosts_lost += 1
+            log.warning("others cannot reach a host: what it had to do goes to them", host=lost.host, reason=lost.reason)
+            self._publish(Note(lost.subject(), lost, f"lost.{lost.host}.{lost.epoch}"))
 
     def _decide(self) -> None:
         if self._leader.machine is not self:  # the lease is lost: another controller may decide

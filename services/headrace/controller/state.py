@@ -19,6 +19,7 @@ from typing import Annotated
 
 import msgspec
 
+from headrace.controller.cuts import Cuts
 from headrace.controller.homeless import Homeless
 from headrace.controller.metrics import Counts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
@@ -29,7 +30,21 @@ from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
 from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
-from headrace_schemas import Due, Ended, EndState, Events, LedgerSnapshot, Needed, NoRoom, Purge, Released, Stranded, TaskError
+from headrace_schemas import (
+    Due,
+    Ended,
+    EndState,
+    Events,
+    HostJoined,
+    HostLost,
+    LedgerSnapshot,
+    Needed,
+    NoRoom,
+    Purge,
+    Released,
+    Stranded,
+    TaskError,
+)
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
@@ -65,6 +80,7 @@ class Controller:
         self._unclaimed: list[Events] = []
         self._homeless = Homeless()
         self._retries = Retries()
+        self._cuts = Cuts()
         self.time = 0.0
         """By the log's clock: when the last entry was written."""
         self._no_room: dict[str, str] = {}
@@ -83,6 +99,10 @@ class Controller:
                 self._unclaimed += self.ledger.take_unclaimed()
             self._homeless.folded(entry.message, self.ledger)
             self._retries.folded(entry.message, entry.time, self.ledger)
+            if isinstance(entry.message, Events) and entry.message.unreachable:
+                self._cuts.said(entry.message, entry.time, self.ledger.hosts)
+            elif self._cuts and isinstance(entry.message, HostJoined | HostLost):
+                self._cuts.changed(entry.message)
             if isinstance(entry.message, NoRoom) and entry.message.job in self.ledger.jobs:
                 self._no_room[entry.message.job] = reason(entry.message.used, entry.message.limit, entry.message.admitted)
 
@@ -157,6 +177,21 @@ class Controller:
                 about=some_tasks(self.ledger.jobs[job].spec, [pause.task for pause in pauses]),
             )
             for job, pauses in self._retries.due(self.ledger, now, self.limits.ids_per_message // 2)
+        ]
+
+    def cut_off(self) -> list[HostLost]:
+        """What to write down of hosts that their peers cannot reach: the cluster goes on without them."""
+        lost = self._cuts.lost(self.time, self.ledger.hosts) if self._cuts else []
+        return [
+            HostLost(
+                at=self.ledger.last_seq,
+                term=self.term,
+                host=host,
+                epoch=self.ledger.hosts[host].epoch,
+                reason=f"no link between it and {', '.join(peers)}",
+                cut=True,
+            )
+            for host, peers in lost
         ]
 
     def no_room(self, job: str, usage: Usage, admitted: bool) -> NoRoom:

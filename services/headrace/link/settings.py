@@ -24,8 +24,9 @@ MAX_UNPROVED: Final = 512
 """Links at a time whose other side has not proved itself: a few megabytes, and more than peers that connect at once after a pause."""
 MAX_LINKS_OF_A_PEER: Final = 256
 """Links at a time of one host, or of all clients of one job: a host needs one, a client one for each of its fetches."""
-CONNECT_DEADLINE_S: Final = 10.0
-"""Seconds to reach the other host: covers two retransmissions of a lost SYN (1 s, 3 s)."""
+CONNECT_DEADLINE_S: Final = 2.0
+"""Seconds to reach the other host: covers a retransmission of a lost SYN, after 1 s. Who needs the link tries again half a second later,
+so that a network that works again is noticed soon."""
 
 HANDSHAKE_BUFFER_BYTES: Final = 2 << 10
 """Bytes to receive into before authentication: the longest handshake frame with its prefix, and some of what follows."""
@@ -35,12 +36,15 @@ PASSAGE_BYTES: Final = 1 << 20
 """Bytes at a time of a payload that is written to its place: few enough to stay in the cache, and a thousand calls for a gigabyte."""
 SLICE_BYTES: Final = 4 << 20
 """Bytes of a large payload given to the transport at once: about what a socket buffer takes, so other links get their turn in between."""
-KEEPALIVE_IDLE_S: Final = 10
+KEEPALIVE_IDLE_S: Final = 1
 """Seconds of silence before the kernel asks whether the other host still lives."""
-KEEPALIVE_INTERVAL_S: Final = 5
+KEEPALIVE_INTERVAL_S: Final = 1
 """Seconds between its questions."""
 KEEPALIVE_PROBES: Final = 3
-"""Questions without an answer that end the link: a host without power is noticed after 25 s even if its lease says nothing."""
+"""Questions without an answer that end the link: a network that is cut is noticed after 4 s, sooner than a lease runs out. The kernel
+answers, so a process that stands still keeps its links."""
+UNACKNOWLEDGED_MS: Final = 5_000
+"""Milliseconds after which a link ends whose other side does not acknowledge what was sent: five retransmissions at least."""
 
 # The socket buffers are left as they are on purpose: Linux tunes them up to 4 to 6 MiB by itself, while setting
 # SO_SNDBUF or SO_RCVBUF turns that off and is capped at net.core.{w,r}mem_max, 208 KiB by default.

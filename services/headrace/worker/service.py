@@ -20,6 +20,7 @@ from headrace.variables import shm_folder
 from headrace.worker import metrics, protocol, rejoining
 from headrace.worker.actions import Action
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
+from headrace.worker.exile import Exile, addresses_of, until_reached
 from headrace.worker.guard import Guard, MachineBroken
 from headrace.worker.intake import Intake
 from headrace.worker.links import Links
@@ -33,7 +34,7 @@ from headrace.worker.spans import Spans
 from headrace.worker.state import Agent, MemoryShortage
 from headrace.worker.threads import set_variables
 from headrace.worker.zygote import Zygote, start_zygote
-from headrace_schemas import Events, HostEntry, subjects
+from headrace_schemas import Events, HostEntry, streams, subjects
 from headrace_shm import Arena, Store
 
 log = get_log(__name__)
@@ -134,6 +135,9 @@ class Worker:
         self._kept_facts: list[Events] = []
         """Those of earlier epochs."""
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
+        self._expelled = asyncio.Event()
+        """Set when the log says that this host is lost, though it has its lease."""
+        self._exile = Exile()
         self._broken: asyncio.Future[None] = self._loop.create_future()
         """Has MachineBroken once the state machine fails at whatever it does."""
         self._pumping = self._ended = False
@@ -188,6 +192,7 @@ class Worker:
         self._agent.rejoin(epoch)
         self._runners = Runners(self._zygote, self._page, self._settings, self._on_frames, self._on_death)
         self._ended = False
+        self._expelled.clear()
         self._intake.hear(())  # what came behind an assignment that is void
         self._wake()
 
@@ -202,7 +207,9 @@ class Worker:
                 log.error("what this host still holds could not be put into the log: it is made again", job=events.job, error=error)
 
     async def _belong(self) -> None:
-        """Register this host, until its lease is lost. At the end it is given back, unless it was lost."""
+        """Register this host, until its lease is lost, or the log says that this host is. At the end it is given back, unless it was
+        lost."""
+        await until_reached(self._exile, self._peers)
         await self._bring_back()
         entry = HostEntry(
             host=self._settings.host,
@@ -216,10 +223,19 @@ class Worker:
         )
         lease = await register(self._bus, self._settings, entry)
         self._kept_facts.clear()
+        self._exile.joined(self._loop.time())
+        ends = [asyncio.ensure_future(each.wait()) for each in (lease.lost, self._expelled)]
         try:
-            await lease.lost.wait()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for each in ends:
+                each.cancel()
             await lease.release()
+
+    async def _peers(self) -> list[tuple[str, int]]:
+        """Where the other hosts that are registered can be reached."""
+        entries = await self._bus.kv(streams.HOSTS.name).entries()
+        return addresses_of(self._settings.host, [found.value for found in entries.values()])
 
     async def _listen(self) -> tuple[str, int]:
         host, port = split_address(self._settings.listen)
@@ -254,6 +270,14 @@ class Worker:
 
     def _on_entries(self, entries: list[Entry]) -> None:
         self._intake.hear(entry.message for entry in entries)
+        if self._agent.expelled and not self._expelled.is_set():
+            log.error(
+                "the other hosts cannot reach this one: it joins again once it reaches one of them. If this goes on, give it an address "
+                "that they can reach (--listen, --advertise)",
+                address=self._agent.address,
+            )
+            self._exile.lost(self._loop.time())
+            self._expelled.set()
         if self._spans is not None:
             self._spans.hear(entry.message for entry in entries)
         self._wake()

@@ -69,11 +69,12 @@ class Settings(msgspec.Struct, kw_only=True):
     late_seconds: float = 0.02
     """A runner whose task takes this much longer than predicted gets no more work: usually longer than a runner waits for a core on a busy
     machine, and short enough that the tasks behind hardly wait."""
-    unreachable_seconds: float = 5.0
-    """A host to which no link can be opened for this time is reported, again and again while that lasts. As long as a lease, so that a
-    host that has ended is known to be lost at about that time."""
-    give_up_seconds: float = 10.0
-    """After this time, the tasks that wait for such a host fail here, and are tried on other hosts."""
+    unreachable_seconds: float = 2.0
+    """A host to which no link can be opened for this time is reported, again and again while that lasts. With the four seconds after which
+    a link over a network that is cut ends, a host that its peers cannot reach is known after less than ten."""
+    give_up_seconds: float = 5.0
+    """After this time, the tasks that wait for such a host fail here, and are tried on other hosts. As long as a lease, so that a host
+    that has ended is known to be lost at about that time."""
     relay_bytes: int = 4 << 20
     """If several hosts ask for a dataset of at least this size, it goes from host to host. For smaller ones, that takes about as long as to
     send it to each."""

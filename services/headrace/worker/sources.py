@@ -31,7 +31,7 @@ from headrace.worker.jobs import Entry, HostJob
 from headrace.worker.outgoing import MOST_IDS
 from headrace.worker.settings import Settings
 
-LEAST_FAILURES = 3
+LEAST_FAILURES = 2
 """Before a host counts as out of reach, so many links failed, however late it is: this host itself may have stood still meanwhile."""
 ORPHAN_SECONDS = 5.0
 """A dataset that has had no source for this time is reported as gone, in case the word of its new source was lost: as long as a lease."""

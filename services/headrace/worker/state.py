@@ -638,13 +638,13 @@ class Agent:
     def host_lost(self, message: HostLost) -> None:
         """The log says that a host is lost: this one, or another one, of which nothing more is expected."""
         if message.host == self.host:
-            self._lost_epoch = max(self._lost_epoch, message.epoch)
+            self._lost_epoch = max(self._lost_epoch, message.epoch if message.cut else 0)
         else:
             self.sources.host_lost(message.host, message.epoch)
 
     @property
     def expelled(self) -> bool:
-        """Whether the log says that this host is lost: nothing that it does in this epoch counts any more."""
+        """Whether the log says that others cannot reach this host: nothing that it does in this epoch counts any more."""
         return self._lost_epoch >= self.epoch
 
     def host_joined(self, message: HostJoined) -> None:
