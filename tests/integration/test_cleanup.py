@@ -147,6 +147,40 @@ def test_nothing_is_left_when_the_supervisor_is_killed(start: Callable[[str], Pr
     assert "supervisor ended" in program.process.stdout.read()
 
 
+SESSIONS = """
+import os, subprocess, sys, time
+import headrace as hr
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+def start_sessions():
+    subprocess.Popen(SLEEP, start_new_session=True)
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    return True
+
+cluster = hr.Cluster.local(hosts=1, runners=1)
+graph = hr.Graph()
+graph.output(graph.add(start_sessions, name="sessions"))
+cluster.submit(graph).results(30)
+print("running", cluster.pids()["supervisor"], *cluster.pids().values(), flush=True)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not let a process adopt orphans")
+@pytest.mark.parametrize("killed", ["", "supervisor", "host-0"])
+def test_nothing_is_left_of_what_tasks_start_in_sessions_of_their_own(start: Callable[[str], Program], killed: str) -> None:
+    kill = f"os.kill(cluster.pids()[{killed!r}], 9)\n" if killed else ""
+    program = start(SESSIONS + kill + "cluster.close()")
+    program.wait_running()
+    program.process.wait(GONE_WITHIN)
+    program.check_gone()
+
+
 @pytest.mark.parametrize("delay", [0.05, 0.2, 0.4])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_of_a_start_that_was_cut_short(start: Callable[[str], Program], number: signal.Signals, delay: float) -> None:

@@ -1,7 +1,8 @@
 """The fork server of a host: a small single-threaded process from which runners are forked.
 
 It is forked from the worker before that has an event loop, threads or connections, so a runner inherits imports and nothing else,
-and a dead runner is replaced in milliseconds. It dies with its agent, and runners die with it.
+and a dead runner is replaced in milliseconds. It dies with its agent, and runners die with it. What a task starts ends with its runner;
+if it is in a session of its own, it becomes a child of the fork server (Linux) when its parent ends, and ends with that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from headrace.bus.process import parent_death_signal
+from headrace.bus.process import adopt_orphans, kill_descendants, parent_death_signal
 from headrace.logs import get_log, set_up_logging
 from headrace.worker import threads
 from headrace.worker.oom import be_killed_first
@@ -27,6 +28,8 @@ from headrace.worker.runner.printing import tag_output
 from headrace.worker.runner.status import StatusPage
 from headrace_shm import Arena
 
+KILL_SECONDS = 5.0
+"""In which everything that tasks started is gone once it is killed. What is not, hangs in the kernel."""
 NICENESS = 5
 """Runners give way to agents and services, which need little time but need it at once: a purge that comes late costs fresh memory."""
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -140,6 +143,7 @@ class _Server:
         woken.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        adopt_orphans()
         gc.freeze()
         try:
             while True:
@@ -154,6 +158,7 @@ class _Server:
                 _kill_group(pid)
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+            kill_descendants(KILL_SECONDS)  # what tasks started in sessions of its own
 
     def _serve_one(self, *wakers: socket.socket) -> bool:
         data, fds, _, _ = socket.recv_fds(self._sock, _FORK.size, 1)
