@@ -70,7 +70,13 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
 
     Raises NewerVersion, or Unreadable for everything else that it cannot be.
     """
-    message = decode(decoder, data)
+    try:
+        if len(data) < _BEGINNING and data.count(b"[") + data.count(b"{") <= MAX_NESTING:  # the short way of `decode`, for most
+            message = decoder.decode(data)
+        else:
+            message = decode(decoder, data)
+    except (msgspec.DecodeError, RecursionError):
+        message = decode(decoder, data)  # says why not
     checks, subject_of = _known.get(type(message)) or _rules_of(type(message))
     if subject_of is not None and message.v > SCHEMA_VERSION:  # type: ignore[attr-defined]
         raise NewerVersion(message.v, getattr(message, "term", 0))  # type: ignore[attr-defined]
@@ -90,8 +96,7 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     """The message as far as its types go. Raises NewerVersion, or Unreadable."""
-    if len(data) > MAX_NESTING:
-        check_nesting(data)
+    check_nesting(data)
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
