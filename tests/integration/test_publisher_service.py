@@ -59,8 +59,8 @@ async def produce(bus: Bus, datasets: range, job: str = "j") -> None:
 
 
 @asynccontextmanager
-async def publisher(server: EmbeddedServer) -> Any:
-    service = asyncio.ensure_future(run(QUICK, server.settings))
+async def publisher(server: EmbeddedServer, settings: Settings = QUICK) -> Any:
+    service = asyncio.ensure_future(run(settings, server.settings))
     try:
         yield service
     finally:
@@ -87,6 +87,28 @@ def test_outputs_are_announced_as_they_come_to_be(
         assert outputs.datasets == list(range(300))
         assert {(output.host, output.bytes) for output in outputs.found} == {("a", 100)}
         assert outputs.found[7].name == "plain-7"
+
+    runner.run(asyncio.wait_for(scene(), 30))
+
+
+def test_announcements_of_values_in_the_log_wait_for_company(
+    bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]
+) -> None:
+    """Nobody waits for them. Outputs that hosts hold are announced at once, and everything before the publisher ends."""
+
+    async def scene() -> None:
+        outputs = Outputs()
+        await outputs.open(bus)
+        async with publisher(nats_server, msgspec.structs.replace(QUICK, linger=3600.0)):
+            await begin(bus, 1, "small")
+            values = Events(job="small", host="a", epoch=1, done=[0], produced=[0], sizes=[1], value_ids=[0], values=[b"x"])
+            await bus.publish(subjects.event("small", "a"), values)
+            await begin(bus, 1, "held")
+            await produce(bus, range(1), "held")
+            await until(lambda: len(outputs.found) == 1)
+            assert outputs.found[0].host == "a"
+        await until(lambda: len(outputs.found) == 2)
+        assert outputs.found[1].checksum
 
     runner.run(asyncio.wait_for(scene(), 30))
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from headrace.bus import Bus, Record, read_value
-from headrace.controller.later import PAUSE, portion
+from headrace.bus.later import PAUSE, portion
 from headrace.controller.settings import Settings
 from headrace.ledger import JobLedger
 from headrace.ledger.entry import entry_of

@@ -18,8 +18,8 @@ import msgspec
 
 from headrace.bus import Bus, BusSettings, Ends, Entry, Feed, Leader, Record, Role, ensure_data_key, read_value, until_caught_up
 from headrace.bus.bus import Consumption
+from headrace.bus.later import Later
 from headrace.controller.entries import Entries
-from headrace.controller.later import Later
 from headrace.controller.metrics import families, stream_families
 from headrace.controller.room import Room
 from headrace.controller.roomkeeper import RoomKeeper

@@ -10,6 +10,7 @@ from functools import partial
 import msgspec
 
 from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
+from headrace.bus.later import Later
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.logs import get_log
 from headrace.publisher.commits import Action, Commit
@@ -17,7 +18,7 @@ from headrace.publisher.committing import Committer
 from headrace.publisher.fetches import Fetches
 from headrace.publisher.metrics import families
 from headrace.publisher.settings import Settings
-from headrace.publisher.state import Publisher, is_committed
+from headrace.publisher.state import Batch, Publisher, is_committed
 from headrace.telemetry import Family
 from headrace.tracing import now
 from headrace_schemas import Published, subjects
@@ -40,6 +41,7 @@ class PublisherService:
         role = Role(LEASE, FOLLOWED, own, settings.lease_ttl, settings.retry_delay, "an announcement", rest=settings.rest)
         self._committer = committer(settings)
         self._fetches = Fetches(bus, NAME, settings.fetching)
+        self._later: Later
         self._leader = Leader(bus, role, partial(Publisher, settings), self._attend, self._on_entries)
 
     async def run(self) -> None:
@@ -67,8 +69,12 @@ class PublisherService:
     @asynccontextmanager
     async def _attend(self, publisher: Publisher) -> AsyncIterator[Ends]:
         """Begin with what nobody has announced."""
+        self._later = Later(self._settings.linger)
         self._announce(publisher)
-        yield ()
+        try:
+            yield ()
+        finally:
+            self._later.flush()
 
     def _on_entries(self, publisher: Publisher, entries: list[Entry]) -> None:
         """Announce whatever comes to be."""
@@ -85,12 +91,21 @@ class PublisherService:
         decided = publisher.decide()
         if self._leader.machine is not publisher:  # another may lead by now
             return
-        for message, after in decided:
-            subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
-            stored = self._bus.publish(subject, message, expected_last_subject_seq=after)
-            stored.add_done_callback(partial(self._stored, publisher, message, now()))
+        for batch in decided:
+            if batch.travelled:
+                self._later.do(partial(self._send, publisher, batch))
+            else:
+                self._send(publisher, batch)
         for action in publisher.take_actions():
             self._committer.start(action, partial(self._carried_out, publisher, action))
+
+    def _send(self, publisher: Publisher, batch: Batch) -> None:
+        """Announce some outputs of a job. If another publisher leads by now, that announces them."""
+        if self._leader.machine is publisher:
+            message = batch.message
+            subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
+            stored = self._bus.publish(subject, message, expected_last_subject_seq=batch.after)
+            stored.add_done_callback(partial(self._stored, publisher, message, now()))
 
     def _carried_out(self, publisher: Publisher, action: Action, error: str) -> None:
         """A commit is announced, or that it could not be; a part that cannot be removed is left."""

@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     message_bytes: announcements are put together into messages of up to about this size.
     rest: nothing is read for so long after each read: no value waits for its announcement, and many small jobs are
         looked at together. Outputs in sinks are there so much later.
+    linger: delay of announcements of outputs whose values are in the log, so that those of many small jobs are sent, and read by all
+        others, together.
     lease_ttl: how long after the end of this process another may lead. Outputs are announced that much later, nothing else waits for it.
     commits: files that are given their final names at the same time. Most of it is waiting for a file system. commits_of_job: of one job,
         so that others have their turn. An action that takes longer than slow_seconds is not counted among `commits`: its file system may
@@ -47,6 +49,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     message_bytes: int = MAX_MESSAGE_BYTES
     rest: float = 0.005
+    linger: float = 0.05
     lease_ttl: float = 5.0
     retry_delay: float = 1.0
     commits: int = 16

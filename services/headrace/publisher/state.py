@@ -60,6 +60,11 @@ class Batch(NamedTuple):
     message: Published
     after: int
 
+    @property
+    def travelled(self) -> bool:
+        """Whether the values of all its outputs are in the log, so that nobody waits for the announcement."""
+        return not self.message.failed and all(output.checksum and not output.location for output in self.message.outputs)
+
 
 class Publisher:
     """Decides for all jobs, as the leader of a term.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from headrace.controller.later import AT_ONCE, Later, portion
+from headrace.bus.later import AT_ONCE, Later, portion
 
 SECONDS = 0.01
 
