@@ -86,18 +86,21 @@ class World:
     """Everything, driven by one random generator. Rates are probabilities per step."""
 
     def __init__(self, seed: int, n_tasks: int, n_hosts: int, *, fail: float = 0.0, die: float = 0.0, lose: float = 0.0,
-                 crash: float = 0.0, shuffle: float = 0.0, lapse: float = 0.0) -> None:  # fmt: skip
+                 crash: float = 0.0, shuffle: float = 0.0, lapse: float = 0.0, retries: int = 2, late: bool = False) -> None:  # fmt: skip
         self.rnd = random.Random(seed)
         self.fail, self.die, self.lose, self.crash, self.shuffle, self.lapse = fail, die, lose, crash, shuffle, lapse
         self.log: list[Entry] = []
         self.now = 0.0
-        self.spec = graph(self.rnd, n_tasks)
+        self.spec = graph(self.rnd, n_tasks, retries)
         self.hosts: dict[str, Host] = {}
         self.epoch = 0
         self.term = 1
         self.controller = Controller(self.term)
         self.controller_read = 0
         self.controller_outbox: list[Any] = []
+        self.late = late
+        self.late_outbox: list[Any] = []
+        """Decisions of controllers that were replaced, which come into the log yet."""
         self.ledger = Ledger()
         self.scheduler_read = 0
         self.pending: list[tuple[list[int], list[int]]] = []
@@ -377,9 +380,12 @@ class World:
         return decisions
 
     def restart_controller(self) -> None:
-        """The controller dies with some decisions not published; the next one reads the log from its beginning."""
-        for decision in self.controller_outbox[: self.rnd.randint(0, len(self.controller_outbox))]:
+        """The controller dies with some decisions not published, or on their way; the next one reads the log from its beginning."""
+        sent = self.rnd.randint(0, len(self.controller_outbox))
+        for decision in self.controller_outbox[:sent]:
             self.append(decision)
+        if self.late:
+            self.late_outbox += self.controller_outbox[sent : self.rnd.randint(sent, len(self.controller_outbox))]
         self.controller_outbox = []
         self.term += 1
         self.controller = Controller(self.term)
@@ -401,6 +407,8 @@ class World:
         for host in list(self.hosts.values()):
             if host.lapsed and rnd.random() < (0.1 if faults else 1.0):
                 self.rejoin(host)
+        while self.late_outbox and rnd.random() < 0.5:
+            self.append(self.late_outbox.pop(0))
         what = rnd.random()
         if what < 0.25:
             self.schedule()

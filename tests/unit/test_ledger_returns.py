@@ -138,3 +138,16 @@ def test_a_host_that_returns_with_what_it_held_did_not_die_under_its_tasks() -> 
     assert log.job.host_deaths(1) == []
     assert [each.attempt for each in log.job.interrupted[1]] == [0], "its attempt failed all the same"
     assert log.job.is_paused(1)
+
+
+def test_a_decision_to_run_tasks_again_that_comes_after_the_host_is_back_spares_them_too() -> None:
+    log = made()
+    log.fold(lost())
+    decided_at = log.seq
+    held(log, [0, 1])
+    log.fold(joined(2), Needed(at=decided_at, term=1, job="j", tasks=[0, 1, 2], attempts=[1, 1, 1]))
+    assert log.job.state.tolist() == [DONE, DONE, WAITING]
+    assert log.job.again == {2}
+    log.events("a", 2, gone=[0])
+    log.fold(Needed(at=log.seq, term=1, job="j", tasks=[0], attempts=[2]))
+    assert log.job.again == {0, 2}

@@ -92,6 +92,8 @@ class Ledger:
         self.forgotten: dict[str, None] = {}
         self.unclaimed: list[Events] = []
         self._returns = Returns()
+        self._returned_at = 0
+        """Where the last host joined again with what it held."""
 
     def fold(self, entry: LogEntry) -> None:
         """Take one entry in."""
@@ -217,6 +219,7 @@ class Ledger:
         if self.hosts.joined(message):
             self._lose(message.host, "it lost its lease" if returned else "it started anew")
         if returned:
+            self._returned_at = self.last_seq
             for job in self.jobs.values():
                 orders.fold_host_returned(job, message.host)
             self._bring_back(returned)
@@ -236,7 +239,7 @@ class Ledger:
             unclaimed += self.unclaimed
         self.unclaimed = unclaimed
         for name in {events.job for events in returned}:
-            if (job := self.changed.get(name)) is not None and job.again:
+            if (job := self.changed.get(name)) is not None:
                 spare(job)
 
     def _order(self, message: LogMessage, time: float) -> None:
@@ -254,6 +257,8 @@ class Ledger:
                 orders.fold_purge(job, message)
         elif (fold := _ORDERS.get(type(message))) is not None:
             fold(job, message)
+            if type(message) is Needed and message.at < self._returned_at:  # decided before the host was back
+                spare(job)
 
 
 def _beginning(message: Decision) -> Turned:

@@ -17,13 +17,14 @@ from headrace_schemas import Events
 
 
 def held(jobs: Iterable[HostJob], host: str, epoch: int) -> Iterator[Events]:
-    """The datasets of jobs that are here, as messages under an epoch."""
+    """The datasets of jobs that are here, as messages under an epoch. Of a job that goes on there is always one: this host is still there."""
     for job in jobs:
         report = JobReport(job.name, host, epoch, {})
         for entry in job.entries.values():
             if entry.here:
                 report.produced(entry.dataset, entry.attempt, entry.nbytes if entry.value is None else len(entry.value), False)
-        for events in report.take(0):
+        told = report.take(0)
+        for events in told if told or job.ended else [Events(job=job.name, host=host, epoch=epoch)]:
             events.rejoining = True
             yield events
 

@@ -1,0 +1,58 @@
+"""A controller that takes over decides what the one before would have: nothing depends on what only the old one had looked at."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.controller.replay import check
+from headrace.controller.state import Controller
+from headrace.ledger import FAILED
+from headrace_schemas import Ended
+from tests.unit.controller_world import JOB, World
+
+worlds = given(seed=st.integers(0, 10**9), n_tasks=st.integers(1, 14), n_hosts=st.integers(1, 3), retries=st.integers(0, 2))
+
+
+def broken(seed: int, n_tasks: int, n_hosts: int, retries: int, crash: float = 0.0, late: bool = False) -> World:
+    return World(seed, n_tasks, n_hosts, fail=0.1, die=0.05, lose=0.01, lapse=0.02, crash=crash, retries=retries, late=late)
+
+
+def end(decisions: list[object]) -> str:
+    return next((decision.state for decision in decisions if isinstance(decision, Ended)), "")
+
+
+@worlds
+@settings(max_examples=150, deadline=None)
+def test_a_new_controller_ends_a_job_that_the_old_one_had_not_said_to_be_over(seed: int, n_tasks: int, n_hosts: int, retries: int) -> None:
+    world = broken(seed, n_tasks, n_hosts, retries)
+    for _ in range(world.rnd.randrange(200)):
+        if world.ended():
+            return
+        world.step()
+    for entry in world.log[world.controller_read :]:
+        world.controller.fold(entry)
+    old = [*world.controller_outbox, *world.controller.decide(len(world.log))]
+    new = Controller(world.term + 1)
+    for entry in world.log:
+        new.fold(entry)
+    assert end(list(new.decide(len(world.log)))) == end(old)
+    job = new.ledger.jobs[JOB]
+    failed = [task for task in range(n_tasks) if job.states[task] == FAILED]
+    assert job.end is not None or all(map(job.is_paused, failed)), "a failure that nobody looks at"
+    assert job.end is not None or not failed or new.next_due is not None, "a pause that never ends"
+
+
+@worlds
+@settings(max_examples=100, deadline=None)
+def test_jobs_end_however_often_the_controller_is_replaced(seed: int, n_tasks: int, n_hosts: int, retries: int) -> None:
+    world = broken(seed, n_tasks, n_hosts, retries, crash=0.1)
+    assert world.run() in ("done", "failed")
+    assert check(world.log) == []
+
+
+@worlds
+@settings(max_examples=150, deadline=None)
+def test_jobs_end_though_decisions_of_a_controller_come_after_it_was_replaced(seed: int, n_tasks: int, n_hosts: int, retries: int) -> None:
+    world = broken(seed, n_tasks, n_hosts, retries, crash=0.1, late=True)
+    assert world.run() in ("done", "failed")
