@@ -113,9 +113,11 @@ def for_host(name: str) -> list[str]:
 
 
 def for_client(job: str = "") -> list[str]:
-    """What the client that submitted a job reads of it, or of all: not the graph, which it has, nor assignments and purges."""
+    """What the client that submitted a job reads of it, or of all, and what hosts came and went: not the graph, which it has, nor
+    assignments and purges. It is one feed, for what is said of a host counts only in its place between the hosts that come and go."""
     t = token(job) if job else "*"
-    return [f"{ROOT}.{rest}" for rest in (f"job.{t}.state", f"job.{t}.needed", f"plan.{t}", f"event.{t}.*", f"output.{t}.committed")]
+    deeper = [f"{ROOT}.{rest}" for rest in (f"job.{t}.state", f"job.{t}.needed", f"plan.{t}", f"event.{t}.*", f"output.{t}.committed")]
+    return [*deeper, ALL_HOSTS]
 
 
 def outputs_of(job: str) -> list[str]:

@@ -99,11 +99,11 @@ class Connection:
     async def _open(self, settings: BusSettings) -> Bus:
         self._changed = asyncio.Event()
         bus = await Bus.connect(settings, self.name)
-        self.feeds = Feeds(bus, self._on_entries, self._feed_ended, for_all=self._of_its_own)
+        self.feeds = Feeds(bus, self._pass_on, self._feed_ended, for_all=self._of_its_own)
         try:
             if self._of_its_own:
                 await bus.ensure_streams()
-            wanted = [subjects.ALL_HOSTS, *(subjects.for_client() if self._of_its_own else ())]
+            wanted = subjects.for_client() if self._of_its_own else [subjects.ALL_HOSTS]
             self._feed = await LogFeed.open(bus, wanted, self._on_entries, whole=self._of_its_own)
             if not self._of_its_own:
                 await until_followed(self._feed)
@@ -226,13 +226,21 @@ class Connection:
             await asyncio.to_thread(self.bus.tracing.close)
 
     def _on_entries(self, entries: list[Entry]) -> None:
+        """Take in which hosts came and went. Of a local cluster of its own, this is also what all its jobs are followed by."""
+        for entry in entries:
+            if isinstance(entry.message, HostJoined | HostLost):
+                self._ledger.fold(entry)
+                self._changed.set()
+        if self._of_its_own:
+            self._pass_on(entries)
+
+    def _pass_on(self, entries: list[Entry]) -> None:
+        """Pass the entries of a feed on to the jobs that are followed by it: each gets all that it reads from this one feed, in its order."""
         of_jobs: dict[str, list[Entry]] = {}
         for entry in entries:
             message = entry.message
-            if isinstance(message, (HostJoined, HostLost)):
-                self._ledger.fold(entry)
-                self._changed.set()
-                for job in self.feeds.open:  # what a lost host had is not there any more
+            if isinstance(message, HostJoined | HostLost):
+                for job in self.feeds.shared:  # what a lost host had is not there any more
                     of_jobs.setdefault(job, []).append(entry)
             elif message.job in self.feeds.shared:
                 of_jobs.setdefault(message.job, []).append(entry)
