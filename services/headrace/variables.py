@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from headrace.errors import SettingsError
+from headrace.sizes import parse_duration
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory."""
@@ -34,6 +35,17 @@ def read_settings(cls: type[T], fields: Iterable[str], env: Mapping[str, str]) -
     except msgspec.ValidationError as error:
         what, _, field = str(error).rstrip("`").partition(" - at `$.")
         raise SettingsError(f"HEADRACE_{field.upper()} is {given.get(field)!r}: {what[:1].lower()}{what[1:]}") from None
+
+
+def duration(variable: str, env: Mapping[str, str], otherwise: float) -> float:
+    """Seconds from a variable like `90s` or `24h`; `otherwise` if it is not set.
+
+    Raises SettingsError with the variable's name if it is no duration.
+    """
+    try:
+        return parse_duration(text) if (text := env.get(variable)) else otherwise
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
 
 
 def shm_folder(chosen: str = "") -> Path:

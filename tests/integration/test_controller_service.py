@@ -331,7 +331,7 @@ def test_who_loses_the_lease_stops_deciding_and_stands_by(
     nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        async with stage(nats_server, bus, until, Settings(lease_ttl=1.0)) as scene:
+        async with stage(nats_server, bus, until, Settings(leader_lease=1.0)) as scene:
             first = (await status(bus))["term"]
             usurper = await bus.kv(LEASES.name).put(LEASE, b'{"kind":"lease","v":1,"holder":"another"}')
             await until(lambda: "a lease is lost" in caplog.text)

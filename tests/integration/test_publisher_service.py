@@ -22,7 +22,7 @@ from tests.scheduler_graphs import flat
 
 TURNS = 50
 """Turns of the loop in which what has come has long been looked at."""
-QUICK = Settings(message_bytes=3000, lease_ttl=1.0, retry_delay=0.05)
+QUICK = Settings(message_bytes=3000, leader_lease=1.0, retry_delay=0.05)
 STATUS = "headrace.service.headrace-publisher.status"
 
 

@@ -164,6 +164,9 @@ class Bus(ABC):
     def send_again(self) -> None:  # noqa: B027
         """Send everything again that is not acknowledged: there may be room for it now."""
 
+    long_work = 0.0
+    """Seconds that leases are renewed for while this process is about to do something that may keep all its threads waiting so long."""
+
     @property
     def idle_seconds(self) -> float:
         """Seconds since the event loop of this bus last turned. May be asked in any thread."""

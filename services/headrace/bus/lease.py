@@ -162,12 +162,12 @@ class Lease:
         if self._bus.idle_seconds > HUNG_SECONDS:
             tenure.end(Loss.HUNG)
             return False
-        sent = moment()
-        update = asyncio.ensure_future(bucket.update(self._key, self._value, tenure.revision, self._ttl))
+        sent, ttl = moment(), max(self._ttl, self._bus.long_work)
+        update = asyncio.ensure_future(bucket.update(self._key, self._value, tenure.revision, ttl))
         try:
             await self._answered(update, tenure, stop)
             if update.done():
-                tenure.renewed(update.result(), sent)
+                tenure.renewed(update.result(), sent, ttl)
         except WrongRevision:
             await self._look(bucket, tenure, stop)
         except HeadraceError as error:

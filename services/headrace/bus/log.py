@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = get_log(__name__)
 
+READING_SECONDS = 10.0
+"""Three times what it takes to read a graph of `MAX_GRAPH_BYTES`."""
 _REMEMBERED = 4
 """Graphs kept decoded: a host is assigned the graph that was submitted just before, a scheduler reads both."""
 OnEntries = Callable[[list[Entry]], None]
@@ -89,6 +91,7 @@ class LogFeed:
     def __init__(self, bus: Bus, on_entries: OnEntries, select: Select | None = None) -> None:
         self.caught_up = asyncio.Event()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bus = bus
         self._objects = bus.objects(GRAPHS.name)
         self._reading = bus.reading
         self._terms = bus.terms
@@ -264,7 +267,7 @@ class LogFeed:
             if not _KEY.fullmatch(key):
                 raise Unreadable(f"{key!r:.80} is not the hash of a graph")
             if key not in self._graphs:
-                self._graphs[key] = _read_graph(key, await self._fetch(key))
+                self._graphs[key] = await self._fetch_graph(key)
                 while len(self._graphs) > _REMEMBERED:
                     del self._graphs[next(iter(self._graphs))]
             graph = self._graphs[key]
@@ -272,6 +275,14 @@ class LogFeed:
             log.error("the graph of a message of the log cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error)
         if isinstance(message, Submitted | Assign) and (source := message.graph) is not None:
             message.graph = GraphSource(inline=graph, key=key, sink=source.sink)
+
+    async def _fetch_graph(self, key: str) -> GraphSpec:
+        """Fetch a graph and read it. Leases last longer meanwhile: reading the largest one keeps all threads waiting for seconds."""
+        self._bus.long_work = READING_SECONDS
+        try:
+            return _read_graph(key, await self._fetch(key))
+        finally:
+            self._bus.long_work = 0.0
 
     async def _fetch(self, key: str) -> bytes:
         while True:

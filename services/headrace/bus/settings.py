@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.errors import SettingsError
 from headrace.text import redacted
-from headrace.variables import read_settings
+from headrace.variables import duration, read_settings
 
 ACK_TIMEOUT = 2.0
 """A publish or request is sent again if it is not answered within this time. A server answers in well under a millisecond, a busy one in
@@ -50,6 +50,16 @@ LEASE_SHARE = 0.5
 """Part of these three times for the connection that renews leases, which has to be replaced before they run out."""
 API_TIMEOUT = 10.0
 """The longest time for a JetStream request (stream, consumer, key), including resends."""
+
+
+LEADER_LEASE = 2.0
+"""Seconds for which a controller, scheduler or publisher leads without a word. A standby takes over that long after the last renewal, so in
+2 to 3 s. If NATS stands still for longer, a leader stops and reads the log again, which costs its jobs a second; no data."""
+HOST_LEASE = 5.0
+"""Seconds for which a host is taken to be alive without a word. A host that dies is lost so much later. One that stands still for longer
+than that joins again, and what it was executing starts again: this costs more than a new leader, so it takes longer."""
+SHORTEST_LEASE = 1.0
+"""What a NATS server can count."""
 
 
 _SECRETS = ("token", "password")
@@ -121,3 +131,11 @@ def _from_file(name: str, env: Mapping[str, str]) -> str:
     if not secret:
         raise SettingsError(f"{variable} is {path!r}, which is empty: write the {name} into it")
     return secret
+
+
+def lease_seconds(variable: str, env: Mapping[str, str], otherwise: float) -> float:
+    """How long a lease lasts, from a variable. Raises SettingsError, which names it, for less than `SHORTEST_LEASE`."""
+    seconds = duration(variable, env, otherwise)
+    if seconds < SHORTEST_LEASE:
+        raise SettingsError(f"{variable} is {seconds:g} s: give at least {SHORTEST_LEASE:g} s")
+    return seconds

@@ -69,20 +69,24 @@ class Tenure:
         self.revision = revision
         self.loss: Loss | None = None
         self._ttl = ttl
+        self._every = ttl / RENEWALS
         self._lapses = lapses
-        self._began(since)
+        self._began(since, ttl)
 
-    def _began(self, since: Moment) -> None:
-        self._since = since
-        self.sure_until = Moment(since.steady + self._ttl, since.wall + self._ttl)
+    def _began(self, since: Moment, ttl: float) -> None:
+        self._since, self._lasts = since, ttl
+        self.sure_until = Moment(since.steady + ttl, since.wall + ttl)
 
     def seconds_left(self, now: Moment) -> float:
         """Seconds for which nobody else can have it; none or negative if somebody might."""
-        return self._ttl - max(now.steady - self._since.steady, now.wall - self._since.wall)
+        return self._lasts - self._age(now)
 
     def seconds_to_renewal(self, now: Moment) -> float:
         """Seconds until it is to be renewed; none or negative if it is time."""
-        return self.seconds_left(now) - self._ttl * (RENEWALS - 1) / RENEWALS
+        return self._every - self._age(now)
+
+    def _age(self, now: Moment) -> float:
+        return max(now.steady - self._since.steady, now.wall - self._since.wall)
 
     def is_held(self, now: Moment) -> bool:
         """Whether its holder may act on it. Once False for a lease that lapses, it stays so."""
@@ -90,11 +94,11 @@ class Tenure:
             self.loss = Loss.LAPSED
         return self.loss is None
 
-    def renewed(self, revision: int, sent: Moment) -> None:
-        """A renewal was stored."""
+    def renewed(self, revision: int, sent: Moment, ttl: float = 0.0) -> None:
+        """A renewal was stored. ttl: how long it lasts, if longer than others."""
         if self.loss is None:
             self.revision = revision
-            self._began(sent)
+            self._began(sent, max(ttl, self._ttl))
 
     def refused(self, found: Found, revision: int) -> None:
         """A renewal was refused. What was found may be an earlier renewal, whose acknowledgement was lost: when that was sent is not known,

@@ -235,7 +235,7 @@ class Connection:
             self._pass_on(entries)
 
     def _pass_on(self, entries: list[Entry]) -> None:
-        """Pass the entries of a feed on to the jobs that are followed by it: each gets all that it reads from this one feed, in its order."""
+        """Pass the entries of a feed on to the jobs that are followed by it. Each gets all that it reads from this feed, in its order."""
         of_jobs: dict[str, list[Entry]] = {}
         for entry in entries:
             message = entry.message

@@ -69,7 +69,7 @@ class ControllerService:
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._bus = bus
-        role = Role(LEASE, FOLLOWED, own=[], lease_ttl=settings.lease_ttl, retry_delay=None, writes="a decision", rest=settings.rest)
+        role = Role(LEASE, FOLLOWED, own=[], lease_ttl=settings.leader_lease, retry_delay=None, writes="a decision", rest=settings.rest)
         self._leader: Leader[Leading] = Leader(
             bus, role, lambda term: Leading(bus, settings, self._leader, term), Leading.attend, Leading.on_entries
         )
@@ -101,6 +101,10 @@ class Leading:
         self._entries = Entries(bus, settings)
         self._registered: dict[str, int] = {}
         self._hosts_lost = 0
+        self._looking: list[asyncio.Future[int]] | None = []
+        """What is written of hosts at the beginning of the term; None once all of it is in the log."""
+        self._decides_from = 0
+        """Where in the log the last of that is."""
         self._refused: Counter[str] = Counter()
         self._later = Later(settings.linger)
         self._looked = 0.0
@@ -134,10 +138,10 @@ class Leading:
         ticking = asyncio.ensure_future(self._tick())
         keeping = asyncio.ensure_future(self._keeper.run())
         try:
-            self._decide()
-            self._check_sinks(self._controller.ledger.jobs.values())
             open_.append(hosts := await self._bus.kv(HOSTS.name).watch(self._on_host))
             await self._look_for_hosts(hosts)
+            self._decide()
+            self._check_sinks(self._controller.ledger.jobs.values())
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
             log.info("leading", term=self._term, seq=self.last_seq)
             yield hosts.ended, ticking, keeping
@@ -174,6 +178,8 @@ class Leading:
     def _decide(self) -> None:
         if self._leader.machine is not self:  # the lease is lost: another controller may decide
             return
+        if self.last_seq < self._decides_from:
+            return
         at, began = self.last_seq, now()
         decisions = self._controller.decide(at)
         if self._bus.tracing is not None:
@@ -194,8 +200,10 @@ class Leading:
         """Whether it is the end of a job that everybody knows to be done who reads the values of its outputs."""
         return isinstance(decision, Ended) and self._controller.ledger.jobs[decision.job].done_by_values
 
-    def _publish(self, note: Note) -> None:
-        self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(self._published)
+    def _publish(self, note: Note) -> asyncio.Future[int]:
+        stored = self._bus.publish(note.subject, note.message, msg_id=note.msg_id)
+        stored.add_done_callback(self._published)
+        return stored
 
     def _published(self, stored: asyncio.Future[int]) -> None:
         """What is decided must get into the log: if it is refused for good, this controller cannot go on."""
@@ -294,10 +302,14 @@ class Leading:
     # --- hosts ------------------------------------------------------------------------------------------------------------
 
     async def _look_for_hosts(self, hosts: Feed) -> None:
-        """Say of those that are lost who left while nobody watched."""
+        """Say of those that are lost who left while nobody watched. Nothing is decided before that is in the log and read, with who joined
+        meanwhile: outputs are no longer there whose only host is gone."""
         await until_caught_up(hosts)
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
+        found, self._looking = self._looking, None
+        stored = await asyncio.gather(*found or (), return_exceptions=True)
+        self._decides_from = max((seq for seq in stored if isinstance(seq, int)), default=0)
 
     def _on_host(self, key: str, value: bytes | None, revision: int) -> None:
         if value is None:
@@ -311,12 +323,17 @@ class Leading:
         known = self._registered.get(entry.host)
         self._registered[entry.host] = entry.epoch
         if known != entry.epoch and is_news(entry, self._controller.ledger.hosts):
-            self._publish(note_of_host(entry, self.last_seq, self._term))
+            self._say_of_host(note_of_host(entry, self.last_seq, self._term))
 
     def _lost_host(self, host: str, epoch: int) -> None:
         self._hosts_lost += 1
         log.warning("a host left, or was lost: what it had to do goes to the others", host=host)
-        self._publish(note_of_loss(host, epoch, self.last_seq, self._term))
+        self._say_of_host(note_of_loss(host, epoch, self.last_seq, self._term))
+
+    def _say_of_host(self, note: Note) -> None:
+        stored = self._publish(note)
+        if self._looking is not None:
+            self._looking.append(stored)
 
     # --- room in the log ---------------------------------------------------------------------------------------------------
 

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 
 import msgspec
 
+from headrace.bus.settings import LEADER_LEASE, lease_seconds
 from headrace.controller.state import Limits
-from headrace.errors import SettingsError
 from headrace.sinks.allowed import Allowed
-from headrace.sizes import parse_duration
-from headrace.variables import read_settings
+from headrace.variables import duration, read_settings
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """The controller's settings.
 
-    lease_ttl: another controller may lead this long after this process ended. Hosts work through their windows meanwhile.
+    leader_lease: see `bus.settings.LEADER_LEASE` (HEADRACE_LEADER_LEASE).
     linger: delay of messages that nobody waits for, so that those of many small jobs are sent, and read by all others, together: the end of
         a job whose results are all in the log, and the completion of requests.
     rest: pause after each read of the log, so that messages of many small jobs are handled together. No result waits for the controller;
@@ -36,7 +35,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     limits: numbers that decisions depend on. A replay must use the same ones.
     """
 
-    lease_ttl: float = 5.0
+    leader_lease: float = LEADER_LEASE
     linger: float = 0.05
     rest: float = 0.005
     entry_delay: float = 0.05
@@ -50,22 +49,17 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), _HOST_GRACE, _NO_HOSTS_GRACE, _HOST_DEATHS and _SINKS. Only tests set the others.
+        """Read HEADRACE_OUTPUT_EXPIRY (like 24h), _HOST_GRACE, _NO_HOSTS_GRACE, _LEADER_LEASE, _HOST_DEATHS and _SINKS. Only tests set the
+        others.
 
         Raises SettingsError for an invalid duration, number or list of folders.
         """
         env, defaults = os.environ if env is None else env, cls()
         return cls(
-            output_expiry=_duration(env, "HEADRACE_OUTPUT_EXPIRY", defaults.output_expiry),
-            host_grace=_duration(env, "HEADRACE_HOST_GRACE", defaults.host_grace),
-            no_hosts_grace=_duration(env, "HEADRACE_NO_HOSTS_GRACE", defaults.no_hosts_grace),
+            leader_lease=lease_seconds("HEADRACE_LEADER_LEASE", env, LEADER_LEASE),
+            output_expiry=duration("HEADRACE_OUTPUT_EXPIRY", env, defaults.output_expiry),
+            host_grace=duration("HEADRACE_HOST_GRACE", env, defaults.host_grace),
+            no_hosts_grace=duration("HEADRACE_NO_HOSTS_GRACE", env, defaults.no_hosts_grace),
             allowed=Allowed.from_env(env),
             limits=read_settings(Limits, ["host_deaths"], env),
         )
-
-
-def _duration(env: Mapping[str, str], name: str, otherwise: float) -> float:
-    try:
-        return parse_duration(text) if (text := env.get(name)) else otherwise
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from None

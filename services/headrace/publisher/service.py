@@ -38,7 +38,7 @@ class PublisherService:
         self._settings = settings
         self._bus = bus
         own = [subjects.ALL_HELD]
-        role = Role(LEASE, FOLLOWED, own, settings.lease_ttl, settings.retry_delay, "an announcement", rest=settings.rest)
+        role = Role(LEASE, FOLLOWED, own, settings.leader_lease, settings.retry_delay, "an announcement", rest=settings.rest)
         self._committer = committer(settings)
         self._fetches = Fetches(bus, NAME, settings.fetching)
         self._later: Later

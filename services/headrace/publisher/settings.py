@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
+from headrace.bus.settings import LEADER_LEASE, lease_seconds
 from headrace.sinks.allowed import Allowed
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
@@ -36,7 +39,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         looked at together. Outputs in sinks are there so much later.
     linger: delay of announcements of outputs whose values are in the log, so that those of many small jobs are sent, and read by all
         others, together.
-    lease_ttl: how long after the end of this process another may lead. Outputs are announced that much later, nothing else waits for it.
+    leader_lease: see `bus.settings.LEADER_LEASE` (HEADRACE_LEADER_LEASE). Outputs are announced so much later, nothing else waits for it.
     commits: files that are given their final names at the same time. Most of it is waiting for a file system. commits_of_job: of one job,
         so that others have their turn. An action that takes longer than slow_seconds is not counted among `commits`: its file system may
         hang, and others need not. most_commits: with those, for each has a thread.
@@ -50,7 +53,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     message_bytes: int = MAX_MESSAGE_BYTES
     rest: float = 0.005
     linger: float = 0.05
-    lease_ttl: float = 5.0
+    leader_lease: float = LEADER_LEASE
     retry_delay: float = 1.0
     commits: int = 16
     commits_of_job: int = 4
@@ -63,5 +66,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Read HEADRACE_SINKS. Only tests set the others. Raises SettingsError for an invalid list of folders."""
-        return cls(allowed=Allowed.from_env())
+        """Read HEADRACE_SINKS and HEADRACE_LEADER_LEASE. Only tests set the others.
+
+        Raises SettingsError for an invalid list of folders or duration.
+        """
+        return cls(allowed=Allowed.from_env(), leader_lease=lease_seconds("HEADRACE_LEADER_LEASE", os.environ, LEADER_LEASE))

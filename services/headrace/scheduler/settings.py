@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from headrace.bus.settings import LEADER_LEASE, lease_seconds
 from headrace.variables import read_settings
 
 
@@ -31,7 +32,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         many tasks.
     grown_seconds: a job that has been open for longer no longer counts, so that long jobs do not hold up short ones.
     tick_seconds: how often waiting jobs and running tasks are looked at if no message arrives: as often as hosts report what they run.
-    lease_ttl: another scheduler may lead this long after this process ended. Hosts work through their windows meanwhile.
+    leader_lease: see `bus.settings.LEADER_LEASE` (HEADRACE_LEADER_LEASE). Hosts work through their windows until another one leads.
     retry_delay: pause before this process leads again, after the log refused a decision.
     """
 
@@ -43,16 +44,18 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     open_tasks_per_runner: Annotated[int, msgspec.Meta(ge=1)] = 512
     grown_seconds: float = 1.0
     tick_seconds: float = 0.1
-    lease_ttl: float = 5.0
+    leader_lease: float = LEADER_LEASE
     retry_delay: float = 1.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read HEADRACE_WINDOW_TASKS, _OPEN_JOBS and _OPEN_TASKS_PER_RUNNER. Only tests set the others.
+        """Read HEADRACE_WINDOW_TASKS, _OPEN_JOBS, _OPEN_TASKS_PER_RUNNER and _LEADER_LEASE. Only tests set the others.
 
-        Raises SettingsError, which names the variable, for an invalid number.
+        Raises SettingsError, which names the variable, for an invalid number or duration.
         """
-        return read_settings(cls, ["window_tasks", "open_jobs", "open_tasks_per_runner"], os.environ if env is None else env)
+        env = os.environ if env is None else env
+        found = read_settings(cls, ["window_tasks", "open_jobs", "open_tasks_per_runner"], env)
+        return msgspec.structs.replace(found, leader_lease=lease_seconds("HEADRACE_LEADER_LEASE", env, LEADER_LEASE))
 
     def window(self, runners: int) -> int:
         """The most tasks of a job that a host with this number of runners has."""

@@ -17,7 +17,8 @@ from headrace_schemas import Events
 
 
 def held(jobs: Iterable[HostJob], host: str, epoch: int) -> Iterator[Events]:
-    """The datasets of jobs that are here, as messages under an epoch. Of a job that goes on there is always one: this host is still there."""
+    """The datasets of jobs that are here, as messages under an epoch. Of a job that goes on there is always one, which says that this host
+    was not brought down."""
     for job in jobs:
         report = JobReport(job.name, host, epoch, {})
         for entry in job.entries.values():

@@ -12,6 +12,7 @@ from itertools import chain
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
+from headrace.bus.settings import lease_seconds
 from headrace.errors import NatsUnreachable, SettingsError
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
@@ -465,6 +466,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     Raises SettingsError for settings that cannot be used.
     """
     settings.check()
+    settings.lease_seconds = lease_seconds("HEADRACE_HOST_LEASE", os.environ, settings.lease_seconds)
     set_variables(settings.runners)
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from headrace.bus.settings import HOST_LEASE
 from headrace.errors import SettingsError
 from headrace.link.addresses import split_address
 from headrace.sinks.allowed import Allowed
@@ -43,8 +44,8 @@ class Settings(msgspec.Struct, kw_only=True):
     advertise: str = ""
     """Address (and port) that other hosts and clients connect to, if it differs from `listen`. By default with `listen` 0.0.0.0, the
     address that this machine uses to reach the NATS server."""
-    lease_seconds: float = 5.0
-    """A host that is silent for this time is lost: short enough for jobs to go on soon, long enough for a busy machine."""
+    lease_seconds: float = HOST_LEASE
+    """A host that is silent for this time is lost (HEADRACE_HOST_LEASE); see `bus.settings.HOST_LEASE`."""
     report_seconds: float = 0.001
     """Delay of reports that somebody waits for (outputs, failures, memory to free), so that they are sent together. None if the host was
     quiet."""
