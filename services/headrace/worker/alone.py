@@ -20,7 +20,8 @@ class Alone:
         self._prepare = prepare
         self._waiting: list[tuple[int, int, Segment]] = []
         self._running: Segment | None = None
-        self._kept: list[Segment] = []
+        self.kept: list[Segment] = []
+        """Ready segments that go on at the runner that has their chain, once others may start."""
 
     def __bool__(self) -> bool:
         """Whether nothing else may start now."""
@@ -36,11 +37,11 @@ class Alone:
 
     def keep(self, segment: Segment) -> None:
         """Another segment is ready, which goes on at the runner that has its chain: not yet."""
-        self._kept.append(segment)
+        self.kept.append(segment)
 
     def released(self) -> Iterable[Segment]:
         """What was kept, once others may start again."""
-        kept, self._kept = self._kept, []
+        kept, self.kept = self.kept, []
         return kept
 
     def next(self, slots: list[RunnerSlot]) -> Segment | None:

@@ -101,7 +101,8 @@ class Dispatcher:
         if self._alone:
             self._start_alone()
             return
-        self.ready(self._alone.released())
+        if self._alone.kept:
+            self.ready(self._alone.released())
         if not self.crowded and self._scarce is None:
             return
         able = [runner for runner in self.slots if runner.alive and not self._is_held_up(runner)]

@@ -474,6 +474,8 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     status = StatusPage(settings.runners)
     about = {"service": "worker", "host": settings.host}
     set_up_logging(lambda: about)  # runners are forked from here
+    if shortage := settings.shm_shortage():
+        log.warning(shortage)
     zygote = start_zygote(arena, status, settings.host)
 
     async def serve() -> None:

@@ -137,6 +137,17 @@ class Settings(msgspec.Struct, kw_only=True):
             raise SettingsError(f"shared-memory folder {folder}: {error}; set HEADRACE_SHM_DIR to a folder that exists") from error
         return int(min(self.memory(), free) // 2)
 
+    def shm_shortage(self) -> str:
+        """What to say of a capacity that the folder of shared memory can never hold; empty if it can."""
+        folder = shm_folder(self.shm_dir)
+        total = psutil.disk_usage(str(folder)).total
+        if self.capacity <= total:
+            return ""
+        return (
+            f"HEADRACE_CAPACITY (--capacity) is {self.capacity:,} bytes, but {folder} has room for {total:,}: what does not fit there is "
+            "moved to disk. Enlarge that folder (for a container: its shm size), or lower the capacity"
+        )
+
     def memory(self) -> int:
         """Bytes of memory that this host's processes may use together."""
         return int(min(psutil.virtual_memory().total, memory_limit()))
