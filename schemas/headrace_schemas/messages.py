@@ -214,6 +214,8 @@ class HostJoined(Decision, tag="host_joined", kw_only=True):
     resources: dict[str, Amount] = {}
     memory: Size = 0
     """Bytes of memory that the host may use; 0 if it does not say."""
+    rejoins: bool = False
+    """Whether the host had only lost its lease, and did not end."""
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):
@@ -494,6 +496,8 @@ class HostEntry(Message, tag="host", kw_only=True):
     resources: dict[str, Amount] = {}
     memory: Size = 0
     """Bytes of memory that the host may use; 0 if it does not say."""
+    rejoins: bool = False
+    """Whether the host had only lost its lease, and did not end."""
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from headrace.ledger import DONE, NOWHERE, WAITING
 from headrace_schemas import Ended, HostJoined, HostLost, Needed, Released
 from tests.unit.test_ledger_fold import Log, flat, spec
@@ -151,3 +153,13 @@ def test_a_decision_to_run_tasks_again_that_comes_after_the_host_is_back_spares_
     log.events("a", 2, gone=[0])
     log.fold(Needed(at=log.seq, term=1, job="j", tasks=[0], attempts=[2]))
     assert log.job.again == {0, 2}
+
+
+def test_nor_did_one_that_returns_with_nothing() -> None:
+    log = Log(flat(1), "a", "b")
+    log.assign([[0]])
+    log.events("a", started=[0])
+    log.fold(lost())
+    assert len(log.job.host_deaths(0)) == 1
+    log.fold(msgspec.structs.replace(joined(2), rejoins=True))
+    assert log.job.host_deaths(0) == []

@@ -80,6 +80,7 @@ def note_of_host(entry: HostEntry, at: int, term: int) -> Note:
         capacity=entry.capacity,
         resources=entry.resources,
         memory=entry.memory,
+        rejoins=entry.rejoins,
     )
     return Note(subjects.host(entry.host), message, f"joined.{entry.host}.{entry.epoch}")
 

@@ -217,11 +217,12 @@ class Ledger:
                 self._lose(message.host, message.reason)
             return
         if self.hosts.joined(message):
-            self._lose(message.host, "it lost its lease" if returned else "it started anew")
-        if returned:
-            self._returned_at = self.last_seq
+            self._lose(message.host, "it lost its lease" if returned or message.rejoins else "it started anew")
+        if returned or message.rejoins:
             for job in self.jobs.values():
                 orders.fold_host_returned(job, message.host)
+        if returned:
+            self._returned_at = self.last_seq
             self._bring_back(returned)
 
     def _lose(self, host: str, reason: str) -> None:

@@ -145,7 +145,7 @@ class Worker:
         self._report_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._last_report = self._report_due = 0.0
-        self._above = False
+        self._above = self._rejoins = False
 
     async def run(self) -> None:
         """Serve until cancelled, until this host cannot go on, or until its lease is lost: then no process and no link is left."""
@@ -191,6 +191,7 @@ class Worker:
         """Begin another epoch, with what is here."""
         self._agent.clock(self._loop.time())
         self._agent.rejoin(epoch)
+        self._rejoins = True
         self._runners = Runners(self._zygote, self._page, self._settings, self._on_frames, self._on_death)
         self._ended = False
         self._expelled.clear()
@@ -221,6 +222,7 @@ class Worker:
             pid=os.getpid(),
             resources=self._settings.resources,
             memory=self._settings.memory(),
+            rejoins=self._rejoins,
         )
         lease = await register(self._bus, self._settings, entry)
         self._kept_facts.clear()
