@@ -354,6 +354,18 @@ def test_facts_that_the_log_does_not_take_now_are_reported_again():
     assert agent.take() == [report]
 
 
+def test_later_facts_of_a_job_go_out_behind_those_that_the_log_did_not_take():
+    agent = agent_with([[], []], [0, 1], unknown_seconds=0.001)
+    agent.take()
+    agent.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[b"v"]))
+    [first] = agent.reports()
+    agent.action_failed(first, BROKEN)
+    agent.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
+    assert agent.reports() == []
+    agent.tick(1.0, [None])
+    assert [action.events.produced for action in of_kind(agent.take(), actions.Report)] == [[0], [1]]
+
+
 def test_facts_that_are_too_large_are_reported_in_parts_that_say_the_same_in_the_same_order():
     whole = events_of(
         produced=[0, 1, 2], produced_attempts=[0, 1, 0], sizes=[5, 6, 7], value_ids=[1], values=[b"v"], done=[0], chains=[4, 5],

@@ -78,6 +78,18 @@ def test_what_tasks_wait_for_in_words() -> None:
     assert waits(agent)[1] == "an input that is missing, although all of them are here"
 
 
+def test_a_dataset_that_is_thought_to_be_here_and_is_not_is_reported_as_gone_after_a_while() -> None:
+    agent = agent_with([[], [0]], [1], sources=[0])
+    agent.take()
+    assert waits(agent) == ["dataset 'f-0', whose place nobody has named"]
+    gone: list[list[int]] = []
+    for second in range(0, int(2 * PATIENCE), 10):
+        agent.tick(float(second), IDLE)
+        agent.take()
+        gone += [report.events.gone for report in agent.reports() if isinstance(report, actions.Report)]
+    assert gone == [[0]]
+
+
 def test_tasks_whose_inputs_were_lost_on_disk_keep_no_other_from_running() -> None:
     n = 5
     inputs = [[] for _ in range(n)] + [[k] for k in range(n)] + [[]]

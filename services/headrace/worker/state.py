@@ -848,8 +848,12 @@ class Agent:
 
     def _watch(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
         """Name what segments wait for that should have come."""
-        if self.watchdog.is_due(now):
-            self._actions += [Warn(str(overdue)) for overdue in self.watchdog.look(now, waits_of(self, executing))]
+        if not self.watchdog.is_due(now):
+            return
+        for overdue in self.watchdog.look(now, waits_of(self, executing)):
+            self._actions.append(Warn(str(overdue)))
+            if overdue.lost >= 0:
+                self.jobs[overdue.job].report.gone(overdue.lost)
 
     def waits(self, executing: Sequence[tuple[int, int] | None]) -> list[dict[str, str]]:
         """For people: what the earliest segments wait for. executing: as in `tick`."""
@@ -1011,7 +1015,14 @@ class Agent:
         for name in names:
             del self._news[name]
         jobs = [self.jobs[name] for name in names]
-        return [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
+        reports = [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
+        return [*(self._behind_unreported(reports) if self._unreported else reports)]
+
+    def _behind_unreported(self, reports: list[Report]) -> list[Report]:
+        """What is to be published now: facts of jobs of which older facts wait go out behind these."""
+        waiting = {report.events.job for report in self._unreported}
+        self._unreported += [report for report in reports if report.events.job in waiting]
+        return [report for report in reports if report.events.job not in waiting]
 
     def all_reports(self) -> list[Events]:
         """All facts that were not published, also those that would wait for more."""

@@ -2,7 +2,8 @@
 
 Most waits may last for hours: for a dataset that another task makes, for a runner that executes a long task, for memory that such a task
 holds. A few may not: for a runner although one is idle, for a dataset that is here or that nobody was asked for, for a runner that executes
-nothing. Such a wait, if it lasts, is a mistake of this host's. The watchdog does not mend it: it names it, so that somebody can.
+nothing. Such a wait, if it lasts, is a mistake of this host's, or of what others know of it. The watchdog names it, so that somebody can
+mend it. One kind it mends itself: a dataset that is thought to be here, and neither is nor will be, is reported as gone.
 """
 
 from __future__ import annotations
@@ -25,19 +26,22 @@ SHOWN = 5
 
 
 class Wait(NamedTuple):
-    """What a segment waits for, in words. overdue: whether that should come at once."""
+    """What a segment waits for, in words. overdue: whether that should come at once. lost: the dataset, if nobody is known to have or make
+    it."""
 
     text: str
     overdue: bool = False
+    lost: int = -1
 
 
 class Overdue(NamedTuple):
-    """A wait that lasts. seconds: for how long it has been seen."""
+    """A wait that lasts. seconds: for how long it has been seen. lost: as in `Wait`."""
 
     job: str
     task: str
     text: str
     seconds: float
+    lost: int = -1
 
     def __str__(self) -> str:
         """For people."""
@@ -70,7 +74,7 @@ class Watchdog:
                 self._since[key] = since = before.get(key, now)
                 if now - since >= self._patience:
                     self._told.add(key)
-                    self.overdue.append(Overdue(job.name, task_name(job.spec, segment.tasks[0]), wait.text, now - since))
+                    self.overdue.append(Overdue(job.name, task_name(job.spec, segment.tasks[0]), wait.text, now - since, wait.lost))
                     news += [] if key in told else self.overdue[-1:]
         return news
 
@@ -145,7 +149,9 @@ def _for_input(agent: Agent, job: HostJob, entry: Entry) -> Wait:
         )
     if not entry.source:
         made_here = entry.granted is not None or job.makes(entry.dataset)
-        return Wait(f"{name}, which a task here makes" if made_here else f"{name}, whose place nobody has named", overdue=not made_here)
+        if made_here:
+            return Wait(f"{name}, which a task here makes")
+        return Wait(f"{name}, whose place nobody has named", overdue=True, lost=entry.dataset)
     if entry.offered:
         return Wait(f"memory for {name} of host {entry.offered}", overdue=not agent.stock.claims_of(job, entry.dataset))
     state = agent.sources.state(entry.source)
