@@ -31,6 +31,7 @@ _LINK_AWAY = "Datasets are sent again over a new link, or through another host, 
 _RESUMES = "It goes on where it was; a host whose lease ran out meanwhile joins again with all its datasets."
 _CLIENT = "The job goes on. Another client finds it by its id as soon as `submit` has returned."
 _FULL = "Data goes where there is room, or tasks wait until there is."
+_STORE_FULL = "It is said within 5 s; once there is room and nats-server was restarted, everything goes on."
 _NATS_LINKS = [
     ("delay", (1.0, 8.0), "Everything takes longer, and nothing else."),
     ("stall", (0.5, 8.0), _RESUMES),
@@ -64,7 +65,7 @@ KINDS = {
         Kind("fill-shm", "fill", "worker", (0.5, 4.0), _FULL, "shm"),
         Kind("fill-spill", "fill", "worker", (0.5, 4.0), _FULL, "spill"),
         Kind("break-spill", "break-spill", "worker", (0.5, 4.0), _FULL, "spill"),
-        Kind("fill-store", "fill", "nats", (0.5, 4.0), "It is said; everything goes on once there is room.", "store"),
+        Kind("fill-store", "fill", "nats", (0.5, 4.0), _STORE_FULL, "store"),
         Kind("fill-memory", "hog", "worker", (1.0, 3.0), "What the kernel kills is started again, and tasks run again.", "memory"),
         Kind("freeze-all", "freeze-all", "all", (1.0, 8.0), "Everything goes on where it was."),
         Kind("kill-all", "kill-all", "all", (0.1, 1.0), "Jobs go on from the log; all that hosts had is made again."),

@@ -19,6 +19,8 @@ from tests.chaos.proxy import Mode
 
 DELAY = (0.02, 0.3)
 """Seconds by which a slow link is slower."""
+OPERATOR_SECONDS = 0.5
+"""From the moment that there is room on the disk of nats-server to the restart of nats-server."""
 CHOPPED_BYTES = 20_000
 """The most that passes before a link that is chopped breaks: the handshakes of NATS take 1 to 2 KB."""
 
@@ -84,7 +86,15 @@ def _fill(deployment: Deployment, fault: Fault) -> bool:
     disk = KINDS[fault.kind].limits
     filler = filling.fill(deployment.disk(disk, fault.target), LEFT_BYTES[disk])
     deployment.later(fault.seconds, partial(filler.unlink, missing_ok=True))
+    if disk == "store":
+        deployment.later(fault.seconds + OPERATOR_SECONDS, partial(_restart_server, deployment))
     return True
+
+
+def _restart_server(deployment: Deployment) -> None:
+    """What operators do once there is room: nats-server takes no message after a failed write, also when there is room again."""
+    send(deployment.server.pid, signal.SIGKILL)
+    deployment.start_server()
 
 
 def _break_spill(deployment: Deployment, fault: Fault) -> bool:
