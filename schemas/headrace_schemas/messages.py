@@ -128,8 +128,11 @@ class TaskError(Record, kw_only=True):
 
 
 class Ended(Decision, tag="ended", kw_only=True):
-    """The job is over, for good: done (every output exists and every task ended well), failed, or cancelled. Hosts drop what they
-    still hold of it, except outputs of a job that is done, which they keep until a purge."""
+    """The job is over: done (every output exists and every task ended well), failed, or cancelled. Hosts drop what they still hold of it,
+    except outputs of a job that is done, which they keep until a purge.
+
+    The first one of a job says how it ended, for good. If outputs of a job that is done are lost before a client has fetched them, `Needed`
+    and `Assign` have them made again; another `Ended` says that they are there, or, with a reason, that they will not be."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -288,6 +291,9 @@ class Assign(Decision, tag="assign", kw_only=True):
     """Per input from outside its chain, tasks in order and inputs in graph order: index of the host that has or will have it."""
     graph: GraphSource | None = None
     """With the first assignment of a job to a host."""
+    reopens: bool = False
+    """Whether the job is done, and these chains are to make outputs again that were lost: the host takes it up again, until it ends once
+    more."""
     again: bool = False
     """Whether these chains are not of the plan, but of tasks that were placed anew: the host reports these tasks one by one, for who reads
     no assignments."""

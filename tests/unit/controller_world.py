@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.bus import Entry
 from headrace.controller.state import Controller
-from headrace.ledger import ASKED, DONE, RELEASED, JobLedger, Ledger
+from headrace.ledger import ASKED, DONE, RELEASED, VALUE, JobLedger, Ledger
 from headrace_schemas import (
     Assign,
     Ended,
@@ -182,7 +182,15 @@ class World:
                 self.take_assignment(host, message)
             elif isinstance(message, Purge) and message.host == host.name and message.epoch == host.epoch:
                 self.take_purge(host, message)
+            elif isinstance(message, Ended):
+                self.take_end(host)
         host.read = len(self.log)
+
+    def take_end(self, host: Host) -> None:
+        """Nothing is kept but outputs whose values are not in the log."""
+        flags = self.ledger_job().flag
+        host.store = {dataset for dataset in host.store if flags[dataset] & (ASKED | VALUE) == ASKED}
+        host.chains.clear()
 
     def take_assignment(self, host: Host, assign: Assign) -> None:
         start = 0

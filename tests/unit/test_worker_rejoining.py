@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.worker import actions, protocol
 from headrace.worker.rejoining import held, still_true
 from headrace.worker.state import Agent
 from headrace_schemas import Ended, Events, Purge
-from tests.unit.test_worker_agent import _agent, _assign, _make, end_and_leave_nothing, fused, graphs
-from tests.unit.worker_world import JOB, World, expected_value, filled_with
+from tests.unit.test_worker_agent import _again, _agent, _assign, _make, end_and_leave_nothing, fused, graphs
+from tests.unit.worker_world import JOB, World, expected_value, filled_with, graph_of
 
 
 def _resume(world: World, told: list[Events], chains: list[list[int]], attempts: dict[int, int], rng) -> None:
@@ -98,3 +100,25 @@ def test_of_earlier_facts_only_those_are_told_again_that_are_still_true() -> Non
         job=JOB, host="h", epoch=8, rejoining=True, done=[0, 1], produced=[0], produced_attempts=[0], sizes=[9], chains=[3]
     )
     assert still_true(Events(job=JOB, host="h", epoch=7, gone=[1], produced=[1]), agent.jobs[JOB], 8) is None
+
+
+def test_a_job_that_is_done_is_taken_up_again_to_make_outputs_that_were_lost() -> None:
+    agent = _with_outputs()
+    agent.end(Ended(at=1, term=1, job=JOB, state="done"))
+    agent.take()
+    agent.closed(0, protocol.Closed(1))
+    late = _again(JOB, 5, 1, [])
+    agent.assign(late, graph_of([[], []], [0, 1]))
+    agent.take()
+    assert agent.jobs[JOB].ended == "done", "an assignment that came late"
+    agent.assign(msgspec.structs.replace(late, reopens=True), graph_of([[], []], [0, 1]))
+    job, frames = agent.jobs[JOB], [action.frame for action in agent.take() if isinstance(action, actions.ToRunner)]
+    assert [type(frame) for frame in frames[:2]] == [protocol.OpenJob, protocol.Run]
+    assert frames[1].tasks == [1]
+    assert frames[1].job == job.number != 1
+    assert not any(isinstance(frame, protocol.CloseJob) and frame.job == job.number for frame in frames)
+    assert job.entries[0].here, "what was kept is still there"
+    agent.end(Ended(at=2, term=1, job=JOB, state="done"))
+    assert list(agent.jobs[JOB].entries) == [0]
+    agent.assign(late, graph_of([[], []], [0, 1]))
+    assert not agent.jobs[JOB].chains

@@ -124,6 +124,7 @@ class Fetcher:
 
     def __init__(self, job: str, name: str, key: bytes, bus: Bus, routes: Routes) -> None:
         self.problems: dict[str, str] = {}
+        self._before: dict[str, str] = {}
         self._job = job
         self._identity = Identity(name, CLIENT)
         self._key = key
@@ -132,7 +133,8 @@ class Fetcher:
 
     async def fetch(self, holders: Mapping[int, Held], addresses: Mapping[str, tuple[str, int]]) -> dict[int, memoryview]:
         """The encoded values of these datasets. Those are missing that their host does not have, or that has no address or does
-        not answer."""
+        not answer. May be called again."""
+        self._before, self.problems = self.problems, {}
         parts = await asyncio.gather(
             *(self._from_host(host, addresses[host], wanted) for host, wanted in by_host(holders).items() if host in addresses)
         )
@@ -171,5 +173,6 @@ class Fetcher:
                 if tried + 1 < FETCH_TRIES:
                     await asyncio.sleep(FETCH_PAUSE)
         self.problems[host] = "; ".join(filter(None, [self.problems.get(host), why]))
-        log.warning("outputs cannot be fetched", job=self._job, host=host, error=self.problems[host])
+        if host not in self._before:
+            log.warning("outputs cannot be fetched", job=self._job, host=host, error=self.problems[host])
         return {}

@@ -15,7 +15,8 @@ from headrace.bus import Entry, LogFeed, graph_key
 from headrace.client.connection import Connection, Follower, cannot_follow, until_followed
 from headrace.client.fetching import Fetcher, Held
 from headrace.client.latch import Latch
-from headrace.client.settings import FLUSH_SECONDS, RELEASE_DELAY
+from headrace.client.patience import Patience
+from headrace.client.settings import FETCH_AGAIN, FLUSH_SECONDS, LOST_SECONDS, RELEASE_DELAY
 from headrace.errors import GraphError, HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.ledger.entry import entry_of
@@ -70,6 +71,7 @@ class Following(Follower):
         """Requests that came up before the submission was in the log, which they must not overtake; None once it is."""
         self._lock = threading.Lock()
         self._feed: LogFeed | None = None
+        self._stays = False
         self._attaching = False
         """Whether entries that are already in the log are being read. All of them count, even those after the job's end."""
         self._waiters: list[Waiter] = []
@@ -125,8 +127,12 @@ class Following(Follower):
             by_key = msgspec.structs.replace(self._submitted, graph=GraphSource(key=key, sink=sink))
             self._connection.thread.soon(self._begin, partial(self._send_large, encode(by_key), key), encoded)
 
-    async def attach(self) -> None:
-        """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read."""
+    async def attach(self, *, stay: bool = False) -> None:
+        """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read.
+
+        stay: go on after its end, until `stop`.
+        """
+        self._stays = stay
         self._connection.watch(self)
         bus = self._connection.bus
         await self._connection.submissions.settled(FLUSH_SECONDS, self.job)
@@ -214,7 +220,7 @@ class Following(Follower):
         self._close_feed_if_over()
 
     def _close_feed_if_over(self) -> None:
-        if self._feed is not None and self.over.is_set() and not self._attaching:
+        if self._feed is not None and self.over.is_set() and not self._attaching and not self._stays:
             self._start(self._feed.close())
 
     # --- requests -------------------------------------------------------------------------------------------------------
@@ -277,8 +283,11 @@ class Following(Follower):
         self._wake()
 
     async def fetch(self, datasets: Iterable[int]) -> dict[int, memoryview | bytes]:
-        """The encoded values of outputs that are available. Raises OutputsLost for those that no host has any more, or that were released:
-        whether a host has dropped those already is chance."""
+        """The encoded values of outputs that are available. Those that were lost with their host are waited for until they are there again.
+
+        Raises OutputsLost for those that were released (whether a host has dropped those already is chance), that cannot be made again, or
+        that cannot be fetched though the log says that a host has them.
+        """
         ledger, began = self.ledger, now()
         found: dict[int, memoryview | bytes] = {dataset: value for dataset in datasets if (value := ledger.values.get(dataset)) is not None}
         missing = [dataset for dataset in datasets if dataset not in found]
@@ -288,29 +297,48 @@ class Following(Follower):
             raise self._lost(ledger, missing, {})
         connection = self._connection
         fetcher = Fetcher(self.job, connection.name, job_key(await connection.data_key(), self.job), connection.bus, connection.routes)
-        while missing:
-            came = await fetcher.fetch(self._holders(missing), self._connection.addresses)
-            if not came:
-                raise self._lost(await self._read_again(), missing, fetcher.problems)
-            found.update(came)
-            missing = [dataset for dataset in missing if dataset not in came]
+        found.update(await self._fetch_all(fetcher, missing))
         if self._connection.bus.tracing is not None:
             about = {"headrace.outputs": len(found), "headrace.bytes": sum(map(len, found.values()))}
             self._connection.bus.tracing.span(self.job, "fetch results", began, about)
         return found
 
-    def _holders(self, datasets: Iterable[int]) -> dict[int, Held]:
-        ledger = self.ledger
-        return {dataset: Held(host, int(ledger.made[dataset])) for dataset in datasets if (host := ledger.holder(dataset))}
+    async def _fetch_all(self, fetcher: Fetcher, missing: list[int]) -> dict[int, memoryview]:
+        """The values of outputs that are held somewhere, or were: those of a host that was lost come from where they are made again."""
+        found: dict[int, memoryview] = {}
+        again: Following | None = None
+        patience = Patience(LOST_SECONDS)
+        try:
+            while True:
+                ledger = again.ledger if again is not None else self.ledger
+                came = await fetcher.fetch(_holders(ledger, missing), self._connection.addresses)
+                found.update(came)
+                missing = [dataset for dataset in missing if dataset not in came]
+                if not missing:
+                    return found
+                if again is None:  # once the job was over, nobody listened here to what became of its outputs
+                    again = await self._follow_again()
+                patience.looked(time.monotonic(), hopeful=bool(came) or again.ledger.reopened)
+                if patience.is_over or any(again.ledger.flag[dataset] & RELEASED for dataset in missing):
+                    raise self._lost(again.ledger, missing, fetcher.problems)
+                await asyncio.sleep(FETCH_AGAIN)
+        finally:
+            if again is not None:
+                await again.stop()
 
-    async def _read_again(self) -> JobLedger:
-        """What the log says of the job by now: once it was over, nobody listened here to what others did with its outputs."""
+    async def _follow_again(self) -> Following:
+        """Read what the log says of the job from its beginning, and go on."""
         again = Following(self._connection, self.job)
         try:
-            await again.attach()
+            await again.attach(stay=True)
         except HeadraceError:
-            return self.ledger
-        return again.ledger
+            return self
+        return again
+
+    async def stop(self) -> None:
+        """Follow the job no longer, if this one `attached` to stay."""
+        if self._stays and self._feed is not None:
+            await self._feed.close()
 
     def _lost(self, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str]) -> OutputsLost:
         """What is told of outputs that cannot be had: of those that were released, if some were."""
@@ -414,3 +442,8 @@ class Following(Follower):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(error)
+
+
+def _holders(ledger: JobLedger, datasets: Iterable[int]) -> dict[int, Held]:
+    """Where outputs are, those that are somewhere."""
+    return {dataset: Held(host, int(ledger.made[dataset])) for dataset in datasets if (host := ledger.holder(dataset))}

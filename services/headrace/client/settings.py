@@ -71,3 +71,10 @@ def check_timeout(timeout: object) -> None:
         raise TypeError(f"timeout={timeout!r:.80}: give a number of seconds, or None to wait for ever")
     if math.isnan(timeout):
         raise ValueError("timeout=nan, which is not a time: give a number of seconds, or None to wait for ever")
+
+
+FETCH_AGAIN = 0.25
+"""Seconds until outputs are asked for again that could not be fetched: a host that joins again takes about that long."""
+LOST_SECONDS = 12.0
+"""Seconds until outputs are said to be lost which the log says a host has, and that cannot be fetched, or which are nowhere and not being
+made again. By then a lost host is known (5 s), another controller leads if the first is gone as well (3 s), and has decided."""

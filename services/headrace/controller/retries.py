@@ -88,4 +88,4 @@ class Retries:
 def _matters(pause: Pause, ledger: Ledger) -> bool:
     """Whether the task still waits for it."""
     job = ledger.jobs.get(pause.job)
-    return job is not None and job.end is None and job.attempts[pause.task] == pause.attempt and job.is_paused(pause.task)
+    return job is not None and (job.end is None or job.reopened) and job.attempts[pause.task] == pause.attempt and job.is_paused(pause.task)

@@ -5,7 +5,7 @@ Events in, decisions out. `fold` takes the log's entries in; `decide` returns ev
     Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
              lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`; or the log has
              no room for it, see `room`
-    Needed   tasks that must run (again), see `recovery`
+    Needed   tasks that must run (again), see `recovery`; also of a job that is done, for outputs that were lost before a client had them
     Purge    copies that a host may drop, see `purges`; and what a host that joins again holds of jobs that are over and forgotten
 
 Decisions take effect at once, and not again when they come back in the log: an entry of this controller's own term is passed over. So what
@@ -28,6 +28,7 @@ from headrace.controller.retries import Retries
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
+from headrace.ledger.orders import reopen
 from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
 from headrace_schemas import (
@@ -216,7 +217,8 @@ class Controller:
             decisions = self._step(job, changes, at)
             for decision in decisions:
                 self.ledger.apply(decision, self.time)
-                self.counts.add(decision, self.time - job.submitted)
+                if not isinstance(decision, Ended) or job.end is decision:
+                    self.counts.add(decision, self.time - job.submitted)
                 yield decision
             changes = job.take_changes()
             if not decisions or not changes:
@@ -225,7 +227,7 @@ class Controller:
     def _step(self, job: JobLedger, changes: Changes, at: int) -> list[Decided]:
         if job.end is not None:
             self._purges.pop(job.job, None)
-            return self._purge(job, released_outputs(job), at) if job.end.state == "done" and _matters(changes) else []
+            return self._after_done(job, changes, at) if job.end.state == "done" else []
         ended = self._ended(job, changes, at)
         if ended is not None:
             return [ended]
@@ -238,6 +240,21 @@ class Controller:
         if tasks:
             return self._needed(job, tasks, at)
         return self._purge(job, purges.take(), at) if purges is not None else []
+
+    def _after_done(self, job: JobLedger, changes: Changes, at: int) -> list[Decided]:
+        """A job that is done makes outputs again that were lost since, while they are kept for the client. A second `Ended` closes that."""
+        if job.reopened and job.is_complete:
+            return [self._end(job, at, "done")]
+        if job.reopened and changes.failed:
+            failure = hopeless(job, changes, self.limits.deaths, self.limits.host_deaths, self.ledger.hosts)
+            if failure is not None:
+                return [self._end(job, at, "done", f"outputs that were lost could not be made again: {failure.reason}", failure.error)]
+        if job.n_missing:
+            reopen(job)
+            tasks = needed(job, changes)
+            if tasks:
+                return self._needed(job, tasks, at)
+        return self._purge(job, released_outputs(job), at) if _matters(changes) else []
 
     def _ended(self, job: JobLedger, changes: Changes, at: int) -> Ended | None:
         if job.problem:

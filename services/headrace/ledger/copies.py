@@ -150,6 +150,12 @@ class Copies:
         numbers(self._dropped[self._word(host)])[:] &= ~_bit(host)
         return had, moved
 
+    def forget(self, datasets: Ints) -> None:
+        """No host holds any of these datasets."""
+        for column in self._held:
+            numbers(column)[datasets] = 0
+        self.home[datasets] = NOWHERE
+
     def allow(self, datasets: Ints, hosts: Ints) -> None:
         """New work on these hosts takes these datasets: a copy there may come again."""
         if not self.any_dropped:

@@ -64,6 +64,7 @@ class JobLedger:
     `again`: tasks that ended well, and are to run again, for what they made was lost.
     `failures`: per task, the errors of its attempts that failed; `interrupted`: those that were running on a host that was lost; `due`: the
     newest one after which the pause is over.
+    `reopened`: whether it is done and makes outputs again that were lost since.
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `refused`: why it may not run where it was submitted.
@@ -72,11 +73,59 @@ class JobLedger:
     """
 
     __slots__ = (
-        "__dict__", "_placing", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client",
-        "copies", "cuts", "due", "end", "ended_at", "failures", "flag", "host_ids", "hosts", "interrupted", "job", "keep_values", "kept",
-        "last_seq", "made_by", "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released", "n_tasks", "n_values", "name",
-        "one_output_each", "placed", "planned", "problem", "profile", "refused", "release_reason", "retried", "seq", "sizes", "source",
-        "states", "submitted", "sunk", "topology", "values", "yielded",
+        "__dict__",
+        "_placing",
+        "_scratch",
+        "again",
+        "arrays",
+        "attempts",
+        "cancel_asked",
+        "chain_of",
+        "chains",
+        "changes",
+        "client",
+        "copies",
+        "cuts",
+        "due",
+        "end",
+        "ended_at",
+        "failures",
+        "flag",
+        "host_ids",
+        "hosts",
+        "interrupted",
+        "job",
+        "keep_values",
+        "kept",
+        "last_seq",
+        "made_by",
+        "memory_used",
+        "n_done",
+        "n_missing",
+        "n_outputs",
+        "n_planned",
+        "n_released",
+        "n_tasks",
+        "n_values",
+        "name",
+        "one_output_each",
+        "placed",
+        "planned",
+        "problem",
+        "profile",
+        "refused",
+        "release_reason",
+        "reopened",
+        "retried",
+        "seq",
+        "sizes",
+        "source",
+        "states",
+        "submitted",
+        "sunk",
+        "topology",
+        "values",
+        "yielded",
     )  # fmt: skip
 
     state, attempt, host, chain = Numbers("states"), Numbers("attempts"), Numbers("placed"), Numbers("chain_of")
@@ -107,7 +156,7 @@ class JobLedger:
         self.n_done = self.n_values = 0
         self.again: set[int] = set()
         self.release_reason = ""
-        self.retried = False
+        self.retried = self.reopened = False
         self.problem = self.refused = ""
         try:
             self._make_columns(_validated(submitted))

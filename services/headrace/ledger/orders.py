@@ -17,6 +17,7 @@ from headrace.ledger.job import (
     STARTED,
     SUNK,
     UNPLACED,
+    VALUE,
     WAITING,
     WRITTEN,
     Interruption,
@@ -140,11 +141,20 @@ def fold_revoke(job: JobLedger, revoke: Revoke) -> None:
 # --- the controller's -----------------------------------------------------------------------------------------------
 
 
+def reopen(job: JobLedger) -> None:
+    """A job that is done makes outputs again. Everything but outputs was dropped by its hosts when they heard of its end."""
+    if not job.reopened:
+        job.reopened = True
+        job.copies.forget(np.flatnonzero((job.flags & (ASKED | VALUE)) != ASKED))
+
+
 def fold_needed(job: JobLedger, needed: Needed) -> None:
     """Tasks must run (again), wherever the scheduler will place them."""
     for task, attempt in zip(needed.tasks, needed.attempts, strict=True):
         if attempt <= job.attempts[task]:
             continue
+        if job.end is not None:
+            reopen(job)
         job.retried = True
         job.attempts[task] = attempt
         if job.states[task] == DONE:
@@ -174,12 +184,25 @@ def fold_purge(job: JobLedger, purge: Purge) -> None:
 
 
 def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
-    """The job is over. The first word counts."""
+    """The job is over. The first word counts; a later one ends that outputs were made again, and may say why the rest is given up."""
     if job.end is not None:
+        job.reopened = False
+        if ended.reason:
+            _give_up(job, ended.reason)
         return
     job.end, job.ended_at = ended, time
     if job.n_released:
         job.changes.to("released").add(np.flatnonzero(job.flags & RELEASED))
+
+
+def _give_up(job: JobLedger, reason: str) -> None:
+    """Outputs that are nowhere will not be made again."""
+    outputs = np.flatnonzero((job.flags & (ASKED | RELEASED | VALUE)) == ASKED)
+    gone = outputs[~job.are_available(outputs)]
+    job.flags[gone] |= RELEASED
+    job.n_released += len(gone)
+    job.n_missing -= len(gone)
+    job.release_reason = reason
 
 
 def fold_cancel_asked(job: JobLedger, asked: CancelAsked) -> None:

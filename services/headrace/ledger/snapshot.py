@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from headrace.ledger.fold import Ledger, LogEntry
+from headrace.ledger.job import JobLedger
 from headrace.ledger.turns import Noted, Turned
 from headrace_schemas import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn, subjects
 
@@ -50,7 +51,7 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
     seq = ledger.last_seq
     if ledger.turns.is_open or not seq:
         return None
-    spans = {name: Span(job.seq, job.last_seq if job.end is not None and ledger.reads_own else seq) for name, job in ledger.jobs.items()}
+    spans = {name: Span(job.seq, _last(job, ledger.reads_own, seq)) for name, job in ledger.jobs.items()}
     spans.update(others)
     ranges = _joined(sorted(spans.values()), seq - 1)
     turns = ledger.turns.since(min((span.first for span in spans.values()), default=seq))
@@ -65,6 +66,12 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
         turns=[Turn(seq=turn.seq, time=turn.time, message=turn.message) for turn in turns if turn.seq < seq and not _is_read(turn, spans)],
         over=[name for name in ledger.forgotten if name not in spans],
     )
+
+
+def _last(job: JobLedger, reads_own: bool, seq: int) -> int:
+    """Where the last message of a job is that counts. Of a job that goes on, its reader may have written later ones."""
+    goes_on = job.end is None or job.reopened
+    return job.last_seq if job.end is not None and (reads_own or not goes_on) else seq
 
 
 def _is_read(turn: Noted, spans: dict[str, Span]) -> bool:

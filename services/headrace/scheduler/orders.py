@@ -104,6 +104,7 @@ def assign_message(
         sources=sources,
         graph=graph,
         again=again,
+        reopens=job.end is not None,
         alone=alone,
         about=some_tasks(job.spec, tasks),
     )

@@ -14,7 +14,7 @@ when:
 | a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |
 | all runners of a host execute long tasks, and others are idle | asks back what waits there; places it anew |
 | a host joined | plans what waits; moves its share of what was not released to it |
-| a job ended | forgets it |
+| a job ended | forgets it; one whose outputs hosts keep for a client, when these were released |
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Scheduler:
     def _look_at(self, job: JobLedger) -> bool:
         """Something was folded for a job. Returns whether there may be something to release or to place."""
         schedule = self.schedules.get(job.job)
-        if job.end is not None or job.problem:
+        if job.problem or (job.end is not None and not job.reopened):
             self._forget(job)
             return False
         if job.n_done == job.n_tasks:
@@ -218,7 +218,7 @@ class Scheduler:
             schedule.close()
         self._forget_single(job.job)
         self._drop_unplanned(job.job)
-        if job.end is not None:
+        if job.end is not None and (job.over or job.nothing_kept):  # else outputs may have to be made again
             self.ledger.forget(job.job)
 
     def _drop_unplanned(self, job: str) -> None:

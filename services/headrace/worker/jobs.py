@@ -244,6 +244,12 @@ class HostJob:
             entry = self.entries[dataset] = Entry(dataset)
         return entry
 
+    def reopen(self, number: int) -> None:
+        """The job goes on, under another number."""
+        self.number, self.number_bits = number, number & ((1 << JOB_BITS) - 1)
+        self.ended = ""
+        self.dropped.clear()
+
     def begin_again(self, report: JobReport) -> None:
         """The host begins a new epoch: nothing is assigned to it."""
         self.report = report

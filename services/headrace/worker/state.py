@@ -154,8 +154,12 @@ class Agent:
         Until `assigning` is false again nothing else of the log may be told, see `Intake`.
         """
         assert not self.assigning, "the rest of the assignment before would be lost"
-        if message.epoch != self.epoch or self._stale("scheduler", message.term) or message.job in self._over:
+        if message.epoch != self.epoch or self._stale("scheduler", message.term):
             return
+        if message.job in self._over:
+            if not message.reopens:
+                return
+            self._reopen(message.job)
         job = self.jobs.get(message.job)
         if job is None:
             job = self._open_first(message, graph)
@@ -210,6 +214,16 @@ class Agent:
                 if not segment.over:
                     return segment.tasks[0], chain.attempts.get(segment.tasks[0], 0)
         return job.spec.n_tasks - 1, job.attempts.get(job.spec.n_tasks - 1, 0)
+
+    def _reopen(self, name: str) -> None:
+        """A job that is done makes outputs again. For runners, which may have been told that it is over, it is another one."""
+        del self._over[name]
+        job = self.jobs.get(name)
+        if job is not None:
+            del self._by_number[job.number]
+            job.begin_again(job.report)
+            job.reopen(next(self._numbers))
+            self._by_number[job.number] = job
 
     def _open_first(self, message: Assign, graph: GraphSpec | None) -> HostJob | None:
         """Take the job up with its first assignment; None, and a report of it, if it cannot run here for want of a graph."""
