@@ -179,6 +179,18 @@ def test_graphs_are_fetched_in_order_by_the_hash_of_their_bytes() -> None:
     run(body)
 
 
+def test_a_graph_in_a_message_stays_there_while_another_is_fetched() -> None:
+    async def body(bus: MemoryBus) -> None:
+        graph = encode(GRAPH)
+        await bus.objects(GRAPHS.name).put(graph_key(graph), graph)
+        whole = GraphSource(inline=GRAPH)
+        publish(bus, [Submitted(job=JOB, graph=GraphSource(key=graph_key(graph))), Submitted(job="small", graph=whole)])
+        entries = await read_all(bus)
+        assert [entry.message.graph.inline for entry in entries if isinstance(entry.message, Submitted)] == [GRAPH, GRAPH]
+
+    run(body)
+
+
 OTHER = encode(msgspec.structs.replace(GRAPH, name="another"))
 DEEP = b'{"name":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
 

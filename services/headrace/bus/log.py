@@ -203,7 +203,9 @@ class LogFeed:
         """Pass on what waits, finding out what must be known of it as it comes up; then the short way is open again."""
         try:
             while self._waiting:
-                ready = await self._make_ready(self._waiting[0]) or self._take_ready()
+                ready = self._take_ready()
+                if not ready and self._waiting:
+                    ready = await self._make_ready(self._waiting[0])
                 if ready:
                     self._pass_on(ready)
         except NewerSchema as error:
