@@ -8,6 +8,7 @@ from headrace.controller.replay import check
 from headrace.controller.settings import Settings
 from headrace.controller.state import Controller, Decided, Limits
 from headrace.errors import SettingsError
+from headrace.ledger import runs_alone
 from headrace_schemas import Ended, Events, HostJoined, HostLost, TaskError
 from tests.unit.test_controller_retries import Play
 
@@ -93,7 +94,7 @@ def try_again(play: Play) -> None:
 def test_a_task_that_is_out_of_memory_is_tried_alone_and_fails_if_no_host_has_more() -> None:
     play = memory_play(100 << 20, 80 << 20)
     assert out_of_memory(play) == []
-    assert play.controller.ledger.jobs["j"].runs_alone(0)
+    assert runs_alone(play.controller.ledger.jobs["j"], 0)
     try_again(play)
     (ended,) = out_of_memory(play)
     assert isinstance(ended, Ended)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.ledger import DONE, NOWHERE, WAITING
+from headrace.ledger import DONE, NOWHERE, WAITING, host_deaths
 from headrace_schemas import Ended, HostJoined, HostLost, Needed, Released
 from tests.unit.test_ledger_fold import Log, flat, spec
 
@@ -134,10 +134,10 @@ def test_a_host_that_returns_with_what_it_held_did_not_die_under_its_tasks() -> 
     log.assign([[0], [1], [2]])
     log.events("a", started=[1], produced=[0], sizes=[9], done=[0])
     log.fold(lost())
-    assert [each.host for each in log.job.host_deaths(1)] == ["a"]
+    assert [each.host for each in host_deaths(log.job, 1)] == ["a"]
     held(log, [0])
     log.fold(joined(2))
-    assert log.job.host_deaths(1) == []
+    assert host_deaths(log.job, 1) == []
     assert [each.attempt for each in log.job.interrupted[1]] == [0], "its attempt failed all the same"
     assert log.job.is_paused(1)
 
@@ -160,6 +160,6 @@ def test_nor_did_one_that_returns_with_nothing() -> None:
     log.assign([[0]])
     log.events("a", started=[0])
     log.fold(lost())
-    assert len(log.job.host_deaths(0)) == 1
+    assert len(host_deaths(log.job, 0)) == 1
     log.fold(msgspec.structs.replace(joined(2), rejoins=True))
-    assert log.job.host_deaths(0) == []
+    assert host_deaths(log.job, 0) == []

@@ -16,7 +16,23 @@ import msgspec
 import numpy as np
 
 from headrace.graph.naming import input_names
-from headrace.ledger import ASKED, ASSIGNED, DONE, FAILED, NOWHERE, RELEASED, STARTED, SUNK, VALUE, WRITTEN, Changes, Hosts, JobLedger
+from headrace.ledger import (
+    ASKED,
+    ASSIGNED,
+    DONE,
+    FAILED,
+    NOWHERE,
+    RELEASED,
+    STARTED,
+    SUNK,
+    VALUE,
+    WRITTEN,
+    Changes,
+    Hosts,
+    JobLedger,
+    too_small_for,
+)
+from headrace.ledger import host_deaths as deaths_of_hosts
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
 from headrace.ledger.sunk import Sunk
 from headrace.sizes import shown_size
@@ -54,7 +70,7 @@ def hopeless(job: JobLedger, changes: Changes, deaths: int, host_deaths: int, ho
     """
     for task in changes.failed.list():
         attempts = job.failures.get(task, {})
-        if job.states[task] == FAILED and len(job.host_deaths(task)) >= host_deaths:
+        if job.states[task] == FAILED and len(deaths_of_hosts(job, task)) >= host_deaths:
             return _brings_hosts_down(job, task)
         error = attempts.get(job.attempts[task])
         if job.states[task] == FAILED and error is not None and _ran_alone(error, attempts):
@@ -68,7 +84,7 @@ def hopeless(job: JobLedger, changes: Changes, deaths: int, host_deaths: int, ho
 
 def _brings_hosts_down(job: JobLedger, task: int) -> Failure:
     """A task that was running on hosts each time they were lost."""
-    lost = job.host_deaths(task)
+    lost = deaths_of_hosts(job, task)
     where = "; ".join(f"attempt {each.attempt} on {each.host}" + (f" ({each.why})" if each.why else "") for each in lost)
     text = (
         f"{len(lost)} hosts were lost while they executed it: {where}. Look at what it does there (memory, signals, devices); the limit is "
@@ -93,7 +109,7 @@ def _ran_alone(error: TaskError, attempts: dict[int, TaskError]) -> bool:
 def too_large_for_hosts(job: JobLedger, task: int, error: TaskError, hosts: Hosts) -> Failure | None:
     """Why a task that was out of memory although it ran alone is not tried again: no living host has more memory. None if one has, or if
     it is not known."""
-    tried = job.too_small_for(task)
+    tried = too_small_for(job, task)
     living = [hosts[name] for name in hosts.alive() if hosts[name].memory]
     if not living or not error.limit or any(host.memory > tried for host in living):
         return None

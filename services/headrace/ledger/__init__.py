@@ -10,6 +10,7 @@ from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.copies import NOWHERE, Copies
 from headrace.ledger.fold import CONTROLLER, Ledger, LogEntry
+from headrace.ledger.hardships import host_deaths, runs_alone, too_small_for
 from headrace.ledger.hosts import HostRecord, Hosts
 from headrace.ledger.job import (
     ASKED,
@@ -53,4 +54,7 @@ __all__ = [
     "Ledger",
     "LogEntry",
     "Touched",
+    "host_deaths",
+    "runs_alone",
+    "too_small_for",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from headrace.ledger.chains import ChainTable
 from headrace.ledger.changes import Changes, Touched
 from headrace.ledger.columns import Ints, Numbers, cells, distinct
 from headrace.ledger.copies import NOWHERE, Copies
+from headrace.ledger.hardships import Interruption
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Ended, GraphSpec, JobState, NotCommitted, SinkSpec, Submitted, TaskError, Written
 from headrace_schemas.limits import MAX_HOSTS
@@ -34,20 +35,6 @@ announced. SUNK: an asked-for output that goes to a sink; WRITTEN there, to be c
 
 UNPLACED = -1
 """Host or chain of a task that has none yet."""
-
-
-SUSPECT_AFTER = 2
-"""Lost hosts that a task was running on, from which on it runs alone: hosts are lost for many reasons, but seldom twice under one task."""
-
-
-class Interruption(NamedTuple):
-    """An attempt that was running on a host that was lost. why: as the log says of the host. died: whether the host ended, as far as is
-    known: one that only lost its lease comes back with what it holds."""
-
-    attempt: int
-    host: str
-    why: str
-    died: bool = True
 
 
 class JobLedger:
@@ -270,21 +257,6 @@ class JobLedger:
         if self.states[task] != FAILED or self.due.get(task, -1) >= attempt:
             return False
         return attempt in self.failures.get(task, ()) or any(each.attempt == attempt for each in self.interrupted.get(task, ()))
-
-    def runs_alone(self, task: int) -> bool:
-        """Whether nothing else is to be executed beside a task: hosts were lost under it again and again, or it was out of memory."""
-        if not self.interrupted and not self.failures:
-            return False
-        return len(self.host_deaths(task)) >= SUSPECT_AFTER or self.too_small_for(task) > 0
-
-    def host_deaths(self, task: int) -> list[Interruption]:
-        """The attempts of a task that were running on hosts when these died."""
-        return [each for each in self.interrupted.get(task, ()) if each.died]
-
-    def too_small_for(self, task: int) -> int:
-        """Bytes of memory with which a host was too small for a task; 0 if it was never out of memory."""
-        errors = self.failures.get(task, {}).values()
-        return max((max(1, error.limit) for error in errors if error.reason == "out_of_memory"), default=0)
 
     def readable(self, dataset: int) -> bool:
         """Whether a client can have this output: from a host, from the log, or from its sink, once it is published there."""

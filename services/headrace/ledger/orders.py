@@ -7,6 +7,7 @@ import numpy as np
 from headrace.ledger.chains import consecutive
 from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
+from headrace.ledger.hardships import Interruption
 from headrace.ledger.job import (
     ASKED,
     ASSIGNED,
@@ -20,7 +21,6 @@ from headrace.ledger.job import (
     VALUE,
     WAITING,
     WRITTEN,
-    Interruption,
     JobLedger,
 )
 from headrace.ledger.sunk import Sunk

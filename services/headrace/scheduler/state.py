@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from headrace.graph.needs import Needs
-from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry
+from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry, runs_alone
 from headrace.ledger.columns import ints
 from headrace.ledger.snapshot import snapshot_of
 from headrace.scheduler import recovery, suspects
@@ -308,7 +308,7 @@ class Scheduler:
     def _place_suspects(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
         """Assigns each task that runs alone. One that no living host can take stays loose."""
         job = schedule.job
-        for task in [task for task in sorted(schedule.loose) if job.runs_alone(task)]:
+        for task in [task for task in sorted(schedule.loose) if runs_alone(job, task)]:
             name = suspects.place(job, task, self._cluster, self.ledger.hosts, self._suspects.hosts)
             if not name:
                 continue

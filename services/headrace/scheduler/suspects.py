@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.graph.resources import fits
-from headrace.ledger import ASSIGNED, STARTED, HostRecord, JobLedger
+from headrace.ledger import ASSIGNED, STARTED, HostRecord, JobLedger, too_small_for
 from headrace.scheduler.cluster import Cluster
 
 
@@ -49,6 +49,6 @@ def place(job: JobLedger, task: int, cluster: Cluster, hosts: Mapping[str, HostR
     others of its kind, and with the least to do. Empty if none has what it needs."""
     need = job.spec.functions[job.spec.function[task]].resources
     able = [name for name in cluster.names if fits(need, cluster.resources[name])]
-    too_small = job.too_small_for(task)
+    too_small = too_small_for(job, task)
     larger = [name for name in able if hosts[name].memory > too_small] if too_small and job.n_failures(task) > 1 else []
     return min(larger or able, key=lambda name: (suspects.get(name, 0), cluster.busy_seconds(name)), default="")
