@@ -140,6 +140,15 @@ class Deployment:
                 self._starts[name] = again
             self.processes.fork(name, main, self.environment(name))
 
+    def kill_server(self, back: float) -> bool:
+        """Kill nats-server, and start it again after some seconds. Returns whether it ran."""
+        if not send(self.server.pid, signal.SIGKILL):
+            return False
+        while self.server.pid:  # which reaps it
+            time.sleep(0.001)
+        self.later(back, self.start_server)
+        return True
+
     def start_server(self) -> None:
         """Start nats-server again, now or as soon as it can be started."""
         try:
@@ -176,6 +185,11 @@ class Deployment:
     def waits(self) -> bool:
         """Whether something is still to be done later."""
         return bool(self._agenda)
+
+    @property
+    def helpers(self) -> set[str]:
+        """What still runs besides services, clients and links: what a fault has started."""
+        return self.processes.pids.keys() - {PROXY, *self.services, *self.clients}
 
     def kill(self, names: Iterable[str], back: float, number: signal.Signals = signal.SIGKILL) -> bool:
         """Send processes a signal that ends them, and start them again after some seconds. Returns whether one was there."""

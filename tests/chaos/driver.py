@@ -27,6 +27,8 @@ JOB_SECONDS = 30.0
 GRACE_SECONDS = 15.0
 """Beyond that, for a client that was stopped or started again."""
 AUDIT_SECONDS = 40.0
+CONSUMER_SECONDS = 12.0
+"""A consumer that nobody listens to expires after 5 s."""
 TURN_SECONDS = 0.005
 
 
@@ -71,7 +73,7 @@ class Driver:
         before = self._consumers(deployment, "consumers-before")
         self._live(deployment)
         outcome = Outcome(jobs=self._told_of())
-        outcome.consumers = list(consumers_left(before, self._consumers(deployment, "consumers-after")))
+        outcome.consumers = self._consumers_left(deployment, before)
         self._audit(deployment, outcome)
         outcome.unplanned = [f"{end.service} with status {end.status} after {end.seconds:.1f} s" for end in deployment.unplanned]
         outcome.badly_ended = [f"{name} with status {status}" for name, status in deployment.end_services()]
@@ -92,7 +94,7 @@ class Driver:
                     self._faults.append((fault.kind, moment))
             clients -= {name for name, _ in deployment.turn()}
             time.sleep(TURN_SECONDS)
-        while deployment.waits and time.monotonic() < began + JOB_SECONDS + GRACE_SECONDS:
+        while (deployment.waits or deployment.helpers) and time.monotonic() < began + JOB_SECONDS + GRACE_SECONDS:
             deployment.turn()
             time.sleep(TURN_SECONDS)
 
@@ -129,6 +131,14 @@ class Driver:
             outcome.jobs = self._audited.jobs
         else:
             outcome.missing.append("the log could not be read: see audit.log")
+
+    def _consumers_left(self, deployment: Deployment, before: list[Consumer]) -> list[str]:
+        """What is wrong with consumers once those that a fault left behind have had the time to expire."""
+        end = time.monotonic() + CONSUMER_SECONDS
+        while (left := list(consumers_left(before, self._consumers(deployment, "consumers-after")))) and time.monotonic() < end:
+            deployment.turn()
+            time.sleep(TURN_SECONDS)
+        return left
 
     def _consumers(self, deployment: Deployment, name: str) -> list[Consumer]:
         written = self.folder / f"{name}.json"

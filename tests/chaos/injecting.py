@@ -51,9 +51,7 @@ def _stop(deployment: Deployment, fault: Fault) -> bool:
 
 
 def _kill_nats(deployment: Deployment, fault: Fault) -> bool:
-    killed = send(deployment.server.pid, signal.SIGKILL)
-    deployment.later(fault.seconds, deployment.start_server)
-    return killed
+    return deployment.kill_server(fault.seconds)
 
 
 def _stop_nats(deployment: Deployment, fault: Fault) -> bool:
@@ -67,8 +65,7 @@ def _freeze_all(deployment: Deployment, fault: Fault) -> bool:
 
 def _kill_all(deployment: Deployment, fault: Fault) -> bool:
     """Kill everything at once, and start it on the same stores: nats-server first, the services a moment later."""
-    send(deployment.server.pid, signal.SIGKILL)
-    deployment.later(fault.seconds, deployment.start_server)
+    deployment.kill_server(fault.seconds)
     return deployment.kill([*deployment.services, *deployment.clients], fault.seconds + 0.2)
 
 
@@ -87,14 +84,9 @@ def _fill(deployment: Deployment, fault: Fault) -> bool:
     filler = filling.fill(deployment.disk(disk, fault.target), LEFT_BYTES[disk])
     deployment.later(fault.seconds, partial(filler.unlink, missing_ok=True))
     if disk == "store":
-        deployment.later(fault.seconds + OPERATOR_SECONDS, partial(_restart_server, deployment))
+        # What operators do: nats-server takes no message after a failed write, also when there is room again.
+        deployment.later(fault.seconds + OPERATOR_SECONDS, partial(deployment.kill_server, 0.0))
     return True
-
-
-def _restart_server(deployment: Deployment) -> None:
-    """What operators do once there is room: nats-server takes no message after a failed write, also when there is room again."""
-    send(deployment.server.pid, signal.SIGKILL)
-    deployment.start_server()
 
 
 def _break_spill(deployment: Deployment, fault: Fault) -> bool:
