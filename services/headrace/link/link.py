@@ -16,11 +16,12 @@ from headrace.link.handshake import Handshake, Peer
 from headrace.link.outbox import Sent
 from headrace.link.sending import Sender
 from headrace.link.settings import (
+    ANSWERING_MS,
+    ASKING_MS,
     HANDSHAKE_DEADLINE_S,
     KEEPALIVE_IDLE_S,
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
-    UNACKNOWLEDGED_MS,
 )
 from headrace.logs import get_log
 
@@ -159,7 +160,7 @@ class Link(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         self._come_in()
-        _set_options(transport.get_extra_info("socket"))
+        _set_options(transport.get_extra_info("socket"), accepted=self._admission is not None)
         self._sender.attach(self._transport)
         self._deadline = self._loop.call_later(HANDSHAKE_DEADLINE_S, self._fail, f"no proof within {HANDSHAKE_DEADLINE_S:g} s")
         self._say(self._handshake.begin())
@@ -290,7 +291,7 @@ def _as_bytes(view: memoryview) -> memoryview:
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
-def _set_options(connection: socket.socket) -> None:
+def _set_options(connection: socket.socket, accepted: bool) -> None:
     """No waiting for more to send, and a question now and then whether the other host still lives."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -298,4 +299,4 @@ def _set_options(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ANSWERING_MS if accepted else ASKING_MS)

@@ -41,10 +41,14 @@ KEEPALIVE_IDLE_S: Final = 1
 KEEPALIVE_INTERVAL_S: Final = 1
 """Seconds between its questions."""
 KEEPALIVE_PROBES: Final = 3
-"""Questions without an answer that end the link: a network that is cut is noticed after 4 s, sooner than a lease runs out. The kernel
-answers, so a process that stands still keeps its links."""
-UNACKNOWLEDGED_MS: Final = 5_000
-"""Milliseconds after which a link ends whose other side does not acknowledge what was sent: five retransmissions at least."""
+"""Questions without an answer that end the link where nothing else does. The kernel answers, so a process that stands still keeps its
+links."""
+ASKING_MS: Final = 5_000
+"""Milliseconds after which the side that opened a link ends it if the other side acknowledges nothing: five retransmissions at least. It
+asks for data, and can ask again."""
+ANSWERING_MS: Final = 60_000
+"""The same for the side that accepted the link. It sends data, and for the kernel, a process that does not read for so long is as good as
+gone: a client may stand still for a while."""
 
 # The socket buffers are left as they are on purpose: Linux tunes them up to 4 to 6 MiB by itself, while setting
 # SO_SNDBUF or SO_RCVBUF turns that off and is capped at net.core.{w,r}mem_max, 208 KiB by default.
