@@ -130,7 +130,7 @@ class World:
             assert all(has.get(name, 0) >= amount for name, amount in need.items()), "a host runs only what it can"
         sources = [pair for _, taken in outside_inputs(assign, self.job.topology) for pair in taken]
         for dataset, source in sources:
-            self._check_source(dataset, assign.hosts[source])
+            self._check_source(dataset, assign.hosts[source], assign.host)
         host = self.hosts.get(assign.host)
         if host is not None and host.epoch == assign.epoch:
             host.graph = host.graph or assign.graph is not None
@@ -140,13 +140,13 @@ class World:
             host.chains.update((id, assign.tasks[end - n : end]) for id, n, end in zip(assign.chains, assign.lengths, ends, strict=True))
             host.sources.update((dataset, assign.hosts[source]) for dataset, source in sources)
 
-    def _check_source(self, dataset: int, name: str) -> None:
-        """In the eyes of the scheduler: the host that holds it, or where its maker is placed."""
+    def _check_source(self, dataset: int, name: str, taker: str) -> None:
+        """In the eyes of the scheduler: the host that holds it, or where its maker is placed; the taker itself if that is lost."""
         schedule = self.scheduler.schedules[JOB]
         job = schedule.job
         home = int(job.copies.home[dataset])
         expected = home if home != NOWHERE else int(schedule.where[int(job.topology.producer[dataset])])
-        assert name == job.hosts[expected]
+        assert name == (job.hosts[expected] if self.scheduler.ledger.hosts[job.hosts[expected]].alive else taker)
 
     def _told_to_ask(self, reroute: Reroute) -> None:
         self._check_news(reroute)

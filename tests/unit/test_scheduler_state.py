@@ -313,6 +313,20 @@ def test_a_task_whose_host_cannot_reach_an_input_is_tried_on_another_host() -> N
     assert another.host != assign.host
 
 
+def test_an_assignment_names_no_host_that_is_lost() -> None:
+    """Task 2 is placed anew while an input of it is still to be: its host waits for the reroute."""
+    driver, host = with_an_input_elsewhere(3)
+    far = 0 if host[2] == host[1] else 1
+    driver.tell(HostLost(at=3, term=1, host=host[far], epoch=1))
+    driver.tell(Events(job=JOB, host=host[2], epoch=1, failed=[TaskError(task=2)]))
+    [assign] = driver.tell(Needed(at=9, term=1, job=JOB, tasks=[2], attempts=[1]))
+    assert host[far] not in {assign.hosts[source] for source in assign.sources}
+    decided = driver.tell(Needed(at=10, term=1, job=JOB, tasks=[far], attempts=[1]))
+    made = next(message.host for message in decided if isinstance(message, Assign))
+    told = {message.hosts[message.sources[0]] for message in decided if isinstance(message, Reroute)}
+    assert made == assign.host or told == {made}
+
+
 def test_a_copy_elsewhere_is_used_when_a_host_has_lost_its_own() -> None:
     spec = make_spec([[], [0], [0], [0]], outputs=[0, 1, 2, 3])
     driver = Driver(hosts=3)

@@ -239,3 +239,12 @@ def test_also_if_the_other_host_was_faster() -> None:
     ran(agent, 1)
     agent.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
     assert [type(frame) for frame in told_peers(agent)] == [frames.Values]
+
+
+def test_a_host_whose_return_was_before_this_one_read_the_log_is_tried_when_an_order_names_it() -> None:
+    agent = agent_with([[], [0]], [], [])
+    agent.host_lost(lost("a"))
+    order = assign([1], [1])
+    order.at = 2
+    agent.assign(order, None)
+    assert connects(agent) == [("a", "a:1")]

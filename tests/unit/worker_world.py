@@ -405,7 +405,12 @@ class World:
         choices = self.choices()
         if not choices:
             return False
-        kind, what = rng.choice(choices)
+        self.happen(*rng.choice(choices))
+        self.pump()
+        return True
+
+    def happen(self, kind: str, what: object) -> None:
+        """One of the choices."""
         if kind == "runner":
             self.runners[what].step()  # type: ignore[index]
         elif kind == "wire":
@@ -423,8 +428,6 @@ class World:
         else:
             self.connecting.remove(what)  # type: ignore[arg-type]
             self._connect(*what)  # type: ignore[misc]
-        self.pump()
-        return True
 
     # --- plumbing ---------------------------------------------------------------------------------------------------
 

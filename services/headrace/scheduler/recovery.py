@@ -228,6 +228,13 @@ SAY_AGAIN_SECONDS = 3.0
 dataset. Hosts report what they miss every five seconds, so a word that was lost is said again."""
 
 
+def living(schedule: JobSchedule, cluster: Cluster, sources: list[int], host: int) -> list[int]:
+    """The sources of what a host takes, with the host itself in place of those that are lost: it asks nobody, and waits for the reroute
+    that follows once the dataset is placed anew."""
+    lost = {index for index, name in enumerate(schedule.job.hosts) if name not in cluster.epochs}
+    return [host if source in lost else source for source in sources] if lost else sources
+
+
 def reroutes(schedule: JobSchedule, cluster: Cluster, now: float) -> dict[int, Ints]:
     """Which of the datasets that moved a host must ask another for: those that its released tasks take and that it neither holds nor will
     make. Not those of which nobody knows yet where they will be, nor what the host was told a moment ago. now: by the clock of `tick`."""

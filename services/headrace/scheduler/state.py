@@ -373,7 +373,8 @@ class Scheduler:
         target = self._target(job, host)
         graph = graph_source(job) if schedule.told.get(host) != target.epoch else None
         schedule.told[host] = target.epoch
-        self._decide(assign_message(job, release, schedule.sources(release.inputs), target, stamp, graph, again, alone), out)
+        sources = recovery.living(schedule, self._cluster, schedule.sources(release.inputs), host)
+        self._decide(assign_message(job, release, sources, target, stamp, graph, again, alone), out)
 
     def _target(self, job: JobLedger, host: int) -> Target:
         known = self.ledger.hosts

@@ -70,7 +70,8 @@ class Sources:
         self._outages: dict[str, Outage] = {}
         self._epochs: dict[str, int] = {}
         """The newest epoch that the log told of, by host."""
-        self._lost: set[str] = set()
+        self._lost: dict[str, int] = {}
+        """Hosts that are lost, with the last entry of the log that was known when that was written."""
         self._orphans: dict[tuple[str, int], float] = {}
         """By job and dataset: since when it has had no source."""
         self._asks: dict[str, dict[str, list[Entry]]] = {}
@@ -186,18 +187,26 @@ class Sources:
 
     # --- hosts that come and go --------------------------------------------------------------------------------------
 
-    def host_lost(self, host: str, epoch: int) -> None:
-        """The log says that a host of this epoch is lost."""
+    def named(self, hosts: list[str], sources: list[int], at: int) -> None:
+        """An order names sources, by their index. It was given when the log was known up to `at`: a host that was lost before that lives,
+        in an epoch that began before this host read the log."""
+        if self._lost:
+            for host in {hosts[source] for source in set(sources)}:
+                if self._lost.get(host, at) < at:
+                    del self._lost[host]
+
+    def host_lost(self, host: str, epoch: int, at: int) -> None:
+        """The log says that a host of this epoch is lost. at: the last entry that was known when that was written."""
         if epoch >= self._epochs.get(host, 0):
             self._epochs[host] = epoch
-            self._lost.add(host)
+            self._lost[host] = at
             self._expect_nothing(host)
 
     def host_joined(self, host: str, epoch: int) -> None:
         """The log says that a host has taken up work in this epoch. Whatever was expected of an older one is not its business."""
         if epoch > self._epochs.get(host, 0):
             self._epochs[host] = epoch
-            self._lost.discard(host)
+            self._lost.pop(host, None)
             self._expect_nothing(host)
 
     def _expect_nothing(self, host: str) -> None:

@@ -168,6 +168,7 @@ class Agent:
         if not self._fits(check_assign, job, message):
             return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
+        self.sources.named(message.hosts, message.sources, message.at)
         self._assigned = job, chains_of(job, message, partial(next, self._segment_ids))
         self.assign_more()
 
@@ -318,6 +319,7 @@ class Agent:
         if job is None or not self._fits(check_datasets, job, message.datasets):
             return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
+        self.sources.named(message.hosts, message.sources, message.at)
         attempts = message.attempts or [0] * len(message.datasets)
         for dataset, source, attempt in zip(message.datasets, message.sources, attempts, strict=True):
             entry, host = job.entries.get(dataset), message.hosts[source]
@@ -654,7 +656,7 @@ class Agent:
         if message.host == self.host:
             self._lost_epoch = max(self._lost_epoch, message.epoch if message.cut else 0)
         else:
-            self.sources.host_lost(message.host, message.epoch)
+            self.sources.host_lost(message.host, message.epoch, message.at)
 
     @property
     def expelled(self) -> bool:
