@@ -9,11 +9,17 @@ import msgspec
 from headrace_schemas.limits import Stamp, Version
 
 SCHEMA_VERSION = 1
-"""Version of the wire contract. Raised when a field changes its meaning or goes away; a new optional field does not raise it."""
+"""Version of the wire contract: the newest of all kinds of messages. Raised when a field of one changes its meaning or goes away; a new
+optional field does not raise it."""
 
 
-def _version() -> int:
-    return SCHEMA_VERSION
+def since(version: int) -> Any:
+    """The field `v` of a kind of messages that has meant the same since a version of the contract.
+
+    When a kind changes, it alone gets the new version. Releases that differ in other kinds can still read it, so that they work side by
+    side. If `Events` gets one, so does `HostEntry`: a host then waits for a controller that can read what it says.
+    """
+    return msgspec.field(default_factory=lambda: version)
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -43,7 +49,7 @@ class Message(Record, tag_field="kind", kw_only=True):
     stands_on: ClassVar[tuple[Any, ...]] = ()
     """The function of `subjects` that makes its subject, or key in a bucket, and the fields that this takes. Empty: it is not told."""
 
-    v: Version = msgspec.field(default_factory=_version)
+    v: Version = since(1)
 
     def subject(self) -> str:
         """The only subject that it may stand on; of a value in a bucket, its key. Raises ValueError for what cannot be part of one."""

@@ -6,7 +6,7 @@ They tell one story: the job `k3v7mzq2ha5x` computes two monthly means on the ho
 from __future__ import annotations
 
 from headrace_schemas import messages as m
-from headrace_schemas.base import Record
+from headrace_schemas.base import SCHEMA_VERSION, Record
 from headrace_schemas.fetching import Fetch, Fetching
 from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec, SourceSpec
 from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn
@@ -174,6 +174,7 @@ _ALL: list[Record] = [
     m.LeaseEntry(holder="scheduler-4217", terms=[2, 8]),
     LedgerSnapshot(
         service="scheduler",
+        schema=SCHEMA_VERSION,
         layout=SNAPSHOT_LAYOUT,
         seq=16,
         time=1_795_358_461.0,

@@ -13,9 +13,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import ClassVar
 
-import msgspec
-
-from headrace_schemas.base import Record, _version
+from headrace_schemas.base import Record, since
 from headrace_schemas.limits import Attempt, Id, Version
 
 FETCH_SUBJECT = "headrace.service.headrace-publisher.fetch"
@@ -35,7 +33,7 @@ class Fetch(Record, kw_only=True):
     columns: ClassVar = (("datasets", "attempts"),)
     tokens: ClassVar = ("job", "host")
 
-    v: Version = msgspec.field(default_factory=_version)
+    v: Version = since(1)
     job: str
     host: str
     datasets: list[Id]
@@ -47,6 +45,6 @@ class Fetching(Record, kw_only=True):
     """The answer: pieces come for questions on `subject` that have `session` as their text. No session: too many others are served, ask
     again."""
 
-    v: Version = msgspec.field(default_factory=_version)
+    v: Version = since(1)
     session: str = ""
     subject: str = ""

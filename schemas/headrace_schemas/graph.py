@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from headrace_schemas.base import Record, _version
+from headrace_schemas.base import Record, since
 
 
 class FunctionSpec(Record, kw_only=True):
@@ -61,7 +59,7 @@ class GraphSpec(Record, kw_only=True):
     `inputs` lists distinct dataset ids, concatenated in task order, n_inputs[t] of them for task t.
     """
 
-    v: int = msgspec.field(default_factory=_version)
+    v: int = since(1)
     name: str
     n_tasks: int
     shape_hash: str

@@ -36,8 +36,10 @@ class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):
     tokens: ClassVar = ("jobs", "over")
 
     service: str
+    schema: Count
+    """`SCHEMA_VERSION` of the release that wrote it. A service ignores a snapshot of another version."""
     layout: Count
-    """`SNAPSHOT_LAYOUT` of the release that wrote it. A service ignores a snapshot of another layout."""
+    """`SNAPSHOT_LAYOUT` of that release. A service ignores a snapshot of another layout, too."""
     seq: Stamp
     time: Moment
     jobs: list[str] = []

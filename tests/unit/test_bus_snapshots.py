@@ -53,7 +53,7 @@ class Machine:
 
     def snapshot(self, service: str) -> LedgerSnapshot | None:
         last = self.entries[-1]
-        self.made.append(LedgerSnapshot(service=service, layout=SNAPSHOT_LAYOUT, seq=last.seq, time=last.time))
+        self.made.append(LedgerSnapshot(service=service, schema=SCHEMA_VERSION, layout=SNAPSHOT_LAYOUT, seq=last.seq, time=last.time))
         return self.made[-1]
 
     def recognise(self, forgotten: Iterable[str]) -> None:
@@ -68,7 +68,7 @@ async def snapshot_at(bus: MemoryBus, seq: int) -> LedgerSnapshot:
     record = await bus.at(LOG.name, seq)
     assert record is not None
     return LedgerSnapshot(
-        service=LEASE, layout=SNAPSHOT_LAYOUT, seq=seq, time=record.time, jobs=["kept"], first=[2, 4], last=[2, 4],
+        service=LEASE, schema=SCHEMA_VERSION, layout=SNAPSHOT_LAYOUT, seq=seq, time=record.time, jobs=["kept"], first=[2, 4], last=[2, 4],
         turns=[Turn(seq=1, time=1.0, message=JOINED), Turn(seq=3, time=3.0, message=JOINED)], over=["old"],
     )  # fmt: skip
 
@@ -119,13 +119,16 @@ def test_it_reads_what_the_snapshot_selects_and_what_follows() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("fault", ["none", "unreadable", "newer", "older layout", "another time", "beyond the end", "purged"])
+@pytest.mark.parametrize(
+    "fault", ["none", "unreadable", "newer", "older schema", "older layout", "another time", "beyond the end", "purged"]
+)
 def test_without_a_snapshot_that_can_be_used_it_reads_all(fault: str) -> None:
     async def main() -> None:
         bus = await a_log()
         good = await snapshot_at(bus, 5)
         values = {
             "unreadable": b"{",
+            "older schema": encode(msgspec.structs.replace(good, schema=SCHEMA_VERSION - 1)),
             "newer": encode(msgspec.structs.replace(good, v=SCHEMA_VERSION + 1)),
             "older layout": encode(msgspec.structs.replace(good, layout=SNAPSHOT_LAYOUT - 1)),
             "another time": encode(msgspec.structs.replace(good, time=1.0)),

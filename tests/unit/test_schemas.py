@@ -16,7 +16,20 @@ from headrace.bus.memory import matches
 from headrace.controller import service as controller
 from headrace.publisher import service as publisher
 from headrace.scheduler import service as scheduler
-from headrace_schemas import SCHEMA_VERSION, Decision, LogMessage, Message, Record, Request, SchemaMismatch, asyncapi, streams, subjects
+from headrace_schemas import (
+    SCHEMA_VERSION,
+    Decision,
+    Events,
+    HostEntry,
+    LogMessage,
+    Message,
+    Record,
+    Request,
+    SchemaMismatch,
+    asyncapi,
+    streams,
+    subjects,
+)
 from headrace_schemas.base import check_version, decoder, encode
 from headrace_schemas.examples import EXAMPLES
 
@@ -60,7 +73,7 @@ def test_fields_of_a_newer_writer_are_ignored(struct: type[Record]) -> None:
 @pytest.mark.parametrize("struct", MESSAGES, ids=lambda s: s.__name__)
 def test_every_message_says_its_kind_and_version(struct: type[Message]) -> None:
     fields = msgspec.json.decode(encode(EXAMPLES[struct]))
-    assert fields["v"] == SCHEMA_VERSION
+    assert 1 <= fields["v"] <= SCHEMA_VERSION
     assert fields["kind"] == struct.__struct_config__.tag
 
 
@@ -72,6 +85,11 @@ def test_a_newer_version_is_refused(struct: type[Message]) -> None:
     newer = msgspec.json.decode(msgspec.json.encode({**fields, "v": SCHEMA_VERSION + 1}), type=struct)
     with pytest.raises(SchemaMismatch, match=rf"{struct.__name__} has schema version {SCHEMA_VERSION + 1}.*upgrade"):
         check_version(newer)
+
+
+def test_a_host_says_with_its_entry_which_schema_its_reports_need() -> None:
+    """Only a controller that reads the entry lets the host join."""
+    assert EXAMPLES[HostEntry].v >= EXAMPLES[Events].v  # type: ignore[attr-defined]
 
 
 def test_kinds_are_distinct() -> None:

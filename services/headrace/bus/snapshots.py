@@ -69,7 +69,7 @@ class Snapshots:
 
     async def _fault(self, snapshot: LedgerSnapshot) -> str:
         """Why a snapshot cannot be used; empty if it can."""
-        if snapshot.v != SCHEMA_VERSION or snapshot.layout != SNAPSHOT_LAYOUT:
+        if (snapshot.schema, snapshot.layout) != (SCHEMA_VERSION, SNAPSHOT_LAYOUT):
             return "another release wrote it"
         record = await self._bus.at(LOG.name, snapshot.seq)
         return "" if record is not None and record.time == snapshot.time else "the log has another message, or none, at its sequence"

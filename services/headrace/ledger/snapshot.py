@@ -17,7 +17,7 @@ from typing import NamedTuple
 from headrace.ledger.fold import Ledger, LogEntry
 from headrace.ledger.job import JobLedger
 from headrace.ledger.turns import Noted, Turned
-from headrace_schemas import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn, subjects
+from headrace_schemas import SCHEMA_VERSION, SNAPSHOT_LAYOUT, LedgerSnapshot, Turn, subjects
 
 GAP = 500
 """Messages between two ranges that are read as one: to skip these takes less time than to begin to read elsewhere."""
@@ -57,6 +57,7 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
     turns = ledger.turns.since(min((span.first for span in spans.values()), default=seq))
     return LedgerSnapshot(
         service=service,
+        schema=SCHEMA_VERSION,
         layout=SNAPSHOT_LAYOUT,
         seq=seq,
         time=ledger.last_time,
