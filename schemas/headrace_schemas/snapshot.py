@@ -7,7 +7,7 @@ from typing import ClassVar
 from headrace_schemas import subjects
 from headrace_schemas.base import Message, Record
 from headrace_schemas.limits import Count, Moment, Stamp
-from headrace_schemas.messages import HostJoined, HostLost, Needed, Revoke
+from headrace_schemas.messages import Events, HostJoined, HostLost, Needed, Revoke
 
 SNAPSHOT_LAYOUT = 1
 """Raised when a service needs more of the log than the snapshots of earlier releases say."""
@@ -19,9 +19,9 @@ class Turn(Record, kw_only=True):
     seq: Stamp
     time: Moment
     """When the server stored it: seconds since the epoch."""
-    message: HostJoined | HostLost | Needed | Revoke
-    """A host that came or went, as it is in the log. Or it stands for the first decision of a term: then it has that one's stamps and job,
-    and is about no tasks and no chains."""
+    message: HostJoined | HostLost | Events | Needed | Revoke
+    """A host that came or went, or what one holds that has yet to join again, as it is in the log. Or it stands for the first decision of a
+    term: then it has that one's stamps and job, and is about no tasks and no chains."""
 
 
 class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):

@@ -21,6 +21,7 @@ from headrace_schemas import (
     GraphSource,
     GraphSpec,
     HostEntry,
+    LeaseEntry,
     Message,
     Submitted,
     decoder,
@@ -295,10 +296,19 @@ def test_as_long_as_nobody_has_said_in_which_term_it_leads_all_are_believed() ->
     run(body)
 
 
+@pytest.mark.parametrize("entry", ["of this release", "of the next", "of the next with other fields"])
 @pytest.mark.parametrize("kind", ["cancel_asked", "of_next_year"])
-def test_a_newer_schema_of_a_service_that_leads_ends_the_feed(kind: str) -> None:
+def test_a_newer_schema_of_a_service_that_leads_ends_the_feed(kind: str, entry: str) -> None:
+    """Whoever leads in a newer release says so in an entry of its own schema."""
+
     async def body(bus: MemoryBus) -> None:
+        before = await lead(bus, 2)
+        assert await bus.terms.latest("controller") == before, "which is known here from now on"
         term = await lead(bus)
+        if entry != "of this release":
+            found = LeaseEntry(holder="me", terms=[before, term])
+            text = newer(found) if entry == "of the next" else newer(found).replace(b'"me"', b'["me"]')
+            await bus.kv("leases").put("controller.term", text)
         publish(bus, [cancel("a", term), ("headrace.job.j.state", newer(cancel("j", term), kind))])
         with pytest.raises(NewerSchema, match=r"message 2 of the log.* upgrade"):
             await read_all(bus)

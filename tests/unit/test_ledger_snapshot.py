@@ -26,12 +26,12 @@ from headrace.publisher.settings import Settings as PublisherSettings
 from headrace.publisher.state import Publisher
 from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.scheduler.state import Scheduler
-from headrace_schemas import Ended, HostJoined, HostLost, LedgerSnapshot, LogMessage, Needed, Submitted, decoder, encode
+from headrace_schemas import Ended, Events, HostJoined, HostLost, LedgerSnapshot, LogMessage, Needed, Submitted, decoder, encode
 from tests.unit.controller_world import World
 from tests.unit.sink_world import SinkWorld
 from tests.unit.test_ledger_fold import Log, flat
 
-FAULTS = {"fail": 0.1, "die": 0.05, "lose": 0.02, "crash": 0.02, "shuffle": 0.2}
+FAULTS = {"fail": 0.1, "die": 0.05, "lose": 0.02, "crash": 0.02, "shuffle": 0.2, "lapse": 0.03}
 SERVICE = "service"
 _read = decoder(LogMessage)
 seeds = given(seed=st.integers(0, 10**9))
@@ -321,6 +321,24 @@ def test_no_snapshot_before_it_is_known_where_a_term_began() -> None:
     ledger.own_term_began(8, 1.0, decision)
     assert snapshot_of(SERVICE, ledger) is not None
     assert snapshot_of(SERVICE, Ledger()) is None
+
+
+def test_what_a_host_holds_that_has_yet_to_join_again_is_in_the_snapshot() -> None:
+    """Also of a job that is forgotten: the controller has the host drop it."""
+    log = ended_log()
+    log.ledger.forget("j")
+    holds = Events(job="j", host="a", epoch=2, rejoining=True, produced=[0])
+    log.fold(holds)
+    log.fold(HostJoined(at=0, term=1, host="b", epoch=1, address="", runners=1, capacity=1))
+    snapshot = snapshot_of(SERVICE, log.ledger)
+    assert snapshot is not None
+    assert holds in [turn.message for turn in snapshot.turns]
+    part = Ledger()
+    for found in Selection(_again(snapshot)).until(snapshot.seq):
+        part.fold(found)
+    joined = Entry(log.seq + 1, 0.0, "", HostJoined(at=0, term=1, host="a", epoch=2, address="", runners=1, capacity=1))
+    part.fold(joined)
+    assert part.take_unclaimed() == [holds]
 
 
 def test_turns_that_are_not_true_any_more_are_dropped() -> None:

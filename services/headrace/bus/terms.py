@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from headrace.errors import NatsUnreachable, WrongRevision
 from headrace.logs import get_log
 from headrace_schemas import LeaseEntry, decoder, encode
-from headrace_schemas.reading import Unreadable, read
+from headrace_schemas.limits import Stamp
+from headrace_schemas.reading import NewerVersion, Unreadable, decode, read
 from headrace_schemas.streams import LEASES
 
 if TYPE_CHECKING:
@@ -80,8 +83,28 @@ def _key(service: str) -> str:
     return f"{service}.term"
 
 
+class _AnyVersion(msgspec.Struct):
+    """What every release writes of terms, whatever else it writes."""
+
+    terms: list[Stamp]
+
+
+_any_version = msgspec.json.Decoder(_AnyVersion)
+
+
 def _terms(value: bytes) -> list[int]:
+    """The terms in an entry. An older release must know in which terms a newer one leads: so that it ends where it cannot read a decision,
+    and does not take it for that of a service that never led."""
     try:
         return list(read(_entry, value).terms)
+    except NewerVersion:
+        return _of_newer(value)
+    except Unreadable:
+        return []
+
+
+def _of_newer(value: bytes) -> list[int]:
+    try:
+        return decode(_any_version, value).terms
     except Unreadable:
         return []

@@ -75,7 +75,7 @@ class Ledger:
     turns: what was folded that changes more than one job. forgotten: the jobs that were forgotten last, the latest at the end.
     reads_own: whether what its reader decided comes back to it in the log, see `snapshot`.
     unclaimed: what a host that joined again holds of jobs that are not known, or failed or were cancelled; of the last entry that there was
-    such of.
+    such of. returns: what hosts that have not joined again yet hold.
     An entry at or before `last_seq` is ignored, so a feed may begin again anywhere.
     """
 
@@ -91,7 +91,7 @@ class Ledger:
         self.turns = Turns()
         self.forgotten: dict[str, None] = {}
         self.unclaimed: list[Events] = []
-        self._returns = Returns()
+        self.returns = Returns()
         self._returned_at = 0
         """Where the last host joined again with what it held."""
 
@@ -204,14 +204,14 @@ class Ledger:
         """A host that joins again lists what it holds. That counts once it has joined."""
         if not self.hosts.counts(events.host, events.epoch):
             if events.epoch > self.hosts[events.host].epoch:
-                self._returns.add(events)
+                self.returns.add(self.last_seq, self.last_time, events)
                 if (job := self.jobs.get(events.job)) is not None:
                     job.last_seq = self.last_seq
         elif events.produced:
             self.unclaimed = [events]
 
     def _host(self, message: HostJoined | HostLost) -> None:
-        returned = self._returns.take(message.host, message.epoch)
+        returned = self.returns.take(message.host, message.epoch)
         if isinstance(message, HostLost):
             if self.hosts.lost(message):
                 self._lose(message.host, message.reason)

@@ -10,32 +10,47 @@ begins to make again what is there.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from headrace.ledger.columns import ints
 from headrace.ledger.job import ASKED, DONE, RELEASED, SUNK, VALUE, WAITING, WRITTEN, JobLedger
 from headrace_schemas import Events
+
+
+class Noted(NamedTuple):
+    """A part of a list, and where it is in the log."""
+
+    seq: int
+    time: float
+    message: Events
 
 
 class Returns:
     """Lists of hosts that have not joined yet; of each host those of its newest epoch."""
 
     def __init__(self) -> None:
-        self._lists: dict[str, list[Events]] = {}
+        self._lists: dict[str, list[Noted]] = {}
 
-    def add(self, events: Events) -> None:
-        """Keep a part of a list until its host has joined."""
-        kept = self._lists.get(events.host)
-        if kept is None or kept[0].epoch < events.epoch:
-            self._lists[events.host] = [events]
-        elif kept[0].epoch == events.epoch:
-            kept.append(events)
+    def add(self, seq: int, time: float, events: Events) -> None:
+        """Keep a part of a list, which is in the log at this sequence and time, until its host has joined."""
+        part, kept = Noted(seq, time, events), self._lists.get(events.host)
+        if kept is None or kept[0].message.epoch < events.epoch:
+            self._lists[events.host] = [part]
+        elif kept[0].message.epoch == events.epoch:
+            kept.append(part)
+
+    @property
+    def kept(self) -> list[Noted]:
+        """All parts of lists that wait for their hosts."""
+        return [part for parts in self._lists.values() for part in parts]
 
     def take(self, host: str, epoch: int) -> list[Events]:
         """The list of a host that joined, or was lost, in this epoch. Lists of earlier epochs are dropped."""
         kept = self._lists.get(host)
-        if kept is None or kept[0].epoch > epoch:
+        if kept is None or kept[0].message.epoch > epoch:
             return []
         del self._lists[host]
-        return kept if kept[0].epoch == epoch else []
+        return [part.message for part in kept if part.message.epoch == epoch]
 
 
 def spare(job: JobLedger) -> None:

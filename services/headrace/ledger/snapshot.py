@@ -4,8 +4,9 @@
     when it starts          LedgerSnapshot --Selection--> the entries to fold, then all entries after the snapshot's sequence
 
 Nothing of a ledger is stored: a service that starts folds the messages themselves, those of every job that the ledger still has. All
-other jobs are over and forgotten. It ends with the same ledger because a message changes nothing beyond its own job, except for two kinds,
-which the snapshot has in full: hosts that came or went, and the first decision of each term.
+other jobs are over and forgotten. It ends with the same ledger because a message changes nothing beyond its own job, except for three
+kinds, which the snapshot has in full: hosts that came or went, what hosts hold that have not joined again yet, and the first decision of
+each term.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import NamedTuple
 
 from headrace.ledger.fold import Ledger, LogEntry
 from headrace.ledger.job import JobLedger
-from headrace.ledger.turns import Noted, Turned
-from headrace_schemas import SCHEMA_VERSION, SNAPSHOT_LAYOUT, LedgerSnapshot, Turn, subjects
+from headrace.ledger.turns import Turned
+from headrace_schemas import SCHEMA_VERSION, SNAPSHOT_LAYOUT, Events, LedgerSnapshot, Turn, subjects
 
 GAP = 500
 """Messages between two ranges that are read as one: to skip these takes less time than to begin to read elsewhere."""
@@ -39,7 +40,7 @@ class Found(NamedTuple):
     seq: int
     time: float
     subject: str
-    message: Turned
+    message: Turned | Events
 
 
 def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]] = ()) -> LedgerSnapshot | None:
@@ -54,7 +55,7 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
     spans = {name: Span(job.seq, _last(job, ledger.reads_own, seq)) for name, job in ledger.jobs.items()}
     spans.update(others)
     ranges = _joined(sorted(spans.values()), seq - 1)
-    turns = ledger.turns.since(min((span.first for span in spans.values()), default=seq))
+    turns = _turns(ledger, min((span.first for span in spans.values()), default=seq))
     return LedgerSnapshot(
         service=service,
         schema=SCHEMA_VERSION,
@@ -64,7 +65,7 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
         jobs=sorted(spans),
         first=[span.first for span in ranges],
         last=[span.last for span in ranges],
-        turns=[Turn(seq=turn.seq, time=turn.time, message=turn.message) for turn in turns if turn.seq < seq and not _is_read(turn, spans)],
+        turns=[turn for turn in turns if turn.seq < seq and not _is_read(turn, spans)],
         over=[name for name in ledger.forgotten if name not in spans],
     )
 
@@ -75,10 +76,21 @@ def _last(job: JobLedger, reads_own: bool, seq: int) -> int:
     return job.last_seq if job.end is not None and (reads_own or not goes_on) else seq
 
 
-def _is_read(turn: Noted, spans: dict[str, Span]) -> bool:
-    """Whether the message that begins a term is one of a job that is read."""
+def _turns(ledger: Ledger, first: int) -> list[Turn]:
+    """What changes more than one job, in the order of the log. first: from which on all of it is needed."""
+    turns = [Turn(seq=turn.seq, time=turn.time, message=turn.message) for turn in ledger.turns.since(first)]
+    turns += [Turn(seq=part.seq, time=part.time, message=part.message) for part in ledger.returns.kept]
+    return sorted(turns, key=_seq)
+
+
+def _is_read(turn: Turn, spans: dict[str, Span]) -> bool:
+    """Whether it is a message of a job that is read, and is read with it."""
     span = spans.get(getattr(turn.message, "job", ""))
     return span is not None and span.first <= turn.seq <= span.last
+
+
+def _seq(turn: Turn) -> int:
+    return turn.seq
 
 
 def _joined(spans: Iterable[Span], end: int) -> list[Span]:
