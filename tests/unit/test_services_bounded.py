@@ -182,6 +182,8 @@ def test_a_scheduler(n_tasks: int) -> None:
         log.put(Ended(at=1, term=1, job=job, state="done"))
         scheduler.tick(number + 0.6)
         scheduler.decide()
+        log.put(Released(at=1, term=1, job=job))
+        scheduler.decide()
         assert not scheduler.ledger.jobs
 
     assert_bounded(run, scheduler)
