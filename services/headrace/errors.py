@@ -126,8 +126,8 @@ class NoSuchJob(HeadraceError, KeyError):
 
 
 class OutputsLost(JobFailed):
-    """The job was done, but its outputs are gone: their host was lost, a client released them, or nobody fetched them in time
-    (HEADRACE_OUTPUT_EXPIRY). The message says which. Submit the graph again."""
+    """The job was done, but its outputs are gone: a client released them, nobody fetched them in time (HEADRACE_OUTPUT_EXPIRY), they were
+    lost with their host and could not be made again, or their host cannot be reached. The message says which. Submit the graph again."""
 
 
 class SinkFailed(HeadraceError, OSError):

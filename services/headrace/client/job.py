@@ -170,8 +170,8 @@ class Job:
         keep: leave the outputs on the hosts for other clients, instead of telling the hosts that they may drop them (`release`). Other
         arguments: as for `wait`. A value that a user's own encoder wrote is returned as an `hr.SinkFile`, which says where it is.
 
-        Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost if a host was lost after the
-        job was done, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file that was changed after it
+        Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost for outputs that were
+        released, or lost after the job was done and cannot be made again, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file that was changed after it
         was written.
         """
         values = self.values(None, timeout, progress, keep=keep)
