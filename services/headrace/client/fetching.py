@@ -125,6 +125,8 @@ class Fetcher:
     def __init__(self, job: str, name: str, key: bytes, bus: Bus, routes: Routes) -> None:
         self.problems: dict[str, str] = {}
         self._before: dict[str, str] = {}
+        self._unreached: dict[str, str] = {}
+        """What kept it from a link to a host, when that was tried last."""
         self._job = job
         self._identity = Identity(name, CLIENT)
         self._key = key
@@ -145,7 +147,9 @@ class Fetcher:
             try:
                 return await self._directly(address, wanted)
             except (LinkRefused, TimeoutError) as error:
-                self.problems[host] = str(error) or f"no answer from {address[0]}:{address[1]} within {DIRECT_SECONDS:g} s"
+                self.problems[host] = self._unreached[host] = (
+                    str(error) or f"no answer from {address[0]}:{address[1]} within {DIRECT_SECONDS:g} s"
+                )
                 if not self._routes.unreachable(address):
                     return {}
         return await self._relayed(host, wanted)
@@ -172,7 +176,7 @@ class Fetcher:
                 why = f"through the publisher: {error}"
                 if tried + 1 < FETCH_TRIES:
                     await asyncio.sleep(FETCH_PAUSE)
-        self.problems[host] = "; ".join(filter(None, [self.problems.get(host), why]))
+        self.problems[host] = "; ".join(filter(None, [self._unreached.get(host), why]))
         if host not in self._before:
             log.warning("outputs cannot be fetched", job=self._job, host=host, error=self.problems[host])
         return {}

@@ -171,8 +171,8 @@ class Job:
         arguments: as for `wait`. A value that a user's own encoder wrote is returned as an `hr.SinkFile`, which says where it is.
 
         Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost for outputs that were
-        released, or lost after the job was done and cannot be made again, UnreadableResult for a value that cannot be unpickled here, and CorruptOutput for a file that was changed after it
-        was written.
+        released, or lost after the job was done and cannot be made again, UnreadableResult for a value that cannot be unpickled here,
+        and CorruptOutput for a file that was changed after it was written.
         """
         values = self.values(None, timeout, progress, keep=keep)
         return dict(zip(self._outputs, values, strict=True))
