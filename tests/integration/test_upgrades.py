@@ -145,3 +145,36 @@ def test_with_unchanged_messages_services_are_replaced_one_by_one(
         assert processes.hosts() == {"old", "new"}
     assert all(process.poll() is None for process in processes.running.values())
     assert not [name for name in processes.running if "Traceback" in processes.said(name)]
+
+
+def test_with_changed_messages_newer_hosts_wait_and_older_ones_end_and_the_job_goes_on(
+    processes: Processes, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    newer = next_release(tmp_path / "next", all_kinds=True)
+    for service in LEADERS:
+        processes.start(service, service, {})
+    terms = {service: processes.until_led(service) for service in LEADERS}
+    processes.start("worker", "worker", {}, HEADRACE_HOST="old")
+    gate = tmp_path / "gate"
+    with hr.Cluster.connect(nats_server.url, token=nats_server.token, progress=False) as cluster:
+        job = cluster.submit(gated(gate))
+        eventually(lambda: job.status().tasks["started"])
+        processes.start("newer-worker", "worker", newer, HEADRACE_HOST="new")
+        eventually(lambda: processes.registered() == {"old", "new"}, WAIT)
+        eventually(lambda: f"schema version {SCHEMA_VERSION + 1}" in str(processes.status("controller")["unreadable"]))
+        assert processes.hosts() == {"old"}
+        for service in LEADERS:
+            processes.start(f"newer-{service}", service, newer)
+        processes.stop(*LEADERS)
+        for service in LEADERS:
+            processes.until_led(service, after=terms[service])
+        eventually(lambda: "new" in processes.hosts(), WAIT)
+        gate.touch()
+        with pytest.raises(hr.ClusterFailed, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade this side"):
+            job.result("it", WAIT)
+        assert processes.ended("worker") == 1
+        assert "upgrade this side" in processes.said("worker").splitlines()[-1]
+    environment = {**os.environ, **nats_server.settings.to_env(), **newer}
+    done = subprocess.run([sys.executable, "-c", GATED + FETCHES, job.id], env=environment, capture_output=True, text=True, timeout=WAIT)
+    assert (done.stdout, done.returncode) == ("went on\n", 0), done.stderr
+    assert not [name for name in ("worker", *LEADERS, *processes.running) if "Traceback" in processes.said(name)]
