@@ -114,6 +114,10 @@ class CannotWrite(HeadraceError, OSError):
     """A command cannot write a file, or to standard output. The message names the file and the reason."""
 
 
+class LogRewound(HeadraceError):
+    """NATS came back with an older log than before: its last messages are gone. The message says how that was noticed."""
+
+
 class NewerSchema(HeadraceError, ValueError):
     """The log has a message of a newer release, which this one cannot read. A client raises ClusterFailed instead."""
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace.bus import Ends, Entry, Leader, MemoryBus, Role, ensure_data_key
-from headrace.errors import PublishRefused
+from headrace.errors import LogRewound, PublishRefused
 from headrace_schemas import LedgerSnapshot, Purge, subjects
 from headrace_schemas.streams import DATA_KEY, LEASES, SECRETS
 
@@ -231,5 +231,16 @@ def test_a_key_of_the_data_plane_that_cannot_be_read_is_replaced() -> None:
             made = await ensure_data_key(bus)
             assert len(made) == 32
             assert await ensure_data_key(bus) == made
+
+    _run(body)
+
+
+def test_a_log_that_was_rewound_is_folded_anew_under_another_term() -> None:
+    async def body(bus: MemoryBus, counting: Counting) -> None:
+        await counting.until(lambda: bool(counting.decided))
+        counting.leader.fail(LogRewound("its last message is 1, but this process knows of 2"))
+        await counting.until(lambda: len(counting.decided) == 2)
+        first, second = counting.made
+        assert second.term > first.term
 
     _run(body)

@@ -168,6 +168,11 @@ class NatsFeed(Feed):
         return self._batch[0].seq - 1 if self._batch else self._cursor.last_seq
 
     @property
+    def stream(self) -> str:
+        """The stream that it reads."""
+        return self._source.stream
+
+    @property
     def is_silent(self) -> bool:
         """Whether a heartbeat is late."""
         return self._silent > _LATE and not self._retry

@@ -136,8 +136,8 @@ class _Changes(Snapshot):
         if self._seen is not None:
             self._seen.add(key)
         known = self._known.get(key)
-        if known is not None and record.seq <= known:
-            return
+        if known is not None and (record.seq == known or (record.seq < known and self._seen is None)):
+            return  # a snapshot may have a lower one: the server came back with an older store
         if not is_gone(record.headers):
             self._known[key] = record.seq
             self._callback(key, record.data, record.seq)

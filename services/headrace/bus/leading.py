@@ -18,7 +18,7 @@ from headrace.bus.feed import until_caught_up
 from headrace.bus.log import LogFeed
 from headrace.bus.reading import Entry
 from headrace.bus.snapshots import Snapshots
-from headrace.errors import NatsUnreachable, PublishRefused
+from headrace.errors import LogRewound, NatsUnreachable, PublishRefused
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
 from headrace_schemas import LedgerSnapshot
@@ -108,8 +108,8 @@ class Leader(Generic[M]):
         return self._machine if self._machine is not None and self._lease.held else None
 
     async def run(self) -> None:
-        """Lead, or stand by to lead, until cancelled. Raises what ended a term, but for refusals after which the log is folded anew, and a
-        server that does not answer, which is waited for.
+        """Lead, or stand by to lead, until cancelled. Raises what ended a term, but for refusals and losses after which the log is folded
+        anew, and a server that does not answer, which is waited for.
 
         That is the error of the feed of the log, of what is attended to, or what was given to `fail`.
         """
@@ -119,6 +119,9 @@ class Leader(Generic[M]):
             try:
                 await self._lease.acquire()
                 await self._term()
+            except LogRewound:
+                self._bus.give_up()
+                log.error("what was decided may not be in the log: folding it anew", lease=role.lease)
             except NatsUnreachable as error:
                 log.warning("NATS does not answer: standing by again", lease=role.lease, error=error)
                 await asyncio.sleep(UNREACHABLE_DELAY)

@@ -194,7 +194,7 @@ class LogFeed:
         """Hand over, and count. How old entries are says something only of those that came since the log was caught up with."""
         reading = self._reading
         reading.entries += len(entries)
-        reading.seq = entries[-1].seq
+        reading.seq, reading.time = entries[-1].seq, entries[-1].time
         if self.caught_up.is_set():
             reading.lag.add(max(0.0, time.time() - entries[0].time))  # the server's clock may be ahead
         self._on_entries(entries)

@@ -22,13 +22,14 @@ _SHOWN = 300
 class Publishing:
     """Publishes by outcome. A publish that lost a compare-and-set race is not counted.
 
-    log_seq: the highest sequence in LOG that was acknowledged.
+    log_seq: the highest sequence in LOG that was acknowledged. log_frame: the message that has it, as it was sent.
     """
 
-    __slots__ = ("acknowledged", "log_seq", "refused", "repeated")
+    __slots__ = ("acknowledged", "log_frame", "log_seq", "refused", "repeated")
 
     def __init__(self) -> None:
         self.acknowledged = self.refused = self.repeated = self.log_seq = 0
+        self.log_frame = b""
 
 
 class Unreadable(msgspec.Struct):
@@ -46,14 +47,29 @@ class Reading:
     reopened: feeds opened again because something was missing or nothing was heard. replaced: connections that were replaced because
     NATS did not answer on them. passed_over: messages that were delivered to a feed
     which did not ask for them, because it had fallen behind (see `reach`).
+    time: of the last entry, by the log's clock. rewound: how often the log was older than what this process knew of it.
     unstored: by connection, seconds for which NATS has stored nothing although it answers; 0 if it does.
     unreadable: by stream, messages that were skipped, because they cannot be read or are not allowed on their subject.
     """
 
-    __slots__ = ("_said", "_unsaid", "entries", "lag", "passed_over", "reopened", "replaced", "seq", "unreadable", "unstored")
+    __slots__ = (
+        "_said",
+        "_unsaid",
+        "entries",
+        "lag",
+        "passed_over",
+        "reopened",
+        "replaced",
+        "rewound",
+        "seq",
+        "time",
+        "unreadable",
+        "unstored",
+    )
 
     def __init__(self) -> None:
-        self.entries = self.seq = self.reopened = self.replaced = self.passed_over = 0
+        self.entries = self.seq = self.reopened = self.replaced = self.rewound = self.passed_over = 0
+        self.time = 0.0
         self.lag = Timing()
         self.unreadable: dict[str, Unreadable] = {}
         self.unstored: dict[str, float] = {}
@@ -90,6 +106,7 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     yield gauge("headrace_build_info", "Version of Headrace; always 1.", {version("headrace"): 1}, "version")
     yield gauge("headrace_nats_connected", "Whether there is a connection to NATS.", connected)
     yield counter("headrace_nats_replaced_total", "Connections to NATS that were dead, and replaced.", reading.replaced)
+    yield counter("headrace_log_rewound_total", "How often NATS came back with an older log than this process knew.", reading.rewound)
     yield counter("headrace_publish_acks_total", "Messages that JetStream has stored.", publishing.acknowledged)
     yield counter("headrace_publish_retries_total", "Messages sent again, for want of an answer.", publishing.repeated)
     yield counter("headrace_publish_refused_total", "Messages that JetStream refused for good.", publishing.refused)

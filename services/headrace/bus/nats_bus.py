@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from nats.errors import Error as NatsError
 from nats.micro import add_service
 from nats.micro.service import EndpointConfig, ServiceConfig
 
@@ -21,18 +22,20 @@ from headrace.bus.feed import Feed, NatsFeed, OnRecords, Snapshot, Source
 from headrace.bus.frames import Record
 from headrace.bus.liveness import Liveness, Look, Sign
 from headrace.bus.metrics import Reading, families
-from headrace.bus.outbox import Outbox
+from headrace.bus.outbox import API, Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.renewer import Renewer
+from headrace.bus.rewinding import REWOUND, Known, difference
 from headrace.bus.settings import API_TIMEOUT, IDLE_TICK, LEASE_SHARE, TICK, BusSettings
 from headrace.bus.storing import NOT_STORED
 from headrace.bus.wire import Wire, open_wire
-from headrace.errors import HeadraceError, JetStreamRefused, NoJetStream, RemoteError
+from headrace.errors import HeadraceError, JetStreamRefused, LogRewound, NoJetStream, RemoteError
 from headrace.logs import get_log
 from headrace.telemetry import Family, Metrics, no_metrics
 from headrace.tracing import open_tracing
 from headrace.usage import Usage
 from headrace_schemas import streams
+from headrace_schemas.streams import LOG
 
 if TYPE_CHECKING:
     from headrace.telemetry.http import HttpEndpoint
@@ -51,6 +54,7 @@ class NatsBus(Bus):
         super().__init__()
         self._wire = wire
         self._name = name
+        wire.verify = self._verify
         wire.reconnected = self._reconnected
         wire.pace = self.pace
         self._settings = settings
@@ -267,6 +271,42 @@ class NatsBus(Bus):
         elif was and not seconds:
             log.warning("NATS stores messages again", connection=self._name)
 
+    async def _verify(self) -> None:
+        """See whether the log is still the one that was known here, before anything is sent that follows from it."""
+        counts, reading = self._outbox.counts, self.reading
+        msg_id = frames.value_of(counts.log_frame, b"Nats-Msg-Id")
+        known = Known(reading.seq, reading.time, counts.log_seq, msg_id)
+        try:
+            why = await self._difference(known) if known.last else ""
+        except (NatsError, HeadraceError, msgspec.DecodeError) as error:  # a cluster that chooses a leader, which loses nothing
+            log.info("the log cannot be compared with what is known of it", connection=self._name, error=error)
+            return
+        if why:
+            self._rewound(LogRewound(REWOUND.format(why=why)))
+
+    async def _difference(self, known: Known) -> str:
+        info = _info.decode(self._outbox.checked(f"to look at {LOG.name}", await self._wire.ask(f"{API}STREAM.INFO.{LOG.name}")))
+        read, written = [await self._look(seq) if 0 < seq <= info.state.last_seq else None for seq in (known.read, known.written)]
+        return difference(known, info.state.last_seq, read, written)
+
+    async def _look(self, seq: int) -> Record | None:
+        """The log's message at a sequence."""
+        asked = msgspec.json.encode({"seq": seq})
+        return self._outbox.found(await self._wire.ask(f"{API}STREAM.MSG.GET.{LOG.name}", asked))
+
+    def _rewound(self, error: LogRewound) -> None:
+        """End what follows from messages that are gone: feeds of the log, and what a service was about to write."""
+        log.error("the log is an older one", connection=self._name, error=error)
+        reading, counts = self.reading, self._outbox.counts
+        reading.rewound += 1
+        reading.seq = counts.log_seq = 0
+        self.terms.forget()
+        if self._outbox.waits_for_room:
+            self._outbox.give_up()
+        for feed in list(self._feeds):
+            if feed.stream == LOG.name:
+                feed.fail(error)
+
     def _reconnected(self) -> None:
         """A new connection: feeds from where they were, then everything unanswered again."""
         self._liveness.connected()
@@ -290,6 +330,7 @@ async def _open_beside(settings: BusSettings, name: str, reading: Reading) -> Bu
 class _Holds(msgspec.Struct):
     messages: int = 0
     bytes: int = 0
+    last_seq: int = 0
 
 
 class _Limits(msgspec.Struct):

@@ -134,13 +134,16 @@ class Outbox:
         return await self._get(stream, {"seq": seq})
 
     async def _get(self, stream: str, which: dict[str, Any]) -> Record | None:
+        return self.found((await self.ask(f"{API}STREAM.MSG.GET.{stream}", msgspec.json.encode(which), API_TIMEOUT)).data)
+
+    def found(self, answer: bytes) -> Record | None:
+        """The message in an answer of STREAM.MSG.GET, or None. Raises JetStreamRefused."""
         try:
-            answer = await self.call(f"STREAM.MSG.GET.{stream}", which)
+            stored = _stored.decode(self.checked("to look for a message", answer)).message
         except JetStreamRefused as error:
             if error.code in frames.NOT_FOUND:
                 return None
             raise
-        stored = _stored.decode(answer).message
         return Record(stored.seq, frames.seconds(stored.time), stored.subject, stored.data, stored.hdrs)
 
     @property
@@ -225,7 +228,7 @@ class Outbox:
             return
         ack = frames.ack(data)
         if ack.error is None:
-            self._stored(ack)
+            self._stored(ack, sent)
             self._done(n, sent, ack.seq)
         elif ack.error.err_code in frames.TRANSIENT:
             self._soon(sent)
@@ -251,11 +254,11 @@ class Outbox:
             subject = sent.frame.split(b" ", 2)[1].decode()
             log.error("the log is full: a message waits until there is room", subject=subject, error=error.description)
 
-    def _stored(self, ack: Ack) -> None:
+    def _stored(self, ack: Ack, sent: _Sent) -> None:
         counts = self.counts
         counts.acknowledged += 1
         if ack.seq > counts.log_seq and ack.stream == LOG.name:
-            counts.log_seq = ack.seq
+            counts.log_seq, counts.log_frame = ack.seq, sent.frame
 
     def _replied(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
         if frames.status(headers) == 503:

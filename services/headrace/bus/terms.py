@@ -50,6 +50,10 @@ class Terms:
             with contextlib.suppress(WrongRevision):  # another one leads since, or did just before
                 await bucket.update(_key(service), entry, found.revision if found is not None else 0)
 
+    def forget(self) -> None:
+        """Look again at everything: the bucket is an older one."""
+        self._known.clear()
+
     def known(self, service: str, term: int) -> bool:
         """Whether the service is known to have led in this term. If not, `look` before believing that."""
         return term in self._known.get(service, _NONE)

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -59,8 +59,10 @@ class Wire(Client):  # type: ignore[misc]
         self._encrypted = encrypted
         self.sinks: dict[int, Sink] = {}
         self.pace = Pace()
+        self.verify: Callable[[], Awaitable[None]] = _nothing
+        """Called after each reconnection, before anything is sent but by nats-py itself. Must not raise."""
         self.reconnected: Callable[[], None] = lambda: None
-        """Called after each reconnection."""
+        """Called then."""
         self.stale = False
         """From a disconnection until `reconnected` is called: what was sent before it has to be sent again first, for the order."""
         self._unsent: list[bytes] = []
@@ -170,6 +172,10 @@ class Wire(Client):  # type: ignore[misc]
         """Wait for a PONG. Raises nats-py's FlushTimeoutError. nats-py ends a reconnection with this, and would wait for ten seconds."""
         await super().flush(timeout)
 
+    async def ask(self, subject: str, data: bytes = b"") -> bytes:
+        """Send a request past all that waits to be sent again. Raises nats-py's errors, a TimeoutError of its own among them."""
+        return bytes((await self.request(subject, data, timeout=CONNECT_ATTEMPT)).data)
+
     async def close(self) -> None:
         """Disconnect. A server that reads nothing, or is gone, delays this by at most `_CLOSING` seconds."""
         if self.stale:
@@ -258,6 +264,10 @@ class Wire(Client):  # type: ignore[misc]
             await self._process_op_err(NatsError(err_msg))
 
 
+async def _nothing() -> None:
+    """What is done if nothing is to be verified."""
+
+
 def _read_on(transport: asyncio.ReadTransport) -> None:
     if not transport.is_closing():
         transport.resume_reading()
@@ -318,6 +328,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
 
     async def on_reconnect() -> None:
         log.info("connected to NATS again", connection=name)
+        await wire.verify()
         wire.back()
 
     connecting = asyncio.ensure_future(wire.connect(**given, error_cb=on_error, disconnected_cb=on_disconnect, reconnected_cb=on_reconnect))

@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
 from headrace.bus.settings import lease_seconds
-from headrace.errors import NatsUnreachable, SettingsError
+from headrace.errors import LogRewound, NatsUnreachable, SettingsError
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
 from headrace.telemetry import Family, labelled
@@ -98,6 +98,10 @@ class Host:
             except NatsUnreachable as error:
                 log.warning("NATS does not answer: this host tries to join again", epoch=epoch, error=error)
                 await asyncio.sleep(REJOIN_SECONDS)
+            except LogRewound as error:
+                log.error("this host joins again, with what it holds of jobs that the log knows", epoch=epoch, error=error)
+                assert self._worker is not None
+                await self._worker.log_rewound()
             except MachineBroken as error:
                 log.error("this host begins anew, with nothing: it failed at whatever it did", epoch=epoch, error=error)
                 await self._discard_worker()
@@ -186,6 +190,20 @@ class Worker:
         """Remember facts that the log may not have: they are told again under the next epoch."""
         self._kept_facts += [*self._sent.values(), *self._agent.all_reports()]
         self._sent.clear()
+
+    async def log_rewound(self) -> None:
+        """The log lost its last messages: forget the jobs that went with them. Tries on while NATS does not answer."""
+        self._feed = None
+        submitted = [(job, subjects.submitted(job)) for job in self._agent.jobs]
+        self._agent.log_rewound([job for job, subject in submitted if await self._is_gone(subject)])
+
+    async def _is_gone(self, subject: str) -> bool:
+        while True:
+            try:
+                return await self._bus.last(streams.LOG.name, subject) is None
+            except NatsUnreachable as error:
+                log.warning("NATS does not answer: this host tries on to join again", error=error)
+                await asyncio.sleep(REJOIN_SECONDS)
 
     def rejoin(self, epoch: int) -> None:
         """Begin another epoch, with what is here."""

@@ -359,6 +359,12 @@ class Agent:
         if not job.entries:
             self._forget(job)
 
+    def log_rewound(self, unknown: Iterable[str]) -> None:
+        """The log lost its last messages. unknown: jobs that are not in it any more. Terms that leaders had then may come again."""
+        self._terms.clear()
+        for job in unknown:
+            self.end(Ended(at=0, term=0, job=job, state="cancelled"))
+
     def _doom_runners(self, job: HostJob) -> set[int]:
         """A runner that executes a task of a job that is over has a while to finish it, and gets nothing else meanwhile. Returns their
         slots."""
