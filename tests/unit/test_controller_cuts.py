@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.controller.cuts import RECENT_SECONDS, Cuts
+from headrace.controller.cuts import FRESH_SECONDS, RECENT_SECONDS, Cuts
 from headrace.ledger import Hosts
 from headrace_schemas import Ended, Events, HostJoined, HostLost
 from tests.unit.test_controller_homeless import Log, on_gpu
@@ -69,12 +69,21 @@ def test_what_was_said_long_ago_of_another_epoch_or_of_a_host_that_is_gone_does_
     cuts.said(says("a", "b", epoch=7), 20.0, hosts)
     assert cuts.lost(20.0, hosts) == []
     cuts.said(says("a", "b"), 20.0, hosts)
-    cuts.changed(joined("b", epoch=2))
+    cuts.changed(joined("b", epoch=2), 20.0)
     assert cuts.lost(20.0, hosts) == []
     cuts.said(says("a", "bz"), 20.0, hosts)
     hosts.lost(lost("b"))
-    cuts.changed(lost("b"))
+    cuts.changed(lost("b"), 20.0)
     assert cuts.lost(20.0, hosts) == []
+
+
+def test_what_is_said_of_a_host_just_after_it_joined_is_about_its_last_epoch() -> None:
+    cuts, hosts = Cuts(), hosts_called("ab")
+    cuts.changed(joined("b"), 10.0)
+    cuts.said(says("a", "b"), 10.0 + FRESH_SECONDS / 2, hosts)
+    assert cuts.lost(11.0, hosts) == []
+    cuts.said(says("a", "b"), 10.0 + FRESH_SECONDS, hosts)
+    assert cuts.lost(12.0, hosts) == [("b", ["a"])]
 
 
 def test_each_is_lost_once() -> None:

@@ -13,6 +13,7 @@ again by the others. It hears of that by the log, and joins again once it reache
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from headrace.ledger import Hosts
@@ -20,6 +21,8 @@ from headrace_schemas import Events, HostJoined, HostLost
 
 RECENT_SECONDS = 10.0
 """What a host said counts for so long, by the log's clock: it says it again about every three seconds while it lasts."""
+FRESH_SECONDS = 2.0
+"""What is said of a host so soon after it joined is about its last epoch: nobody can have tried to reach this one for that long."""
 PEERS = 2
 """So many others a host must have lost touch with, where there are as many."""
 
@@ -32,6 +35,7 @@ class Cuts:
 
     def __init__(self) -> None:
         self._said: dict[Pair, float] = {}
+        self._joined: dict[str, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._said)
@@ -39,10 +43,13 @@ class Cuts:
     def said(self, events: Events, time: float, hosts: Hosts) -> None:
         """A host names others that it cannot reach. time: by the log's clock."""
         if hosts.counts(events.host, events.epoch):
-            self._said.update(((events.host, other), time) for other in events.unreachable if other != events.host)
+            others = [other for other in events.unreachable if time - self._joined.get(other, -math.inf) >= FRESH_SECONDS]
+            self._said.update(((events.host, other), time) for other in others if other != events.host)
 
-    def changed(self, message: HostJoined | HostLost) -> None:
-        """A host came or went: what was said of it, or by it, was of another epoch."""
+    def changed(self, message: HostJoined | HostLost, time: float) -> None:
+        """A host came or went: what was said of it, or by it, was of another epoch. time: by the log's clock."""
+        if isinstance(message, HostJoined):
+            self._joined[message.host] = time
         self._said = {pair: time for pair, time in self._said.items() if message.host not in pair}
 
     def lost(self, now: float, hosts: Hosts) -> list[tuple[str, list[str]]]:

@@ -102,8 +102,8 @@ class Controller:
             self._retries.folded(entry.message, entry.time, self.ledger)
             if isinstance(entry.message, Events) and entry.message.unreachable:
                 self._cuts.said(entry.message, entry.time, self.ledger.hosts)
-            elif self._cuts and isinstance(entry.message, HostJoined | HostLost):
-                self._cuts.changed(entry.message)
+            elif isinstance(entry.message, HostJoined | HostLost):
+                self._cuts.changed(entry.message, entry.time)
             if isinstance(entry.message, NoRoom) and entry.message.job in self.ledger.jobs:
                 self._no_room[entry.message.job] = reason(entry.message.used, entry.message.limit, entry.message.admitted)
 
