@@ -12,6 +12,7 @@ import pytest
 from headrace.bus import NEW, Bus, EmbeddedServer, Record
 from headrace.bus.feed import NatsFeed
 from headrace.bus.nats_bus import NatsBus
+from headrace.bus.settings import CREATE_WITHIN, TICK
 
 Until = Callable[..., Awaitable[None]]
 SUBJECT = "headrace.event.job.host"
@@ -285,5 +286,31 @@ def test_a_feed_that_hears_nothing_is_opened_again_later_each_time(runner: async
         assert pauses == sorted(pauses)
         assert pauses[-1] > 4 * pauses[0]
         assert bus.reading.reopened == len(opened)
+
+    runner.run(body())
+
+
+def test_a_feed_whose_consumer_is_not_made_asks_for_another(runner: asyncio.Runner, bus: NatsBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a cluster that gave it to a server which has just died: the wish is not answered until that one is back."""
+
+    async def body() -> None:
+        records: list[Record] = []
+        feed = await bus.follow("LOG", SUBJECT, records.extend)
+        assert isinstance(feed, NatsFeed)
+        bus._timer.cancel()
+        start_call = bus._outbox.start_call
+        monkeypatch.setattr(bus._outbox, "start_call", lambda api, request: asyncio.get_running_loop().create_future())
+        feed.reopen()
+        monkeypatch.setattr(bus._outbox, "start_call", start_call)
+        await bus.publish(SUBJECT, b"1")
+        generation = feed._generation
+        ticks = 0
+        while feed._generation == generation:
+            feed.tick()
+            ticks += 1
+        assert ticks * TICK <= CREATE_WITHIN + 1
+        async with asyncio.timeout(20):
+            while not records:
+                await asyncio.sleep(0.01)
 
     runner.run(body())

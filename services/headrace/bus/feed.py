@@ -17,7 +17,7 @@ from headrace.bus.frames import Record
 from headrace.bus.metrics import Reading
 from headrace.bus.outbox import Outbox, Reply
 from headrace.bus.reach import Reach, matcher
-from headrace.bus.settings import HEARTBEAT, INACTIVE, TICK
+from headrace.bus.settings import CREATE_WITHIN, HEARTBEAT, INACTIVE, TICK
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, NewerSchema
 from headrace.logs import get_log
@@ -125,6 +125,8 @@ class _Created(msgspec.Struct):
 
 _created = msgspec.json.Decoder(_Created)
 _ids = count(1)
+_CREATED = round(CREATE_WITHIN / TICK)
+"""Ticks for which an answer to the wish for a consumer is waited for."""
 _LATE = round(1.5 * HEARTBEAT / TICK)
 """Ticks after which a heartbeat is late."""
 
@@ -230,14 +232,14 @@ class NatsFeed(Feed):
                 self.reopen()
             return
         self._silent += 1
-        if self._creating is not None:
+        if self._creating is not None and self._silent <= _CREATED:
             return
         if self._silent > self._backoff.silence:
             log.info("nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TICK)
             self._backoff.failed()
             self._reading.reopened += 1
             self.reopen()
-        elif self._reach.tick():
+        elif self._creating is None and self._reach.tick():
             self.reopen()
 
     def _open_again(self) -> None:

@@ -24,6 +24,9 @@ HEARTBEAT = 1.0
 """Idle heartbeat that a feed asks the server for."""
 MISSED_HEARTBEATS = 3
 """A feed is opened again after this number of missed heartbeats."""
+CREATE_WITHIN = 4.0
+"""If the server has not made a consumer within this time, the feed asks for another one. A cluster may have given the first one to a server
+that has just died, and then answers nothing until that one is back."""
 INACTIVE = 5.0
 """The server removes a feed's consumer after this time without a listener."""
 REOPEN_DELAY = 0.25

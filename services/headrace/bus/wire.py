@@ -38,6 +38,8 @@ from headrace.logs import get_log
 
 log = get_log(__name__)
 
+_ASKED = 1.0
+"""Seconds for the answer to a request that everything else waits for."""
 _CLOSING = 1.0
 """Seconds for the last bytes to leave a connection that is closed."""
 _QUIET = 5.0
@@ -174,7 +176,7 @@ class Wire(Client):  # type: ignore[misc]
 
     async def ask(self, subject: str, data: bytes = b"") -> bytes:
         """Send a request past all that waits to be sent again. Raises nats-py's errors, a TimeoutError of its own among them."""
-        return bytes((await self.request(subject, data, timeout=CONNECT_ATTEMPT)).data)
+        return bytes((await self.request(subject, data, timeout=_ASKED)).data)
 
     async def close(self) -> None:
         """Disconnect. A server that reads nothing, or is gone, delays this by at most `_CLOSING` seconds."""
