@@ -154,3 +154,26 @@ def test_it_stores_a_snapshot_now_and_then() -> None:
         assert [snapshot.seq for snapshot in machine.made] == [6]
 
     asyncio.run(main())
+
+
+def test_of_many_jobs_that_were_not_forgotten_yet_it_stores_another_snapshot_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots_of, "MANY_JOBS", 1)
+    monkeypatch.setattr(snapshots_of, "SETTLE_SECONDS", 0.0)
+    made: list[int] = []
+
+    async def main() -> None:
+        bus = await a_log()
+        good = await snapshot_at(bus, 5)
+        snapshots = snapshots_of.Snapshots(bus, LEASE)
+
+        def take() -> LedgerSnapshot:
+            made.append(2 - len(made))
+            return msgspec.structs.replace(good, jobs=[f"j{number}" for number in range(made[-1])])
+
+        snapshots.folded(5, take)
+        async with asyncio.timeout(10):
+            while snapshots._writing is not None:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert made == [2, 1]

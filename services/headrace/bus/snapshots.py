@@ -30,6 +30,10 @@ EVERY = 2_000
 """Entries of the log between two snapshots, all of which a service that starts has to read: it takes a tenth of a second."""
 REST_SECONDS = 5.0
 """Seconds between two snapshots at least: one is some kilobytes for each hundred jobs that go on."""
+MANY_JOBS = 200
+"""Jobs of a snapshot from which on another one is stored later, also if nothing more is written to the log."""
+SETTLE_SECONDS = 15.0
+"""Seconds until then: a controller forgets a job ten seconds after its end."""
 FLUSH_SECONDS = 10.0
 """Seconds for what was decided to be stored before a snapshot is. A later one will do as well."""
 
@@ -125,16 +129,25 @@ class Snapshots:
             self._writing = None
 
     async def _write(self, take: Take) -> None:
-        """Store a snapshot, once everything is stored that was decided before it was made, and rest."""
-        try:
-            snapshot = take()
-            if snapshot is not None:
-                await self._bus.flush_acks(FLUSH_SECONDS)
-                await self._store(snapshot)
-        except (HeadraceError, TimeoutError) as error:
-            log.info("no snapshot is stored this time", service=self._service, error=error)
+        """Store a snapshot, and rest. Of many jobs that go on most may be over and forgotten soon: then store another one after a while."""
+        while await self._write_one(take) > MANY_JOBS:
+            await asyncio.sleep(SETTLE_SECONDS)
         await asyncio.sleep(REST_SECONDS)
         self._writing = None
+
+    async def _write_one(self, take: Take) -> int:
+        """Store a snapshot, once everything is stored that was decided before it was made. Returns how many jobs it has."""
+        try:
+            snapshot = take()
+            if snapshot is None:
+                return 0
+            await self._bus.flush_acks(FLUSH_SECONDS)
+            await self._store(snapshot)
+        except (HeadraceError, TimeoutError) as error:
+            log.info("no snapshot is stored this time", service=self._service, error=error)
+            return 0
+        self._tried = max(self._tried, snapshot.seq)
+        return len(snapshot.jobs)
 
     async def _store(self, snapshot: LedgerSnapshot) -> None:
         encoded = encode(snapshot)
