@@ -48,6 +48,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("command", nargs="?", choices=["run", "report"], default="run", help="default: %(default)s")
     parser.add_argument("--results", type=Path, nargs="*", default=[RESULTS], help="files that seeds add to and the report reads")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reliability.md", help="whose table is written")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="let each seed last that long, with a fault every 3 s")
     parser.add_argument("--keep", action="store_true", help="keep the folders of seeds that went well too")
     options = parser.parse_args(argv)
     options.faults = [name for name in options.faults.split(",") if name]
@@ -74,17 +75,18 @@ def run(options: argparse.Namespace) -> int:
     _import_services()
     from tests.chaos import filling
     from tests.chaos.driver import Driver
-    from tests.chaos.plan import draw_plan
+    from tests.chaos.plan import draw_plan, draw_soak
     from tests.chaos.results import add
 
     end = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
     commit, failed = commit_of(ROOT), 0
-    if not filling.prepare():
+    if not filling.prepare() or options.soak:
         options.faults = unlimited(options.faults)
     for seed in options.seeds:
         if time.monotonic() > end:
             break
-        report = Driver(draw_plan(seed, options.faults), folder_of(seed)).run()
+        plan = draw_soak(seed, options.faults, options.soak * 60) if options.soak else draw_plan(seed, options.faults)
+        report = Driver(plan, folder_of(seed)).run()
         failed += bool(report.problems)
         say(report, options.faults)
         for path in options.results:
@@ -97,7 +99,10 @@ def run(options: argparse.Namespace) -> int:
 def unlimited(faults: list[str]) -> list[str]:
     """The kinds of faults that need no disks and control groups of the harness's own. Says which are left out."""
     if left_out := [name for name in faults if KINDS[name].limits]:
-        print(f"left out, since they take root, mounts and control groups of memory: {', '.join(left_out)}", file=sys.stderr)
+        print(
+            f"left out, since they take root, mounts and control groups of memory, and a soak has none: {', '.join(left_out)}",
+            file=sys.stderr,
+        )
     return [name for name in faults if name not in left_out]
 
 
@@ -132,7 +137,11 @@ def folder_of(seed: int) -> Path:
 def say(report: Report, faults: list[str]) -> None:
     """Print what became of a seed."""
     what = ", ".join(f"{fault.kind} {fault.target} at {fault.at:.1f} s for {fault.seconds:.1f} s" for fault in report.plan.faults)
-    times = "; ".join(f"standstill {found.standstill:.1f} s, end {found.end:.1f} s" for found in (done.recovery for done in report.done))
+    if report.plan.soak:
+        what = f"{len(report.done)} faults under {len(report.outcome.jobs)} jobs"
+    times = "; ".join(
+        f"standstill {found.standstill:.1f} s, end {found.end:.1f} s" for found in (done.recovery for done in report.done[:3])
+    )
     print(f"seed {report.plan.seed}: {'WRONG' if report.problems else 'right'} in {report.seconds:.1f} s: {what}: {times}", flush=True)
     for problem in (problem for found in report.problems.values() for problem in found):
         print(f"    {problem[:600]}")

@@ -15,6 +15,8 @@ from typing import Any
 from tests.chaos.plan import JobPlan
 from tests.chaos.tasks import number_in
 
+AT_ONCE = 3
+"""Jobs that a client has under way."""
 RIGHT, WRONG, LOST, FAILED, HANGS = "right", "wrong", "lost", "failed", "hangs"
 
 
@@ -37,30 +39,36 @@ class Journal:
         return [json.loads(line) for line in lines if line]
 
 
-def run_client(plans: Sequence[JobPlan], journal_path: Path, sinks: Path, seconds: float) -> int:
-    """Have all jobs done and their values compared, within some seconds. Returns the exit status."""
+def run_client(plans: Sequence[JobPlan], journal_path: Path, sinks: Path, seconds: float, stop: float = float("inf")) -> int:
+    """Have all jobs done and their values compared. Returns the exit status.
+
+    seconds: in which each job has to be done. stop: moment by the wall clock from which no more jobs are submitted, as in a soak.
+    """
     import headrace as hr
 
     journal = Journal(journal_path)
     facts = journal.read()
     known = {fact["job"]: fact["id"] for fact in facts if fact["fact"] == "submitted"}
     over = {fact["job"] for fact in facts if fact["fact"] == "ended"}
-    end = time.monotonic() + seconds
+    jobs: dict[int, Any] = {}
     with hr.Cluster.connect() as cluster:
-        jobs = {}
         for index, plan in enumerate(plans):
-            if index not in known:
-                graph, sink = plan.graph.build(), sinks / plan.graph.name
-                job = cluster.submit(graph, sink=str(sink) if plan.sink else None)
-                journal.write(fact="submitted", job=index, id=job.id, name=plan.graph.name)
-                jobs[index] = job
-        for index, plan in enumerate(plans):
-            if index not in over:
-                verdict, detail = _verdict(cluster, jobs.get(index), known.get(index, ""), plan, end)
+            for ahead in range(index, min(index + AT_ONCE, len(plans))):
+                if ahead not in known and time.time() < stop:
+                    jobs[ahead] = _submit(cluster, plans[ahead], sinks)
+                    known[ahead] = jobs[ahead].id
+                    journal.write(fact="submitted", job=ahead, id=known[ahead], name=plans[ahead].graph.name)
+            if index in known and index not in over:
+                verdict, detail = _verdict(cluster, jobs.get(index), known[index], plan, time.monotonic() + seconds)
                 journal.write(fact="ended", job=index, verdict=verdict, detail=detail)
                 if verdict == RIGHT:
-                    _release(cluster, jobs.get(index), known.get(index, ""))
+                    _release(cluster, jobs.get(index), known[index])
+                jobs.pop(index, None)
     return 0
+
+
+def _submit(cluster: Any, plan: JobPlan, sinks: Path) -> Any:
+    return cluster.submit(plan.graph.build(), sink=str(sinks / plan.graph.name) if plan.sink else None)
 
 
 def _verdict(cluster: Any, job: Any, job_id: str, plan: JobPlan, end: float) -> tuple[str, str]:

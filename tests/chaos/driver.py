@@ -18,7 +18,7 @@ from tests.chaos.deployment import Deployment
 from tests.chaos.injecting import inject
 from tests.chaos.outcome import JobOutcome, Outcome
 from tests.chaos.plan import Plan
-from tests.chaos.recovery import recovery
+from tests.chaos.recovery import Recovery, recovery
 from tests.chaos.results import Done
 
 UP_SECONDS = 30.0
@@ -52,6 +52,8 @@ class Driver:
         self._faults: list[tuple[str, float]] = []
         """The faults that were done, with their moments by the wall clock."""
         self._audited = Audited([], [])
+        self._began = 0.0
+        """When the clients were started, by the wall clock."""
 
     def run(self) -> Report:
         """Run it to its end."""
@@ -82,11 +84,13 @@ class Driver:
 
     def _live(self, deployment: Deployment) -> None:
         """Start the clients, do the faults, and wait until the clients have ended for good."""
+        self._began = time.time()
         clients = {self._client(index) for index in range(len(self.plan.clients))}
         for index in range(len(self.plan.clients)):
             self._start_client(deployment, index)
         began, faults = time.monotonic(), list(self.plan.faults)
-        while clients and time.monotonic() < began + JOB_SECONDS + GRACE_SECONDS:
+        end = began + self.plan.soak + JOB_SECONDS + GRACE_SECONDS
+        while clients and time.monotonic() < end:
             while faults and time.monotonic() >= began + faults[0].at:
                 fault = faults.pop(0)
                 moment = time.time()
@@ -94,12 +98,13 @@ class Driver:
                     self._faults.append((fault.kind, moment))
             clients -= {name for name, _ in deployment.turn()}
             time.sleep(TURN_SECONDS)
-        while (deployment.waits or deployment.helpers) and time.monotonic() < began + JOB_SECONDS + GRACE_SECONDS:
+        while (deployment.waits or deployment.helpers) and time.monotonic() < end:
             deployment.turn()
             time.sleep(TURN_SECONDS)
 
     def _start_client(self, deployment: Deployment, index: int) -> None:
-        main = partial(run_client, self.plan.clients[index], self._journal(index), self.folder / "sinks", JOB_SECONDS)
+        stop = self._began + self.plan.soak if self.plan.soak else float("inf")
+        main = partial(run_client, self.plan.clients[index], self._journal(index), self.folder / "sinks", JOB_SECONDS, stop)
         deployment.fork(self._client(index), main, again=lambda: self._start_client(deployment, index))
 
     def _client(self, index: int) -> str:
@@ -116,6 +121,8 @@ class Driver:
             ids = {fact["job"]: fact["id"] for fact in facts if fact["fact"] == "submitted"}
             ends = {fact["job"]: fact for fact in facts if fact["fact"] == "ended"}
             for number, plan in enumerate(plans):
+                if self.plan.soak and number not in ids:
+                    continue
                 end = ends.get(number, {"verdict": "missing", "detail": "its client did not tell what became of it"})
                 names = list(plan.graph.answers())
                 found.append(
@@ -148,7 +155,7 @@ class Driver:
     def _child(self, deployment: Deployment, name: str, main: partial[int]) -> bool:
         """Run something beside the cluster. Returns whether it ended well, in time."""
         deployment.fork(name, main)
-        end = time.monotonic() + AUDIT_SECONDS
+        end = time.monotonic() + AUDIT_SECONDS + self.plan.soak
         while name in deployment.processes.pids and time.monotonic() < end:
             for ended, status in deployment.turn():
                 if ended == name:
@@ -159,4 +166,6 @@ class Driver:
     def _done(self) -> list[Done]:
         facts = [fact for index in range(len(self.plan.clients)) for fact in Journal(self._journal(index)).read()]
         end = max((fact["time"] for fact in facts if fact["fact"] == "ended"), default=0.0)
+        if self.plan.soak:  # what stands still in a soak may do so for any of its faults
+            return [Done(kind=kind, recovery=Recovery(0.0, 0.0)) for kind, _ in self._faults]
         return [Done(kind=kind, recovery=recovery(moment, self._audited.made, end)) for kind, moment in self._faults]

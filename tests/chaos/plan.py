@@ -13,6 +13,8 @@ WORK_SECONDS = (1.0, 3.0)
 """Work for each runner, as far as it can be spread evenly."""
 FAULT_SHARE = (0.05, 0.9)
 """When a fault begins: shares of the time that the work takes without faults, after the clients have started."""
+SOAK_EVERY = 3.0
+"""Seconds between faults in a soak."""
 SINK_SHARE = 0.3
 STANDBY_SHARE = 0.3
 
@@ -57,12 +59,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One seed."""
+    """One seed. soak: seconds for which clients go on to submit jobs; 0: they submit all at once."""
 
     seed: int
     topology: Topology
     clients: tuple[tuple[JobPlan, ...], ...]
     faults: tuple[Fault, ...]
+    soak: float = 0.0
 
     @property
     def kinds(self) -> set[str]:
@@ -80,6 +83,24 @@ def draw_plan(seed: int, kinds: Sequence[str]) -> Plan:
     clients = _draw_clients(random, work * topology.hosts * topology.runners, HEAVY if topology.small else BYTES)
     faults = [_draw_fault(random, topology, kind, len(clients), work) for kind in chosen]
     return Plan(seed, topology, clients, tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+def draw_soak(seed: int, kinds: Sequence[str], seconds: float) -> Plan:
+    """The plan of a soak: one cluster for some seconds, with a fault every few seconds, each over before the next but one."""
+    random = Random(f"soak {seed} {','.join(kinds)}")
+    topology = Topology(hosts=3, runners=1, standbys=True)
+    clients = tuple(
+        tuple(
+            JobPlan(draw_graph(random, f"c{client}-j{job}", random.uniform(*WORK_SECONDS)), random.random() < SINK_SHARE)
+            for job in range(int(seconds))
+        )
+        for client in range(2)
+    )
+    drawn = [_draw_fault(random, topology, KINDS[random.choice(list(kinds))], len(clients), 1.0) for _ in range(int(seconds / SOAK_EVERY))]
+    faults = [
+        Fault(fault.kind, fault.target, SOAK_EVERY * (index + 1), min(fault.seconds, 2 * SOAK_EVERY)) for index, fault in enumerate(drawn)
+    ]
+    return Plan(seed, topology, clients, tuple(faults), seconds)
 
 
 def _draw_kinds(random: Random, kinds: Sequence[Kind]) -> list[Kind]:

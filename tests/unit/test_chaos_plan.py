@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.faults import KINDS
 from tests.chaos.injecting import ACTIONS
-from tests.chaos.plan import draw_plan
+from tests.chaos.plan import SOAK_EVERY, draw_plan, draw_soak
 
 SEEDS = range(100)
 
@@ -38,3 +38,10 @@ def test_a_seed_has_little_enough_work_to_last_seconds() -> None:
         plan = draw_plan(seed, list(KINDS))
         work = sum(job.graph.seconds for jobs in plan.clients for job in jobs)
         assert work <= 3.5 * plan.topology.hosts * plan.topology.runners
+
+
+def test_a_soak_has_a_fault_every_few_seconds_until_its_end() -> None:
+    plan = draw_soak(1, ["kill-worker", "stop-nats"], 60.0)
+    assert [fault.at for fault in plan.faults] == [SOAK_EVERY * (index + 1) for index in range(20)]
+    assert plan.kinds == {"kill-worker", "stop-nats"}
+    assert plan == draw_soak(1, ["kill-worker", "stop-nats"], 60.0)
