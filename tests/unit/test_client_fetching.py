@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from headrace.client.fetching import Delivery, Held, by_host
+from headrace.client import fetching
+from headrace.client.fetching import Delivery, Fetcher, Held, by_host
+from headrace.client.relayed import Routes
 from headrace.link import Data, Frame, Gone, Grant, Offer, Values, Want, split_address
 from headrace.values import decode, encode
 from headrace.values.layout import ALIGNMENT
@@ -110,3 +113,46 @@ def test_addresses(text: str, parts: tuple[str, int]) -> None:
 def test_an_address_without_a_port_is_refused() -> None:
     with pytest.raises(ValueError, match=r"10\.0\.0\.1"):
         split_address("10.0.0.1")
+
+
+class Unheard(Fetcher):
+    """Asks a host that never answers."""
+
+    def __init__(self, held: list[bool]) -> None:
+        super().__init__("j1", "client", b"", cast(Any, None), Routes())
+        self.asked: list[tuple[str, dict[int, int]]] = []
+
+        async def still(host: str, wanted: Mapping[int, int]) -> bool:
+            self.asked.append((host, dict(wanted)))
+            return held.pop(0)
+
+        self.still = still
+
+    async def _relayed(self, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
+        return await asyncio.get_running_loop().create_future()
+
+
+def test_a_silent_host_is_waited_for_as_long_as_it_holds_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "QUIET_SECONDS", 0.001)
+
+    async def session() -> None:
+        delivery = Delivery("j1", {4: 0, 9: 2})
+        delivery.frame_received(cast(Any, Recorder()), Gone("j1", [4]), memoryview(b""))
+        fetcher = Unheard([True, True, False])
+        await fetcher._while_held(delivery.over, "h", delivery)
+        assert fetcher.asked == [("h", {9: 2})] * 3
+        assert "h" in fetcher.problems
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+
+
+def test_so_it_is_through_the_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "QUIET_SECONDS", 0.001)
+
+    async def session() -> None:
+        fetcher = Unheard([True, False])
+        fetcher._routes.unreachable(("h", 1))
+        assert await fetcher.fetch({4: Held("h", 0)}, {"h": ("h", 1)}) == {}
+        assert fetcher.asked == [("h", {4: 0})] * 2
+
+    asyncio.run(asyncio.wait_for(session(), 10))

@@ -7,12 +7,12 @@ straight into the memory that their arrays will be views of.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from headrace.bus import Bus
 from headrace.client.relayed import Routes, fetch_relayed
-from headrace.client.settings import DIRECT_SECONDS, FETCH_PAUSE, FETCH_TRIES
+from headrace.client.settings import DIRECT_SECONDS, FETCH_PAUSE, FETCH_TRIES, QUIET_SECONDS
 from headrace.errors import NatsUnreachable, RemoteError
 from headrace.link import CLIENT, Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Values, Want, connect
 from headrace.logs import get_log
@@ -38,7 +38,8 @@ class Room(NamedTuple):
 class Delivery:
     """What one host sends of one job: the handler of a link to it.
 
-    values: what has come, encoded, by dataset. `over` is done as soon as everything has come, or what is missing never will.
+    values: what has come, encoded, by dataset. heard: how many frames have come.
+    `over` is done as soon as everything has come, or what is missing never will.
     """
 
     def __init__(self, job: str, wanted: Mapping[int, int]) -> None:
@@ -49,6 +50,12 @@ class Delivery:
         self._open = set(wanted)
         self._rooms: dict[int, Room] = {}
         """Of datasets that come in parts."""
+        self.heard = 0
+
+    @property
+    def missing(self) -> dict[int, int]:
+        """The attempts of the datasets that have not come."""
+        return {dataset: self._attempts[dataset] for dataset in self._open}
 
     def link_opened(self, link: Link) -> None:
         """Ask for everything at once."""
@@ -60,6 +67,7 @@ class Delivery:
 
     def frame_received(self, link: Link, frame: Frame, payload: memoryview) -> None:
         """Take what came, and grant what is offered."""
+        self.heard += 1
         match frame:
             case Values(datasets=datasets, lengths=lengths):
                 self._take_small(datasets, lengths, payload)
@@ -116,14 +124,25 @@ def by_host(holders: Mapping[int, Held]) -> dict[str, dict[int, int]]:
     return hosts
 
 
+GIVEN_UP = "it does not hold them any more"
+Still = Callable[[str, Mapping[int, int]], Awaitable[bool]]
+
+
+async def _always(_host: str, _wanted: Mapping[int, int]) -> bool:
+    return True
+
+
 class Fetcher:
     """Fetches values of one job, from any number of hosts at a time.
 
     name: of this client, in the hosts' logs. key: the job's, which its links prove to have. problems: what kept it from a host, by name.
+    still: asked whether a host that is silent still holds what is wanted of it. A host may have good reason to be silent: it reads from
+    disk, or serves others first. One that was started anew knows nothing of what it is asked for, and would wait to hear of the job.
     """
 
     def __init__(self, job: str, name: str, key: bytes, bus: Bus, routes: Routes) -> None:
         self.problems: dict[str, str] = {}
+        self.still: Still = _always
         self._before: dict[str, str] = {}
         self._unreached: dict[str, str] = {}
         """What kept it from a link to a host, when that was tried last."""
@@ -145,24 +164,41 @@ class Fetcher:
     async def _from_host(self, host: str, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
         if self._routes.is_direct(address):
             try:
-                return await self._directly(address, wanted)
+                return await self._directly(host, address, wanted)
             except (LinkRefused, TimeoutError) as error:
                 self.problems[host] = self._unreached[host] = (
                     str(error) or f"no answer from {address[0]}:{address[1]} within {DIRECT_SECONDS:g} s"
                 )
                 if not self._routes.unreachable(address):
                     return {}
-        return await self._relayed(host, wanted)
+        relaying = asyncio.ensure_future(self._relayed(host, wanted))
+        try:
+            while not (await asyncio.wait([relaying], timeout=QUIET_SECONDS))[0]:
+                if not await self.still(host, wanted):
+                    self.problems[host] = GIVEN_UP
+                    return {}
+            return relaying.result()
+        finally:
+            relaying.cancel()
 
-    async def _directly(self, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
+    async def _directly(self, host: str, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
         delivery = Delivery(self._job, wanted)
         async with asyncio.timeout(DIRECT_SECONDS):
             link = await connect(address, self._identity, self._key, delivery, self._job)
         try:
-            await delivery.over
+            await self._while_held(delivery.over, host, delivery)
         finally:
             link.close()
         return delivery.values
+
+    async def _while_held(self, over: asyncio.Future[None], host: str, delivery: Delivery) -> None:
+        """Wait until a delivery is over, or the host does not hold any more what has not come."""
+        heard = delivery.heard
+        while not (await asyncio.wait([over], timeout=QUIET_SECONDS))[0]:
+            if delivery.heard == heard and not await self.still(host, delivery.missing):
+                self.problems[host] = GIVEN_UP
+                return
+            heard = delivery.heard
 
     async def _relayed(self, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
         """Through a publisher; through another one, if it ended meanwhile."""

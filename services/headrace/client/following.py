@@ -13,7 +13,8 @@ import msgspec
 
 from headrace.bus import Entry, LogFeed, graph_key
 from headrace.client.connection import Connection, Follower, cannot_follow, until_followed
-from headrace.client.fetching import Fetcher, Held
+from headrace.client.fetching import Fetcher
+from headrace.client.holders import Holders
 from headrace.client.latch import Latch
 from headrace.client.patience import Patience
 from headrace.client.settings import FETCH_AGAIN, FLUSH_SECONDS, LOST_SECONDS, RELEASE_DELAY
@@ -306,27 +307,24 @@ class Following(Follower):
     async def _fetch_all(self, fetcher: Fetcher, missing: list[int]) -> dict[int, memoryview]:
         """The values of outputs that are held somewhere, or were: those of a host that was lost come from where they are made again."""
         found: dict[int, memoryview] = {}
-        again: Following | None = None
-        patience = Patience(LOST_SECONDS)
+        holders, patience = Holders(self), Patience(LOST_SECONDS)
+        fetcher.still = holders.still
         try:
             while True:
-                ledger = again.ledger if again is not None else self.ledger
-                came = await fetcher.fetch(_holders(ledger, missing), self._connection.addresses)
+                came = await fetcher.fetch(holders.of(missing), self._connection.addresses)
                 found.update(came)
                 missing = [dataset for dataset in missing if dataset not in came]
                 if not missing:
                     return found
-                if again is None:  # once the job was over, nobody listened here to what became of its outputs
-                    again = await self._follow_again()
-                patience.looked(time.monotonic(), hopeful=bool(came) or again.ledger.reopened)
-                if patience.is_over or any(again.ledger.flag[dataset] & RELEASED for dataset in missing):
-                    raise self._lost(again.ledger, missing, fetcher.problems)
+                ledger = await holders.look()
+                patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened)
+                if patience.is_over or any(ledger.flag[dataset] & RELEASED for dataset in missing):
+                    raise self._lost(ledger, missing, fetcher.problems)
                 await asyncio.sleep(FETCH_AGAIN)
         finally:
-            if again is not None:
-                await again.stop()
+            await holders.stop()
 
-    async def _follow_again(self) -> Following:
+    async def follow_again(self) -> Following:
         """Read what the log says of the job from its beginning, and go on."""
         again = Following(self._connection, self.job)
         try:
@@ -442,8 +440,3 @@ class Following(Follower):
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(error)
-
-
-def _holders(ledger: JobLedger, datasets: Iterable[int]) -> dict[int, Held]:
-    """Where outputs are, those that are somewhere."""
-    return {dataset: Held(host, int(ledger.made[dataset])) for dataset in datasets if (host := ledger.holder(dataset))}

@@ -75,6 +75,8 @@ def check_timeout(timeout: object) -> None:
 
 FETCH_AGAIN = 0.25
 """Seconds until outputs are asked for again that could not be fetched: a host that joins again takes about that long."""
+QUIET_SECONDS = 2.0
+"""Seconds of silence after which it is looked whether a host still holds what it is to send."""
 LOST_SECONDS = 12.0
 """Seconds until outputs are said to be lost which the log says a host has, and that cannot be fetched, or which are nowhere and not being
 made again. By then a lost host is known (5 s), another controller leads if the first is gone as well (3 s), and has decided."""
