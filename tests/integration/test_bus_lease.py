@@ -171,7 +171,8 @@ def test_a_suspended_machine_does_not_act_on_a_lease_of_before(runner: asyncio.R
     async def body() -> None:
         lease = bus.lease("controller", "one", 5)
         await lease.acquire()
-        monkeypatch.setattr(lease_module, "moment", lambda: Moment(tenure.moment().steady, tenure.moment().wall + 600))
+        monkeypatch.setattr(lease_module, "wall", lambda: tenure.wall() + 600)
+        monkeypatch.setattr(lease_module, "moment", lambda: Moment(tenure.steady(), tenure.wall() + 600))
         assert not lease.held
         assert lease.lost.is_set()
         monkeypatch.undo()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.bus.kv import Bucket
-from headrace.bus.tenure import Found, Loss, Tenure, moment, steady
+from headrace.bus.tenure import Found, Loss, Tenure, moment, steady, wall
 from headrace.errors import HeadraceError, WrongRevision
 from headrace.logs import get_log
 
@@ -64,7 +63,7 @@ class Lease:
         if tenure is None or self.lost.is_set():
             return False
         sure = tenure.sure_until
-        if tenure.loss is None and steady() < sure.steady and time.time() < sure.wall:  # as nearly always, and asked for every message
+        if tenure.loss is None and steady() < sure.steady and wall() < sure.wall:  # as nearly always, and asked for every message
             return True
         if not tenure.is_held(moment()):
             self.lost.set()

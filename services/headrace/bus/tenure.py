@@ -29,12 +29,14 @@ class Moment(NamedTuple):
 
 def moment() -> Moment:
     """The present moment."""
-    return Moment(steady(), time.time())
+    return Moment(steady(), wall())
 
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 steady = partial(time.clock_gettime, _CLOCK)
-"""The first of the two clocks, as `moment` reads it."""
+"""The first of the two clocks of a `Moment`."""
+wall = time.time
+"""The second."""
 
 
 class Loss(enum.Enum):
