@@ -57,6 +57,25 @@ def test_a_host_that_joins_again_before_anybody_saw_that_it_was_lost_loses_only_
     assert homes(log) == [NOWHERE, 0, NOWHERE]
 
 
+def test_a_reader_that_begins_after_the_host_joined_keeps_its_list_aside_until_it_joins_again() -> None:
+    log = Log(flat(3))
+    log.events("a", produced=[0, 1, 2], sizes=[9] * 3, done=[0, 1, 2])
+    held(log, [0, 2])
+    assert homes(log) == [0, 0, 0]
+    log.fold(lost())
+    assert homes(log) == [NOWHERE] * 3
+    log.fold(joined(2))
+    assert homes(log) == [0, NOWHERE, 0]
+
+
+def test_a_reader_that_begins_after_the_host_joined_believes_only_its_list_if_the_loss_is_not_in_the_log() -> None:
+    log = Log(flat(3))
+    log.events("a", produced=[0, 1, 2], sizes=[9] * 3, done=[0, 1, 2])
+    held(log, [0, 2])
+    log.fold(joined(2))
+    assert homes(log) == [0, NOWHERE, 0]
+
+
 def test_a_list_of_an_epoch_that_never_came_or_was_lost_at_once_counts_for_nothing() -> None:
     log = made()
     log.fold(lost())

@@ -193,22 +193,23 @@ class Ledger:
 
     def _events(self, events: Events) -> None:
         job = self.jobs.get(events.job)
-        if job is not None and not job.over and self.hosts.counts(events.host, events.epoch) and self._is_possible(job, events):
-            self.changed[job.job] = job
-            job.last_seq = self.last_seq
-            fold_events(job, events)
-        elif events.rejoining:
-            self._rejoining(events)
+        if events.rejoining and self._is_ahead(events):
+            self.returns.add(self.last_seq, self.last_time, events)
+            if job is not None:
+                job.last_seq = self.last_seq
+        elif self.hosts.counts(events.host, events.epoch):
+            if job is not None and not job.over and self._is_possible(job, events):
+                self.changed[job.job] = job
+                job.last_seq = self.last_seq
+                fold_events(job, events)
+            elif events.rejoining and events.produced:
+                self.unclaimed = [events]
 
-    def _rejoining(self, events: Events) -> None:
-        """A host that joins again lists what it holds. That counts once it has joined."""
-        if not self.hosts.counts(events.host, events.epoch):
-            if events.epoch > self.hosts[events.host].epoch:
-                self.returns.add(self.last_seq, self.last_time, events)
-                if (job := self.jobs.get(events.job)) is not None:
-                    job.last_seq = self.last_seq
-        elif events.produced:
-            self.unclaimed = [events]
+    def _is_ahead(self, events: Events) -> bool:
+        """Whether a host has not joined yet in the epoch under which it lists what it holds. That also holds for a host of which this
+        reader has read nothing: the list of an epoch precedes its `HostJoined`, and the loss of the epoch before may come in between."""
+        known = self.hosts.get(events.host)
+        return known is None or events.epoch > known.epoch
 
     def _host(self, message: HostJoined | HostLost) -> None:
         returned = self.returns.take(message.host, message.epoch)
@@ -216,7 +217,8 @@ class Ledger:
             if self.hosts.lost(message):
                 self._lose(message.host, message.reason)
             return
-        if self.hosts.joined(message):
+        unknown = message.host not in self.hosts
+        if self.hosts.joined(message) or (unknown and returned):
             self._lose(message.host, "it lost its lease" if returned or message.rejoins else "it started anew")
         if returned or message.rejoins:
             for job in self.jobs.values():
