@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.controller.replay import check
@@ -94,6 +94,9 @@ def test_outputs_that_expire_meanwhile_are_not_made() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**9), n_tasks=st.integers(1, 14), n_hosts=st.integers(1, 3), lapse=st.booleans())
+@example(seed=763, n_tasks=14, n_hosts=3, lapse=False)  # a host reports what it drops when it hears of the job's end, before it hears of it
+@example(seed=4161451, n_tasks=5, n_hosts=3, lapse=False)  # the job ended while a task ran again that is needed again later
+@example(seed=827053039, n_tasks=2, n_hosts=2, lapse=True)  # a task is needed again twice, and the second word comes first
 def test_outputs_are_there_again_whatever_is_lost_after_the_end(seed: int, n_tasks: int, n_hosts: int, lapse: bool) -> None:
     world = World(seed, n_tasks, n_hosts, shuffle=0.2, lapse=0.05 if lapse else 0.0)
     assert world.run() == "done"

@@ -28,7 +28,7 @@ from headrace.controller.retries import Retries
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace.ledger.orders import reopen
+from headrace.ledger.orders import drop_what_was_passed_on, reopen
 from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
 from headrace_schemas import (
@@ -84,6 +84,8 @@ class Controller:
         self._cuts = Cuts()
         self.time = 0.0
         """By the log's clock: when the last entry was written."""
+        self._reopened_at: dict[str, set[int]] = {}
+        """Of each job that is done and makes outputs again: the `at` of those `Needed` that say so and are not in the log yet."""
         self._no_room: dict[str, str] = {}
         """Jobs that must end for want of room in the log, and why."""
 
@@ -94,6 +96,8 @@ class Controller:
             self.ledger.read_back(entry)
             if isinstance(entry.message, Purge):
                 self._purge_again(entry.message)
+            elif isinstance(entry.message, Needed):
+                self._drop_again(entry.message)
         else:
             self.ledger.fold(entry)
             if self.ledger.unclaimed:
@@ -119,6 +123,16 @@ class Controller:
             self.ledger.apply(msgspec.structs.replace(purge, datasets=again), self.time)
             job.changes.touched.append(Touched(host, again))
             job.changes.to("lost").few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
+
+    def _drop_again(self, needed: Needed) -> None:
+        """A job that is done makes outputs again, as everybody else hears only now. What was reported since that was decided, they drop
+        too."""
+        reopened_at, job = self._reopened_at.get(needed.job), self.ledger.jobs.get(needed.job)
+        if reopened_at is None or needed.at not in reopened_at or job is None:
+            return
+        reopened_at.discard(needed.at)
+        job.changes.to("lost").add(drop_what_was_passed_on(job))
+        self.ledger.changed[job.job] = job
 
     def decide(self, at: int) -> list[Decided]:
         """Everything that follows from the entries folded so far, the last of which has sequence `at`."""
@@ -206,6 +220,7 @@ class Controller:
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""
         self._no_room.pop(job, None)
+        self._reopened_at.pop(job, None)
         self._homeless.forget(job)
         self.ledger.forget(job)
         self._purges.pop(job, None)
@@ -250,7 +265,9 @@ class Controller:
             if failure is not None:
                 return [self._end(job, at, "done", f"outputs that were lost could not be made again: {failure.reason}", failure.error)]
         if job.n_missing:
-            reopen(job)
+            if not job.reopened:
+                self._reopened_at.setdefault(job.job, set()).add(at)
+                reopen(job)
             tasks = needed(job, changes)
             if tasks:
                 return self._needed(job, tasks, at)

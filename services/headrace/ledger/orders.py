@@ -7,6 +7,7 @@ import numpy as np
 from headrace.ledger.chains import consecutive
 from headrace.ledger.changes import Touched
 from headrace.ledger.columns import FEW, Ints, distinct, ints, ranges
+from headrace.ledger.copies import NOWHERE
 from headrace.ledger.hardships import Interruption
 from headrace.ledger.job import (
     ASKED,
@@ -142,10 +143,23 @@ def fold_revoke(job: JobLedger, revoke: Revoke) -> None:
 
 
 def reopen(job: JobLedger) -> None:
-    """A job that is done makes outputs again. Everything but outputs was dropped by its hosts when they heard of its end."""
+    """A job that is done makes outputs again. What was still to run when it ended runs no more, for its hosts gave it up when they heard of
+    the end: it is as done as everything else, until somebody needs it."""
     if not job.reopened:
         job.reopened = True
-        job.copies.forget(np.flatnonzero((job.flags & (ASKED | VALUE)) != ASKED))
+        drop_what_was_passed_on(job)
+        job.n_done += len(job.again)
+        for task in job.again:
+            job.states[task] = DONE
+        job.again.clear()
+
+
+def drop_what_was_passed_on(job: JobLedger) -> Ints:
+    """Hosts dropped everything but outputs when they heard of the job's end. Returns the datasets that some host was believed to hold."""
+    passed_on = np.flatnonzero((job.flags & (ASKED | VALUE)) != ASKED)
+    held: Ints = passed_on[job.copies.home[passed_on] != NOWHERE]
+    job.copies.forget(passed_on)
+    return held
 
 
 def fold_needed(job: JobLedger, needed: Needed) -> None:

@@ -15,6 +15,10 @@ from headrace.ledger.columns import FEW, ints, within
 from headrace.ledger.job import JobLedger
 from headrace_schemas import Assign, Due, Events, LogMessage, Needed, Plan, Published, Purge, Released
 
+MOST_AHEAD = 100
+"""Attempts that one task may be ahead by. It is more than one where the server lost a message that asked for a task, and took the next one
+before the first was sent again."""
+
 
 def is_possible(job: JobLedger, message: LogMessage) -> bool:
     """Whether the message can be folded into the job."""
@@ -72,10 +76,10 @@ def _assign(job: JobLedger, assign: Assign) -> bool:
 
 
 def _needed(job: JobLedger, needed: Needed) -> bool:
-    """The next attempt of each task, or one that is there already."""
+    """The next attempts of each task, or some that are there already."""
     if not within(needed.tasks, job.topology.n_tasks):
         return False
-    return bool(np.all(ints(needed.attempts) <= job.attempt[ints(needed.tasks)] + 1))
+    return bool(np.all(ints(needed.attempts) <= job.attempt[ints(needed.tasks)] + MOST_AHEAD))
 
 
 def _purge(job: JobLedger, purge: Purge) -> bool:
