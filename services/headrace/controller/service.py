@@ -21,6 +21,7 @@ from headrace.bus.bus import Consumption
 from headrace.bus.later import Later
 from headrace.controller.entries import Entries
 from headrace.controller.metrics import families, stream_families
+from headrace.controller.rejoining import until_back
 from headrace.controller.room import Room
 from headrace.controller.roomkeeper import RoomKeeper
 from headrace.controller.settings import Settings
@@ -305,6 +306,7 @@ class Leading:
         """Say of those that are lost who left while nobody watched. Nothing is decided before that is in the log and read, with who joined
         meanwhile: outputs are no longer there whose only host is gone."""
         await until_caught_up(hosts)
+        await until_back(lambda: missing(self._controller.ledger.hosts, set(self._registered)))
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
         found, self._looking = self._looking, None
@@ -314,7 +316,7 @@ class Leading:
     def _on_host(self, key: str, value: bytes | None, revision: int) -> None:
         if value is None:
             epoch = self._registered.pop(key, None)
-            if epoch is not None:
+            if epoch is not None and not self._is_awaited(key, epoch):
                 self._lost_host(key, epoch)
             return
         entry = read_value(_host_entry, HOSTS.name, Record(revision, 0.0, key, value), self._bus.reading)
@@ -324,6 +326,11 @@ class Leading:
         self._registered[entry.host] = entry.epoch
         if known != entry.epoch and is_news(entry, self._controller.ledger.hosts):
             self._say_of_host(note_of_host(entry, self.last_seq, self._term))
+
+    def _is_awaited(self, host: str, epoch: int) -> bool:
+        """Whether the term is about to begin, and `_look_for_hosts` will say of this host that it is lost unless it joins again."""
+        hosts = self._controller.ledger.hosts
+        return self._looking is not None and host in hosts and hosts.counts(host, epoch)
 
     def _lost_host(self, host: str, epoch: int) -> None:
         self._hosts_lost += 1
