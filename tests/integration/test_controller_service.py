@@ -327,6 +327,32 @@ def test_a_restarted_controller_goes_on_where_the_last_one_was(
     runner.run(main())
 
 
+def test_a_host_that_joins_again_while_a_term_begins_is_not_lost_before(
+    nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
+) -> None:
+    async def main() -> None:
+        async with stage(nats_server, bus, until) as scene:
+            await scene.register("h0", 7)
+            await scene.register("h1", 8)
+            await scene.seen(HostJoined, 2)
+        for host in ("h0", "h1"):
+            await bus.kv(HOSTS.name).delete(host)
+        service = asyncio.create_task(run(Settings(), nats_server.settings))
+        while await bus.kv(LEASES.name).get("controller") is None:
+            await asyncio.sleep(0.01)
+        scene = Stage(bus, until)
+        feed = await LogFeed.open(bus, subjects.LOG_SUBJECTS, scene.entries.extend)
+        await scene.register("h0", 9)
+        await scene.seen(HostLost)
+        assert [(joined.host, joined.epoch) for joined in scene.of(HostJoined)] == [("h0", 7), ("h1", 8), ("h0", 9)]
+        assert [(lost.host, lost.epoch) for lost in scene.of(HostLost)] == [("h1", 8)]
+        await feed.close()
+        service.cancel()
+        await asyncio.gather(service, return_exceptions=True)
+
+    runner.run(main())
+
+
 def test_who_loses_the_lease_stops_deciding_and_stands_by(
     nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
