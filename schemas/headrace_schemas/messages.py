@@ -201,8 +201,8 @@ class Purge(Decision, tag="purge", kw_only=True):
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
-    """A host took up work. A host that restarts, or that lost its lease, joins again with a higher epoch. What it held before is gone, but
-    for what it said in `Events` that are `rejoining` under this epoch."""
+    """A host took up work. A host that restarts, or that lost its lease, joins again with a higher epoch. Of what it held before,
+    only the datasets remain that it lists in `Events` with `rejoining` under the new epoch."""
 
     stands_on: ClassVar = (subjects.host, "host")
     places: ClassVar = ("address",)

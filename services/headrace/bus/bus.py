@@ -197,7 +197,7 @@ class Bus(ABC):
         return await self._last(stream, subject)
 
     async def at(self, stream: str, seq: int) -> Record | None:
-        """The message at a sequence of a stream, or None if there is none, or no longer."""
+        """Return the message at a sequence of a stream; None if that sequence has no message, or its message was deleted."""
         return await self._at(stream, seq)
 
     @abstractmethod

@@ -56,7 +56,7 @@ def header(name: str, value: str) -> str:
 
 
 def seconds(time: str) -> float:
-    """Seconds since 1970 of a time as the server's API writes it, in UTC; the same as a delivered message has. 0 if there is none.
+    """Convert a time of the server's API (UTC) to seconds since 1970, equal to the time of the delivered message. An empty text gives 0.
 
     >>> seconds("2026-12-01T11:40:00.123456789Z") == 1_796_125_200_123_456_789 * 1e-9
     True

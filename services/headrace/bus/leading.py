@@ -108,8 +108,8 @@ class Leader(Generic[M]):
         return self._machine if self._machine is not None and self._lease.held else None
 
     async def run(self) -> None:
-        """Lead, or stand by to lead, until cancelled. Raises what ended a term, but for refusals and losses after which the log is folded
-        anew, and a server that does not answer, which is waited for.
+        """Lead, or stand by to lead, until cancelled. Raises the error that ended a term. Two kinds of errors are not raised: after a
+        refusal or a loss the log is folded anew, and a server that does not answer is waited for.
 
         That is the error of the feed of the log, of what is attended to, or what was given to `fail`.
         """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = get_log(__name__)
 
 READING_SECONDS = 10.0
-"""Three times what it takes to read a graph of `MAX_GRAPH_BYTES`."""
+"""Reading a graph of `MAX_GRAPH_BYTES` takes a third of this."""
 _REMEMBERED = 4
 """Graphs kept decoded: a host is assigned the graph that was submitted just before, a scheduler reads both."""
 OnEntries = Callable[[list[Entry]], None]

@@ -321,7 +321,7 @@ class NatsBus(Bus):
 
 
 async def _open_beside(settings: BusSettings, name: str, reading: Reading) -> Bus:
-    """A bus for the thread that renews leases. What it notices is told with the rest of the process's."""
+    """Open a bus for the thread that renews leases. It shares the process's record of streams that store nothing."""
     bus = NatsBus(await open_wire(settings, f"{name}-lease"), settings, f"{name}-lease", LEASE_SHARE)
     bus.reading.unstored = reading.unstored
     return bus

@@ -1,8 +1,9 @@
 """Whether the log that a connection leads to is the one that this process knows. Pure.
 
-A server whose machine lost power may come back with an older store: its last seconds are gone, and the sequences that they had go to other
-messages. What was read or written here tells it: the last sequence is lower than one that was read or acknowledged, or another message is
-at it. That can only happen while there is no connection, so it is looked at after each reconnection, before anything is sent.
+A server whose machine lost power may come back with an older store: its last seconds are gone, and the sequences that they had go to
+other messages. A process detects that from what it has read or written: the last sequence of the stream is lower than one that was read
+or acknowledged, or another message stands at it. That can only happen while there is no connection, so it is looked at after each
+reconnection, before anything is sent.
 """
 
 from __future__ import annotations

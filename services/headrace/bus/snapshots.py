@@ -1,7 +1,7 @@
 """The snapshots of one service: read when it starts, written while it leads.
 
-A snapshot says which part of the log a service needs to read (see `headrace.ledger.snapshot`). It is only a shortcut: if there is none, or
-it cannot be read, or the log is not the one that it was made from, the service reads the whole log.
+A snapshot says which part of the log a service needs to read (see `headrace.ledger.snapshot`). It only saves time. The service reads the
+whole log if there is no snapshot, if the snapshot cannot be read, or if it was made from another log.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Take = Callable[[], LedgerSnapshot | None]
 
 
 class Snapshots:
-    """Of one service. seq: of the last snapshot that was loaded or stored; 0 if there is none."""
+    """The snapshots of one service. seq: sequence of the last one that was loaded or stored; 0 before the first."""
 
     def __init__(self, bus: Bus, service: str) -> None:
         self.seq = 0
@@ -54,7 +54,7 @@ class Snapshots:
     # --- reading ----------------------------------------------------------------------------------------------------------
 
     async def load(self) -> LedgerSnapshot | None:
-        """The snapshot to start from, or None if there is none that can be used. Raises NatsUnreachable."""
+        """Return the snapshot to start from; None if no usable one is stored. Raises NatsUnreachable."""
         self.seq = self._tried = 0
         try:
             found = await self._bus.kv(SNAPSHOTS.name).get(self._service)
@@ -79,7 +79,7 @@ class Snapshots:
         return "" if record is not None and record.time == snapshot.time else "the log has another message, or none, at its sequence"
 
     async def read(self, snapshot: LedgerSnapshot, subjects: Iterable[str], on_entries: OnEntries) -> None:
-        """Pass on what the snapshot selects of the log. What follows begins with the entry at its sequence."""
+        """Pass on the entries that the snapshot selects, all before its sequence. The caller reads on from that sequence."""
         selection, wanted = Selection(snapshot), list(subjects)
         for span in selection.ranges:
             await self._read_range(selection, span, wanted, on_entries)
