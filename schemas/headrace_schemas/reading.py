@@ -70,13 +70,7 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
 
     Raises NewerVersion, or Unreadable for everything else that it cannot be.
     """
-    try:
-        if len(data) < _BEGINNING and data.count(b"[") + data.count(b"{") <= MAX_NESTING:  # the short way of `decode`, for most
-            message = decoder.decode(data)
-        else:
-            message = decode(decoder, data)
-    except (msgspec.DecodeError, RecursionError):
-        message = decode(decoder, data)  # says why not
+    message = decode(decoder, data)
     checks, subject_of = _known.get(type(message)) or _rules_of(type(message))
     if subject_of is not None and message.v > SCHEMA_VERSION:  # type: ignore[attr-defined]
         raise NewerVersion(message.v, getattr(message, "term", 0))  # type: ignore[attr-defined]
