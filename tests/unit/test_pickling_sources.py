@@ -111,6 +111,14 @@ def test_a_later_version_of_a_file_does_not_show_in_an_earlier_job() -> None:
     assert "return 1 / 0" in trace_of(early)
 
 
+def test_lines_that_a_task_dropped_come_back_with_the_next_job() -> None:
+    pickled, specs = send(define("def f():\n    return 3 / 0\n", "f", "/dropped.py"))
+    register(specs)
+    linecache.clearcache()
+    register(specs)
+    assert "return 3 / 0" in trace_of(pickle.loads(pickled))
+
+
 def test_only_the_lines_of_what_travels_are_sent() -> None:
     _, (spec,) = send(define("SECRET = 1\ndef f():\n    return 1 / 0\n# after\n", "f", "/script.py"))
     assert (spec.first, spec.texts) == ([2], ["def f():\n    return 1 / 0\n"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
 
@@ -23,6 +23,10 @@ _MAX_REGISTERED = 10_000
 
 _files: dict[str, str] = {}
 """The file of each registered code object, by fingerprint."""
+_located: dict[CodeType, tuple[str, str, CodeType]] = {}
+"""What `locate` returned for a code object, with its fingerprint and its file."""
+_latest: list[SourceSpec] = []
+"""What was registered last."""
 
 
 class Sources:
@@ -53,22 +57,37 @@ class Sources:
         ]
 
 
-def register(specs: Iterable[SourceSpec]) -> None:
+def register(specs: list[SourceSpec]) -> None:
     """Let code that is unpickled from here on know its file, and let tracebacks find its lines.
 
     The lines win over those of a file of that name on this machine, which may be another one, or a newer one.
     """
+    global _latest
+    if specs == _latest and all(spec.file in linecache.cache for spec in specs):
+        return
+    _latest = specs
     if len(_files) > _MAX_REGISTERED:
         _files.clear()
+        _located.clear()
     for spec in specs:
         _files.update(dict.fromkeys(spec.codes, spec.file))
         _cache_lines(spec)
 
 
 def locate(code: CodeType) -> CodeType:
-    """The code object with the name of its file, if that was registered; else as it is."""
-    file = _files.get(_fingerprint(code))
-    return code if file is None else code.replace(co_filename=file)
+    """Return the code object with the name of its file if that was registered, else as it is."""
+    known = _located.get(code)
+    if known is not None:
+        name, file, located = known
+        if _files.get(name) == file and located.co_qualname == code.co_qualname and located.co_linetable == code.co_linetable:
+            return located
+    name = _fingerprint(code)
+    if name not in _files:
+        return code
+    file = _files[name]
+    located = code.replace(co_filename=file)
+    _located[located] = name, file, located
+    return located
 
 
 def _cache_lines(spec: SourceSpec) -> None:

@@ -12,6 +12,7 @@ from headrace.graph.naming import INPUT_NAMES, output_name, task_name
 from headrace.pickling.sources import register
 from headrace.values import PLAIN_TYPES, Passed, pass_on, read, settle
 from headrace.worker import protocol
+from headrace.worker.runner import stateless
 from headrace.worker.runner.arguments import Arguments, renewed_partial
 from headrace.worker.runner.failures import loading_failure
 from headrace.worker.runner.randomness import Randomness, randomness
@@ -81,11 +82,17 @@ class Kind:
     def load(self, content_hash: str) -> Callable[..., Any]:
         """What the tasks call. Raises FunctionNotFound, or whatever unpickling raises."""
         if self.function is None:
-            self.function = load_function(self.spec)
-            self.renewed = renewed_partial(self.function)
-            self.randomness = randomness(self.function, content_hash, self.renewed is not None)
-            self.special = self.renewed is not None or self.randomness is not None
+            known = stateless.kept(self.spec.pickled)
+            self.function = self._prepare(load_function(self.spec), content_hash) if known is None else known
         return self.function
+
+    def _prepare(self, function: Callable[..., Any], content_hash: str) -> Callable[..., Any]:
+        self.renewed = renewed_partial(function)
+        self.randomness = randomness(function, content_hash, self.renewed is not None)
+        self.special = self.renewed is not None or self.randomness is not None
+        if not self.special:
+            stateless.keep(self.spec.pickled, function)
+        return function
 
 
 class RunnerJob:
