@@ -28,11 +28,17 @@ class StreamSpec(Record, kw_only=True):
 
 
 class BucketSpec(Record, kw_only=True):
-    """A key-value bucket. `markers`: watchers see an expiry after at most so many seconds; 0: keys do not expire."""
+    """A key-value bucket. `markers`: watchers see an expiry after at most so many seconds; 0: keys do not expire.
+
+    discard: what a full bucket does: "new" refuses further entries, "old" removes the entries that were written longest ago. max_age: seconds
+    after its last write at which an entry is removed; 0: never.
+    """
 
     name: str
     history: int = 1
+    discard: str = "new"
     max_bytes: int
+    max_age: float = 0.0
     markers: float = 0.0
     why: str
 
@@ -72,7 +78,14 @@ OUTPUTS = StreamSpec(
     max_age=90 * DAY,
     why="What was made outlives how it was made; the oldest go first.",
 )
-JOBS = BucketSpec(name="jobs", max_bytes=64 * MiB, why="One small entry a job, for people and watchers; rebuilt from the log.")
+JOBS = BucketSpec(
+    name="jobs",
+    discard="old",
+    max_bytes=64 * MiB,
+    max_age=LOG.max_age,
+    why="One small entry a job, for people and watchers; rebuilt from the log, and kept as long. Full, at about 260,000 jobs, it drops those "
+    "whose entries were written longest ago.",
+)
 HOSTS = BucketSpec(
     name="hosts", max_bytes=16 * MiB, markers=1.0, why="A host's lease expires by itself, and the controller sees it expire."
 )

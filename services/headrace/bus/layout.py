@@ -33,7 +33,8 @@ def bucket(spec: BucketSpec, replicas: int) -> dict[str, Any]:
     """A key-value bucket as NATS ADR-8 lays it out: other clients see it as one."""
     config = _base(f"KV_{spec.name}", [f"$KV.{spec.name}.>"], spec.max_bytes, replicas) | {
         "max_msgs_per_subject": spec.history,
-        "discard": "new",
+        "discard": spec.discard,
+        "max_age": _ns(spec.max_age),
         "allow_rollup_hdrs": True,
         "deny_delete": True,
     }
@@ -50,3 +51,18 @@ def object_store(spec: ObjectStoreSpec, replicas: int) -> dict[str, Any]:
         "max_age": _ns(spec.ttl),
         "allow_rollup_hdrs": True,
     }
+
+
+def upgrade(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an existing stream that tell that an older release made it, with the values to give them.
+
+    These are subjects that the stream does not take yet, and an unlimited age of messages in a stream that refuses new ones
+    when it is full, but is to drop old ones. Operators may have set everything else on purpose.
+    """
+    changes: dict[str, Any] = {}
+    has = present.get("subjects", [])
+    if missing := [subject for subject in wanted["subjects"] if subject not in has]:
+        changes["subjects"] = has + missing
+    if wanted.get("max_age") and not present.get("max_age") and (present.get("discard"), wanted["discard"]) == ("new", "old"):
+        changes |= {"max_age": wanted["max_age"], "discard": wanted["discard"]}
+    return changes

@@ -219,7 +219,7 @@ class NatsBus(Bus):
             await self._outbox.call(f"STREAM.CREATE.{config['name']}", config)
         except JetStreamRefused as error:
             if error.code == frames.NAME_IN_USE:  # somebody set other limits on purpose
-                await self._add_subjects(config)
+                await self._upgrade(config)
                 return
             if error.code in frames.NO_STORAGE:
                 raise JetStreamRefused(
@@ -229,12 +229,12 @@ class NatsBus(Bus):
                 ) from error
             raise
 
-    async def _add_subjects(self, config: dict[str, Any]) -> None:
-        """Have a stream take the subjects that it lacks, for it was made by an older release. Everything else of it stays."""
+    async def _upgrade(self, config: dict[str, Any]) -> None:
+        """Change what a stream that an older release made lacks. All other settings of it stay."""
         present = msgspec.json.decode(await self._outbox.call(f"STREAM.INFO.{config['name']}"))["config"]
-        missing = [subject for subject in config["subjects"] if subject not in present.get("subjects", [])]
-        if missing:
-            await self._outbox.call(f"STREAM.UPDATE.{config['name']}", present | {"subjects": present.get("subjects", []) + missing})
+        changes = layout.upgrade(present, config)
+        if changes:
+            await self._outbox.call(f"STREAM.UPDATE.{config['name']}", present | changes)
 
     def _tick(self) -> None:
         busy = self._feeds or self._outbox.is_waiting
