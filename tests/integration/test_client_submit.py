@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 import headrace as hr
 from headrace.bus import Bus, EmbeddedServer, Record
+from headrace.bus.nats_bus import NatsBus
 from headrace.client import job as job_module
+from headrace.client.settings import FEEDS_OF_JOBS
 from headrace_schemas import subjects
+from tests.tcp_proxy import TcpProxy
 
 DIES = """
 import os, signal, sys
@@ -89,3 +94,40 @@ def test_a_job_that_is_submitted_while_nats_is_away_is_stored_when_it_is_back(
     submitting.join(60)
     assert submitted(runner, bus) == [subjects.submitted(job.id) for job in found]
     assert len(found) == 1
+
+
+WINDOW = 0.1
+"""Seconds for which the stream knows the ids of messages, the fewest that nats-server takes."""
+
+
+def test_a_submission_that_is_sent_again_after_the_duplicate_window_is_stored_once(
+    runner: asyncio.Runner, bus: Bus, nats_server: EmbeddedServer
+) -> None:
+    async def submit(client: hr.Cluster, proxy: TcpProxy) -> str:
+        """The server stores the submission, and its acknowledgement does not arrive before the connection is replaced."""
+        for _ in range(FEEDS_OF_JOBS + 2):  # later jobs share a feed, which is open
+            await asyncio.to_thread(client.submit, one_graph())
+        before = (await bus.usage("LOG")).messages
+        proxy.freeze(up=False)
+        submitting = asyncio.create_task(asyncio.to_thread(client.submit, one_graph()))
+        stored = time.monotonic()
+        while (await bus.usage("LOG")).messages == before:
+            await asyncio.sleep(0.01)
+            stored = time.monotonic()
+        job = await submitting
+        assert time.monotonic() - stored > 5 * WINDOW, "it was acknowledged while the stream still knew it"
+        return job.id
+
+    async def body() -> str:
+        assert isinstance(bus, NatsBus)
+        config = msgspec.json.decode(await bus._outbox.call("STREAM.INFO.LOG"))["config"]
+        await bus._outbox.call("STREAM.UPDATE.LOG", config | {"duplicate_window": int(WINDOW * 1e9)})
+        async with TcpProxy(nats_server.port) as proxy:
+            client = await asyncio.to_thread(hr.Cluster.connect, proxy.url, token=nats_server.token)
+            try:
+                return await submit(client, proxy)
+            finally:
+                await asyncio.to_thread(client.close)
+
+    job = runner.run(body())
+    assert submitted(runner, bus).count(subjects.submitted(job)) == 1

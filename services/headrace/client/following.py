@@ -181,7 +181,10 @@ class Following(Follower):
         send(encoded)
 
     def _send_submitted(self, encoded: bytes) -> None:
-        stored = self._connection.bus.publish(subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", job=self.job)
+        """Have the log store the submission once, also if it is sent again after the stream has forgotten the id of its message."""
+        stored = self._connection.bus.publish(
+            subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", expected_last_subject_seq=0, job=self.job
+        )
         self._storing = stored
         stored.add_done_callback(partial(self._stored, streams.LOG.name, now()))
         stored.add_done_callback(self._submission_done)
