@@ -11,7 +11,7 @@ from tests.chaos.recovery import Recovery
 from tests.chaos.results import Result
 
 BEGIN, END = "<!-- table of python -m tests.chaos report -->", "<!-- end of the table -->"
-COLUMNS = ("fault", "what is promised", "tries", "seeds", "right jobs", "lost or doubled", "other problems")
+COLUMNS = ("fault", "promise", "tries", "seeds", "correct jobs", "lost, wrong or duplicated", "other problems")
 TIMES = ("standstill p50", "worst", "to the end p50", "worst")
 HEAD = [f"| {' | '.join((*COLUMNS, *TIMES))} |", "|---" * (len(COLUMNS) + len(TIMES)) + "|"]
 LOST_OR_DOUBLED = ("lost_or_wrong", "outputs_once", "sinks_whole")
@@ -30,9 +30,9 @@ def summary(results: Sequence[Result]) -> str:
     last = sum(result.commit == commits[-1] for result in results) if commits else 0
     faults, jobs = sum(len(result.done) for result in results), sum(result.jobs for result in results)
     clean = sum(not result.problems for result in results)
-    newest = f" {last} of them ran on the newest, {commits[-1]}." if commits else ""
+    newest = f" {last} of them ran on the newest commit, {commits[-1]}." if commits else ""
     return (
-        f"{len(results)} seeds ran, with {faults} faults under {jobs} jobs, on {len(commits)} commits; "
+        f"{len(results)} seeds ran, with {faults} faults during {jobs} jobs, on {len(commits)} commits; "
         f"in {clean} of them every check passed.{newest}"
     )
 

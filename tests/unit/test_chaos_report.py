@@ -40,7 +40,7 @@ def test_times_of_a_kind_come_from_seeds_in_which_it_was_alone() -> None:
 
 def test_the_summary_counts_seeds_faults_and_commits() -> None:
     assert summary([result("kill-nats"), result("kill-nats", problems={"right_end": 1})]) == (
-        "2 seeds ran, with 2 faults under 6 jobs, on 1 commits; in 1 of them every check passed. 2 of them ran on the newest, abc."
+        "2 seeds ran, with 2 faults during 6 jobs, on 1 commits; in 1 of them every check passed. 2 of them ran on the newest commit, abc."
     )
 
 
