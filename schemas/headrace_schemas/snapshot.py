@@ -9,7 +9,7 @@ from headrace_schemas.base import Message, Record
 from headrace_schemas.limits import Count, Moment, Stamp
 from headrace_schemas.messages import Events, HostJoined, HostLost, Needed, Revoke
 
-SNAPSHOT_LAYOUT = 1
+SNAPSHOT_LAYOUT = 2
 """Raised when a service needs more of the log than the snapshots of earlier releases say."""
 
 
@@ -29,6 +29,9 @@ class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):
     are over, and nothing about them is left to decide.
 
     seq, time: of one message. They tell whether the log is still the same one.
+
+    A snapshot that is too large for one entry has several parts: the first stands under the name of the service, the others under
+    `<service>-1`, `<service>-2` and so on, with these names in `service`.
     """
 
     stands_on: ClassVar = (subjects.token, "service")
@@ -52,3 +55,6 @@ class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):
     """In the order of the log."""
     over: list[str] = []
     """The jobs that were forgotten last. Another submission of one of them counts for nothing."""
+    rest: list[Stamp] = []
+    """In the first of several parts: the revisions under which the others were stored. If the bucket has others now, the snapshot is
+    incomplete."""

@@ -177,3 +177,65 @@ def test_of_many_jobs_that_were_not_forgotten_yet_it_stores_another_snapshot_lat
 
     asyncio.run(main())
     assert made == [2, 1]
+
+
+# --- snapshots in several parts ---------------------------------------------------------------------------------------------
+
+
+async def many_jobs(bus: MemoryBus) -> tuple[LedgerSnapshot, snapshots_of.Snapshots]:
+    """A snapshot that is stored in several parts, and the snapshots of which it is the last one."""
+    good = await snapshot_at(bus, 5)
+    large = msgspec.structs.replace(good, jobs=[*good.jobs, *(f"j{number}" for number in range(1_000))])
+    snapshots = snapshots_of.Snapshots(bus, LEASE)
+    await snapshots._store(large)
+    return large, snapshots
+
+
+@pytest.fixture
+def small_messages() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots_of, "MAX_MESSAGE_BYTES", 4_000)
+        yield
+
+
+@pytest.mark.usefixtures("small_messages")
+def test_a_snapshot_of_many_jobs_is_stored_in_parts_and_used() -> None:
+    async def main() -> None:
+        bus = await a_log()
+        large, _ = await many_jobs(bus)
+        assert len(await bus.kv(SNAPSHOTS.name).keys()) > 2
+        assert await snapshots_of.Snapshots(bus, LEASE).load() == large
+        assert (await led(bus, 5)).forgotten == ["old"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("small_messages")
+@pytest.mark.parametrize("fault", ["missing", "of another snapshot", "unreadable"])
+def test_a_snapshot_that_lacks_a_part_is_not_used(fault: str) -> None:
+    async def main() -> None:
+        bus = await a_log()
+        await many_jobs(bus)
+        bucket, name = bus.kv(SNAPSHOTS.name), f"{LEASE}-1"
+        part = await bucket.get(name)
+        assert part is not None
+        if fault == "missing":
+            await bucket.delete(name)
+        else:
+            await bucket.put(name, part.value if fault == "of another snapshot" else b"{")
+        assert await snapshots_of.Snapshots(bus, LEASE).load() is None
+        assert (await led(bus, 7)).folded == [*enumerate(JOBS, 1), (7, "new")]
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("small_messages")
+def test_a_snapshot_that_would_fill_the_bucket_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots_of, "MOST_BYTES", 6_000)
+
+    async def main() -> None:
+        bus = await a_log()
+        _, snapshots = await many_jobs(bus)
+        assert (snapshots.seq, await bus.kv(SNAPSHOTS.name).keys()) == (0, [])
+
+    asyncio.run(main())
