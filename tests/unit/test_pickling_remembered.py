@@ -27,6 +27,8 @@ def plain(x):
     return x + 1
 def scaled(x, *, by=1.5):
     return helper(x) * by
+def simple(x, by=1):
+    return abs(x) * SCALE * by
 def modules(x: int) -> float:
     return math.sqrt(np.mean(x))
 def recursive(x):
@@ -85,6 +87,26 @@ def replace_its_code(names: dict[str, Any]) -> None:
     names["scaled"].__code__ = names["plain"].__code__
 
 
+def shadow_a_builtin(names: dict[str, Any]) -> None:
+    names["abs"] = np
+
+
+def delete_a_global(names: dict[str, Any]) -> None:
+    del names["SCALE"]
+
+
+def change_a_positional_default(names: dict[str, Any]) -> None:
+    names["scaled"].__defaults__ = (2,)
+
+
+def rename(names: dict[str, Any]) -> None:
+    names["scaled"].__name__ = "renamed"
+
+
+def move_the_script(names: dict[str, Any]) -> None:
+    names["__file__"] = "moved.py"
+
+
 def change_a_default(names: dict[str, Any]) -> None:
     names["scaled"].__kwdefaults__["by"] = 2
 
@@ -134,6 +156,42 @@ def test_pickled_again_after_a_change(change: Callable[[dict[str, Any]], None]) 
     once, anew = both(names["scaled"])
     assert once == anew
     assert once != before
+
+
+OF_SIMPLE = [
+    change_a_global,
+    change_the_type_of_a_global,
+    change_the_sign_of_zero,
+    replace_its_code,
+    shadow_a_builtin,
+    delete_a_global,
+    change_a_positional_default,
+    rename,
+    move_the_script,
+    annotate,
+    set_an_attribute,
+    document,
+    make_a_global_changeable,
+]
+
+
+@pytest.mark.parametrize("change", OF_SIMPLE, ids=lambda change: change.__name__)
+def test_a_function_that_is_compared_by_its_parts_is_pickled_again_after_a_change(change: Callable[[dict[str, Any]], None]) -> None:
+    names = script()
+    names["scaled"] = names["simple"]
+    before, _ = both(names["scaled"])
+    change(names)
+    once, anew = both(names["scaled"])
+    assert once == anew
+    assert once != before
+
+
+def test_parts_that_are_the_same_need_no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = script()
+    first = {name: both(names[name])[0] for name in ("plain", "simple", "modules")}
+    monkeypatch.setattr(remembered, "identity_of", None)
+    for name, pickled in first.items():
+        assert remembered.dumps(names[name], Sources()) is pickled
 
 
 def test_remembered_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,8 @@ def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
 
 def _unconsumed(columns: Columns) -> list[int]:
     """The datasets that no task takes."""
+    if not columns.inputs:
+        return list(range(columns.n_datasets))
     is_free = bytearray(b"\1") * columns.n_datasets
     for dataset in columns.inputs:
         is_free[dataset] = 0

@@ -10,13 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import cloudpickle
 
 from headrace.pickling import by_value
 from headrace.pickling.sources import Sources
+from headrace_schemas.graph import SourceSpec
 
 Identity = tuple[Any, ...]
 
@@ -28,7 +29,7 @@ _NONE: Any = ()
 _MAX_FUNCTIONS = 50
 """Functions that one refers to, directly or through others, up to which it has an identity."""
 
-_pickles: WeakKeyDictionary[FunctionType, tuple[Identity, bytes, list[CodeType]]] = WeakKeyDictionary()
+_MISSING: Any = object()
 
 
 class _Changeable(Exception):
@@ -44,21 +45,90 @@ class _Noted(Sources):
 
     def add(self, code: CodeType) -> None:
         self.added.append(code)
+        super().add(code)
+
+
+class _Parts(NamedTuple):
+    """The very objects that an identity was made of. While they are the same, so is the identity, which takes ten times as long to make.
+
+    variables: by name. Other functions are not in here, so one that refers to others has no such parts.
+    """
+
+    n_modules: int
+    of_function: tuple[Any, ...]
+    annotations: dict[str, Any]
+    variables: list[tuple[str, Any]]
+
+    def are_those_of(self, function: FunctionType) -> bool:
+        """Whether nothing was replaced since."""
+        if function.__dict__ or self.n_modules != len(sys.modules) or cloudpickle.list_registry_pickle_by_value():
+            return False
+        for one, other in zip(self.of_function, _attributes(function), strict=True):
+            if one is not other:
+                return False
+        given = function.__globals__
+        for name, value in self.variables:
+            if given.get(name, _MISSING) is not value:
+                return False
+        return function.__annotations__ == self.annotations
+
+
+class _Pickle(NamedTuple):
+    """A pickle, what it depends on, and where its code came from."""
+
+    identity: Identity
+    parts: _Parts | None
+    pickled: bytes
+    codes: list[CodeType]
+    specs: list[SourceSpec]
+
+
+_pickles: WeakKeyDictionary[FunctionType, _Pickle] = WeakKeyDictionary()
 
 
 def dumps(function: FunctionType, sources: Sources) -> bytes:
     """`by_value.dumps` of a function, or the same bytes from an earlier call. Raises whatever pickling the function raises."""
-    identity = identity_of(function)
     known = _pickles.get(function)
-    if known is None or known[0] != identity or identity is None:
+    if known is None or known.parts is None or not known.parts.are_those_of(function):
+        known = _renewed(function, known)
+    sources.add_known(known.codes, known.specs)
+    return known.pickled
+
+
+def _renewed(function: FunctionType, known: _Pickle | None) -> _Pickle:
+    """The pickle after a look at all that it depends on; kept if that can be told."""
+    identity = identity_of(function)
+    if known is None or identity is None or known.identity != identity:
         noted = _Noted()
-        pickled = by_value.dumps(function, sources=noted)
-        known = identity or (), pickled, noted.added
-        if identity is not None:
-            _pickles[function] = known
-    for code in known[2]:
-        sources.add(code)
-    return known[1]
+        known = _Pickle(identity or (), None, by_value.dumps(function, sources=noted), noted.added, noted.specs())
+    if identity is not None:
+        known = _pickles[function] = known._replace(parts=_parts_of(function))
+    return known
+
+
+def _parts_of(function: FunctionType) -> _Parts | None:
+    """Of a function that has an identity. None if it has something that can be replaced without a trace in here."""
+    given = function.__globals__
+    names = {*_OF_THE_MODULE, *(name for code in _codes(function.__code__) for name in code.co_names)}
+    variables = [(name, given.get(name, _MISSING)) for name in names]
+    annotations = dict(function.__annotations__)
+    fixed = all(isinstance(value, type | str) for value in annotations.values())
+    if function.__kwdefaults__ or not fixed or any(type(value) is FunctionType for _, value in variables):
+        return None
+    return _Parts(len(sys.modules), _attributes(function), annotations, variables)
+
+
+def _attributes(function: FunctionType) -> tuple[Any, ...]:
+    return (
+        function.__code__,
+        function.__defaults__,
+        function.__kwdefaults__,
+        function.__name__,
+        function.__qualname__,
+        function.__module__,
+        function.__doc__,
+        getattr(function, "__type_params__", _NONE),
+    )
 
 
 def identity_of(function: FunctionType) -> Identity | None:

@@ -33,28 +33,44 @@ class Sources:
     """The files and lines of the code objects in one or more pickles."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, dict[int, str]] = {}
-        self._codes: dict[str, dict[str, None]] = {}
-        self._characters = 0
+        self._codes: list[CodeType] = []
+        self._specs: list[SourceSpec] | None = None
 
     def add(self, code: CodeType) -> None:
         """Note where a code object came from."""
-        name, lines = _origin(code, code.co_filename)
-        file = code.co_filename
-        self._codes.setdefault(file, {})[name] = None
-        known = self._lines.setdefault(file, {})
-        for number, line in enumerate(lines, code.co_firstlineno):
-            if number not in known and self._characters + len(line) <= MAX_CHARACTERS:
-                known[number] = line
-                self._characters += len(line)
+        self._codes.append(code)
+        self._specs = None
+
+    def add_known(self, codes: list[CodeType], specs: list[SourceSpec]) -> None:
+        """Add code objects for which `specs` is known."""
+        self._specs = None if self._codes else specs
+        self._codes += codes
 
     def specs(self) -> list[SourceSpec]:
-        """What travels: for each file the code objects defined in it, and the lines as runs of consecutive ones."""
-        return [
-            SourceSpec(file=file, codes=list(codes), first=[first for first, _ in runs], texts=[text for _, text in runs])
-            for file, codes in self._codes.items()
-            for runs in [list(_runs(self._lines[file]))]
-        ]
+        """What travels: for each file the code objects defined in it, and the lines as runs of consecutive ones. Not to be changed."""
+        if self._specs is None:
+            self._specs = _specs_of(self._codes)
+        return self._specs
+
+
+def _specs_of(added: list[CodeType]) -> list[SourceSpec]:
+    lines: dict[str, dict[int, str]] = {}
+    codes: dict[str, dict[str, None]] = {}
+    characters = 0
+    for code in added:
+        file = code.co_filename
+        name, texts = _origin(code, file)
+        codes.setdefault(file, {})[name] = None
+        known = lines.setdefault(file, {})
+        for number, line in enumerate(texts, code.co_firstlineno):
+            if number not in known and characters + len(line) <= MAX_CHARACTERS:
+                known[number] = line
+                characters += len(line)
+    return [
+        SourceSpec(file=file, codes=list(names), first=[first for first, _ in runs], texts=[text for _, text in runs])
+        for file, names in codes.items()
+        for runs in [list(_runs(lines[file]))]
+    ]
 
 
 def register(specs: list[SourceSpec]) -> None:
