@@ -1,6 +1,7 @@
 """The contract as an AsyncAPI 3.0 document: `python -m headrace_schemas.asyncapi PATH` writes it.
 
-Everything in it comes from the structs, the subject functions and the streams; what is said here, and only here, is who sends what where.
+It is generated from the structs, the subject functions and the streams. Only `CHANNELS`, which says who sends and receives each message, is
+written here.
 https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 
@@ -28,7 +29,7 @@ Json = dict[str, Any]
 
 
 class Channel(Record, kw_only=True):
-    """Messages of one subject, or values of one bucket: who writes them and who else reads them."""
+    """The messages of one subject, or the values of one bucket, with the service that writes them and the services that read them."""
 
     name: str
     subject: Callable[..., str]
@@ -138,7 +139,7 @@ CHANNELS = [
         bucket="jobs",
     ),
 ]
-"""Every subject with its messages. Each has one kind of writer; `service` stands for controller, scheduler and publisher alike."""
+"""Every subject with its messages. Each has one kind of writer; `service` stands for the controller, the scheduler and the publisher."""
 
 PARAMETERS = {
     "job": "Id of a job, which its client made up.",
@@ -149,12 +150,12 @@ PARAMETERS = {
 
 
 def parameters(channel: Channel) -> list[str]:
-    """The names of the parameters of a channel's address."""
+    """Return the names of the parameters of a channel's address."""
     return list(inspect.signature(channel.subject).parameters)
 
 
 def address(channel: Channel) -> str:
-    """The channel's subject with its parameters in braces: `headrace.assign.{job}.{host}`."""
+    """Return the channel's subject with its parameters in braces: `headrace.assign.{job}.{host}`."""
     names = parameters(channel)
     text = channel.subject(**{name: f"-{name}-" for name in names})
     for name in names:
@@ -163,7 +164,7 @@ def address(channel: Channel) -> str:
 
 
 def stream_of(subject: str) -> streams.StreamSpec | None:
-    """The stream that stores messages of this subject, if one does. Raises ValueError if several would."""
+    """Return the stream that stores messages of this subject, or None. Raises ValueError if several streams would."""
     found = [s for s in streams.STREAMS if any(_matches(pattern, subject) for pattern in s.subjects)]
     if len(found) > 1:
         raise ValueError(f"{subject} is stored by several streams: {', '.join(s.name for s in found)}; make their subjects disjoint")
@@ -178,7 +179,7 @@ def _matches(pattern: str, subject: str) -> bool:
 
 
 def document() -> Json:
-    """The whole document, as plain dicts and lists."""
+    """Return the whole document, as plain dicts and lists."""
     used = [message for channel in CHANNELS for message in channel.messages]
     return {
         "asyncapi": ASYNCAPI_VERSION,
@@ -221,7 +222,7 @@ def _channel(channel: Channel) -> Json:
 
 
 def _operations(channel: Channel) -> Json:
-    """What each service does with a channel. The document describes all services, so an operation names its own."""
+    """The operations of each service on a channel. The document describes all services, so each operation has the service's name."""
     uses = [(channel.sender, "send"), *((receiver, "receive") for receiver in channel.receivers)]
     references = [{"$ref": f"#/channels/{channel.name}/messages/{message.__name__}"} for message in channel.messages]
     return {
@@ -258,7 +259,7 @@ def _schemas(used: list[type[Message]]) -> Json:
 
 
 def _settle(schema: Json, struct: type[Record]) -> None:
-    """Undo what differs between msgspec's releases: the indent of docstrings, and the order of alternatives."""
+    """Undo differences between msgspec's releases: the indent of docstrings, and the order of alternatives."""
     schema["description"] = inspect.cleandoc(struct.__doc__ or "")
     for field in schema["properties"].values():
         for nested in (field, field.get("items"), field.get("additionalProperties")):
@@ -267,13 +268,13 @@ def _settle(schema: Json, struct: type[Record]) -> None:
 
 
 def _describe(schema: Json, text: str) -> None:
-    """A reference cannot carry a description beside it in JSON Schema draft 7, so it is left as it is."""
+    """Add a description to a schema, except to a reference, which can have none beside it in JSON Schema draft 7."""
     if "$ref" not in schema:
         schema["description"] = text
 
 
 def field_notes(struct: type[Record]) -> dict[str, str]:
-    """The strings that stand below the fields of a struct in its source, by field. msgspec drops them."""
+    """Return the strings below the fields of a struct in its source, by field. msgspec drops them."""
     body = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
     assert isinstance(body, ast.ClassDef)
     notes = {}
@@ -284,17 +285,17 @@ def field_notes(struct: type[Record]) -> dict[str, str]:
 
 
 def _specs(specs: list[Any]) -> list[Json]:
-    """Streams and buckets with every limit, also where it is the default."""
+    """Describe streams and buckets with every limit, including defaults."""
     return [{field: getattr(spec, field) for field in spec.__struct_fields__} for spec in specs]
 
 
 def render() -> str:
-    """The document as text: sorted keys, so that it changes only where the contract does."""
+    """Return the document as text, with sorted keys, so that it changes only where the contract does."""
     return json.dumps(document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the document to the path given."""
+    """Write the document to the given path."""
     if len(arguments) != 1:
         print("usage: python -m headrace_schemas.asyncapi PATH", file=sys.stderr)
         return 2

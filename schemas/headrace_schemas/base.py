@@ -1,4 +1,4 @@
-"""What every message has in common: a kind, a schema version, and tolerance for fields it does not know."""
+"""What all messages have in common: a kind, a schema version, and tolerance for unknown fields."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import msgspec
 from headrace_schemas.limits import Stamp, Version
 
 SCHEMA_VERSION = 1
-"""Version of the wire contract: the newest of all kinds of messages. Raised when a field of one changes its meaning or goes away; a new
-optional field does not raise it."""
+"""Version of the wire contract: the newest version of any kind of message. It rises when a field of one kind changes its meaning or goes
+away, but not for a new optional field."""
 
 
 def since(version: int) -> Any:
-    """The field `v` of a kind of messages that has meant the same since a version of the contract.
+    """Return the field `v` of a kind of message whose meaning is unchanged since a version of the contract.
 
-    When a kind changes, it alone gets the new version. Releases that differ in other kinds can still read it, so that they work side by
-    side. If `Events` gets one, so does `HostEntry`: a host then waits for a controller that can read what it says.
+    Only a kind that changes gets the new version. Releases that differ in other kinds can still read it, so that they work side by side. If
+    `Events` gets a new version, so must `HostEntry`: a host then waits for a controller that can read its events.
     """
     return msgspec.field(default_factory=lambda: version)
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A part of a message: no kind and no version of its own.
+    """A part of a message, with no kind and no version of its own.
 
-    What holds beyond the types of its fields (see `reading.fault`):
-    columns: groups of lists of one length. A name with `?` is of a list that may also be empty.
-    totals: pairs (lengths, items): the lengths add up to as many as there are items.
-    indexes: pairs (places, table): the places are indexes of the table.
-    tokens: fields that are, or list, tokens of subjects, besides those that the message's own subject is made of.
+    Class variables state what must hold beyond the types of its fields (see `reading.fault`):
+    columns: groups of lists of the same length. A list whose name ends in `?` may also be empty.
+    totals: pairs (lengths, items): the sum of the lengths is the number of items.
+    indexes: pairs (places, table): each place is an index into the table.
+    tokens: fields that are, or list, tokens of subjects, besides those that form the message's own subject.
     places: fields that say where a data plane listens, like 10.0.0.1:7000.
     """
 
@@ -41,28 +41,30 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Message(Record, tag_field="kind", kw_only=True):
-    """A message on the bus. `kind` says which; `v` is always sent, also when it is the default.
+    """A message on the bus. `kind` names its type; `v` is always sent, also when it is the default.
 
-    A reader ignores fields it does not know, so a newer writer may add some. A reader refuses a `v` above its own.
+    A reader ignores unknown fields, so that a newer writer may add some. It refuses a `v` above its own.
     """
 
     stands_on: ClassVar[tuple[Any, ...]] = ()
-    """The function of `subjects` that makes its subject, or key in a bucket, and the fields that this takes. Empty: it is not told."""
+    """The function of `subjects` that makes its subject, or its key in a bucket, and the fields that the function takes. Empty for a
+    message without a subject."""
 
     v: Version = since(1)
 
     def subject(self) -> str:
-        """The only subject that it may stand on; of a value in a bucket, its key. Raises ValueError for what cannot be part of one."""
+        """Return the only subject that the message may have, or the key of a value in a bucket. Raises ValueError if a field cannot be part
+        of one."""
         make, *fields = self.stands_on
         found: str = make(*[getattr(self, field) for field in fields])
         return found
 
 
 class Decision(Message, kw_only=True):
-    """A message that a service decided on. Two stamps make it checkable and keep an old leader out.
+    """A decision of a service. Two stamps make it possible to check it, and to ignore a former leader.
 
-    at: the last sequence of the LOG stream that the service had folded when it decided.
-    term: the revision of the service's lease; a message of an older term than one already seen is ignored.
+    at: the last sequence of the stream LOG that the service had folded when it decided.
+    term: the revision of the service's lease. Readers ignore a message of an older term than one that they have seen.
     """
 
     at: Stamp
@@ -70,7 +72,7 @@ class Decision(Message, kw_only=True):
 
 
 class SchemaMismatch(ValueError):
-    """The message was written by a newer release than this one can read."""
+    """A message of a newer release than this one can read."""
 
 
 M = TypeVar("M", bound=Message)
@@ -78,17 +80,17 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """The message as JSON (bytes fields in base64), ready to publish."""
+    """Encode the message as JSON (bytes fields in base64), ready to publish."""
     return _encoder.encode(message)
 
 
 def decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    """A JSON decoder for a message type, or for a union of them told apart by `kind`."""
+    """Return a JSON decoder for a type of message, or for a union of types that `kind` tells apart."""
     return msgspec.json.Decoder(type_)
 
 
 def check_version(message: Message) -> None:
-    """Refuse a message of a newer schema. Raises SchemaMismatch naming both versions."""
+    """Check that this release can read the message. Raises SchemaMismatch, which names both versions, if not."""
     if message.v > SCHEMA_VERSION:
         raise SchemaMismatch(
             f"{type(message).__name__} has schema version {message.v}, but this release reads up to {SCHEMA_VERSION}: upgrade this side"

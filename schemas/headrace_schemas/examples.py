@@ -1,4 +1,4 @@
-"""One realistic example of every struct of the contract: for its readers, for `asyncapi.json`, and for the tests.
+"""One realistic example of every struct of the contract, for readers, for `asyncapi.json` and for tests.
 
 They tell one story: the job `k3v7mzq2ha5x` computes two monthly means on the hosts `alpha` and `beta`; `beta` is lost on the way.
 """

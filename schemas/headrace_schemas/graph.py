@@ -8,7 +8,7 @@ from headrace_schemas.base import Record, since
 
 
 class FunctionSpec(Record, kw_only=True):
-    """How one distinct callable travels: by name (module and qualname) or as a cloudpickle, never both.
+    """One distinct callable, either by name (module and qualname) or as a cloudpickle, never both.
 
     Controller, scheduler and publisher read the names and never unpickle anything.
     """
@@ -19,18 +19,18 @@ class FunctionSpec(Record, kw_only=True):
     pickled: bytes = b""
     generator: bool = False
     retries: int = 0
-    """How often a task of this function that raised is tried again: at most `limits.MAX_RETRIES`."""
+    """Most retries of a task of this function that raised: at most `limits.MAX_RETRIES`."""
     gang: int = 0
     """Hosts that the task needs at once, all or nothing; 0 for an ordinary task. Reserved."""
     resources: dict[str, float] = {}
-    """What a task needs of a host, e.g. {"gpu": 1}: amounts above 0."""
+    """Resources that a task needs of a host, e.g. {"gpu": 1}: amounts above 0."""
 
 
 class SourceSpec(Record, kw_only=True):
-    """Lines of one file that defines code which travels as a cloudpickle: what tracebacks on a runner show."""
+    """Lines of one file that defines code which travels as a cloudpickle. Tracebacks on a runner show them."""
 
     file: str
-    """As the client's Python calls it: a path, or the name of a notebook's cell."""
+    """The name that the client's Python gives it: a path, or the name of a notebook's cell."""
     codes: list[str] = []
     """Fingerprints of the code objects that the file defines."""
     first: list[int] = []
@@ -40,16 +40,16 @@ class SourceSpec(Record, kw_only=True):
 
 
 class SinkSpec(Record, kw_only=True):
-    """Where outputs are written, and as what."""
+    """The place where outputs are written, and their format."""
 
     path: str
-    """A folder, or a pattern with `{job}`, `{graph}`, `{name}` and keys of the output's metadata in it; whatever fsspec opens."""
+    """A folder, or a pattern with `{job}`, `{graph}`, `{name}` and keys of the output's metadata, in any file system that fsspec opens."""
     encoding: str = ""
-    """npy | npz | nc | parquet | arrow | pickle; empty: by the value's type. With `encoder`: the file name's ending."""
+    """npy | npz | nc | parquet | arrow | pickle; empty: chosen by the value's type. With `encoder`: the extension of the file name."""
     options: dict[str, Any] = {}
-    """Storage options, for the file system."""
+    """Storage options for the file system."""
     encoder: bytes = b""
-    """A user's encoder, pickled: called with the value and a binary file. Only runners unpickle it."""
+    """A user's pickled encoder, which takes the value and a binary file. Only runners unpickle it."""
 
 
 class GraphSpec(Record, kw_only=True):
@@ -63,7 +63,7 @@ class GraphSpec(Record, kw_only=True):
     name: str
     n_tasks: int
     shape_hash: str
-    """Hex SHA-256 of the topology, the functions' identities and what they need of a host: what a plan depends on."""
+    """Hex SHA-256 of everything that a plan depends on: the topology, the functions' identities, and the resources that they need."""
     content_hash: str
     """Hex SHA-256 of the shape, the code and the arguments."""
     functions: list[FunctionSpec]
@@ -75,15 +75,15 @@ class GraphSpec(Record, kw_only=True):
     """Per task: number of distinct inputs. Empty: none."""
     inputs: list[int] = []
     outputs: list[int] = []
-    """Datasets asked for."""
+    """Requested datasets."""
     block_size: int = 256
-    """Consecutive tasks that share one block of arguments."""
+    """Number of consecutive tasks that share one block of arguments."""
     blocks: list[bytes] = []
     """Pickled argument templates, one list of `block_size` entries per block. Only runners unpickle them."""
     sources: list[SourceSpec] = []
-    """Where the code in `functions` and `blocks` came from. Not part of any hash."""
+    """Source lines of the code in `functions` and `blocks`. Not part of any hash."""
     named: list[int] = []
-    """Tasks with a name of their own; the others are called "<function>-<task>"."""
+    """Tasks with a name of their own; the others are named "<function>-<task>"."""
     names: list[str] = []
     annotated: list[int] = []
     """Tasks with metadata."""
@@ -99,9 +99,9 @@ class GraphSpec(Record, kw_only=True):
 
 
 class GraphSource(Record, kw_only=True):
-    """Where the graph is: in the message itself, or in the object store `graphs` under a key."""
+    """The place of a graph: in the message itself, or in the object store `graphs` under a key."""
 
     inline: GraphSpec | None = None
     key: str = ""
     sink: SinkSpec | None = None
-    """Of this job: for the outputs that have none of their own. None: they are held on the hosts for the client."""
+    """The job's sink for outputs that have none of their own. None: the hosts hold them for the client."""

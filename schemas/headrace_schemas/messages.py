@@ -1,9 +1,9 @@
-"""Every message, one struct each. Columns are parallel lists: entry k of each belongs together.
+"""Every message, one struct each. The docstring of a struct is what the message says to its readers.
 
-Hosts are named by their index in a job's host table (`Plan.hosts`), tasks and datasets by their dense ids in the graph.
-An attempt column that is empty means attempt 0 throughout, which is the usual case.
+Columns are parallel lists: entry k of each belongs together. They name hosts by their index in a job's host table (`Plan.hosts`), and tasks
+and datasets by their dense ids in the graph. An empty attempt column means attempt 0 for every entry, which is the usual case.
 
-The ranges of fields are those of `limits`; what must hold between fields stands at the top of each struct (see `base.Record`).
+`limits` has the ranges of fields. The class variables at the top of each struct state what must hold between fields (see `base.Record`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ EndState = Literal["done", "failed", "cancelled"]
 """How a job ends."""
 JobState = Literal["queued", "running", EndState]
 
-# --- what a client says -------------------------------------------------------------------------------------------
+# --- messages of a client -------------------------------------------------------------------------------------------
 
 
 class Submitted(Message, tag="submitted", kw_only=True):
-    """This graph is to run as `job`, an id that the client made up. First message of a job's log: with it the job exists.
+    """Ask the cluster to run a graph as `job`, an id that the client made up. The first message of a job's log: it creates the job.
 
-    name, n_tasks: of the graph, also where that is in the object store. client: shown to operators.
+    name, n_tasks: of the graph, also where the graph is in the object store. client: shown to operators.
     """
 
     stands_on: ClassVar = (subjects.submitted, "job")
@@ -50,7 +50,7 @@ class Cancel(Message, tag="cancel", kw_only=True):
 
 
 class Release(Message, tag="release", kw_only=True):
-    """The client holds these outputs now (empty: all of them): the hosts need not keep them for it."""
+    """The client has fetched these outputs (empty: all of them), so that hosts need not keep them for it."""
 
     stands_on: ClassVar = (subjects.request, "job")
 
@@ -64,22 +64,22 @@ Request = Cancel | Release
 
 
 class Needed(Decision, tag="needed", kw_only=True):
-    """These tasks must run (again), as these attempts: their last attempt failed, or what they made was lost."""
+    """These tasks must run, as these attempts, because their last attempt failed or the datasets that they made were lost."""
 
     stands_on: ClassVar = (subjects.needed, "job")
     columns: ClassVar = (("tasks", "attempts"),)
 
     job: str
     about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    """The first of these tasks or datasets by name, for people who watch. No service decides anything by it."""
     tasks: list[Id]
     attempts: list[Attempt]
     reason: str = ""
 
 
 class Refused(Decision, tag="refused", kw_only=True):
-    """This job may not run, for it has a sink where no file may be written: a look at what the operator allows (HEADRACE_SINKS), put into
-    the log before it is acted on."""
+    """This job may not run, because it has a sink where the operator (HEADRACE_SINKS) allows no files. The controller writes what it found
+    into the log before it acts on it."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -88,14 +88,15 @@ class Refused(Decision, tag="refused", kw_only=True):
 
 
 class Due(Decision, tag="due", kw_only=True):
-    """The pause after these failed attempts is over, and the tasks may be tried again: a timer, put into the log before it is acted on."""
+    """The pause after these failed attempts is over, and the tasks may be tried again. The controller writes the expiry of its timer into
+    the log before it acts on it."""
 
     stands_on: ClassVar = (subjects.needed, "job")
     columns: ClassVar = (("tasks", "attempts"),)
 
     job: str
     about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    """The first of these tasks or datasets by name, for people who watch. No service decides anything by it."""
     tasks: list[Id]
     attempts: list[Attempt]
     """Per task: the attempt that failed."""
@@ -108,7 +109,7 @@ class TaskError(Record, kw_only=True):
     attempt: Attempt = 0
     reason: str = "raised"
     """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed | no_host | no_graph | unreachable |
-    too_large | internal | host_lost. Of no_host and host_lost the controller says it, of all others a host."""
+    too_large | internal | host_lost. The controller reports no_host and host_lost, a host all others."""
     name: str = ""
     """The task's name."""
     inputs: list[str] = []
@@ -118,21 +119,22 @@ class TaskError(Record, kw_only=True):
     traceback: str = ""
     """The traceback as the runner printed it."""
     pickled: bytes = b""
-    """The exception itself, if it could be pickled and is small. Only clients unpickle it."""
+    """The pickled exception, if it could be pickled and is small. Only clients unpickle it."""
     runner: Count = 0
     pid: Count = 0
     memory: Size = 0
-    """With out_of_memory: bytes that the runner had at its peak."""
+    """With out_of_memory: peak memory of the runner, in bytes."""
     limit: Size = 0
-    """With out_of_memory: bytes of memory that its host has."""
+    """With out_of_memory: memory of its host, in bytes."""
 
 
 class Ended(Decision, tag="ended", kw_only=True):
-    """The job is over: done (every output exists and every task ended well), failed, or cancelled. Hosts drop what they still hold of it,
+    """The job is over: done (every output exists and every task succeeded), failed, or cancelled. Hosts drop what they still hold of it,
     except outputs of a job that is done, which they keep until a purge.
 
-    The first one of a job says how it ended, for good. If outputs of a job that is done are lost before a client has fetched them, `Needed`
-    and `Assign` have them made again; another `Ended` says that they are there, or, with a reason, that they will not be."""
+    The first `Ended` of a job is final. If outputs of a job that is done are lost before a client has fetched them, `Needed` and `Assign`
+    have them computed again. Another `Ended` then says that they exist again, or, with a reason, that they cannot be computed.
+    """
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -143,18 +145,18 @@ class Ended(Decision, tag="ended", kw_only=True):
 
 
 class Released(Decision, tag="released", kw_only=True):
-    """These outputs (empty: all) need not be kept for the client: its Release, put into the log; or nobody came for them in time."""
+    """The hosts need not keep these outputs (empty: all) for the client: it sent a `Release`, or nobody fetched them in time."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
     job: str
     datasets: list[Id] = []
     reason: str = ""
-    """For people: why, if no client asked for it."""
+    """For people: the reason, if no client asked for it."""
 
 
 class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
-    """The client's Cancel, put into the log before it is acted on."""
+    """A client asked to cancel the job. The controller writes the request into the log before it acts on it."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -163,32 +165,34 @@ class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
 
 
 class Stranded(Decision, tag="stranded", kw_only=True):
-    """For so long this job has had tasks that no living host can run: a timer, put into the log before it is acted on."""
+    """For `seconds`, the job has had tasks that no living host can run. The controller writes the expiry of its timer into the log before
+    it acts on it."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
     job: str
     seconds: Seconds
     alone: bool = False
-    """Whether no host lived at all; otherwise hosts lived, and none had the resources that some tasks need."""
+    """Whether no host was alive at all. Otherwise hosts were alive, but none had the resources that some tasks need."""
 
 
 class NoRoom(Decision, tag="no_room", kw_only=True):
-    """The log has no room for this job, which ends for that: a look at the stream, put into the log before it is acted on."""
+    """The log has no room for this job, so the controller ends it. The controller writes what it saw of the stream into the log before it
+    acts on it."""
 
     stands_on: ClassVar = (subjects.state, "job")
 
     job: str
     used: Size
-    """Bytes that the log held."""
+    """Size of the log, in bytes."""
     limit: Size
-    """Bytes that it may hold."""
+    """Limit of the log, in bytes."""
     admitted: bool = False
-    """Whether the job was under way already; otherwise it was submitted while no job was admitted."""
+    """Whether the job was already running. Otherwise it was submitted while the controller admitted no job."""
 
 
 class Purge(Decision, tag="purge", kw_only=True):
-    """This host drops its copies of these datasets. It answers `kept` for one that a newer assignment or want needs."""
+    """Tell a host to drop its copies of these datasets. The host answers `kept` for a dataset that a newer assignment or want needs."""
 
     stands_on: ClassVar = (subjects.purge, "job", "host")
 
@@ -196,13 +200,13 @@ class Purge(Decision, tag="purge", kw_only=True):
     host: str
     epoch: Stamp
     about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    """The first of these tasks or datasets by name, for people who watch. No service decides anything by it."""
     datasets: list[Id]
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
-    """A host took up work. A host that restarts, or that lost its lease, joins again with a higher epoch. Of what it held before,
-    only the datasets remain that it lists in `Events` with `rejoining` under the new epoch."""
+    """A host joined. A host that restarts, or that lost its lease, joins again with a higher epoch. Of the datasets that it held before, it
+    keeps only those that it lists in `Events` with `rejoining` under the new epoch."""
 
     stands_on: ClassVar = (subjects.host, "host")
     places: ClassVar = ("address",)
@@ -213,16 +217,17 @@ class HostJoined(Decision, tag="host_joined", kw_only=True):
     """host:port of its data plane."""
     runners: Count
     capacity: Size
-    """Bytes of its store."""
+    """Capacity of its store, in bytes."""
     resources: dict[str, Amount] = {}
     memory: Size = 0
-    """Bytes of memory that the host may use; 0 if it does not say."""
+    """Memory that the host may use, in bytes; 0 if the host does not say."""
     rejoins: bool = False
-    """Whether the host had only lost its lease, and did not end."""
+    """Whether the host had only lost its lease, without a restart."""
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):
-    """A host's lease ran out, or it left, or its peers cannot reach it. Nothing that it says of this epoch counts from here on."""
+    """A host's lease expired, or the host left, or its peers cannot reach it. From here on, messages of this epoch of the host do not
+    count."""
 
     stands_on: ClassVar = (subjects.host, "host")
 
@@ -230,14 +235,14 @@ class HostLost(Decision, tag="host_lost", kw_only=True):
     epoch: Stamp
     reason: str = ""
     cut: bool = False
-    """Whether it keeps its lease, and its peers cannot reach it: it joins again once it reaches one of them."""
+    """Whether the host still has its lease, but its peers cannot reach it. It joins again once it reaches one of them."""
 
 
 # --- decisions of the scheduler -------------------------------------------------------------------------------------
 
 
 class Plan(Decision, tag="plan", kw_only=True):
-    """A part of a job's plan: chains in plan order. Chain ids are counted through the parts: this one begins at `first`."""
+    """A part of a job's plan: chains in plan order. Chain ids count through all parts; this part begins at `first`."""
 
     stands_on: ClassVar = (subjects.plan, "job")
     columns: ClassVar = (("hosts", "epochs"), ("lengths", "placed"))
@@ -250,7 +255,7 @@ class Plan(Decision, tag="plan", kw_only=True):
     part: Count
     parts: Count
     hosts: list[str]
-    """The job's host table; it only ever grows. Columns elsewhere are indexes into it."""
+    """The job's host table, which only ever grows. Columns elsewhere are indexes into it."""
     epochs: list[Stamp]
     first: ChainId
     lengths: list[Length]
@@ -260,11 +265,11 @@ class Plan(Decision, tag="plan", kw_only=True):
     placed: list[HostIndex]
     """Per chain: index of its host."""
     makespan: Seconds = 0.0
-    """Predicted seconds; 0 if not predicted."""
+    """Predicted seconds to run the plan; 0 if there is no prediction."""
 
 
 class Assign(Decision, tag="assign", kw_only=True):
-    """Releases chains to a host: the next of its window, in plan order, or new attempts."""
+    """Release chains to a host: the next of its window, in plan order, or new attempts."""
 
     stands_on: ClassVar = (subjects.assign, "job", "host")
     columns: ClassVar = (("hosts", "addresses"), ("chains", "lengths"), ("tasks", "attempts?"))
@@ -275,37 +280,37 @@ class Assign(Decision, tag="assign", kw_only=True):
     job: str
     host: str
     epoch: Stamp
-    """Of the host; a host ignores an assignment for another epoch."""
+    """Epoch of the host. A host ignores an assignment for another epoch."""
     about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    """The first of these tasks or datasets by name, for people who watch. No service decides anything by it."""
     hosts: list[str]
     addresses: list[str]
-    """Data-plane addresses, for the same indexes."""
+    """Data-plane addresses of `hosts`."""
     chains: list[ChainId]
-    """Ids, which are also places in plan order. Chains of new attempts have ids beyond the plan's."""
+    """Chain ids, which are also positions in plan order. Chains of new attempts have ids beyond those of the plan."""
     lengths: list[Length]
     tasks: list[Id]
     attempts: list[Attempt] = []
     """Per task."""
     sources: list[HostIndex] = []
-    """Per input from outside its chain, tasks in order and inputs in graph order: index of the host that has or will have it."""
+    """Per input from outside its chain, ordered by task and then by input: index of the host that has or will have it."""
     graph: GraphSource | None = None
-    """With the first assignment of a job to a host."""
+    """The job's graph, in the first assignment of the job to a host."""
     reopens: bool = False
-    """Whether the job is done, and these chains are to make outputs again that were lost: the host takes it up again, until it ends once
-    more."""
+    """Whether the job is done, and these chains compute lost outputs again. The host resumes the job until it ends once more."""
     again: bool = False
-    """Whether these chains are not of the plan, but of tasks that were placed anew: the host reports these tasks one by one, for who reads
-    no assignments."""
+    """Whether these chains are not from the plan, but contain tasks that were placed again. The host reports their tasks one by one, for
+    readers that do not read assignments."""
     alone: bool = False
-    """Whether the host executes nothing else while it executes one of these chains: a host was lost, or ran out of memory, under each of
-    them."""
+    """Whether the host runs no other task while it runs one of these chains, because a host was lost, or ran out of memory, while it ran
+    each of them before."""
     gang: list[str] = []
     """Reserved: the hosts of a gang, in rank order."""
 
 
 class Revoke(Decision, tag="revoke", kw_only=True):
-    """Give these chains back if they have not started. `cuts`: per chain, the position from which to give it back (0: all)."""
+    """Ask a host to give these chains back if it has not started them. `cuts`: per chain, the position of the first task to give back (0:
+    all)."""
 
     stands_on: ClassVar = (subjects.assign, "job", "host")
     columns: ClassVar = (("chains", "cuts?"),)
@@ -318,7 +323,7 @@ class Revoke(Decision, tag="revoke", kw_only=True):
 
 
 class Reroute(Decision, tag="reroute", kw_only=True):
-    """Ask another host for these datasets: the one asked so far is lost or has dropped them."""
+    """Tell a host to fetch these datasets from other hosts, because the hosts that it asked so far are lost or have dropped them."""
 
     stands_on: ClassVar = (subjects.assign, "job", "host")
     columns: ClassVar = (("hosts", "addresses"), ("datasets", "attempts?"), ("datasets", "sources"))
@@ -339,7 +344,7 @@ class Reroute(Decision, tag="reroute", kw_only=True):
 
 
 class Events(Message, tag="events", kw_only=True):
-    """What happened on a host since its last batch, for one job."""
+    """The events of one job on a host since the host's last batch."""
 
     stands_on: ClassVar = (subjects.event, "job", "host")
     columns: ClassVar = (
@@ -355,75 +360,75 @@ class Events(Message, tag="events", kw_only=True):
     host: str
     epoch: Stamp
     about: str = ""
-    """In words, for people who watch: the first of these tasks or datasets by name. Nothing is decided by it."""
+    """The first of these tasks or datasets by name, for people who watch. No service decides anything by it."""
     rejoining: bool = False
-    """Whether this is from before `epoch`: the host lost its lease, and says what it still holds before it joins again under `epoch`. It
-    counts from the moment at which the host has joined."""
+    """Whether these events are from before `epoch`: the host lost its lease, and lists what it still holds before it joins again under
+    `epoch`. They count once the host has joined."""
     started: list[Id] = []
-    """Tasks running now that were not when the last batch was sent."""
+    """Tasks that have started since the last batch."""
     done: list[Id] = []
-    """Tasks that ended well, one by one."""
+    """Tasks that succeeded, one by one."""
     done_attempts: list[Attempt] = []
     chains: list[ChainId] = []
-    """Chains whose tasks all ended well: stands for a `done` of each."""
+    """Chains of which every task succeeded. An entry stands for a `done` of each task."""
     produced: list[Id] = []
     """Datasets that exist on this host from now on, outside a runner."""
     produced_attempts: list[Attempt] = []
     sizes: list[Size] = []
     """Per produced dataset: bytes."""
     value_ids: list[Id] = []
-    """Outputs asked for whose values travel here, for they are small."""
+    """Requested outputs whose values are small enough to travel here."""
     values: list[bytes] = []
     metadata_ids: list[Id] = []
     """Produced datasets that were yielded with metadata."""
     metadata: list[dict[str, Any]] = []
     typed: list[Id] = []
-    """Outputs among `produced` that are one array."""
+    """Outputs among `produced` that are a single array."""
     dtypes: list[str] = []
     shapes: list[list[Size]] = []
     written: list[Written] = []
-    """Outputs that are in their sink, under a temporary name. They are available once they are published."""
+    """Outputs that were written to their sink under a temporary name. They are available once they are published."""
     copied: list[Id] = []
-    """Datasets of other hosts that this host holds a copy of from now on."""
+    """Datasets of other hosts of which this host has a copy from now on."""
     failed: list[TaskError] = []
     revoked: list[ChainId] = []
-    """Chains given back, not started."""
+    """Chains that the host gave back before it started them."""
     kept: list[Id] = []
-    """Datasets that a purge named and that are still needed here."""
+    """Datasets that a purge named, but that this host still needs."""
     gone: list[Id] = []
-    """Datasets that this host was thought to have and has not: dropped, or lost with a runner."""
+    """Datasets that this host no longer has, although others may think so: it dropped them, or lost them with a runner."""
     unreachable: list[str] = []
-    """Hosts that this one has not been able to open a link to for some seconds, though it needs data from there. Said again while that
-    lasts."""
+    """Hosts to which this one could not open a link for some seconds, though it needs data from them. The host repeats this while it lasts.
+    """
     profile: list[FunctionProfile] = []
     memory_used: Size = 0
     """Bytes of the store in use when the batch was sent."""
 
 
 class Written(Record, kw_only=True):
-    """An output that was encoded and written into its sink, to be committed by the publisher."""
+    """An output that a host has encoded and written to its sink, and that the publisher has yet to commit."""
 
     dataset: Id
     attempt: Attempt = 0
     write: str = ""
-    """Which write of its host it was: the host's epoch, and what tells its writes apart. Whoever reads this computes the names of the file
-    from it, from the job's sink, and from the output's name and metadata."""
+    """Identifies the write: the host's epoch, and what distinguishes the host's writes. Readers compute the names of the file from
+    it, from the job's sink, and from the output's name and metadata."""
     part: str
-    """For people: where it is, a temporary name beside `location`. No service takes the name from here."""
+    """For people: the temporary name of the file, beside `location`. No service reads the name from here."""
     location: str
-    """For people: where it is to be. No service takes the name from here."""
+    """For people: the final name of the file. No service reads the name from here."""
     bytes: Size
     checksum: str
     """"sha256:" and the hexadecimal digest of the file."""
     encoding: str
-    """npy | npz | nc | parquet | arrow | pickle, or what a user's encoder writes."""
+    """npy | npz | nc | parquet | arrow | pickle, or the format of a user's encoder."""
     dtype: str = ""
-    """Of an array; `shape` with it."""
+    """The dtype of an array; `shape` belongs to it."""
     shape: list[Size] | None = None
 
 
 class FunctionProfile(Record, kw_only=True):
-    """How long the tasks of a function took since the last batch. Seconds."""
+    """Durations of a function's tasks since the last batch, in seconds."""
 
     function: Id
     count: Count
@@ -441,21 +446,21 @@ class Output(Record, kw_only=True):
     name: str
     metadata: dict[str, Any] = {}
     host: str = ""
-    """Who held it then; empty if its value travelled in an event, or the client had it already."""
+    """The host that held it at the time; empty if its value travelled in an event, or if the client already had it."""
     bytes: Size = 0
     location: str = ""
-    """Where a sink put it; empty for one held for the client."""
+    """Place of its file in a sink; empty for an output that hosts hold for the client."""
     checksum: str = ""
     """"sha256:" and the digest: of the file in a sink, or of a value that travelled in an event."""
     encoding: str = ""
-    """What the file of a sink is; empty for one held for the client."""
+    """Format of its file in a sink; empty for an output that hosts hold for the client."""
     dtype: str = ""
-    """Of an array; `shape` with it."""
+    """The dtype of an array; `shape` belongs to it."""
     shape: list[Size] | None = None
 
 
 class NotCommitted(Record, kw_only=True):
-    """An output that was written and could not be committed: what was written is not there, or not what was announced."""
+    """An output that a host wrote but that could not be committed: its file is missing, or differs from what the host announced."""
 
     dataset: Id
     attempt: Attempt = 0
@@ -463,9 +468,10 @@ class NotCommitted(Record, kw_only=True):
 
 
 class Published(Decision, tag="published", kw_only=True):
-    """These outputs exist, each announced once. For one with a sink the announcement is what makes it available.
+    """These outputs exist. Each output is announced once, and an output with a sink is available only by its announcement.
 
-    Outputs in sinks, and those that could not be committed, stand on a subject of their own, apart from outputs held for the client.
+    Announcements of outputs in sinks, and of outputs that could not be committed, have a subject of their own, apart from outputs that
+    hosts hold for the client.
     """
 
     job: str
@@ -477,10 +483,10 @@ class Published(Decision, tag="published", kw_only=True):
 
     @property
     def is_committed(self) -> bool:
-        """Whether it is about outputs in sinks. Raises ValueError if it is about nothing, or about both kinds."""
+        """Whether the announcement is about outputs in sinks. Raises ValueError if it is about no output, or about both kinds."""
         kinds = {bool(output.location) for output in self.outputs} | ({True} if self.failed else set())
         if len(kinds) != 1:
-            raise ValueError("it announces outputs in sinks and others together" if kinds else "it announces nothing")
+            raise ValueError("it announces outputs in sinks together with others" if kinds else "it announces nothing")
         return kinds.pop()
 
 
@@ -488,7 +494,7 @@ class Published(Decision, tag="published", kw_only=True):
 
 
 class HostEntry(Message, tag="host", kw_only=True):
-    """KV `hosts`: a host's lease. Renewed while it lives."""
+    """KV `hosts`: a host's lease, which the host renews while it is alive."""
 
     stands_on: ClassVar = (subjects.token, "host")
     places: ClassVar = ("address",)
@@ -501,22 +507,22 @@ class HostEntry(Message, tag="host", kw_only=True):
     pid: Count = 0
     resources: dict[str, Amount] = {}
     memory: Size = 0
-    """Bytes of memory that the host may use; 0 if it does not say."""
+    """Memory that the host may use, in bytes; 0 if the host does not say."""
     rejoins: bool = False
-    """Whether the host had only lost its lease, and did not end."""
+    """Whether the host had only lost its lease, without a restart."""
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):
-    """KV `leases`: who leads a service; the revision of a holder's first entry is its term. And who led it last, and in which terms it was
-    led so far, under the service's name and `.term`: that entry stays."""
+    """KV `leases`: the holder that leads a service. The revision of a holder's first entry is its term. A second entry, under the service's
+    name and `.term`, stays when the lease expires: it has the last holder, and the terms of all holders so far."""
 
     holder: str
     terms: list[Stamp] = []
-    """In ascending order, the latest ones; empty in the lease itself."""
+    """The latest terms, in ascending order; empty in the lease itself."""
 
 
 class JobEntry(Message, tag="job", kw_only=True):
-    """KV `jobs`: a job's state for people, rebuilt from the log at any time."""
+    """KV `jobs`: a job's state, for people. The controller can rebuild it from the log at any time."""
 
     stands_on: ClassVar = (subjects.token, "job")
 
@@ -552,4 +558,4 @@ LogMessage = (
     | Events
     | Published
 )
-"""Whatever may stand in the LOG stream, told apart by `kind`."""
+"""The kinds of messages in the stream LOG, told apart by `kind`."""

@@ -1,14 +1,15 @@
-"""Reading is total: a message is what the contract says, on the subject where it may stand, or it is `Unreadable`, and never anything else.
+"""Read messages. `read` accepts a message only if it fits the contract and is on its own subject; otherwise it raises `Unreadable`, and no
+other error.
 
     read(decoder, data, subject) -> message
-        nested no deeper than everybody can go      check_nesting
+        nested no deeper than every parser can go   check_nesting
         JSON of a struct, all fields in range       msgspec, by the types in `limits`
         of no newer schema
         columns of one length, indexes in range     fault
         on its own subject                          Message.subject
 
-A reader of a message need not check any of this again. A message may still be impossible in the state of its job: it names an id beyond
-the graph, or an attempt that nobody asked for. The fold of the log finds that.
+Code that has read a message need not check any of this again. A message may still be impossible in the state of its job: it may name an id
+beyond the graph, or an attempt that nobody asked for. The fold of the log finds that.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from headrace_schemas.base import SCHEMA_VERSION, Message, Record
 from headrace_schemas.limits import MAX_NESTING
 
 LAST_PORT = 65_535
-"""Of TCP."""
+"""The largest TCP port."""
 _TOKENS = re.compile(r"[A-Za-z0-9_-]{1,64}(,[A-Za-z0-9_-]{1,64})*")
 _OTHERS = bytes(set(range(256)) - set(b'[]{}"\\'))
 _ESCAPED = re.compile(rb'\\["\\]')
@@ -34,7 +35,8 @@ _STEP = ((ord("[") + ord("]")) // 2).__sub__
 """1 for an opening bracket, -1 for a closing one."""
 _ROUNDS = 8
 _MAX_PASSED = 1000
-"""What is remembered per check as right: so many combinations of lengths, or lists of tokens of fewer characters than that."""
+"""Each check remembers at most this many values that passed: combinations of lengths, or lists of tokens with fewer characters than this.
+"""
 _BEGINNING = 4096
 
 T = TypeVar("T")
@@ -42,11 +44,11 @@ M = TypeVar("M", bound=Record)
 
 
 class Unreadable(ValueError):
-    """A message that is passed over. Its text says why."""
+    """A message that readers skip. The error's text gives the reason."""
 
 
 class NewerVersion(Unreadable):
-    """A message of a newer schema. version: which. term: the one it claims, if it is a service's; 0 otherwise."""
+    """A message of a newer schema. version: its schema version. term: the term that it claims, if a service wrote it; 0 otherwise."""
 
     def __init__(self, version: int, term: int) -> None:
         super().__init__(f"it has schema version {version}, and this release reads up to {SCHEMA_VERSION}")
@@ -55,7 +57,7 @@ class NewerVersion(Unreadable):
 
 
 class Header(msgspec.Struct):
-    """What can be read of a message that is wrong or too new in its other fields."""
+    """The fields that can be read of a message whose other fields are invalid or too new."""
 
     v: int = 0
     term: object = 0
@@ -66,9 +68,9 @@ _header = msgspec.json.Decoder(Header).decode
 
 
 def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
-    """The message. subject: where it stands; of a value in a bucket, its key. Empty: whatever it is, it may.
+    """Decode and check a message. subject: the subject that it was found on, or the key of a value in a bucket; empty: do not check it.
 
-    Raises NewerVersion, or Unreadable for everything else that it cannot be.
+    Raises NewerVersion, or Unreadable for every other fault.
     """
     message = decode(decoder, data)
     checks, subject_of = _known.get(type(message)) or _rules_of(type(message))
@@ -81,7 +83,7 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
     if subject and subject_of is not None:
         try:
             own = subject_of(message)
-        except ValueError as error:  # parts that no subject has
+        except ValueError as error:  # a field cannot be part of a subject
             raise Unreadable(str(error)) from None
         if own != subject:
             raise Unreadable(f"a message of kind {message.__struct_config__.tag!r} belongs on {own}")
@@ -89,7 +91,7 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
-    """The message as far as its types go. Raises NewerVersion, or Unreadable."""
+    """Decode a message and check its types. Raises NewerVersion, or Unreadable."""
     check_nesting(data)
     try:
         return decoder.decode(data)
@@ -113,17 +115,18 @@ def header_of(data: bytes) -> Header:
 
 
 def check_nesting(data: bytes) -> None:
-    """Raises Unreadable for JSON that is nested deeper than `MAX_NESTING`, before anything goes down into it.
+    """Raise Unreadable for JSON that is nested deeper than `MAX_NESTING`, before a parser descends into it.
 
-    How deep a decoder can go depends on Python's release and on what is on the stack: so it is counted.
+    How deep a parser can go depends on the Python release and on the stack. So this counts the depth itself.
     """
     few = data.count(b"[") + data.count(b"{") <= MAX_NESTING if len(data) < _BEGINNING else _has_few_brackets(data)
     if not few and not _is_shallow(data):
-        raise Unreadable(f"it is nested deeper than {MAX_NESTING} lists and objects, or is no JSON")
+        raise Unreadable(f"it is nested deeper than {MAX_NESTING} lists and objects, or is not JSON")
 
 
 def _has_few_brackets(data: bytes) -> bool:
-    """Whether there are too few for a depth of `MAX_NESTING`. In a long message to find each is faster than to count them."""
+    """Whether the message has too few brackets for a depth of `MAX_NESTING`. In a long message, finding each bracket is faster than
+    counting."""
     left = MAX_NESTING
     for bracket in (b"[", b"{"):
         at = data.find(bracket)
@@ -134,8 +137,8 @@ def _has_few_brackets(data: bytes) -> bool:
 
 
 def _is_shallow(data: bytes) -> bool:
-    """Count. Rounds that each remove all innermost pairs leave nothing of most messages; what they leave is gone through one by one.
-    Nobody who nests without end costs more than a look at the beginning."""
+    """Whether the depth is at most `MAX_NESTING`. Each round removes all innermost pairs, which leaves nothing of most messages; the
+    remaining brackets are counted one by one. A message that nests without end costs only a look at its beginning."""
     if max(accumulate(map(_STEP, _brackets(data[:_BEGINNING]))), default=0) > MAX_NESTING:
         return False
     brackets = _brackets(data)
@@ -145,20 +148,20 @@ def _is_shallow(data: bytes) -> bool:
 
 
 def _brackets(data: bytes) -> bytes:
-    """Those outside of strings, all as square ones."""
+    """The brackets outside of strings, all as square ones."""
     structure = data.translate(None, _OTHERS)
     if b"\\" in structure:
         structure = _ESCAPED.sub(b"", data).translate(None, _OTHERS)
     return b"".join(structure.split(b'"')[::2]).translate(_SQUARE)
 
 
-# --- what holds between fields --------------------------------------------------------------------------------------------
+# --- rules between fields -----------------------------------------------------------------------------------------------------
 
 Check = Callable[[Any], str]
 
 
 def fault(message: Record) -> str:
-    """What is wrong with a message whose fields all are of their types; empty if nothing is."""
+    """Describe the first violated rule between the fields of a message whose types are right; empty if there is none."""
     for check in _rules_of(type(message))[0]:
         found = check(message)
         if found:
@@ -171,14 +174,14 @@ _known: dict[type[Any], _Rules] = {}
 
 
 def _rules_of(struct: type[Any]) -> _Rules:
-    """The checks of a type, and what makes the subject of a message; None for what has neither a version nor a subject."""
+    """The checks of a type, and the function that makes the subject of a message; None for a type without version and subject."""
     if struct not in _known:
         _known[struct] = tuple(_checks(struct)), _subject_of(struct) if issubclass(struct, Message) else None
     return _known[struct]
 
 
 def _subject_of(kind: type[Message]) -> Callable[[Any], str]:
-    """`Message.subject` of one type, in a third of its time."""
+    """`Message.subject` for one type, three times as fast."""
     if kind.subject is not Message.subject or not kind.stands_on:
         return kind.subject
     make, *fields = kind.stands_on
@@ -217,7 +220,7 @@ def _lengths(groups: tuple[tuple[str, ...], ...]) -> Check:
 
 
 def _pairs(groups: tuple[tuple[str, ...], ...]) -> Iterator[tuple[int, int]]:
-    """Of all columns one after the other, the places of the first of each group and of another one of it."""
+    """The positions, in the concatenated groups, of the first column of each group and each other column of the group."""
     first = 0
     for group in groups:
         yield from ((first, first + place) for place in range(1, len(group)))
@@ -246,13 +249,13 @@ def _names(field: str) -> Check:
     def check(message: Any) -> str:
         value = getattr(message, field)
         text = value if type(value) is str else ",".join(value)
-        return "" if not value or text in passed or _is_listed(text, passed) else f"{field} has what is no token of a subject"
+        return "" if not value or text in passed or _is_listed(text, passed) else f"{field} has an entry that is not a token of a subject"
 
     return check
 
 
 def _is_listed(text: str, passed: set[str]) -> bool:
-    """Whether it is a list of tokens. The hosts of a cluster are named again and again, so it is remembered if it is short."""
+    """Whether the text is a list of tokens. Short lists are remembered, since messages name the hosts of a cluster again and again."""
     is_list = _TOKENS.fullmatch(text) is not None
     if is_list and len(text) < _MAX_PASSED and len(passed) < _MAX_PASSED:
         passed.add(text)

@@ -1,4 +1,4 @@
-"""What a service that starts needs to read of the log, as the service that led before it wrote down."""
+"""The snapshot of a service: the parts of the log that the service needs to read when it starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headrace_schemas.limits import Count, Moment, Stamp
 from headrace_schemas.messages import Events, HostJoined, HostLost, Needed, Revoke
 
 SNAPSHOT_LAYOUT = 2
-"""Raised when a service needs more of the log than the snapshots of earlier releases say."""
+"""Version of the snapshot. It rises when a service needs more of the log than the snapshots of earlier releases list."""
 
 
 class Turn(Record, kw_only=True):
@@ -18,19 +18,19 @@ class Turn(Record, kw_only=True):
 
     seq: Stamp
     time: Moment
-    """When the server stored it: seconds since the epoch."""
+    """The time at which the server stored it: seconds since 1970."""
     message: HostJoined | HostLost | Events | Needed | Revoke
-    """A host that came or went, or what one holds that has yet to join again, as it is in the log. Or it stands for the first decision of a
-    term: then it has that one's stamps and job, and is about no tasks and no chains."""
+    """The message as it is in the log: a host that joined or was lost, or the list of what a host holds that has yet to join again. Or a
+    placeholder for the first decision of a term: it has that decision's stamps and job, but no tasks and no chains."""
 
 
 class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):
-    """KV `snapshots`: what a service that starts needs to read of the log up to `seq`. It skips the messages of all other jobs: those jobs
-    are over, and nothing about them is left to decide.
+    """KV `snapshots`: the parts of the log up to `seq` that a service needs to read when it starts. It skips the messages of all other
+    jobs: those jobs are over, and the service has nothing left to decide about them.
 
     seq, time: of one message. They tell whether the log is still the same one.
 
-    A snapshot that is too large for one entry has several parts: the first stands under the name of the service, the others under
+    A snapshot that is too large for one entry has several parts: the first is stored under the name of the service, the others under
     `<service>-1`, `<service>-2` and so on, with these names in `service`.
     """
 
@@ -42,19 +42,19 @@ class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):
     schema: Count
     """`SCHEMA_VERSION` of the release that wrote it. A service ignores a snapshot of another version."""
     layout: Count
-    """`SNAPSHOT_LAYOUT` of that release. A service ignores a snapshot of another layout, too."""
+    """`SNAPSHOT_LAYOUT` of that release. A service also ignores a snapshot of another layout."""
     seq: Stamp
     time: Moment
     jobs: list[str] = []
     """The jobs whose messages are needed."""
     first: list[Stamp] = []
-    """Where these messages are: the first sequence of each range, in ascending order."""
+    """Positions of these messages: the first sequence of each range, in ascending order."""
     last: list[Stamp] = []
     """The last sequence of each range."""
     turns: list[Turn] = []
-    """In the order of the log."""
+    """Messages that change more than one job, in the order of the log."""
     over: list[str] = []
-    """The jobs that were forgotten last. Another submission of one of them counts for nothing."""
+    """The jobs that the service forgot last. It ignores another submission of one of them."""
     rest: list[Stamp] = []
-    """In the first of several parts: the revisions under which the others were stored. If the bucket has others now, the snapshot is
+    """In the first of several parts: the revisions of the other parts. If the bucket has other revisions now, the snapshot is
     incomplete."""

@@ -1,4 +1,4 @@
-"""Every stream and bucket, with its limits and the reason for them. Sizes in bytes, times in seconds."""
+"""Every stream and bucket, with its limits and the reasons for them. Sizes are in bytes, times in seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StreamSpec(Record, kw_only=True):
     name: str
     subjects: list[str] = []
     source: str = ""
-    """A stream that this one copies from, and `source_filter`, which subjects."""
+    """The stream that this one copies from. `source_filter`: the subjects that it copies."""
     source_filter: str = ""
     retention: str = "limits"
     discard: str = "old"
@@ -28,10 +28,10 @@ class StreamSpec(Record, kw_only=True):
 
 
 class BucketSpec(Record, kw_only=True):
-    """A key-value bucket. `markers`: watchers see an expiry after at most so many seconds; 0: keys do not expire.
+    """A key-value bucket. markers: seconds within which watchers see that a key has expired; 0: keys do not expire.
 
-    discard: what a full bucket does: "new" refuses further entries, "old" removes the entries that were written longest ago. max_age: seconds
-    after its last write at which an entry is removed; 0: never.
+    discard: behaviour of a full bucket: "new" refuses further entries, "old" removes the entries that were written longest ago. max_age:
+    seconds after its last write at which an entry is removed; 0: never.
     """
 
     name: str
@@ -59,7 +59,7 @@ REQUESTS = StreamSpec(
     discard="new",
     max_bytes=256 * MiB,
     max_age=DAY,
-    why="What a client asks for waits here while no controller runs, and goes once it is in the log. Full: the client is told.",
+    why="Requests of clients wait here until a controller has written them to the log. If the stream is full, the client gets an error.",
 )
 LOG = StreamSpec(
     name="LOG",
@@ -67,8 +67,8 @@ LOG = StreamSpec(
     discard="new",
     max_bytes=4 * GiB,
     max_age=7 * DAY,
-    why="The one order of every fact and decision. Discard new: a full log refuses work instead of forgetting it. A week of finished jobs, "
-    "or less: the controller removes them where it has to make room.",
+    why="Every fact and decision, in one order. Discard new: a full log refuses work instead of forgetting it. It keeps finished jobs for a week, "
+    "or less: the controller removes them when it has to make room.",
 )
 OUTPUTS = StreamSpec(
     name="OUTPUTS",
@@ -76,28 +76,33 @@ OUTPUTS = StreamSpec(
     source_filter=subjects.ALL_OUTPUTS,
     max_bytes=1 * GiB,
     max_age=90 * DAY,
-    why="What was made outlives how it was made; the oldest go first.",
+    why="Announcements of outputs outlive the log of their jobs. A full stream removes the oldest.",
 )
 JOBS = BucketSpec(
     name="jobs",
     discard="old",
     max_bytes=64 * MiB,
     max_age=LOG.max_age,
-    why="One small entry a job, for people and watchers; rebuilt from the log, and kept as long. Full, at about 260,000 jobs, it drops those "
+    why="One small entry per job, for people and watchers, kept as long as the log. A full bucket, at about 260,000 jobs, drops the jobs "
     "whose entries were written longest ago.",
 )
 HOSTS = BucketSpec(
-    name="hosts", max_bytes=16 * MiB, markers=1.0, why="A host's lease expires by itself, and the controller sees it expire."
+    name="hosts", max_bytes=16 * MiB, markers=1.0, why="The lease of each host. A lease expires by itself, and the controller sees that."
 )
-LEASES = BucketSpec(name="leases", max_bytes=1 * MiB, markers=1.0, why="One leader a service; the revision fences off the one before.")
+LEASES = BucketSpec(
+    name="leases", max_bytes=1 * MiB, markers=1.0, why="The leader of each service. The revision fences off the leader before."
+)
 SNAPSHOTS = BucketSpec(
-    name="snapshots", max_bytes=16 * MiB, why="One a service: what of the log it reads when it starts. Without it, it reads all."
+    name="snapshots",
+    max_bytes=16 * MiB,
+    why="One per service: the parts of the log to read at its start. Without it, a service reads the whole log.",
 )
 SECRETS = BucketSpec(name="secrets", max_bytes=1 * MiB, why="The key of the data plane, for hosts and clients; a viewer has no access.")
 DATA_KEY = "dataplane"
-"""Key of the bucket `secrets`: what hosts and clients prove to one another that they know, as hexadecimal digits."""
+"""Key of the bucket `secrets`. Its value is the secret that hosts and clients prove to one another that they know, as hexadecimal digits.
+"""
 GRAPHS = ObjectStoreSpec(
-    name="graphs", max_bytes=2 * GiB, ttl=7 * DAY, why="Graphs too large for a message, as long as the log that names them."
+    name="graphs", max_bytes=2 * GiB, ttl=7 * DAY, why="Graphs too large for a message, kept as long as the log that names them."
 )
 
 STREAMS = [REQUESTS, LOG, OUTPUTS]
@@ -107,7 +112,7 @@ OBJECT_STORES = [GRAPHS]
 INLINE_VALUE_BYTES = 8 * 1024
 """A result up to this size travels in the event that reports it."""
 INLINE_GRAPH_BYTES = 256 * 1024
-"""A graph whose JSON is up to this size travels in its messages; a larger one through the object store, where every
-service that reads it spends some 10 ms more. Half of `MAX_MESSAGE_BYTES`: an assignment has as much again beside it."""
+"""A graph whose JSON is up to this size travels in its messages. A larger graph travels through the object store, from where each service
+takes some 10 ms longer to read it. This is half of `MAX_MESSAGE_BYTES`, since the other fields of an assignment may take as much again."""
 MAX_MESSAGE_BYTES = 512 * 1024
-"""No message is made larger than about this: half of what an unchanged server takes."""
+"""Largest message that services create, approximately: half of what a server accepts by default."""

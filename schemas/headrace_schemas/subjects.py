@@ -1,6 +1,7 @@
-"""Every subject, as a function; and the patterns that services subscribe to.
+"""Every subject, as a function, and the patterns that services subscribe to.
 
-Job ids and host names are single tokens: letters, digits, '-' and '_' (see `token`)."""
+Job ids and host names are single tokens: letters, digits, '-' and '_' (see `token`).
+"""
 
 from __future__ import annotations
 
@@ -9,30 +10,30 @@ from functools import lru_cache
 
 ROOT = "headrace"
 SUBMITTED = ".submitted"
-"""How the subject of a submission ends, and no other: what it says was written by a client."""
+"""Suffix of the subject of a submission, and of no other subject: a client wrote the message."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @lru_cache(maxsize=8192)
 def token(text: str) -> str:
-    """The text, if it can stand as one token of a subject. Raises ValueError otherwise."""
+    """Return the text if it is a valid token of a subject. Raises ValueError otherwise."""
     if not _TOKEN.fullmatch(text):
         raise ValueError(f"{text!r} cannot be part of a subject: use 1 to 64 letters, digits, '-' or '_'")
     return text
 
 
 def request(job: str) -> str:
-    """Requests of clients: Cancel, Release. In stream REQUESTS, all others are in LOG."""
+    """Requests of clients: Cancel, Release. They are in the stream REQUESTS, and all other messages in LOG."""
     return f"{ROOT}.request.{token(job)}"
 
 
 def submitted(job: str) -> str:
-    """Submitted, with the graph if it is small. Written by the client."""
+    """Submitted, with the graph if it is small. The client writes it."""
     return f"{ROOT}.job.{token(job)}{SUBMITTED}"
 
 
 def state(job: str) -> str:
-    """Ended, CancelAsked, Released, Refused, Stranded, NoRoom: what hosts and clients must hear of a job."""
+    """Ended, CancelAsked, Released, Refused, Stranded, NoRoom: decisions about a whole job that hosts and clients need to know."""
     return f"{ROOT}.job.{token(job)}.state"
 
 
@@ -67,12 +68,13 @@ def host(name: str) -> str:
 
 
 def output(job: str) -> str:
-    """Published, of outputs that are held for the client. In LOG, and sourced by OUTPUTS."""
+    """Published, of outputs that hosts hold for the client. LOG has it, and OUTPUTS copies it."""
     return f"{ROOT}.output.{token(job)}"
 
 
 def committed(job: str) -> str:
-    """Published, of outputs in a sink, which exist by it: apart from the others, from which nothing follows for the controller."""
+    """Published, of outputs in a sink, which are available by it. The subject is separate because the controller reads only these
+    announcements."""
     return f"{ROOT}.output.{token(job)}.committed"
 
 
@@ -84,7 +86,7 @@ _LEADERS = {
 
 
 def leader(subject: str) -> str:
-    """Which of the services that lead writes on a subject of the log, it alone; empty for the subjects of clients and hosts.
+    """Return the service whose leader alone writes on a subject of the log; empty for the subjects of clients and hosts.
 
     >>> leader("headrace.purge.j.h"), leader("headrace.job.j.submitted"), leader("headrace.event.j.h")
     ('controller', '', '')
@@ -94,51 +96,54 @@ def leader(subject: str) -> str:
 
 
 def families(*names: str) -> list[str]:
-    """Everything of some families of subjects, the token after the root."""
+    """Return patterns for all subjects of some families, the token after the root."""
     return [f"{ROOT}.{name}.>" for name in names]
 
 
 ALL_REQUESTS = f"{ROOT}.request.*"
 LOG_SUBJECTS = families("job", "plan", "assign", "event", "purge", "host", "output")
 RESERVE = f"{ROOT}.reserve"
-"""A message of zeros in LOG, which nobody reads. The controller purges it when the log is full, to have room for the ends of jobs."""
+"""Subject of a message of zeros in LOG, which no service reads. The controller purges it when the log is full, to make room for the ends of
+jobs."""
 ALL_OUTPUTS = f"{ROOT}.output.>"
 ALL_HELD, ALL_COMMITTED = f"{ROOT}.output.*", f"{ROOT}.output.*.committed"
 ALL_HOSTS = f"{ROOT}.host.*"
 
 
 def for_host(name: str) -> list[str]:
-    """What a host reads from the LOG: its assignments, its purges, the ends of jobs, and which hosts come and go."""
+    """Return what a host reads from the LOG: its assignments, its purges, the ends of jobs, and which hosts join and leave."""
     return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state", ALL_HOSTS]
 
 
 def for_client(job: str = "") -> list[str]:
-    """What the client that submitted a job reads of it, or of all, and what hosts came and went: not the graph, which it has, nor
-    assignments and purges. It is one feed, for what is said of a host counts only in its place between the hosts that come and go."""
+    """Return what a client reads of a job that it submitted, or of all jobs: progress, outputs and end, and which hosts joined and left. It
+    does not read the graph, which it has, nor assignments and purges. It reads all of it in one feed, since a report of a host counts only
+    in its place between the host's joins and losses."""
     t = token(job) if job else "*"
     deeper = [f"{ROOT}.{rest}" for rest in (f"job.{t}.state", f"job.{t}.needed", f"plan.{t}", f"event.{t}.*", f"output.{t}.committed")]
     return [*deeper, ALL_HOSTS]
 
 
 def outputs_of(job: str) -> list[str]:
-    """Everything that is announced of one job."""
+    """Return the subjects of the announcements of one job."""
     return [output(job), committed(job)]
 
 
 def decided_of(job: str) -> list[str]:
-    """What is decided of one job as a whole and announced of it: without these nothing follows from anything else of it."""
+    """Return the subjects of the decisions about one job as a whole, and of its announcements. No reader can interpret the job's other
+    messages without them."""
     return [state(job), needed(job), plan(job), *outputs_of(job)]
 
 
 def bulk_of(job: str) -> list[str]:
-    """What is written of a job while it is under way, and most of what it takes in the log: all but its submission, its end, and what was
-    asked for and announced."""
+    """Return the subjects of the messages that are written while a job runs: most of what it takes in the log. These are all but its
+    submission, its decisions, and its announcements."""
     t = token(job)
     return [f"{ROOT}.event.{t}.*", f"{ROOT}.assign.{t}.*", f"{ROOT}.purge.{t}.*", plan(job)]
 
 
 def for_job(job: str) -> list[str]:
-    """Everything of one job, and what hosts came and went: enough to replay it."""
+    """Return all subjects of one job, and of hosts that joined and left: enough to replay it."""
     t = token(job)
     deeper = [f"{ROOT}.{family}.{t}.>" for family in ("job", "assign", "event", "purge")]
     return [*deeper, plan(job), *outputs_of(job), ALL_HOSTS]

@@ -284,7 +284,7 @@ def test_every_channel_says_where_it_is_stored() -> None:
 def test_notes_below_fields_reach_the_document() -> None:
     schemas = asyncapi.document()["components"]["schemas"]
     assert schemas["Plan"]["properties"]["placed"]["description"] == "Per chain: index of its host."
-    assert schemas["HostJoined"]["properties"]["capacity"]["description"] == "Bytes of its store."
+    assert schemas["HostJoined"]["properties"]["capacity"]["description"] == "Capacity of its store, in bytes."
 
 
 def test_examples_in_the_document_are_messages() -> None:

@@ -73,7 +73,7 @@ def test_an_announcement_of_nothing_or_of_both_kinds_is_passed_over(outputs: lis
         (Events, {"sizes": [2**53 + 1, 0]}, "<="),
         (Events, {"sizes": [1]}, "sizes has 1 entries, and produced has 2"),
         (Events, {"values": []}, "values has 0 entries"),
-        (Events, {"unreachable": ["a", "b.c"]}, "no token"),
+        (Events, {"unreachable": ["a", "b.c"]}, "not a token"),
         (Events, {"profile": [{"function": 0, "count": 1, "total": -0.5, "longest": 0}]}, ">= 0"),
         (Plan, {"placed": [0, 1, 0, 2]}, "placed names place 2 of hosts"),
         (Plan, {"lengths": [1, 1, 2, 1]}, "adds up to 5, and tasks has 6"),
