@@ -12,6 +12,7 @@ from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Events
 from headrace_shm import Store
+from tests.unit.worker_flags import check_flags
 from tests.unit.worker_world import EPOCH, graph_of
 
 
@@ -37,6 +38,7 @@ class Host:
         self.take()
 
     def take(self) -> None:
+        check_flags(self.agent)
         for action in self.agent.take():
             if isinstance(action, actions.ToRunner) and isinstance(action.frame, protocol.Run):
                 self.has[action.slot] += zip(action.frame.segments, action.frame.tasks, strict=True)

@@ -14,6 +14,7 @@ from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Revoke
 from headrace_shm import Store
 from tests.unit.test_worker_agent import fused, graphs
+from tests.unit.worker_flags import check_flags
 from tests.unit.worker_world import EPOCH, JOB, World, expected_value, graph_of
 
 TINY = 1e-5
@@ -50,6 +51,7 @@ class Host:
         self.take()
 
     def take(self) -> None:
+        check_flags(self.agent)
         for action in self.agent.take():
             if isinstance(action, actions.Nudge):
                 self.nudged.append(action.slot)

@@ -193,7 +193,7 @@ def spilled_one() -> tuple[Agent, actions.Restore]:
     agent = agent_with([[], [], [0]], [0, 1], spills=True, unknown_seconds=0.001)
     agent.take()
     make(agent, 0, 1)
-    agent.stock.disk._spill(*agent.stock.disk._resident[agent.jobs["job"].entries[0].block.id])
+    agent.stock.disk._spill(*agent.stock.disk.resident[agent.jobs["job"].entries[0].block.id])
     [spill] = of_kind(agent.take(), actions.Spill)
     agent.spilled(spill.key, True)
     agent.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
@@ -238,7 +238,7 @@ def test_a_dataset_that_cannot_be_written_stays_in_memory_and_the_disk_has_a_pau
     make(agent, 0, 1)
     disk, pauses = agent.stock.disk, []
     for _ in range(6):
-        disk._spill(*disk._resident[agent.jobs["job"].entries[0].block.id])
+        disk._spill(*disk.resident[agent.jobs["job"].entries[0].block.id])
         [spill] = of_kind(agent.take(), actions.Spill)
         agent.action_failed(spill, Setback("read-only file system"))
         assert agent.trouble() == ["nothing is moved to disk for a while: read-only file system"]
@@ -248,7 +248,7 @@ def test_a_dataset_that_cannot_be_written_stays_in_memory_and_the_disk_has_a_pau
         assert disk.enabled
     assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
     assert agent.jobs["job"].entries[0].block is not None
-    disk._spill(*disk._resident[agent.jobs["job"].entries[0].block.id])
+    disk._spill(*disk.resident[agent.jobs["job"].entries[0].block.id])
     [spill] = of_kind(agent.take(), actions.Spill)
     agent.spilled(spill.key, True)
     assert (disk.trouble, agent.trouble()) == ("", [])

@@ -21,6 +21,7 @@ from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, SinkSpec, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
+from tests.unit.worker_flags import check_flags
 
 DiskWork = actions.Spill | actions.Restore | actions.SendSpilled | actions.Unspill
 EPOCH = 7
@@ -445,7 +446,9 @@ class World:
 
     def _pump_one(self, name: str) -> bool:
         agent = self.agents[name]
+        check_flags(agent)
         done = agent.take()
+        check_flags(agent)
         for action in done:
             self._act(name, action)
         for report in agent.reports():

@@ -20,6 +20,8 @@ class Alone:
         self._prepare = prepare
         self._waiting: list[tuple[int, int, Segment]] = []
         self._running: Segment | None = None
+        self.in_use = False
+        """Whether there may be anything here: a segment that waits, runs or is kept."""
         self.kept: list[Segment] = []
         """Ready segments that go on at the runner that has their chain, once others may start."""
 
@@ -29,14 +31,18 @@ class Alone:
             self._running = None
         while self._waiting and self._waiting[0][2].over:
             heapq.heappop(self._waiting)
-        return bool(self._waiting) or self._running is not None
+        found = bool(self._waiting) or self._running is not None
+        self.in_use = found or bool(self.kept)
+        return found
 
     def add(self, segment: Segment) -> None:
         """A segment is ready that runs alone."""
+        self.in_use = True
         heapq.heappush(self._waiting, (segment.chain.order, segment.id, segment))
 
     def keep(self, segment: Segment) -> None:
         """Another segment is ready, which goes on at the runner that has its chain: not yet."""
+        self.in_use = True
         self.kept.append(segment)
 
     def released(self) -> Iterable[Segment]:

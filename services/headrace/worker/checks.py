@@ -75,7 +75,7 @@ def check_assign(job: HostJob, message: Assign) -> None:
     _within("task", message.tasks, job.spec.n_tasks)
     if len(set(message.tasks)) != len(message.tasks):
         raise ValueError("a task is assigned twice in one message")
-    if any(host != message.host for host in message.hosts):
+    if message.hosts != [message.host] and any(host != message.host for host in message.hosts):
         expected = _count_foreign(job, message)
         if len(message.sources) != expected:
             raise ValueError(f"{len(message.sources)} sources for {expected} inputs from outside their chains")

@@ -48,8 +48,8 @@ class Disk:
         self._paused_until = -math.inf
         self._store = store
         self._actions = actions
-        self._resident: dict[int, tuple[HostJob, Entry]] = {}
-        """Entries in memory by their block, least recently used first."""
+        self.resident: dict[int, tuple[HostJob, Entry]] = {}
+        """Entries in memory that could go to disk, by their block, least recently used first."""
         self._keys: dict[str, tuple[HostJob, Entry]] = {}
         """Entries that are on disk, or on their way there or back."""
         self._writing: dict[str, Block[int]] = {}
@@ -80,7 +80,7 @@ class Disk:
     @property
     def unused(self) -> bool:
         """Whether nothing is on disk, nor could go there: no segment's inputs need looking after."""
-        return not self._keys and not self._resident
+        return not self._keys and not self.resident
 
     @property
     def held_bytes(self) -> int:
@@ -92,7 +92,7 @@ class Disk:
     def add(self, job: HostJob, entry: Entry) -> None:
         """A dataset is in memory."""
         if self.spills and entry.block is not None:
-            self._resident[entry.block.id] = (job, entry)
+            self.resident[entry.block.id] = (job, entry)
 
     def found(self, key: str) -> tuple[HostJob, Entry] | None:
         """The dataset that is on disk under a key; None if it is not needed any more."""
@@ -108,14 +108,14 @@ class Disk:
 
     def touch(self, block: Block[int]) -> None:
         """A dataset is used."""
-        held = self._resident.pop(block.id, None)
+        held = self.resident.pop(block.id, None)
         if held is not None:
-            self._resident[block.id] = held
+            self.resident[block.id] = held
 
     def forget(self, entry: Entry) -> None:
         """A dataset is dropped, wherever it is."""
         if entry.block is not None:
-            self._resident.pop(entry.block.id, None)
+            self.resident.pop(entry.block.id, None)
         key, entry.spill_key = entry.spill_key, ""
         if key:
             self._keys.pop(key, None)
@@ -144,7 +144,7 @@ class Disk:
         return found
 
     def _candidates(self) -> Iterator[tuple[HostJob, Entry]]:
-        for job, entry in self._resident.values():
+        for job, entry in self.resident.values():
             block = entry.block
             if block is not None and not block.holds and not entry.pins and not entry.sending:
                 yield job, entry
@@ -152,7 +152,7 @@ class Disk:
     def _spill(self, job: HostJob, entry: Entry) -> None:
         block = entry.block
         assert block is not None
-        del self._resident[block.id]
+        del self.resident[block.id]
         self._store.hold(block.key, DISK)
         entry.spill_key = f"{block.id}"
         self._keys[entry.spill_key] = (job, entry)

@@ -47,6 +47,10 @@ class Dispatcher:
         self._alone = Alone(prepare)
         self._scarce = Scarce(settings.resources) if settings.resources else None
         """Those that need something of this host wait there; None if it has nothing that could be needed."""
+        self.queued = False
+        """Whether a runner may have more than one segment: it was so when that was looked at last, or one was sent another since."""
+        self.batched = False
+        """Whether `batches` may have something to tell."""
 
     def ready(self, segments: Iterable[Segment]) -> None:
         """The inputs of segments are here. Each goes to any runner if it heads its chain, else to the one that has the chain."""
@@ -72,6 +76,11 @@ class Dispatcher:
     def holds_back(self, segment: Segment) -> bool:
         """Whether a ready segment waits for something else than a runner."""
         return bool(self._alone) or (self._scarce is not None and self._scarce.waits(segment))
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether `fill` may have something to hand out."""
+        return bool(self._in_order or self._out_of_order) or self._alone.in_use or self._scarce is not None
 
     @property
     def crowded(self) -> bool:
@@ -158,7 +167,7 @@ class Dispatcher:
         in seconds. Of those that have as little, one that fewer chains wait to go on with: what it gets may take long."""
         best, least, next_least = None, math.inf, math.inf
         for runner in able:
-            if self._has_room(runner):
+            if not runner.outstanding or self._has_room(runner):
                 if runner.predicted < least or (best is not None and runner.predicted == least and len(runner.kept) < len(best.kept)):
                     best, least, next_least = runner, runner.predicted, least
                 elif runner.predicted < next_least:
@@ -171,7 +180,9 @@ class Dispatcher:
 
     def _is_held_up(self, runner: RunnerSlot) -> bool:
         """Whether a runner executes something for longer than was thought, or for nobody; who knows how long it will."""
-        return bool(runner.recalling or runner.unclosed) or recalls.overdue_at(runner, self._settings.late_seconds) < self.now
+        if runner.recalling or runner.unclosed:
+            return True
+        return bool(runner.outstanding) and recalls.overdue_at(runner, self._settings.late_seconds) < self.now
 
     def _hand_out(self, runner: RunnerSlot, until: float, allowed: Callable[[Segment], bool] | None, passed: list[Ready]) -> None:
         """Give a runner its turn. It ends early where one has to wait for the disk, and where too many may not start."""
@@ -203,11 +214,14 @@ class Dispatcher:
         batch = runner.batches.get(job.number)
         if batch is None:
             batch = runner.batches[job.number] = []
+            self.batched = True
         if segment.place:
             runner.kept.discard(chain)
         while True:
             segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
             runner.predicted += segment.predicted
+            if runner.outstanding:
+                self.queued = True
             runner.outstanding[segment.id] = segment
             if self._scarce is not None:
                 self._scarce.sent(segment, runner.slot)
@@ -223,6 +237,7 @@ class Dispatcher:
     def batches(self) -> list[tuple[RunnerSlot, int, list[Segment]]]:
         """What was handed out since the last call and is not over: runner, job number, segments."""
         found = []
+        self.batched = False
         for runner in self.slots:
             if runner.batches:
                 batches, runner.batches = runner.batches, {}
@@ -258,11 +273,15 @@ class Dispatcher:
     def learned(self, job: HostJob) -> None:
         """A function of a job has ended for the first time: runners that execute others of it are thought to be through sooner now."""
         for runner in self.slots:
-            for segment in runner.outstanding.values():
-                if segment.chain.job is job and segment.predicted >= self._settings.unknown_seconds:
-                    runner.predicted -= segment.predicted
-                    segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
-                    runner.predicted += segment.predicted
+            if runner.outstanding:
+                self._predict_again(runner, job)
+
+    def _predict_again(self, runner: RunnerSlot, job: HostJob) -> None:
+        for segment in runner.outstanding.values():
+            if segment.chain.job is job and segment.predicted >= self._settings.unknown_seconds:
+                runner.predicted -= segment.predicted
+                segment.predicted = job.predict(segment.tasks, self._settings.unknown_seconds)
+                runner.predicted += segment.predicted
 
     def defer(self, slot: int, segment: Segment) -> None:
         """A result of a segment waits for room: its runner goes on with others."""
@@ -273,11 +292,6 @@ class Dispatcher:
         runner.heard = self.now
 
     # --- recalls ------------------------------------------------------------------------------------------------------
-
-    @property
-    def has_several(self) -> bool:
-        """Whether a runner has more than one segment to execute, so that it may be overdue."""
-        return bool(recalls.with_several(self.slots))
 
     def overdue(self) -> list[RunnerSlot]:
         """Runners that execute something for longer than was thought, and may have more than that. Each is told of once, until it is heard
@@ -295,14 +309,21 @@ class Dispatcher:
 
     def next_look(self) -> float:
         """When a runner will be overdue, if nothing is heard of it until then. Infinity if none."""
-        several, late = recalls.with_several(self.slots), self._settings.late_seconds
-        if not several:
-            return math.inf
-        return min((due for runner in several if (due := recalls.overdue_at(runner, late)) >= self.now), default=math.inf)
+        late = self._settings.late_seconds
+        return min((due for runner in self._several() if (due := recalls.overdue_at(runner, late)) >= self.now), default=math.inf)
 
     def _overdue(self) -> list[RunnerSlot]:
         late, now = self._settings.late_seconds, self.now
-        return [runner for runner in recalls.with_several(self.slots) if recalls.overdue_at(runner, late) < now]
+        return [runner for runner in self._several() if recalls.overdue_at(runner, late) < now]
+
+    def _several(self) -> list[RunnerSlot]:
+        """The runners that have more than one segment to execute, so that they may be overdue."""
+        if not self.queued:
+            return []
+        found = recalls.with_several(self.slots)
+        if not found:
+            self.queued = any(len(runner.outstanding) > 1 for runner in self.slots)
+        return found
 
     def _has_behind(self, runner: RunnerSlot) -> bool:
         """Whether a runner may have something that it has not begun and that could run elsewhere. If not, one recall tells."""

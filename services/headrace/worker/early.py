@@ -25,6 +25,8 @@ class EarlyWants:
 
     def take(self, job: str) -> list[tuple[int, list[int]]]:
         """The questions about a job, by peer; they are not kept any longer."""
+        if not self._peers:
+            return []
         return [(peer, list(jobs.pop(job))) for peer, jobs in self._peers.items() if job in jobs]
 
     def drop(self, peer: int) -> None:

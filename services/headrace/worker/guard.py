@@ -33,14 +33,14 @@ class Guard:
 
     def __init__(self, fail_job: FailJob) -> None:
         self.failures: Counter[str] = Counter()
-        self._in_a_row: Counter[str] = Counter()
+        self.in_a_row: Counter[str] = Counter()
         """Of those that concern no job: how many raised since one succeeded."""
         self._fail_job = fail_job
 
     @property
     def broken(self) -> bool:
         """Whether the state machine fails at whatever it does."""
-        return max(self._in_a_row.values(), default=0) >= MOST_IN_A_ROW
+        return max(self.in_a_row.values(), default=0) >= MOST_IN_A_ROW
 
     def tell(self, kind: str, told: Callable[[], None], job: str = "", event: object = None) -> None:
         """Call `told`, which tells the machine of an event of this kind. job: that it concerns; empty if it is none or not known."""
@@ -53,15 +53,14 @@ class Guard:
 
     def went_well(self, kind: str) -> None:
         """An event of this kind raised nothing."""
-        if self._in_a_row:
-            self._in_a_row.pop(kind, None)
+        self.in_a_row.pop(kind, None)
 
     def caught(self, kind: str, error: Exception, job: str = "", event: object = None) -> None:
         """The machine raised an exception on an event. To be called while it is handled."""
         self.failures[kind] += 1
         log.exception("the host's state machine failed on an event", kind=kind, job=job, about=repr(event)[:2000])
         if not job:
-            self._in_a_row[kind] += 1
+            self.in_a_row[kind] += 1
             return
         text = f"internal error of a host ({kind}): {type(error).__name__}: {error}. The host's log has the traceback; please report it"
         try:

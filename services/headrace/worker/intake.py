@@ -7,7 +7,8 @@ waits until all of it is known: a purge, say, must find every chain that still n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from headrace.worker.guard import Guard
 from headrace.worker.state import Agent
@@ -21,11 +22,21 @@ class Intake:
         self._agent = agent
         self._guard = guard
         self._waiting: deque[LogMessage] = deque()
+        self._handlers: dict[type[LogMessage], Callable[[Any], None]] = {
+            Assign: self._assign,
+            Purge: agent.purge,
+            Ended: agent.end,
+            Revoke: agent.revoke,
+            Reroute: agent.reroute,
+            HostLost: agent.host_lost,
+            HostJoined: agent.host_joined,
+        }
+        """What is told of each kind of message that concerns hosts."""
 
     @property
     def busy(self) -> bool:
         """Whether there is more to tell: `go_on` is to be called soon."""
-        return self._agent.assigning
+        return self._agent.assigned is not None
 
     def hear(self, messages: Iterable[LogMessage]) -> None:
         """Messages came, in the log's order. Tells the agent those that need not wait."""
@@ -34,7 +45,7 @@ class Intake:
 
     def go_on(self) -> None:
         """Tell the agent the next part of an assignment, and what waits behind it if it was the last."""
-        if self._agent.assigning:
+        if self.busy:
             try:
                 self._agent.assign_more()
             except Exception as error:
@@ -42,30 +53,19 @@ class Intake:
             self._tell()
 
     def _tell(self) -> None:
-        while self._waiting and not self._agent.assigning:
+        while self._waiting and self._agent.assigned is None:
             message = self._waiting.popleft()
+            told = self._handlers.get(type(message))
+            if told is None:
+                continue
             try:
-                self._tell_one(message)
+                told(message)
             except Exception as error:
                 self._agent.give_up_assignment()
                 self._failed(error, getattr(message, "job", ""), message)
 
-    def _tell_one(self, message: LogMessage) -> None:
-        agent = self._agent
-        if isinstance(message, Assign):
-            agent.assign(message, message.graph.inline if message.graph is not None else None)
-        elif isinstance(message, Purge):
-            agent.purge(message)
-        elif isinstance(message, Ended):
-            agent.end(message)
-        elif isinstance(message, Revoke):
-            agent.revoke(message)
-        elif isinstance(message, Reroute):
-            agent.reroute(message)
-        elif isinstance(message, HostLost):
-            agent.host_lost(message)
-        elif isinstance(message, HostJoined):
-            agent.host_joined(message)
+    def _assign(self, message: Assign) -> None:
+        self._agent.assign(message, message.graph.inline if message.graph is not None else None)
 
     def _failed(self, error: Exception, job: str, message: LogMessage | None) -> None:
         """The agent raised an exception, which is being handled."""

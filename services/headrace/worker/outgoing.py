@@ -29,7 +29,8 @@ class Outgoing:
 
     def __init__(self, actions: list[Action]) -> None:
         self._actions = actions
-        self._parcels: dict[tuple[int, str], Parcel] = {}
+        self.parcels: dict[tuple[int, str], Parcel] = {}
+        """By peer and job."""
 
     def value(self, peer: int, job: str, dataset: int, attempt: int, value: bytes) -> None:
         """A small dataset goes to a peer."""
@@ -54,24 +55,22 @@ class Outgoing:
         self._parcel(peer, job).gone.datasets.append(dataset)
 
     def _parcel(self, peer: int, job: str) -> Parcel:
-        parcel = self._parcels.get((peer, job))
+        parcel = self.parcels.get((peer, job))
         if parcel is not None and max(len(parcel.values.datasets), len(parcel.offer.datasets), len(parcel.gone.datasets)) >= MOST_IDS:
             self.send()
             parcel = None
         if parcel is None:
             parcel = Parcel(frames.Values(job, [], [], []), [], frames.Offer(job, [], [], []), frames.Gone(job, []))
-            self._parcels[peer, job] = parcel
+            self.parcels[peer, job] = parcel
         return parcel
 
     def send(self) -> None:
         """Send what was collected."""
-        if not self._parcels:
-            return
-        for (peer, _), parcel in self._parcels.items():
+        for (peer, _), parcel in self.parcels.items():
             if parcel.payload:
                 self._actions.append(ToPeer(peer, parcel.values, b"".join(parcel.payload)))
             if parcel.offer.datasets:
                 self._actions.append(ToPeer(peer, parcel.offer))
             if parcel.gone.datasets:
                 self._actions.append(ToPeer(peer, parcel.gone))
-        self._parcels.clear()
+        self.parcels.clear()

@@ -97,13 +97,22 @@ class Performer:
 
     def _to_runner(self, action: actions.ToRunner) -> None:
         frame = action.frame
-        if isinstance(frame, protocol.Grant) and frame.offset >= 0:
-            self._memory.reserve(frame.offset, self._agent.granted_bytes(frame.job, frame.dataset))
-        elif isinstance(frame, protocol.GrantSlab) and frame.offset >= 0:
-            self._memory.reserve(frame.offset, frame.nbytes)
-        elif self._spans is not None and isinstance(frame, protocol.Run):
-            self._spans.dispatched(action.slot, frame)
+        prepare = _BEFORE_SENDING.get(type(frame))
+        if prepare is not None:
+            prepare(self, action.slot, frame)
         self._runners.send(action.slot, frame)
+
+    def _back_grant(self, _: int, frame: protocol.Grant) -> None:
+        if frame.offset >= 0:
+            self._memory.reserve(frame.offset, self._agent.granted_bytes(frame.job, frame.dataset))
+
+    def _back_slab(self, _: int, frame: protocol.GrantSlab) -> None:
+        if frame.offset >= 0:
+            self._memory.reserve(frame.offset, frame.nbytes)
+
+    def _begin_spans(self, slot: int, frame: protocol.Run) -> None:
+        if self._spans is not None:
+            self._spans.dispatched(slot, frame)
 
     def _kill(self, action: actions.KillRunner) -> None:
         self._runners.kill(action.slot)
@@ -193,6 +202,13 @@ def _name(action: Action) -> str:
     frame = getattr(action, "frame", None)
     return " ".join([type(action).__name__, *whom, *([] if frame is None else [type(frame).__name__])])
 
+
+_BEFORE_SENDING: dict[type[Any], Callable[[Performer, int, Any], None]] = {
+    protocol.Grant: Performer._back_grant,
+    protocol.GrantSlab: Performer._back_slab,
+    protocol.Run: Performer._begin_spans,
+}
+"""What is done before a runner is sent a frame, per kind of frame."""
 
 _PERFORM: dict[type[Any], Callable[[Performer, Any], None]] = {
     actions.ToRunner: Performer._to_runner,

@@ -54,7 +54,8 @@ class _Connection(asyncio.Protocol):
         self._frames = protocol.FrameBuffer()
         self._corrupt = False
         self._transport: asyncio.WriteTransport | None = None
-        self._unsent = bytearray()
+        self.unsent = bytearray()
+        """Frames that go to the runner with the next `flush`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -87,15 +88,9 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._runners.lost(self._slot)
 
-    def add(self, frame: protocol.Frame) -> bool:
-        """Have a frame go to the runner with the next `flush`. Returns whether it is the first."""
-        first = not self._unsent
-        protocol.pack_behind(self._unsent, frame)
-        return first
-
     def flush(self) -> None:
         """Write to the runner; to one that is gone, nothing."""
-        unsent, self._unsent = self._unsent, bytearray()
+        unsent, self.unsent = self.unsent, bytearray()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(unsent)
 
@@ -128,8 +123,8 @@ class Runners:
         self.on_frames = on_frames
         self._on_death = on_death
         self._slots = [_Slot() for _ in range(settings.runners)]
-        self._unsent: list[_Connection] = []
-        """To runners that are to be sent something."""
+        self.unsent: list[_Connection] = []
+        """To runners that are to be sent something with the next `flush`."""
         self._idle_deaths = 0
         self._ending = False
         self._changed = asyncio.Event()
@@ -223,14 +218,18 @@ class Runners:
     def send(self, slot: int, frame: protocol.Frame) -> None:
         """Have a frame go to the runner in a slot with the next `flush`."""
         connection = self._slots[slot].connection
-        if connection is not None and connection.add(frame):
-            self._unsent.append(connection)
+        if connection is None:
+            return
+        first = not connection.unsent
+        protocol.pack_behind(connection.unsent, frame)
+        if first:
+            self.unsent.append(connection)
 
     def flush(self) -> None:
         """Send what there is, to each runner in one go: it wakes once, and has a job's graph together with its first tasks."""
-        for connection in self._unsent:
+        unsent, self.unsent = self.unsent, []
+        for connection in unsent:
             connection.flush()
-        self._unsent.clear()
 
     def kill(self, slot: int) -> None:
         """End the runner in a slot by force; another takes its place."""

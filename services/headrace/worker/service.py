@@ -290,7 +290,7 @@ class Worker:
     # --- events in --------------------------------------------------------------------------------------------------
 
     def _on_entries(self, entries: list[Entry]) -> None:
-        self._intake.hear(entry.message for entry in entries)
+        self._intake.hear([entry.message for entry in entries])
         if self._agent.expelled and not self._expelled.is_set():
             log.error(
                 "the other hosts cannot reach this one: it joins again once it reaches one of them. If this goes on, give it an address "
@@ -383,27 +383,34 @@ class Worker:
         if self._ended:
             return
         self._agent.clock(self._loop.time())
-        if self._performer is not None:
-            self._performer.perform(self._decide(self._agent.take))
-        self._runners.flush()
-        self._schedule_report()
-        self._schedule_look()
-        if self._intake.busy:
+        self._act(self._agent.take)
+        if self._runners.unsent:
+            self._runners.flush()
+        if self._agent.news:
+            self._schedule_report()
+        if self._look_timer is None and self._agent.runners.queued:
+            self._schedule_look()
+        if self._agent.assigned is not None:
             self._go_on()
 
-    def _decide(self, take: Callable[[], list[Action]]) -> list[Action]:
-        """What the state machine wants done; nothing if it fails."""
+    def _act(self, take: Callable[[], list[Action]]) -> None:
+        """Carry out what the state machine wants done; nothing if it fails."""
+        if self._performer is None:
+            return
         try:
             actions = take()
         except Exception as error:
             self._guard.caught("deciding", error)
-            return []
-        self._guard.went_well("deciding")
-        return actions
+            return
+        if self._guard.in_a_row:
+            self._guard.went_well("deciding")
+        if actions:
+            self._performer.perform(actions)
 
     def _schedule_look(self) -> None:
         """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
-        if self._look_timer is None and (due := self._agent.look_at) < math.inf:
+        due = self._agent.look_at
+        if due < math.inf:
             self._look_timer = self._loop.call_at(due + LOOK_SLACK_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -417,8 +424,6 @@ class Worker:
 
     def _schedule_report(self) -> None:
         """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
-        if not self._agent.has_reports:
-            return
         wait = self._agent.report_seconds
         due = self._last_report + wait
         if self._report_timer is not None:
@@ -434,9 +439,9 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        if self._performer is not None:
-            self._performer.perform(self._decide(self._agent.reports))
-        self._schedule_report()
+        self._act(self._agent.reports)
+        if self._agent.news:
+            self._schedule_report()
 
     def _publish(self, events: Events) -> asyncio.Future[int]:
         done = self._bus.publish(subjects.event(events.job, events.host), events)

@@ -74,12 +74,13 @@ class Sources:
         """Hosts that are lost, with the last entry of the log that was known when that was written."""
         self._orphans: dict[tuple[str, int], float] = {}
         """By job and dataset: since when it has had no source."""
-        self._asks: dict[str, dict[str, list[Entry]]] = {}
+        self.asks: dict[str, dict[str, list[Entry]]] = {}
+        """What is to be asked for, by host and job."""
         self.detours = Detours(settings.host, settings.relay_seconds, now, actions, self._links, self.ask_again)
 
     def begin_again(self) -> None:
         """This host joins again: it has no links, and awaits nothing. What the log told of other hosts stays."""
-        for kept in (self._links, self._outages, self._orphans, self._asks):
+        for kept in (self._links, self._outages, self._orphans, self.asks):
             kept.clear()
         self.detours = Detours(self._settings.host, self._settings.relay_seconds, self._now, self._actions, self._links, self.ask_again)
 
@@ -101,7 +102,7 @@ class Sources:
         state = self._links.get(source, DOWN)
         entry.asked = state == UP
         if state == UP:
-            self._asks.setdefault(source, {}).setdefault(job.name, []).append(entry)
+            self.asks.setdefault(source, {}).setdefault(job.name, []).append(entry)
         elif state == DOWN:
             self._links[source] = CONNECTING
             self._actions.append(Connect(source, job.addresses[source]))
@@ -120,7 +121,7 @@ class Sources:
 
     def wants(self) -> Iterator[Action]:
         """What hosts are to be asked for since the last call."""
-        asks, self._asks = self._asks, {}
+        asks, self.asks = self.asks, {}
         for host, jobs in asks.items():
             for name, entries in jobs.items():
                 for part in (entries[start : start + MOST_IDS] for start in range(0, len(entries), MOST_IDS)):

@@ -108,10 +108,10 @@ class Agent:
         self.impossible = 0
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
-        self._news: dict[str, None] = {}
+        self.news: dict[str, None] = {}
+        """Jobs of which facts wait to be published."""
         self._left_out = 0
         """Reports in succession that left jobs out."""
-        """Jobs of which facts wait to be published."""
         self._over: dict[str, None] = {}
         self._forgotten: dict[int, str] = {}
         """Numbers and names of jobs that are over, whose runners may still write to sinks."""
@@ -120,8 +120,9 @@ class Agent:
         self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park, lambda: not self.stock.disk.empty)
         self.sources = Sources(settings, self.jobs, self._actions, self._unreceived, now)
         self._early_wants = EarlyWants()
-        self._assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
-        """The assignment that is being taken in: its chains that have not been yet, each with the inputs that other hosts have."""
+        self.assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
+        """The assignment that is being taken in: its chains that have not been yet, each with the inputs that other hosts have; None if
+        there is none."""
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
         self._terms: dict[str, int] = {}
@@ -151,9 +152,9 @@ class Agent:
     def assign(self, message: Assign, graph: GraphSpec | None) -> None:
         """Chains are released to this host, and the first of them taken in. `graph` comes with a job's first assignment.
 
-        Until `assigning` is false again nothing else of the log may be told, see `Intake`.
+        While it is `assigned` nothing else of the log may be told, see `Intake`.
         """
-        assert not self.assigning, "the rest of the assignment before would be lost"
+        assert self.assigned is None, "the rest of the assignment before would be lost"
         if message.epoch != self.epoch or self._stale("scheduler", message.term):
             return
         if message.job in self._over:
@@ -169,24 +170,20 @@ class Agent:
             return
         job.addresses.update(zip(message.hosts, message.addresses, strict=True))
         self.sources.named(message.hosts, message.sources, message.at)
-        self._assigned = job, chains_of(job, message, partial(next, self._segment_ids))
+        self.assigned = job, chains_of(job, message, partial(next, self._segment_ids))
         self.assign_more()
-
-    @property
-    def assigning(self) -> bool:
-        """Whether an assignment has more chains than were taken in so far."""
-        return self._assigned is not None
 
     def assign_more(self) -> None:
         """Take in the next chains of the assignment."""
-        if self._assigned is None:
+        if self.assigned is None:
             return
-        job, rest = self._assigned
+        job, rest = self.assigned
         part = list(itertools.islice(rest, self.settings.part_chains))
         if len(part) < self.settings.part_chains:
-            self._assigned = None
+            self.assigned = None
         for chain, given in part:
-            job.attempts.update(chain.attempts)
+            if chain.attempts:
+                job.attempts.update(chain.attempts)
             for dataset, source in given:
                 self.sources.want(job, job.entry(dataset), source)
         self.stock.use(job, [segment for chain, _ in part for segment in chain.segments])
@@ -194,7 +191,7 @@ class Agent:
 
     def give_up_assignment(self) -> str:
         """The rest of the assignment cannot be taken in. Returns its job; nothing if there is none."""
-        job, self._assigned = self._assigned[0].name if self._assigned is not None else "", None
+        job, self.assigned = self.assigned[0].name if self.assigned is not None else "", None
         return job
 
     def fail_job(self, name: str, text: str) -> None:
@@ -255,7 +252,7 @@ class Agent:
 
     def _open(self, name: str, graph: GraphSpec, topology: Topology, sink: SinkSpec | None) -> HostJob:
         timings = [self.counts.functions.of(function.name) for function in graph.functions]
-        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self._news), timings, topology, sink)
+        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self.news), timings, topology, sink)
         self.jobs[name] = self._by_number[job.number] = job
         for peer, datasets in self._early_wants.take(name):
             self._want(job, datasets, peer)
@@ -265,7 +262,7 @@ class Agent:
         """Begin a new epoch: the cluster took this host for lost. What it was to do is void, what it holds stays. To be called when its
         runners and links are gone; facts that were not taken by `all_reports` before are void."""
         self.epoch = epoch
-        self._assigned = None
+        self.assigned = None
         for action in list(self._actions):
             if isinstance(action, SendBlock | SendSpilled):
                 self.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
@@ -276,13 +273,13 @@ class Agent:
         for job in list(self.jobs.values()):
             for chain in job.live_chains():
                 self._drop_chain(chain)
-            job.begin_again(JobReport(job.name, self.host, epoch, self._news))
+            job.begin_again(JobReport(job.name, self.host, epoch, self.news))
             self.stock.begin_again(job)
             if job.ended and not job.entries:
                 self._forget(job)
         self.stock.forget_claims()
         self.sources.begin_again()
-        self._news.clear()
+        self.news.clear()
         self._doomed.clear()
         self._alive_after_kill.clear()
         self._left_out = 0
@@ -342,12 +339,8 @@ class Agent:
         if job is None or job.ended:
             return
         job.ended = message.state
-        executing = self._doom_runners(job)
-        for segment in (segment for chain in job.live_chains() for segment in chain.segments):
-            segment.over = True
-        self.runners.drop_job(job)
+        executing = self._drop_chains(job) if job.n_live else set()
         job.chains.clear()
-        job.n_live = 0
         self.stock.drop_job(job, keep_outputs=message.state == "done")
         for slot in job.runners:
             runner, number = self.runners.slots[slot], job.number
@@ -358,6 +351,15 @@ class Agent:
                 self._actions.append(ToRunner(slot, protocol.CloseJob(number)))
         if not job.entries:
             self._forget(job)
+
+    def _drop_chains(self, job: HostJob) -> set[int]:
+        """Forget the chains of a job that is over. Returns the slots of runners that execute something of it."""
+        executing = self._doom_runners(job)
+        for segment in (segment for chain in job.live_chains() for segment in chain.segments):
+            segment.over = True
+        self.runners.drop_job(job)
+        job.n_live = 0
+        return executing
 
     def log_rewound(self, unknown: Iterable[str]) -> None:
         """The log lost its last messages. unknown: jobs that are not in it any more. Terms that leaders had then may come again."""
@@ -387,7 +389,7 @@ class Agent:
                 del self._forgotten[next(iter(self._forgotten))]
         del self.jobs[job.name]
         del self._by_number[job.number]
-        self._news.pop(job.name, None)
+        self.news.pop(job.name, None)
 
     def _addressed(self, message: Purge | Revoke | Reroute, service: str) -> HostJob | None:
         """The job that a message is about, if it is known here and the message is of this epoch and of no older term."""
@@ -518,7 +520,8 @@ class Agent:
         attempts = {dataset: job.attempts.get(job.producer[dataset], 0) for dataset in small} if job.attempts else {}
         job.report.values(list(small), list(attempts.values()), list(small.values()), job.is_held)
         taken = {dataset: value for dataset, value in small.items() if job.is_taken[dataset] or dataset in job.entries}
-        self.runners.ready(self.stock.values(job, taken, attempts, made=True))
+        if taken:
+            self.runners.ready(self.stock.values(job, taken, attempts, made=True))
 
     def _stored(self, job: HostJob, slot: int, dataset: int, block: int) -> None:
         """A runner wrote a dataset to a block of the arena."""
@@ -922,18 +925,23 @@ class Agent:
 
     def take(self) -> list[Action]:
         """Everything that follows from the events so far, save reports."""
-        self._undefer(self.stock.settle())
-        self._fail_refused()
-        self.runners.fill(self._allowed if self.stock.pressed else None)
-        if self.runners.has_several:
+        if granted := self.stock.settle():
+            self._undefer(granted)
+        if self.stock.refused:
+            self._fail_refused()
+        if self.runners.has_ready:
+            self.runners.fill(self._allowed if self.stock.pressed else None)
+        if self.runners.queued:
             self._actions.extend(Nudge(runner.slot) for runner in self.runners.overdue())
             for runner in self.runners.to_recall():
                 self._recall(runner)
-        self._send_batches()
-        self.stock.outgoing.send()
-        self._actions.extend(self.sources.wants())
-        actions = list(self._actions)
-        self._actions.clear()
+        if self.runners.batched:
+            self._send_batches()
+        if self.stock.outgoing.parcels:
+            self.stock.outgoing.send()
+        if self.sources.asks:
+            self._actions.extend(self.sources.wants())
+        actions, self._actions[:] = list(self._actions), ()
         return actions
 
     def _fail_refused(self) -> None:
@@ -1015,19 +1023,25 @@ class Agent:
     @property
     def has_reports(self) -> bool:
         """Whether facts wait to be published."""
-        return bool(self._news)
+        return bool(self.news)
 
     @property
     def report_seconds(self) -> float:
         """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
         about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
-        jobs = [self.jobs[name] for name in self._news]
-        urgent = [job for job in jobs if job.report.urgent]
-        if self.stock.pressed or not all(job.n_live for job in urgent) or any(job.report.at_once for job in jobs):
+        urgent = soon = False
+        for name in self.news:
+            job = self.jobs[name]
+            report = job.report
+            if report.at_once or (report.urgent and not job.n_live):
+                return self.settings.report_seconds
+            urgent = urgent or report.urgent
+            soon = soon or report.soon
+        if self.stock.pressed:
             return self.settings.report_seconds
         if urgent:
             return self.settings.busy_report_seconds
-        if not any(runner.outstanding for runner in self.runners.slots) or any(job.report.soon for job in jobs):
+        if soon or not any(runner.outstanding for runner in self.runners.slots):
             return self.settings.quiet_report_seconds
         return self.settings.idle_report_seconds
 
@@ -1035,7 +1049,7 @@ class Agent:
         """The facts to publish now: all that were collected, or, of many jobs, those of the jobs that have nothing left to do here."""
         names, used = self._due_reports(), self.stock.store.used
         for name in names:
-            del self._news[name]
+            del self.news[name]
         jobs = [self.jobs[name] for name in names]
         reports = [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
         return [*(self._behind_unreported(reports) if self._unreported else reports)]
@@ -1048,8 +1062,8 @@ class Agent:
 
     def all_reports(self) -> list[Events]:
         """All facts that were not published, also those that would wait for more."""
-        jobs, used = [self.jobs[name] for name in self._news], self.stock.store.used
-        self._news.clear()
+        jobs, used = [self.jobs[name] for name in self.news], self.stock.store.used
+        self.news.clear()
         reported = [action.events for action in [*self._actions, *self._unreported] if isinstance(action, Report)]
         self._unreported.clear()
         return [*reported, *(events for job in jobs for events in job.report.take(used))]
@@ -1057,7 +1071,7 @@ class Agent:
     def _due_reports(self) -> list[str]:
         """Somebody waits for the facts of jobs that are over here, and each other job would cost a message of its own with each of them:
         those wait for more, but only so many times."""
-        names = list(self._news)
+        names = list(self.news)
         ended = [name for name in names if not self.jobs[name].n_live] if len(names) > FEW_JOBS else []
         if not ended or self.stock.pressed or self._left_out >= LEFT_OUT:
             self._left_out = 0

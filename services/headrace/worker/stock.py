@@ -198,7 +198,8 @@ class Stock:
     def clock(self, now: float) -> None:
         """What time it is, by the clock of `Agent.tick`."""
         self._now = self.disk.now = now
-        self.shortage.tick(now)
+        if self.shortage.short is not None:
+            self.shortage.tick(now)
 
     def unbacked(self, entry: Entry, memory: int, read: str = "") -> bool:
         """There is no memory behind the room that a dataset was granted. It waits again, or is refused if it went above the capacity
@@ -369,7 +370,7 @@ class Stock:
 
     def has_orphans(self, runner: RunnerSlot) -> bool:
         """Whether there is room that is free once the runner says that it does not write there."""
-        return bool(self._orphans.get(runner.client))
+        return bool(self._orphans and self._orphans.get(runner.client))
 
     def closed(self, runner: RunnerSlot, job_number: int) -> None:
         """A runner writes nothing more for a job."""
@@ -432,9 +433,11 @@ class Stock:
             else:
                 self._discard(job, entry)
         job.entries = kept
-        self.disk.parked = {segment for segment in self.disk.parked if segment.chain.job is not job}
-        self._claims = [claim for claim in self._claims if claim.job is not job or (claim.who.disk and claim.dataset in kept)]
-        heapq.heapify(self._claims)
+        if self.disk.parked:
+            self.disk.parked = {segment for segment in self.disk.parked if segment.chain.job is not job}
+        if self._claims:
+            self._claims = [claim for claim in self._claims if claim.job is not job or (claim.who.disk and claim.dataset in kept)]
+            heapq.heapify(self._claims)
 
     def begin_again(self, job: HostJob) -> None:
         """Keep what is here of a job, and nothing of what was to come; nobody here or elsewhere waits for it any more. A small copy of
@@ -468,7 +471,7 @@ class Stock:
     @property
     def pressed(self) -> bool:
         """Whether memory is short, and cannot be had from the disk's side."""
-        return bool(self._claims) or (not self.disk.enabled and self.store.used > PRESSURE * self.store.capacity)
+        return bool(self._claims) or (self.store.used > PRESSURE * self.store.capacity and not self.disk.enabled)
 
     @property
     def first_claim(self) -> int | None:
@@ -510,7 +513,9 @@ class Stock:
 
     def settle(self) -> list[Claim]:
         """Grant what there is room for, in plan order. Returns what was granted."""
-        settled = []
+        settled: list[Claim] = []
+        if not self._claims and not self.disk.resident:
+            return settled
         while self._claims and self._grant(self._claims[0]):
             settled.append(_dealt_with(heapq.heappop(self._claims)))
         wanted = sum(claim.nbytes for claim in self._claims[:CLAIMS_AHEAD])

@@ -39,6 +39,8 @@ def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Itera
 
 def _sources(assign: Assign) -> Iterator[str] | None:
     """Per input from outside its chain the other host that has it, or nothing; None if this host has them all."""
+    if assign.hosts == [assign.host]:
+        return None
     names = ["" if name == assign.host else name for name in assign.hosts]
     return iter([names[source] for source in assign.sources]) if any(names) else None
 
