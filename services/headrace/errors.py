@@ -1,4 +1,4 @@
-"""Every error that Headrace raises on purpose. Catch `HeadraceError` for all of them."""
+"""Every error that Headrace raises on purpose. Catch `HeadraceError` to catch all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class HeadraceError(Exception):
 
 
 class GraphError(HeadraceError, ValueError):
-    """The graph cannot be built, frozen or accepted as it is. The message names the task or column."""
+    """Headrace cannot build, freeze or accept the graph. The message names the task or column."""
 
 
 class SinkRefused(GraphError):
@@ -16,7 +16,7 @@ class SinkRefused(GraphError):
 
 
 class NotPicklable(HeadraceError, TypeError):
-    """A function or an argument cannot be sent to a runner. The message names the task and the argument."""
+    """A function or an argument cannot be pickled, so it cannot be sent to a runner. The message names the task and the argument."""
 
 
 class FunctionNotFound(HeadraceError, ImportError):
@@ -28,17 +28,17 @@ class ClusterClosed(HeadraceError, RuntimeError):
 
 
 class ClusterFailed(HeadraceError, RuntimeError):
-    """A local cluster did not start, or one of its services ended again after every restart; the message has the end of its log. Or a
-    cluster that a client connects to does not exist, or cannot be read by this release."""
+    """A local cluster did not start, or one of its services ended again after every restart; the message has the end of its log. Or the
+    cluster that a client connects to does not exist, or this release cannot read its messages."""
 
 
 class JobCancelled(HeadraceError):
-    """The job was cancelled: by this client, another one or an operator. The message gives the reason, if one was given."""
+    """A client or an operator cancelled the job. The message has the reason, if one was given."""
 
 
 class JobTimeout(HeadraceError, TimeoutError):
-    """The job did not end within the given time, and goes on: wait again, or cancel it. `Job.cancel` raises it if the cluster did not
-    confirm the request in time."""
+    """The job did not end within the given time. It continues: wait again, or cancel it. `Job.cancel` raises this error if the cluster did
+    not confirm the request in time."""
 
 
 class JobFailed(HeadraceError):
@@ -46,10 +46,10 @@ class JobFailed(HeadraceError):
 
 
 class TaskFailed(JobFailed):
-    """A task failed, and its job with it. Where the original exception could be sent, it is the `__cause__`.
+    """A task failed, and its job with it. If the original exception could be pickled, it is the `__cause__`.
 
     task: the task's name. inputs: the names of its inputs. error: type and message of the exception, in one line.
-    remote_traceback: the traceback as the runner printed it. reason: "raised", or how else an attempt failed ("runner_died", ...).
+    remote_traceback: the traceback as the runner printed it. reason: how the last attempt failed: "raised", "runner_died", ...
     """
 
     def __init__(self, task: str, error: str, inputs: tuple[str, ...] = (), remote_traceback: str = "", reason: str = "raised") -> None:
@@ -67,19 +67,19 @@ class TaskFailed(JobFailed):
 
 
 class SettingsError(HeadraceError, ValueError):
-    """A setting has a value that cannot be used. The message names the setting, and what it may be."""
+    """A setting has an invalid value. The message names the setting, and says which values are valid."""
 
 
 class NatsUnreachable(HeadraceError, ConnectionError):
-    """No NATS server answers at the URL. The message has the URL and the last error."""
+    """No NATS server answers at the address. The message has the address and the last error."""
 
 
 class NatsStoresNothing(NatsUnreachable):
-    """NATS answers, but does not store what it is sent: its disk is full, or cannot be written to."""
+    """NATS answers, but does not store messages: its disk is full or not writable."""
 
 
 class WrongCredentials(HeadraceError, PermissionError):
-    """The NATS server does not take this token, user or credentials file."""
+    """The NATS server rejects this token, user or credentials file."""
 
 
 class NoJetStream(HeadraceError, RuntimeError):
@@ -87,7 +87,7 @@ class NoJetStream(HeadraceError, RuntimeError):
 
 
 class JetStreamRefused(HeadraceError, RuntimeError):
-    """JetStream refused a request. `code` is the server's err_code, or 0; the message says what was requested."""
+    """JetStream refused a request. `code` is the server's err_code, or 0; the message describes the request."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
@@ -95,19 +95,20 @@ class JetStreamRefused(HeadraceError, RuntimeError):
 
 
 TOO_LARGE = frozenset({0, 10054})
-"""Codes of `PublishRefused` for a message that is too large: for the server (found before sending, without a code), or for the stream."""
+"""Codes of `PublishRefused` for a message that is too large: 0 if the client found that before it sent the message, or else the code of the
+stream."""
 
 
 class PublishRefused(JetStreamRefused):
-    """A message was refused: it is too large, or its stream is full or missing. Sending it again would not help."""
+    """JetStream refused a message: it is too large, or its stream is full or missing. Sending it again would not help."""
 
 
 class WrongRevision(PublishRefused):
-    """Somebody else wrote to the subject (or key) since the revision that was expected."""
+    """Another client wrote to the subject (or key) since the expected revision."""
 
 
 class RemoteError(HeadraceError, RuntimeError):
-    """A service could not answer a request. The message has the exception that it raised."""
+    """A service could not answer a request. The message has the exception that the service raised."""
 
 
 class CannotWrite(HeadraceError, OSError):
@@ -115,15 +116,15 @@ class CannotWrite(HeadraceError, OSError):
 
 
 class LogRewound(HeadraceError):
-    """NATS came back with an older log than before: its last messages are gone. The message says how that was noticed."""
+    """NATS came back with an older log: its last messages are gone. The message says how the service or client noticed."""
 
 
 class NewerSchema(HeadraceError, ValueError):
-    """The log has a message of a newer release, which this one cannot read. A client raises ClusterFailed instead."""
+    """The log has a message of a newer release, which this release cannot read. A client raises ClusterFailed instead."""
 
 
 class NoSuchJob(HeadraceError, KeyError):
-    """The cluster has no job with this id: there never was one, or the job has aged out of the log."""
+    """The cluster has no job with this id: the id is wrong, or the job has aged out of the log."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -131,11 +132,13 @@ class NoSuchJob(HeadraceError, KeyError):
 
 class OutputsLost(JobFailed):
     """The job was done, but its outputs are gone: a client released them, nobody fetched them in time (HEADRACE_OUTPUT_EXPIRY), they were
-    lost with their host and could not be made again, or their host cannot be reached. The message says which. Submit the graph again."""
+    lost with their host and cannot be computed again, or the client cannot reach their host. The message says which. Submit the graph
+    again."""
 
 
 class SinkFailed(HeadraceError, OSError):
-    """An output cannot be written to its sink, or read from there. The message names the output and the place; the `__cause__` says why."""
+    """Headrace cannot write an output to its sink, or read it from there. The message names the output and the place; the `__cause__` has
+    the reason."""
 
 
 class MissingLibrary(HeadraceError, ImportError):
@@ -143,8 +146,8 @@ class MissingLibrary(HeadraceError, ImportError):
 
 
 class CorruptOutput(HeadraceError):
-    """The file of an output was changed after it was written. The message names the file."""
+    """The file of an output was changed after Headrace wrote it. The message names the file."""
 
 
 class UnreadableResult(HeadraceError):
-    """An output was fetched, but cannot be unpickled in this process. The message names the output; the `__cause__` says why."""
+    """The client fetched an output, but this process cannot unpickle it. The message names the output; the `__cause__` has the reason."""

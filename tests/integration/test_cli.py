@@ -315,7 +315,7 @@ def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Pat
     assert re.search(r"leading\s+controller, scheduler, publisher", cluster)
     assert re.search(r"hosts\s+host-0", cluster)
     assert re.search(r"stream LOG\s+0\.\d MB, 0% of 4,295\.0 MB\s*$", cluster, re.MULTILINE)
-    assert headrace("cancel", good[1], env=up).stdout == f"{good[1]} was over already: done\n"
+    assert headrace("cancel", good[1], env=up).stdout == f"{good[1]} had already ended: done\n"
     for command in ("status", "cancel", "replay"):
         for job in ("nosuchjob", "", "no such job", "a.b", "x" * 200):
             missing = headrace(command, job, env=up)
@@ -371,7 +371,7 @@ def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graph
     for command in ("tail", "watch"):
         nothing = headrace(command, "nosuchjob", env=up)
         assert nothing.returncode == 1
-        assert "the log has nothing of job 'nosuchjob'" in nothing.stderr
+        assert "job 'nosuchjob' is not in the log" in nothing.stderr
 
 
 def test_a_job_whose_outputs_were_released_before_they_were_made_is_told_to_its_end(up: dict[str, str], tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_output_that_cannot_be_written_is_one_line_and_status_1(up: dict[str, st
         with open("/dev/full", "w") as full:
             line = [sys.executable, "-m", "headrace.cli", *command]
             done = subprocess.run(line, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False)
-        told = "headrace: standard output cannot be written: No space left on device\n"
+        told = "headrace: cannot write to standard output: No space left on device\n"
         assert (command, done.returncode, done.stderr) == (command, 1, told)
 
 

@@ -76,7 +76,7 @@ def test_a_table_shows_what_a_person_looks_for(headrace: Shell, job: hr.Job) -> 
     assert "float64 2x3" in shown.stdout
     assert "step=3" in shown.stdout
     none = headrace("outputs", job.id, "step=77")
-    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no outputs were announced that have this metadata\n")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no announced outputs have this metadata\n")
     unknown = headrace("outputs", "nosuchjob")
     assert (unknown.returncode, "knows no job 'nosuchjob'" in unknown.stderr) == (1, True)
     wrong = headrace("outputs", job.id, "step")
@@ -104,7 +104,7 @@ def test_the_ending_says_what_a_file_becomes(headrace: Shell, job: hr.Job, tmp_p
     wrong = headrace("get", f"{job.id}/no array", "-o", "wrong.npy")
     assert (wrong.returncode, "cannot be written as .npy" in wrong.stderr) == (1, True)
     unknown = headrace("get", f"{job.id}/held", "-o", "held.csv")
-    assert (unknown.returncode, ".csv is not a known format: end the file's name in .npy" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, ".csv is not a known format: use the extension .npy" in unknown.stderr) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["held.pkl", plain.name]
 
 

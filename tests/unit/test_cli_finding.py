@@ -43,8 +43,8 @@ def test_a_graph_is_taken_by_name_and_a_function_called(folder: Path) -> None:
     ("code", "name", "message"),
     [
         ("", "", "has no graph: assign an hr.Graph"),
-        ("a, b = hr.Graph('x'), hr.Graph('y')", "", "has several graphs: say which, as FILE.py:a or :b"),
-        ("a = hr.Graph('x')", ":c", "has no graph 'c': say which, as FILE.py:a"),
+        ("a, b = hr.Graph('x'), hr.Graph('y')", "", "has several graphs: name one, as FILE.py:a or :b"),
+        ("a = hr.Graph('x')", ":c", "has no graph 'c': name one, as FILE.py:a"),
         ("def make(): return 5", ":make", "returned int, not an hr.Graph"),
     ],
 )

@@ -9,7 +9,7 @@ def main() -> None:
 
     from headrace.cli.hiding import hide_secrets
 
-    hide_secrets(sys.argv[1:])  # first of all: what follows takes a while
+    hide_secrets(sys.argv[1:])  # before anything else: the imports below take a while
 
     from headrace.cli.app import run
 

@@ -1,4 +1,4 @@
-"""All commands in one app, and what becomes of errors: one line on standard error and an exit status."""
+"""The app with all commands. It prints an error as one line on standard error, and turns it into an exit status."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from headrace.text import lines
 FAILED = 1
 USED_WRONGLY = 2
 INTERRUPTED = 130
-"""What a shell reports of a process that Ctrl-C ended."""
+"""The exit status that a shell reports for a process that Ctrl-C ended."""
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""Of the click that this release of typer brings or uses; the base of all that is wrong with arguments."""
+"""The base class of all errors in arguments, in the click that this release of typer brings or uses."""
 
 app = typer.Typer(
     name="headrace",
-    help="Run graphs of Python functions over large arrays, across hosts, over NATS.",
-    epilog="Settings come from flags, then from HEADRACE_* variables. Exit status: 0 done, 1 failed, 2 used wrongly, 130 interrupted.",
+    help="Run graphs of Python functions over large arrays on several hosts.",
+    epilog="Flags take precedence over HEADRACE_* variables. Exit status: 0 done, 1 failed, 2 used wrongly, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,7 +43,7 @@ for command in (*_PLAIN, *_SERVICES, commands.version):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit status."""
+    """Run one command line, and return the exit status."""
     try:
         with checked_output():
             status = app(list(arguments), prog_name="headrace", standalone_mode=False)
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     except HeadraceError as error:
         return fail(error)
     except OSError as error:
-        if error.filename is None:  # else it says of which file, like that of --log-file, and is the user's
+        if error.filename is None:  # otherwise the error names the user's file, like that of --log-file
             raise
         return fail(error)
     except (KeyboardInterrupt, typer.Abort):
@@ -69,6 +69,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def fail(error: Exception) -> int:
-    """Say what went wrong; returns the exit status."""
+    """Print the error, and return the exit status."""
     print(f"headrace: {lines(str(error))}", file=sys.stderr)
     return FAILED

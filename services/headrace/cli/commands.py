@@ -12,7 +12,7 @@ import typer
 from headrace.cli.options import Capacity, Hosts, JobId, Login, Resources, Runners, logs_in
 
 Target = Annotated[
-    str, typer.Argument(metavar="FILE.py[:graph]", help="A Python file with an hr.Graph, or with a function that returns one.")
+    str, typer.Argument(metavar="FILE.py[:graph]", help="A Python file that has an hr.Graph, or a function that returns one.")
 ]
 
 
@@ -21,7 +21,7 @@ def headrace(
         bool, typer.Option("--version", help="Print the version.", callback=lambda shown: _version_and_end(shown), is_eager=True)
     ] = False,
 ) -> None:
-    """Run graphs of Python functions over large arrays, across hosts, over NATS."""
+    """Run graphs of Python functions over large arrays on several hosts."""
 
 
 def _version_and_end(shown: bool) -> None:
@@ -43,10 +43,10 @@ def up(
     capacity: Capacity = 0,
     resources: Resources = "",
     log_file: Annotated[
-        str, typer.Option(help="File for the services' log and what tasks print. By default a temporary file.", show_default=False)
+        str, typer.Option(help="File for the services' log and the output of tasks. By default a temporary file.", show_default=False)
     ] = "",
 ) -> int:
-    """Run a local cluster until Ctrl-C, and print how to connect to it. Its tasks can import modules of the working directory."""
+    """Run a local cluster until Ctrl-C, and print how to connect to it. Its tasks can import modules from the working directory."""
     from headrace.cli.finding import import_from
     from headrace.cli.tables import counted
     from headrace.client.cluster import Cluster
@@ -57,7 +57,7 @@ def up(
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Cluster.local(hosts, runners, capacity or None, log_file=log_file or None, resources=parse_resources(resources)) as cluster:
         typer.echo(f"export HEADRACE_URL={cluster.url}\nexport HEADRACE_TOKEN={cluster.token}")
-        typer.echo(f"# {counted(hosts, 'host')} of {counted(runners, 'runner')} each; Ctrl-C ends them", err=True)
+        typer.echo(f"# {counted(hosts, 'host')} of {counted(runners, 'runner')} each; press Ctrl-C to end them", err=True)
         for name, address in cluster.metrics_addresses().items() if os.environ.get("HEADRACE_METRICS") else ():
             typer.echo(f"# metrics of {name}: http://{address}/metrics", err=True)
         cluster.wait(stop)
@@ -71,7 +71,7 @@ def run(
     runners: Runners = 1,
     capacity: Capacity = 0,
     resources: Resources = "",
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the results; 0: for ever.")] = 0.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the results; 0: without limit.")] = 0.0,
     sink: Annotated[
         str, typer.Option(metavar="PATH", help="Write the outputs to files: a folder, or a path with {name}.", show_default=False)
     ] = "",
@@ -81,9 +81,9 @@ def run(
     *,
     login: Login,
 ) -> int:
-    """Run a graph on the cluster at HEADRACE_URL, or else on a local one, and print its outputs.
+    """Run a graph on the cluster at HEADRACE_URL, or on a local cluster if it is not set, and print its outputs.
 
-    The file can import modules in its folder; so can its tasks on a local cluster.
+    The file, and its tasks on a local cluster, can import modules from the file's folder.
     """
     import time
 
@@ -163,17 +163,17 @@ def outputs(
 def get(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="JOB/NAME, as `headrace outputs` shows them, or NAME with --job.")],
     target: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="The file, whose ending selects the format, or a folder.")
+        str, typer.Option("-o", "--output", metavar="FILE", help="The file, whose extension selects the format, or a folder.")
     ] = ".",
-    job: Annotated[str, typer.Option("--job", metavar="JOB", help="The job's id, if OUTPUT is the name alone.")] = "",
+    job: Annotated[str, typer.Option("--job", metavar="JOB", help="The job's id, if OUTPUT is only a name.")] = "",
     no_clobber: Annotated[bool, typer.Option("-n", "--no-clobber", help="Do not replace an existing file.")] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the output; 0: for ever.")] = 0.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the output; 0: without limit.")] = 0.0,
     *,
     login: Login,
 ) -> int:
-    """Write an output to a file: a copy of its sink's file, or its value in the format of the file's ending (arrays: .npy by default).
+    """Write an output to a file: a copy of its sink's file, or its value in the format of the file's extension (arrays: .npy by default).
 
-    Like cp, it replaces an existing file, and says so.
+    Like cp, this replaces an existing file; it says so.
     """
     from headrace.cli.outputs import get_output
 
@@ -184,7 +184,7 @@ def get(
 @logs_in
 def cancel(
     job: JobId,
-    reason: Annotated[str, typer.Option(help="Shown to whoever waits for the job.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, shown to those who wait for the job.")] = "",
     *,
     login: Login,
 ) -> int:
@@ -192,7 +192,7 @@ def cancel(
     with login.connect() as cluster:
         held = cluster.job(job)
         asked = held.cancel(reason)
-        typer.echo(f"{job}: {held.wait(check=False)}" if asked else f"{job} was over already: {held.status().state}")
+        typer.echo(f"{job}: {held.wait(check=False)}" if asked else f"{job} had already ended: {held.status().state}")
     return 0
 
 
@@ -200,7 +200,7 @@ def cancel(
 def replay(
     job: JobId,
     check: Annotated[
-        bool, typer.Option("--check", help="Recompute every decision of the controller and compare; status 1 if one differs.")
+        bool, typer.Option("--check", help="Recompute and compare every decision of the controller; exit status 1 if one differs.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")] = False,
     *,
@@ -214,12 +214,12 @@ def replay(
 
 @logs_in
 def tail(
-    job: Annotated[str, typer.Argument(metavar="[JOB]", help="One job, from its beginning. Without it, all jobs, from now on.")] = "",
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Print the log so far, and end.")] = False,
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="A job to follow from its beginning. Without it, all jobs from now on.")] = "",
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="Print the log so far, and exit.")] = False,
     *,
     login: Login,
 ) -> int:
-    """Print the log in words as it is written; that of one job until the job is over."""
+    """Print the log in words while services write it. For one job, stop when the job ends."""
     from headrace.cli.tailing import tail_log
 
     tail_log(job, login.settings(), follow=not no_follow)
@@ -228,7 +228,7 @@ def tail(
 
 @logs_in
 def watch(job: JobId, *, login: Login) -> int:
-    """Watch a job live: progress, speed, hosts, failures. Status 1 unless the job is done."""
+    """Watch a job live: progress, speed, hosts, failures. Exit status 1 unless the job is done."""
     from headrace.cli.watching import watch_job
 
     return watch_job(job, login.settings())

@@ -1,4 +1,4 @@
-"""Finds the graph for `headrace run`, and the example for `headrace demo`."""
+"""Load the graph for `headrace run`, and the example for `headrace demo`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 _MODULE_PREFIX = "headrace_run_"
-"""Of the module that a graph file becomes."""
+"""Prefix of the module name of a graph file."""
 
 
 def load_graph(target: str) -> Graph:
-    """The graph named by FILE.py:graph, or the only one of FILE.py; made by calling it, if the name is a function's.
+    """Return the graph named by FILE.py:graph, or the only graph of FILE.py. If the name is a function's, call it to get the graph.
 
     Raises typer.BadParameter if there is no graph, or more than one, and UserCodeFailed for an error in the file.
     """
@@ -43,10 +43,10 @@ def load_graph(target: str) -> Graph:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """The file as a module, under a name that no other module has, whatever the file is called.
+    """Import the file as a module whose name no other module has, whatever the file is called.
 
-    What it defines travels by value, for the runners of a cluster elsewhere have no such file. Modules beside it can be imported; they
-    come before what is installed, as for a script, but after Python's own.
+    Its definitions travel by value, because the runners of a remote cluster do not have the file. It can import modules from its folder;
+    they come before installed packages, as for a script, but after the standard library.
     """
     import cloudpickle
 
@@ -68,7 +68,7 @@ def import_from(folder: str) -> None:
 
 
 def _place_for_scripts() -> int:
-    """Where in the module path Python's own modules end."""
+    """The index in the module path after the entries of the standard library."""
     standard = os.path.realpath(sysconfig.get_path("stdlib"))
     within = [index for index, entry in enumerate(sys.path) if entry and _is_standard(os.path.realpath(entry), standard)]
     return within[-1] + 1 if within else len(sys.path)
@@ -95,7 +95,7 @@ def _only(module: ModuleType, path: str) -> Any:
 def _what_there_is(module: ModuleType) -> str:
     names = [name for name, _ in _graphs(module)]
     if names:
-        return "say which, as FILE.py:" + " or :".join(names)
+        return "name one, as FILE.py:" + " or :".join(names)
     return "assign an hr.Graph to a name at its top level, or name a function that returns one"
 
 
@@ -114,8 +114,8 @@ def _is_graph(value: Any) -> bool:
 
 
 def load_demo() -> Any:
-    """The module of the ensemble example: installed with the package, or in the examples of a checkout. Raises typer.BadParameter
-    if it is nowhere."""
+    """Import the ensemble example, from the installed package or from the examples of a checkout. Raises typer.BadParameter if it is in
+    neither."""
     import headrace
 
     here = Path(headrace.__file__).resolve().parent
@@ -125,4 +125,4 @@ def load_demo() -> Any:
     if (checkout / "examples" / "ensemble.py").is_file():
         sys.path.insert(0, str(checkout))
         return importlib.import_module("examples.ensemble")
-    raise typer.BadParameter("the ensemble example was not installed with this package: run examples/ensemble.py of a checkout")
+    raise typer.BadParameter("the ensemble example was not installed with this package: run examples/ensemble.py from a checkout")

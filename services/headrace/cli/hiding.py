@@ -1,4 +1,4 @@
-"""Secrets on the command line, hidden from the other users of the machine: `ps` shows what stands in this process's own memory."""
+"""Hides secrets of the command line from other users of the machine, by overwriting the memory of this process that `ps` shows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 SECRET_FLAGS = ("--token", "--password")
 _ARGUMENTS_START = 47
-"""Where /proc/PID/stat has the address of the arguments, counted from 0; the address of their end is next. See proc(5)."""
+"""Field of /proc/PID/stat with the address of the arguments, counted from 0; the next field is the address of their end. See proc(5)."""
 _COMMAND_END = b")"
 
 
 def hide_secrets(arguments: Sequence[str]) -> None:
     """Overwrite the values of secret flags where `ps` reads them. arguments: the command line, without the program's name.
 
-    Linux only; elsewhere, and where /proc is not mounted, nothing happens. The secret is visible until this is called.
+    This works on Linux only; elsewhere, and where /proc is not mounted, it does nothing. The secret is visible until this is called.
     """
     if not any(argument.partition("=")[0] in SECRET_FLAGS for argument in arguments):
         return
@@ -29,7 +29,7 @@ def hide_secrets(arguments: Sequence[str]) -> None:
 
 
 def mask(command_line: bytes) -> bytes:
-    """A command line as /proc has it, each argument ended by a zero, with the values of secret flags as asterisks. The length stays."""
+    """Replace the values of secret flags with asterisks. command_line: as in /proc, each argument ended by a zero. The length stays."""
     shown, follows = [], False
     for argument in command_line.split(b"\0"):
         flag, separator, value = argument.partition(b"=")
@@ -45,9 +45,9 @@ def mask(command_line: bytes) -> bytes:
 
 
 def _place(stat: bytes) -> tuple[int, int]:
-    """Where the arguments begin and end. The name of the command, in parentheses, may have spaces and parentheses of its own."""
+    """Start and end address of the arguments. The name of the command, in parentheses, may itself have spaces and parentheses."""
     fields = stat[stat.rindex(_COMMAND_END) + 2 :].split()
     start, end = (int(field) for field in fields[_ARGUMENTS_START - 2 : _ARGUMENTS_START])
     if not 0 < start < end:
-        raise ValueError("the kernel does not tell where the arguments are")
+        raise ValueError("the kernel does not give the address of the arguments")
     return start, end

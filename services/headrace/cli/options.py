@@ -1,4 +1,4 @@
-"""Flags that several commands share, and the settings made from them."""
+"""Flags that several commands share, and the settings that follow from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Token = Annotated[
     str,
     typer.Option(
         envvar="HEADRACE_TOKEN",
-        help="Token to log in with. Other users can see flags in the process list: prefer the variable, or HEADRACE_TOKEN_FILE.",
+        help="Token to log in with. Other users may see flags in the process list: prefer the variable, or HEADRACE_TOKEN_FILE.",
         show_default=False,
         show_envvar=True,
     ),
@@ -36,8 +36,8 @@ Password = Annotated[
     ),
 ]
 Creds = Annotated[str, typer.Option(envvar="HEADRACE_CREDS", help="File with NATS credentials.", show_default=False)]
-Hosts = Annotated[int, typer.Option(min=1, help="Worker services of a local cluster.")]
-Runners = Annotated[int, typer.Option(min=1, envvar="HEADRACE_RUNNERS", help="Processes that execute tasks, per host.")]
+Hosts = Annotated[int, typer.Option(min=1, help="Number of hosts (worker services) of a local cluster.")]
+Runners = Annotated[int, typer.Option(min=1, envvar="HEADRACE_RUNNERS", help="Number of processes that run tasks, per host.")]
 
 
 def _capacity(text: str | int) -> int:
@@ -53,7 +53,7 @@ Capacity = Annotated[
         parser=_capacity,
         metavar="SIZE",
         envvar="HEADRACE_CAPACITY",
-        help="Size of each host's store, like 500M, 4G or 4Gi; 0: a share of the memory.",
+        help="Size of each host's store, like 500M, 4G or 4Gi; 0: a share of the host's memory.",
         show_default=False,
     ),
 ]
@@ -62,7 +62,7 @@ Resources = Annotated[
     typer.Option(
         metavar="NAME=AMOUNT,...",
         envvar="HEADRACE_RESOURCES",
-        help="Amounts that the host has for tasks that need them, like gpu=1,highmem=2.",
+        help="Resources of the host that tasks can ask for, like gpu=1,highmem=2.",
         show_default=False,
     ),
 ]
@@ -70,7 +70,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `hea
 
 
 class Login(NamedTuple):
-    """Where the NATS server is and how to log in, from the flags of a command, or else from the environment."""
+    """The address of the NATS server and the credentials, from the flags of a command, or else from the environment."""
 
     url: str
     token: str
@@ -82,7 +82,7 @@ class Login(NamedTuple):
         return f"<Login at {redacted(self.url)!r}>"
 
     def settings(self) -> BusSettings:
-        """The bus's settings. Raises SettingsError for an invalid variable, NatsUnreachable for an invalid address."""
+        """Return the settings of the bus. Raises SettingsError for an invalid variable, NatsUnreachable for an invalid address."""
         import msgspec
 
         from headrace.bus import BusSettings
@@ -93,14 +93,14 @@ class Login(NamedTuple):
         return settings
 
     def connect(self) -> Cluster:
-        """The cluster there. Raises as `Cluster.connect`."""
+        """Connect to the cluster. Raises as `Cluster.connect`."""
         from headrace.client.cluster import Cluster
 
         return Cluster.connect(**self._asdict())
 
 
 def logs_in(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the flags of `Login` to a command, which gets them as its argument `login`."""
+    """Add the flags of `Login` to a command, and pass them as its argument `login`."""
 
     @functools.wraps(command)
     def logged_in(**given: Any) -> int:

@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: a full disk, say. Every command prints there, by several libraries, and all fail here."""
+"""Errors on standard output, such as a full disk. Several libraries print for the commands; here all their errors become the same one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from headrace.errors import CannotWrite
 
 @contextmanager
 def checked_output() -> Iterator[None]:
-    """Within it, and at its end, what cannot be written to standard output raises CannotWrite; where the reader has gone, it ends quietly.
+    """Raise CannotWrite, inside the block and at its end, if standard output cannot be written. Exit quietly if its reader has gone.
 
-    The stream stays the object that it is, which users' files may hold and send to runners: only its methods are others.
+    `sys.stdout` stays the same object, because users' files may hold it and send it to runners: only its methods are replaced.
     """
     out = sys.stdout
-    if out is None:  # it was closed by who started this
+    if out is None:  # the parent process closed it
         yield
         return
     check = _Checked(out)
@@ -34,7 +34,8 @@ def checked_output() -> Iterator[None]:
 
 
 class _Checked:
-    """Makes checked functions of those that write to a stream. A failure is remembered: some callers (argparse) take no notice of it."""
+    """A wrapper for the methods that write to a stream. It remembers a failure and raises it again, because some callers (argparse) ignore
+    it."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -53,8 +54,8 @@ class _Checked:
         return checked
 
     def _failed(self, error: OSError) -> BaseException:
-        """What to raise. What is still in the stream's buffer goes nowhere, or Python would try again at the end."""
+        """Return the exception to raise, and discard the stream's buffer: otherwise Python would try to write it again at exit."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._out.fileno())
         os.close(nowhere)
-        return SystemExit(1) if error.errno == errno.EPIPE else CannotWrite(f"standard output cannot be written: {error.strerror}")
+        return SystemExit(1) if error.errno == errno.EPIPE else CannotWrite(f"cannot write to standard output: {error.strerror}")

@@ -1,4 +1,4 @@
-"""`headrace outputs` and `headrace get`: the catalogue of outputs, and their values as files."""
+"""`headrace outputs` and `headrace get`: list announced outputs, and save their values to files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ Write = Callable[[IO[bytes]], object]
 
 
 def job_and_filters(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The job, if one is named first, and what each KEY=VALUE asks for: the text itself, or what it means as JSON ("0" is 0 too).
+    """Split arguments into the job, if the first one names one, and the values of each KEY=VALUE: its text, and its meaning as JSON ("0" is
+    0 too).
 
     >>> job_and_filters(["step=0", "param=2t"])
     ('', {'step': ['0', 0], 'param': ['2t']})
@@ -42,7 +43,9 @@ def job_and_filters(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     for word in words[bool(job) :]:
         key, equals, text = word.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{word!r} is no KEY=VALUE: give a job first, then what its metadata must have, like step=0")
+            raise typer.BadParameter(
+                f"{word!r} is not a KEY=VALUE: give a job first, then metadata that its outputs must have, like step=0"
+            )
         filters[key] = _meanings(text)
     return job, filters
 
@@ -56,7 +59,7 @@ def _meanings(text: str) -> list[Any]:
 
 
 def show_outputs(cluster: Cluster, words: Sequence[str], *, as_json: bool) -> int:
-    """Print the records that were asked for. Raises NoSuchJob for a job that has none and that nobody knows."""
+    """Print the matching records. Raises NoSuchJob for a job that has none and that the cluster does not know."""
     job, filters = job_and_filters(words)
     records = cluster.outputs(filters, job=job or None)
     if not records and job:
@@ -67,7 +70,7 @@ def show_outputs(cluster: Cluster, words: Sequence[str], *, as_json: bool) -> in
     elif records:
         print_records(records)
     else:
-        typer.echo("no outputs were announced" + (" that have this metadata" if filters else ""), err=True)
+        typer.echo("no announced outputs" + (" have this metadata" if filters else ""), err=True)
     return 0
 
 
@@ -75,7 +78,7 @@ def show_outputs(cluster: Cluster, words: Sequence[str], *, as_json: bool) -> in
 
 
 def job_and_name(output: str, job: str) -> tuple[str, str]:
-    """Job and name from JOB/NAME, or from NAME and the given job. Names may have slashes, job ids have none."""
+    """Split JOB/NAME into job and name, or return NAME and the given job. Names may have slashes; job ids have none."""
     if job:
         return job, output.removeprefix(f"{job}/")
     job, slash, name = output.partition("/")
@@ -95,7 +98,7 @@ def get_output(cluster: Cluster, output: str, job_id: str, target: str, timeout:
     path = _path(target, name, ending)
     replaced = path.exists()
     if replaced and not clobber:
-        raise CannotWrite(f"{path} exists: give another name, or leave out --no-clobber")
+        raise CannotWrite(f"{path} exists: give another name, or omit --no-clobber")
     _write(path, write)
     typer.echo(f"{'replaced' if replaced else 'wrote'} {path}: {counted(path.stat().st_size, 'byte')}")
     return 0
@@ -109,12 +112,12 @@ def _job(cluster: Cluster, job: str) -> Job | None:
 
 
 def _content(job: Job | None, record: OutputRecord | None, name: str, ending: str, timeout: float | None) -> tuple[str, Write]:
-    """The content and its ending: the sink's file unchanged, or the value, if there is no such file or another format is wanted."""
+    """The content and its extension: the sink's file unchanged, or the value, if there is none or the user wants another format."""
     wanted = BY_ENDING.get(ending, "")
     own = Path(record.location).suffix if record is not None and record.location else ""
     if ENDING.search(ending) and not wanted and ending != own.lower():
         formats = ", ".join(dict.fromkeys([*([own] if own else []), *BY_ENDING]))
-        raise CannotWrite(f"{ending} is not a known format: end the file's name in {formats}, or leave out the ending")
+        raise CannotWrite(f"{ending} is not a known format: use the extension {formats}, or none")
     if record is not None and record.location and (not wanted or wanted == record.encoding or record.encoding not in ENCODINGS):
         data = job.read_file(record) if job is not None else read_file(record, {})
         return own, lambda file: file.write(data)
@@ -138,23 +141,23 @@ def _value(job: Job | None, record: OutputRecord | None, name: str, timeout: flo
 
 
 def _path(target: str, name: str, ending: str) -> Path:
-    """The file to write: as `cp` would, inside a folder that is given, under the output's own name."""
+    """The file to write. Like `cp`, put it under the output's own name inside a folder, if the target is one."""
     path = Path(target)
     return path / (safe(name) + ending) if path.is_dir() else path
 
 
 def _write(path: Path, write: Write) -> None:
-    """Under a temporary name first, so that a value that cannot be written leaves no file, and an older one as it is."""
+    """Write under a temporary name first, so that a value that cannot be written leaves no file, and leaves an older one unchanged."""
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
         with open(part, "x+b") as file:
             write(file)
         part.replace(path)
     except OSError as error:
-        raise CannotWrite(f"{path} cannot be written: {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:  # what a format says of a value that is none of it
+        raise CannotWrite(f"cannot write {path}: {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:  # the format does not support the value
         raise CannotWrite(
-            f"the value cannot be written as {path.suffix or 'that'}: {error}. Give the file another ending, or none"
+            f"the value cannot be written as {path.suffix or 'that'}: {error}. Give the file another extension, or none"
         ) from error
     finally:
         part.unlink(missing_ok=True)

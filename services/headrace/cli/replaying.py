@@ -1,4 +1,4 @@
-"""`headrace replay`: a job's log read again."""
+"""`headrace replay`: a job's timeline, recomputed from its log."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from headrace.text import one_line, plain_json
 from headrace_schemas import encode, subjects
 
 FOUND_DIFFERENCES = 1
-"""Exit status of a check that fails."""
+"""Exit status of a check that found differences."""
 
 
 def replay_job(job: str, settings: BusSettings, *, checked: bool, as_json: bool) -> int:
-    """Print a job's log and, if asked, what does not follow from it. Returns the exit status. Raises NoSuchJob."""
+    """Print a job's log and, if `checked`, the decisions that do not follow from it. Returns the exit status. Raises NoSuchJob."""
     check_job_id(job)
     entries = asyncio.run(read_log(job, settings))
     if not any(getattr(entry.message, "job", None) == job for entry in entries):
-        raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
+        raise NoSuchJob(f"job {job!r} is not in the log: check its id, or it has aged out")
     for line in _json_lines(job, entries) if as_json else _lines(job, entries):
         typer.echo(plain_json(line) if as_json else line)
     return _check(entries) if checked else 0
 
 
 async def read_log(job: str, settings: BusSettings) -> list[Entry]:
-    """Everything that the log has of a job so far, and which hosts came and went."""
+    """Read all messages of a job in the log so far, and of hosts that joined and left."""
     entries: list[Entry] = []
     async with await Bus.connect(settings, "headrace-replay") as bus:
         feed = await LogFeed.open(bus, subjects.for_job(job), entries.extend)
@@ -44,18 +44,18 @@ async def read_log(job: str, settings: BusSettings) -> list[Entry]:
 
 def _lines(job: str, entries: Sequence[Entry]) -> list[str]:
     found = final_state(entries).jobs.get(job)
-    state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} never submitted"
+    state = " ".join(f"{name}={value}" for name, value in found.status().items()) if found is not None else f"job={job} was never submitted"
     return [*map(str, since_submission(timeline(entries))), "", one_line(state)]
 
 
 def since_submission(lines: list[Line]) -> list[Line]:
-    """The lines with their times counted from the job's submission: what hosts did before it has negative ones."""
+    """Count the times of the lines from the job's submission. Events of hosts before it have negative times."""
     submitted = next((line.seconds for line in lines if line.kind == "submitted"), 0.0)
     return [line._replace(seconds=line.seconds - submitted) for line in lines]
 
 
 def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:
-    """Every message as it was sent, within its place in the log; then the final state."""
+    """Every message as it was sent, with its position in the log; then the final state."""
     lines = [f'{{"seq":{entry.seq},"time":{entry.time!r},"message":{encode(entry.message).decode()}}}' for entry in entries]
     found = final_state(entries).jobs.get(job)
     state = msgspec.json.encode(found.status() if found is not None else None).decode()
@@ -66,5 +66,5 @@ def _check(entries: Sequence[Entry]) -> int:
     differences = check(entries, Settings.from_env().limits)
     for difference in differences:
         typer.echo(one_line(str(difference)), err=True)
-    typer.echo(f"check: {len(differences)} differences between the recorded decisions and those that follow from the log", err=True)
+    typer.echo(f"check: {len(differences)} differences between the recorded and the recomputed decisions", err=True)
     return FOUND_DIFFERENCES if differences else 0

@@ -1,4 +1,4 @@
-"""The commands that start one service each, in the foreground, until SIGTERM or Ctrl-C."""
+"""The commands that run one service each, in the foreground, until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from headrace.cli.options import Capacity, Login, Resources, Runners, logs_in
 
 @logs_in
 def controller(*, login: Login) -> int:
-    """Run a controller, which decides the life of jobs. Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE, _NO_HOSTS_GRACE, _HOST_DEATHS,
-    _SINKS, _METRICS, _LOG_LEVEL."""
+    """Run a controller, which decides on the start, recovery and end of jobs. Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE,
+    _NO_HOSTS_GRACE, _HOST_DEATHS, _SINKS, _METRICS, _LOG_LEVEL."""
     return _serve("controller", login)
 
 
@@ -32,22 +32,25 @@ def publisher(*, login: Login) -> int:
 @logs_in
 def worker(
     host: Annotated[
-        str, typer.Option(envvar="HEADRACE_HOST", help="Name of the host in the cluster; the machine's by default.", show_default=False)
+        str,
+        typer.Option(
+            envvar="HEADRACE_HOST", help="Name of the host in the cluster; by default the name of the machine.", show_default=False
+        ),
     ] = "",
     runners: Runners = 1,
     capacity: Capacity = 0,
     resources: Resources = "",
-    shm_dir: Annotated[str, typer.Option(envvar="HEADRACE_SHM_DIR", help="Folder of the shared memory.", show_default=False)] = "",
+    shm_dir: Annotated[str, typer.Option(envvar="HEADRACE_SHM_DIR", help="Folder in shared memory.", show_default=False)] = "",
     spill_dir: Annotated[
         str,
         typer.Option(
             envvar="HEADRACE_SPILL_DIR",
-            help="Folder on disk for data that does not fit into memory. By default the temporary folder; none: keep all in memory.",
+            help="Folder on disk for data that does not fit into memory. By default the temporary folder; none: keep all data in memory.",
             show_default=False,
         ),
     ] = "",
     listen: Annotated[
-        str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT at which other hosts and clients get data; port 0: a free one.")
+        str, typer.Option(envvar="HEADRACE_LISTEN", help="IP:PORT to serve data to other hosts and clients; port 0: any free port.")
     ] = "127.0.0.1:0",
     advertise: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""What the commands print: tables on standard output."""
+"""The tables that commands print on standard output."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ DIGITS_OF_A_CHECKSUM = len("sha256:") + 12
 """Characters of a checksum that a table shows: enough to compare two."""
 
 WORTH_A_LINE = 0.5
-"""A stream is shown if it is filled to at least this share. The log is always shown."""
+"""`headrace status` shows a stream if it is filled to at least this share. It always shows the log."""
 
 WIDTH_OF_A_FILE = 1000
 """Characters of a line where no terminal limits it: enough for any row."""
 
 
 def describe(value: Any) -> tuple[str, str]:
-    """Type and content of a value, each in a few words.
+    """Describe type and content of a value, each in a few words.
 
     >>> describe([1, 2])
     ('list of 2', '[1, 2]')
@@ -56,12 +56,12 @@ def describe(value: Any) -> tuple[str, str]:
 def _summary(array: Any) -> str:
     try:
         return f"{array.min():.6g} to {array.max():.6g}, mean {array.mean():.6g}"
-    except (TypeError, ValueError, AttributeError):  # empty, or not of numbers
+    except (TypeError, ValueError, AttributeError):  # the array is empty, or does not hold numbers
         return reprlib.repr(array)
 
 
 def print_outputs(results: Mapping[str, Any], title: str) -> None:
-    """The outputs of a job."""
+    """Print the outputs of a job."""
     table = new_table("output", "type", "value")
     for name, value in results.items():
         _add_row(table, name, *describe(value))
@@ -69,7 +69,7 @@ def print_outputs(results: Mapping[str, Any], title: str) -> None:
 
 
 def print_jobs(entries: Iterable[JobEntry]) -> None:
-    """A line for each job."""
+    """Print a line for each job."""
     table = new_table("job", "name", "state", "tasks", "done", "submitted", "took", "error")
     for entry in entries:
         took = f"{entry.ended - entry.submitted:.3f} s" if entry.ended else ""
@@ -80,7 +80,7 @@ def print_jobs(entries: Iterable[JobEntry]) -> None:
 
 
 def print_records(records: Sequence[OutputRecord], title: str = "") -> None:
-    """A line for each output of the catalogue."""
+    """Print a line for each output of the catalogue."""
     table = new_table("output", "job", "metadata", "type", "bytes", "where", "checksum")
     for record in records:
         metadata = " ".join(f"{key}={_plain(value)}" for key, value in record.metadata.items())
@@ -91,12 +91,12 @@ def print_records(records: Sequence[OutputRecord], title: str = "") -> None:
 
 
 def _plain(value: Any) -> str:
-    """Text as it is, everything else as JSON."""
+    """Text unchanged, everything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def print_status(status: JobStatus) -> None:
-    """One job."""
+    """Print the state of one job."""
     table = new_table("job", status.id)
     for name, value in (
         ("name", status.name),
@@ -113,19 +113,17 @@ def print_status(status: JobStatus) -> None:
 
 
 def print_cluster(status: ClusterStatus) -> None:
-    """The state of a cluster, with a line for each stream that fills up."""
+    """Print the state of a cluster, with a line for each stream that fills up."""
     table = new_table("cluster", "")
     missing = [name for name, leads in status.leading.items() if not leads]
     _add_row(table, "hosts", ", ".join(status.hosts) or "none: start a worker")
     _add_row(table, "leading", ", ".join(name for name, leads in status.leading.items() if leads))
     if missing:
-        _add_row(table, "not leading", f"{', '.join(missing)}: check whether it runs")
+        _add_row(table, "not leading", f"{', '.join(missing)}: check whether each is running")
     _add_row(table, "jobs", f"{status.jobs} unfinished")
     for name, usage in status.streams.items():
         if name == LOG.name or usage.share >= WORTH_A_LINE:
-            _add_row(
-                table, f"stream {name}", _fullness(usage) + ("" if status.admits or name != LOG.name else ": no new jobs are admitted")
-            )
+            _add_row(table, f"stream {name}", _fullness(usage) + ("" if status.admits or name != LOG.name else ": no new jobs admitted"))
     for service, streams in status.unreadable.items():
         for stream, found in streams.items():
             told = (
@@ -134,7 +132,7 @@ def print_cluster(status: ClusterStatus) -> None:
             _add_row(table, f"{service} skipped", told)
     if status.unstored:
         who, seconds = ", ".join(status.unstored), max(status.unstored.values())
-        _add_row(table, "NATS", f"{NOT_STORED.format(seconds=seconds)}. Noticed by {who}")
+        _add_row(table, "NATS", f"{NOT_STORED.format(seconds=seconds)}. Reported by {who}")
     for host, sentences in status.trouble.items():
         for sentence in sentences:
             _add_row(table, host, sentence)
@@ -146,7 +144,7 @@ def _fullness(usage: Usage) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things in words.
+    """Write a number of things in words.
 
     >>> counted(1, "task"), counted(3, "task")
     ('1 task', '3 tasks')
@@ -155,7 +153,7 @@ def counted(number: int, what: str) -> str:
 
 
 def new_table(*columns: str, pad_edge: bool = True) -> Table:
-    """A table without a frame. pad_edge: with a blank at both sides."""
+    """Create a table without a frame. pad_edge: with a blank at both sides."""
     table = Table(box=SIMPLE, show_edge=False, pad_edge=pad_edge)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -167,12 +165,12 @@ def _add_row(table: Table, *cells: str) -> None:
 
 
 def as_it_is(text: str, style: str = "") -> Text:
-    """Text of other users, without rich's markup and without control characters for the terminal."""
+    """Convert text of other users: without rich's markup, and without control characters for the terminal."""
     return Text(lines(text), style=style)
 
 
 def _print(table: Table, title: str = "") -> None:
-    """Fitted to the terminal; a file or a pipe gets whole lines. The title is a line of its own, however narrow the table."""
+    """Print the table to fit the terminal; a file or a pipe gets whole lines. The title is a line of its own, however narrow the table."""
     console = Console()
     if title:
         console.print(as_it_is(title), soft_wrap=True)

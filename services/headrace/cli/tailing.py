@@ -1,4 +1,4 @@
-"""`headrace tail`: the log in words, as it is written."""
+"""`headrace tail`: the log in words, printed while services write it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from headrace_schemas import Ended, Events, HostLost, LogMessage, subjects
 
 
 class Tail:
-    """Turns entries into lines. Made on a loop.
+    """Turns entries of the log into lines. Create it on an event loop.
 
-    over: done when the job that is followed has ended, and all its outputs are announced that will be: not those that were released
-    before they were made. Or when lines cannot be written, and why. seen: the job has a log.
+    over: done when the followed job has ended and all its outputs are announced, except those that were released before they were made; or
+    when lines cannot be written, with the reason. seen: whether the log has the job.
     """
 
     def __init__(self, job: str, write: Callable[[Text], None]) -> None:
@@ -41,7 +41,7 @@ class Tail:
                 if self._job:
                     self._ledger.fold(entry)
             self._look_for_the_end()
-        except CannotWrite as error:  # which is nothing that the feed should end for and say so
+        except CannotWrite as error:  # the command reports it; it is no failure of the feed
             if not self.over.done():
                 self.over.set_exception(error)
 
@@ -74,7 +74,7 @@ def _style(message: LogMessage) -> str:
 
 
 def tail_log(job: str, settings: BusSettings, *, follow: bool) -> None:
-    """Print the log of one job from its beginning, or of all from now on; until the job is over, or for ever. Raises NoSuchJob."""
+    """Print the log of one job from its beginning until the job ends, or of all jobs from now on without end. Raises NoSuchJob."""
     if job:
         check_job_id(job)
     console = Console(highlight=False)
@@ -89,7 +89,7 @@ async def _tail(write: Callable[[Text], None], job: str, settings: BusSettings, 
         await until_read(feed)
         _check(tail.over)
         if job and not tail.seen:
-            raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
+            raise NoSuchJob(f"job {job!r} is not in the log: check its id, or it has aged out")
         if follow:
             await asyncio.wait([tail.over, feed.ended], return_when=asyncio.FIRST_COMPLETED)
             _check(feed.ended)
@@ -97,6 +97,6 @@ async def _tail(write: Callable[[Text], None], job: str, settings: BusSettings, 
 
 
 def _check(end: asyncio.Future[None]) -> None:
-    """Raises what it ended with, if it has."""
+    """Raise the exception that it ended with, if it has ended with one."""
     if end.done():
         end.result()

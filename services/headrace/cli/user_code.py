@@ -1,4 +1,4 @@
-"""Runs what a user's file says, and shows of its errors what is the user's."""
+"""Runs code of a user's file, and reduces tracebacks of its errors to the user's own frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWN_CODE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 
 
 class UserCodeFailed(HeadraceError):
-    """A graph file, or the function in it that makes the graph, raised. trace: the traceback, without frames that are not the user's."""
+    """A graph file, or the function in it that makes the graph, raised. trace: the traceback with only the user's frames."""
 
     def __init__(self, message: str, trace: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class UserCodeFailed(HeadraceError):
 
 
 def call(path: Path, function: Callable[[], T]) -> T:
-    """What the function returns. Raises UserCodeFailed if it raises; `path` is the file that it is from."""
+    """Call the function and return its result. Raises UserCodeFailed if it raises; `path` is the file that it is from."""
     try:
         return function()
     except Exception as error:
@@ -35,7 +35,7 @@ def call(path: Path, function: Callable[[], T]) -> T:
 
 
 def _keep_own_frames(shown: traceback.TracebackException, path: str) -> None:
-    """Drop the frames before the file's first, where there is one, and all of this package and of the import system."""
+    """Drop the frames before the first one of the file, if it has any, and all frames of this package and of the import system."""
     seen: list[traceback.TracebackException | None] = [shown]
     while seen:
         each = seen.pop()

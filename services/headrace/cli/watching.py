@@ -1,4 +1,4 @@
-"""`headrace watch`: one job, live."""
+"""`headrace watch`: a live view of one job."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from headrace.ledger import JobLedger
 
 RATE_SECONDS = 5.0
-"""The throughput shown is that of so many seconds."""
+"""The view shows the throughput of the last `RATE_SECONDS` seconds."""
 FAILURES, FUNCTIONS = 5, 8
-"""How many are shown: the last failures, and the functions that took most time."""
+"""How many failures (the last ones) and functions (those that took most time) the view shows."""
 BAR_WIDTH = 40
 NOT_DONE = 1
 """Exit status for a job that failed or was cancelled."""
 
 
 class Watched:
-    """What is known of a job, and how fast it went lately. Times in seconds, by the log's clock."""
+    """The state of a job and its recent speed. Times are in seconds, by the log's clock."""
 
     def __init__(self, job: str) -> None:
         self.ledger = Ledger()
@@ -61,11 +61,11 @@ class Watched:
         return self.ledger.jobs.get(self._job)
 
     def elapsed(self, now: float) -> float:
-        """Since its submission, until now or its end."""
+        """Return the time since its submission, until now or its end."""
         return max(0.0, (self._last if self.over.is_set() else now) - self._began)
 
     def rate(self, now: float) -> float:
-        """Tasks done per second, over the last `RATE_SECONDS`, or all the time of a job that is over."""
+        """Return the tasks done per second, over the last `RATE_SECONDS`, or over the whole run of a job that has ended."""
         done = self.job.n_done if self.job is not None else 0
         if self.over.is_set():
             return done / max(self.elapsed(now), 1e-9)
@@ -77,7 +77,7 @@ class Watched:
 
 
 def view(watched: Watched, now: float) -> Group:
-    """What is shown of a job that is submitted."""
+    """Return the view of a job that has been submitted."""
     job = watched.job
     assert job is not None
     parts: list[Text | Table] = [_headline(job), _progress(watched, job, now), _hosts(watched.ledger, job)]
@@ -108,7 +108,7 @@ def _progress(watched: Watched, job: JobLedger, now: float) -> Table:
 
 
 def _hosts(ledger: Ledger, job: JobLedger) -> Table:
-    """Per host that has or had a part in the job, or could have one."""
+    """A row for each host that works or worked on the job, or could do so."""
     table = new_table("host", "state", "runners", "done", "running", "store", pad_edge=False)
     done, running = _tasks_by_host(job, "done"), _tasks_by_host(job, "started")
     for name in sorted({*job.hosts, *ledger.hosts.alive()}):
@@ -148,7 +148,7 @@ def _failures(job: JobLedger) -> Table:
 
 
 def watch_job(job: str, settings: BusSettings) -> int:
-    """Show a job until it is over; what is no terminal gets its end only. Returns the exit status. Raises NoSuchJob."""
+    """Show a job until it ends; if standard output is not a terminal, print only the end. Returns the exit status. Raises NoSuchJob."""
     check_job_id(job)
     return asyncio.run(_watch(Watched(job), job, settings))
 
@@ -158,7 +158,7 @@ async def _watch(watched: Watched, job: str, settings: BusSettings) -> int:
         feed = await LogFeed.open(bus, subjects.for_job(job), watched.take)
         await until_read(feed)
         if watched.job is None:
-            raise NoSuchJob(f"the log has nothing of job {job!r}: it never was, or it has aged out")
+            raise NoSuchJob(f"job {job!r} is not in the log: check its id, or it has aged out")
         over: asyncio.Future[Any] = asyncio.ensure_future(watched.over.wait())
         with Live(view(watched, time.time()), console=Console(), auto_refresh=False) as live:
             while not (over.done() or feed.ended.done()):
