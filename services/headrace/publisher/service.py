@@ -80,6 +80,7 @@ class PublisherService:
         """Announce whatever comes to be."""
         publisher.fold(entries)
         self._announce(publisher)
+        self._bus.pace.rest = publisher.rest
 
     def _announce(self, publisher: Publisher) -> None:
         try:

@@ -35,8 +35,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """What the publisher can be told.
 
     message_bytes: announcements are put together into messages of up to about this size.
-    rest: nothing is read for so long after each read: no value waits for its announcement, and many small jobs are
-        looked at together. Outputs in sinks are there so much later.
+    rest: pause after each read of the log while no output goes to a sink. Nothing waits for the announcement of a value, and many small
+        jobs are handled together.
+    sink_rest: the same while outputs are written to sinks, where they appear so much later.
     linger: delay of announcements of outputs whose values are in the log, so that those of many small jobs are sent, and read by all
         others, together.
     leader_lease: see `bus.settings.LEADER_LEASE` (HEADRACE_LEADER_LEASE). Outputs are announced so much later, nothing else waits for it.
@@ -51,7 +52,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     message_bytes: int = MAX_MESSAGE_BYTES
-    rest: float = 0.005
+    rest: float = 0.02
+    sink_rest: float = 0.005
     linger: float = 0.05
     leader_lease: float = LEADER_LEASE
     retry_delay: float = 1.0

@@ -137,6 +137,11 @@ class Publisher:
         return actions
 
     @property
+    def rest(self) -> float:
+        """Seconds for which nothing needs to be read, see `Settings`."""
+        return self.settings.sink_rest if self._commits else self.settings.rest
+
+    @property
     def last_seq(self) -> int:
         """Sequence of the last entry that was folded."""
         return self.ledger.last_seq
