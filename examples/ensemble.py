@@ -1,8 +1,9 @@
-"""A month of 2 m temperature, hour of day by hour of day: the climate of each hour, and how far each day was from it.
+"""A month of 2 m temperature by hour of day: the climate of each hour, and each day's difference from it.
 
-Every hour of the day has one field per day of the month. From those fields come the mean, the standard deviation, the
-10th, 50th and 90th percentiles and the probability of frost of that hour, and for each day the anomaly: its field minus
-the mean. No field touches a disk on the way, and a day's fields are used as soon as each is read.
+Every hour of the day has one field per day of the month. From those fields the graph computes the mean, the standard
+deviation, the 10th, 50th and 90th percentiles and the probability of frost of that hour. For each day it also computes
+the anomaly: the day's field minus the mean. No field is written to a disk on the way, and tasks use each field of a day
+as soon as it is read.
 
     python examples/ensemble.py                                # a synthetic month
     python examples/ensemble.py --grib era5-2t.grib --png t.png   # a real one; needs: pip install 'headrace[weather]'
@@ -36,7 +37,7 @@ FREEZING = 273.15  # K
 
 @dataclass(frozen=True)
 class Month:
-    """Which month to work on, and the grid its fields lie on. `grib` is None for the synthetic month."""
+    """A month, and the grid of its fields. `grib` is None for the synthetic month."""
 
     title: str
     days: int
@@ -46,14 +47,14 @@ class Month:
 
 
 def open_month(grib: str) -> Any:
-    """Index a GRIB file once: an xarray.DataArray (time, latitude, longitude) that has read no field yet, and is small to send."""
+    """Index a GRIB file once, as an xarray.DataArray (time, latitude, longitude) that has read no field yet and is small to send."""
     import xarray
 
     return xarray.open_dataset(grib, engine="cfgrib", backend_kwargs={"indexpath": ""})["t2m"]
 
 
 def read_day(month: Any, day: int) -> Iterator[Field]:
-    """Yield the day's 24 fields as they were stored: float32, in kelvin."""
+    """Yield the day's 24 fields as they are stored: float32, in kelvin."""
     yield from month[day * HOURS : (day + 1) * HOURS].values
 
 
@@ -71,7 +72,7 @@ def describe_grib(grib: Path) -> Month:
     return Month(title, whole_days, month["latitude"].values, month["longitude"].values, grib.resolve())
 
 
-# ---------------------------------------------------------------- making one up
+# ---------------------------------------------------------------- a synthetic month
 
 SYNTHETIC = Month("a synthetic month", 31, np.linspace(58.0, 50.0, 33), np.linspace(-10.0, 2.0, 49))
 
@@ -104,50 +105,50 @@ def synthesise_day(day: int, seed: int = 2019, grid: tuple[int, int] = (33, 49))
 
 
 def blob(latitude: Field, longitude: Field, north: float, east: float, height: float, width: float) -> Field:
-    """1 inside an ellipse and 0 outside, with a soft edge."""
+    """Return 1 inside an ellipse and 0 outside, with a soft edge."""
     distance = ((latitude - north) / height) ** 2 + ((longitude - east) / width) ** 2
     return 0.5 + 0.5 * np.tanh(3.0 * (1.0 - distance))
 
 
 def clearness(days: float, seed: int) -> float:
-    """How strongly the sun warms and the night cools, 1 on average: drawn at random for each midnight, and steady in between."""
+    """Return how strongly the sun warms and the night cools, 1 on average: drawn at random for each midnight, and interpolated between."""
     midnights = int(days), int(days) + 1
     return float(np.interp(days, midnights, [np.random.default_rng((seed, day, 1)).uniform(0.5, 1.5) for day in midnights]))
 
 
 def weather(latitude: Field, longitude: Field, days: float, seed: int, waves: int = 7) -> Field:
-    """Warm and cold air in kelvin: a sum of waves, 10 to 40 degrees long, that take 3 to 9 days to pass."""
+    """Return warm and cold air in kelvin: a sum of waves, 10 to 40 degrees long, that take 3 to 9 days to pass."""
     chance = np.random.default_rng(seed)
     length, tilt, period, phase = chance.uniform([10, -0.6, 3, 0], [40, 0.6, 9, 2 * np.pi], (waves, 4)).T
     turns = (longitude[..., None] + tilt * latitude[..., None]) / length - days / period
     return 1.5 * np.cos(2 * np.pi * turns + phase).sum(axis=-1)
 
 
-# ---------------------------------------------------------------- what is computed from it
+# ---------------------------------------------------------------- the statistics and their graph
 
 
 def mean(fields: Sequence[Field]) -> Field:
-    """Mean over the days, in kelvin. Like all statistics here it adds in float64, whatever the fields were stored in."""
+    """Return the mean over the days, in kelvin. Like all statistics here it adds in float64, whatever the type of the fields."""
     return np.mean(fields, axis=0, dtype=np.float64)
 
 
 def deviation(fields: Sequence[Field]) -> Field:
-    """Standard deviation over the days (of the population, not a sample), in kelvin."""
+    """Return the standard deviation over the days (of the population, not a sample), in kelvin."""
     return np.std(fields, axis=0, dtype=np.float64)
 
 
 def percentile(fields: Sequence[Field], percent: float) -> Field:
-    """Percentile over the days, in kelvin, linear between neighbours."""
+    """Return the percentile over the days, in kelvin, linear between neighbours."""
     return np.percentile(np.stack(fields, dtype=np.float64), percent, axis=0)
 
 
 def frost(fields: Sequence[Field]) -> Field:
-    """The fraction of days, 0 to 1, on which it froze at this hour."""
+    """Return the fraction of days, 0 to 1, with frost at this hour."""
     return np.mean(np.stack(fields, dtype=np.float64) < FREEZING, axis=0)
 
 
 def anomaly(field: Field, climate: Field) -> Field:
-    """How much warmer than the mean of its hour, in kelvin."""
+    """Return the difference from the mean of its hour, in kelvin."""
     return field - climate
 
 
@@ -163,7 +164,7 @@ UNITS = dict.fromkeys(STATISTICS, "K") | {"frost": "1", "anomaly": "K"}
 
 
 def build_graph(month: Month = SYNTHETIC) -> hr.Graph:
-    """The month's graph: one loading task per day, six statistics per hour, one anomaly per hour and day."""
+    """Build the month's graph: one loading task per day, six statistics per hour, one anomaly per hour and day."""
     graph = hr.Graph("ensemble")
     days = add_days(graph, month)
     for hour in range(HOURS):
@@ -176,7 +177,7 @@ def build_graph(month: Month = SYNTHETIC) -> hr.Graph:
 
 
 def add_days(graph: hr.Graph, month: Month) -> list[Any]:
-    """One generator task per day. Its 24 fields are separate datasets, each there as soon as it was read."""
+    """Add one generator task per day. Its 24 fields are separate datasets, each available as soon as it is read."""
     if month.grib is None:
         return [graph.add(synthesise_day, day, outputs=HOURS, name=f"load-{day + 1:02}") for day in range(month.days)]
     opened = graph.add(open_month, str(month.grib), name="open")
@@ -184,7 +185,7 @@ def add_days(graph: hr.Graph, month: Month) -> list[Any]:
 
 
 def add_statistics(graph: hr.Graph, hour: int, fields: list[Any]) -> Any:
-    """Ask for every statistic of one hour of day; returns the node of the mean."""
+    """Request every statistic of one hour of day; returns the node of the mean."""
     nodes = {}
     for statistic, (function, options) in STATISTICS.items():
         metadata = {"param": "2t", "statistic": statistic, "hour": hour}
@@ -205,11 +206,11 @@ def arrange(results: Mapping[str, Field], days: int) -> dict[str, Field]:
     return products | {"anomaly": np.array(by_day)}
 
 
-# ---------------------------------------------------------------- running it and showing it
+# ---------------------------------------------------------------- the program
 
 
 def run(month: Month, hosts: int, runners: int) -> tuple[dict[str, Field], str]:
-    """Run the month's graph on a cluster of its own; returns the products and a sentence about what it took."""
+    """Run the month's graph on a local cluster; returns the products and a sentence about speed and memory."""
     graph = build_graph(month)
     with hr.Cluster.local(hosts=hosts, runners=runners) as cluster:
         start = time.perf_counter()
@@ -222,7 +223,7 @@ def run(month: Month, hosts: int, runners: int) -> tuple[dict[str, Field], str]:
 
 
 def print_table(month: Month, products: Mapping[str, Field]) -> None:
-    """Print what each statistic's outputs hold."""
+    """Print a summary of each statistic's outputs."""
     from rich.console import Console
     from rich.table import Table
 
@@ -239,9 +240,9 @@ def print_table(month: Month, products: Mapping[str, Field]) -> None:
 
 
 def write_picture(path: Path, month: Month, products: dict[str, Field]) -> str:
-    """Draw the products; returns a sentence about what was written, or about what to install."""
+    """Draw the products; returns a sentence that names the file, or the package to install."""
     if importlib.util.find_spec("matplotlib") is None:
-        return "no picture: matplotlib is missing, which `pip install 'headrace[weather]'` brings"
+        return "no picture: matplotlib is missing; install it with `pip install 'headrace[weather]'`"
     if __package__:
         from .ensemble_figure import draw
     else:  # started as a script
@@ -251,7 +252,7 @@ def write_picture(path: Path, month: Month, products: dict[str, Field]) -> str:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line's options. Exits with a sentence about those that will not do."""
+    """Parse the command line's options. Exits with a message about invalid ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grib", type=Path, help="hourly 2 m temperature in GRIB (default: make up a month)")
     parser.add_argument("--hosts", type=int, default=2, help="workers of the local cluster (default: %(default)s)")
@@ -260,14 +261,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-png", action="store_true", help="write no picture")
     options = parser.parse_args(argv)
     if options.grib and not options.grib.is_file():
-        parser.error(f"--grib {options.grib}: there is no such file")
+        parser.error(f"--grib {options.grib}: no such file")
     if options.grib and importlib.util.find_spec("cfgrib") is None:
-        parser.error("--grib takes cfgrib to read: pip install 'headrace[weather]'")
+        parser.error("--grib needs cfgrib: pip install 'headrace[weather]'")
     return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line; returns the exit status."""
     options = parse(argv)
     month = describe_grib(options.grib) if options.grib else SYNTHETIC
     products, summary = run(month, options.hosts, options.runners)
@@ -281,5 +282,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:  # the cluster has ended by now, and everything of it
+    except KeyboardInterrupt:  # the cluster and all its processes have ended by now
         sys.exit(130)

@@ -1,6 +1,6 @@
-"""The picture of the ensemble example: one page that shows what a month's temperatures did by hour of day.
+"""The picture of the ensemble example: one page about a month's temperatures by hour of day.
 
-Needs matplotlib (`pip install 'headrace[weather]'`); draws off screen.
+It needs matplotlib (`pip install 'headrace[weather]'`), and draws off screen.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STYLE = {
 
 
 class Grid(Protocol):
-    """Where and when the fields are."""
+    """The title of the month, and the grid of the fields."""
 
     @property
     def title(self) -> str: ...
@@ -49,7 +49,7 @@ class Grid(Protocol):
 
 
 def draw(path: Path, grid: Grid, products: Mapping[str, Array]) -> None:
-    """Write the picture as PNG. `products` are stacked by statistic, (hour, y, x) each, the anomaly (day, hour, y, x), in kelvin."""
+    """Write the picture as PNG. `products`: arrays in kelvin by statistic, (hour, y, x) each, the anomaly (day, hour, y, x)."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(13, 13), dpi=110, layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.06))
         figure.suptitle(f"2 m temperature by hour of day: {grid.title}", fontsize=17, fontweight="bold", x=LEFT, ha="left")
@@ -62,8 +62,8 @@ def draw(path: Path, grid: Grid, products: Mapping[str, Array]) -> None:
 
 
 def draw_means(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
-    """Maps of the mean at four hours, on one scale; the points of the next row are marked."""
-    heading(figure, f"The mean; outlined is where it changes by {SHORE} K over the day, which follows the coast")
+    """Draw maps of the mean at four hours, on one scale; they mark the points of the next row."""
+    heading(figure, f"The mean. The outline shows where it changes by {SHORE} K over the day, which follows the coast")
     celsius = products["mean"] - ZERO_CELSIUS
     axes = figure.subplots(1, len(MEAN_HOURS), sharex=True, sharey=True)
     for axis, hour in zip(axes, MEAN_HOURS, strict=True):
@@ -74,7 +74,7 @@ def draw_means(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> 
 
 
 def draw_map(axis: Axes, grid: Grid, products: Mapping[str, Array], values: Array, hour: int, **style: Any) -> Any:
-    """One map, with the outline of the land as the data know it: where the day has a range of temperature."""
+    """Draw one map, with the outline of the land as the data know it: where the temperature has a daily range."""
     image = axis.pcolormesh(grid.longitudes, grid.latitudes, values, shading="nearest", rasterized=True, **style)
     axis.contour(grid.longitudes, grid.latitudes, daily_range(products["mean"]), levels=[SHORE], colors="#222222", linewidths=0.8)
     axis.set_aspect(1 / np.cos(np.deg2rad(grid.latitudes.mean())))
@@ -85,7 +85,7 @@ def draw_map(axis: Axes, grid: Grid, products: Mapping[str, Array], values: Arra
 
 
 def draw_points(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
-    """The day at the point with the largest daily range and at the one with the smallest, side by side on one scale."""
+    """Draw the day at the points with the largest and the smallest daily range, side by side on one scale."""
     heading(figure, "The day where it changes most and where it changes least (the dots above)")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, kind, point, colour in zip(axes, ("land", "sea"), land_and_sea(products["mean"]), (LAND, SEA), strict=True):
@@ -97,7 +97,7 @@ def draw_points(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) ->
 
 
 def draw_cycle(axis: Axes, cycle: Mapping[str, Array], colour: str) -> None:
-    """Mean, median and the band between the 10th and the 90th percentile over a day, closed at 24:00."""
+    """Draw mean, median and the band between the 10th and the 90th percentile over a day, closed at 24:00."""
     hours = np.arange(25)
     closed = {name: np.append(values, values[0]) for name, values in cycle.items()}
     axis.fill_between(hours, closed["p10"], closed["p90"], color=colour, alpha=0.2, linewidth=0, label="10th to 90th percentile")
@@ -110,7 +110,7 @@ def draw_cycle(axis: Axes, cycle: Mapping[str, Array], colour: str) -> None:
 
 
 def draw_frost(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> None:
-    """Maps of the probability of frost through the day."""
+    """Draw maps of the probability of frost through the day."""
     heading(figure, "The probability of frost (below 0 °C)")
     percent = 100 * products["frost"]
     axes = figure.subplots(1, len(FROST_HOURS), sharex=True, sharey=True)
@@ -120,7 +120,7 @@ def draw_frost(figure: SubFigure, grid: Grid, products: Mapping[str, Array]) -> 
 
 
 def draw_calendar(figure: SubFigure, anomaly: Array) -> None:
-    """Every hour of the month: how much warmer or colder the whole area was than usual for that hour."""
+    """Draw every hour of the month: how much warmer or colder the whole area was than the mean of that hour."""
     heading(figure, "The anomaly of the whole area: each hour of each day against the mean of that hour")
     area = anomaly.mean(axis=(2, 3)).T
     limit = np.abs(area).max()
@@ -136,22 +136,22 @@ def draw_calendar(figure: SubFigure, anomaly: Array) -> None:
 
 
 def heading(figure: SubFigure, text: str) -> None:
-    """The title of a row."""
+    """Write the title of a row."""
     figure.suptitle(text, fontsize=11.5, fontweight="bold", x=LEFT, ha="left")
 
 
 def daily_range(mean: Array) -> Array:
-    """The range of the mean over the day at each point, in kelvin."""
+    """Return the range of the mean over the day at each point, in kelvin."""
     return np.asarray(np.ptp(mean, axis=0))
 
 
 def land_and_sea(mean: Array) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The points (row, column) with the largest and the smallest daily range: most surely land, most surely sea."""
+    """Return the points (row, column) with the largest and the smallest daily range: most likely land and sea."""
     flat = daily_range(mean).ravel()
     shape = mean.shape[1:]
     return tuple(tuple(map(int, np.unravel_index(index, shape))) for index in (flat.argmax(), flat.argmin()))  # type: ignore[return-value]
 
 
 def east_or_west(degrees: float) -> str:
-    """2.5 as 2.50°E, -2.5 as 2.50°W."""
+    """Format a longitude: 2.5 as 2.50°E, -2.5 as 2.50°W."""
     return f"{abs(degrees):.2f}°{'W' if degrees < 0 else 'E'}"

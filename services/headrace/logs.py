@@ -1,10 +1,10 @@
-"""Logs: what happened, in a sentence that stays the same, and what it was about, as keys.
+"""Logs. An event is a constant sentence that says what happened, with keys that say what it was about.
 
     log = get_log(__name__)
-    log.warning("the link to a host cannot be opened", host="b", address="10.0.0.2:4711", error=error)
+    log.warning("cannot open the link to a host", host="b", address="10.0.0.2:4711", error=error)
 
-Records go through the standard library's `logging`, so in a user's process they appear like those of any library. A service's process
-writes all that its process logs in one format (`set_up_logging`).
+Records go through the standard library's `logging`, so in a user's process they look like those of any library. A service's process writes
+all its records in one format (`set_up_logging`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 from headrace.text import lines, one_line, plain_json
 
 About = Callable[[], Mapping[str, Any]]
-"""What a process is, and is about just now: keys that every record of it gets."""
+"""A function that returns the keys of every record: what the process is, and what it is working on."""
 FORMATS = ("text", "json")
 _CHARACTERS = 2000
-"""A value in a line of text is cut there: a person reads it."""
+"""Characters after which a value in a line of text is cut."""
 
 
 class Event:
-    """The message of a record: a sentence and keys. As text, for who knows nothing of keys, `sentence key=value ...`.
+    """The message of a record: a sentence and keys. As text, for handlers that do not know keys, it is `sentence key=value ...`.
 
     >>> str(Event("a runner ended", {"runner": 3, "why": "out of memory"}))
     'a runner ended runner=3 why="out of memory"'
@@ -44,29 +44,30 @@ class Event:
 
 
 class Log:
-    """Writes events with keys. `error=` is by custom the exception or reason; `job`, `task` and `host` are what an event is about."""
+    """A logger of events with keys. By convention, `error=` is the exception or reason, and `job`, `task` and `host` say what an event is
+    about."""
 
     def __init__(self, name: str) -> None:
         self._log = logging.getLogger(name)
 
     def debug(self, text: str, **keys: Any) -> None:
-        """For who looks for a mistake in headrace."""
+        """Log a detail for developers of Headrace."""
         self._write(logging.DEBUG, text, keys)
 
     def info(self, text: str, **keys: Any) -> None:
-        """What an operator may want to know."""
+        """Log an event that an operator may want to know."""
         self._write(logging.INFO, text, keys)
 
     def warning(self, text: str, **keys: Any) -> None:
-        """What an operator should know: it was not to be expected, and things go on."""
+        """Log an unexpected event that an operator should know, although the service continues."""
         self._write(logging.WARNING, text, keys)
 
     def error(self, text: str, *, exc_info: BaseException | bool | None = None, **keys: Any) -> None:
-        """Something could not be done."""
+        """Log an operation that failed."""
         self._write(logging.ERROR, text, keys, exc_info)
 
     def exception(self, text: str, **keys: Any) -> None:
-        """The same, with the traceback of the exception that is being handled."""
+        """Log an operation that failed, with the traceback of the current exception."""
         self._write(logging.ERROR, text, keys, True)
 
     def _write(self, level: int, text: str, keys: dict[str, Any], exc_info: BaseException | bool | None = None) -> None:
@@ -75,12 +76,12 @@ class Log:
 
 
 def get_log(name: str) -> Log:
-    """The log of a module; `name` is its `__name__`."""
+    """Return the log of a module; `name` is its `__name__`."""
     return Log(name)
 
 
 def render(keys: Mapping[str, Any]) -> str:
-    """Keys as `key=value ...`; values with blanks, quotes or control characters in double quotes."""
+    """Write keys as `key=value ...`; values with blanks, quotes or control characters are in double quotes."""
     return " ".join(f"{key}={_value(value)}" for key, value in keys.items())
 
 
@@ -93,14 +94,15 @@ def _value(value: Any) -> str:
 
 
 def _json(value: Any, **options: Any) -> str:
-    """JSON without what a terminal would obey: names and errors come from whoever submitted a graph."""
+    """JSON without control characters for a terminal, because names and errors come from users who submit graphs."""
     return plain_json(json.dumps(value, **options))
 
 
 def set_up_logging(about: About) -> None:
     """Log to stderr from HEADRACE_LOG_LEVEL up (default WARNING), in the format HEADRACE_LOG_FORMAT (text or json; default text).
 
-    A process that was forked from one that has, or that becomes something else, does so again; only the first warns of wrong settings.
+    Call this again in a process that was forked from one that logs, or that takes another role; only the first call warns of wrong
+    settings.
     """
     level = os.environ.get("HEADRACE_LOG_LEVEL", "").upper() or "WARNING"
     form = os.environ.get("HEADRACE_LOG_FORMAT", "").lower() or "text"
@@ -113,13 +115,13 @@ def set_up_logging(about: About) -> None:
         return
     log = get_log(__name__)
     if not known:
-        log.warning("HEADRACE_LOG_LEVEL is no level; using WARNING", value=level, levels=", ".join(logging.getLevelNamesMapping()))
+        log.warning("HEADRACE_LOG_LEVEL is not a level; using WARNING", value=level, levels=", ".join(logging.getLevelNamesMapping()))
     if form not in FORMATS:
-        log.warning("HEADRACE_LOG_FORMAT is no format; using text", value=form, formats=", ".join(FORMATS))
+        log.warning("HEADRACE_LOG_FORMAT is not a format; using text", value=form, formats=", ".join(FORMATS))
 
 
 class Formatter(logging.Formatter):
-    """For records with keys, and for those of libraries and of users' tasks alike."""
+    """A formatter for records with keys, and for records of libraries and of users' tasks."""
 
     def __init__(self, as_json: bool, about: About) -> None:
         super().__init__()
@@ -127,7 +129,7 @@ class Formatter(logging.Formatter):
         self._about = about
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line; as text with the lines of the traceback, if it has one."""
+        """Format the record as a line, in text format followed by the lines of the traceback, if it has one."""
         said = record.msg
         event = {
             "event": said.text if isinstance(said, Event) else record.getMessage(),

@@ -86,7 +86,7 @@ def test_healthy_or_not() -> None:
 def test_what_is_not_there() -> None:
     found = asyncio.run(answers(True, get("/"), get("/metrics", "POST"), get("/healthz?verbose", "HEAD")))
     assert [(status, body) for status, _, body in found] == [
-        (404, "there are /metrics and /healthz\n"),
+        (404, "not found: use /metrics or /healthz\n"),
         (405, "only GET and HEAD\n"),
         (200, ""),
     ]

@@ -144,7 +144,7 @@ def test_a_runner_that_loads_the_module_pays_for_no_plotting_and_no_grib() -> No
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         ensemble.main(["--grib", str(tmp_path / "none.grib")])
-    assert "none.grib: there is no such file" in capsys.readouterr().err
+    assert "none.grib: no such file" in capsys.readouterr().err
 
 
 def test_it_starts_as_a_script() -> None:

@@ -81,9 +81,9 @@ def test_records_of_libraries_go_the_same_way(written: Callable[..., io.StringIO
 
 def test_a_setting_that_is_wrong_is_named(written: Callable[..., io.StringIO]) -> None:
     out = written(format="xml", level="loud")
-    assert "HEADRACE_LOG_LEVEL is no level; using WARNING" in out.getvalue()
+    assert "HEADRACE_LOG_LEVEL is not a level; using WARNING" in out.getvalue()
     assert "value=LOUD" in out.getvalue()
-    assert "HEADRACE_LOG_FORMAT is no format; using text service=worker host=a" in out.getvalue()
+    assert "HEADRACE_LOG_FORMAT is not a format; using text service=worker host=a" in out.getvalue()
 
 
 def test_a_setting_that_is_wrong_is_named_once_though_a_process_sets_up_its_log_again(written: Callable[..., io.StringIO]) -> None:

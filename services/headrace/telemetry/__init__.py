@@ -1,7 +1,7 @@
-"""What a service shows of itself: metrics for Prometheus, and whether it is healthy.
+"""Metrics for Prometheus, the health check, and traces of a service.
 
-Services count in plain numbers; a `metrics.py` of each turns those into families when somebody asks. `headrace.telemetry.http`, which
-answers Prometheus, is imported only where it does: it brings Prometheus' library with it.
+Services count in plain numbers. The `metrics.py` of each service turns the numbers into families at every scrape. Only services that answer
+Prometheus import `headrace.telemetry.http`, because it imports Prometheus' library.
 """
 
 from headrace.telemetry.families import (

@@ -1,4 +1,4 @@
-"""Families in the form of Prometheus' library."""
+"""Converts families to the types of Prometheus' library."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from headrace.telemetry.families import Family, Metrics
 
 
 class ServiceCollector(Collector):
-    """Asks a service how it stands, at every scrape."""
+    """A Prometheus collector that calls the service's metrics function at every scrape."""
 
     def __init__(self, source: Metrics) -> None:
         self._source = source
 
     def collect(self) -> Iterator[Metric]:
-        """Everything that it says."""
+        """Yield all metrics of the service."""
         return map(metric_of, self._source())
 
     def describe(self) -> list[Metric]:
-        """Nothing yet: the registry is not to ask a service that only starts."""
+        """Return nothing, so that the registry does not call a service that is still starting."""
         return []
 
 
 def metric_of(family: Family) -> Metric:
-    """One family; its samples have the same labels."""
+    """Convert one family, whose samples have the same labels."""
     names = list(family.samples[0].labels) if family.samples else []
     if family.kind == "summary":
         summary = SummaryMetricFamily(family.name, family.help, labels=names)
@@ -41,7 +41,7 @@ def metric_of(family: Family) -> Metric:
 
 
 def registry_of(source: Metrics) -> CollectorRegistry:
-    """A registry with what a service says, and what the library knows of its process."""
+    """Create a registry with a service's metrics, and with the library's metrics of the process."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

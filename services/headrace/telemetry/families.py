@@ -1,7 +1,7 @@
-"""Metrics as services tell of them: plain values with a name, by the conventions of https://prometheus.io/docs/practices/naming/.
+"""Metrics as plain values with a name, by the conventions of https://prometheus.io/docs/practices/naming/.
 
-Base units (seconds, bytes), `_total` for what only grows, and labels of which there are few values: a function's name or a host's, never a
-job or a task.
+They use base units (seconds, bytes), `_total` for counters, and labels with few values: a function's name or a host's, never a job or a
+task.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-LEADING = ("headrace_leading", "Whether this process leads its service: of those that run, exactly one is to.")
-"""Name and help of what services with a leader tell."""
+LEADING = ("headrace_leading", "Whether this process leads its service. Exactly one of the running processes should.")
+"""Name and help of the metric of services that elect a leader."""
 OTHER = "other"
-"""Label of what comes after the most labels that there may be."""
+"""Label that stands for all further values once a metric has the most labels that it may have."""
 
 
 class Sample(NamedTuple):
-    """One value. number: of what was timed, in a summary, whose value is the sum."""
+    """One value. number: in a summary, the number of timed events; the value is the sum of their times."""
 
     labels: dict[str, str]
     value: float
@@ -33,11 +33,11 @@ class Family(NamedTuple):
 
 
 Metrics = Callable[[], Iterable[Family]]
-"""Says how things stand. It is asked at every scrape, and changes nothing."""
+"""A function that returns the current metrics. It is called at every scrape, and changes nothing."""
 
 
 class Timing:
-    """How often something was done, and how many seconds it took in all and at most."""
+    """The number of timed events, and their seconds in total and at most."""
 
     __slots__ = ("count", "longest", "total")
 
@@ -46,7 +46,7 @@ class Timing:
         self.total = self.longest = 0.0
 
     def add(self, seconds: float, count: int = 1, longest: float | None = None) -> None:
-        """So many more, in `seconds` together; longest: of one of them, if that is not all."""
+        """Add `count` events that took `seconds` together. longest: seconds of the longest one, if they were several."""
         self.count += count
         self.total += seconds
         most = seconds if longest is None else longest
@@ -55,14 +55,14 @@ class Timing:
 
 
 class Timings(dict[str, Timing]):
-    """Timings by name, of at most so many names: all others are one."""
+    """Timings by name, for at most `most` names. All further names share one timing."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self._most = most
 
     def of(self, name: str) -> Timing:
-        """The one to add to under this name."""
+        """Return the timing of this name."""
         found = self.get(name)
         if found is None:
             found = self.setdefault(name if len(self) < self._most else OTHER, Timing())
@@ -70,30 +70,30 @@ class Timings(dict[str, Timing]):
 
 
 def gauge(name: str, help: str, value: float | Mapping[str, float], label: str = "") -> Family:
-    """What goes up and down; a value for each of a label's, where it has one."""
+    """Create a metric that goes up and down. A mapping has a value for each value of the label."""
     return Family("gauge", name, help, _samples(value, label))
 
 
 def counter(name: str, help: str, value: float | Mapping[str, float], label: str = "") -> Family:
-    """What only grows; from 0 again when its process starts anew."""
+    """Create a metric that only grows. It starts again from 0 when its process restarts."""
     return Family("counter", name, help, _samples(value, label))
 
 
 def summary(name: str, help: str, value: Timing | Mapping[str, Timing], label: str = "") -> Family:
-    """Count and sum of what was timed."""
+    """Create a metric with the count and the sum of timings."""
     if isinstance(value, Timing):
         return Family("summary", name, help, [Sample({}, value.total, value.count)])
     return Family("summary", name, help, [Sample({label: key}, timing.total, timing.count) for key, timing in value.items()])
 
 
 def labelled(families: Iterable[Family], **labels: str) -> Iterator[Family]:
-    """The same with more labels on all of it."""
+    """Add labels to all samples."""
     for family in families:
         yield family._replace(samples=[sample._replace(labels={**labels, **sample.labels}) for sample in family.samples])
 
 
 def no_metrics() -> Iterable[Family]:
-    """Of what has none of its own."""
+    """Return no metrics."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""`/metrics` and `/healthz` over HTTP, on the service's own event loop: no thread takes the interpreter from what the service does."""
+"""`/metrics` and `/healthz` over HTTP, on the service's own event loop, because a thread would take the interpreter from it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from headrace.telemetry.families import Metrics, no_metrics
 log = get_log(__name__)
 
 READ_SECONDS = 5.0
-"""A client that has not sent its request by then is hung up on."""
+"""Seconds after which the endpoint hangs up on a client that has not sent its request."""
 REQUEST_BYTES = 16 * 1024
-"""The longest request that is read, headers included."""
+"""Longest request, including headers."""
 LAST_PORT = 65_535
-"""Of TCP. Event loops take larger numbers and listen elsewhere."""
+"""The largest TCP port. Event loops accept larger numbers, and listen on another port."""
 TEXT = "text/plain; charset=utf-8"
 
 
 class AddressError(HeadraceError, ValueError):
-    """An address to listen on that cannot be used."""
+    """The endpoint cannot listen on this address."""
 
 
 class HttpEndpoint:
-    """Answers GET and HEAD of `/metrics` (what `metrics` says, and the process's own) and `/healthz` (503 while `healthy` says no).
+    """A server that answers GET and HEAD of `/metrics` (the service's metrics and those of its process) and `/healthz` (503 while `healthy`
+    returns False).
 
-    address: where it listens, as "host:port", once started.
+    address: the address that it listens on, as "host:port", once started.
     """
 
     def __init__(self, healthy: Callable[[], bool], metrics: Metrics = no_metrics) -> None:
@@ -41,19 +42,19 @@ class HttpEndpoint:
         self.address = ""
 
     async def start(self, address: str) -> None:
-        """Listen on "host:port"; port 0 takes a free one. Raises AddressError."""
+        """Listen on "host:port"; port 0 selects a free port. Raises AddressError."""
         host, colon, port = address.rpartition(":")
         if not colon or not port.isdecimal() or int(port) > LAST_PORT:
             raise AddressError(f"HEADRACE_METRICS is {address!r}: give an address and a port, like 0.0.0.0:9464")
         try:
             self._server = await asyncio.start_server(self._serve, host.strip("[]") or None, int(port), limit=REQUEST_BYTES)
         except (OSError, OverflowError) as error:
-            raise AddressError(f"metrics cannot be served at {address}: {error}; set HEADRACE_METRICS to another address") from error
+            raise AddressError(f"cannot serve metrics at {address}: {error}; set HEADRACE_METRICS to another address") from error
         bound = self._server.sockets[0].getsockname()
         self.address = f"{host}:{bound[1]}"
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
@@ -64,7 +65,7 @@ class HttpEndpoint:
                 writer.write(self._answer(head))
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            log.debug("an HTTP client sent no request, or did not wait for the answer")
+            log.debug("an HTTP client sent no request, or hung up before the answer")
         finally:
             writer.close()
 
@@ -79,15 +80,15 @@ class HttpEndpoint:
             healthy = self._healthy()
             status, body, kind = (HTTPStatus.OK, b"ok\n", TEXT) if healthy else (HTTPStatus.SERVICE_UNAVAILABLE, b"not connected\n", TEXT)
         else:
-            status, body, kind = HTTPStatus.NOT_FOUND, b"there are /metrics and /healthz\n", TEXT
+            status, body, kind = HTTPStatus.NOT_FOUND, b"not found: use /metrics or /healthz\n", TEXT
         return _response(status, body, kind, with_body=method == b"GET")
 
     def _metrics(self) -> tuple[HTTPStatus, bytes, str]:
         try:
             return HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST
         except Exception:
-            log.exception("the metrics cannot be told")
-            return HTTPStatus.INTERNAL_SERVER_ERROR, b"the metrics cannot be told: see the service's log\n", TEXT
+            log.exception("cannot compute the metrics")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, b"cannot compute the metrics: see the service's log\n", TEXT
 
 
 def _response(status: HTTPStatus, body: bytes, kind: str, *, with_body: bool = True) -> bytes:

@@ -1,4 +1,4 @@
-"""Spans of one process, by job. See `headrace.tracing`, which imports this only where traces are asked for."""
+"""The spans of one process, by job. `headrace.tracing` imports this module only if traces are on."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from headrace.tracing import SPANS_PER_KIND, TRACEPARENT, now
 from headrace_schemas import TaskError
 
 CLOSE_SECONDS = 0.8
-"""How long the end of a process waits for its last spans to be taken: less than a local cluster waits for its services."""
+"""Seconds that a process waits at its end until its last spans are sent. A local cluster waits longer for its services."""
 LINGER_SECONDS = 0.05
-"""How long spans wait to be made together."""
+"""Seconds for which spans are collected, to create them together."""
 JOBS_REMEMBERED = 10_000
-"""Jobs whose trace is known; the oldest are forgotten."""
+"""Jobs whose trace a process remembers; it forgets the oldest."""
 _propagator = TraceContextTextMapPropagator()
 _VALUE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """A `traceparent`, https://www.w3.org/TR/trace-context/"""
@@ -38,7 +38,7 @@ _Waiting = tuple["_Job", str, SpanKind, dict[str, Any], "TaskError | str | None"
 
 
 class _Job:
-    """The trace of one job: where its spans belong, and how many there were."""
+    """The trace of one job: the parent of its spans, and how many spans there were."""
 
     __slots__ = ("_context", "header", "omitted", "parent", "sampled", "spans")
 
@@ -50,18 +50,18 @@ class _Job:
         self._context: Context | None = None
         self.spans: dict[str, int] = {}
         self.omitted: dict[str, tuple[int, int]] = {}
-        """Per name: how many spans were not made, and their nanoseconds."""
+        """Per name: how many spans were omitted, and their nanoseconds in total."""
 
     @property
     def context(self) -> Context:
-        """What its spans are children of; made when the first one is."""
+        """The parent context of its spans, created with the first span."""
         if self._context is None:
             self._context = _propagator.extract({"traceparent": self.parent}, Context())
         return self._context
 
 
 class JobIds(RandomIdGenerator):
-    """Random ids, but for a span whose ids are `given`: those of its trace and of itself."""
+    """Random ids, except for a span whose trace id and span id are `given`."""
 
     given: tuple[int, int] | None = None
 
@@ -69,24 +69,24 @@ class JobIds(RandomIdGenerator):
         return self.given[0] if self.given is not None else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        given, self.given = self.given, None  # the SDK asks for this one last
+        given, self.given = self.given, None  # the SDK calls this method last
         return given[1] if given is not None else super().generate_span_id()
 
 
 def _ids_of(job: str) -> tuple[int, int]:
-    """The ids of the trace and of the root of a job whose client makes none."""
+    """The trace id and the root span's id of a job whose client creates no trace."""
     digest = sha256(job.encode()).hexdigest()
     return int(digest[:32], 16), int(digest[32:48], 16)
 
 
 def _header_of(job: str, sampled: bool) -> str:
-    """What would be the value of the header `traceparent`."""
+    """The value of the header `traceparent` for such a job."""
     trace_id, span_id = _ids_of(job)
     return f"00-{trace_id:032x}-{span_id:016x}-{int(sampled):02x}"
 
 
 class Tracing:
-    """Makes the spans of one process. To be used by one thread, but for `begin` and `close`.
+    """Creates the spans of one process. Only one thread may use it, except for `begin` and `close`.
 
     Times are nanoseconds since 1970, as of `tracing.now`.
     """
@@ -102,8 +102,8 @@ class Tracing:
 
     @classmethod
     def open(cls, name: str) -> Tracing:
-        """With the provider of the application, if it set one up; else with one that sends by OTLP over HTTP, set by the standard
-        OTEL_ variables."""
+        """Use the provider of the application, if it set one up, or else one that sends by OTLP over HTTP, configured by the standard OTEL_
+        variables."""
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             return cls(provider, own=False)
@@ -114,7 +114,7 @@ class Tracing:
         return cls(provider, own=True)
 
     def close(self) -> None:
-        """End the roots of jobs that nobody follows any more, say what was left out, and send what was not sent, within CLOSE_SECONDS."""
+        """End the root spans of jobs that nobody follows any more, record the omitted spans, and send the rest within CLOSE_SECONDS."""
         self._make()
         for job in self._jobs:
             self.over(job)
@@ -129,7 +129,7 @@ class Tracing:
     # --- where spans belong -------------------------------------------------------------------------------------------
 
     def begin(self, job: str, name: str) -> str:
-        """Begin the root of a job, in the caller's current span if there is one. Returns the header line to send."""
+        """Begin the root span of a job, in the caller's current span if there is one. Returns the header line to send."""
         root = self._tracer.start_span(f"job {name}" if name else "job", attributes={"headrace.job": job})
         self._roots[job] = root
         context = root.get_span_context()
@@ -137,19 +137,19 @@ class Tracing:
         return self._remember(job, f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}").header
 
     def adopt(self, job: str) -> None:
-        """The job's client makes no traces: its trace follows from its id, so that all services know the same one."""
+        """Derive the job's trace from its id, because its client creates no traces. All services derive the same trace."""
         sampled = self._provider.sampler.should_sample(None, _ids_of(job)[0], "job").decision is Decision.RECORD_AND_SAMPLE
         self._remember(job, _header_of(job, sampled))
 
     def begin_adopted(self, job: str, name: str) -> None:
-        """Begin the root of a job that was adopted; of another nothing. One service does that."""
+        """Begin the root span of a job that was adopted; do nothing for other jobs. One service does that."""
         known, ids = self._jobs.get(job), self._provider.id_generator
         if known is not None and isinstance(ids, JobIds) and known.parent == _header_of(job, known.sampled):
             ids.given = _ids_of(job)
             self._roots[job] = self._tracer.start_span(f"job {name}" if name else "job", Context(), attributes={"headrace.job": job})
 
     def finish(self, job: str, error: str = "") -> None:
-        """End the root of a job."""
+        """End the root span of a job."""
         root = self._roots.pop(job, None)
         if root is not None:
             if error:
@@ -157,7 +157,7 @@ class Tracing:
             root.end()
 
     def learn(self, job: str, headers: bytes) -> bool:
-        """Take in the headers of a message about a job. Returns whether the job's trace is known."""
+        """Read the headers of a message about a job. Returns whether the job's trace is known."""
         if job in self._jobs:
             return True
         value = value_of(headers, TRACEPARENT).decode(errors="replace")
@@ -167,7 +167,7 @@ class Tracing:
         return True
 
     def header(self, job: str) -> str:
-        """The header line for a message about a job; empty if its trace is not known."""
+        """Return the header line for a message about a job; empty if its trace is not known."""
         known = self._jobs.get(job)
         return known.header if known is not None else ""
 
@@ -180,12 +180,12 @@ class Tracing:
     # --- spans --------------------------------------------------------------------------------------------------------
 
     def has_room(self, job: str, name: str) -> bool:
-        """Whether a span of this name would be made: to be asked before its times are taken, where there may be many."""
+        """Whether a span of this name would be created. Ask this before you take its times, if there may be many."""
         known = self._jobs.get(job)
         return known is not None and known.sampled and known.spans.get(name, 0) < SPANS_PER_KIND
 
     def omit(self, job: str, name: str, count: int, nanoseconds: int = 0) -> None:
-        """Count spans that are not made."""
+        """Count spans that are omitted."""
         known = self._jobs.get(job)
         if known is not None and known.sampled:
             before = known.omitted.get(name, (0, 0))
@@ -201,7 +201,7 @@ class Tracing:
         kind: SpanKind = SpanKind.INTERNAL,
         error: TaskError | str | None = None,
     ) -> None:
-        """A span of a job that ends now. error: what failed, with the remote traceback if it is a task's."""
+        """Record a span of a job that ends now. error: the failure, with the remote traceback if it is a task's."""
         if not self.has_room(job, name):
             self.omit(job, name, 1, now() - began)
             return
@@ -211,12 +211,12 @@ class Tracing:
         self._later()
 
     def _later(self) -> None:
-        """Make the spans that wait in a while, when what they tell of is out: the caller's next message does not wait for them."""
+        """Create the waiting spans a little later, so that the caller's next message does not wait for them."""
         if self._timer is not None:
             return
         try:
             self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._make)
-        except RuntimeError:  # no loop: nothing that could wait
+        except RuntimeError:  # no event loop, so nothing waits
             self._make()
 
     def _make(self) -> None:
@@ -229,15 +229,15 @@ class Tracing:
             span.end(ended)
 
     def sent(self, job: str, destination: str, began: int, attributes: Attributes) -> None:
-        """A message was published and stored. destination: a stream, or a family of subjects."""
+        """Record that a message was published and stored. destination: a stream, or a family of subjects."""
         self.span(job, f"send {destination}", began, {**_messaging("send", destination), **attributes}, kind=SpanKind.PRODUCER)
 
     def processed(self, job: str, destination: str, began: int, attributes: Attributes) -> None:
-        """A message that was received has been dealt with."""
+        """Record that a received message was processed."""
         self.span(job, f"process {destination}", began, {**_messaging("process", destination), **attributes}, kind=SpanKind.CONSUMER)
 
     def over(self, job: str) -> None:
-        """The job is over: say what was left out."""
+        """End the trace of a job that is over: add a span for each name of which spans were omitted."""
         known = self._jobs.get(job)
         if known is None:
             return
@@ -248,7 +248,7 @@ class Tracing:
 
 
 def _messaging(operation: str, destination: str) -> dict[str, str]:
-    """By OpenTelemetry's semantic conventions for messaging."""
+    """Attributes by OpenTelemetry's semantic conventions for messaging."""
     return {
         "messaging.system": "nats",
         "messaging.operation.name": operation,
