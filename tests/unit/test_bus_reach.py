@@ -23,7 +23,7 @@ def test_a_feed_that_keeps_up_reads_its_own_subjects() -> None:
     reach = Reach(may=True)
     assert not reach.opened(0)
     for pending in (0, BEHIND, 3):
-        reach.delivered(pending)
+        reach.pending = pending
         assert _ticks(reach, A_MINUTE) == -1
     assert not reach.whole
 
@@ -36,11 +36,11 @@ def test_a_feed_that_opens_far_from_the_end_reads_everything_at_once() -> None:
 
 def test_a_feed_that_stays_behind_reads_everything_and_a_short_burst_changes_nothing() -> None:
     reach = Reach(may=True)
-    reach.delivered(FAR)
+    reach.pending = FAR
     assert not reach.tick()
-    reach.delivered(0)
+    reach.pending = 0
     assert not reach.tick()
-    reach.delivered(FAR)
+    reach.pending = FAR
     assert _ticks(reach, 9) == 2
     assert reach.whole
 
@@ -50,7 +50,7 @@ def test_a_feed_reads_its_own_subjects_again_when_it_has_been_at_the_end_for_a_w
     for _ in range(7):
         assert reach.opened(FAR)
         assert _ticks(reach, A_MINUTE) == -1, "it is behind"
-        reach.delivered(0)
+        reach.pending = 0
         waits.append(_ticks(reach, A_MINUTE))
         assert not reach.whole
     assert waits == [8, 16, 32, 64, 128, 240, 240]

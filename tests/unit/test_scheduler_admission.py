@@ -28,7 +28,7 @@ def _job(name: str, n_tasks: int, resources: dict[str, float] | None = None) -> 
 
 def _admitted(admission: Admission, runners: float = 1.0, idle: bool = False) -> list[str]:
     found = []
-    while (job := admission.next(runners, idle=idle)) is not None:
+    while (job := admission.next(runners, idle=lambda: idle)) is not None:
         found.append(job.job)
     return found
 
@@ -68,7 +68,7 @@ def test_jobs_that_have_been_open_for_long_do_not_count() -> None:
 def test_a_job_never_waits_while_a_host_has_nothing_to_do() -> None:
     admission = _queue([20] * 9)
     _admitted(admission)
-    assert admission.next(1.0, idle=True) is not None
+    assert admission.next(1.0, idle=lambda: True) is not None
 
 
 def test_a_job_that_needs_resources_waits_for_those_alone() -> None:

@@ -123,7 +123,7 @@ def test_a_task_of_a_job_that_is_over_holds_up_nobody() -> None:
     driver.tell(Ended(at=1, term=1, job=f"{LONG}0", state="cancelled"))
     driver.after(0.1)
     assert len(placed(driver.admit(flat(20)))["a"]) == 10
-    assert not driver.scheduler.running
+    assert not driver.scheduler.running.since
 
 
 def test_what_waits_behind_a_long_task_is_asked_back_once_another_host_is_idle() -> None:

@@ -315,7 +315,7 @@ class NatsFeed(Feed):
             log.info("a message of a consumer is missing: opening the feed again", stream=self._source.stream, number=number - 1)
             self._open_again()
             return
-        self._reach.delivered(pending)
+        self._reach.pending = pending
         if self._reach.whole and not self._wanted(subject):
             self._pass_over()
             return

@@ -213,7 +213,8 @@ class Leader(Generic[M]):
     def _take(self, machine: M, entries: list[Entry]) -> None:
         """Hand on what others wrote."""
         self._on_entries(machine, entries)
-        self._note(machine)
+        if entries[-1].seq >= self._snapshots.due:
+            self._note(machine)
 
     def _note(self, machine: M) -> None:
         """Have a snapshot stored now and then."""

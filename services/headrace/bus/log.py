@@ -68,11 +68,6 @@ def _seq(item: Entry | Claim) -> int:
     return item.seq if isinstance(item, Entry) else item.record.seq
 
 
-def _has_to_wait(item: Entry | Claim) -> bool:
-    """Whether something may have to be found out before it can be passed on."""
-    return type(item) is Claim or bool(_unresolved(item.message))  # type: ignore[union-attr]
-
-
 def _unresolved(message: LogMessage) -> str:
     """Key of the graph that is still in the object store, or nothing."""
     if type(message) in _WITH_GRAPH and (graph := message.graph) is not None and graph.inline is None:  # type: ignore[union-attr]
@@ -174,10 +169,16 @@ class LogFeed:
     def _on_records(self, records: list[Record]) -> None:
         if self._select is not None:
             records = list(filter(self._select, records))
-        items = [item for record in records if (item := self._reader.read(record)) is not None]
+        items: list[Entry | Claim] = []
+        none_waits = self._fetching is None
+        for record in records:
+            item = self._reader.read(record)
+            if item is not None:
+                items.append(item)
+                none_waits = none_waits and type(item) is Entry and not (type(item.message) in _WITH_GRAPH and _unresolved(item.message))
         if self._tracing is not None:
             _learn(self._tracing, records, [item if isinstance(item, Entry) else item.entry for item in items])
-        if self._fetching is None and not any(map(_has_to_wait, items)):  # then nothing waits before these
+        if none_waits:
             if items:
                 self._pass_on(items)  # type: ignore[arg-type]
             return

@@ -21,30 +21,27 @@ _CALM, _MOST_CALM = 8, 240
 
 
 class Reach:
-    """Whether a feed reads the `whole` stream now. `may`: whether it is allowed to."""
+    """Whether a feed reads the `whole` stream now. `may`: whether it is allowed to. `pending`: messages that were left behind the last one
+    that came; the feed sets it."""
 
-    __slots__ = ("_calm", "_late", "_needed", "_pending", "may", "whole")
+    __slots__ = ("_calm", "_late", "_needed", "may", "pending", "whole")
 
     def __init__(self, may: bool) -> None:
         self.may = may
         self.whole = False
-        self._pending = 0
+        self.pending = 0
         self._late = 0
         self._calm = 0
         self._needed = _CALM
 
     def opened(self, pending: int) -> bool:
         """A consumer was made, and so many messages are left for it. Returns whether to make another, for the whole stream."""
-        self._pending = pending
+        self.pending = pending
         return pending > BEHIND and self._widen()
-
-    def delivered(self, pending: int) -> None:
-        """A message came, and so many were left behind it."""
-        self._pending = pending
 
     def tick(self) -> bool:
         """Time went by. Returns whether the reach changed: then another consumer is to be made."""
-        behind = self._pending > BEHIND
+        behind = self.pending > BEHIND
         if self.whole:
             self._calm = 0 if behind else self._calm + 1
             return self._calm >= self._needed and self._narrow()
@@ -58,7 +55,7 @@ class Reach:
         return True
 
     def _narrow(self) -> bool:
-        self.whole, self._late, self._pending = False, 0, 0
+        self.whole, self._late, self.pending = False, 0, 0
         self._needed = min(2 * self._needed, _MOST_CALM)
         return True
 

@@ -59,8 +59,8 @@ class Reader:
         self._reading = reading
         self._stream = stream
         self._newest: dict[str, int] = {}
-        self._services: dict[type[Decision], str] = {}
-        """Which service decides on each kind of message: a kind stands on subjects of one service."""
+        self._services: dict[type[LogMessage], str] = {}
+        """Which service decides on each kind of message: a kind stands on subjects of one service. Empty for what is no decision."""
 
     def read(self, record: Record) -> Entry | Claim | None:
         """The entry; a claim that is to be settled; or None for what is passed over."""
@@ -74,15 +74,15 @@ class Reader:
             self.pass_over(record, error)
             return None
         entry = Entry(record.seq, record.time, record.subject, message)
-        if not isinstance(message, Decision):
-            return entry
-        service = self._services.get(type(message)) or self._service_of(entry)
-        if self._newest.get(service) == message.term:  # settled before, and the latest
+        kind = type(message)
+        service = self._services[kind] if kind in self._services else self._service_of(entry)
+        if not service or self._newest.get(service) == message.term:  # the latter is settled, and the latest
             return entry
         return Claim(record, entry, service, message.term)
 
     def _service_of(self, entry: Entry) -> str:
-        service = self._services[type(entry.message)] = subjects.leader(entry.subject)  # type: ignore[index]
+        kind = type(entry.message)
+        service = self._services[kind] = subjects.leader(entry.subject) if issubclass(kind, Decision) else ""
         return service
 
     def settle(self, claim: Claim, possible: bool) -> Entry | None:

@@ -48,20 +48,21 @@ Take = Callable[[], LedgerSnapshot | None]
 
 
 class Snapshots:
-    """The snapshots of one service. seq: sequence of the last one that was loaded or stored; 0 before the first."""
+    """The snapshots of one service. seq: sequence of the last one that was loaded or stored; 0 before the first. due: the sequence of the
+    log from which on the next one is to be stored."""
 
     def __init__(self, bus: Bus, service: str) -> None:
         self.seq = 0
+        self.due = EVERY
         self._bus = bus
         self._service = service
-        self._tried = 0
         self._writing: asyncio.Task[None] | None = None
 
     # --- reading ----------------------------------------------------------------------------------------------------------
 
     async def load(self) -> LedgerSnapshot | None:
         """Return the snapshot to start from; None if no usable one is stored. Raises NatsUnreachable."""
-        self.seq = self._tried = 0
+        self.seq, self.due = 0, EVERY
         try:
             found = await self._bus.kv(SNAPSHOTS.name).get(self._service)
             if found is None:
@@ -75,7 +76,7 @@ class Snapshots:
         if reason:
             log.info("the snapshot is not used: reading the whole log", service=self._service, reason=reason)
             return None
-        self.seq = self._tried = snapshot.seq
+        self.seq, self.due = snapshot.seq, snapshot.seq + EVERY
         return snapshot
 
     async def _with_rest(self, first: LedgerSnapshot) -> LedgerSnapshot:
@@ -136,8 +137,8 @@ class Snapshots:
 
         take: makes the snapshot, or returns None if it cannot be made just now.
         """
-        if seq - self._tried >= EVERY and self._writing is None:
-            self._tried = seq
+        if seq >= self.due and self._writing is None:
+            self.due = seq + EVERY
             self._writing = asyncio.ensure_future(self._write(take))
 
     def stop(self) -> None:
@@ -164,7 +165,7 @@ class Snapshots:
         except (HeadraceError, TimeoutError) as error:
             log.info("no snapshot is stored this time", service=self._service, error=error)
             return 0
-        self._tried = max(self._tried, snapshot.seq)
+        self.due = max(self.due, snapshot.seq + EVERY)
         return len(snapshot.jobs)
 
     async def _store(self, snapshot: LedgerSnapshot) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 
 from headrace.controller.recovery import Failure, describe
 from headrace.graph.naming import input_names
-from headrace.graph.needs import Needs
 from headrace.graph.resources import in_words
 from headrace.ledger import DONE, Hosts, JobLedger, Ledger
 from headrace_schemas import LogMessage, Stranded, Submitted, TaskError
@@ -79,7 +78,7 @@ def is_alone(job: JobLedger | None, hosts: Hosts) -> bool:
 
 def no_host(job: JobLedger | None, hosts: Hosts) -> Failure | None:
     """Why the job cannot go on on the hosts that live: the first of its unfinished tasks that none of them can take."""
-    if job is None or job.end is not None or job.problem or (needs := Needs.of(job.spec)) is None:
+    if job is None or job.end is not None or job.problem or (needs := job.needs) is None:
         return None
     living = hosts.alive()
     kinds = needs.missing(hosts[name].resources for name in living)

@@ -21,12 +21,12 @@ class Needs(NamedTuple):
     @classmethod
     def of(cls, spec: GraphSpec) -> Needs | None:
         """Those of a graph; None where no task needs anything, as in most."""
-        if not any(function.resources for function in spec.functions):
-            return None
         kinds: list[Resources] = [{}]
         for function in spec.functions:
-            if function.resources not in kinds:
+            if function.resources and function.resources not in kinds:
                 kinds.append(function.resources)
+        if len(kinds) == 1:
+            return None
         return cls(kinds, [kinds.index(function.resources) for function in spec.functions])
 
     def of_tasks(self, topology: Topology) -> Ids:

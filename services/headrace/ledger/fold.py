@@ -9,7 +9,7 @@ from headrace.ledger import orders
 from headrace.ledger.facts import fold_events
 from headrace.ledger.hosts import Hosts
 from headrace.ledger.job import JobLedger
-from headrace.ledger.possible import is_possible
+from headrace.ledger.possible import CHECKS
 from headrace.ledger.returns import Returns, spare
 from headrace.ledger.turns import Turned, Turns
 from headrace_schemas import (
@@ -99,7 +99,8 @@ class Ledger:
         """Take one entry in."""
         if entry.seq > self.last_seq:
             self.last_seq, self.last_time = entry.seq, entry.time
-            self._take(entry.message, entry.time)
+            message = entry.message
+            _FOLDS.get(type(message), Ledger._order)(self, message, entry.time)
 
     def apply(self, message: LogMessage, time: float) -> None:
         """Take a message in that is not (yet) read from the log: what its reader itself decided. time: seconds since the epoch."""
@@ -107,7 +108,7 @@ class Ledger:
         if writer is not None and message.term > self.terms[writer]:  # type: ignore[union-attr]
             self.terms[writer] = message.term  # type: ignore[union-attr]
             self.turns.is_open = True
-        self._take(message, time)
+        _FOLDS.get(type(message), Ledger._order)(self, message, time)
 
     def read_back(self, entry: LogEntry) -> None:
         """Take an entry in that was applied when it was decided: all that is new is where it stands."""
@@ -127,18 +128,6 @@ class Ledger:
             self.turns.is_open = False
             self._turned(seq, time, _beginning(message))  # type: ignore[arg-type]
 
-    def _take(self, message: LogMessage, time: float) -> None:
-        kind = type(message)
-        if kind is Events:
-            self._events(message)  # type: ignore[arg-type]
-        elif kind is HostJoined or kind is HostLost:
-            self._turned(self.last_seq, time, message)  # type: ignore[arg-type]
-            self._host(message)  # type: ignore[arg-type]
-        elif kind is Submitted:
-            self._submitted(message, time)  # type: ignore[arg-type]
-        elif self._in_term(message, time):  # type: ignore[arg-type]
-            self._order(message, time)
-
     def knows(self, job: str) -> bool:
         """Whether this job was submitted, also if it was forgotten lately."""
         return job in self.jobs or job in self.forgotten
@@ -146,13 +135,17 @@ class Ledger:
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory; nothing of it is folded any more."""
         if self.jobs.pop(job, None) is not None:
-            self.remember_forgotten([job])
+            self._remember_forgotten(job)
         self.changed.pop(job, None)
 
     def remember_forgotten(self, jobs: Iterable[str]) -> None:
         """Recognise these jobs as ones that were forgotten."""
-        self.forgotten.update(dict.fromkeys(jobs))
-        while len(self.forgotten) > FORGOTTEN_REMEMBERED:
+        for job in jobs:
+            self._remember_forgotten(job)
+
+    def _remember_forgotten(self, job: str) -> None:
+        self.forgotten[job] = None
+        if len(self.forgotten) > FORGOTTEN_REMEMBERED:
             del self.forgotten[next(iter(self.forgotten))]
 
     def take_changed(self) -> list[JobLedger]:
@@ -165,15 +158,15 @@ class Ledger:
         unclaimed, self.unclaimed = self.unclaimed, []
         return unclaimed
 
-    def _in_term(self, message: Decision, time: float) -> bool:
-        writer = WRITERS.get(type(message))
-        if writer is None:
-            return True
-        term, known = message.term, self.terms[writer]
+    def _decided(self, message: Decision, time: float) -> None:
+        """Take in what a service decided, unless one of a later term was seen."""
+        writer, term = WRITERS[type(message)], message.term
+        known = self.terms[writer]
         if term > known:
             self.terms[writer] = term
             self._turned(self.last_seq, time, _beginning(message))
-        return term >= known
+        if term >= known:
+            self._order(message, time)  # type: ignore[arg-type]
 
     def _turned(self, seq: int, time: float, message: Turned) -> None:
         """Remember what changes more than one job."""
@@ -181,7 +174,8 @@ class Ledger:
             self.turns.drop(min((job.seq for job in self.jobs.values()), default=seq))
 
     def _is_possible(self, job: JobLedger, message: LogMessage) -> bool:
-        possible = is_possible(job, message)
+        check = CHECKS.get(type(message))
+        possible = check is None or check(job, message)
         self.impossible += not possible
         return possible
 
@@ -191,7 +185,7 @@ class Ledger:
             job.seq = job.last_seq = self.last_seq
             self.jobs[message.job] = self.changed[message.job] = job
 
-    def _events(self, events: Events) -> None:
+    def _events(self, events: Events, _time: float) -> None:
         job = self.jobs.get(events.job)
         if events.rejoining and self._is_ahead(events):
             self.returns.add(self.last_seq, self.last_time, events)
@@ -211,7 +205,8 @@ class Ledger:
         known = self.hosts.get(events.host)
         return known is None or events.epoch > known.epoch
 
-    def _host(self, message: HostJoined | HostLost) -> None:
+    def _host(self, message: HostJoined | HostLost, time: float) -> None:
+        self._turned(self.last_seq, time, message)
         returned = self.returns.take(message.host, message.epoch)
         if isinstance(message, HostLost):
             if self.hosts.lost(message):
@@ -238,7 +233,7 @@ class Ledger:
         unclaimed: list[Events] = []
         for events in returned:
             self.unclaimed = []
-            self._events(events)
+            self._events(events, self.last_time)
             unclaimed += self.unclaimed
         self.unclaimed = unclaimed
         for name in {events.job for events in returned}:
@@ -251,17 +246,27 @@ class Ledger:
             return
         self.changed[job.job] = job
         job.last_seq = self.last_seq
-        if isinstance(message, Ended):
+        if type(message) is Ended:
             orders.fold_ended(job, message, time)
-        elif isinstance(message, Assign):
+        elif type(message) is Assign:
             orders.fold_assign(job, message, self.hosts.counts(message.host, message.epoch))
-        elif isinstance(message, Purge):
+        elif type(message) is Purge:
             if self.hosts.counts(message.host, message.epoch):
                 orders.fold_purge(job, message)
         elif (fold := _ORDERS.get(type(message))) is not None:
             fold(job, message)
             if type(message) is Needed and message.at < self._returned_at:  # decided before the host was back
                 spare(job)
+
+
+_FOLDS: dict[type[Any], Callable[[Ledger, Any, float], None]] = {
+    Events: Ledger._events,
+    HostJoined: Ledger._host,
+    HostLost: Ledger._host,
+    Submitted: Ledger._submitted,
+    **dict.fromkeys(WRITERS, Ledger._decided),
+}
+"""How each kind of message is folded at a time; every other is an order that counts in whatever term it was written."""
 
 
 def _beginning(message: Decision) -> Turned:

@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.errors import GraphError
 from headrace.graph.naming import dataset_metadata, dataset_name, task_name
+from headrace.graph.needs import Needs
 from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
@@ -54,7 +55,7 @@ class JobLedger:
     `reopened`: whether it is done and makes outputs again that were lost since.
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
-    `refused`: why it may not run where it was submitted.
+    `refused`: why it may not run where it was submitted. `needs`: what its tasks need of their hosts, if anything.
     `seq`, `last_seq`: of its submission, and of the last entry that was folded for it; 0 if they were not read from the log.
     `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
     """
@@ -95,6 +96,7 @@ class JobLedger:
         "n_tasks",
         "n_values",
         "name",
+        "needs",
         "one_output_each",
         "placed",
         "planned",
@@ -145,9 +147,11 @@ class JobLedger:
         self.release_reason = ""
         self.retried = self.reopened = False
         self.problem = self.refused = ""
+        self.needs: Needs | None = None
         try:
             self._make_columns(_validated(submitted))
-            self.name, self.n_tasks = self.spec.name, self.spec.n_tasks
+            spec = self.spec
+            self.name, self.n_tasks, self.needs = spec.name, spec.n_tasks, Needs.of(spec)
         except GraphError as error:
             self.problem = str(error)
             self._make_columns(_NOTHING)

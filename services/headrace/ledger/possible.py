@@ -13,17 +13,11 @@ import numpy as np
 
 from headrace.ledger.columns import FEW, ints, within
 from headrace.ledger.job import JobLedger
-from headrace_schemas import Assign, Due, Events, LogMessage, Needed, Plan, Published, Purge, Released
+from headrace_schemas import Assign, Due, Events, Needed, Plan, Published, Purge, Released
 
 MOST_AHEAD = 100
 """Attempts that one task may be ahead by. It is more than one where the server lost a message that asked for a task, and took the next one
 before the first was sent again."""
-
-
-def is_possible(job: JobLedger, message: LogMessage) -> bool:
-    """Whether the message can be folded into the job."""
-    check = _CHECKS.get(type(message))
-    return check is None or check(job, message)
 
 
 def _events(job: JobLedger, events: Events) -> bool:
@@ -31,24 +25,28 @@ def _events(job: JobLedger, events: Events) -> bool:
     for datasets in (events.produced, events.value_ids, events.metadata_ids, events.typed, events.copied, events.kept, events.gone):
         if datasets and not within(datasets, m):
             return False
-    if not (within(events.started, n) and within(events.done, n) and job.has_room(events.host)):
+    for tasks in (events.started, events.done):
+        if tasks and not within(tasks, n):
+            return False
+    if events.host not in job.host_ids and not job.has_room(events.host):
         return False
     if events.produced_attempts and not _were_asked_for(job, _makers(job, events.produced), events.produced_attempts):
         return False
     if events.done_attempts and not _were_asked_for(job, events.done, events.done_attempts):
         return False
-    return not (events.failed or events.written or events.profile) or _rare(job, events)
+    n_functions = 0 if job.problem else len(job.spec.functions)
+    for entry in events.profile:
+        if entry.function >= n_functions:
+            return False
+    return not (events.failed or events.written) or _rare(job, events)
 
 
 def _rare(job: JobLedger, events: Events) -> bool:
     for error in events.failed:
         if error.task >= job.topology.n_tasks or error.attempt > job.attempts[error.task]:
             return False
-    for written in events.written:
-        if written.dataset >= job.topology.n_datasets or written.attempt > job.attempts[job.topology.producer[written.dataset]]:
-            return False
-    n_functions = 0 if job.problem else len(job.spec.functions)
-    return all(entry.function < n_functions for entry in events.profile)
+    attempts, producer, m = job.attempts, job.topology.producer, job.topology.n_datasets
+    return all(written.dataset < m and written.attempt <= attempts[producer[written.dataset]] for written in events.written)
 
 
 def _makers(job: JobLedger, datasets: list[int]) -> list[int]:
@@ -99,7 +97,7 @@ def _due(job: JobLedger, due: Due) -> bool:
     return within(due.tasks, job.topology.n_tasks)
 
 
-_CHECKS: dict[type[Any], Callable[[JobLedger, Any], bool]] = {
+CHECKS: dict[type[Any], Callable[[JobLedger, Any], bool]] = {
     Events: _events,
     Plan: _plan,
     Assign: _assign,
@@ -109,3 +107,4 @@ _CHECKS: dict[type[Any], Callable[[JobLedger, Any], bool]] = {
     Released: _released,
     Due: _due,
 }
+"""Whether a message of each kind can be folded into a job. One of any other kind always can."""

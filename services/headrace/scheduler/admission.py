@@ -11,7 +11,9 @@ order in which they arrived. Three rules keep a job from waiting for what it doe
 
 from __future__ import annotations
 
-from headrace.graph.needs import Needs
+import math
+from collections.abc import Callable
+
 from headrace.ledger import JobLedger
 from headrace.scheduler.settings import Settings
 
@@ -30,6 +32,8 @@ class Admission:
         self._young: dict[str, tuple[float, int]] = {}
         """When each was admitted, and how many tasks it has; the longest ago first."""
         self._young_tasks = 0
+        self._grown_at = math.inf
+        """When the first of them, or one that was before it, has been open for long enough not to count."""
         self._now = 0.0
 
     def __len__(self) -> int:
@@ -44,33 +48,42 @@ class Admission:
     def tick(self, now: float) -> None:
         """Take in how late it is. Jobs that were admitted long enough ago do not count any more."""
         self._now = now
+        if now >= self._grown_at:
+            self._let_grow()
+
+    def _let_grow(self) -> None:
         while self._young:
-            name, (since, _) = next(iter(self._young.items()))
-            if now - since < self._settings.grown_seconds:
+            name = next(iter(self._young))
+            self._grown_at = self._young[name][0] + self._settings.grown_seconds
+            if self._now < self._grown_at:
                 return
             self._forget(name)
+        self._grown_at = math.inf
 
     def arrive(self, job: JobLedger) -> None:
         """A job waits from now on."""
-        (self._waiting if Needs.of(job.spec) is None else self._needy)[job.job] = job
+        (self._waiting if job.needs is None else self._needy)[job.job] = job
 
     def leave(self, job: str) -> None:
         """A job is over, or is not to be planned: it neither waits nor counts."""
         self._waiting.pop(job, None)
         self._needy.pop(job, None)
-        self._forget(job)
+        if job in self._young:
+            self._forget(job)
 
-    def next(self, runners: float, *, idle: bool) -> JobLedger | None:
+    def next(self, runners: float, *, idle: Callable[[], bool]) -> JobLedger | None:
         """The job whose turn it is, or None. It does not wait any more.
 
-        runners: of all living hosts. idle: whether some of them has less to do than it has runners.
+        runners: of all living hosts. idle: returns whether some of them has less to do than it has runners.
         """
         if self._needy:
             return self._needy.pop(next(iter(self._needy)))
         job = next(iter(self._waiting.values()), None)
-        if job is None or not (idle or self._has_room(job, runners)):
+        if job is None or not (self._has_room(job, runners) or idle()):
             return None
         del self._waiting[job.job]
+        if not self._young:
+            self._grown_at = self._now + self._settings.grown_seconds
         self._young[job.job] = self._now, job.n_tasks
         self._young_tasks += job.n_tasks
         return job
@@ -82,5 +95,4 @@ class Admission:
         return self._young_tasks + job.n_tasks <= settings.open_tasks_per_runner * runners
 
     def _forget(self, job: str) -> None:
-        _, tasks = self._young.pop(job, (0.0, 0))
-        self._young_tasks -= tasks
+        self._young_tasks -= self._young.pop(job)[1]

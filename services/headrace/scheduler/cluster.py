@@ -13,7 +13,7 @@ from headrace.scheduler.placing import Balance, Floats
 
 
 class Cluster:
-    """The living hosts at one moment. names: in ascending order. epochs, resources, runners_of: by name.
+    """The living hosts at one moment. names: in ascending order. epochs, resources, runners_of: by name. runners: of all of them.
 
     A host's rate is its number of runners: tasks cost a second each unless something better is known. A runner that executes a long task is
     none meanwhile; a host that has no other is held up, and gets nothing while there are others.
@@ -34,6 +34,7 @@ class Cluster:
         self.resources = {name: record.resources for name, record in living}
         self.runners_of = {name: max(1, record.runners) for name, record in living}
         self._rates = {name: float(runners) for name, runners in self.runners_of.items()}
+        self.runners = sum(self._rates.values())
         self._load = load
         self._long = {} if long is None else long
         self._alone = {} if alone is None else alone
@@ -56,12 +57,6 @@ class Cluster:
         long = self._long.get(name, 0)
         return max(0, self._load.get(name, 0) - long) / (self._rates[name] - long)
 
-    @property
-    def runners(self) -> float:
-        """How many runners there are."""
-        return sum(self._rates.values())
-
-    @property
     def is_idle(self) -> bool:
         """Whether some host has fewer tasks than runners."""
         return any(self._load.get(name, 0) < rate for name, rate in self._rates.items())
@@ -89,4 +84,4 @@ class Cluster:
 
     def share_of(self, names: set[str]) -> float:
         """The part of the cluster's runners that these hosts have."""
-        return sum(self._rates[name] for name in names) / sum(self._rates.values())
+        return sum(self._rates[name] for name in names) / self.runners

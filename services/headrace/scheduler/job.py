@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headrace.graph.needs import Needs
 from headrace.ledger import ASSIGNED, DONE, NOWHERE, STARTED, UNPLACED, WAITING, JobLedger
 from headrace.ledger.columns import FEW, Ints, ints, ranges, view
 from headrace.scheduler.cluster import Cluster
@@ -46,7 +45,7 @@ class JobSchedule:
         self.told: dict[int, int] = {}
         self.moved: set[int] = set()
         self.said: dict[tuple[int, int], tuple[object, float]] = {}
-        self.needs = Needs.of(job.spec)
+        self.needs = job.needs
         self.kind = self.needs.of_tasks(job.topology) if self.needs is not None else None
         self.stranded: Ints = ints([])
         self.housed: Cluster | None = None

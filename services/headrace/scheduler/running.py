@@ -22,27 +22,28 @@ class _Task(NamedTuple):
 
 
 class Running:
-    """The tasks that are known to run. executing, long: per host, how many do, and how many of them for long; as of the last `look`."""
+    """The tasks that are known to run.
+
+    since: of each its host, and when that was first heard. executing, long: per host, how many do, and how many of them for long; as of
+    the last `look`.
+    """
 
     def __init__(self) -> None:
         self.executing: Counter[str] = Counter()
         self.long: Counter[str] = Counter()
-        self._since: dict[_Task, tuple[str, float]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._since)
+        self.since: dict[_Task, tuple[str, float]] = {}
 
     def started(self, events: Events, now: float) -> None:
         """A host says which tasks it executes that it did not before."""
         for task in events.started:
-            self._since[_Task(events.job, task)] = events.host, now
+            self.since[_Task(events.job, task)] = events.host, now
 
     def look(self, ledger: Ledger, now: float) -> None:
         """Forget what does not run any more, and count the rest."""
-        self._since = {each: value for each, value in self._since.items() if _runs(ledger, each, value[0])}
+        self.since = {each: value for each, value in self.since.items() if _runs(ledger, each, value[0])}
         self.executing.clear()
         self.long.clear()
-        for host, since in self._since.values():
+        for host, since in self.since.values():
             self.executing[host] += 1
             self.long[host] += now - since >= LONG_SECONDS
 

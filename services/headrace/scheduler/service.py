@@ -62,7 +62,7 @@ class SchedulerService:
     async def _tick(self, scheduler: Scheduler) -> None:
         while True:
             await asyncio.sleep(self._settings.tick_seconds)
-            if scheduler.n_queued or scheduler.running:
+            if scheduler.n_queued or scheduler.running.since:
                 scheduler.tick(perf_counter())
                 self._decide(scheduler)
 
@@ -78,6 +78,8 @@ class SchedulerService:
         started = perf_counter()
         decisions = scheduler.decide()
         self._counts.add(decisions, perf_counter() - started)
+        if not decisions:
+            return
         if self._leader.machine is not scheduler:  # planning took so long that another scheduler may lead by now
             return
         if self._bus.tracing is not None:
@@ -85,7 +87,7 @@ class SchedulerService:
         stored = [self._bus.publish(subject_of(message), message) for message in decisions]
         for each in stored:
             each.add_done_callback(self._published)
-        if scheduler.ledger.turns.is_open and stored:
+        if scheduler.ledger.turns.is_open:
             self._find_beginning(scheduler, decisions[0], stored)
 
     def _find_beginning(self, scheduler: Scheduler, first: Decision, stored: list[asyncio.Future[int]]) -> None:

@@ -23,7 +23,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from headrace.graph.needs import Needs
 from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry, runs_alone
 from headrace.ledger.columns import ints
 from headrace.ledger.snapshot import snapshot_of
@@ -41,9 +40,9 @@ from headrace.scheduler.settings import Settings
 from headrace.scheduler.suspects import Suspects
 from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, LedgerSnapshot, Plan, Reroute, Revoke
 
-DECIDED = (Plan, Assign, Reroute, Revoke)
+DECIDED = frozenset({Plan, Assign, Reroute, Revoke})
 """What schedulers decide on."""
-HOSTS = (HostJoined, HostLost)
+HOSTS = frozenset({HostJoined, HostLost})
 LOOK_SECONDS = 0.1
 """What waits on hosts that are held up is looked at so often, and whenever another host comes to be idle: it takes a look at every task."""
 
@@ -85,17 +84,23 @@ class Scheduler:
         """Take entries of the log in. What this scheduler decided itself was applied then, and is passed over."""
         for entry in entries:
             message = entry.message
-            if isinstance(message, DECIDED) and message.term == self.term:
+            kind = type(message)
+            if kind in DECIDED and message.term == self.term:  # type: ignore[union-attr]
                 self.ledger.read_back(entry)
-            elif isinstance(message, HOSTS):
-                self._fold_host(entry, message.host)
+            elif kind in HOSTS:
+                self._fold_host(entry, message.host)  # type: ignore[union-attr]
             else:
                 self.ledger.fold(entry)
-                if isinstance(message, Events) and message.started:
-                    self.running.started(message, self.now)
-                if isinstance(message, Events) and message.gone and message.job in self.schedules:
-                    n_datasets = self.schedules[message.job].job.topology.n_datasets
-                    self.schedules[message.job].moved.update(d for d in message.gone if 0 <= d < n_datasets)
+                if kind is Events:
+                    self._folded(message)  # type: ignore[arg-type]
+
+    def _folded(self, events: Events) -> None:
+        """A host's report was folded."""
+        if events.started:
+            self.running.started(events, self.now)
+        if events.gone and events.job in self.schedules:
+            n_datasets = self.schedules[events.job].job.topology.n_datasets
+            self.schedules[events.job].moved.update(d for d in events.gone if 0 <= d < n_datasets)
 
     def _fold_host(self, entry: LogEntry, host: str) -> None:
         """Where this host's copies were the ones to fetch, others may be now; and the other way round, where it joins again with copies."""
@@ -113,13 +118,15 @@ class Scheduler:
 
     def decide(self) -> list[Decision]:
         """Everything that follows from what was folded and was not decided yet, to be published in this order."""
-        stamp, out = Stamp(self.ledger.last_seq, self.term), list[Decision]()
+        stamp = Stamp(self.ledger.last_seq, self.term)
+        out: list[Decision] = []
         joined: set[str] = set()
         changed = self.ledger.take_changed()
         if len(changed) > 1:
             changed.sort(key=_arrival)
         due = {job.job for job in changed if self._look_at(job)}
-        self._suspects.look(self.ledger.jobs)
+        if self._suspects.hosts:
+            self._suspects.look(self.ledger.jobs)
         if self._hosts_changed:
             before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load, self.running.long, self._suspects.hosts)
             joined, self._hosts_changed = self._cluster.joined_since(before), False
@@ -128,10 +135,12 @@ class Scheduler:
                 due.update(job.job for job in list(self._homeless.values()) if self._plan(job, stamp, out))
         if self.running.long:
             due.update(self._relieve_hosts(stamp, out))
-        due.update(self._admit(stamp, out))
+        if self._admission:
+            due.update(self._admit(stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
-        self._idle = {name for name in self._idle if self._has_nothing(name)}
+        if self._idle:
+            self._idle = set(filter(self._has_nothing, self._idle))
         return out
 
     @property
@@ -178,13 +187,13 @@ class Scheduler:
         before each batch of entries, and now and then while jobs wait or tasks run."""
         self.now = now
         self._admission.tick(now)
-        if self.running:
+        if self.running.since:
             self.running.look(self.ledger, now)
 
     def _admit(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
         """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
         cluster = self._cluster
-        while len(self._admission) and cluster.names and (job := self._admission.next(cluster.runners, idle=cluster.is_idle)) is not None:
+        while cluster.names and (job := self._admission.next(cluster.runners, idle=cluster.is_idle)) is not None:
             if self._plan(job, stamp, out):
                 yield job.job
 
@@ -247,7 +256,7 @@ class Scheduler:
 
     def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> bool:
         """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
-        needs = Needs.of(job.spec)
+        needs = job.needs
         if needs is not None and self._cluster.lacks(needs):
             self._homeless[job.job] = job
             return False

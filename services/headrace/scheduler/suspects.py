@@ -20,9 +20,6 @@ class Suspects:
         self.hosts: dict[str, int] = {}
         self._placed: dict[tuple[str, int], str] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._placed)
-
     def placed(self, job: str, task: int, host: str) -> None:
         """A task was assigned to a host, to run alone."""
         self._placed[job, task] = host
