@@ -1,4 +1,4 @@
-"""Headrace runs static task graphs of Python callables over large arrays, across hosts.
+"""Headrace runs static task graphs of Python callables over large arrays on several hosts.
 
     import headrace as hr
 
@@ -118,7 +118,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, imported on its first use (PEP 562)."""
+    """Import a public name on its first use (PEP 562)."""
     if name not in __all__ and name != "__version__":
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     value = _version() if name == "__version__" else getattr(import_module(_HOMES.get(name, "headrace.errors")), name)

@@ -1,4 +1,4 @@
-"""Sizes in bytes and durations in seconds, as people write them."""
+"""Parses sizes in bytes and durations in seconds, as people write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 MIN_CAPACITY = 1 << 20
-"""Bytes. A smaller store has no room for arrays, and is a number given in another unit."""
+"""Smallest store, in bytes. A smaller number has no room for arrays, and is probably meant in another unit."""
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE | re.ASCII)
 
@@ -16,7 +16,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?", re.IGNORECASE | r
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration: a number, perhaps with ms, s, m (or min), h or d behind it. Raises ValueError.
+    """Parse a duration into seconds: a number, optionally followed by ms, s, m (or min), h or d. Raises ValueError.
 
     >>> parse_duration("24h"), parse_duration("1.5 min"), parse_duration("10")
     (86400.0, 90.0, 10.0)
@@ -28,7 +28,8 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size: a number, perhaps with K, M, G or T (thousands) or Ki, Mi, Gi or Ti (1024s) behind it. Raises ValueError.
+    """Parse a size into bytes: a number, optionally followed by K, M, G or T (powers of 1000) or Ki, Mi, Gi or Ti (powers of 1024). Raises
+    ValueError.
 
     >>> parse_size("4G"), parse_size("1.5Gi"), parse_size("65536")
     (4000000000, 1610612736, 65536)
@@ -40,7 +41,7 @@ def parse_size(text: str) -> int:
 
 
 def shown_size(nbytes: int) -> str:
-    """A size for people.
+    """Format a size for people.
 
     >>> shown_size(3 << 29), shown_size(700_000)
     ('1,536 MiB', '0.7 MiB')
@@ -50,7 +51,7 @@ def shown_size(nbytes: int) -> str:
 
 
 def parse_capacity(text: str) -> int:
-    """Bytes of a host's store: a size of at least `MIN_CAPACITY`, or 0 for the default. Raises ValueError."""
+    """Parse the size of a host's store into bytes: at least `MIN_CAPACITY`, or 0 for the default. Raises ValueError."""
     size = parse_size(text)
     if size and size < MIN_CAPACITY:
         raise ValueError(f"{text!r} is too small for a store: give at least {MIN_CAPACITY} bytes (1Mi), or 0 for a share of the memory")

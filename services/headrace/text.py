@@ -1,4 +1,4 @@
-"""Text for people: without what a terminal would obey, and without passwords."""
+"""Text for people, without control characters for the terminal and without passwords."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IN_JSON = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x7F}
 
 
 def one_line(text: str) -> str:
-    """The text without what a terminal would obey instead of showing it: names and errors come from whoever submitted a graph.
+    """Escape characters that a terminal would obey instead of showing them, because names and errors come from users who submit graphs.
 
     >>> print(one_line("two\\nlines"))
     two\\nlines
@@ -20,7 +20,7 @@ def one_line(text: str) -> str:
 
 
 def lines(text: str) -> str:
-    """The same of a text of several lines, which stay lines.
+    """Escape such characters in a text of several lines, and keep the lines.
 
     >>> print(lines("one\\ntwo\\a"))
     one
@@ -30,12 +30,12 @@ def lines(text: str) -> str:
 
 
 def plain_json(text: str) -> str:
-    """JSON, which escapes the first 32 characters itself, without the others that a terminal would obey."""
+    """Escape such characters in JSON. (JSON itself escapes the first 32 characters.)"""
     return text.translate(_IN_JSON)
 
 
 def redacted(urls: str) -> str:
-    """An address, or several separated by commas, without the user and password that it may have.
+    """Remove user and password from an address, or from several separated by commas.
 
     >>> redacted("nats://me:secret@hub:4222,nats://other:4222")
     'nats://***@hub:4222,nats://other:4222'
@@ -44,7 +44,7 @@ def redacted(urls: str) -> str:
 
 
 def shown_place(location: str) -> str:
-    """The path or URL of a file without the user and password that it may have.
+    """Remove user and password from the path or URL of a file.
 
     >>> shown_place("ftp://me:secret@hub/out/a@b.npy"), shown_place("/home/me@work/a.npy")
     ('ftp://***@hub/out/a@b.npy', '/home/me@work/a.npy')
@@ -54,4 +54,4 @@ def shown_place(location: str) -> str:
 
 _LOGIN_OF_A_FILE = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 _LOGIN = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^\s]*@")
-"""All before the last at sign, for passwords may have some."""
+"""Everything before the last at sign, since passwords may contain one."""

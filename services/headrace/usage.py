@@ -1,4 +1,4 @@
-"""How full a stream is, and the error of a job that the log has no room for."""
+"""The usage of a stream, and the error of a job for which the log has no room."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Usage(NamedTuple):
 
 
 def reason(used: int, limit: int, admitted: bool) -> str:
-    """The reason why a job without room in the log ends, and what to do."""
+    """Return the reason why a job without room in the log ends, and what to do."""
     how = f"the log is full ({used / 1e6:,.1f} of {limit / 1e6:,.1f} MB)"
-    what = "the job could not go on" if admitted else f"no new job is admitted above {ADMIT_BELOW:.0%}"
+    what = "the job could not continue" if admitted else f"no new job is admitted above {ADMIT_BELOW:.0%}"
     return (
         f"{how}: {what}. Finished jobs are removed once their outputs are fetched or released. Wait for that, "
         "or raise the limit (nats stream edit LOG --max-bytes=...), then submit the job again"

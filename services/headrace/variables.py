@@ -1,4 +1,4 @@
-"""Settings from HEADRACE_* variables."""
+"""Reads settings from HEADRACE_* variables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from headrace.errors import SettingsError
 from headrace.sizes import parse_duration
 
 SHARED_MEMORY = Path("/dev/shm")
-"""Where Linux keeps files in memory."""
+"""The folder where Linux keeps files in memory."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 def read_settings(cls: type[T], fields: Iterable[str], env: Mapping[str, str]) -> T:
-    """A struct, each of the fields from its variable. One that is not set, or empty as in `HEADRACE_URL=`, keeps its default.
+    """Read a settings struct, each field from its variable. A variable that is not set, or empty as in `HEADRACE_URL=`, keeps the default.
 
     Raises SettingsError with the variable's name if it does not fit its field.
 
@@ -38,9 +38,9 @@ def read_settings(cls: type[T], fields: Iterable[str], env: Mapping[str, str]) -
 
 
 def duration(variable: str, env: Mapping[str, str], otherwise: float) -> float:
-    """Seconds from a variable like `90s` or `24h`; `otherwise` if it is not set.
+    """Read seconds from a variable like `90s` or `24h`; return `otherwise` if it is not set.
 
-    Raises SettingsError with the variable's name if it is no duration.
+    Raises SettingsError with the variable's name if its value is not a duration.
     """
     try:
         return parse_duration(text) if (text := env.get(variable)) else otherwise
@@ -49,8 +49,8 @@ def duration(variable: str, env: Mapping[str, str], otherwise: float) -> float:
 
 
 def shm_folder(chosen: str = "") -> Path:
-    """The folder of the shared memory: the one that was chosen, by HEADRACE_SHM_DIR or `--shm-dir`; else /dev/shm if it is usable, and the
-    temporary folder otherwise, as headrace_shm has it too, which is not imported for this."""
+    """Return the folder for shared memory: the chosen one (HEADRACE_SHM_DIR or `--shm-dir`), or else /dev/shm if it is usable, or else the
+    temporary folder. headrace_shm has the same rule, but this does not import it."""
     if chosen:
         return Path(chosen)
     return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())

@@ -259,7 +259,7 @@ def test_a_job_that_fills_the_log_ends_with_that_as_the_reason_and_the_cluster_g
         there.cluster.submit(flat(1)).results(WAIT)
         eventually(lambda: there.status()["streams"])
         there.limit(there.used() + 300 * KB)
-        with pytest.raises(hr.JobFailed, match=r"the log is full .*the job could not go on"):
+        with pytest.raises(hr.JobFailed, match=r"the log is full .*the job could not continue"):
             there.cluster.submit(flat(50_000)).results(WAIT)
         eventually(lambda: there.status()["admits"])
         assert there.cluster.submit(flat(1)).results(WAIT) == {"inc-0": 1}

@@ -141,7 +141,7 @@ def test_a_job_under_way_without_room_fails() -> None:
     log.admit(spec())
     (ended,) = log.tell(log.controller.no_room("j", Usage(96, 100), admitted=True))
     assert isinstance(ended, Ended)
-    assert "the job could not go on" in ended.reason
+    assert "the job could not continue" in ended.reason
     assert log.tell(log.controller.no_room("j", Usage(96, 100), admitted=True)) == []
     assert check(log.log) == []
 

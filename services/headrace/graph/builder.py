@@ -1,4 +1,4 @@
-"""`Graph`: tasks added one by one."""
+"""`Graph`: a graph under construction, to which users add tasks one by one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from headrace.sinks.sink import Sink
 
 _ID_DIGITS = 10
-"""A task's id has at most this many digits: a longer number at the end of a name is not an id."""
+"""Most digits of a task's id: a longer number at the end of a name is not an id."""
 
 
 class Graph:
-    """A graph of tasks, built by adding them. A task's inputs are nodes that exist already, so ids are in topological order and there are
-    no cycles.
+    """A graph of tasks, built by adding them one by one. The inputs of a new task are nodes that already exist, so ids are in topological
+    order and the graph has no cycles.
 
     >>> g = Graph("sums")
     >>> parts = [g.add(sum, [n, n + 1]) for n in range(3)]
@@ -41,15 +41,15 @@ class Graph:
         self.columns = Columns()
         self._known: dict[int, int] = {}
         self._calls: list[Calls] = []
-        """Per callable: the checks of its signature."""
+        """Per callable: the check of calls against its signature."""
         self._plain: dict[int, set[int]] = {}
-        """Callables whose tasks have one output by default, with the numbers of positional arguments that are known to be right."""
+        """Callables whose tasks have one output by default, with the numbers of positional arguments that are known to be valid."""
         self._identities: dict[tuple[Any, ...], int] = {}
         self._named: dict[str, int] = {}
         self._adopted: dict[Node, Node] = {}
 
     def __len__(self) -> int:
-        """How many tasks the graph has."""
+        """Return the number of tasks."""
         return len(self.columns.function)
 
     def __bool__(self) -> bool:
@@ -68,21 +68,22 @@ class Graph:
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Node:
-        """Adds a task that calls a function, and returns its node.
+        """Add a task that calls a function, and return its node.
 
         Arguments are values, nodes, or lists, tuples, named tuples and dicts with nodes anywhere in their values. A node of several
-        outputs, used as a whole, stands for the list of all its datasets. If the function has a parameter called name, outputs or metadata,
-        set it with functools.partial. Values are pickled when the graph is submitted; each attempt at a task gets its own copy of them,
-        with read-only arrays.
+        outputs, as a whole, stands for the list of all its datasets. If the function has a parameter called name, outputs or metadata, set
+        it with functools.partial. Values are pickled when the graph is submitted; each attempt at a task gets its own copy of them, with
+        read-only arrays.
 
         name: unique in the graph; "<function>-<id>" by default.
-        outputs: how many datasets the task makes; 1 by default. A generator function needs this: it yields n values, each of which can be
-        used at once. Any other function returns a sequence of n values. A list of n dicts gives each dataset its metadata.
+        outputs: the number of datasets that the task makes; 1 by default. A generator function needs this: it yields n values, and other
+        tasks can use each one at once. Any other function returns a sequence of n values. A list of n dicts gives each dataset its
+        metadata.
         metadata: announced with the task's outputs: a dict with str keys and values that JSON can represent, up to 64 KiB as JSON. Metadata
         of a single output updates it, and metadata yielded in an `hr.Output` updates both.
 
         Raises GraphError for a name that is invalid or taken, a node of another graph, invalid outputs or metadata, a generator function
-        without outputs, an async function, and arguments that the function does not take; TypeError for a function that cannot be called.
+        without outputs, an async function, and arguments that the function does not accept; TypeError for a function that cannot be called.
         """
         if name is None and outputs is None and metadata is None and not kwargs:
             node = self._add_plain(function, args)
@@ -99,7 +100,8 @@ class Graph:
         outputs: int | Sequence[dict[str, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Node:
-        """`add` with the arguments as a tuple and a dict, so that a function may have a parameter called name, outputs or metadata."""
+        """Add a task as `add` does, with the arguments as a tuple and a dict, so that a function may have a parameter called name, outputs
+        or metadata."""
         index = self._index_of(function)
         self._calls[index].check(args, kwargs)
         search = BoundSearch(self)
@@ -112,8 +114,8 @@ class Graph:
         return self._append(index, template, search.keys, outputs, name, metadata)
 
     def _add_plain(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Node | None:
-        """Add the task of a common call in a third of the time: a function with one output, called on plain values or on distinct nodes of
-        the graph. Returns None for any other call."""
+        """Add the task of a common call in a third of the time: a function with one output, called with plain values or with distinct nodes
+        of the graph. Returns None for any other call."""
         index = self._known.get(id(function))
         if index is None:
             index = self._register(function)
@@ -147,7 +149,7 @@ class Graph:
     def output(self, *nodes: Node | Dataset | Iterable[Any], sink: Sink | str | os.PathLike[str] | None = None) -> None:
         """Make datasets outputs of the graph: all datasets of a node, single ones (`steps[3]`), or those of a list of nodes.
 
-        If you never call it, every dataset that no task consumes is an output. The first call replaces these; later calls add more.
+        By default, every dataset that no task consumes is an output. The first call replaces this default; later calls add more outputs.
 
         sink: where these outputs are written, see `hr.Sink`. Without one, they are written to the job's sink (`cluster.submit(graph,
         sink=...)`), or held for the client if the job has none.
@@ -165,9 +167,9 @@ class Graph:
 
     @classmethod
     def from_nodes(cls, nodes: Node | Dataset | Iterable[Any], name: str = "graph") -> Graph:
-        """A graph of the tasks that the given nodes need, with these nodes as its outputs.
+        """Create a graph of the tasks that the given nodes need, with these nodes as its outputs.
 
-        The nodes may be free (made by calls of decorated functions) or belong to graphs, from which the tasks that they need are copied.
+        The nodes may be free (made by calls of decorated functions) or belong to graphs, from which this copies the tasks that they need.
         """
         graph = cls(name)
         wanted = list(flat([nodes]))
@@ -177,17 +179,17 @@ class Graph:
         return graph
 
     def task_name(self, task: int) -> str:
-        """The name of a task: its own, or "<function>-<id>"."""
+        """Return the name of a task: its own, or "<function>-<id>"."""
         name = self.columns.names.get(task)
         return name if name is not None else f"{self.columns.functions[self.columns.function[task]].name}-{task}"
 
     def task_called(self, name: str) -> int | None:
-        """The id of the task with that name, given or generated; None if no task has it."""
+        """Return the id of the task with that name, given or generated; None if no task has it."""
         task = self._named.get(name)
         return task if task is not None else self.unnamed_task(name)
 
     def unnamed_task(self, name: str) -> int | None:
-        """The id of the unnamed task whose generated name, "<function>-<id>", this is; None if no task has it."""
+        """Return the id of the unnamed task whose generated name, "<function>-<id>", this is; None if no task has it."""
         _, _, digits = name.rpartition("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= _ID_DIGITS):
             return None
@@ -195,11 +197,11 @@ class Graph:
         return task if task < len(self) and task not in self.columns.names and self.task_name(task) == name else None
 
     def task_metadata(self, task: int) -> dict[str, Any]:
-        """The metadata given with a task; empty if it was given without."""
+        """Return the metadata given with a task; empty if none was given."""
         return self.columns.metadata.get(task, {})
 
     def adopt(self, node: Node) -> Node:
-        """The node of this graph for a node that may be free: a free one is added with all that it needs, once.
+        """Return the node of this graph for a node that may be free. A free node is added, once, with all nodes that it needs.
 
         Raises GraphError for a node of another graph.
         """
@@ -221,7 +223,7 @@ class Graph:
             self.columns.outputs.update(dict.fromkeys(first + index for index in indices))
 
     def _sink(self, wanted: Iterable[tuple[Node, range]], sink: Sink | str | os.PathLike[str]) -> None:
-        from headrace.sinks.sink import Sink  # with what it needs, which most graphs do not
+        from headrace.sinks.sink import Sink  # most graphs need neither this module nor its imports
 
         wanted, found = list(wanted), Sink.of(sink)
         self._ask(wanted)
@@ -237,7 +239,7 @@ class Graph:
         return self._append(index, call.template, inputs, call.descriptions or node.n_outputs, call.name, call.metadata)
 
     def _copy(self, source: Graph, nodes: list[Node]) -> None:
-        """Adds the tasks of another graph that some of its nodes need, and remembers what became of these nodes."""
+        """Add the tasks of another graph that some of its nodes need, and remember the copies of these nodes."""
         copies = _copy_tasks(source.columns, [node._task for node in nodes], self)
         self._adopted.update((node, copies[node._task]) for node in nodes)
 
@@ -246,7 +248,7 @@ class Graph:
         return index if index is not None else self._register(function)
 
     def _register(self, function: Callable[..., Any]) -> int:
-        """The index of a callable seen for the first time, which may be the same as another in a new guise."""
+        """Return the index of a callable seen for the first time. It may be the same as a known one in another wrapper."""
         check_callable(function)
         name, retries = function_name(function), function.retries if isinstance(function, Wrapper) else 0
         resources: Mapping[str, float] = function.resources if isinstance(function, Wrapper) else {}
@@ -299,7 +301,7 @@ class Graph:
 
 
 def _copy_tasks(source: Columns, tasks: list[int], target: Graph) -> dict[int, Node]:
-    """Adds some tasks of a graph, and those they need, to another one. Returns what each became."""
+    """Add some tasks of a graph, and those that they need, to another graph. Returns the copy of each."""
     producer = [task for task, count in enumerate(source.n_outputs) for _ in range(count)]
     start = [0, *accumulate(source.n_inputs)]
     first = [0, *accumulate(source.n_outputs)]

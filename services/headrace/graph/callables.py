@@ -1,4 +1,4 @@
-"""What a callable is: its name, the plain function under its wrappers, whether it yields, and where a module exports it."""
+"""Inspects callables: the name, the plain function under wrappers, whether it yields, and the module that exports it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
-"""Modules that are another thing in every process."""
+"""Modules that differ from process to process."""
 
 _CALL = "__call__"
-"""Looked up on the type, where Python looks for it."""
+"""The name of the method of calls, which must be looked up on the type, as Python does."""
 
 
 class Wrapper:
-    """Base of what stands for a plain function on the user's side, with what tasks of it have in common; `unwrap` takes it off.
+    """Base class of objects that stand for a plain function on the user's side, with the options of its tasks; `unwrap` returns the
+    function.
 
-    label: what they are called. outputs: how many datasets they make, or the metadata of each, None if that was not said.
-    retries: how often one that raised is tried again. resources: what one needs of its host.
+    label: the prefix of its tasks' names. outputs: how many datasets they make, or the metadata of each; None if not given.
+    retries: how often a task that raised is retried. resources: amounts that a task needs of its host.
     """
 
     function: Callable[..., Any]
@@ -31,7 +32,7 @@ class Wrapper:
 
 
 def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The plain function under `hr.task`, also inside a functools.partial or a bound method. Any other callable as it is."""
+    """Return the plain function under `hr.task`, also inside a functools.partial or a bound method; any other callable unchanged."""
     while isinstance(function, Wrapper):
         function = function.function
     if type(function) is functools.partial:
@@ -44,7 +45,7 @@ def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def function_name(function: Any) -> str:
-    """What tasks of a callable are called: the name it was given, its `__name__`, that of a partial's function, or that of its class."""
+    """Return the prefix of the names of a callable's tasks: its label, its `__name__`, or that of a partial's function or of its class."""
     if isinstance(function, Wrapper):
         return function.label
     if isinstance(function, functools.partial):
@@ -56,9 +57,10 @@ def function_name(function: Any) -> str:
 
 
 def yields(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a generator: a generator function, also decorated, in a partial, a method, or an object's `__call__`."""
+    """Return whether a call returns a generator: for a generator function, also decorated, in a partial, a method, or an object's
+    `__call__`."""
     plain = unwrap(function)
-    if type(plain) is FunctionType:  # nearly all are, and to ask of what else may yield takes longer than to add a task
+    if type(plain) is FunctionType:  # the usual case; the checks below take longer than adding a task
         return bool(plain.__code__.co_flags & inspect.CO_GENERATOR)
     return inspect.isgeneratorfunction(plain) or inspect.isgeneratorfunction(getattr(type(plain), _CALL, None))
 
@@ -78,7 +80,7 @@ def identity(function: Callable[..., Any]) -> tuple[Any, ...]:
 
 
 def find_attribute(module: Any, qualname: str) -> Any:
-    """What a module exports under a dotted name. Raises AttributeError, naming the part that is not there."""
+    """Return the object that a module exports under a dotted name. Raises AttributeError, which names the missing part."""
     found = module
     for part in qualname.split("."):
         found = getattr(found, part)
@@ -86,10 +88,10 @@ def find_attribute(module: Any, qualname: str) -> Any:
 
 
 def exported(function: Any) -> tuple[str, str] | None:
-    """Module and qualified name by which another process can import a callable; None where it cannot.
+    """Return module and qualified name by which another process can import a callable; None if it cannot.
 
-    None for what stands in `__main__` or inside a function, for what its module gives another object for, and for modules that the user
-    registered with `cloudpickle.register_pickle_by_value`.
+    None for a callable in `__main__` or inside a function, for one whose name gives another object in its module, and for modules that the
+    user registered with `cloudpickle.register_pickle_by_value`.
     """
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)

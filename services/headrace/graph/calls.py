@@ -1,4 +1,4 @@
-"""Checks that a function can be called as its task will call it, as far as its signature tells."""
+"""Checks that a function can be called the way its task will call it, as far as its signature shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def check_callable(function: Any) -> None:
-    """Raises TypeError for an object that cannot be called, GraphError for an async function, which would have to be awaited."""
+    """Raise TypeError for an object that cannot be called, and GraphError for an async function, which would have to be awaited."""
     if not callable(function):
         raise TypeError(f"{function!r:.80} cannot be called: give a function or another callable")
     code = function if type(function) is FunctionType else _plain(function)
@@ -29,7 +29,7 @@ def check_callable(function: Any) -> None:
 
 
 def _plain(function: Any) -> Any:
-    """The Python function behind a partial, a method, a cache, or an object with `__call__`."""
+    """Return the Python function behind a partial, a method, a cache, or an object with `__call__`."""
     found = unwrap(function)
     while True:
         if type(found) is functools.partial:
@@ -45,9 +45,9 @@ def _plain(function: Any) -> Any:
 
 
 class Calls:
-    """The calls that a function takes: how many positional arguments, and which names. Each is looked up once.
+    """The calls that a function accepts: numbers of positional arguments, and names of keyword arguments. Each call is checked once.
 
-    counts: numbers of positional arguments that are known to be right for a call without keywords.
+    counts: numbers of positional arguments that are known to be valid for a call without keywords.
     """
 
     __slots__ = ("_function", "_shapes", "_signature", "counts")
@@ -59,8 +59,7 @@ class Calls:
         self.counts: set[int] = set()
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raises GraphError for a call that the function's signature does not allow. A function without a known signature allows any
-        call."""
+        """Raise GraphError for a call that the function's signature does not allow. Without a known signature, any call is allowed."""
         if kwargs:
             self._check_names(args, kwargs)
         elif len(args) not in self.counts:
@@ -87,8 +86,8 @@ class Calls:
 
 
 def _takes(function: Any, count: int) -> bool:
-    """Whether a plain function can be called with `count` positional arguments and no others. For many functions with one task each, it is
-    quicker to look at their code than to build their signatures."""
+    """Return whether a plain function can be called with `count` positional arguments and no others. For many functions with one task each,
+    reading their code is faster than building their signatures."""
     if type(function) is not FunctionType:
         return False
     code = function.__code__
@@ -98,11 +97,13 @@ def _takes(function: Any, count: int) -> bool:
 
 
 def _signature(function: Any) -> inspect.Signature | None:
-    """The signature of the function itself, not of the one that it wraps: a decorator may add arguments. None if it is not known."""
+    """Return the signature of the function itself, not of the one that it wraps, because a decorator may add arguments. None if it is not
+    known.
+    """
     plain = unwrap(function)
     while type(plain) is _CachedFunction:
         plain = plain.__wrapped__  # type: ignore[attr-defined]
-    if hasattr(plain, "__signature__"):  # declared by hand, so it may not be what the function takes
+    if hasattr(plain, "__signature__"):  # set by hand, so it may differ from what the function accepts
         return None
     try:
         return inspect.signature(plain, follow_wrapped=False)

@@ -9,25 +9,25 @@ from headrace.errors import GraphError
 from headrace.graph.metadata import check_metadata
 
 MAX_NAME = 1000
-"""Characters in a name. Names go into messages, logs and error texts, where longer ones are a mistake rather than a name."""
+"""Most characters in a name. Names appear in messages, logs and error texts; a longer one is probably a mistake."""
 
 MAX_RETRIES = 1_000
-"""Retries of each task of a function, at most. The same as in the wire contract, which is not imported to build a graph."""
+"""Most retries of each task of a function. The wire contract has the same limit, but building a graph does not import it."""
 
 
 def check_name(name: Any, what: str = "a task") -> str:
-    """The name, if it is one. Raises GraphError otherwise; `what` says what it was meant for."""
+    """Check a name. Raises GraphError if it is invalid; `what` says in errors what it names."""
     if not isinstance(name, str):
         raise GraphError(f"the name of {what} is a str, not {type(name).__name__}: {name!r:.80}")
     if not name:
-        raise GraphError(f"the name of {what} is empty: leave it out to have one made")
+        raise GraphError(f"the name of {what} is empty: omit it to have one generated")
     if len(name) > MAX_NAME:
         raise GraphError(f"the name of {what} has {len(name)} characters, more than {MAX_NAME}: {name[:60]!r}...")
     return name
 
 
 def check_count(count: Any, what: str, least: int) -> int:
-    """The count as an int, if it is one of at least `least`. Raises GraphError otherwise."""
+    """Check that a count is an integer of at least `least`, and return it as an int. Raises GraphError otherwise."""
     try:
         value = operator.index(count)
     except TypeError:
@@ -38,7 +38,7 @@ def check_count(count: Any, what: str, least: int) -> int:
 
 
 def check_retries(retries: Any, function: str) -> int:
-    """The number of retries, checked. Raises GraphError unless it is an integer from 0 to `MAX_RETRIES`."""
+    """Check a number of retries. Raises GraphError unless it is an integer from 0 to `MAX_RETRIES`."""
     count = check_count(retries, f"retries of function {function!r:.80}", 0)
     if count > MAX_RETRIES:
         raise GraphError(
@@ -49,9 +49,9 @@ def check_retries(retries: Any, function: str) -> int:
 
 
 def check_outputs(outputs: Any, what: str) -> tuple[int, list[dict[str, Any]]]:
-    """How many outputs there are, and the metadata of each where a list of it was given. `what` says of which task.
+    """Return the number of outputs, and the metadata of each if `outputs` is a list of it. `what` names their task in errors.
 
-    Raises GraphError for what is neither a count of at least 1 nor a list of as many dicts.
+    Raises GraphError if `outputs` is neither a count of at least 1 nor a list of dicts.
     """
     if not isinstance(outputs, list | tuple):
         return check_count(outputs, f"outputs of {what}", 1), []
@@ -61,10 +61,11 @@ def check_outputs(outputs: Any, what: str) -> tuple[int, list[dict[str, Any]]]:
 
 
 def default_outputs(is_generator: bool, function: str) -> int:
-    """How many datasets a task makes that was not told: 1. Raises GraphError for a generator function, whose yields cannot be known."""
+    """Return the number of datasets of a task without `outputs`: 1. Raises GraphError for a generator function, whose number of yields is
+    unknown."""
     if is_generator:
         raise GraphError(
-            f"{function!r} is a generator function, and how many datasets it yields is not known before it runs: give outputs=n "
+            f"{function!r} is a generator function, so the number of datasets is unknown before it runs: give outputs=n "
             "(to Graph.add, hr.task or options), or return a list for a single value"
         )
     return 1

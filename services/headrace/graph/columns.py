@@ -1,4 +1,4 @@
-"""The tasks of a graph under construction, as columns that freezing only has to hand over."""
+"""The tasks of a graph under construction, as columns that freezing can use unchanged."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Function(NamedTuple):
-    """A distinct callable of a graph, as the user gave it. retries: how often a task of it that raised is tried again. generator: whether
-    calling it gives a generator. resources: what a task of it needs of its host."""
+    """A distinct callable of a graph, as the user passed it. retries: how often a task of it that raised is retried. generator: whether a
+    call of it returns a generator. resources: amounts that a task of it needs of its host."""
 
     callable: Callable[..., Any]
     name: str
@@ -27,7 +27,7 @@ class Columns:
 
     function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.
     names, metadata: of the tasks that have any. descriptions: metadata of the datasets that have some of their own.
-    outputs: dataset ids asked for, in the order they were asked for. sinks: of those that have one of their own.
+    outputs: requested dataset ids, in the order of the requests. sinks: of the outputs that have one of their own.
     """
 
     def __init__(self) -> None:

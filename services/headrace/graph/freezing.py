@@ -1,4 +1,4 @@
-"""From a graph under construction to the immutable one that travels."""
+"""Freezes a graph under construction into the immutable one that travels."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from headrace.pickling.sources import Sources
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 
 BLOCK_SIZE = 256
-"""Tasks whose arguments share a pickle: long enough that pickling costs a fraction of a microsecond a task, short enough that a host that
-runs a part of the graph unpickles little else."""
+"""Number of tasks whose arguments share a pickle. It is large enough that pickling costs a fraction of a microsecond per task, and small
+enough that a host that runs a part of the graph unpickles few other arguments."""
 
 _NOTHING: tuple[Any, ...] = ((), {}, (), ())
-"""The parts of a template that its shorter forms leave out."""
+"""The parts of a template that its shorter forms omit."""
 
 
 def freeze(graph: Graph) -> GraphSpec:
-    """The graph as columns, with its callables and arguments pickled and its hashes. The graph itself may be added to afterwards.
+    """Return the graph as columns, with its callables and arguments pickled and its hashes. You can still add to the graph itself
+    afterwards.
 
     Raises GraphError for an empty graph, a random generator that several tasks share, ambiguous names of tasks or datasets, and names or
     metadata that JSON cannot represent; NotPicklable, which names the task and the argument, for a value that cannot be pickled.
@@ -72,7 +73,7 @@ def freeze(graph: Graph) -> GraphSpec:
 
 
 def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
-    """The outputs that have a sink of their own; each sink once."""
+    """Add the outputs that have a sink of their own, and each sink once."""
     distinct = {id(sink): sink for sink in columns.sinks.values()}
     places = {key: place for place, key in enumerate(distinct)}
     spec.sinks = [sink.spec() for sink in distinct.values()]
@@ -81,7 +82,7 @@ def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
 
 
 def _unconsumed(columns: Columns) -> list[int]:
-    """The datasets that no task takes."""
+    """Return the datasets that no task takes."""
     if not columns.inputs:
         return list(range(columns.n_datasets))
     is_free = bytearray(b"\1") * columns.n_datasets
@@ -105,7 +106,7 @@ def _functions(graph: Graph, sources: Sources) -> list[FunctionSpec]:
 
 
 def _block(graph: Graph, start: int, sources: Sources) -> bytes:
-    """The pickled templates of consecutive tasks."""
+    """Return the pickled templates of consecutive tasks."""
     templates = graph.columns.templates[start : start + BLOCK_SIZE]
     try:
         return dumps(templates, sources)
@@ -116,7 +117,7 @@ def _block(graph: Graph, start: int, sources: Sources) -> bytes:
 
 
 def _blame(graph: Graph, start: int, templates: list[Template]) -> None:
-    """Raises NotPicklable for the first argument that cannot be pickled by itself."""
+    """Raise NotPicklable for the first argument that cannot be pickled by itself."""
     for task, template in enumerate(templates, start):
         for where, part in _parts(template):
             try:
@@ -125,14 +126,15 @@ def _blame(graph: Graph, start: int, templates: list[Template]) -> None:
                 what = f"argument {where!r}" if isinstance(where, str) else f"argument {where} (counted from 0)"
                 if _has_node(part):
                     raise NotPicklable(
-                        f"{what} of task {graph.task_name(task)!r} was changed after `add`: there is a node in it now that was not there "
-                        "then. A task takes what was added before it (so there are no cycles): add it once its lists and dicts are complete"
+                        f"{what} of task {graph.task_name(task)!r} was changed after `add`: it now contains a node that it did not "
+                        "contain then. Nodes must exist before the tasks that take them (so there are no cycles): add a task once its "
+                        "lists and dicts are complete"
                     ) from error
                 raise NotPicklable(f"{what} of task {graph.task_name(task)!r} cannot be pickled: {error}") from error
 
 
 def _has_node(part: Any) -> bool:
-    """Whether there is a node where the search of a call's arguments would have found it."""
+    """Return whether the argument contains a node where the search of a call's arguments would have found it."""
     try:
         return FreeSearch().filler(part.items if isinstance(part, Nested) else part) is not None
     except RecursionError:  # it contains itself
@@ -140,7 +142,7 @@ def _has_node(part: Any) -> bool:
 
 
 def _parts(template: Template) -> Iterator[tuple[int | str, Any]]:
-    """The static parts of each argument, with its position or name."""
+    """Yield the static parts of each argument, with its position or name."""
     if template is None:
         return
     args, kwargs, patches, keyword_patches = (*template, *_NOTHING[len(template) :])
@@ -151,7 +153,7 @@ def _parts(template: Template) -> Iterator[tuple[int | str, Any]]:
 
 
 def _check_names(graph: Graph) -> None:
-    """Raises GraphError where a name given to a task is also made for another task or dataset."""
+    """Raise GraphError if the name of a task is also generated for another task or dataset."""
     for task, name in graph.columns.names.items():
         clash = _clash(graph, name)
         if clash:
@@ -159,7 +161,7 @@ def _check_names(graph: Graph) -> None:
 
 
 def _clash(graph: Graph, name: str) -> str | None:
-    """What else a name given to a task would mean: a task without a name of its own, or one dataset of a task that has several."""
+    """Describe what else the name of a task would mean: a task without a name of its own, or one dataset of a task that has several."""
     task = graph.unnamed_task(name)
     if task is not None:
         return f"task {task}, which has no name of its own"
@@ -172,13 +174,13 @@ def _clash(graph: Graph, name: str) -> str | None:
 
 
 def _check_json(graph: Graph) -> None:
-    """Raises GraphError for names and metadata that cannot be sent as JSON."""
+    """Raise GraphError for names and metadata that cannot be sent as JSON."""
     columns = graph.columns
     try:
         msgspec.json.encode(
             (graph.name, list(columns.names.values()), list(columns.metadata.values()), list(columns.descriptions.values()))
         )
-    except Exception:  # whatever the encoder says of the lot, it is said again of the one at fault
+    except Exception:  # find the value at fault, and report the encoder's error about it
         _blame_json(graph.name, f"the name of graph {graph.name!a}")
         for task, name in columns.names.items():
             _blame_json(name, f"the name {name!a} of task {task}")

@@ -1,4 +1,4 @@
-"""How callables and arguments travel: by name where a module exports them, else as a cloudpickle."""
+"""Serializes callables and arguments: a callable travels by name if a module exports it, and as a cloudpickle otherwise."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def describe(function: Function, sources: Sources | None = None) -> FunctionSpec
 
 
 def load_function(spec: FunctionSpec) -> Callable[..., Any]:
-    """The plain callable, imported or unpickled; without the decorator of `hr.task`, if it had one.
+    """Import or unpickle the plain callable, without the decorator of `hr.task` if it had one.
 
-    Unpickles: only runners call it, only on an authenticated job's graph. Raises FunctionNotFound, an ImportError, saying what is missing
-    and what to do.
+    This unpickles: only runners may call it, and only on an authenticated job's graph. Raises FunctionNotFound, an ImportError that says
+    what is missing and what to do.
     """
     try:
         found = pickle.loads(spec.pickled) if spec.pickled else find_attribute(importlib.import_module(spec.module), spec.qualname)
@@ -57,16 +57,16 @@ def load_function(spec: FunctionSpec) -> Callable[..., Any]:
 
 
 def dumps(value: Any, sources: Sources | None = None) -> bytes:
-    """A pickle that a process with another `__main__` can load: plain where that is enough, else a cloudpickle.
+    """Pickle a value so that a process with another `__main__` can load it: a plain pickle where that suffices, a cloudpickle otherwise.
 
-    Raises whatever pickling the value raises.
+    Raises any exception that pickling the value raises.
     """
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is not None and cloudpickle.list_registry_pickle_by_value():
         return _by_value(value, sources)
     try:
         plain = pickle.dumps(value, PROTOCOL)
-    except Exception:  # anything may come out of a user's __reduce__; what cloudpickle says of it is what counts
+    except Exception:  # a user's __reduce__ may raise anything; cloudpickle's error is the one to report
         return _by_value(value, sources)
     return plain if b"__main__" not in plain and b"__mp_main__" not in plain else _by_value(value, sources)
 
@@ -74,13 +74,13 @@ def dumps(value: Any, sources: Sources | None = None) -> bytes:
 def _code(function: Callable[..., Any], sources: Sources | None) -> bytes:
     if type(function) is not FunctionType or sources is None:
         return _by_value(function, sources)
-    from headrace.pickling import remembered  # with cloudpickle, see _by_value
+    from headrace.pickling import remembered  # imports cloudpickle, see _by_value
 
     return remembered.dumps(function, sources)
 
 
 def _by_value(value: Any, sources: Sources | None) -> bytes:
-    from headrace.pickling import by_value  # with cloudpickle: takes 20 ms, and most graphs do without
+    from headrace.pickling import by_value  # imports cloudpickle, which takes 20 ms; most graphs do not need it
 
     return by_value.dumps(value, sources=sources)
 

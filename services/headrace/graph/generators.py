@@ -1,4 +1,5 @@
-"""Random generators among the arguments of tasks. If several tasks get the same one, each has a copy, and all draw the same numbers."""
+"""Finds random generators among the arguments of tasks. If several tasks got the same one, each would have a copy, and all would draw the
+same numbers."""
 
 from __future__ import annotations
 
@@ -24,11 +25,11 @@ _TYPES = frozenset(
     }
 )
 _DEPTH = 6
-"""How deep the search for generators goes into containers and objects."""
+"""Levels of containers and objects that the search for generators descends into."""
 
 
 def refuse_shared_generators(graph: Graph, blocks: Iterable[bytes]) -> None:
-    """Raises GraphError if two tasks are given the same generator. blocks: the graph's pickled arguments."""
+    """Raise GraphError if two tasks are given the same generator. blocks: the graph's pickled arguments."""
     if not any(mark in block for block in blocks for mark in _MARKS):
         return
     owners: dict[int, int] = {}
@@ -52,7 +53,7 @@ def _generators(value: Any, depth: int) -> Iterator[Any]:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """The items of a container, or the attributes of an object."""
+    """Return the items of a container, or the attributes of an object."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, list | tuple | set | frozenset):
@@ -68,6 +69,6 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def is_generator(kind: type) -> bool:
-    """Whether a type is a random generator of Python or NumPy that has its own state. Imports neither."""
+    """Return whether a type is a random generator of Python or NumPy that has its own state. Imports neither."""
     names = [(base.__module__, base.__qualname__) for base in kind.__mro__]
     return not _TYPES.isdisjoint(names) and ("random", "SystemRandom") not in names

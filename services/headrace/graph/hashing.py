@@ -1,8 +1,8 @@
-"""Two names for a graph: one for its shape, which a plan depends on, and one for all of its content.
+"""The two hashes of a graph: one of its shape, which a plan depends on, and one of all its content.
 
-Equal content hashes mean the same tasks, arguments and code, as far as the code is in the graph's own functions: what a function that
-travels by name calls in turn is not looked at. The same program may give another content hash in another process, where a pickle of equal
-objects differs (sets, shared strings).
+Equal content hashes mean the same tasks, arguments and code of the graph's own functions. If a function travels by name, the code that it
+calls is not hashed. The same program may give another content hash in another process, if equal objects have different pickles (sets,
+shared strings).
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _NO_DEFAULTS = pickle.dumps((None, None), 5)
 
 
 def shape_hash(topology: Topology, functions: list[FunctionSpec]) -> str:
-    """Hex SHA-256 of topology, asked-for outputs and functions' identities: module and qualified name, or the name where there is none, and
-    what they need of a host, for a plan depends on that."""
+    """Return the hex SHA-256 of topology, requested outputs, identities of functions (module and qualified name, or the name if there is
+    none), and the resources that they need."""
     identities = [(spec.module, spec.qualname or spec.name, spec.generator, *sorted(spec.resources.items())) for spec in functions]
     columns = _ONE_TASK if topology is Topology.of_one_task() else _columns(topology)
     return _sha256(*_framed([msgspec.json.encode(identities)]), *columns)
 
 
 def content_hash(shape: str, functions: Iterable[bytes], blocks: Iterable[bytes]) -> str:
-    """Hex SHA-256 of the shape hash, the code of each function and the blocks of arguments."""
+    """Return the hex SHA-256 of the shape hash, the code of each function and the blocks of arguments."""
     return _sha256(*_framed([shape.encode(), *functions, b"blocks"]), *_framed(blocks))
 
 
 def code_bytes(spec: FunctionSpec, function: Callable[..., Any]) -> bytes:
-    """What a function does, as bytes: its pickle, or the bytecode and default arguments of one that travels by name.
+    """Return the bytes that identify what a function does: its pickle, or the bytecode and default arguments of one that travels by name.
 
-    Empty for compiled ones, which have neither.
+    Empty for compiled functions, which have neither.
     """
     if spec.pickled:
         return spec.pickled
@@ -52,12 +52,13 @@ def code_bytes(spec: FunctionSpec, function: Callable[..., Any]) -> bytes:
 
 @lru_cache(maxsize=1000)
 def _text(code: CodeType) -> bytes:
-    """A code object, which never changes, as bytes. Programs submit the same functions again and again."""
+    """Return the bytes of a code object. They are cached, because code objects never change, and programs submit the same functions again
+    and again."""
     return repr(_code(code)).encode()
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:
-    """The parts of a code object that decide what it does; file names and line numbers do not."""
+    """Return the parts of a code object that decide what it does; file names and line numbers do not."""
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, [_constant(value) for value in code.co_consts]
 
 
@@ -72,7 +73,7 @@ def _defaults(function: Any) -> bytes:
         return _NO_DEFAULTS
     try:
         return pickle.dumps((function.__defaults__, function.__kwdefaults__), 5)
-    except Exception:  # defaults that cannot be pickled stay where the function is; they have no bytes to compare
+    except Exception:  # defaults that cannot be pickled do not travel, and have no bytes to compare
         return b""
 
 
@@ -83,7 +84,7 @@ def _columns(topology: Topology) -> list[bytes]:
 
 
 def _framed(parts: Iterable[bytes]) -> list[bytes]:
-    """Each with its length in front, so that no two lists of parts run together into the same bytes."""
+    """Prefix each part with its length, so that two different lists of parts never give the same bytes."""
     return [piece for part in parts for piece in (len(part).to_bytes(8, "little"), part)]
 
 

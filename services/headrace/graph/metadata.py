@@ -10,8 +10,8 @@ from typing import Any
 from headrace.errors import GraphError
 
 MAX_METADATA = 64 * 1024
-"""Bytes of the metadata of one dataset, as JSON. It is sent in messages of up to half a megabyte, twice if a task and its yield both give
-some. Larger data belongs into the value."""
+"""Largest metadata of one dataset, in bytes of JSON. It travels in messages of up to half a megabyte, twice if both a task and its yield
+have some. Larger data belongs in the value."""
 MAX_DEPTH = 64
 """Levels of nested dicts and lists, including the metadata itself. Messages add some levels, and services read up to 96."""
 MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
@@ -36,7 +36,7 @@ def check_metadata(metadata: Any, what: str) -> dict[str, Any]:
     except Exception as error:
         raise GraphError(f"the metadata of {what} cannot be sent as JSON: {error}. {_USE}") from None
     if size > MAX_METADATA:
-        raise GraphError(f"the metadata of {what} has {size:,} bytes as JSON, more than {MAX_METADATA:,}: put large data into the value")
+        raise GraphError(f"the metadata of {what} has {size:,} bytes as JSON, more than {MAX_METADATA:,}: put large data in the value")
     return checked
 
 
@@ -128,7 +128,7 @@ def _of_numpy(numpy: Any, value: Any) -> Any:
 def _of_array(numpy: Any, value: Any, depth: int) -> Any:
     """Convert an array to the list of its values; one without dimensions, as of xarray's coordinates, to its value."""
     if value.size > MAX_METADATA:
-        raise ValueError(f"an array has {value.size:,} values: put large data into the value")
+        raise ValueError(f"an array has {value.size:,} values: put large data in the value")
     array = numpy.asarray(value)
     return plain(list(array) if array.ndim else array[()], depth)
 

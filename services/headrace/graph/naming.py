@@ -1,4 +1,4 @@
-"""What the tasks and datasets of a frozen graph are called, and the metadata they were given."""
+"""Names and metadata of the tasks and datasets of a frozen graph."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ if TYPE_CHECKING:
     from headrace.graph.topology import Topology
 
 INPUT_NAMES = 100
-"""Inputs that a failure names, at most: it travels in a message, and a person reads it."""
+"""Most inputs that a failure names: it travels in a message, and a person reads it."""
 
 
 def task_name(spec: GraphSpec, task: int) -> str:
-    """The task's own name, or "<function>-<id>"."""
+    """Return the task's own name, or "<function>-<id>"."""
     place = _find(spec.named, task)
     return f"{spec.functions[spec.function[task]].name}-{task}" if place is None else spec.names[place]
 
 
 def task_metadata(spec: GraphSpec, task: int) -> dict[str, Any]:
-    """The metadata that the task was given; empty if none was."""
+    """Return the metadata that the task was given; empty if none was."""
     place = _find(spec.annotated, task)
     return {} if place is None else spec.metadata[place]
 
 
 def dataset_metadata(spec: GraphSpec, task: int, dataset: int) -> dict[str, Any]:
-    """The metadata of a task's dataset: that of the task, overlaid with what was given for the dataset itself."""
+    """Return the metadata of a task's dataset: the metadata of the task, updated with that of the dataset itself."""
     place = _find(spec.described, dataset)
     return {**task_metadata(spec, task), **({} if place is None else spec.descriptions[place])}
 
 
 def output_name(spec: GraphSpec, task: int, index: int) -> str:
-    """The name of one of a task's datasets: the task's, with the output's index in brackets if the task makes several: "steps[3]"."""
+    """Return the name of one of a task's datasets: the task's, with the output's index in brackets if the task makes several:
+    "steps[3]"."""
     name = task_name(spec, task)
     return f"{name}[{index}]" if spec.n_outputs and spec.n_outputs[task] > 1 else name
 
 
 def dataset_name(spec: GraphSpec, dataset: int, topology: Topology) -> str:
-    """`output_name` of a dataset by its id."""
+    """Return the name of a dataset, as `output_name` does, by its id."""
     task = int(topology.producer[dataset])
     return output_name(spec, task, dataset - int(topology.first_output[task]))
 
 
 def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology) -> list[str]:
-    """`dataset_name` of many, in a fraction of the time where tasks have one output each and no names of their own."""
+    """Return the names of many datasets. This is much faster than `dataset_name` where tasks have one output each and no names of their
+    own."""
     if spec.n_outputs or spec.named:
         return [dataset_name(spec, dataset, topology) for dataset in datasets]
     labels, function = [each.name for each in spec.functions], spec.function
@@ -54,24 +56,24 @@ def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology) 
 
 
 def input_names(spec: GraphSpec, task: int, topology: Topology) -> list[str]:
-    """The names of the first datasets that a task takes, in the order of its arguments."""
+    """Return the names of the first datasets that a task takes, in the order of its arguments."""
     return dataset_names(spec, topology.inputs_of(task)[:INPUT_NAMES].tolist(), topology)
 
 
 SHOWN = 3
-"""Names that a message has in words; the others are counted."""
+"""Names that a message spells out; it counts the others."""
 NAME_CHARACTERS = 48
-"""Longer names are cut there."""
+"""Characters after which a name is cut."""
 
 
 def some_tasks(spec: GraphSpec, tasks: Sequence[int], count: int | None = None) -> str:
-    """A list of tasks for a person who reads a message: the first names, and how many there are besides. count: if `tasks` is its
-    beginning only."""
+    """Name some tasks for a person who reads a message: the first names, and the number of the others. count: the number of all tasks, if
+    `tasks` is only the beginning."""
     return _some([task_name(spec, task) for task in tasks[:SHOWN]], len(tasks) if count is None else count)
 
 
 def some_datasets(spec: GraphSpec, datasets: Sequence[int], topology: Topology) -> str:
-    """The same for datasets."""
+    """Name some datasets for a person who reads a message."""
     return _some([dataset_name(spec, dataset, topology) for dataset in datasets[:SHOWN]], len(datasets))
 
 

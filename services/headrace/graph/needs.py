@@ -1,4 +1,4 @@
-"""What the tasks of a frozen graph need of their hosts, by few kinds of needs."""
+"""The resources that the tasks of a frozen graph need, grouped into few kinds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from headrace_schemas.graph import GraphSpec
 
 
 class Needs(NamedTuple):
-    """What the tasks of a graph need. kinds: the different needs, the first of which is nothing. of_function: per function, its kind."""
+    """The resources that the tasks of a graph need. kinds: the distinct needs; the first one is empty. of_function: the kind of each
+    function."""
 
     kinds: list[Resources]
     of_function: list[int]
 
     @classmethod
     def of(cls, spec: GraphSpec) -> Needs | None:
-        """Those of a graph; None where no task needs anything, as in most."""
+        """Return the needs of a graph; None if no task needs anything, which is the usual case."""
         kinds: list[Resources] = [{}]
         for function in spec.functions:
             if function.resources and function.resources not in kinds:
@@ -30,10 +31,10 @@ class Needs(NamedTuple):
         return cls(kinds, [kinds.index(function.resources) for function in spec.functions])
 
     def of_tasks(self, topology: Topology) -> Ids:
-        """Per task: its kind."""
+        """Return the kind of each task."""
         return np.array(self.of_function, dtype=np.int32)[topology.function]
 
     def missing(self, hosts: Iterable[Resources]) -> list[int]:
-        """The kinds that none of these hosts can take."""
+        """Return the kinds that none of these hosts can satisfy."""
         every = list(hosts)
         return [kind for kind, need in enumerate(self.kinds) if not any(fits(need, has) for has in every)]

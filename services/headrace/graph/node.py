@@ -1,7 +1,8 @@
-"""Nodes: what a user holds of a graph under construction.
+"""Nodes: the user's handles for the tasks of a graph under construction.
 
-A node stands for a task and for what it will compute. A node made by `Graph.add` is bound: it has a task id in that graph. A node made
-by calling a decorated function is free: it carries its call, and becomes a task of any graph that is built from it or that it is given to.
+A node stands for a task and for the value that it will compute. A node made by `Graph.add` is bound: it has a task id in that graph. A node
+made by calling a decorated function is free: it carries its call, and becomes a task of every graph that is built from it or that takes it
+as an input.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CONTAINERS = (set, frozenset, deque, list, dict)
 
 
 class Call(NamedTuple):
-    """What a free node will run: a function and what it is called, its argument template, and the distinct datasets that fill it.
+    """The call of a free node: a function and its label, its argument template, and the distinct datasets that fill it.
 
     inputs: each dataset as (node, output index). descriptions: metadata of each output, or nothing.
     """
@@ -37,7 +38,7 @@ class Call(NamedTuple):
 
 
 class NoValue:
-    """Base of nodes and datasets, whose value does not exist yet. Code that uses one as a value gets an error that says what to do
+    """Base class of nodes and datasets, whose value does not exist yet. Code that uses one as a value gets an error that says what to do
     instead."""
 
     __slots__ = ()
@@ -92,10 +93,10 @@ NoValue.__array__ = _refuse_array  # type: ignore[attr-defined]
 
 
 class Node(NoValue):
-    """A task of a graph, and what it will compute; made by `Graph.add` or by calling a function decorated with `hr.task`.
+    """A task of a graph, and the value that it will compute; made by `Graph.add` or by calling a function decorated with `hr.task`.
 
-    Pass it as an argument of another task, also inside lists, tuples, named tuples and the values of dicts. A node of several outputs is
-    indexed, sliced, iterated and unpacked into its datasets; used whole as an argument it means the list of all of them.
+    Pass it as an argument of another task, also inside lists, tuples, named tuples and the values of dicts. A node of several outputs can
+    be indexed, sliced, iterated and unpacked into its datasets; as a whole, it stands for the list of all of them.
 
     n_outputs: how many datasets the task makes.
     """
@@ -126,7 +127,7 @@ class Node(NoValue):
         return self._call.metadata or {}
 
     def output_metadata(self, index: int) -> dict[str, Any]:
-        """What one output is announced with: the task's metadata, overlaid with what was given for that output."""
+        """Return the metadata that one output is announced with: the task's metadata, updated with that of the output."""
         if self._graph is not None:
             own = self._graph.columns.descriptions.get(self._first + index, {})
         else:
@@ -189,7 +190,7 @@ class Dataset(NoValue):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What it is announced with: its task's metadata, overlaid with its own."""
+        """The metadata that it is announced with: its task's metadata, updated with its own."""
         return self.node.output_metadata(self.index)
 
     def __eq__(self, other: object) -> bool:
@@ -203,7 +204,7 @@ class Dataset(NoValue):
 
 
 def hides_nodes(item: Any) -> bool:
-    """Whether a container that is not searched for nodes (a set, a deque, a subclass of list or dict) has one in it."""
+    """Return whether a container that is not searched for nodes (a set, a deque, a subclass of list or dict) contains one."""
     if isinstance(item, dict):
         return any(_holds(each) for pair in item.items() for each in pair)
     return isinstance(item, CONTAINERS) and any(map(_holds, item))
@@ -216,7 +217,7 @@ def _holds(item: Any) -> bool:
 
 
 def flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:
-    """The nodes and datasets among nested iterables, each as (node, output indices)."""
+    """Yield the nodes and datasets in nested iterables, each as (node, output indices)."""
     for node in nodes:
         if isinstance(node, Node):
             yield node, range(node.n_outputs)
@@ -229,7 +230,8 @@ def flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:
 
 
 def missing(node: Node, known: Container[Node]) -> Iterator[Node]:
-    """A free node and those it needs that are not known yet, inputs first; the caller makes each known before it takes the next."""
+    """Yield a free node and the nodes that it needs, inputs first, except those that are known. The caller must make each node known before
+    it asks for the next."""
     stack = [node]
     while stack:
         call = stack[-1]._call

@@ -1,4 +1,4 @@
-"""What a generator task yields when a dataset has metadata of its own."""
+"""The value that a generator task yields for a dataset with metadata of its own."""
 
 from __future__ import annotations
 

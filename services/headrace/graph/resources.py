@@ -1,6 +1,7 @@
-"""What tasks need of a host and what hosts have: names with amounts, such as {"gpu": 1}. Only the host's users know what a name means.
+"""The resources that tasks need and hosts have: names with amounts, such as {"gpu": 1}. Only the host's users know what a name means.
 
-A task may run where every amount that it needs is there; on a host, tasks that run at the same time never need more together than it has.
+A task may run on a host that has every amount that it needs. Tasks that run on a host at the same time never need more together than it
+has.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from headrace.errors import GraphError, SettingsError
 
 Resources = Mapping[str, float]
 MAX_NAMES = 32
-"""Names in one declaration: each is looked at wherever a task is placed."""
+"""Most names in one declaration: the scheduler compares each one whenever it places a task."""
 MAX_NAME = 100
 """Characters in a name."""
 ROUNDING = 1e-9
-"""Share of an amount by which sums of fractions may exceed it: three times 0.1 is a little more than 0.3."""
+"""Share of an amount by which sums of fractions may exceed it: three times 0.1 is slightly more than 0.3."""
 _SETTING = "resources of a host (--resources or HEADRACE_RESOURCES)"
 
 
 def check_resources(given: Any, what: str) -> dict[str, float]:
-    """The resources, if they are some. Raises GraphError otherwise; `what` says whose they are: "function 'train'"."""
+    """Check resources. Raises GraphError if they are invalid; `what` names their owner in errors: "function 'train'"."""
     if not isinstance(given, Mapping):
         raise GraphError(f'the resources of {what} are a dict of names and amounts, like {{"gpu": 1}}, not {given!r:.80}')
     if len(given) > MAX_NAMES:
@@ -45,12 +46,12 @@ def _checked_amount(name: str, amount: Any, what: str) -> float:
     except OverflowError:
         value = math.inf
     if not (math.isfinite(value) and value > 0):
-        raise GraphError(f"the resource {name!r} of {what} has the amount {amount!r:.80}: give a number above 0, or leave it out")
+        raise GraphError(f"the resource {name!r} of {what} has the amount {amount!r:.80}: give a number above 0, or omit it")
     return value
 
 
 def parse_resources(text: str) -> dict[str, float]:
-    """Resources as people write them: names and amounts, an amount of 1 may be left out. Raises SettingsError.
+    """Parse resources as people write them: names and amounts, where an amount of 1 may be omitted. Raises SettingsError.
 
     >>> parse_resources("gpu=2, highmem")
     {'gpu': 2.0, 'highmem': 1.0}
@@ -65,13 +66,13 @@ def parse_resources(text: str) -> dict[str, float]:
                 f"{_SETTING}: {part.strip()!r} is not a resource: give names and amounts above 0, like gpu=1,highmem=2"
             ) from None
         if name in found:
-            raise SettingsError(f"{_SETTING}: {name!r} is there twice: give each resource once, like gpu=1,highmem=2")
+            raise SettingsError(f"{_SETTING}: {name!r} occurs twice: give each resource once, like gpu=1,highmem=2")
         found[name] = checked[1]
     return found
 
 
 def in_words(resources: Resources) -> str:
-    """As `parse_resources` reads them.
+    """Write resources as `parse_resources` reads them.
 
     >>> in_words({"gpu": 2.0, "highmem": 0.5})
     'gpu=2,highmem=0.5'
@@ -80,5 +81,5 @@ def in_words(resources: Resources) -> str:
 
 
 def fits(need: Resources, has: Resources) -> bool:
-    """Whether every amount is there."""
+    """Return whether a host has every amount that a task needs."""
     return all(amount <= has.get(name, 0.0) * (1 + ROUNDING) for name, amount in need.items())

@@ -1,4 +1,4 @@
-"""Finds the nodes in a call's arguments and makes the call's template: the arguments with holes, and what fills them."""
+"""Finds the nodes in a call's arguments, and makes the call's template: the arguments with holes, and the inputs that fill the holes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from headrace.graph.builder import Graph
 
 LEAVES = frozenset({int, float, complex, str, bytes, bool, type(None)})
-"""Types that the search passes over at once: by far the commonest arguments."""
+"""Types that the search skips at once: by far the most common arguments."""
 
 _FILLER = itemgetter(1)
 
 
 class FreeSearch:
-    """Searches the arguments of one call. `keys` holds the distinct datasets found, in order, each with its index among them.
+    """A search of the arguments of one call. `keys` has the distinct datasets found, in order, each with its index among them.
 
-    Here a dataset's key is the pair (node, output index). Lists, tuples, named tuples and the values of dicts are searched, other
-    containers are not.
+    Here a dataset's key is the pair (node, output index). The search covers lists, tuples, named tuples and the values of dicts, but no
+    other containers.
     """
 
     __slots__ = ("keys",)
@@ -31,7 +31,7 @@ class FreeSearch:
         self.keys: dict[Any, int] = {}
 
     def template(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Template:
-        """The call's template; afterwards `keys` are the datasets that fill it.
+        """Return the call's template; afterwards `keys` has the datasets that fill it.
 
         Raises GraphError for an argument that contains itself, or is nested too deep to be searched.
         """
@@ -47,7 +47,7 @@ class FreeSearch:
         return _blank(list(args), patches, tuple), _blank(dict(kwargs), keyword_patches, dict), patches, keyword_patches
 
     def patches(self, items: Any) -> Patches:
-        """What goes where among the (place, argument) pairs."""
+        """Return the patches of the (place, argument) pairs: which filler goes where."""
         found = []
         for where, item in items:
             if type(item) not in LEAVES:
@@ -57,7 +57,7 @@ class FreeSearch:
         return tuple(found)
 
     def filler(self, item: Any) -> Filler | None:
-        """The template of an argument that has nodes in it; None if it has none."""
+        """Return the template of an argument that has nodes in it; None if it has none."""
         kind = type(item)
         if kind is Node:
             return self.index(item, 0) if item.n_outputs == 1 else self.whole(item)
@@ -79,18 +79,18 @@ class FreeSearch:
         return None
 
     def whole(self, node: Node) -> Filler:
-        """A node of several outputs as an argument: the list of all its datasets."""
+        """Return a node of several outputs as an argument: the list of all its datasets."""
         patches = tuple((i, self.index(node, i)) for i in range(node.n_outputs))
         return _run(patches, node.n_outputs) or Nested(list, (None,) * node.n_outputs, patches)
 
     def index(self, node: Node, output: int) -> int:
-        """The position of one dataset among the call's distinct inputs."""
+        """Return the position of one dataset among the call's distinct inputs."""
         keys = self.keys
         return keys.setdefault((node, output), len(keys))
 
 
 class BoundSearch(FreeSearch):
-    """The search of a call that is added to a graph: a dataset's key is its id in that graph. Free nodes are taken into the graph.
+    """The search of a call that is added to a graph. A dataset's key is its id in that graph, and free nodes are added to the graph.
 
     Raises GraphError for a node of another graph.
     """
@@ -102,7 +102,7 @@ class BoundSearch(FreeSearch):
         self.graph = graph
 
     def index(self, node: Node, output: int) -> int:
-        """The position of one dataset among the call's distinct inputs."""
+        """Return the position of one dataset among the call's distinct inputs."""
         if node._graph is not self.graph:
             node = self.graph.adopt(node)
         keys = self.keys
@@ -110,14 +110,14 @@ class BoundSearch(FreeSearch):
 
 
 def _in_order(patches: Patches, size: int) -> bool:
-    """Whether the arguments are exactly the inputs, each once, in order."""
+    """Return whether the arguments are exactly the inputs, each once, in order."""
     if len(patches) != size:
         return False
     return list(map(_FILLER, patches)) == list(range(size))
 
 
 def _run(patches: Patches, size: int) -> slice | None:
-    """The slice that fills a whole list, where all its items are inputs that follow each other."""
+    """Return the slice that fills a whole list, where all its items are inputs that follow each other."""
     start = patches[0][1]
     if type(start) is not int or len(patches) != size:
         return None
@@ -126,7 +126,7 @@ def _run(patches: Patches, size: int) -> slice | None:
 
 
 def _blank(items: Any, patches: Patches, make: Any) -> Any:
-    """The items with None in place of what is filled in later."""
+    """Return the items with None in place of what is filled in later."""
     for where, _ in patches:
         items[where] = None
     return items if make is dict else make(items)

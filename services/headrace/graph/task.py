@@ -1,4 +1,4 @@
-"""`hr.task`: a function that makes a node when it is called on nodes, and is just the function when it is called on values."""
+"""`hr.task`: decorates a function, so that a call with nodes makes a node, and a call with values just calls the function."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from headrace.graph.resources import check_resources
 from headrace.graph.search import FreeSearch
 
 Outputs = int | Sequence[dict[str, Any]]
-"""How many datasets a task makes, or the metadata of each."""
+"""Number of datasets that a task makes, or the metadata of each."""
 
 
 class Task(Wrapper):
-    """A decorated function. Call it on nodes to make a node, on values to run it.
+    """A decorated function. Call it with nodes to make a node, or with values to run it.
 
-    `delay` makes a node in any case; `options` gives one node a name, metadata or other outputs. Name, docstring and
-    signature are those of the function. Made by `hr.task`.
+    `delay` always makes a node; `options` gives one node a name, metadata or other outputs. Name, docstring and signature are those of the
+    function. Create one with `hr.task`.
 
-    function: the plain function. label: what its tasks are called. outputs: how many datasets a task of it makes, or the metadata of each;
-    None if not said.
+    function: the plain function. label: the prefix of its tasks' names. outputs: how many datasets a task of it makes, or the metadata of
+    each; None if not given.
     retries: how often a task that raised is retried. resources: amounts that each task needs on its host.
     """
 
@@ -52,7 +52,7 @@ class Task(Wrapper):
         self.resources = check_resources(resources, f"function {self.label!r}") if resources is not None else {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """A node if any argument is one or has one in it; else what the function returns."""
+        """Return a node if any argument is one or has one in it; else what the function returns."""
         search = FreeSearch()
         template = search.template(args, kwargs)
         if not search.keys:
@@ -60,7 +60,7 @@ class Task(Wrapper):
         return Options(self)._node(search, template, args, kwargs)
 
     def delay(self, *args: Any, **kwargs: Any) -> Node:
-        """A node, also when no argument is one: the source of a graph.
+        """Make a node, even if no argument is a node: the source of a graph.
 
         >>> task(len).delay("abc")
         <Node 'len', not in a graph yet>
@@ -68,7 +68,7 @@ class Task(Wrapper):
         return Options(self)(*args, **kwargs)
 
     def options(self, *, name: str | None = None, outputs: Outputs | None = None, metadata: dict[str, Any] | None = None) -> Options:
-        """The same function, about to make one node with a name, metadata or other outputs.
+        """Return the function with a name, metadata or other outputs for one node.
 
         >>> task(sum).options(name="total", metadata={"unit": "K"})([1, 2])
         <Node 'total', not in a graph yet>
@@ -89,7 +89,7 @@ class Task(Wrapper):
 
 
 class Options:
-    """A decorated function with options for one node; made by `Task.options`. Called, it makes that node, also from plain values."""
+    """A decorated function with options for one node; made by `Task.options`. Call it to make the node, even from plain values."""
 
     def __init__(
         self, function: Task, name: str | None = None, outputs: Outputs | None = None, metadata: dict[str, Any] | None = None
@@ -100,12 +100,12 @@ class Options:
         self._metadata = metadata if metadata is None else check_metadata(metadata, f"task {name or function.label!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Node:
-        """A node that calls the function on these arguments."""
+        """Make a node that calls the function with these arguments."""
         search = FreeSearch()
         return self._node(search, search.template(args, kwargs), args, kwargs)
 
     def _node(self, search: FreeSearch, template: Any, args: Any, kwargs: Any) -> Node:
-        """Of the graph that its inputs belong to, if any does; else free."""
+        """Make a node of the graph that one of its inputs belongs to, or a free node."""
         for node, _ in search.keys:
             if node.graph is not None:
                 bound: Node = node.graph.call(self._task, args, kwargs, self._name, self._outputs, self._metadata)
@@ -118,7 +118,7 @@ class Options:
 
 
 def _checked(outputs: Outputs | None, label: str) -> Outputs | None:
-    """What was said of outputs, once it is known to be right."""
+    """Check the outputs."""
     if outputs is None:
         return None
     count, descriptions = check_outputs(outputs, f"task {label!r}")
@@ -187,7 +187,7 @@ def delayed(
     retries: int = 0,
     resources: Mapping[str, float] | None = None,
 ) -> Callable[..., Node]:
-    """A function that makes a node of every call, even with plain values. Options as for `task`.
+    """Return a function that makes a node from every call, even with plain values. Options as for `task`.
 
     >>> delayed(max)(3, 5)
     <Node 'max', not in a graph yet>

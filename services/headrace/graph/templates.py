@@ -1,17 +1,17 @@
-"""The arguments of a task, with holes where its inputs go: what a graph stores and what a runner binds.
+"""The arguments of a task, with holes for its inputs: a graph stores them, and a runner fills them.
 
-A template is one of four forms, the commonest the cheapest to pickle and to bind:
+A template has one of four forms; the most common is the cheapest to pickle and to bind:
 
 | form | the call |
 |---|---|
 | `None` | the positional arguments are the task's inputs, in order |
-| `(args,)` | positional arguments, nothing to fill in |
-| `(args, kwargs)` | the same with keyword arguments |
-| `(args, kwargs, patches, keyword_patches)` | holes: each patch says where, and what goes there (a filler) |
+| `(args,)` | positional arguments without holes |
+| `(args, kwargs)` | positional and keyword arguments without holes |
+| `(args, kwargs, patches, keyword_patches)` | arguments with holes: each patch has the place of a hole and its filler |
 
-A filler is an int (the index of one of the task's distinct inputs), a slice (the list of several that follow each other), or a `Nested`
-container with holes of its own. Parts of the arguments without holes are never walked when they are bound: they are passed as they were
-unpickled. Tasks of one block that were given the same object share it; a runner copies mutable objects for each attempt.
+A filler is an int (the index of one of the task's distinct inputs), a slice (the list of several consecutive inputs), or a `Nested`
+container with holes of its own. Binding does not walk parts of the arguments without holes: it passes them as they were unpickled. Tasks of
+one block that were given the same object share it; a runner copies mutable objects for each attempt.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Patches: TypeAlias = tuple[tuple[Any, Filler], ...]
 Template: TypeAlias = tuple[Any, ...] | None
 
 NO_KEYWORDS: dict[str, Any] = {}
-"""Shared by all calls without keyword arguments, and never modified: one dict less per task."""
+"""The dict of all calls without keyword arguments, which is never modified. It saves one dict per task."""
 
 
 class Nested:
-    """A list, tuple, named tuple or dict inside the arguments that has holes, made anew for each call.
+    """A list, tuple, named tuple or dict with holes inside the arguments, created anew for each call.
 
-    make: the container's type. items: its contents, with None in the holes. patches: what goes into the holes.
+    make: the container's type. items: its contents, with None in the holes. patches: what fills the holes.
     """
 
     __slots__ = ("items", "make", "patches")
@@ -45,7 +45,7 @@ class Nested:
         return Nested, (self.make, self.items, self.patches)
 
     def fill(self, inputs: Sequence[Any]) -> Any:
-        """The container with the inputs in their places."""
+        """Create the container with the inputs in the holes."""
         if self.make is dict:
             return _patch(dict(self.items), self.patches, inputs)
         filled = _patch(list(self.items), self.patches, inputs)
@@ -61,9 +61,9 @@ def _patch(holder: Any, patches: Patches, inputs: Sequence[Any]) -> Any:
 
 
 def bind(template: Template, inputs: list[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-    """Positional and keyword arguments of a call, from a template and the values of the task's distinct inputs.
+    """Return the positional and keyword arguments of a call, from a template and the values of the task's distinct inputs.
 
-    Neither may be modified: they may be `inputs` itself, or shared between calls. Meant for `function(*args, **kwargs)`.
+    Do not modify them: they may be `inputs` itself, or shared between calls. They are meant for `function(*args, **kwargs)`.
 
     >>> bind(None, [1, 2])
     ([1, 2], {})
@@ -86,6 +86,6 @@ def bind(template: Template, inputs: list[Any]) -> tuple[Sequence[Any], dict[str
 
 
 def load_block(block: bytes) -> list[Template]:
-    """The templates of one block of consecutive tasks. Unpickles: only runners call it, only on an authenticated job's graph."""
+    """Unpickle the templates of one block of consecutive tasks. Only runners may call this, and only on an authenticated job's graph."""
     templates: list[Template] = pickle.loads(block)
     return templates

@@ -1,4 +1,4 @@
-"""The shape of a frozen graph as numpy columns: what controller, scheduler, hosts and ledger look things up in."""
+"""The shape of a frozen graph as numpy columns, in which the controller, the scheduler, hosts and the ledger look up tasks and datasets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Columns(NamedTuple):
-    """The columns of integers of a submitted graph as arrays, as they are: n_outputs and n_inputs may be empty. To make an array of a list
-    takes longer than most of what is done with it then, so it is done once."""
+    """A submitted graph's columns of integers as arrays; n_outputs and n_inputs may be empty. Converting a list to an array takes longer
+    than most operations on it, so it is done once."""
 
     function: Offsets
     n_outputs: Offsets
@@ -28,7 +28,7 @@ class Columns(NamedTuple):
 
     @classmethod
     def of(cls, spec: GraphSpec) -> Columns:
-        """The columns of a graph whose entries are integers of 64 bits."""
+        """Return the columns of a graph whose entries are integers of 64 bits."""
         return cls(
             *[np.array(column, dtype=np.int64) for column in (spec.function, spec.n_outputs, spec.n_inputs, spec.inputs, spec.outputs)]
         )
@@ -43,7 +43,7 @@ class Topology:
     first_output (n_tasks + 1): task t makes the datasets first_output[t] .. first_output[t + 1] - 1.
     input_start (n_tasks + 1), inputs: the distinct datasets that each task takes, in the order in which its arguments are bound.
     producer (n_datasets): the task that makes the dataset.
-    is_output (n_datasets): whether the dataset was asked for.
+    is_output (n_datasets): whether the dataset was requested.
     is_generator (n_tasks): whether the task yields its datasets one by one.
     """
 
@@ -59,9 +59,9 @@ class Topology:
 
     @classmethod
     def from_spec(cls, spec: GraphSpec, columns: Columns | None = None) -> Topology:
-        """The topology of a graph that was validated, or that `freeze` made; `validation.validate` does both.
+        """Return the topology of a graph that `validation.validate` has checked, or that `freeze` made.
 
-        columns: those of the graph, if somebody made arrays of them already.
+        columns: the arrays of the graph's columns, if they exist already.
         """
         columns = columns if columns is not None else Columns.of(spec)
         n = spec.n_tasks
@@ -85,32 +85,32 @@ class Topology:
 
     @classmethod
     def of_one_task(cls) -> Topology:
-        """That of every graph of one task that takes nothing, yields nothing and makes the one dataset that is asked for."""
+        """Return the shared topology of all graphs of one task that takes nothing, yields nothing and makes the one requested dataset."""
         return _ONE_TASK
 
     @cached_property
     def n_asked(self) -> int:
-        """How many datasets were asked for."""
+        """The number of requested datasets."""
         return int(np.count_nonzero(self.is_output))
 
     @cached_property
     def n_outputs(self) -> Offsets:
-        """Per task: how many datasets it makes."""
+        """The number of datasets that each task makes."""
         return np.diff(self.first_output)
 
     @cached_property
     def n_inputs(self) -> Offsets:
-        """Per task: how many distinct datasets it takes."""
+        """The number of distinct datasets that each task takes."""
         return np.diff(self.input_start)
 
     @cached_property
     def n_consumers(self) -> Offsets:
-        """Per dataset: how many tasks take it."""
+        """The number of tasks that take each dataset."""
         return np.bincount(self.inputs, minlength=self.n_datasets)
 
     @cached_property
     def consumer_start(self) -> Offsets:
-        """(n_datasets + 1): where each dataset's row of `consumers` starts."""
+        """The start of each dataset's row of `consumers` (n_datasets + 1)."""
         return offsets(self.n_consumers)
 
     @cached_property
@@ -120,20 +120,20 @@ class Topology:
         return task_of_input[np.argsort(self.inputs, kind="stable")]
 
     def inputs_of(self, task: int) -> Ids:
-        """The datasets that a task takes."""
+        """Return the datasets that a task takes."""
         return self.inputs[self.input_start[task] : self.input_start[task + 1]]
 
     def consumers_of(self, dataset: int) -> Ids:
-        """The tasks that take a dataset."""
+        """Return the tasks that take a dataset."""
         return self.consumers[self.consumer_start[dataset] : self.consumer_start[dataset + 1]]
 
     def outputs_of(self, task: int) -> range:
-        """The datasets that a task makes."""
+        """Return the datasets that a task makes."""
         return range(int(self.first_output[task]), int(self.first_output[task + 1]))
 
 
 def _makers(n_tasks: int, n_outputs: Offsets) -> tuple[Offsets, Ids]:
-    """The columns first_output and producer."""
+    """Return the columns first_output and producer."""
     tasks = np.arange(n_tasks, dtype=np.int32)
     if not len(n_outputs):
         return np.arange(n_tasks + 1, dtype=np.int64), tasks
@@ -141,14 +141,14 @@ def _makers(n_tasks: int, n_outputs: Offsets) -> tuple[Offsets, Ids]:
 
 
 def offsets(counts: Offsets) -> Offsets:
-    """Where each row starts, given how long each is: the exclusive running sum, with the total at the end."""
+    """Return the start of each row from the lengths of the rows: the exclusive running sum, with the total at the end."""
     start = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=start[1:])
     return start
 
 
 def _one_task() -> Topology:
-    """Shared by many graphs, so nobody may write to it."""
+    """Return the topology that many graphs share. Its arrays are read-only."""
     first = np.array([0], dtype=np.int32)
     rows, no_rows = np.array([0, 1], dtype=np.int64), np.zeros(2, dtype=np.int64)
     inputs, yes, no = np.empty(0, dtype=np.int32), np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Whether a submitted graph's columns fit together. A service checks before it indexes anything by them."""
+"""Checks that a submitted graph's columns fit together. A service validates a graph before it uses the columns as indexes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from headrace_schemas.graph import FunctionSpec, GraphSpec
 from headrace_schemas.limits import MAX_IDS, MAX_RETRIES, most_datasets
 
 FEW_TASKS = 32
-"""Up to this number of tasks, plain loops are quicker than the 30 numpy calls, which take about 40 microseconds at any size."""
+"""Number of tasks up to which plain loops are faster than the 30 numpy calls, which take about 40 microseconds at any size."""
 
 
 def validate(spec: GraphSpec) -> Topology:
-    """The graph's topology, after checking that its columns are consistent and every input is made before it is taken (so: no cycles).
+    """Check a graph, and return its topology: its columns must be consistent, and every input must be made before it is taken (so it has no
+    cycles).
 
-    Raises GraphError saying which column is wrong, where, and how. Reads names and integers only and unpickles nothing.
+    Raises GraphError, which says which column is wrong, where, and how. Reads only names and integers, and unpickles nothing.
     """
     if spec.v > SCHEMA_VERSION:
         raise GraphError(
@@ -57,8 +58,8 @@ def _check_sizes(spec: GraphSpec) -> None:
 
 
 def _is_one_task(spec: GraphSpec) -> bool:
-    """Whether its columns are those of the smallest graph there is, without labels: one task that takes nothing and makes one output.
-    The services see many of these, one by one; all share one topology."""
+    """Return whether the graph is the smallest there is, without labels: one task that takes nothing and makes one output. Services see
+    many of these, one by one; all share one topology."""
     if spec.n_tasks != 1 or spec.function != [0] or spec.outputs != [0] or len(spec.functions) != 1 or spec.functions[0].generator:
         return False
     if spec.inputs or spec.n_inputs or spec.n_outputs or len(spec.blocks) != 1 or spec.block_size < 1:
@@ -73,7 +74,7 @@ def _has_labels(spec: GraphSpec) -> bool:
 
 
 def _is_plainly_sound(spec: GraphSpec) -> bool:
-    """Whether a small graph without labels passes `_check_columns`. Otherwise that says what is wrong, if anything is."""
+    """Return whether a small graph without labels passes `_check_columns`. If not, `_check_columns` finds what is wrong, if anything is."""
     if _has_labels(spec) or not spec.outputs:
         return False
     n_outputs, n_inputs = spec.n_outputs or [1] * spec.n_tasks, spec.n_inputs or [0] * spec.n_tasks
@@ -110,7 +111,7 @@ def _check_columns(spec: GraphSpec, columns: Columns) -> None:
 def _check_function(index: int, function: FunctionSpec) -> None:
     by_name = bool(function.module and function.qualname)
     sound = 0 < len(function.name) <= MAX_NAME and by_name != bool(function.pickled) and 0 <= function.retries <= MAX_RETRIES
-    if sound and not function.resources:  # as nearly all are: then no words are needed
+    if sound and not function.resources:  # the usual case: no error texts are needed
         return
     what = f"functions[{index}] ({function.name!r:.80})"
     _expect(0 < len(function.name) <= MAX_NAME, f"{what} has a name of {len(function.name)} characters, not 1 to {MAX_NAME}")
@@ -133,7 +134,7 @@ def _check_outputs(n_tasks: int, columns: Columns) -> int:
         f"its tasks make {n_datasets:,} datasets, more than {most:,} for a graph of its size: have tasks make fewer outputs, "
         f"or use more of them as inputs or outputs of the graph",
     )
-    _expect(len(outputs) > 0, "outputs is empty: no dataset is asked for")
+    _expect(len(outputs) > 0, "outputs is empty: no dataset is requested")
     _check_range("outputs", outputs, n_datasets)
     _expect(int(np.bincount(outputs).max()) == 1, "outputs names a dataset twice")
     return n_datasets
@@ -181,7 +182,7 @@ def _array(what: str, column: list[int]) -> Offsets:
     try:
         return np.array(column, dtype=np.int64)
     except (OverflowError, TypeError, ValueError):
-        raise GraphError(f"{what} has an entry that is no 64-bit integer") from None
+        raise GraphError(f"{what} has an entry that is not a 64-bit integer") from None
 
 
 def _check_range(what: str, column: Offsets, end: int) -> None:
