@@ -521,8 +521,8 @@ sys.stdout.buffer.write(pickle.dumps(answers))
 
 def there_and_back() -> dict[str, str]:
     """What is wrong with each case, in words; empty where nothing is."""
-    from headrace.graph.functions import dumps
     from headrace.pickling import by_value
+    from headrace.pickling.portable import dumps
 
     before = {name: dict(vars(_class(value))) for name, (value, _) in CASES.items()}
     given = {}

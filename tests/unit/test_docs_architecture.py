@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -169,15 +170,6 @@ def layers() -> list[list[str]]:
     return [[re.sub(r'\w+\["(\w+)"\]', r"\1", room.strip()) for room in layer.split(";")] for layer in drawn]
 
 
-LAYER = {room: height for height, layer in enumerate(reversed(layers())) for room in layer}
-
-
-def room_of(module: str) -> str:
-    """The package or module of a layer that a module belongs to; nothing for what is not ours, and for the names of `headrace` itself."""
-    top, _, rest = module.partition(".")
-    return rest.partition(".")[0] if top == "headrace" else top if top in LIBRARIES else ""
-
-
 def imports(path: Path) -> Iterator[str]:
     """The modules that a file imports, also within functions; not those for types alone."""
     waiting: list[ast.AST] = [ast.parse(SOURCES[path])]
@@ -196,13 +188,10 @@ def test_every_room_is_in_the_picture_once() -> None:
     assert sorted(room for layer in layers() for room in layer) == sorted(there | set(LIBRARIES))
 
 
-@pytest.mark.parametrize("room", sorted(LAYER))
-def test_a_room_imports_no_room_above(room: str) -> None:
-    for path in SOURCES:
-        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py") if path.is_relative_to(PACKAGE) else path.parent.name
-        if own == room:
-            above = [module for module in imports(path) if LAYER.get(room_of(module), 0) > LAYER[room]]
-            assert not above, path
+def test_the_picture_shows_the_layers_that_lint_checks() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = [each for each in contracts if each["type"] == "layers"]
+    assert layers()[:-1] == [layer.split(" | ") for layer in contract["layers"]]
 
 
 MACHINES = [path for row in rows("Pure machines and shells") for path in code(row[0]) if path.endswith(".py")]

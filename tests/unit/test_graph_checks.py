@@ -13,8 +13,8 @@ import pytest
 import xarray as xr
 
 from headrace.errors import GraphError
-from headrace.graph.metadata import MAX_DEPTH, MAX_METADATA, check_metadata, plain
 from headrace.graph.output import Output
+from headrace.metadata import MAX_DEPTH, MAX_METADATA, check_metadata, plain
 
 
 def nested(depth: int) -> dict[str, Any]:

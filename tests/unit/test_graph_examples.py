@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["graph.builder", "graph.metadata", "graph.output", "graph.task", "graph.templates", "text"])
+@pytest.mark.parametrize("module", ["graph.builder", "metadata", "graph.output", "graph.task", "graph.templates", "text"])
 def test_examples(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"headrace.{module}"))
     assert result.attempted > 0

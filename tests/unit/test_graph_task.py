@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from headrace.callables import unwrap
 from headrace.errors import GraphError, NotPicklable
 from headrace.graph.builder import Graph
-from headrace.graph.callables import unwrap
 from headrace.graph.freezing import freeze
 from headrace.graph.functions import load_function
 from headrace.graph.node import Node

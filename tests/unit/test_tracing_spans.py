@@ -6,7 +6,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from headrace.telemetry.spans import JOBS_REMEMBERED, SPANS_PER_KIND, JobIds, Tracing
-from headrace.tracing import is_on, now
+from headrace.telemetry.tracing import is_on, now
 
 
 @pytest.mark.parametrize(

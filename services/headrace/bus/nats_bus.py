@@ -32,7 +32,7 @@ from headrace.bus.wire import Wire, open_wire
 from headrace.errors import HeadraceError, JetStreamRefused, LogRewound, NoJetStream, RemoteError
 from headrace.logs import get_log
 from headrace.telemetry import Family, Metrics, no_metrics
-from headrace.tracing import open_tracing
+from headrace.telemetry.tracing import open_tracing
 from headrace.usage import Usage
 from headrace_schemas import streams
 from headrace_schemas.streams import LOG

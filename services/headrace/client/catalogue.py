@@ -18,7 +18,7 @@ from headrace.bus import Bus, Record
 from headrace.bus.reading import Claim, Reader
 from headrace.client.connection import until_followed
 from headrace.client.settings import ANNOUNCE_SECONDS
-from headrace.graph.metadata import plain
+from headrace.metadata import plain
 from headrace_schemas import Published, subjects
 from headrace_schemas.streams import OUTPUTS
 

@@ -315,7 +315,7 @@ class Cluster:
 
 def _checked_sink(spec: GraphSpec, sink: Sink | str | os.PathLike[str] | None, job: str) -> SinkSpec | None:
     """The sink of a job. Raises GraphError if it, or the sink of an output, cannot be written to."""
-    from headrace.sinks.checks import check_sinks
+    from headrace.graph.sink_checks import check_sinks
     from headrace.sinks.sink import Sink
 
     found = Sink.of(sink).spec() if sink is not None else None

@@ -22,7 +22,7 @@ from headrace.errors import GraphError, HeadraceError, JobFailed, NoSuchJob, Out
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.ledger.entry import entry_of
 from headrace.link import job_key
-from headrace.tracing import now
+from headrace.telemetry.tracing import now
 from headrace_schemas import (
     Cancel,
     Ended,

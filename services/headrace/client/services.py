@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from headrace.client.orders import Orders
-from headrace.tracing import preload
+from headrace.telemetry.tracing import preload
 
 CENTRAL = ("controller", "scheduler", "publisher")
 WORKER = "worker"

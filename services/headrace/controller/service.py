@@ -32,7 +32,7 @@ from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family
-from headrace.tracing import now
+from headrace.telemetry.tracing import now
 from headrace.usage import Usage
 from headrace_schemas import (
     Cancel,

@@ -1,4 +1,4 @@
-"""Spans of the controller: requests that it wrote down, and what it decided for jobs. See `headrace.tracing`."""
+"""Spans of the controller: requests that it wrote down, and what it decided for jobs. See `headrace.telemetry.tracing`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.bus import Entry
 from headrace.controller.state import Decided
 from headrace.controller.written import Asked
-from headrace.tracing import now
+from headrace.telemetry.tracing import now
 from headrace_schemas import Ended, Needed, Submitted
 from headrace_schemas.streams import REQUESTS
 

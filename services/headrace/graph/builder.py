@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from headrace.callables import Wrapper, function_name, identity, unwrap, yields
 from headrace.errors import GraphError
-from headrace.graph.callables import Wrapper, function_name, identity, unwrap, yields
 from headrace.graph.calls import Calls, check_callable
 from headrace.graph.checks import check_name, check_outputs, default_outputs
 from headrace.graph.columns import Columns, Function
-from headrace.graph.metadata import check_metadata
 from headrace.graph.node import Dataset, Node, flat, missing
 from headrace.graph.search import LEAVES, BoundSearch
 from headrace.graph.templates import NO_KEYWORDS, Template
+from headrace.metadata import check_metadata
 
 if TYPE_CHECKING:
     from headrace.sinks.sink import Sink

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
+from headrace.callables import function_name, unwrap
 from headrace.errors import GraphError
-from headrace.graph.callables import function_name, unwrap
 
 _CachedFunction: type[Any] = type(functools.cache(len))
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR

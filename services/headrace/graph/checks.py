@@ -6,7 +6,7 @@ import operator
 from typing import Any
 
 from headrace.errors import GraphError
-from headrace.graph.metadata import check_metadata
+from headrace.metadata import check_metadata
 
 MAX_NAME = 1000
 """Most characters in a name. Names appear in messages, logs and error texts; a longer one is probably a mistake."""

@@ -11,12 +11,13 @@ import msgspec
 from headrace.errors import GraphError, NotPicklable
 from headrace.graph.builder import Graph
 from headrace.graph.columns import Columns
-from headrace.graph.functions import describe, dumps
+from headrace.graph.functions import describe
 from headrace.graph.generators import refuse_shared_generators
 from headrace.graph.hashing import code_bytes, content_hash, shape_hash
 from headrace.graph.search import FreeSearch
 from headrace.graph.templates import Nested, Template
 from headrace.graph.validation import validate
+from headrace.pickling.portable import dumps
 from headrace.pickling.sources import Sources
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from headrace.callables import exported, find_attribute, unwrap
 from headrace.errors import FunctionNotFound
-from headrace.graph.callables import exported, find_attribute, unwrap
 from headrace.graph.columns import Function
+from headrace.pickling.portable import dumps_by_value
 from headrace.pickling.sources import Sources
 from headrace_schemas.graph import FunctionSpec
-
-PROTOCOL = 5
-"""Pickle protocol: the newest that every supported Python reads."""
 
 _OF_THE_SCRIPT = (
     "It was pickled as a reference to the script, which runners do not have. Define it in a module that the workers can import, "
@@ -56,33 +53,12 @@ def load_function(spec: FunctionSpec) -> Callable[..., Any]:
     return unwrap(found)
 
 
-def dumps(value: Any, sources: Sources | None = None) -> bytes:
-    """Pickle a value so that a process with another `__main__` can load it: a plain pickle where that suffices, a cloudpickle otherwise.
-
-    Raises any exception that pickling the value raises.
-    """
-    cloudpickle = sys.modules.get("cloudpickle")
-    if cloudpickle is not None and cloudpickle.list_registry_pickle_by_value():
-        return _by_value(value, sources)
-    try:
-        plain = pickle.dumps(value, PROTOCOL)
-    except Exception:  # a user's __reduce__ may raise anything; cloudpickle's error is the one to report
-        return _by_value(value, sources)
-    return plain if b"__main__" not in plain and b"__mp_main__" not in plain else _by_value(value, sources)
-
-
 def _code(function: Callable[..., Any], sources: Sources | None) -> bytes:
     if type(function) is not FunctionType or sources is None:
-        return _by_value(function, sources)
-    from headrace.pickling import remembered  # imports cloudpickle, see _by_value
+        return dumps_by_value(function, sources)
+    from headrace.pickling import remembered  # imports cloudpickle, see dumps_by_value
 
     return remembered.dumps(function, sources)
-
-
-def _by_value(value: Any, sources: Sources | None) -> bytes:
-    from headrace.pickling import by_value  # imports cloudpickle, which takes 20 ms; most graphs do not need it
-
-    return by_value.dumps(value, sources=sources)
 
 
 def _whereabouts(spec: FunctionSpec) -> str:

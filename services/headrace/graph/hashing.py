@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from headrace.graph.callables import unwrap
+from headrace.callables import unwrap
 from headrace.graph.topology import Topology
 from headrace_schemas.graph import FunctionSpec
 

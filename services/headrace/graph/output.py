@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.graph.metadata import check_metadata
+from headrace.metadata import check_metadata
 
 
 class Output:

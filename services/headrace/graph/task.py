@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
 from typing import Any, overload
 
-from headrace.graph.callables import Wrapper, exported, find_attribute, function_name, unwrap, yields
+from headrace.callables import Wrapper, exported, find_attribute, function_name, unwrap, yields
 from headrace.graph.calls import Calls, check_callable
 from headrace.graph.checks import check_name, check_outputs, check_retries, default_outputs
-from headrace.graph.metadata import check_metadata
 from headrace.graph.node import Call, Node
 from headrace.graph.resources import check_resources
 from headrace.graph.search import FreeSearch
+from headrace.metadata import check_metadata
 
 Outputs = int | Sequence[dict[str, Any]]
 """Number of datasets that a task makes, or the metadata of each."""

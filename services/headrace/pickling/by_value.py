@@ -18,10 +18,8 @@ import cloudpickle
 from headrace.pickling.callables import REDUCERS, is_single_dispatch, reduce_single_dispatch
 from headrace.pickling.classes import reduce_class
 from headrace.pickling.exceptions import reduce_exception
+from headrace.pickling.portable import PROTOCOL
 from headrace.pickling.sources import Sources, locate
-
-PROTOCOL = 5
-"""Pickle protocol: the newest that every supported Python reads, and the first with buffers out of band."""
 
 _OWN, *_OTHERS = cloudpickle.CloudPickler.dispatch_table.maps
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from headrace.graph.callables import exported
+from headrace.callables import exported
 
 CachedFunction: type[Any] = type(functools.cache(len))
 """The type of what `functools.lru_cache` and `functools.cache` make."""

@@ -20,7 +20,7 @@ from headrace.publisher.metrics import families
 from headrace.publisher.settings import Settings
 from headrace.publisher.state import Batch, Publisher, is_committed
 from headrace.telemetry import Family
-from headrace.tracing import now
+from headrace.telemetry.tracing import now
 from headrace_schemas import Published, subjects
 
 log = get_log(__name__)

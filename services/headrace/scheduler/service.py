@@ -15,7 +15,7 @@ from headrace.scheduler.settings import Settings
 from headrace.scheduler.spans import trace_decisions
 from headrace.scheduler.state import Scheduler
 from headrace.telemetry import Family
-from headrace.tracing import now
+from headrace.telemetry.tracing import now
 from headrace_schemas import Decision, Plan, subjects
 
 LEASE = "scheduler"

@@ -1,4 +1,4 @@
-"""Spans of the scheduler: plans, and what is released to hosts. See `headrace.tracing`."""
+"""Spans of the scheduler: plans, and what is released to hosts. See `headrace.telemetry.tracing`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from headrace.errors import GraphError, NotPicklable
-from headrace.graph.metadata import plain
+from headrace.metadata import plain
 from headrace.sinks.endings import ENDINGS, encoding_by_ending
 from headrace.sinks.files import is_local, protocol_of
 from headrace.sinks.places import parse
@@ -72,7 +72,7 @@ class Sink:
     def _pickled(self) -> bytes:
         if self.encoder is None:
             return b""
-        from headrace.graph.functions import dumps
+        from headrace.pickling.portable import dumps
 
         try:
             return dumps(self.encoder)

@@ -1,4 +1,4 @@
-"""The spans of one process, by job. `headrace.tracing` imports this module only if traces are on."""
+"""The spans of one process, by job. `headrace.telemetry.tracing` imports this module only if traces are on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from headrace.bus.frames import value_of
-from headrace.tracing import SPANS_PER_KIND, TRACEPARENT, now
+from headrace.telemetry.tracing import SPANS_PER_KIND, TRACEPARENT, now
 from headrace_schemas import TaskError
 
 CLOSE_SECONDS = 0.8
@@ -31,8 +30,8 @@ LINGER_SECONDS = 0.05
 JOBS_REMEMBERED = 10_000
 """Jobs whose trace a process remembers; it forgets the oldest."""
 _propagator = TraceContextTextMapPropagator()
-_VALUE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""A `traceparent`, https://www.w3.org/TR/trace-context/"""
+_HEADER = re.compile(rb"\r\n%s:[ \t]*(00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})[ \t]*\r\n" % TRACEPARENT)
+"""The line of a `traceparent`, https://www.w3.org/TR/trace-context/"""
 Attributes = Mapping[str, Any]
 _Waiting = tuple["_Job", str, SpanKind, dict[str, Any], "TaskError | str | None", int, int]
 
@@ -160,10 +159,10 @@ class Tracing:
         """Read the headers of a message about a job. Returns whether the job's trace is known."""
         if job in self._jobs:
             return True
-        value = value_of(headers, TRACEPARENT).decode(errors="replace")
-        if not _VALUE.fullmatch(value):
+        found = _HEADER.search(headers)
+        if found is None:
             return False
-        self._remember(job, value)
+        self._remember(job, found[1].decode())
         return True
 
     def header(self, job: str) -> str:

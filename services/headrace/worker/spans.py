@@ -1,4 +1,4 @@
-"""Spans of a host: what its runners execute, what fails, and what goes from host to host. See `headrace.tracing`."""
+"""Spans of a host: what its runners execute, what fails, and what goes from host to host. See `headrace.telemetry.tracing`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.link import frames
-from headrace.tracing import now
+from headrace.telemetry.tracing import now
 from headrace.worker import protocol
 from headrace_schemas import Ended, Events, LogMessage
 

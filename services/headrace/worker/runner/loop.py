@@ -23,11 +23,11 @@ from typing import Any, NamedTuple, NoReturn, cast
 import msgspec
 
 from headrace.errors import GraphError
-from headrace.graph.metadata import check_metadata
 from headrace.graph.naming import task_name
 from headrace.graph.output import Output
 from headrace.graph.templates import NO_KEYWORDS, bind
 from headrace.logs import get_log
+from headrace.metadata import check_metadata
 from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, Passed, array_type, decode, encode, encode_plain, making
 from headrace.worker import protocol
 from headrace.worker.protocol import NEVER, NO_ROOM_YET

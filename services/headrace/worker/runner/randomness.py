@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from headrace.graph.callables import unwrap
+from headrace.callables import unwrap
 from headrace.graph.generators import is_generator
 
 if TYPE_CHECKING:
