@@ -129,8 +129,7 @@ class Store(Generic[K]):
     def allocate(self, key: K, nbytes: int, writer: Hashable, *, overcommit: bool = False) -> Block[K] | None:
         """Take a place for `nbytes` bytes under `key`, to be filled by `writer`, then sealed.
 
-        Args:
-            overcommit: exceed the capacity if need be, as far as the address space goes: for what must not wait.
+        overcommit: exceed the capacity if need be, as far as the address space goes: for what must not wait.
 
         Returns:
             The block, or None where there is no room at present: try again after something was freed.
@@ -196,8 +195,7 @@ class Store(Generic[K]):
 
         Its memory stays until as many are released.
 
-        Args:
-            unsealed: the block may still be being written: `client` knows by other means which part of it is.
+        unsealed: the block may still be being written: `client` knows by other means which part of it is.
 
         Raises:
             UnknownKey: the key names nothing.

@@ -479,6 +479,7 @@ class Published(Decision, tag="published", kw_only=True):
     failed: list[NotCommitted] = []
 
     def subject(self) -> str:
+        """Return the subject for outputs in sinks, or the one for outputs that hosts hold."""
         return subjects.committed(self.job) if self.is_committed else subjects.output(self.job)
 
     @property

@@ -11,26 +11,26 @@ _IN_JSON = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x7F}
 
 
 def one_line(text: str) -> str:
-    """Escape characters that a terminal would obey instead of showing them, because names and errors come from users who submit graphs.
+    r"""Escape characters that a terminal would obey instead of showing them, because names and errors come from users who submit graphs.
 
-    >>> print(one_line("two\\nlines"))
-    two\\nlines
+    >>> print(one_line("two\nlines"))
+    two\nlines
     """
     return text.translate(_CONTROLS)
 
 
 def lines(text: str) -> str:
-    """Escape such characters in a text of several lines, and keep the lines.
+    r"""Escape such characters in a text of several lines, and keep the lines.
 
-    >>> print(lines("one\\ntwo\\a"))
+    >>> print(lines("one\ntwo\a"))
     one
-    two\\x07
+    two\x07
     """
     return "\n".join(map(one_line, text.split("\n")))
 
 
 def plain_json(text: str) -> str:
-    """Escape such characters in JSON. (JSON itself escapes the first 32 characters.)"""
+    """Escape such characters in JSON, which itself escapes the first 32 characters."""
     return text.translate(_IN_JSON)
 
 

@@ -167,6 +167,7 @@ class NatsFeed(Feed):
 
     @property
     def last_seq(self) -> int:
+        """Sequence of the last message that was handed on."""
         return self._batch[0].seq - 1 if self._batch else self._cursor.last_seq
 
     @property
@@ -217,6 +218,7 @@ class NatsFeed(Feed):
             self._creating = None
 
     def stop(self) -> None:
+        """End the feed for good."""
         self.suspend()
         if not self._first.done():  # what came with the opening ended it: `ended` says why
             self._first.set_result(None)

@@ -53,6 +53,7 @@ class Queue(Consumption):
         self._reopening.add_done_callback(self._reopened)
 
     async def close(self) -> None:
+        """Stop taking messages. The consumer stays, for others that work on the same queue."""
         self._queues.discard(self)
         if self._sid:
             self._wire.unlisten(self._sid)

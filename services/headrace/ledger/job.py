@@ -204,7 +204,7 @@ class JobLedger:
 
     @property
     def phase(self) -> JobState:
-        """queued | running | done | failed | cancelled."""
+        """The state of the job: queued, running, done, failed or cancelled."""
         return self.end.state if self.end is not None else "running" if self.hosts and self.n_planned else "queued"
 
     @property

@@ -60,7 +60,7 @@ def size(name: str, folder: int) -> int | None:
 
 
 def checksum(name: str, folder: int) -> str:
-    """ "sha256:" and the digest of a file."""
+    """Return "sha256:" and the digest of a file."""
     with open(name, "rb", opener=_opener(folder)) as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 

@@ -65,9 +65,11 @@ class JobIds(RandomIdGenerator):
     given: tuple[int, int] | None = None
 
     def generate_trace_id(self) -> int:
+        """Return the given trace id, or a random one."""
         return self.given[0] if self.given is not None else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
+        """Return the given span id once, or a random one."""
         given, self.given = self.given, None  # the SDK calls this method last
         return given[1] if given is not None else super().generate_span_id()
 
