@@ -17,7 +17,7 @@ from headrace.controller.recovery import Failure, describe
 from headrace.graph.naming import input_names
 from headrace.graph.resources import in_words
 from headrace.ledger import DONE, Hosts, JobLedger, Ledger
-from headrace_schemas import LogMessage, Stranded, Submitted, TaskError
+from headrace_schemas import Stranded, Submitted, TaskError
 
 SHOWN = 4
 """Hosts, and sets of resources, that an error names."""
@@ -37,19 +37,19 @@ class Homeless:
         self._since: dict[str, float] = {}
         self._alone_since: dict[str, float] = {}
 
-    def folded(self, message: LogMessage, ledger: Ledger) -> None:
-        """An entry was folded."""
+    def folded(self, message: Submitted | Stranded, ledger: Ledger) -> None:
+        """An entry was folded that may end its job for want of hosts."""
         if isinstance(message, Stranded) and message.alone:
             if is_alone(ledger.jobs.get(message.job), ledger.hosts):
                 self.failures.setdefault(message.job, Failure(None, NO_HOSTS.format(message.seconds)))
-        elif isinstance(message, Submitted | Stranded):
+        else:
             failure = no_host(ledger.jobs.get(message.job), ledger.hosts)
             if failure is not None:
                 self.failures.setdefault(message.job, failure)
 
     def due(self, ledger: Ledger, now: float, after: float) -> list[str]:
         """The jobs that have had homeless tasks for `after` seconds. now: of any clock that goes on."""
-        homeless = [name for name, job in ledger.jobs.items() if no_host(job, ledger.hosts) is not None]
+        homeless = [name for name, job in ledger.jobs.items() if job.needs is not None and no_host(job, ledger.hosts) is not None]
         self._since, due = _waited(self._since, homeless, now, after)
         return due
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace.controller.state import DECIDED, Controller, Decided, Limits
+from headrace.controller.state import Controller, Decided, Limits
 from headrace.ledger import LogEntry
 from headrace.ledger.narration import Narrator
 
@@ -42,7 +42,7 @@ def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Dif
     """
     by_term: dict[int, Groups] = {}
     for entry in entries:
-        if isinstance(entry.message, DECIDED):
+        if isinstance(entry.message, Decided):
             by_term.setdefault(entry.message.term, {}).setdefault(entry.message.at, []).append(entry)
     return [difference for term in sorted(by_term) for difference in _check_term(entries, term, by_term[term], limits)]
 

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from headrace.ledger import JobLedger, Ledger
-from headrace_schemas import Events, HostJoined, HostLost, LogMessage
+from headrace_schemas import Events
 
 SHORTEST_SECONDS = 0.1
 """Of the first pause: what fails by accident may have gone by then, and a user who tries out retries does not wait for it."""
@@ -54,17 +54,18 @@ class Retries:
             heappop(self._pauses)
         return self._pauses[0].time if self._pauses else None
 
-    def folded(self, message: LogMessage, time: float, ledger: Ledger) -> None:
-        """An entry was folded: begin the pauses of tasks that failed by it."""
-        if isinstance(message, Events):
-            job = ledger.jobs.get(message.job) if message.failed else None
-            if job is not None:
-                for error in message.failed:
-                    self._begin(job, error.task, time)
-        elif isinstance(message, HostLost | HostJoined):
-            for job in ledger.jobs.values():
-                for task in job.interrupted:
-                    self._begin(job, task, time)
+    def failed(self, events: Events, time: float, ledger: Ledger) -> None:
+        """A host's report was folded: begin the pauses of tasks that failed by it. time: by the log's clock."""
+        job = ledger.jobs.get(events.job)
+        if job is not None:
+            for error in events.failed:
+                self._begin(job, error.task, time)
+
+    def interrupted(self, time: float, ledger: Ledger) -> None:
+        """It was folded that a host joined or was lost: begin the pauses of tasks that were interrupted by it. time: by the log's clock."""
+        for job in ledger.jobs.values():
+            for task in job.interrupted:
+                self._begin(job, task, time)
 
     def due(self, ledger: Ledger, now: float, most: int) -> list[tuple[str, list[Pause]]]:
         """The tasks whose pause is over, by job, at most so many of each. now: by the log's clock."""

@@ -216,7 +216,7 @@ class Leading:
 
     def _submitted(self, entries: list[Entry]) -> list[JobLedger]:
         jobs = self._controller.ledger.jobs
-        return [job for entry in entries if isinstance(entry.message, Submitted) and (job := jobs.get(entry.message.job)) is not None]
+        return [job for entry in entries if type(entry.message) is Submitted and (job := jobs.get(entry.message.job)) is not None]
 
     def _check_sinks(self, jobs: Iterable[JobLedger]) -> None:
         """Say of which jobs a sink is where no file may be written. That is written down first, as what is allowed is not in the log."""
@@ -410,9 +410,9 @@ class Leading:
 
 
 def _subject(decision: Decided) -> str:
-    if isinstance(decision, Purge):
+    if type(decision) is Purge:
         return subjects.purge(decision.job, decision.host)
-    return subjects.needed(decision.job) if isinstance(decision, Needed) else subjects.state(decision.job)
+    return subjects.needed(decision.job) if type(decision) is Needed else subjects.state(decision.job)
 
 
 def _released(job: JobLedger) -> bool:

@@ -14,8 +14,8 @@ is decided at a sequence follows from the entries up to it alone, however they w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import msgspec
 
@@ -44,11 +44,12 @@ from headrace_schemas import (
     Purge,
     Released,
     Stranded,
+    Submitted,
     TaskError,
 )
 
 Decided = Ended | Needed | Purge
-DECIDED = (Ended, Needed, Purge)
+DECIDED = frozenset({Ended, Needed, Purge})
 """What the controller decides on; whatever else it writes, it only writes down."""
 
 
@@ -92,24 +93,37 @@ class Controller:
     def fold(self, entry: LogEntry) -> None:
         """Take an entry of the log in."""
         self.time = entry.time
-        if isinstance(entry.message, DECIDED) and entry.message.term == self.term:
+        message = entry.message
+        kind = type(message)
+        if kind in DECIDED and message.term == self.term:  # type: ignore[union-attr]
             self.ledger.read_back(entry)
-            if isinstance(entry.message, Purge):
-                self._purge_again(entry.message)
-            elif isinstance(entry.message, Needed):
-                self._drop_again(entry.message)
-        else:
-            self.ledger.fold(entry)
-            if self.ledger.unclaimed:
-                self._unclaimed += self.ledger.take_unclaimed()
-            self._homeless.folded(entry.message, self.ledger)
-            self._retries.folded(entry.message, entry.time, self.ledger)
-            if isinstance(entry.message, Events) and entry.message.unreachable:
-                self._cuts.said(entry.message, entry.time, self.ledger.hosts)
-            elif isinstance(entry.message, HostJoined | HostLost):
-                self._cuts.changed(entry.message, entry.time)
-            if isinstance(entry.message, NoRoom) and entry.message.job in self.ledger.jobs:
-                self._no_room[entry.message.job] = reason(entry.message.used, entry.message.limit, entry.message.admitted)
+            own = _READ_BACK.get(kind)
+            if own is not None:
+                own(self, message)
+            return
+        self.ledger.fold(entry)
+        if self.ledger.unclaimed:
+            self._unclaimed += self.ledger.take_unclaimed()
+        folded = _FOLDED.get(kind)
+        if folded is not None:
+            folded(self, message)
+
+    def _events_folded(self, events: Events) -> None:
+        if events.failed:
+            self._retries.failed(events, self.time, self.ledger)
+        if events.unreachable:
+            self._cuts.said(events, self.time, self.ledger.hosts)
+
+    def _host_folded(self, message: HostJoined | HostLost) -> None:
+        self._retries.interrupted(self.time, self.ledger)
+        self._cuts.changed(message, self.time)
+
+    def _homeless_folded(self, message: Submitted | Stranded) -> None:
+        self._homeless.folded(message, self.ledger)
+
+    def _no_room_folded(self, message: NoRoom) -> None:
+        if message.job in self.ledger.jobs:
+            self._no_room[message.job] = reason(message.used, message.limit, message.admitted)
 
     def _purge_again(self, purge: Purge) -> None:
         """A purge is in the log. What was made again on the host since it was decided is dropped there too: whoever needs it is to have it
@@ -333,6 +347,19 @@ class Controller:
     def _parts(self, length: int) -> list[slice]:
         step = self.limits.ids_per_message
         return [slice(start, start + step) for start in range(0, length, step)]
+
+
+_READ_BACK: dict[type[Any], Callable[[Controller, Any], None]] = {Purge: Controller._purge_again, Needed: Controller._drop_again}
+"""What follows from a decision of this controller when it comes back in the log."""
+_FOLDED: dict[type[Any], Callable[[Controller, Any], None]] = {
+    Events: Controller._events_folded,
+    HostJoined: Controller._host_folded,
+    HostLost: Controller._host_folded,
+    Submitted: Controller._homeless_folded,
+    Stranded: Controller._homeless_folded,
+    NoRoom: Controller._no_room_folded,
+}
+"""What is remembered of each kind of message besides what the ledger says."""
 
 
 def _matters(changes: Changes) -> bool:

@@ -121,7 +121,7 @@ class Batch:
 
     def list(self) -> list[int]:
         """All ids, as a list."""
-        return [*self.few, *(id for ids in self.many for id in ids.tolist())]
+        return [*self.few, *(id for ids in self.many for id in ids.tolist())] if self.many else [*self.few]
 
 
 NOTHING = Batch()

@@ -192,7 +192,7 @@ class Ledger:
             if job is not None:
                 job.last_seq = self.last_seq
         elif self.hosts.counts(events.host, events.epoch):
-            if job is not None and not job.over and self._is_possible(job, events):
+            if job is not None and (job.end is None or not job.over) and self._is_possible(job, events):
                 self.changed[job.job] = job
                 job.last_seq = self.last_seq
                 fold_events(job, events)
@@ -242,7 +242,7 @@ class Ledger:
 
     def _order(self, message: LogMessage, time: float) -> None:
         job = self.jobs.get(message.job)  # type: ignore[union-attr]
-        if job is None or job.over or not self._is_possible(job, message):
+        if job is None or (job.end is not None and job.over) or not self._is_possible(job, message):
             return
         self.changed[job.job] = job
         job.last_seq = self.last_seq

@@ -25,7 +25,9 @@ class Lane:
 
     def exist(self, datasets: Iterable[int]) -> None:
         """These outputs exist now, perhaps again."""
-        self.due.update((dataset, None) for dataset in datasets if dataset not in self.announced)
+        for dataset in datasets:
+            if dataset not in self.announced:
+                self.due[dataset] = None
 
     def add(self, found: Written | NotCommitted) -> None:
         """This became of an output in a sink."""

@@ -89,16 +89,15 @@ class PublisherService:
             self._leader.fail(error)
 
     def _publish(self, publisher: Publisher) -> None:
-        decided = publisher.decide()
-        if self._leader.machine is not publisher:  # another may lead by now
-            return
-        for batch in decided:
+        for batch in publisher.decide():
             if batch.travelled:
                 self._later.do(partial(self._send, publisher, batch))
             else:
                 self._send(publisher, batch)
-        for action in publisher.take_actions():
-            self._committer.start(action, partial(self._carried_out, publisher, action))
+        actions = publisher.take_actions()
+        if actions and self._leader.machine is publisher:  # another may lead by now
+            for action in actions:
+                self._committer.start(action, partial(self._carried_out, publisher, action))
 
     def _send(self, publisher: Publisher, batch: Batch) -> None:
         """Announce some outputs of a job. If another publisher leads by now, that announces them."""

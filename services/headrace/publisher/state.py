@@ -92,9 +92,9 @@ class Publisher:
         for entry in entries:
             message = entry.message
             self.ledger.fold(entry)
-            if isinstance(message, Published) and message.job in self.ledger.jobs:
+            if type(message) is Published and message.job in self.ledger.jobs:
                 self._committed(message, entry.seq)
-            elif isinstance(message, Events) and message.written:
+            elif type(message) is Events and message.written:
                 self._written(message)
 
     def stored(self, message: Published, seq: int) -> None:

@@ -66,8 +66,9 @@ class Admission:
 
     def leave(self, job: str) -> None:
         """A job is over, or is not to be planned: it neither waits nor counts."""
-        self._waiting.pop(job, None)
-        self._needy.pop(job, None)
+        for waiting in (self._waiting, self._needy):
+            if job in waiting:
+                del waiting[job]
         if job in self._young:
             self._forget(job)
 
