@@ -14,16 +14,16 @@ from headrace.text import shown_place
 from headrace_schemas import GraphSpec, SinkSpec
 
 REFUSED = {
-    "memory": "it is the memory of one process, which nobody else sees",
-    "http": "files cannot be written there",
-    "https": "files cannot be written there",
-    "data": "files cannot be written there",
+    "memory": "it is the memory of one process, which no other process can read",
+    "http": "it is read-only",
+    "https": "it is read-only",
+    "data": "it is read-only",
 }
-"""Protocols of fsspec that cannot be sinks, and why."""
+"""Protocols of fsspec that cannot be sinks, with the reason."""
 
 
 def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:
-    """Raises GraphError, which names the output, for a file system that cannot be opened here, a key that the output's metadata does not
+    """Raise GraphError, which names the output, for a file system that cannot be opened here, a key that the output's metadata does not
     have, and two outputs with the same place."""
     if sink is None and not spec.sinks:
         return
@@ -38,7 +38,7 @@ def _check_protocol(path: str) -> None:
     protocol = protocol_of(path)
     if "::" in path:
         raise GraphError(
-            f"the sink {shown_place(path)!r} chains file systems ('::'), to which several hosts cannot write: give a single one"
+            f"the sink {shown_place(path)!r} chains file systems ('::'), to which several hosts cannot write: give a single file system"
         )
     if protocol in REFUSED:
         raise GraphError(f"{protocol}:// cannot be a sink: {REFUSED[protocol]}. Use a folder that all hosts share, or an object store")
@@ -49,7 +49,7 @@ def _check_protocol(path: str) -> None:
 
 
 def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
-    """If metadata of an output is known only when it is yielded, its place is checked when it is written."""
+    """Check the place of each output. If its metadata is known only when it is yielded, its place is checked when it is written."""
     topology = Topology.from_spec(spec)
     taken: dict[str, str] = {}
     for dataset in spec.outputs:
@@ -71,6 +71,6 @@ def _check_places(spec: GraphSpec, sinks: Sinks, job: str) -> None:
 
 
 def _locations(sink: SinkSpec, stem: str) -> list[str]:
-    """Every place that an output may have: its encoding is known only with its value."""
+    """Return every place that an output may have: its encoding is known only with its value."""
     encodings = [sink.encoding] if sink.encoding or sink.encoder or parse(sink.path).ending else ENCODINGS
     return [stem + added_ending(sink, encoding) for encoding in encodings]

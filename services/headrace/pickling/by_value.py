@@ -1,7 +1,6 @@
-"""Pickling by value, for what no module of the reading process exports: cloudpickle, and what it leaves out.
+"""Pickles objects by value if no module of the reading process exports them, with cloudpickle and additions to it.
 
-`dumps` is the only way by which Headrace calls cloudpickle, so that what is mended here is mended for functions, arguments, results and
-exceptions alike.
+Headrace calls cloudpickle only through this module, so that functions, arguments, results and exceptions all get these additions.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from headrace.pickling.sources import Sources, locate
 _OWN, *_OTHERS = cloudpickle.CloudPickler.dispatch_table.maps
 
 NO_FILE = "<dynamic-code>"
-"""What code that travels has as its file name until it is unpickled. cloudpickle does the same since 3.1.3."""
+"""The file name of code that travels, until it is unpickled. cloudpickle does the same since 3.1.3."""
 
 _reduce_code: Callable[[CodeType], tuple[Any, ...]] = cloudpickle.CloudPickler.dispatch_table[CodeType]
 
 
 class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
-    """A cloudpickle pickler with the reducers of this package, whose code objects keep the names of their files.
+    """A cloudpickle pickler with the reducers of this package. Its code objects keep the names of their files.
 
-    sources: takes note of files and lines, which then travel beside the pickle. None: the file names are in the pickle.
+    sources: records files and lines, which then travel beside the pickle. None: the file names are in the pickle.
     """
 
     dispatch_table: ClassVar[Any] = ChainMap({**_OWN, **REDUCERS}, *_OTHERS)
@@ -42,7 +41,7 @@ class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpi
         self._sources = sources
 
     def reducer_override(self, value: Any) -> Any:
-        """How a value is pickled, where that differs from what pickle and `dispatch_table` do by themselves."""
+        """Return how to pickle a value, if that differs from what pickle and `dispatch_table` do by themselves."""
         kind = type(value)
         if kind is FunctionType or issubclass(kind, type):
             return self._reduce_definition(value)
@@ -51,7 +50,7 @@ class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpi
         return reduce_exception(value) if issubclass(kind, BaseException) else NotImplemented
 
     def _reduce_definition(self, value: Any) -> Any:
-        """A function or a class."""
+        """Reduce a function or a class."""
         reduced = super().reducer_override(value)
         if not isinstance(reduced, tuple):  # the reading process can import it
             return reduced
@@ -67,14 +66,15 @@ class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpi
 
 
 def dumps(value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None, sources: Sources | None = None) -> bytes:
-    """The pickle of a value, with the code of what the reading process cannot import. Raises whatever pickling the value raises."""
+    """Pickle a value, with the code of everything that the reading process cannot import. Raises any exception that pickling the value
+    raises."""
     file = io.BytesIO()
     ByValuePickler(file, buffer_callback, sources).dump(value)
     return file.getvalue()
 
 
 def dump(value: object, file: IO[bytes]) -> None:
-    """Write the pickle of a value into a file. Raises whatever pickling the value raises."""
+    """Write the pickle of a value to a file. Raises any exception that pickling the value raises."""
     ByValuePickler(file, None, None).dump(value)
 
 

@@ -1,11 +1,11 @@
-"""Classes by value.
+"""Pickles classes by value.
 
-cloudpickle makes a class without its slots, and gives it their names afterwards, which makes its instances unreadable; it sets all
-attributes of a class that comes back once more, in the very class that it was made from; and it makes the members of an enumeration again
-from their values, without what `__init__` and `__new__` did to them, and without their aliases.
+cloudpickle has three faults that this module corrects. It makes a class without its slots and adds their names afterwards, which makes its
+instances unreadable. If a class comes back to the process that defined it, cloudpickle sets all attributes of the original class again. And
+it makes the members of an enumeration from their values, without the effects of `__init__` and `__new__`, and without their aliases.
 
-What is relied on and not public, and the tests would notice a change: cloudpickle's `_class_getnewargs`, `_class_getstate` and
-`_class_setstate`, its table of classes by id, and enum's `_member_map_`, `_member_type_`, `_new_member_` and `_use_args_`.
+This module relies on names that are not public, whose changes the tests would detect: cloudpickle's `_class_getnewargs`, `_class_getstate`
+and `_class_setstate`, its table of classes by id, and enum's `_member_map_`, `_member_type_`, `_new_member_` and `_use_args_`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 from cloudpickle import cloudpickle
 
 _MADE: weakref.WeakSet[type[Any]] = weakref.WeakSet()
-"""The classes that were unpickled in this process. Others were defined here, and nothing that comes from elsewhere changes them."""
+"""The classes that were unpickled in this process. All others were defined here, and nothing from another process changes them."""
 OF_THE_BODY = frozenset({"__slots__", "__orig_bases__"})
-"""Attributes that decide what a class becomes, and so have to be there when it is made."""
+"""Attributes that affect how a class is created, and so must be present at that time."""
 _OF_MEMBERS = ("_value_", "_name_", "_sort_order_", "__objclass__")
-"""Attributes of an enumeration's member that the enumeration gives it."""
+"""Attributes of a member that its enumeration sets."""
 _OF_ENUMERATIONS = (
     "_generate_next_value_",
     "_member_names_",
@@ -33,11 +33,11 @@ _OF_ENUMERATIONS = (
     "_unhashable_values_",
     "_unhashable_values_map_",
 )
-"""Attributes that the metaclass makes from the members."""
+"""Attributes that the metaclass derives from the members."""
 
 
 def reduce_class(cls: type[Any], reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """How to pickle a class that cloudpickle pickles by value; `reduced` is how it would, which stands for what is no such class."""
+    """Return how to pickle a class that cloudpickle pickles by value. reduced: cloudpickle's own way, which is kept for other objects."""
     if len(reduced) != 6:  # type(None) and others that have no name
         return reduced
     if isinstance(cls, EnumType):
@@ -61,12 +61,12 @@ def _is_slot(value: Any, cls: type[Any]) -> bool:
 
 
 def make_class(kind: Any, name: str, bases: tuple[Any, ...], members: dict[str, Any], key: str) -> type[Any]:
-    """The class with that key, if it is known here; else a new one, which lacks its attributes yet."""
+    """Return the class with that key if it is known here, or else a new one, which lacks its attributes yet."""
     return _known(key) or _remember(key, types.new_class(name, bases, {"metaclass": kind}, lambda namespace: namespace.update(members)))
 
 
 def set_class(cls: type[Any], state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Give a class its attributes, unless it was defined in this process."""
+    """Set a class's attributes, unless it was defined in this process."""
     if cls in _MADE:
         cloudpickle._class_setstate(cls, state)
 
@@ -86,14 +86,14 @@ def _remember(key: str, cls: type[Any]) -> type[Any]:
 
 
 class Member(NamedTuple):
-    """What a member of an enumeration is made from. data: arguments of the `__new__` of the type that is mixed in, like int."""
+    """The parts of an enumeration's member. data: arguments of the `__new__` of the mixed-in type, like int."""
 
     value: Any
     data: tuple[Any, ...]
 
 
 class Given:
-    """A member's value in the body of an enumeration: an object of its own, which stands for no tuple of arguments."""
+    """A member's value in the body of an enumeration, wrapped so that a tuple is not taken for arguments."""
 
     def __init__(self, member: Member) -> None:
         self.member = member
@@ -130,7 +130,7 @@ def make_enumeration(
     boundary: dict[str, Any],
     key: str,
 ) -> type[Any]:
-    """The enumeration with that key, if it is known here; else a new one with its members, which lacks its other attributes yet."""
+    """Return the enumeration with that key if it is known here, or else a new one with its members, but without its other attributes."""
     known = _known(key)
     if known is not None:
         return known
@@ -144,7 +144,7 @@ def make_enumeration(
 
 
 def set_enumeration(cls: Any, state: tuple[dict[str, Any], dict[str, dict[str, Any]]]) -> None:
-    """Give an enumeration and its members their attributes, unless it was defined in this process."""
+    """Set the attributes of an enumeration and its members, unless it was defined in this process."""
     if cls not in _MADE:
         return
     attributes, own = state
@@ -166,4 +166,4 @@ def _new_member(cls: Any, given: Any) -> Any:
 
 
 def _no_init(self: Any, *_: Any) -> None:
-    """The attributes come with the state."""
+    """Do nothing, because the attributes come with the state."""

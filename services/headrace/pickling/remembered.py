@@ -1,8 +1,8 @@
-"""Pickles of functions that a process submits again and again: made once, for as long as everything that goes into them is the same.
+"""Remembers the pickles of functions that a process submits repeatedly. A pickle is reused while nothing that it depends on changes.
 
-A program that sends many small graphs would spend a quarter of its time in `submit` on pickling the same few functions by value. What
-such a pickle depends on is collected in an identity, which takes a few microseconds. A function that refers to anything that can change
-unseen has no identity, and is pickled each time.
+Without this, a program that sends many small graphs would spend a quarter of its time in `submit` on pickling the same few functions by
+value. The identity of a function contains what its pickle depends on, and takes a few microseconds to compute. A function that refers to
+anything that can change unnoticed has no identity, and is pickled each time.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Identity = tuple[Any, ...]
 _CONSTANTS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 """Types whose values never change and refer to nothing."""
 _OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
-"""What cloudpickle sends of the globals of every function."""
+"""The globals that cloudpickle sends with every function."""
 _NONE: Any = ()
 _MAX_FUNCTIONS = 50
-"""Functions that one refers to, directly or through others, up to which it has an identity."""
+"""Most functions that a function with an identity may refer to, directly or through others."""
 
 _MISSING: Any = object()
 
 
 class _Changeable(Exception):
-    """Something in a function may change without its identity."""
+    """Something in a function may change without a change of its identity."""
 
 
 class _Noted(Sources):
@@ -49,9 +49,10 @@ class _Noted(Sources):
 
 
 class _Parts(NamedTuple):
-    """The very objects that an identity was made of. While they are the same, so is the identity, which takes ten times as long to make.
+    """The objects from which an identity was computed. While they are the same objects, the identity is the same. To compute it takes ten
+    times as long.
 
-    variables: by name. Other functions are not in here, so one that refers to others has no such parts.
+    variables: by name. They contain no other functions, so a function that refers to others has no such parts.
     """
 
     n_modules: int
@@ -60,7 +61,7 @@ class _Parts(NamedTuple):
     variables: list[tuple[str, Any]]
 
     def are_those_of(self, function: FunctionType) -> bool:
-        """Whether nothing was replaced since."""
+        """Return whether no part of the function was replaced since."""
         if function.__dict__ or self.n_modules != len(sys.modules) or cloudpickle.list_registry_pickle_by_value():
             return False
         for one, other in zip(self.of_function, _attributes(function), strict=True):
@@ -74,7 +75,7 @@ class _Parts(NamedTuple):
 
 
 class _Pickle(NamedTuple):
-    """A pickle, what it depends on, and where its code came from."""
+    """A pickle, what it depends on, and the sources of its code."""
 
     identity: Identity
     parts: _Parts | None
@@ -87,7 +88,7 @@ _pickles: WeakKeyDictionary[FunctionType, _Pickle] = WeakKeyDictionary()
 
 
 def dumps(function: FunctionType, sources: Sources) -> bytes:
-    """`by_value.dumps` of a function, or the same bytes from an earlier call. Raises whatever pickling the function raises."""
+    """Pickle a function as `by_value.dumps` does, or return the same bytes from an earlier call. Raises any error of pickling."""
     known = _pickles.get(function)
     if known is None or known.parts is None or not known.parts.are_those_of(function):
         known = _renewed(function, known)
@@ -96,7 +97,7 @@ def dumps(function: FunctionType, sources: Sources) -> bytes:
 
 
 def _renewed(function: FunctionType, known: _Pickle | None) -> _Pickle:
-    """The pickle after a look at all that it depends on; kept if that can be told."""
+    """Compute the identity, pickle the function if it has changed, and remember the pickle if there is an identity."""
     identity = identity_of(function)
     if known is None or identity is None or known.identity != identity:
         noted = _Noted()
@@ -107,7 +108,7 @@ def _renewed(function: FunctionType, known: _Pickle | None) -> _Pickle:
 
 
 def _parts_of(function: FunctionType) -> _Parts | None:
-    """Of a function that has an identity. None if it has something that can be replaced without a trace in here."""
+    """Return the parts of a function that has an identity. None if something in it can be replaced without changing these parts."""
     given = function.__globals__
     names = {*_OF_THE_MODULE, *(name for code in _codes(function.__code__) for name in code.co_names)}
     variables = [(name, given.get(name, _MISSING)) for name in names]
@@ -132,9 +133,9 @@ def _attributes(function: FunctionType) -> tuple[Any, ...]:
 
 
 def identity_of(function: FunctionType) -> Identity | None:
-    """What the pickle of a function by value depends on; None if that cannot be told.
+    """Return what the pickle of a function by value depends on; None if that cannot be determined.
 
-    Everything is compared by value, so that an identity keeps neither the function nor what it refers to alive.
+    An identity contains values, not references, so that it keeps neither the function nor what it refers to alive.
     """
     if cloudpickle.list_registry_pickle_by_value():
         return None
@@ -145,7 +146,7 @@ def identity_of(function: FunctionType) -> Identity | None:
 
 
 def _function(function: FunctionType, seen: set[FunctionType]) -> Identity:
-    """Of a function, and of all that it refers to. seen: functions that are described already."""
+    """Return the identity of a function and of all functions that it refers to. seen: functions that are already included."""
     seen.add(function)
     by_reference = function.__module__ != "__main__" and "<locals>" not in function.__qualname__
     generic: tuple[Any, ...] = getattr(function, "__type_params__", _NONE)  # since Python 3.12
@@ -167,7 +168,7 @@ def _function(function: FunctionType, seen: set[FunctionType]) -> Identity:
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """A code object and those of the functions that are defined in it."""
+    """Yield a code object and those of the functions defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -175,7 +176,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _global(value: Any, seen: set[FunctionType]) -> Any:
-    """Of what a function refers to by a name."""
+    """Return the identity of a global that a function refers to."""
     if type(value) is ModuleType and sys.modules.get(value.__name__) is value:
         return value.__name__
     if type(value) is FunctionType:
@@ -184,7 +185,7 @@ def _global(value: Any, seen: set[FunctionType]) -> Any:
 
 
 def _annotation(value: Any) -> Any:
-    """Of an annotation: a builtin class by its name, or a string."""
+    """Return the identity of an annotation: a builtin class by its name, or a string."""
     if isinstance(value, type) and value.__module__ == "builtins":
         return value
     return _constant(value)

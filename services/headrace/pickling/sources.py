@@ -1,7 +1,7 @@
-"""Where code that travels by value came from: its file and its source lines, for the tracebacks of the process that runs it.
+"""Records where code that travels by value came from: its file and source lines, for tracebacks in the process that runs it.
 
-cloudpickle drops the file name of a code object, so that equal code has equal bytes wherever it is defined. Headrace keeps that
-property: file names and lines travel beside the pickles (`Sources.specs`), and a code object finds its own by a fingerprint.
+cloudpickle drops the file name of a code object, so that equal code has equal bytes wherever it is defined. Headrace keeps that property:
+file names and lines travel beside the pickles (`Sources.specs`), and a code object finds its own by a fingerprint.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from types import CodeType
 from headrace_schemas.graph import SourceSpec
 
 MAX_LINES = 400
-"""Lines that are sent of one function. Beyond that a traceback has the file and the line number only."""
+"""Most lines that are sent of one function. For the lines beyond that, a traceback has only the file and the line number."""
 MAX_CHARACTERS = 128 << 10
-"""Characters of source that are sent with a graph, which travels through NATS."""
+"""Most characters of source that are sent with a graph, which travels through NATS."""
 _MAX_REGISTERED = 10_000
-"""Code objects whose files a process remembers; when there are more, it begins anew. A runner lives through many jobs."""
+"""Code objects whose files a process remembers; when there are more, it forgets them all. A runner lives through many jobs."""
 
 _files: dict[str, str] = {}
 """The file of each registered code object, by fingerprint."""
 _located: dict[CodeType, tuple[str, str, CodeType]] = {}
-"""What `locate` returned for a code object, with its fingerprint and its file."""
+"""The result of `locate` for a code object, with its fingerprint and its file."""
 _latest: list[SourceSpec] = []
-"""What was registered last."""
+"""The specs that were registered last."""
 
 
 class Sources:
@@ -37,7 +37,7 @@ class Sources:
         self._specs: list[SourceSpec] | None = None
 
     def add(self, code: CodeType) -> None:
-        """Note where a code object came from."""
+        """Record a code object."""
         self._codes.append(code)
         self._specs = None
 
@@ -47,7 +47,7 @@ class Sources:
         self._codes += codes
 
     def specs(self) -> list[SourceSpec]:
-        """What travels: for each file the code objects defined in it, and the lines as runs of consecutive ones. Not to be changed."""
+        """Return what travels: for each file, the code objects defined in it, and its lines in runs. Do not modify it."""
         if self._specs is None:
             self._specs = _specs_of(self._codes)
         return self._specs
@@ -74,9 +74,9 @@ def _specs_of(added: list[CodeType]) -> list[SourceSpec]:
 
 
 def register(specs: list[SourceSpec]) -> None:
-    """Let code that is unpickled from here on know its file, and let tracebacks find its lines.
+    """Let code that is unpickled later know its file, and let tracebacks find its lines.
 
-    The lines win over those of a file of that name on this machine, which may be another one, or a newer one.
+    These lines take precedence over a file of that name on this machine, which may be another one, or a newer one.
     """
     global _latest
     if specs == _latest and all(spec.file in linecache.cache for spec in specs):
@@ -91,7 +91,7 @@ def register(specs: list[SourceSpec]) -> None:
 
 
 def locate(code: CodeType) -> CodeType:
-    """Return the code object with the name of its file if that was registered, else as it is."""
+    """Return the code object with the name of its file, if that was registered, or else unchanged."""
     known = _located.get(code)
     if known is not None:
         name, file, located = known
@@ -113,15 +113,15 @@ def _cache_lines(spec: SourceSpec) -> None:
     lines = ["\n"] * max(first - 1 + len(block) for first, block in blocks)
     for first, block in blocks:
         lines[first - 1 : first - 1 + len(block)] = block
-    # Without a time of modification, linecache never looks at the disk for it.
+    # Without a modification time, linecache never reads the file from the disk.
     linecache.cache[spec.file] = (sum(map(len, lines)), None, lines, spec.file)
 
 
 @lru_cache(maxsize=1000)
 def _origin(code: CodeType, file: str) -> tuple[str, list[str]]:
-    """Fingerprint and source lines of a code object. Programs submit the same functions again and again.
+    """Return fingerprint and source lines of a code object. They are cached, because programs submit the same functions again and again.
 
-    file: the one that the code object names, which does not count when code objects are compared.
+    file: the file name in the code object, which is ignored when code objects are compared.
     """
     last = max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno)
     for constant in code.co_consts:
@@ -132,7 +132,7 @@ def _origin(code: CodeType, file: str) -> tuple[str, list[str]]:
 
 
 def _fingerprint(code: CodeType) -> str:
-    """Hex digest of what tells code objects apart: name, place in the file, and instructions."""
+    """Return a hex digest of what distinguishes code objects: name, place in the file, and instructions."""
     digest = hashlib.blake2b(digest_size=8)
     for part in (code.co_qualname.encode(), str(code.co_firstlineno).encode(), code.co_code, code.co_linetable):
         digest.update(part)
@@ -140,7 +140,7 @@ def _fingerprint(code: CodeType) -> str:
 
 
 def _runs(lines: dict[int, str]) -> Iterator[tuple[int, str]]:
-    """Runs of consecutive lines: the number of the first one, and their text."""
+    """Yield runs of consecutive lines: the number of the first line, and the text."""
     numbers = sorted(lines)
     start = 0
     for place in range(1, len(numbers) + 1):

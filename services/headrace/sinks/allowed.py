@@ -1,9 +1,9 @@
-"""Where sinks may write: places that the operator allows, and paths that are never allowed.
+"""The places where sinks may write: those that the operator allows, without paths that are never allowed.
 
     HEADRACE_SINKS=/data/products,s3://bucket/prefix
 
-Without it, sinks may write anywhere. The controller checks a job's sinks before it runs, a runner before it writes a file, and the
-publisher before it renames or removes one.
+Without this variable, sinks may write anywhere. The controller checks a job's sinks before the job runs, a runner before it writes a file,
+and the publisher before it renames or removes one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ VARIABLE = "HEADRACE_SINKS"
 
 
 class Allowed(NamedTuple):
-    """The roots below which sinks may write: paths of folders, or URLs. Without any, they may write anywhere."""
+    """The roots below which sinks may write: paths of folders, or URLs. Without any, sinks may write anywhere."""
 
     roots: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Allowed:
-        """Read HEADRACE_SINKS. Raises SettingsError for a root that is relative, or has `..` or a pattern in it."""
+        """Read HEADRACE_SINKS. Raises SettingsError for a root that is relative, or contains `..` or a pattern."""
         text = (os.environ if env is None else env).get(VARIABLE, "")
         try:
             return cls(tuple(_root(each.strip()) for each in text.split(",") if each.strip()))
@@ -36,7 +36,7 @@ class Allowed(NamedTuple):
             raise SettingsError(f"{VARIABLE}: {error}") from None
 
     def check_path(self, path: str) -> None:
-        """Raises SinkRefused unless all files of a sink with this path are in allowed places; GraphError for an invalid path."""
+        """Raise SinkRefused unless all files of a sink with this path are in allowed places, and GraphError for an invalid path."""
         parts = parse(path).parts
         beginning = plain(parts[0].text)
         if any(_climbs(part.text) for part in parts) or "::" in path:
@@ -50,7 +50,7 @@ class Allowed(NamedTuple):
             raise SinkRefused(self._refusal(f"the sink {shown_place(path)!r}"))
 
     def check_file(self, location: str) -> str:
-        """The root above a file with this final or temporary name; empty if all places are allowed. Raises SinkRefused."""
+        """Return the root above a file with this final or temporary name; empty if all places are allowed. Raises SinkRefused."""
         path = plain(location)
         if _climbs(path) or "::" in location or (is_local(location) and not path.startswith("/")):
             raise SinkRefused(f"the file {shown_place(location)!r} of a sink leads out of its folder")
@@ -76,10 +76,10 @@ def _root(text: str) -> str:
 
 
 def _climbs(text: str) -> bool:
-    """Whether a path has '..' or a NUL character in it."""
+    """Return whether a path contains '..' or a NUL character."""
     return ".." in text.replace("\\", "/").split("/") or "\0" in text
 
 
 def _is_below(path: str, root: str, or_equal: bool) -> bool:
-    """Whether a path is below a root. or_equal: whether the root itself counts."""
+    """Return whether a path is below a root. or_equal: whether the root itself counts."""
     return path.startswith(posixpath.join(root, "")) or (or_equal and path.rstrip("/") == root)

@@ -1,6 +1,6 @@
-"""What a value becomes in a file, and back.
+"""Formats: how a value is written to a file and read back.
 
-Each encoding is an entry of `ENCODINGS`. No optional library is imported unless a value is of it, or a file is in its format.
+Each encoding is an entry of `ENCODINGS`. An optional library is imported only for a value of its types, or for a file in its format.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from headrace.pickling import by_value
 from headrace.sinks.endings import ENDINGS
 
 KIND = "headrace"
-"""Key in a file's own metadata that says what the value was, where a format holds more than one kind of them."""
+"""Key in a file's own metadata with the kind of the value, where a format holds more than one kind."""
 TABLE, PANDAS, POLARS = "pyarrow", "pandas", "polars"
 NETCDF_LIBRARIES = ("netCDF4", "h5netcdf", "scipy")
-"""Any of these does for xarray."""
+"""Libraries for netCDF; xarray needs one of them."""
 ADDED = f"{KIND}_attributes"
 """Attribute of a netCDF file: JSON list of the attributes that Headrace added to the dataset's own."""
 NETCDF_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@+-]*")
 """Names of attributes that every reader of netCDF accepts."""
 DEFAULT_VARIABLE = "__xarray_dataarray_variable__"
-"""What xarray calls the variable of an array without a name."""
+"""xarray's name of the variable of an array without a name."""
 
 
 class Encoding(NamedTuple):
-    """A format. ending: of its files' names.
+    """A format. ending: the extension of its files.
 
     write: writes a value to a file that is only written forward, or, if it `seeks`, to a file on a local disk.
-    read: the value, from the whole file; it may go on using that memory.
+    read: returns the value of a whole file; the value may keep using that memory.
     describe: adds attributes to the value, for the file; `read` removes them again.
     """
 
@@ -52,7 +52,7 @@ class Encoding(NamedTuple):
 
 
 def encoding_for(value: Any) -> str:
-    """The name of the encoding that a value has by its type.
+    """Return the name of the encoding for a value of this type.
 
     >>> encoding_for(np.zeros(3)), encoding_for({"a": np.zeros(3)}), encoding_for([1, "x"])
     ('npy', 'npz', 'pickle')
@@ -79,13 +79,13 @@ def _are_arrays(value: Any) -> bool:
 
 
 def _is_of(module: str, names: tuple[str, ...], value: Any) -> bool:
-    """Whether the value is of one of a module's classes; a module that nobody has imported has no values."""
+    """Return whether the value is of one of a module's classes; no value is of a module that is not imported."""
     found = sys.modules.get(module)
     return found is not None and isinstance(value, tuple(kind for name in names if (kind := getattr(found, name, None)) is not None))
 
 
 def _table_kind(value: Any) -> str:
-    """The kind of table that a value is; empty if it is not a table."""
+    """Return the kind of table that a value is; empty if it is not a table."""
     kinds = {PANDAS: "DataFrame", TABLE: "Table", POLARS: "DataFrame"}
     return next((module for module, name in kinds.items() if _is_of(module, (name,), value)), "")
 
@@ -96,7 +96,7 @@ def _library(name: str, extra: str) -> Any:
     except ImportError as error:
         package = name.partition(".")[0]
         raise MissingLibrary(
-            f"{package} is not installed, where it is needed for this: pip install 'headrace[{extra}]' on every host and client"
+            f"{package} is needed for this, but is not installed: pip install 'headrace[{extra}]' on every host and client"
         ) from error
 
 
@@ -104,12 +104,12 @@ def _library(name: str, extra: str) -> Any:
 
 
 def _write_npy(value: Any, file: IO[bytes]) -> None:
-    """In pieces: numpy copies up to 16 MiB at a time, never the whole array."""
+    """Write in pieces: numpy copies up to 16 MiB at a time, never the whole array."""
     np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
 
 
 def _read_npy(data: memoryview) -> np.ndarray[Any, Any]:
-    """A read-only view of the file's bytes, except for rare headers that numpy has no public function to read."""
+    """Return a read-only view of the file's bytes, except for rare headers that numpy has no public function to read."""
     head = BytesIO(data[: 1 << 20])
     version = np.lib.format.read_magic(head)
     if version > (2, 0):
@@ -123,7 +123,7 @@ def _read_npy(data: memoryview) -> np.ndarray[Any, Any]:
 
 
 def _write_npz(value: Any, file: IO[bytes]) -> None:
-    """As numpy.savez does, and with a comment that says what the arrays stood in."""
+    """Write as numpy.savez does, with a comment that names the container of the arrays."""
     items = value.items() if isinstance(value, dict) else ((f"arr_{place}", array) for place, array in enumerate(value))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = type(value).__name__.encode()
@@ -143,7 +143,7 @@ def _read_npz(data: memoryview) -> Any:
 
 
 def _xarray() -> Any:
-    """xarray, if it can read and write netCDF: its own error for a library that is not there is a ValueError like any other."""
+    """Import xarray, if it can read and write netCDF. Its own error for a missing library is an ordinary ValueError."""
     if not any(map(find_spec, NETCDF_LIBRARIES)):
         raise MissingLibrary(
             f"none of {', '.join(NETCDF_LIBRARIES)} is installed, which xarray needs for netCDF: "
@@ -160,7 +160,7 @@ def _write_nc(value: Any, file: IO[bytes]) -> None:
 
 
 def _as_dataset(array: Any) -> Any:
-    """A dataset with the array as its one variable, and what it takes to make it an array again."""
+    """Return a dataset with the array as its one variable, and what is needed to make it an array again."""
     taken = {*array.coords, *array.dims}
     name = array.name if isinstance(array.name, str) and array.name and array.name not in taken else DEFAULT_VARIABLE
     own = array.name if isinstance(array.name, str) else ""
@@ -182,7 +182,7 @@ def _attribute_name(key: str) -> str:
 
 
 def _attribute(value: Any) -> Any:
-    """An attribute's value for netCDF: a number, text, a list of numbers, or else JSON."""
+    """Return an attribute's value for netCDF: a number, text, a list of numbers, or else JSON."""
     kinds = {type(item) for item in value} if isinstance(value, list) else {type(value)}
     if kinds == {int} and all(abs(item) < 2**63 for item in (value if isinstance(value, list) else [value])):
         return value
@@ -209,11 +209,11 @@ def _read_nc(data: memoryview) -> Any:
 
 
 def _as_table(value: Any) -> Any:
-    """An Arrow table that says what it was made from."""
+    """Return an Arrow table that records the type it was made from."""
     pyarrow = _library("pyarrow", "parquet")
     kind = _table_kind(value)
     if not kind:
-        raise TypeError(f"a {type(value).__name__} is no table: give a data frame of pandas or polars, or a pyarrow.Table")
+        raise TypeError(f"a {type(value).__name__} is not a table: give a data frame of pandas or polars, or a pyarrow.Table")
     table = pyarrow.Table.from_pandas(value) if kind == PANDAS else value.to_arrow() if kind == POLARS else value
     return table.replace_schema_metadata({**(table.schema.metadata or {}), KIND.encode(): kind.encode()})
 
@@ -252,7 +252,7 @@ def _read_arrow(data: memoryview) -> Any:
 
 
 def _write_pickle(value: Any, file: IO[bytes]) -> None:
-    """With what no module exports (classes of a script, lambdas) by value, as results travel otherwise."""
+    """Pickle the value. Objects that no module exports (classes of a script, lambdas) are pickled by value, as in results."""
     by_value.dump(value, file)
 
 
@@ -264,4 +264,4 @@ ENCODINGS = {
     "arrow": Encoding(ENDINGS["arrow"], _write_arrow, _read_arrow),
     "pickle": Encoding(ENDINGS["pickle"], _write_pickle, pickle.loads),
 }
-"""By name."""
+"""The encodings by name."""

@@ -1,5 +1,5 @@
-"""The names of the formats in which outputs are written, and the endings of their files. Pure, so that code which only names files does not
-import what reads them."""
+"""The names of the formats of outputs, and the extensions of their files. Pure, so that code that only names files does not import the
+libraries that read them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from headrace.errors import GraphError
 from headrace.text import shown_place
 
 ENDINGS = {"npy": ".npy", "npz": ".npz", "nc": ".nc", "parquet": ".parquet", "arrow": ".arrow", "pickle": ".pickle"}
-"""Endings of files, by the name of their format."""
+"""File extensions, by the name of their format."""
 BY_ENDING = {ending: name for name, ending in ENDINGS.items()} | {".pkl": "pickle", ".nc4": "nc", ".feather": "arrow"}
 OTHER = "other"
-"""The format of files that a user's encoder wrote, if the sink has no encoding: they are not decoded."""
+"""The format of files that a user's encoder wrote, if the sink has no encoding: Headrace does not decode them."""
 
 
 def encoding_by_ending(ending: str, path: str) -> str:
-    """The name of the format of files with an ending. path: of the file, for the error. Raises GraphError for an unknown ending."""
+    """Return the name of the format for a file extension. path: the file's path, for the error. Raises GraphError if it is unknown."""
     found = BY_ENDING.get(ending.lower())
     if found is None:
         raise GraphError(
-            f"{shown_place(path)!r} ends in {ending}, which is not a known format: end it in {', '.join(BY_ENDING)}, "
-            "give the format (encoding=) or a function that writes it (encoder=), or end a folder in a slash"
+            f"{shown_place(path)!r} ends in {ending}, which is not a known format: use the extension {', '.join(BY_ENDING)}, "
+            "give the format (encoding=) or a function that writes it (encoder=), or end the path of a folder with a slash"
         )
     return found

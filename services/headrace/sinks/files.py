@@ -1,4 +1,4 @@
-"""Sinks' file systems: opened by fsspec, local folders with care that what was written stays written."""
+"""The file systems of sinks. fsspec opens them; files in local folders are flushed, so that they survive a loss of power."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from headrace.sinks.places import LOCAL
 from headrace.text import shown_place
 
 PIECE = 4 << 20
-"""Bytes that are hashed and written at a time: beyond the caches' size, so that larger ones gain nothing."""
+"""Bytes that are hashed and written at a time. The size exceeds the CPU's caches, so a larger one gains nothing."""
 PART = re.compile(r"(^|/)\.[^/]*\.part$")
-"""The name of a temporary file."""
+"""Pattern of the name of a temporary file."""
 Options = dict[str, Any]
 
 
 class Receipt(NamedTuple):
-    """What was written: bytes, and "sha256:" with the file's digest."""
+    """The size of a written file in bytes, and "sha256:" with its digest."""
 
     bytes: int
     checksum: str
 
 
 class HashingFile(RawIOBase):
-    """Writes to a file from its beginning to its end, counting and hashing."""
+    """A file that is written from its beginning to its end, and counts and hashes the bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -40,15 +40,15 @@ class HashingFile(RawIOBase):
         self._bytes = 0
 
     def writable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Bytes written so far."""
+        """Return the number of bytes written so far."""
         return self._bytes
 
     def write(self, data: Any) -> int:
-        """Write all of it, in pieces."""
+        """Write all data, in pieces."""
         view = memoryview(data).cast("B")
         for start in range(0, len(view), PIECE):
             piece = view[start : start + PIECE]
@@ -59,23 +59,23 @@ class HashingFile(RawIOBase):
 
     @property
     def receipt(self) -> Receipt:
-        """What was written so far."""
+        """The size and digest of what was written so far."""
         return Receipt(self._bytes, f"sha256:{self._hash.hexdigest()}")
 
 
 def protocol_of(path: str) -> str:
-    """What stands before "://"; empty for a local path."""
+    """Return the protocol of a URL, the part before "://"; empty for a local path."""
     protocol, found, _ = path.partition("://")
     return protocol if found else ""
 
 
 def is_local(path: str) -> bool:
-    """Whether it is a path of the local file system."""
+    """Return whether it is a path of the local file system."""
     return protocol_of(path) in LOCAL
 
 
 def open_system(location: str, options: Options) -> tuple[Any, str]:
-    """The fsspec file system of a location, and the path in it. Raises MissingLibrary, and what opening it raises."""
+    """Return the fsspec file system of a location, and the path in it. Raises MissingLibrary, and any exception of opening it."""
     from fsspec.core import url_to_fs  # takes 70 ms, and most jobs have no sink
 
     try:
@@ -89,7 +89,7 @@ def open_system(location: str, options: Options) -> tuple[Any, str]:
 
 
 def write(part: str, options: Options, encode: Callable[[IO[bytes]], object], seeks: bool, root: str = "") -> Receipt:
-    """Write a file and make sure that it stays written. Nothing is left of it if that fails.
+    """Write a file, and make sure that it is stored. If that fails, nothing of the file remains.
 
     encode: writes to a binary file; if it `seeks`, to a named file on a local disk, which it can also read. root: folder that a local file
     must be below; empty: anywhere. Raises SinkRefused, and the errors of the file system.
@@ -128,7 +128,7 @@ def _write_in_place(path: str, encode: Callable[[IO[bytes]], object]) -> Receipt
         encode(file)
         file.flush()
         os.fsync(file.fileno())
-    with open(path, "rb") as file:  # anew: the encoder may have closed the other, or replaced the file
+    with open(path, "rb") as file:  # open it again: the encoder may have closed or replaced the file
         return Receipt(os.path.getsize(path), f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
 
 
@@ -141,11 +141,12 @@ def _copy(system: Any, path: str, source: str) -> Receipt:
 
 
 class NotThere(Exception):
-    """What was to be committed is not there, or not what was announced."""
+    """The file to commit is missing, or differs from what was announced."""
 
 
 def commit(part: str, location: str, options: Options, receipt: Receipt, root: str = "") -> None:
-    """Give a part its final name, over whatever has it. If the part is gone and the file is there, that was done before.
+    """Give a part its final name, replacing any file that has it. If the part is gone and the right file is there, the part was committed
+    before.
 
     root: folder that local files must be below; empty: anywhere. Raises NotThere, SinkRefused, and the errors of the file system.
     """
@@ -185,7 +186,7 @@ def _check_committed(size: int | None, checksum: Callable[[], str], location: st
 
 
 def _size(system: Any, path: str) -> int | None:
-    """Size of a file in bytes; None if there is no file."""
+    """Return the size of a file in bytes; None if there is no file."""
     system.invalidate_cache(system._parent(path))
     try:
         return int(system.info(path)["size"])
@@ -206,13 +207,13 @@ def _move(system: Any, part: str, path: str) -> None:
 
     if type(system).mv is not AbstractFileSystem.mv:
         _rename(system, part, path)
-    else:  # an object store: the copy replaces what is there
+    else:  # an object store: the copy replaces an existing object
         system.cp_file(part, path)
         system.rm_file(part)
 
 
 def _rename(system: Any, part: str, path: str) -> None:
-    """Some servers replace a file by a rename, and some refuse to."""
+    """Rename a file. Some servers replace an existing file when they rename, and some refuse to."""
     try:
         system.mv(part, path)
     except Exception:
@@ -223,7 +224,7 @@ def _rename(system: Any, part: str, path: str) -> None:
 
 
 def remove(location: str, options: Options, root: str = "") -> None:
-    """Remove a file, if it is there. root: as of `commit`."""
+    """Remove a file, if it exists. root: as for `commit`."""
     system, path = open_system(location, options)
     with contextlib.suppress(FileNotFoundError):
         if is_local(location):
@@ -234,9 +235,10 @@ def remove(location: str, options: Options, root: str = "") -> None:
 
 
 def sweep(folder: str, job: str, options: Options, root: str = "") -> None:
-    """Remove every temporary file of a job in a folder (see `places.part_of`), which may not exist: an object store has no empty folders.
+    """Remove every temporary file of a job in a folder (see `places.part_of`). The folder may not exist: an object store has no empty
+    folders.
 
-    root: as of `commit`.
+    root: as for `commit`.
     """
     system, path = open_system(folder, options)
     with contextlib.suppress(FileNotFoundError):
@@ -259,7 +261,7 @@ def _parts_of(job: str, names: Iterable[str]) -> list[str]:
 
 
 def read_into(room: memoryview, location: str, options: Options) -> int:
-    """Read a file into memory, up to the room there is and one byte more. Returns how many bytes it has, as far as that goes."""
+    """Read a file into memory, up to the available room and one byte more. Returns the number of bytes read."""
     system, path = open_system(location, options)
     end = 0
     with system.open(path, "rb") as file:

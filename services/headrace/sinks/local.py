@@ -42,16 +42,16 @@ def _open_below(path: str, root: str) -> int:
 
 
 def below(path: str, root: str) -> str:
-    """The path of a folder below the root, with all symbolic links resolved. The folder need not exist. Raises SinkRefused if it is not
-    below the root."""
+    """Return the path of a folder below the root, with all symbolic links resolved. The folder need not exist. Raises SinkRefused if it is
+    not below the root."""
     top, real = os.path.realpath(root), os.path.realpath(path)
     if real != top and not real.startswith(os.path.join(top, "")):
-        raise SinkRefused(f"{path} leads by a symbolic link to {real}, outside of {root}, where sinks may write")
+        raise SinkRefused(f"{path} leads through a symbolic link to {real}, outside of {root}, where sinks may write")
     return real[len(top) :]
 
 
 def size(name: str, folder: int) -> int | None:
-    """Size of a file in bytes; None if there is no file, or it is not a regular one."""
+    """Return the size of a file in bytes; None if there is no file, or it is not a regular one."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def rename(part: str, name: str, folder: int) -> None:
 
 
 def remove(name: str, folder: int) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file, if it exists."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 

@@ -26,17 +26,17 @@ class Names(NamedTuple):
 
 
 def names_of(sink: SinkSpec, named: Named, encoding: str, writer: Writer) -> Names:
-    """The names of a writer's file. Raises GraphError if the output's metadata lacks a key of the path, for an encoding that the sink does
-    not have, and for an invalid write."""
+    """Return the names of a writer's file. Raises GraphError if the output's metadata lacks a key of the path, for an encoding that the
+    sink does not have, and for an invalid write."""
     _check_encoding(sink, encoding)
     if not _WRITE.fullmatch(writer.write):
-        raise GraphError(f"the host sent {writer.write!r:.80} as the write of output {named.name!r}, which is not one: upgrade that host")
+        raise GraphError(f"the host sent {writer.write!r:.80} as the write of output {named.name!r}, which is invalid: upgrade that host")
     location = plain(place(sink.path, named)) + added_ending(sink, encoding)
     return Names(location, part_of(location, writer))
 
 
 def added_ending(sink: SinkSpec, encoding: str) -> str:
-    """The ending that is added to a file name without one: that of the encoding, or, with a user's encoder, the encoding itself."""
+    """Return the extension to add to a file name without one: that of the encoding, or, with a user's encoder, the encoding itself."""
     if parse(sink.path).ending:
         return ""
     if sink.encoder:
@@ -45,7 +45,7 @@ def added_ending(sink: SinkSpec, encoding: str) -> str:
 
 
 def _check_encoding(sink: SinkSpec, encoding: str) -> None:
-    """Raises GraphError unless the sink may have files of this encoding."""
+    """Raise GraphError unless the sink may have files of this encoding."""
     ending = parse(sink.path).ending
     wanted = sink.encoding or (OTHER if sink.encoder else encoding_by_ending(ending, sink.path) if ending else "")
     if encoding != wanted if wanted else encoding not in ENDINGS:

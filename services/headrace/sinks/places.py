@@ -1,7 +1,7 @@
-"""Where an output goes: from a sink's path and an output's name to a location. Pure.
+"""The place of an output: computes a location from a sink's path and an output's name. Pure.
 
-A path is a folder or a file. It is a file if its last part has `{name}` in it or ends as file names do (`.npy`, `.png`), and does not end
-in a slash; anything else is a folder, in which the file is called by the output's name, with the encoding's ending.
+A path is a folder or a file. It is a file if its last part has `{name}` in it or ends in an extension (`.npy`, `.png`), and does not end in
+a slash. Anything else is a folder; a file in it has the output's name and the encoding's extension.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from headrace.errors import GraphError
 from headrace.text import shown_place
 
 MOST_BYTES = 200
-"""Of a name that is part of a path: file systems take 255, and a temporary name adds some 50."""
+"""Longest name in a path, in bytes: file systems accept 255, and a temporary name adds some 50."""
 HASH_DIGITS = 16
-"""Hexadecimal digits of the hash that stands for the rest of a longer name."""
+"""Hexadecimal digits of the hash that replaces the rest of a longer name."""
 PLAIN = "+=,@()"
-"""Taken by file systems and URLs, besides letters, digits and `-_.~`."""
+"""Characters that file systems and URLs accept, besides letters, digits and `-_.~`."""
 ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$")
-"""What ends the name of a file. `v1.2` has none."""
+"""Pattern of a file extension. `v1.2` has none."""
 LOCAL = ("", "file", "local")
 """Protocols of the local file system."""
 GIVEN = ("job", "graph", "name")
-"""Keys that every pattern may have; the others are the output's metadata."""
+"""Keys that every pattern may have; the other keys are those of the output's metadata."""
 
 
 class Named(NamedTuple):
@@ -41,7 +41,7 @@ class Named(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Text of a pattern, and the key and format after it; an empty key if it ends there."""
+    """Text of a pattern, and the key and format after it; the key is empty at the end of the pattern."""
 
     text: str
     key: str
@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """A parsed path of a sink. ending: of the file that it names; empty for a file without one, and for a folder."""
+    """A parsed path of a sink. ending: the extension of the file that it names; empty for a file without one, and for a folder."""
 
     parts: tuple[Part, ...]
     is_file: bool
@@ -92,7 +92,7 @@ def _fields(path: str) -> list[tuple[str, str | None, str | None, str | None]]:
 
 
 def _last(parts: tuple[Part, ...]) -> set[str]:
-    """The keys in the last part of a path, after its last slash."""
+    """Return the keys in the last part of a path, after its last slash."""
     keys: set[str] = set()
     for part in parts:
         if "/" in part.text:
@@ -102,7 +102,7 @@ def _last(parts: tuple[Part, ...]) -> set[str]:
 
 
 def place(path: str, named: Named) -> str:
-    """The location of an output, without the encoding's ending, which a folder's files and files without an ending get.
+    """Return the location of an output. It lacks the encoding's extension, which is added in folders and to files without one.
 
     >>> place("s3://means/{param}", Named("k3v7", "march", "mean[0]", {"param": "2t"}))
     's3://means/2t/mean%5B0%5D'
@@ -116,7 +116,7 @@ def place(path: str, named: Named) -> str:
 
 
 def plain(location: str) -> str:
-    """The canonical form of a local path: without a protocol, and without redundant slashes and dots. A URL stays unchanged.
+    """Return the canonical form of a local path: without a protocol, and without redundant slashes and dots. A URL stays unchanged.
 
     >>> plain("file:///data//out/./a.npy"), plain("s3://data//a.npy")
     ('/data/out/a.npy', 's3://data//a.npy')
@@ -153,7 +153,8 @@ def _value(part: Part, known: Mapping[str, Any], path: str, name: str) -> str:
 
 
 def safe(text: str) -> str:
-    """The text as one part of a path that every file system and URL takes: percent-encoded, and shortened with a hash of the whole.
+    """Encode text as one part of a path that every file system and URL accepts: percent-encoded, and shortened with a hash of the whole
+    text.
 
     Different texts stay different.
 
@@ -171,8 +172,8 @@ def safe(text: str) -> str:
 
 
 class Writer(NamedTuple):
-    """One write of a job's dataset, which several attempts and hosts may write, each several times. write: unique among all writes of the
-    host."""
+    """One write of a job's dataset. Several attempts and hosts may write the dataset, each several times. write: unique among all writes of
+    the host."""
 
     job: str
     dataset: int
@@ -182,7 +183,7 @@ class Writer(NamedTuple):
 
 
 def part_of(location: str, writer: Writer) -> str:
-    """A temporary name beside the location, that no other writer uses.
+    """Return a temporary name beside the location that no other writer uses.
 
     >>> part_of("s3://means/2t/mean-0.npy", Writer("k3v7", 4, 0, "alpha", "1795358400000.4242.7"))
     's3://means/2t/.mean-0.npy.k3v7-4-0-alpha-1795358400000.4242.7.part'

@@ -1,4 +1,4 @@
-"""Outputs read back from where a sink put them, checked against their checksums."""
+"""Reads outputs back from sinks, and verifies their checksums."""
 
 from __future__ import annotations
 
@@ -60,4 +60,4 @@ def read_bytes(location: str, nbytes: int, checksum: str, options: Options) -> m
     return data.toreadonly()
 
 
-_ADVICE = "Submit the graph again, or have each job write to places of its own ({job} in the sink's path)"
+_ADVICE = "Submit the graph again, or let each job write to its own places ({job} in the sink's path)"

@@ -1,4 +1,4 @@
-"""`hr.Sink`: where and how a user wants outputs to be written."""
+"""`hr.Sink`: the place and the format of outputs."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _NAME = re.compile(r"[A-Za-z0-9]{1,10}")
 
 
 class Sink:
-    """Where outputs are written, and in which format, if a path alone is not enough.
+    """The place where outputs are written, and their format, if a path alone is not enough.
 
-    path: a folder, or a file with `{name}` or an ending in its last part; `{job}`, `{graph}`, `{name}` and the keys of the output's
-    metadata (`{param}`, `{step:03d}`) are filled in. A local path (a relative one starts at the client's working directory), or a URL that
+    path: a folder, or a file with `{name}` or an extension in its last part. Headrace fills in `{job}`, `{graph}`, `{name}` and the keys of
+    the output's metadata (`{param}`, `{step:03d}`). A local path (a relative one starts at the client's working directory), or a URL that
     fsspec can open, like "s3://...". All hosts, the publisher and clients that read results must be able to reach it.
-    encoding: npy, npz, nc, parquet, arrow or pickle; by default the file's ending decides, or else the value's type. netCDF files
-    have the output's metadata, job and task (headrace_job, headrace_task) as attributes.
-    encoder: a function that is called with a value and a binary file, and writes the value to it; it may also read the file and seek in it.
-    It is sent with the graph, like a task's function. `encoding` is then the ending of the files, with up to 10 letters and digits. If it
-    is one of the names above, `results()` decodes the files; otherwise it returns an `hr.SinkFile`, with the location.
+    encoding: npy, npz, nc, parquet, arrow or pickle; by default the file's extension decides, or else the value's type. netCDF files have
+    the output's metadata, job and task (headrace_job, headrace_task) as attributes.
+    encoder: a function that takes a value and a binary file, and writes the value to it; it may also read the file and seek in it. It is
+    sent with the graph, like a task's function. `encoding` is then the extension of the files, with up to 10 letters and digits. If it is
+    one of the names above, `results()` decodes the files; otherwise it returns an `hr.SinkFile`, with the location.
     options: options of fsspec's file system (endpoint_url, ...). They are sent in messages that operators can read: keep secrets in the
     environment of hosts and clients.
 
-    Raises GraphError for an invalid path, ending, encoding, encoder or options.
+    Raises GraphError for an invalid path, extension, encoding, encoder or options.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Sink:
         if encoder is None and encoding and encoding not in ENDINGS:
             raise GraphError(f"{encoding!r} is not an encoding: choose from {', '.join(ENDINGS)}, or give a function (encoder=)")
         if encoding and not _NAME.fullmatch(encoding):
-            raise GraphError(f"{encoding!r} cannot be the ending of files: give an encoding of up to 10 letters and digits")
+            raise GraphError(f"{encoding!r} cannot be the extension of files: give an encoding of up to 10 letters and digits")
 
     @classmethod
     def of(cls, sink: Sink | str | os.PathLike[str]) -> Sink:
@@ -66,7 +66,7 @@ class Sink:
         return cls(sink)
 
     def spec(self) -> SinkSpec:
-        """The sink as part of a message. Raises NotPicklable for an encoder that cannot be pickled."""
+        """Return the sink as part of a message. Raises NotPicklable for an encoder that cannot be pickled."""
         return SinkSpec(path=self.path, encoding=self.encoding, options=self.options, encoder=self._pickled())
 
     def _pickled(self) -> bytes:
@@ -87,7 +87,7 @@ class Sink:
 
 
 def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The options as JSON values, as they are sent."""
+    """Convert the options to JSON values."""
     try:
         checked: dict[str, Any] = plain(dict(options))
     except (TypeError, ValueError) as error:
@@ -96,7 +96,7 @@ def _checked_options(options: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def _absolute(path: str) -> str:
-    """The absolute path of a local path. Braces in the working directory are escaped, since they are not part of a pattern."""
+    """Make a local path absolute. Braces in the working directory are escaped, since they are not part of a pattern."""
     if not path:
         raise GraphError("the path of a sink is empty: give a folder")
     if not is_local(path):

@@ -20,7 +20,7 @@ from headrace_schemas import SinkSpec, Written
 
 
 class OpenSink:
-    """Writes outputs to a sink. allowed: where it may write; by default from HEADRACE_SINKS. Raises the errors of unpickling its
+    """A sink that is open for writing. allowed: where it may write; by default from HEADRACE_SINKS. Raises any exception of unpickling its
     encoder."""
 
     def __init__(self, spec: SinkSpec, allowed: Allowed | None = None) -> None:
@@ -66,12 +66,12 @@ class OpenSink:
 
 
 def about(named: Named) -> dict[str, Any]:
-    """Attributes of an output's file, if its format has attributes: the metadata, job and task."""
+    """Return the attributes of an output's file, if its format has attributes: the metadata, job and task."""
     return {**named.metadata, "headrace_job": named.job, "headrace_task": named.name}
 
 
 def encoding_of(spec: SinkSpec, value: Any) -> str:
-    """The encoding of a value: that of the sink, of its file's ending, or of the value's type."""
+    """Return the encoding of a value: that of the sink, or of its file's extension, or of the value's type."""
     if spec.encoding:
         return spec.encoding
     if spec.encoder:

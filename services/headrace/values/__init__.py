@@ -1,4 +1,4 @@
-"""Python values as bytes and back, with arrays neither copied on the way out (once, into place) nor on the way in (never)."""
+"""Serialization of Python values. Encoding copies each array once, straight into place; decoding copies none."""
 
 from headrace.errors import NotPicklable
 from headrace.values.arrays import ArrayType, array_type

@@ -6,21 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_DTYPE = 500
-"""Characters of a type's name. Structured types with longer ones are described by their values alone."""
+"""Longest name of a dtype, in characters. Structured types with longer names are described by their values alone."""
 
 BUFFERED_KINDS = frozenset("biufcSUV")
-"""Kinds of dtypes whose arrays pickle can keep out of band: not times and objects."""
+"""Kinds of dtypes whose arrays pickle can keep out of band. Times and objects are not among them."""
 
 
 class ArrayType(NamedTuple):
-    """What an array is: numpy's name of its type, and its shape."""
+    """The type of an array (numpy's name of its dtype) and its shape."""
 
     dtype: str
     shape: list[int]
 
 
 def array_type(value: Any) -> ArrayType | None:
-    """Type and shape of a value that is one array, of numpy or alike (xarray, pandas); None for scalars and everything else.
+    """Return type and shape of a value that is one array, of numpy or similar libraries (xarray, pandas); None for scalars and other
+    values.
 
     >>> import numpy as np
     >>> array_type(np.zeros((2, 3), "f4"))
@@ -34,12 +35,12 @@ def array_type(value: Any) -> ArrayType | None:
             return None
         dtype = str(value.dtype)
         return ArrayType(dtype, [int(length) for length in shape]) if len(dtype) <= MAX_DTYPE else None
-    except Exception:  # no array; or whatever a class of the user's makes of being asked
+    except Exception:  # not an array, or an attribute of a user's class raised
         return None
 
 
 def without_gaps(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """An array that pickle can keep out of band, so that whoever takes it gets it read-only, as most: a slice with gaps is copied.
+    """Return an array that pickle can keep out of band, so that its readers get it read-only like most arrays. A slice with gaps is copied.
 
     >>> without_gaps(np.arange(6)[::2]).flags.c_contiguous
     True

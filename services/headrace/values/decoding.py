@@ -1,4 +1,4 @@
-"""From bytes to the Python value, whose arrays are views of those bytes."""
+"""Decodes values. Arrays in a decoded value are views of the encoded bytes."""
 
 import pickle
 from collections.abc import Iterable
@@ -8,34 +8,34 @@ from headrace.values.errors import CorruptValue
 from headrace.values.layout import LAYOUT_MARK, PICKLE_MARK, PREFIX, aligned, lengths_format
 
 _PLAIN = bytes([PICKLE_MARK])
-"""How a value without buffers begins."""
+"""The first byte of a value without buffers."""
 
 
 def decode(buffer: memoryview | bytes) -> Any:
-    """The value that was encoded at the start of `buffer`; bytes after its end are ignored.
+    """Decode the value at the start of `buffer`; bytes after its end are ignored.
 
-    Arrays are views of `buffer`, which they keep alive: nothing is copied. An array is read-only if `buffer` is,
-    or if it was when it was encoded.
+    Arrays are views of `buffer`, which they keep alive: nothing is copied. An array is read-only if `buffer` is, or if it was when it was
+    encoded.
 
-    It unpickles: give it only what an authenticated peer of the same job has encoded.
+    This unpickles: pass only bytes that an authenticated peer of the same job has encoded.
 
     >>> from headrace.values import encode
     >>> decode(encode({"step": 6}).tobytes())
     {'step': 6}
 
-    Raises `CorruptValue` if the bytes are not a whole encoded value, and whatever unpickling itself raises
-    (a module that cannot be imported here, say).
+    Raises `CorruptValue` if the bytes are not a whole encoded value, and any exception of unpickling itself (for example, for a module that
+    cannot be imported here).
     """
     whole = buffer if type(buffer) is bytes else _as_bytes_view(buffer)
     if not whole:
-        raise CorruptValue("no bytes at all, where an encoded value begins")
+        raise CorruptValue("there are no bytes where an encoded value should begin")
     if whole[0] == PICKLE_MARK:
         return _unpickle(whole, ())
     return _decode_layout(memoryview(whole))
 
 
 def decode_many(buffers: Iterable[memoryview | bytes]) -> list[Any]:
-    """`decode` of each, in half the time where they are small values that came as bytes. Raises what the first bad one raises."""
+    """Decode several values, in half the time if they are small values in bytes objects. Raises the error of the first invalid one."""
     loads = pickle.loads
     return [loads(buffer) if type(buffer) is bytes and buffer[:1] == _PLAIN else decode(buffer) for buffer in buffers]
 
@@ -56,7 +56,7 @@ def _as_bytes_view(buffer: memoryview | bytes) -> memoryview:
 
 def _decode_layout(whole: memoryview) -> Any:
     if whole[0] != LAYOUT_MARK:
-        raise CorruptValue(f"byte 0 is {whole[0]:#04x}, which begins no value: {PICKLE_MARK:#x} and {LAYOUT_MARK:#04x} do")
+        raise CorruptValue(f"byte 0 is {whole[0]:#04x}, but a value begins with {PICKLE_MARK:#x} or {LAYOUT_MARK:#04x}")
     if whole.nbytes < PREFIX.size:
         raise CorruptValue(f"{whole.nbytes} bytes, shorter than the {PREFIX.size} of the header at byte 0")
     _, count, pickle_length = PREFIX.unpack_from(whole)

@@ -1,4 +1,4 @@
-"""From a Python value to bytes: pickled once, its buffers copied once, straight to where they are to be."""
+"""Encodes values. A value is pickled once, and its buffers are copied once, straight to their destination."""
 
 import pickle
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -14,17 +14,17 @@ from headrace.values.owning import is_own
 
 _BY_REFERENCE_TO_MAIN: Final = b"__main__"
 PLAIN_TYPES: Final = frozenset({int, float, bool, type(None)})
-"""Exactly these types, and none derived from them, are for `encode_plain`."""
+"""The types that `encode_plain` accepts, without subclasses."""
 _PADDING: Final = bytes(ALIGNMENT)
 
 
 class Encoded:
-    """A value ready to be written.
+    """An encoded value that is ready to be written.
 
-    It holds views of the value's own arrays until it is dropped; they must not be changed before they are written. Where that is not
-    certain, `make_own` copies them.
+    It holds views of the value's own arrays until it is dropped; they must not change before they are written. If they might, `make_own`
+    copies them.
 
-    `nbytes` is the size of the encoding in bytes, everything included.
+    `nbytes` is the size of the whole encoding in bytes.
     """
 
     __slots__ = ("_head", "_views", "nbytes")
@@ -37,8 +37,8 @@ class Encoded:
     def write_into(self, destination: memoryview) -> None:
         """Write the encoding at the start of `destination`, each buffer by one copy from its source.
 
-        `destination` is writable, contiguous, and at least `nbytes` bytes long; what lies beyond that is left alone.
-        Raises `ValueError` if it is shorter.
+        `destination` is writable, contiguous, and at least `nbytes` bytes long; bytes beyond that do not change. Raises `ValueError` if it
+        is shorter.
         """
         target = destination if destination.format == "B" and destination.ndim == 1 else destination.cast("B")
         if target.nbytes < self.nbytes:
@@ -57,9 +57,9 @@ class Encoded:
         return self._views[0] if len(self._views) == 1 else None
 
     def write_before(self, room: memoryview) -> bool:
-        """Complete the encoding around `only_buffer`, where that lies: `room` are the bytes in front of it, a multiple of 64 of them.
+        """Complete the encoding around `only_buffer`, in place: `room` is the memory in front of the buffer, a multiple of 64 bytes.
 
-        Returns False, with nothing written, where they are too few.
+        Returns False, and writes nothing, if the room is too small.
         """
         if len(self._head) > room.nbytes:
             return False
@@ -69,14 +69,14 @@ class Encoded:
         return True
 
     def make_own(self) -> None:
-        """Copy the buffers to whose memory something else refers, so that nothing that is done to the value's arrays changes the encoding.
+        """Copy the buffers whose memory something else refers to, so that no change to the value's arrays changes the encoding.
 
-        To be called once the value itself is not referred to any more; an array that only the encoding has is not copied.
+        Call this once nothing refers to the value itself any more. Arrays that only the encoding refers to are not copied.
         """
         self._views = tuple(view if is_own(view) else memoryview(bytes(view)) for view in self._views)
 
     def tobytes(self) -> bytes:
-        """The encoding as one bytes object: for small values that travel inline."""
+        """Return the encoding as one bytes object: for small values that travel inline."""
         if not self._views:
             return self._head
         whole = bytearray(self.nbytes)
@@ -85,7 +85,7 @@ class Encoded:
 
 
 def encode_plain(value: object) -> bytes:
-    """The encoding of a value of one of `PLAIN_TYPES`: what `encode` would make of it, at a third of the cost.
+    """Encode a value of one of `PLAIN_TYPES` as `encode` would, at a third of the cost.
 
     >>> encode_plain(3) == encode(3).tobytes()
     True
@@ -94,10 +94,10 @@ def encode_plain(value: object) -> bytes:
 
 
 def encode(value: object) -> Encoded:
-    """Pickle `value`, keeping its large buffers out of band; see `headrace.values.layout` for the bytes.
+    """Pickle a value, and keep its large buffers out of band; see `headrace.values.layout` for the bytes.
 
-    What pickle cannot do (lambdas, local classes), or would do by a reference to ``__main__``, which is another
-    module in the process that reads it, is done by cloudpickle, by value.
+    If pickle fails (lambdas, local classes), or would refer to ``__main__``, which is another module in the process that reads the value,
+    cloudpickle pickles it by value.
 
     >>> encode(3).nbytes
     5
@@ -111,7 +111,7 @@ def encode(value: object) -> Encoded:
         stream = pickle.dumps(value, protocol=PICKLE_PROTOCOL, buffer_callback=buffers.append)
     except MemoryError:
         raise
-    except Exception:  # whatever a value's own __reduce__ may raise; cloudpickle says it again if it is real
+    except Exception:  # a value's own __reduce__ may raise anything; cloudpickle raises it again if it matters
         return _encode_by_value(value)
     if _BY_REFERENCE_TO_MAIN in stream:
         return _encode_by_value(value)
@@ -134,7 +134,7 @@ def _encode_by_value(value: object) -> Encoded:
 def _lay_out(value: object, stream: bytes, buffers: list[pickle.PickleBuffer]) -> Encoded:
     try:
         views = tuple(buffer.raw() for buffer in buffers)
-    except BufferError as error:  # an exporter that offers a buffer with gaps in it
+    except BufferError as error:  # the object exports a buffer with gaps
         raise _not_picklable(value, error) from error
     lengths = lengths_format(len(views)).pack(*(view.nbytes for view in views))
     head = PREFIX.pack(LAYOUT_MARK, len(views), len(stream)) + lengths + stream
@@ -145,7 +145,7 @@ def _lay_out(value: object, stream: bytes, buffers: list[pickle.PickleBuffer]) -
 
 
 _REMEDIES: Final[dict[type[Any], str]] = {
-    GeneratorType: "Return list(...) of it; or give the task outputs=n, and each value becomes a dataset",
+    GeneratorType: "Return list(...) of it, or give the task outputs=n, so that each value becomes a dataset",
     CoroutineType: "Run it inside the task, with asyncio.run(...)",
     AsyncGeneratorType: "Run it inside the task, with asyncio.run(...), and return a list of what it yields",
 }

@@ -1,7 +1,7 @@
-"""What can be wrong with the bytes of a value; a value that has none is `headrace.errors.NotPicklable`."""
+"""The error of invalid bytes. A value that cannot be encoded raises `headrace.errors.NotPicklable`."""
 
 from headrace.errors import HeadraceError
 
 
 class CorruptValue(HeadraceError, ValueError):
-    """Bytes that are no encoded value; names what is wrong and at which byte."""
+    """The bytes are not an encoded value. The message says what is wrong, and at which byte."""

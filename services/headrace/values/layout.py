@@ -1,4 +1,4 @@
-"""How the bytes of a value lie in memory.
+"""The layout of an encoded value in memory.
 
 A value without large buffers is a plain pickle (protocol 5), whose first byte is always ``0x80``.
 A value with buffers (arrays, mostly) is laid out as
@@ -21,20 +21,20 @@ from struct import Struct
 from typing import Final
 
 PICKLE_PROTOCOL: Final = 5
-"""The first protocol with out-of-band buffers (PEP 574)."""
+"""The pickle protocol: the first one with out-of-band buffers (PEP 574)."""
 PICKLE_MARK: Final = 0x80
-"""First byte of every pickle of protocol 2 and later."""
+"""The first byte of every pickle of protocol 2 and later."""
 LAYOUT_MARK: Final = 0x01
-"""First byte of a value with buffers; no pickle starts with it."""
+"""The first byte of a value with buffers; no pickle starts with it."""
 ALIGNMENT: Final = 64
-"""Bytes: a cache line, and the widest vector load, so that numpy never falls back to unaligned loops."""
+"""Alignment of buffers in bytes: a cache line, and the widest vector load, so that numpy never falls back to unaligned loops."""
 
 PREFIX: Final = Struct("<B3xIQ")
-"""Version, number of buffers, length of the pickle in bytes."""
+"""The struct of the header: version, number of buffers, length of the pickle in bytes."""
 
 
 def aligned(offset: int) -> int:
-    """The first multiple of `ALIGNMENT` at or after `offset` (both in bytes).
+    """Return the first multiple of `ALIGNMENT` at or after `offset` (both in bytes).
 
     >>> aligned(0), aligned(1), aligned(64)
     (0, 64, 64)
@@ -43,5 +43,5 @@ def aligned(offset: int) -> int:
 
 
 def lengths_format(count: int) -> Struct:
-    """The struct of the lengths of `count` buffers, which follows the prefix."""
+    """Return the struct of the lengths of `count` buffers, which follows the header."""
     return Struct(f"<{count}Q")

@@ -1,4 +1,4 @@
-"""Arrays for results: born in the host's store where there is one, so that returning them copies nothing."""
+"""Creates arrays for results. In a task they are allocated in the host's store, so that returning them copies nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Order = Literal["C", "F"]
 
 
 class Maker(Protocol):
-    """Makes arrays as `numpy.empty` does."""
+    """A function that makes arrays as `numpy.empty` does."""
 
     def __call__(self, shape: Shape, dtype: npt.DTypeLike, order: Order, /) -> npt.NDArray[Any]:
-        """A new array, not initialised."""
+        """Return a new array, not initialised."""
 
 
 class _Here(threading.local):
-    """What makes this thread's arrays. A store's heap is for one thread, so a thread that a task starts has NumPy's."""
+    """The maker of this thread's arrays. A store's heap serves one thread, so a thread that a task starts uses NumPy's."""
 
     maker: Maker = staticmethod(np.empty)
 
@@ -30,34 +30,35 @@ _here = _Here()
 
 
 def provide(maker: Maker) -> None:
-    """Have this thread's arrays made by `maker` from now on: what a runner does when it starts."""
+    """Let `maker` make this thread's arrays from now on. A runner calls this when it starts."""
     _here.maker = maker
 
 
 def empty(shape: Shape, dtype: npt.DTypeLike = float, order: Order = "C") -> npt.NDArray[Any]:
-    """A new array for a task to fill and return, as `numpy.empty` makes it: not initialised.
+    """Return a new array for a task to fill and return, not initialised, as `numpy.empty` does.
 
-    In a task, a large one (from 64 KiB) is born in the store of its host. To return it costs no copy then, and no second array's memory:
+    In a task, a large array (from 64 KiB) is allocated in the store of its host. Returning it then costs no copy, and no memory for a
+    second array:
 
         @hr.task
         def anomaly(field, climate):
             return np.subtract(field, climate, out=hr.empty(field.shape))
 
-    Return it whole, on its own or as the only array in a tuple, a dict or another object. All else is right too, and costs the copy that
-    any array costs: to return a part of it, or the same array twice; to keep it, or a view of it, beyond the end of the task. A generator
-    keeps its variables while others read what it yielded: `yield fill(step)`, where the function `fill` makes the array, copies nothing;
-    `field = fill(step)` and then `yield field` copies.
+    Return it whole, by itself or as the only array in a tuple, a dict or another object. Anything else also works, but costs the copy that
+    any array costs: returning a part of it, returning the same array twice, or keeping it or a view of it beyond the end of the task. A
+    generator keeps its variables while other tasks read the value that it yielded: `yield fill(step)`, where the function `fill` makes the
+    array, copies nothing; `field = fill(step)` followed by `yield field` copies.
 
-    In other places (the client, tests, threads and processes that a task starts), for arrays of objects, and where the store has no room,
-    it is `numpy.empty` and nothing else. That is also what to call for arrays that are not returned: these take room in the store.
+    Elsewhere (in the client, in tests, in threads and processes that a task starts), for arrays of objects, and if the store has no room,
+    this is `numpy.empty`. Call that also for arrays that you do not return: these would take room in the store.
 
     Args:
-        shape: the array's sides.
-        dtype: what its elements are.
+        shape: the lengths of the array's sides.
+        dtype: the type of its elements.
         order: "C" for rows one after another, "F" for columns.
 
     Raises:
-        ValueError: a negative side.
+        ValueError: a side is negative.
 
     >>> empty((2, 3), "f4").shape
     (2, 3)
@@ -66,7 +67,7 @@ def empty(shape: Shape, dtype: npt.DTypeLike = float, order: Order = "C") -> npt
 
 
 def zeros(shape: Shape, dtype: npt.DTypeLike = float, order: Order = "C") -> npt.NDArray[Any]:
-    """`empty`, filled with zeros.
+    """Return a new array as `empty` does, filled with zeros.
 
     >>> zeros(3)
     array([0., 0., 0.])
@@ -77,7 +78,7 @@ def zeros(shape: Shape, dtype: npt.DTypeLike = float, order: Order = "C") -> npt
 
 
 def empty_like(prototype: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`empty` with the shape, the type and the order of another array.
+    """Return a new array as `empty` does, with the shape, the type and the order of another array.
 
     >>> empty_like(np.ones((2, 3), bool)).dtype
     dtype('bool')

@@ -1,8 +1,8 @@
-"""Whether a value's memory is its own, or something else can still write to it.
+"""Finds out whether a value's memory is its own, or whether something else can still write to it.
 
-A function may return an array that it keeps: a work array that it fills again at its next call, a view of one, an array over the memory
-of a library. Whoever has to hold on to such a value copies it. An array to which nothing else in the process refers needs no copy, and
-that is what this module finds out, by counting references.
+A function may return an array that it keeps: a work array that it fills again at its next call, a view of one, or an array over the memory
+of a library. To keep such a value, one must copy it. An array to which nothing else in the process refers needs no copy. This module
+detects that by counting references.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def is_own(view: memoryview) -> bool:
-    """Whether `view` is all that refers to its memory, so that nobody else can change what is there. When in doubt: False.
+    """Return whether only `view` refers to its memory, so that nothing else can change it. When in doubt, return False.
 
     >>> is_own(memoryview(np.zeros(3)))
     True
@@ -28,9 +28,9 @@ def is_own(view: memoryview) -> bool:
 
 
 def _references(view: memoryview) -> tuple[int, int] | None:
-    """How many references there are to the array that a view is of, and the most that there are to one of the arrays whose memory it uses.
+    """Count the references to the array of a view, and the most references to any of the arrays whose memory it uses.
 
-    None where the memory is not an array's own. The counts include those of this function: compare them with `_ALONE`.
+    None if the memory does not belong to an array. The counts include those of this function: compare them with `_ALONE`.
     """
     array: object = view.obj
     own, most = getrefcount(array), 0
@@ -42,7 +42,7 @@ def _references(view: memoryview) -> tuple[int, int] | None:
 
 
 def _measure() -> tuple[int, int]:
-    """What `_references` counts where a view is all that refers to an array, and that to its base: it depends on the interpreter."""
+    """Return what `_references` counts if only a view refers to an array, and only that to its base. It depends on the interpreter."""
     counts = _references(memoryview(np.zeros((4, 4))[1:][1:].T))  # type: ignore[arg-type]
     assert counts is not None
     return counts

@@ -1,13 +1,13 @@
-"""Values that several readers in one process get, each as if it had come from another process.
+"""Passes values to several readers in one process, each as if it had come from another process.
 
-What a task takes must not show what another task, or a failed attempt, did to it, and must not depend on whether its producer ran in the
-same process just before. So a value is passed on
+The inputs of a task must not show changes that another task, or a failed attempt, made to them, and must not depend on whether their
+producer ran in the same process just before. So a value is passed on
 
-- as it is, if nothing can change it: numbers, texts, None and tuples of such;
+- unchanged, if nothing can change it: numbers, texts, None and tuples of such;
 - as a read-only view, if it is a plain array that nothing else in the process refers to;
-- else as a pickle, whose arrays stay out of it and are read-only: each reader unpickles a value of its own over the same arrays.
+- otherwise as a pickle with read-only arrays beside it: each reader unpickles its own value over the same arrays.
 
-An array that its producer still refers to, in a variable that outlives the task, is copied: the producer may write to it again.
+An array that its producer still refers to, in a variable that outlives the task, is copied, because the producer may write to it again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHARED_CODE: Final = (type, types.FunctionType, types.BuiltinFunctionType, types
 
 
 def is_immutable(value: object) -> bool:
-    """Whether nothing can change a value, nor what it is made of: exactly these types, none derived from them.
+    """Return whether nothing can change a value, nor its parts: true of exactly these types, not of subclasses.
 
     >>> is_immutable((1, ("a", None))), is_immutable((1, ["a"]))
     (True, False)
@@ -43,7 +43,7 @@ def is_immutable(value: object) -> bool:
 
 
 class Passed:
-    """A value as a pickle, its arrays beside it; each reader gets its own by `fresh`.
+    """A value as a pickle with its arrays beside it; `fresh` returns a new copy for each reader.
 
     >>> kept = {0: pass_on({"field": np.zeros(3)})}
     >>> settle(kept, 0)
@@ -59,10 +59,10 @@ class Passed:
         self.stream = stream
         self.buffers = buffers
         self.shared = shared
-        """Code that is passed as it is, by its number in the pickle."""
+        """Code that is passed unchanged, by its number in the pickle."""
 
     def fresh(self) -> Any:
-        """A value of the reader's own. Raises whatever unpickling raises."""
+        """Return a new value for a reader. Raises any exception that unpickling raises."""
         if self.shared is not None:
             return _Unpickler(self).load()
         return pickle.loads(self.stream, buffers=self.buffers)
@@ -87,7 +87,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles values but not code: that stays in the process, and is shared."""
+    """A pickler that keeps code out of the pickle: code stays in the process and is shared."""
 
     def __init__(self, file: io.BytesIO, buffers: list[pickle.PickleBuffer], code: tuple[type, ...]) -> None:
         super().__init__(file, PICKLE_PROTOCOL, buffer_callback=buffers.append)
@@ -102,9 +102,9 @@ class _Pickler(pickle.Pickler):
 
 
 def pass_on(value: Any) -> Any:
-    """What to keep of a task's result for readers in this process, and to `settle` once the caller has let go of the value.
+    """Return what to keep of a task's result for readers in this process. Call `settle` on it once the caller has dropped the value.
 
-    Raises NotPicklable for a value that could not leave the process either, and whatever else its pickling raises.
+    Raises NotPicklable for a value that could not leave the process either, and any other exception of its pickling.
     """
     if is_immutable(value):
         return value
@@ -114,7 +114,7 @@ def pass_on(value: Any) -> Any:
             return value
     try:
         return _pickled(value)
-    except Exception:  # what encode says of it is what counts
+    except Exception:  # the error of `encode` below is the one to report
         pass
     try:
         return _sharing(value, (type,))
@@ -123,10 +123,10 @@ def pass_on(value: Any) -> Any:
 
 
 def renewable(value: Any) -> Passed | None:
-    """A value of the caller's own, to be made anew for each reader; code in it is shared. None if it cannot be pickled here."""
+    """Return a value of the caller as one that each reader gets anew, with shared code. None if it cannot be pickled here."""
     try:
         passed = _pickled(value)
-    except Exception:  # classes and functions that travelled by value are no module's
+    except Exception:  # it has classes or functions that travelled by value, so no module has them
         try:
             passed = _sharing(value, SHARED_CODE)
         except Exception:
@@ -136,9 +136,10 @@ def renewable(value: Any) -> Passed | None:
 
 
 def settle(holder: dict[int, Any], key: int) -> None:
-    """Make what `pass_on` gave, and the holder holds, safe from its producer: arrays that something else still refers to are copied.
+    """Protect the result of `pass_on`, which the holder has under `key`, from its producer: copy arrays that something else still refers
+    to.
 
-    To be called when nothing of the caller's but the holder refers to the value any more.
+    Call this when only the holder refers to the value.
     """
     kept = holder[key]
     if type(kept) is np.ndarray:
@@ -151,32 +152,32 @@ def settle(holder: dict[int, Any], key: int) -> None:
 
 
 def read(kept: Any) -> Any:
-    """A value for a reader, of what was kept and settled. Raises whatever unpickling raises."""
+    """Return a value for a reader from what was kept and settled. Raises any exception that unpickling raises."""
     if type(kept) is np.ndarray:
         return kept.view()
     return kept.fresh() if isinstance(kept, Passed) else kept
 
 
 def _own(buffer: pickle.PickleBuffer) -> memoryview:
-    """The bytes of an array of which nothing but its buffer is left, read-only; of any other a copy."""
+    """Return the read-only bytes of an array that only its buffer refers to, or a copy of any other array."""
     if _is_constant(buffer.raw().obj) or (_count(buffer.raw().obj) <= _ALONE and _is_private(buffer.raw().obj)):
         return buffer.raw().toreadonly()
     return np.array(buffer.raw(), np.uint8).data.toreadonly()
 
 
 def _is_private(node: Any) -> bool:
-    """Whether no other object leads to the memory of an array, to which nothing else refers."""
+    """Return whether no other object leads to the memory of an array that nothing else refers to."""
     if not isinstance(node, np.ndarray):
         return False
     if node.base is None:
         return True
     if isinstance(node.base, np.ndarray):
         return _is_constant(node.base) or (_count(node.base) <= _ALONE and _is_private(node.base))
-    return type(_root(node.base)) is ArenaMap  # made in the host's store, by `headrace.empty`
+    return type(_root(node.base)) is ArenaMap  # allocated in the host's store by `headrace.empty`
 
 
 def _is_constant(array: Any) -> bool:
-    """Whether an array lies in memory to which nobody writes: an input in the host's store, or in a message."""
+    """Return whether nobody writes to an array's memory: it is an input in the host's store, or in a message."""
     base = array
     while isinstance(base, np.ndarray):
         if base.flags.writeable:
@@ -189,17 +190,17 @@ def _is_constant(array: Any) -> bool:
 
 
 def _root(base: Any) -> Any:
-    """What a memoryview is of."""
+    """Return the object that a memoryview is of."""
     return base.obj if type(base) is memoryview else base
 
 
 def _count(node: object) -> int:
-    """How many references there are to an object, in terms of `_ALONE`."""
+    """Count the references to an object, for comparison with `_ALONE`."""
     return getrefcount(node)
 
 
 def _calibrate() -> int:
-    """What `_count` gives for an object to which one other object refers. It differs between releases of Python."""
+    """Return what `_count` gives for an object that one other object refers to. It differs between releases of Python."""
     holder = {0: np.empty(1)}
     return _count(holder[0])
 
