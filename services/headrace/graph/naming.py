@@ -78,6 +78,8 @@ def some_datasets(spec: GraphSpec, datasets: Sequence[int], topology: Topology) 
 
 
 def _some(names: list[str], count: int) -> str:
+    if count == 1 and len(names[0]) <= NAME_CHARACTERS:  # most jobs of one task, each time
+        return names[0]
     short = ", ".join(name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…" for name in names)
     return short if count <= len(names) else f"{short} and {count - len(names)} more"
 

@@ -25,27 +25,21 @@ MOST_TASKS = 1 << 31
 def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol.Results) -> None:
     """A runner's results for a job that it has. `outstanding`: the segments that this runner has, by id."""
     _same_length("datasets", frame.datasets, frame.values)
-    _same_length("metadata", frame.metadata_ids, frame.metadata)
-    _same_length("arrays", frame.typed, frame.dtypes, frame.shapes)
-    _same_length("functions", frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest)
-    _same_length("failures", frame.failed_segments, frame.failed)
     _within("dataset", frame.datasets, len(job.producer))
-    _within("dataset", frame.metadata_ids, len(job.producer))
-    _within("dataset", frame.typed, len(job.producer))
-    _within("task", frame.tasks, job.spec.n_tasks)
-    _within("function", frame.functions, len(job.spec.functions))
     for value in frame.values:
         if isinstance(value, bytes) and len(value) > INLINE_VALUE_BYTES:
             raise ValueError(f"a value of {len(value)} bytes in a frame, where up to {INLINE_VALUE_BYTES} are allowed")
-    _check_profile(frame)
-    for metadata in frame.metadata:
-        check_fits(metadata, "metadata")
-    for array in zip(frame.dtypes, frame.shapes, strict=True):
-        check_fits(array, "the type of an array")
+    if frame.tasks:
+        _within("task", frame.tasks, job.spec.n_tasks)
+    _check_profile(job, frame)
+    if frame.metadata_ids or frame.metadata or frame.typed or frame.dtypes or frame.shapes:
+        _check_descriptions(job, frame)
     for written in frame.written:
         _check_written(job, written)
-    for id, error in zip(frame.failed_segments, frame.failed, strict=True):
-        _check_failure(job, outstanding.get(id), error)
+    if frame.failed_segments or frame.failed:
+        _same_length("failures", frame.failed_segments, frame.failed)
+        for id, error in zip(frame.failed_segments, frame.failed, strict=True):
+            _check_failure(job, outstanding.get(id), error)
 
 
 def check_allocate(job: HostJob, segment: Segment, frame: protocol.Allocate) -> None:
@@ -110,7 +104,21 @@ def _within(what: str, ids: list[int], end: int) -> None:
         raise ValueError(f"a {what} between {min(ids)} and {max(ids)}, where the job has {end}")
 
 
-def _check_profile(frame: protocol.Results) -> None:
+def _check_descriptions(job: HostJob, frame: protocol.Results) -> None:
+    """What is said of datasets besides their values."""
+    _same_length("metadata", frame.metadata_ids, frame.metadata)
+    _same_length("arrays", frame.typed, frame.dtypes, frame.shapes)
+    _within("dataset", frame.metadata_ids, len(job.producer))
+    _within("dataset", frame.typed, len(job.producer))
+    for metadata in frame.metadata:
+        check_fits(metadata, "metadata")
+    for array in zip(frame.dtypes, frame.shapes, strict=True):
+        check_fits(array, "the type of an array")
+
+
+def _check_profile(job: HostJob, frame: protocol.Results) -> None:
+    _same_length("functions", frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest)
+    _within("function", frame.functions, len(job.spec.functions))
     for count in frame.function_counts:
         if not 0 < count < MOST_TASKS:
             raise ValueError(f"{count} tasks of a function ended")

@@ -225,7 +225,7 @@ class Disk:
 
     def pin(self, segment: Segment) -> None:
         """A segment is about to run: its inputs stay in memory until its runner holds them."""
-        if segment.pinned or self.unused:
+        if segment.pinned:
             return
         segment.pinned = True
         for entry in segment.entries:

@@ -107,10 +107,10 @@ class Dispatcher:
 
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
         """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
-        if self._alone:
-            self._start_alone()
-            return
-        if self._alone.kept:
+        if self._alone.in_use:
+            if self._alone:
+                self._start_alone()
+                return
             self.ready(self._alone.released())
         if not self.crowded and self._scarce is None:
             return
@@ -394,6 +394,8 @@ class Dispatcher:
 
 def run_frame(job: HostJob, segments: list[Segment], first: int, locate: Callable[[Entry], protocol.Location]) -> protocol.Run:
     """Segments as one frame. first: number of the first. `locate` gives the place of an input in the arena and counts the mapping."""
+    if len(segments) == 1 and not segments[0].entries and not job.attempts:
+        return _frame_of(job, segments[0], first)
     tasks = [task for segment in segments for task in segment.tasks]
     given = [entry for segment in segments for entry in segment.entries]
     attempts = bool(job.attempts) and any(segment.chain.attempts for segment in segments)
@@ -408,5 +410,22 @@ def run_frame(job: HostJob, segments: list[Segment], first: int, locate: Callabl
         counts=[len(segment.entries) for segment in segments],
         inputs=[entry.dataset for entry in given],
         locations=[entry.value if entry.value is not None else locate(entry) for entry in given],
+        first=first,
+    )
+
+
+def _frame_of(job: HostJob, segment: Segment, first: int) -> protocol.Run:
+    """The frame of one segment that takes nothing, as most jobs of one task have it: the columns need no loops."""
+    return protocol.Run(
+        job=job.number,
+        segments=[segment.id],
+        chains=[segment.chain.id],
+        lengths=[len(segment.tasks)],
+        tasks=segment.tasks,
+        leaves=segment.leaves,
+        attempts=[],
+        counts=[0],
+        inputs=[],
+        locations=[],
         first=first,
     )

@@ -177,7 +177,8 @@ class HostJob:
         self.ended = ""
         """done, failed or cancelled, once it is over."""
         self.function: list[int] = spec.function
-        self.needs = [each.resources for each in spec.functions] if any(each.resources for each in spec.functions) else None
+        needs = [each.resources for each in spec.functions]
+        self.needs = needs if any(needs) else None
         """Per function: what its tasks need of this host; None if none of them needs anything."""
         self.expected: list[float | None] = [None] * len(spec.functions)
         self.timings: list[Timing] = timings
@@ -189,7 +190,8 @@ class HostJob:
         self.input_start, self.first_output, self.producer, self.is_output = columns[:4]
         self.uses_inside, self.is_taken, self.is_needed = columns[4:]
         self.sinks = Sinks.of_job(spec, sink)
-        self.is_held = self.is_output if not self.sinks else _held(self.is_output, self.sinks)
+        self.has_sinks = bool(self.sinks)
+        self.is_held = _held(self.is_output, self.sinks) if self.has_sinks else self.is_output
         """Per dataset: whether it is an output that is held for the client."""
 
     def worded(self, events: Events) -> Events:

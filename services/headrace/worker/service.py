@@ -290,6 +290,7 @@ class Worker:
     # --- events in --------------------------------------------------------------------------------------------------
 
     def _on_entries(self, entries: list[Entry]) -> None:
+        self._wake()
         self._intake.hear([entry.message for entry in entries])
         if self._agent.expelled and not self._expelled.is_set():
             log.error(
@@ -301,10 +302,9 @@ class Worker:
             self._expelled.set()
         if self._spans is not None:
             self._spans.hear(entry.message for entry in entries)
-        self._wake()
 
     def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
-        self._agent.clock(self._loop.time())
+        self._wake()
         for frame in frames:
             try:
                 self._on_frame(slot, frame)
@@ -314,7 +314,6 @@ class Worker:
                 job = self._agent.called(getattr(frame, "job", -1)).get("job", "")
                 self._guard.caught("what a runner sent", error, job, type(frame).__name__)
                 raise
-        self._wake()
 
     def _on_frame(self, slot: int, frame: protocol.ToAgent) -> None:
         if isinstance(frame, protocol.Results):
@@ -373,16 +372,16 @@ class Worker:
     # --- decisions out ----------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        """Decide once after everything that this turn of the event loop brings."""
+        """Decide once after everything that this turn of the event loop brings. What it brings is taken to happen now."""
         if not self._pumping:
             self._pumping = True
+            self._agent.clock(self._loop.time())
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pumping = False
         if self._ended:
             return
-        self._agent.clock(self._loop.time())
         self._act(self._agent.take)
         if self._runners.unsent:
             self._runners.flush()

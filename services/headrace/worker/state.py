@@ -117,7 +117,7 @@ class Agent:
         """Numbers and names of jobs that are over, whose runners may still write to sinks."""
         self._actions: list[Action] = []
         self.stock = Stock(store, self._actions, spills, settings)
-        self.runners = Dispatcher(settings, self.stock.prepare, lambda: self.stock.may_park, lambda: not self.stock.disk.empty)
+        self.runners = Dispatcher(settings, self.stock.prepare, self.stock.may_park, lambda: not self.stock.disk.empty)
         self.sources = Sources(settings, self.jobs, self._actions, self._unreceived, now)
         self._early_wants = EarlyWants()
         self.assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
@@ -383,7 +383,7 @@ class Agent:
         runner.closing.clear()
 
     def _forget(self, job: HostJob) -> None:
-        if job.sinks:
+        if job.has_sinks:
             self._forgotten[job.number] = job.name
             if len(self._forgotten) > OVER_REMEMBERED:
                 del self._forgotten[next(iter(self._forgotten))]
@@ -483,12 +483,14 @@ class Agent:
             return
         check_results(job, self.runners.slots[slot].outstanding, frame)
         self._produced(job, slot, frame)
-        for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
-            job.report.metadata(dataset, metadata)
+        if frame.metadata:
+            for dataset, metadata in zip(frame.metadata_ids, frame.metadata, strict=True):
+                job.report.metadata(dataset, metadata)
         for written in frame.written:
             job.report.written(written)
-        for dataset, dtype, shape in zip(frame.typed, frame.dtypes, frame.shapes, strict=True):
-            job.report.array(dataset, dtype, shape)
+        if frame.typed:
+            for dataset, dtype, shape in zip(frame.typed, frame.dtypes, frame.shapes, strict=True):
+                job.report.array(dataset, dtype, shape)
         self._segments_ended(job, slot, frame.segments)
         for task in frame.tasks:
             job.report.task_done(task, job.attempts.get(task, 0))
@@ -498,9 +500,10 @@ class Agent:
                 self.runners.learned(job)
             job.timings[function].add(total, count, longest)
         job.report.profile(frame)
-        for id, error in zip(frame.failed_segments, frame.failed, strict=True):
-            for segment in self.runners.ended(slot, job, [id]):
-                self._fail(job, segment.chain, error)
+        if frame.failed:
+            for id, error in zip(frame.failed_segments, frame.failed, strict=True):
+                for segment in self.runners.ended(slot, job, [id]):
+                    self._fail(job, segment.chain, error)
 
     def _late(self, job: HostJob | None, frame: protocol.Results) -> None:
         """What was written to sinks for a job that is over is to be removed there."""
@@ -1015,7 +1018,7 @@ class Agent:
 
     def _open_job(self, job: HostJob) -> protocol.OpenJob:
         """The graph for a runner: without metadata, unless that is needed for the names of files."""
-        if job.sinks:
+        if job.has_sinks:
             return protocol.OpenJob(job.number, job.spec, protocol.SinksOfJob(job.name, self.host, self.epoch, job.sinks.default), job.name)
         lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
         return protocol.OpenJob(job.number, lean, name=job.name)

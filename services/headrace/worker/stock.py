@@ -228,6 +228,8 @@ class Stock:
     def prepare(self, segment: Segment) -> bool:
         """Whether a segment's inputs are in memory, to stay there until it has ended. If some are on disk, they are brought back, and it is
         ready again then."""
+        if self.disk.unused:
+            return True
         if self.disk.empty or all(entry.spill_key == "" or entry.block is not None for entry in segment.entries):
             self.disk.pin(segment)
             return True
@@ -263,7 +265,6 @@ class Stock:
         if held is not None:
             self._lose(*held)
 
-    @property
     def may_park(self) -> bool:
         """Whether one more segment may wait for inputs from disk."""
         return len(self.disk.parked) < MOST_PARKED
