@@ -150,7 +150,7 @@ def test_nothing_more_is_fetched_for_a_client_that_has_gone(cluster: hr.Cluster)
     assert (dataset, offset, total // MiB) == (record.dataset, 0, 50) or dataset == 4711
     assert fetches(cluster) == 1
     eventually(lambda: fetches(cluster) == 0)
-    with pytest.raises(hr.HeadraceError, match="there is no such fetch"):
+    with pytest.raises(hr.HeadraceError, match="no such fetch"):
         request(cluster, begun.subject, begun.session.encode())
     assert (job.result("field-0", WAIT) == 0).all()
 

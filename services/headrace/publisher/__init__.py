@@ -1,1 +1,1 @@
-"""Announces outputs that were asked for, once each, on the stream `OUTPUTS`. Decisions in `state`, the bus in `service`."""
+"""The publisher: it announces each requested output once, on the stream `OUTPUTS`. `state` decides; `service` talks to the bus."""

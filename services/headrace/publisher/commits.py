@@ -1,7 +1,8 @@
-"""What is to be committed to sinks, and what is to be removed from them: pure.
+"""Decides what to commit to sinks, and what to remove from them: pure.
 
-Of what was written of an output the ledger says which counts; that is committed. Every other part is removed: of attempts that came late,
-of what could not be committed, of jobs that failed or were cancelled. What is done is told back, and waits to be announced.
+Of several writes of an output, the ledger says which one counts; that one is committed. Every other part is removed: those of attempts that
+came late, of outputs that could not be committed, and of jobs that failed or were cancelled. The outcome of a commit is reported back, and
+waits to be announced.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from headrace_schemas import NotCommitted, SinkSpec, Written
 
 
 class Commit(NamedTuple):
-    """Give this its final name. sink: whose options open the file system."""
+    """Give a written file its final name. sink: has the options to open the file system."""
 
     job: str
     written: Written
@@ -21,7 +22,7 @@ class Commit(NamedTuple):
 
 
 class Remove(NamedTuple):
-    """Remove this part, if it is there."""
+    """Remove a part, if it exists."""
 
     job: str
     part: str
@@ -29,7 +30,7 @@ class Remove(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Remove every part of this job in a folder: nobody knows of those whose writers died."""
+    """Remove every part of a job in a folder, including parts that no message names, because their writers died."""
 
     folder: str
     job: str
@@ -40,7 +41,7 @@ Action = Commit | Remove | Sweep
 
 
 class Commits:
-    """Of one job. It remembers the parts that are to be committed, until what became of them is in the log, and the commits under way."""
+    """The commits of one job. It remembers the parts to commit until their outcome is in the log, and the commits in progress."""
 
     def __init__(self, job: JobLedger) -> None:
         self.placing = job.placing
@@ -50,8 +51,8 @@ class Commits:
         self._folders: dict[str, SinkSpec] = {}
 
     def written(self, written: list[Written]) -> list[Action]:
-        """A host says what it has written, with the names that were computed for it; the ledger has folded that. Returns what is to be
-        removed."""
+        """Add outputs that a host reports as written, with the names that were computed for them; the ledger has folded the report. Returns
+        the parts to remove."""
         unused: list[Action] = []
         for each in written:
             if not self._is_output(each.dataset):
@@ -64,8 +65,8 @@ class Commits:
         return unused
 
     def begin(self, datasets: list[int]) -> list[Action]:
-        """Outputs that were written, or are found to have been. Returns those to commit now, each once; nothing of a job with two outputs
-        that lead to one file, so that neither replaces the other before the job fails."""
+        """Start to commit written outputs. Returns those to commit now, each once. Returns none for a job with two outputs that lead to one
+        file, so that neither replaces the other before the job fails."""
         begun: list[Action] = []
         if self._job.sunk is None or self._job.sunk.clash is not None:
             return begun
@@ -77,14 +78,14 @@ class Commits:
         return begun
 
     def ended(self, written: Written, error: str) -> Written | NotCommitted | None:
-        """A commit was carried out, or could not be, by this error. Returns what is to be announced; None if it does not count any more."""
+        """End a commit, which succeeded or failed with `error`. Returns what to announce; None if the commit is obsolete."""
         dataset = written.dataset
         if self._underway.get(dataset) != written.part or self._candidate(dataset) != written:
             return None
         return NotCommitted(dataset=dataset, attempt=written.attempt, error=error) if error else written
 
     def announced(self, datasets: list[int]) -> list[Action]:
-        """What became of these is in the log. Returns the parts to be removed: those of what could not be committed."""
+        """Note that the outcome of these outputs is in the log. Returns the parts to remove: those of outputs whose commit failed."""
         left: list[Action] = []
         for dataset in datasets:
             self._underway.pop(dataset, None)
@@ -96,8 +97,8 @@ class Commits:
         return left
 
     def over(self) -> list[Action]:
-        """The job is over: nothing of it is committed any more. Returns the parts to be removed, and, if something went wrong, the folders
-        in which there may be others."""
+        """End the commits of a job that is over. Returns the parts to remove, and, if something went wrong, the folders that may have
+        others."""
         left: list[Action] = [self._remove(part, dataset) for part, dataset in self._parts.items()]
         if self._job.over or self._job.retried or self._job.failures:
             left += [Sweep(folder, self._job.job, sink) for folder, sink in self._folders.items()]
@@ -106,7 +107,7 @@ class Commits:
         return left
 
     def _candidate(self, dataset: int) -> Written | None:
-        """What counts; None if there is nothing, or it was announced."""
+        """Return the write that counts; None if there is none, or it was announced."""
         return self._job.sunk.written.get(dataset) if self._job.sunk is not None else None
 
     def _is_output(self, dataset: int) -> bool:

@@ -1,4 +1,4 @@
-"""Carries out what is decided for sinks, in threads: each job in a lane of its own, so that no job waits for the sink of another."""
+"""Carries out the actions on sinks in threads. Each job has a lane of its own, so that no job waits for the sink of another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OnDone = Callable[[str], None]
 
 
 class Work:
-    """An action in its turn. slow: whether it has taken so long that others need not wait for it."""
+    """An action that waits for its turn. slow: whether it has taken so long that other jobs need not wait for it."""
 
     def __init__(self, action: Action, done: OnDone, tries: int) -> None:
         self.action = action
@@ -32,7 +32,7 @@ class Work:
 
 
 class JobLane:
-    """The actions of one job: those that wait, and how many are under way."""
+    """The actions of one job: those that wait, and the number of those that run."""
 
     def __init__(self) -> None:
         self.waiting: deque[Work] = deque()
@@ -40,8 +40,8 @@ class JobLane:
 
 
 class Committer:
-    """Commits and removes files: a few of each job at a time, the jobs in turn. What a file system refuses is tried again; what is not
-    there, or may not be there, is not.
+    """Commits and removes files: a few of each job at a time, with the jobs in turn. It retries what a file system refuses, but not files
+    that are missing or not allowed.
 
     An action that takes long keeps its place in its job's lane, but none of the places that all jobs share.
     """
@@ -51,18 +51,18 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, JobLane] = {}
         self._able: dict[str, None] = {}
-        """Jobs with an action that may begin, in turn."""
+        """Jobs whose next action may start, in turn."""
         self._running = self._slow = 0
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._threads = self._idle = 0
         self._closed = False
 
     def start(self, action: Action, done: OnDone) -> None:
-        """Carry it out in its turn. `done` is called on this loop with the reason why that could not be; empty if it was."""
+        """Carry out an action in its turn. `done` is called on this loop with the reason for a failure; the reason is empty on success."""
         self._add(Work(action, done, self._settings.commit_tries))
 
     def close(self) -> None:
-        """What has not begun is left to whoever leads next."""
+        """Stop. The next leader carries out the actions that have not started."""
         self._closed = True
         self._lanes.clear()
         self._able.clear()
@@ -80,7 +80,7 @@ class Committer:
         self._go_on()
 
     def _offer(self, job: str, lane: JobLane) -> None:
-        """Let a job begin its next action in its turn."""
+        """Allow a job to start its next action in its turn."""
         if lane.waiting and lane.running < self._settings.commits_of_job:
             self._able.setdefault(job)
 
@@ -98,7 +98,7 @@ class Committer:
         work.timer = self._loop.call_later(self._settings.slow_seconds, self._is_slow, work)
         if self._idle:
             self._idle -= 1
-        else:  # not of a pool that is waited for at the process's end: a file system may never answer
+        else:  # no pool, because the process would wait for it at its end, and a file system may never answer
             self._threads += 1
             threading.Thread(target=self._serve, name="sink", daemon=True).start()
         self._work.put(work)
@@ -140,20 +140,20 @@ class Committer:
             try:
                 self._loop.call_soon_threadsafe(self._ended, work, error, again)
             except RuntimeError:
-                return  # the loop is closed, and nobody asks any more
+                return  # the loop is closed
 
     def _try(self, action: Action) -> tuple[str, bool]:
-        """Carry it out. Returns why that could not be, and whether another try may help."""
+        """Carry out an action. Returns the reason for a failure, and whether a retry may help."""
         try:
             self.carry_out(action)
         except (files.NotThere, SinkRefused) as error:
             return str(error), False
-        except Exception as error:  # whatever a file system raises
+        except Exception as error:  # a file system may raise anything
             return f"{type(error).__name__}: {error}", True
         return "", False
 
     def carry_out(self, action: Action) -> None:
-        """Do it now. Raises NotThere, SinkRefused, and what the file system raises."""
+        """Carry out an action now. Raises NotThere, SinkRefused, and the errors of the file system."""
         options, allowed = action.sink.options, self._settings.allowed
         if isinstance(action, Commit):
             written = action.written

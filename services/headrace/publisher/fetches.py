@@ -1,7 +1,7 @@
-"""Values of outputs for clients that cannot reach the hosts: the publisher connects to a host as such a client would, and hands on.
+"""Relays values of outputs to clients that cannot reach the hosts: the publisher connects to a host like a client, and passes the data on.
 
-Every publisher does, leader or not: it decides nothing and changes nothing. It has the key of the cluster's data plane, and proves only
-that of the job that the client asks for. It never unpickles: values go through it as the bytes that they are.
+Every publisher does this, whether it leads or not: relaying decides nothing and changes nothing. The publisher has the key of the cluster's
+data plane, and proves only the key of the job that the client asks for. It never unpickles values; it passes on their bytes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _host_entry = decoder(HostEntry)
 
 
 class CannotFetch(HeadraceError):
-    """A fetch that cannot be done. Its text reaches the client."""
+    """A fetch that is not possible. The client gets the error's text."""
 
 
 class Fetches:
-    """All fetches of this publisher. `endpoints` are to be served under `service`."""
+    """All fetches of this publisher. `endpoints`: to be served under `service`."""
 
     def __init__(self, bus: Bus, service: str, limits: FetchLimits) -> None:
         self._bus = bus
@@ -46,11 +46,11 @@ class Fetches:
         self.endpoints: dict[str, Endpoint] = {"fetch": self._fetch, pieces: self._piece}
 
     def __len__(self) -> int:
-        """How many are open."""
+        """Return the number of open fetches."""
         return len(self._sessions)
 
     async def _fetch(self, data: bytes) -> bytes:
-        """Open a link to the host, and say where to ask for what comes, if there is room for one more. Raises CannotFetch."""
+        """Open a link to the host, and return where to ask for pieces, if there is room for one more fetch. Raises CannotFetch."""
         try:
             request = read(_fetch, data)
         except Unreadable as error:
@@ -70,7 +70,7 @@ class Fetches:
         try:
             await self._open(session, request)
         except BaseException:
-            session.close("it was not begun")
+            session.close("the fetch did not start")
             raise
         return encode(Fetching(session=session.id, subject=self._subject))
 
@@ -94,7 +94,7 @@ class Fetches:
     async def _piece(self, data: bytes) -> bytes:
         session = self._sessions.get(data.decode(errors="replace"))
         if session is None:
-            raise CannotFetch("there is no such fetch: it is over, or the client did not ask for pieces in time")
+            raise CannotFetch("no such fetch: it is over, or the client did not ask for pieces in time")
         return await session.piece()
 
     def _ended(self, session: Session) -> None:
@@ -103,13 +103,13 @@ class Fetches:
             self._bus.pace.calm()
 
     def close(self) -> None:
-        """End all."""
+        """End all fetches."""
         for session in list(self._sessions.values()):
-            session.close("this publisher stops")
+            session.close("this publisher is stopping")
 
 
 class Session:
-    """One fetch: owns its link, and answers its client's questions."""
+    """One fetch. It owns its link, and answers its client's requests."""
 
     def __init__(self, request: Fetch, limits: FetchLimits, on_end: Callable[[Session], None]) -> None:
         self.id = secrets.token_hex(8)
@@ -126,7 +126,7 @@ class Session:
     # --- the client ---------------------------------------------------------------------------------------------------------
 
     async def piece(self) -> bytes:
-        """The next piece, if it comes in time."""
+        """Return the next piece, if it arrives in time."""
         self._asked = self._loop.time()
         question: asyncio.Future[bytes | bytearray] = self._loop.create_future()
         self._questions.append(question)
@@ -140,9 +140,9 @@ class Session:
             self._asked = self._loop.time()
 
     def _answer(self) -> None:
-        """Give pieces to those who asked, and let the link go on or wait."""
+        """Answer the waiting requests with pieces, and pause or resume the link."""
         while self._questions:
-            if self._questions[0].done():  # it waited too long
+            if self._questions[0].done():  # its time is over
                 self._questions.popleft()
                 continue
             piece = self._relay.take()
@@ -162,7 +162,7 @@ class Session:
                 self._link.resume()
 
     def _look(self) -> None:
-        """A client that has gone asks no more: then nothing more is fetched for it."""
+        """End the fetch of a client that has gone, which sends no more requests."""
         left = self._asked + self._limits.idle_seconds - self._loop.time()
         waiting = any(not question.done() for question in self._questions)
         if left > 0 or waiting:
@@ -171,7 +171,7 @@ class Session:
             self.close("its client has gone")
 
     def close(self, reason: str) -> None:
-        """End it."""
+        """End the fetch."""
         if self._timer is not None:
             self._timer.cancel()
         if self._link is not None:
@@ -181,30 +181,30 @@ class Session:
     # --- the link -----------------------------------------------------------------------------------------------------------
 
     def link_opened(self, link: Link) -> None:
-        """Ask for everything. From here on the client is expected to ask, too."""
+        """Ask for all datasets. From here on, the client must send requests, too."""
         self._link = link
         link.send(self._relay.begin())
         self._asked = self._loop.time()
         self._look()
 
     def link_closed(self, link: Link, reason: str) -> None:
-        """Say of what has not come that it will not."""
+        """Report that the missing datasets will not come."""
         self._link = None
         self._relay.closed()
         self._answer()
 
     def frame_received(self, link: Link, frame: Frame, payload: memoryview) -> None:
-        """Take what came, and grant the next."""
+        """Process a frame, and grant the next dataset."""
         grant = self._relay.frame(frame, payload)
         if self._relay.over:
             self._link = None
-            link.close("everything has come")
+            link.close("all data has arrived")
         elif grant is not None:
             link.send(grant)
         self._answer()
 
     def data_sink(self, link: Link, frame: Data, nbytes: int) -> Place | None:
-        """What was granted is handed on as it comes."""
+        """Pass on granted data as it arrives."""
         return Place(None, self._write) if self._relay.expects(frame, nbytes) else None
 
     def _write(self, data: memoryview, start: int) -> None:

@@ -1,4 +1,4 @@
-"""What waits to be announced, on one subject of one job."""
+"""The announcements that wait, on one subject of one job."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from headrace_schemas import NotCommitted, Published, Written, encode
 
 
 class Lane:
-    """What is announced of one job on one subject: its outputs that are held for the client, or those in sinks.
+    """The announcements of one job on one subject: of outputs held for the client, or of outputs in sinks.
 
-    due: what was not announced, in the order in which it came to be. size: bytes that a message may have, less after one was refused.
-    after: sequence of the last announcement in the log. waiting: whether one is on its way there.
-    bare: outputs to be announced without their metadata.
+    due: outputs to announce, in the order in which they came to exist. size: limit of a message in bytes, lower after one was refused.
+    after: sequence of the last announcement in the log. waiting: whether an announcement is being stored.
+    bare: outputs to announce without their metadata.
     """
 
     def __init__(self, size: int) -> None:
@@ -24,18 +24,19 @@ class Lane:
         self.waiting = False
 
     def exist(self, datasets: Iterable[int]) -> None:
-        """These outputs exist now, perhaps again."""
+        """Add outputs that exist now, perhaps again."""
         for dataset in datasets:
             if dataset not in self.announced:
                 self.due[dataset] = None
 
     def add(self, found: Written | NotCommitted) -> None:
-        """This became of an output in a sink."""
+        """Add an output in a sink that was committed, or that could not be."""
         if found.dataset not in self.announced:
             self.due[found.dataset] = found
 
     def refused(self, message: Published) -> bool:
-        """A batch is too large for the server: try smaller ones, and a single output without its metadata. False if that was tried."""
+        """Reduce a batch that is too large for the server: use smaller ones, and announce a single output without its metadata. Returns
+        False if that was tried before."""
         self.waiting = False
         if len(message.outputs) + len(message.failed) > 1:
             self.size = len(encode(message)) // 2
@@ -46,7 +47,7 @@ class Lane:
         return not tried
 
     def committed(self, message: Published, seq: int) -> None:
-        """An announcement is in the log."""
+        """Note that an announcement is in the log."""
         self.after = max(self.after, seq)
         for output in message.outputs:
             self.announced.add(output.dataset)
@@ -57,5 +58,5 @@ class Lane:
 
 
 def datasets_of(message: Published) -> list[int]:
-    """The outputs that an announcement is about."""
+    """Return the outputs that an announcement is about."""
     return [output.dataset for output in message.outputs] + [failed.dataset for failed in message.failed]

@@ -1,8 +1,8 @@
-"""What one client has brought from one host: a pure state machine between a link and the client's questions.
+"""One fetch of a client from one host: a pure state machine between the link and the client's requests.
 
-From the link come values and data, in bytes that nobody here looks into; to the client go pieces (`headrace_schemas.fetching`). One large
-dataset is granted at a time, and it is read from the link no faster than the client takes it: `full` says when to pause. So a fetch takes
-the same little memory however much it brings.
+Values and data arrive on the link, as bytes that this module does not interpret; the client gets pieces (`headrace_schemas.fetching`). The
+machine grants one large dataset at a time, and reads it from the link no faster than the client takes it: `full` says when to pause. So a
+fetch takes the same small amount of memory, whatever its size.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from headrace.publisher.settings import FetchLimits
 from headrace_schemas.fetching import GONE, HEADER, WAIT
 
 END = b""
-"""The piece after the last."""
+"""The piece that follows the last one."""
 NOTHING_YET = HEADER.pack(0, WAIT, 0)
-"""The piece for a question that has waited long enough."""
+"""The piece that answers a request after it has waited long enough."""
 
 
 class Relay:
-    """One fetch. wanted: attempts of the datasets. over: nothing more comes from the link."""
+    """One fetch. wanted: the attempt of each dataset. over: whether nothing more comes from the link."""
 
     def __init__(self, job: str, wanted: Mapping[int, int], limits: FetchLimits) -> None:
         self._job = job
@@ -35,11 +35,11 @@ class Relay:
         self._filled = self._total = self._start = self._end = 0
 
     def begin(self) -> Want:
-        """What to say to the host first."""
+        """Return the first message to the host."""
         return Want(self._job, list(self._wanted), list(self._wanted.values()))
 
     def frame(self, frame: Frame, payload: memoryview) -> Grant | None:
-        """A frame has come; returns what to say to the host. Raises ValueError for one that may not come."""
+        """Process a frame. Returns the answer to the host. Raises ValueError for a frame that is not allowed."""
         match frame:
             case Values(datasets=datasets, lengths=lengths):
                 self._take_small(datasets, lengths, payload)
@@ -52,7 +52,7 @@ class Relay:
             case Gone(datasets=datasets):
                 self._lose(datasets)
             case _:
-                raise ValueError("nobody asked for it")
+                raise ValueError("this side did not request it")
         return self._grant()
 
     def _grant(self) -> Grant | None:
@@ -66,7 +66,7 @@ class Relay:
     # --- a large dataset, piece by piece ----------------------------------------------------------------------------------
 
     def expects(self, frame: Data, nbytes: int) -> bool:
-        """Data of so many bytes, or a part of it, begins to come: whether it was granted, and leaves no gap."""
+        """Prepare for data of `nbytes` bytes, or a part of it. Returns whether it was granted and leaves no gap."""
         if self._granted is None or frame.dataset != self._granted.dataset:
             return False
         total = frame.size or nbytes
@@ -78,7 +78,7 @@ class Relay:
         return True
 
     def write(self, data: memoryview, start: int) -> None:
-        """The next bytes of what comes, to be put into pieces: its bytes from `start` on."""
+        """Put the next bytes of the data, from offset `start` of the announced part, into pieces."""
         start += self._start
         while data:
             if self._filled == len(self._filling):
@@ -118,21 +118,21 @@ class Relay:
             self._open.pop(dataset, None)
 
     def closed(self) -> None:
-        """The link has ended: what has not come will not."""
+        """End the fetch because the link has closed: the missing datasets will not come."""
         self._lose(list(self._open))
 
     @property
     def over(self) -> bool:
-        """Whether the link is needed no more."""
+        """Whether the link is no longer needed."""
         return not self._open
 
     @property
     def full(self) -> bool:
-        """Whether so many pieces wait for the client that no more should be read."""
+        """Whether so many pieces wait for the client that reading should pause."""
         return len(self._pieces) >= self._limits.pieces
 
     def take(self) -> bytes | bytearray | None:
-        """The next piece for the client; None if it has to wait for it, `END` if there are no more."""
+        """Return the next piece for the client; None if it has to wait, `END` if there are no more."""
         if self._pieces:
             return self._pieces.popleft()
         return None if self._open else END

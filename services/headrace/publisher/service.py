@@ -1,4 +1,4 @@
-"""The publisher service: the state machine joined to the bus. One leads, others may stand by."""
+"""The publisher service: it joins the state machine to the bus. One process leads; others may stand by."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ log = get_log(__name__)
 NAME = "headrace-publisher"
 LEASE = "publisher"
 FOLLOWED = [*subjects.families("job", "event", "purge", "host"), subjects.ALL_COMMITTED]
-"""What outputs come to be by, and who holds them. Not plans and assignments; nor, while it leads, what it announced of held outputs."""
+"""Subjects of the messages that create outputs or say who holds them. The publisher reads no plans and assignments, and, while it leads,
+none of its own announcements of held outputs."""
 
 
 class PublisherService:
-    """Waits for the lease, folds the log, announces while it holds the lease; and from the beginning if it loses it."""
+    """Runs the publisher: it waits for the lease, folds the log, and announces outputs while it holds the lease. If it loses the lease, it
+    starts again."""
 
     def __init__(self, settings: Settings, bus: Bus, committer: Callable[[Settings], Committer] = Committer) -> None:
         self._settings = settings
@@ -49,7 +51,7 @@ class PublisherService:
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
         endpoints = {"status": self._status, **self._fetches.endpoints}
-        await self._bus.serve(NAME, "announces outputs, once each, and fetches their values for clients", endpoints, self.metrics)
+        await self._bus.serve(NAME, "announces each output once, and relays values to clients", endpoints, self.metrics)
         try:
             await self._leader.run()
         finally:
@@ -57,18 +59,18 @@ class PublisherService:
             self._committer.close()
 
     async def _status(self, request: bytes) -> bytes:
-        """What this publisher knows, and how many fetches go through it."""
+        """Return the state of this publisher, and the number of fetches in progress."""
         return msgspec.json.encode({**msgspec.json.decode(await self._leader.status(request)), "fetches": len(self._fetches)})
 
     def metrics(self) -> Iterator[Family]:
-        """For Prometheus: whether this one leads, and then what it knows."""
+        """Yield metrics: whether this process leads, and the state of its machine if it does."""
         yield self._leader.leading()
         if self._leader.machine is not None:
             yield from families(self._leader.machine)
 
     @asynccontextmanager
     async def _attend(self, publisher: Publisher) -> AsyncIterator[Ends]:
-        """Begin with what nobody has announced."""
+        """Announce the outputs that no publisher has announced yet."""
         self._later = Later(self._settings.linger)
         self._announce(publisher)
         try:
@@ -77,7 +79,7 @@ class PublisherService:
             self._later.flush()
 
     def _on_entries(self, publisher: Publisher, entries: list[Entry]) -> None:
-        """Announce whatever comes to be."""
+        """Fold the entries, and announce the outputs that follow from them."""
         publisher.fold(entries)
         self._announce(publisher)
         self._bus.pace.rest = publisher.rest
@@ -95,12 +97,12 @@ class PublisherService:
             else:
                 self._send(publisher, batch)
         actions = publisher.take_actions()
-        if actions and self._leader.machine is publisher:  # another may lead by now
+        if actions and self._leader.machine is publisher:  # another process may lead by now
             for action in actions:
                 self._committer.start(action, partial(self._carried_out, publisher, action))
 
     def _send(self, publisher: Publisher, batch: Batch) -> None:
-        """Announce some outputs of a job. If another publisher leads by now, that announces them."""
+        """Announce some outputs of a job. If another publisher leads by now, it announces them."""
         if self._leader.machine is publisher:
             message = batch.message
             subject = subjects.committed(message.job) if is_committed(message) else subjects.output(message.job)
@@ -108,16 +110,16 @@ class PublisherService:
             stored.add_done_callback(partial(self._stored, publisher, message, now()))
 
     def _carried_out(self, publisher: Publisher, action: Action, error: str) -> None:
-        """A commit is announced, or that it could not be; a part that cannot be removed is left."""
+        """Announce a commit, or its failure. A part that cannot be removed stays in the sink."""
         if not isinstance(action, Commit):
             if error:
-                log.warning("temporary files are left in a sink", error=error)
+                log.warning("temporary files remain in a sink", error=error)
         elif publisher is self._leader.machine:
             publisher.carried_out(action, error)
             self._announce(publisher)
 
     def _stored(self, publisher: Publisher, message: Published, began: int, done: asyncio.Future[int]) -> None:
-        """The next batch of the job may follow, unless this one was refused."""
+        """Allow the next batch of the job, unless this one was refused."""
         if done.cancelled() or publisher is not self._leader.machine:
             return
         error = done.exception()

@@ -12,14 +12,15 @@ from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
 
 class FetchLimits(msgspec.Struct, kw_only=True, frozen=True):
-    """What values may take that go through the publisher. Sizes in bytes, times in seconds.
+    """Limits of the values that go through the publisher. Sizes in bytes, times in seconds.
 
-    piece_bytes: of one message: a quarter of what an unchanged server takes, so that nothing else waits long behind it.
-    pieces: of a fetch that wait for its client, before no more is read from the host: enough to keep the client's questions answered.
-    fetches: at a time, so that all take 128 MiB; more wait for queue_seconds.
-    connect_seconds: to reach a host, in the same network, that may be gone.
-    answer_seconds: after which a question is answered with nothing, so that its asker knows that it is heard.
-    idle_seconds: without a question, after which the client has gone.
+    piece_bytes: bytes of one message. A quarter of what a server accepts by default, so that other messages do not wait long behind it.
+    pieces: pieces of a fetch that may wait for its client before the publisher pauses reading from the host. Enough to keep the client's
+    requests answered.
+    fetches: fetches at a time, so that all of them take at most 128 MiB. A further fetch waits for queue_seconds.
+    connect_seconds: time to reach a host, in the same network, that may be gone.
+    answer_seconds: time after which a request without data gets an empty answer, so that the client knows that the publisher is alive.
+    idle_seconds: time without a request after which the publisher considers the client gone.
     """
 
     piece_bytes: int = 256 << 10
@@ -32,21 +33,22 @@ class FetchLimits(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
-    """What the publisher can be told.
+    """Settings of the publisher.
 
-    message_bytes: announcements are put together into messages of up to about this size.
-    rest: pause after each read of the log while no output goes to a sink. Nothing waits for the announcement of a value, and many small
-        jobs are handled together.
-    sink_rest: the same while outputs are written to sinks, where they appear so much later.
-    linger: delay of announcements of outputs whose values are in the log, so that those of many small jobs are sent, and read by all
-        others, together.
-    leader_lease: see `bus.settings.LEADER_LEASE` (HEADRACE_LEADER_LEASE). Outputs are announced so much later, nothing else waits for it.
-    commits: files that are given their final names at the same time. Most of it is waiting for a file system. commits_of_job: of one job,
-        so that others have their turn. An action that takes longer than slow_seconds is not counted among `commits`: its file system may
-        hang, and others need not. most_commits: with those, for each has a thread.
+    message_bytes: approximate size up to which announcements share a message.
+    rest: pause after each read of the log while no output goes to a sink. Nothing waits for the announcement of a value, and the pause lets
+    the publisher handle many small jobs together.
+    sink_rest: the same pause while outputs are written to sinks. It delays when they become available.
+    linger: delay of announcements of outputs whose values are in the log, so that the publisher sends, and all readers read, those of many
+    small jobs together.
+    leader_lease: see `bus.settings.LEADER_LEASE` (HEADRACE_LEADER_LEASE). A takeover delays announcements by this time; nothing else waits
+    for it.
+    commits: files that get their final names at the same time. Most of that time is spent waiting for a file system. commits_of_job: those
+    of one job, so that other jobs have their turn. An action that takes longer than slow_seconds does not count among `commits`, since its
+    file system may hang and other jobs need not wait. most_commits: limit including such actions, because each has a thread.
     allowed: where sinks may write (HEADRACE_SINKS).
-    commit_tries, commit_delay: so often, and so long after one another, a commit is tried that a file system refused: after that the
-        output is made again.
+    commit_tries, commit_delay: how often, and with which pause, the publisher tries a commit that a file system refuses. After that the
+    output is computed again.
     retry_delay: pause before leading again after the log refused an announcement.
     fetching: limits of the values that go through this process.
     """

@@ -1,11 +1,12 @@
-"""What is to be announced: a pure state machine. Entries of the log in, batches of outputs out, each output in one batch.
+"""Decides which outputs to announce: a pure state machine. It turns entries of the log into batches of outputs; each output is in one
+batch.
 
-An output is due once the log says that it exists. It is announced by being in a `Published` of its job, whoever wrote that and in whatever
-term: the message in the stream is the commit point. So that two publishers cannot both commit, a batch of a job is sent only when the
-one before is stored, and names that one's sequence as the last of its subject.
+An output is due once the log says that it exists. It is announced when a `Published` of its job contains it, whichever publisher wrote that
+in whichever term: the message in the stream is the commit point. To prevent two publishers from both committing, a batch of a job is sent
+only when the batch before it is stored, and names the sequence of that batch as the last one of its subject.
 
 An output that goes to a sink is due once it is committed there, which `commits` decides and the service carries out. It is announced on a
-subject of its own; so is one that could not be committed, which the controller has made again.
+subject of its own. So is an output that could not be committed; the controller has it computed again.
 """
 
 from __future__ import annotations
@@ -28,26 +29,27 @@ from headrace.publisher.settings import Settings
 from headrace_schemas import Events, LedgerSnapshot, NotCommitted, Output, Published, Written, encode
 
 ERROR_KEY = "headrace_error"
-"""Key of the metadata of an output whose own metadata could not be announced."""
-TOO_LARGE = "the metadata of this output is larger than a message of this NATS server may be, and was left out"
+"""Metadata key of an output whose own metadata could not be announced."""
+TOO_LARGE = "the metadata of this output was omitted, because it is larger than the NATS server allows in a message"
 
 
 ERROR_CHARACTERS = 2_000
-"""Of the reason why an output could not be committed."""
+"""Most characters of the reason why an output could not be committed."""
 
 
 OVER_REMEMBERED = 1_000
-"""Jobs that are over, and whose late parts are still removed. Their graphs are kept for that, to compute the parts' names."""
+"""Most finished jobs whose late parts the publisher still removes. It keeps their graphs for that, to compute the names of the parts."""
 DATASETS_REMEMBERED = 2_000_000
-"""Of those jobs together: some 100 bytes each."""
+"""Most datasets of those jobs together, at some 100 bytes each."""
 
 
 LATE_SECONDS = 3_600.0
-"""After the end of a job, for which also a publisher that starts anew removes its late parts: by then its hosts have heard of the end."""
+"""Seconds after the end of a job during which even a publisher that has just started removes the job's late parts. After that, its hosts
+know of the end."""
 
 
 class _Left(NamedTuple):
-    """A job that is over. ended_at: by the log's clock. seq: of its submission."""
+    """A job that is over. ended_at: by the log's clock. seq: sequence of its submission."""
 
     placing: Placing
     ended_at: float
@@ -67,10 +69,11 @@ class Batch(NamedTuple):
 
 
 class Publisher:
-    """Decides for all jobs, as the leader of a term.
+    """The decisions about all jobs, for the leader of a term.
 
-    ledger: everything folded so far. jobs, sinks: of those that are not over and announced, what is held, and what goes to sinks.
-    announced: how many outputs this publisher announced.
+    ledger: everything folded so far. jobs, sinks: lanes of the jobs that are not yet finished and announced, for held outputs and for
+    outputs in sinks.
+    announced: number of outputs that this publisher announced.
     """
 
     def __init__(self, settings: Settings, term: int) -> None:
@@ -84,11 +87,11 @@ class Publisher:
         self._actions: list[Action] = []
         self._n_left = 0
         self._left: dict[str, _Left] = {}
-        """Of jobs that are over: what is written for them yet is removed."""
+        """Jobs that are over. Parts that hosts still write for them are removed."""
         self._look_at: set[str] = set()
 
     def fold(self, entries: Iterable[LogEntry]) -> None:
-        """Take entries of the log in."""
+        """Fold entries of the log."""
         for entry in entries:
             message = entry.message
             self.ledger.fold(entry)
@@ -98,7 +101,7 @@ class Publisher:
                 self._written(message)
 
     def stored(self, message: Published, seq: int) -> None:
-        """A batch is in the log: the next one of its job may follow."""
+        """Note that a batch is in the log, so that the next one of its job may follow."""
         lane = self._lane(message)
         lane.waiting = False
         lane.committed(message, seq)
@@ -107,12 +110,12 @@ class Publisher:
         self._look_at.add(message.job)
 
     def refused(self, message: Published) -> bool:
-        """A batch was refused for its size: what it has is announced otherwise. False if nothing is left to try."""
+        """Announce the outputs of a batch that was refused for its size in another way. Returns False if there is nothing left to try."""
         self._look_at.add(message.job)
         return self._lane(message).refused(message)
 
     def carried_out(self, commit: Commit, error: str) -> None:
-        """A commit was carried out, or could not be, for this reason."""
+        """Note that a commit succeeded, or failed with this error."""
         commits = self._commits.get(commit.job)
         found = commits.ended(commit.written, error) if commits is not None else None
         if found is not None:
@@ -120,7 +123,7 @@ class Publisher:
             self._look_at.add(commit.job)
 
     def decide(self) -> list[Batch]:
-        """What to publish now: for every job whose last batch is stored, the next one, as large as it may be."""
+        """Return the batches to publish now: for every job whose last batch is stored, the next one, as large as allowed."""
         for job in self.ledger.take_changed():
             changes = job.take_changes()
             self._of(self.jobs, job.job).exist(changes.outputs.list())
@@ -132,22 +135,22 @@ class Publisher:
         return [batch for name in names for batch in self._next(name)]
 
     def take_actions(self) -> list[Action]:
-        """What to do in sinks, as it follows from the entries and decisions so far."""
+        """Return the actions on sinks that follow from the entries and decisions so far."""
         actions, self._actions = self._actions, []
         return actions
 
     @property
     def rest(self) -> float:
-        """Seconds for which nothing needs to be read, see `Settings`."""
+        """Seconds for which the publisher need not read the log, see `Settings`."""
         return self.settings.sink_rest if self._commits else self.settings.rest
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last entry that was folded."""
+        """Sequence of the last folded entry."""
         return self.ledger.last_seq
 
     def snapshot(self, service: str) -> LedgerSnapshot | None:
-        """What of the log leads to the same state. None if that cannot be said just now."""
+        """Return the parts of the log that lead to the same state. None if they cannot be determined at the moment."""
         seq, since = self.ledger.last_seq, self.ledger.last_time - LATE_SECONDS
         late = [(name, Span(left.seq, seq)) for name, left in self._left.items() if left.seq and left.ended_at > since]
         return snapshot_of(service, self.ledger, late)
@@ -157,7 +160,7 @@ class Publisher:
         self.ledger.remember_forgotten(forgotten)
 
     def status(self) -> dict[str, object]:
-        """For people: how much was announced, and what is due."""
+        """Return, for people, the number of announced outputs and of those that are due."""
         due: Counter[str] = Counter()
         for lanes in (self.jobs, self.sinks):
             due.update({name: len(lane.due) for name, lane in lanes.items() if lane.due})
@@ -188,7 +191,7 @@ class Publisher:
     # --- announcements ------------------------------------------------------------------------------------------------
 
     def _committed(self, message: Published, seq: int) -> None:
-        """An announcement is in the log: what it was made of need not be remembered any more."""
+        """Note that an announcement is in the log, and forget what it was made of."""
         self._lane(message).committed(message, seq)
         self._forget_values(message)
         job = self.ledger.jobs[message.job]
@@ -215,7 +218,7 @@ class Publisher:
         return lane
 
     def _next(self, name: str) -> Iterator[Batch]:
-        """The next batch of each of a job's lanes; none, and the job forgotten, if it is over and all is announced."""
+        """Yield the next batch of each of a job's lanes. If the job is over and everything is announced, yield none and forget the job."""
         lanes = [lane for lane in (self.jobs.get(name), self.sinks.get(name)) if lane is not None]
         job, waiting, due = self.ledger.jobs.get(name), False, False
         for lane in lanes:
@@ -237,7 +240,7 @@ class Publisher:
         self.ledger.forget(name)
 
     def _remember(self, name: str, placing: Placing, job: JobLedger | None) -> None:
-        """Keep what tells the names of a job's late parts, and let go of what was kept longest."""
+        """Keep what is needed to compute the names of a job's late parts, and forget the oldest such jobs."""
         self._left[name] = _Left(placing, job.ended_at if job is not None else 0.0, job.seq if job is not None else 0)
         self._n_left += placing.n_datasets
         while len(self._left) > OVER_REMEMBERED or (self._n_left > DATASETS_REMEMBERED and len(self._left) > 1):
@@ -252,17 +255,17 @@ class Publisher:
 
 
 def _late(events: Events, placing: Placing) -> Iterator[Action]:
-    """What is to be removed of what was written for a job that is over."""
+    """Yield removals of the parts that hosts wrote for a job that is over."""
     yielded = dict(zip(events.metadata_ids, events.metadata, strict=False))
     for each in events.written:
         sink = placing.sink_of(each.dataset)
         if sink is not None:
-            with contextlib.suppress(GraphError):  # it can have no place, and so has no part
+            with contextlib.suppress(GraphError):  # such an output has no place, and so no part
                 yield Remove(events.job, placing.placed(each, events.host, yielded.get(each.dataset, {})).part, sink)
 
 
 def is_committed(message: Published) -> bool:
-    """Whether it is about outputs in sinks."""
+    """Return whether the announcement is about outputs in sinks."""
     return bool(message.failed or message.outputs[0].location)
 
 
@@ -285,11 +288,11 @@ def _record(job: JobLedger, dataset: int, found: Written | NotCommitted | None, 
 
 
 def describe(job: JobLedger, dataset: int, *, bare: bool = False) -> Output:
-    """An output as it is announced: its name, its metadata (of its task, its own, and what was yielded), who holds it, and what it is.
+    """Describe an output for its announcement: its name, its metadata (of its task, its own, and yielded), its holder, and its type.
 
-    Only a value that travelled in an event has a checksum: to read a held one only for that would cost its host more than to send it.
+    Only a value that travelled in an event has a checksum: to read a held value just for that would cost its host more than to send it.
 
-    bare: say instead of the metadata that it was too large.
+    bare: replace the metadata by a note that it was too large.
     """
     by_value = bool(job.flag[dataset] & VALUE)
     dtype, shape = job.arrays.get(dataset, ("", None))
@@ -306,12 +309,12 @@ def describe(job: JobLedger, dataset: int, *, bare: bool = False) -> Output:
 
 
 def checksum(value: bytes) -> str:
-    """How a value that travelled in an event is known again."""
+    """Return the checksum of a value that travelled in an event."""
     return f"sha256:{hashlib.sha256(value).hexdigest()}"
 
 
 def _fitting(outputs: Iterator[Output | NotCommitted], size: int) -> Iterator[Output | NotCommitted]:
-    """The first of the outputs, as many as fit into a message of about `size` bytes, at least one."""
+    """Yield the first outputs, as many as fit into a message of about `size` bytes, but at least one."""
     used = 0
     for output in outputs:
         length = len(encode(output)) + 1
