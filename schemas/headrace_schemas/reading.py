@@ -94,8 +94,9 @@ def read(decoder: msgspec.json.Decoder[M], data: bytes, subject: str = "") -> M:
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     """Decode a message and check its types. Raises NewerVersion, or Unreadable."""
-    if len(data) >= _BEGINNING or data.count(b"[") + data.count(b"{") > MAX_NESTING:  # otherwise it cannot be nested too deep
-        check_nesting(data)
+    size = len(data)
+    if size >= _BEGINNING or size - len(data.replace(b"[", b"").replace(b"{", b"")) > MAX_NESTING:
+        check_nesting(data)  # with fewer brackets it cannot be nested too deep; to take them out is twice as fast as to count them
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:

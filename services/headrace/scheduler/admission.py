@@ -36,6 +36,11 @@ class Admission:
         """When the first of them, or one that was before it, has been open for long enough not to count."""
         self._now = 0.0
 
+    @property
+    def has_any(self) -> bool:
+        """Whether a job waits."""
+        return bool(self._needy or self._waiting)
+
     def __len__(self) -> int:
         """How many jobs wait."""
         return len(self._needy) + len(self._waiting)
@@ -79,8 +84,10 @@ class Admission:
         """
         if self._needy:
             return self._needy.pop(next(iter(self._needy)))
-        job = next(iter(self._waiting.values()), None)
-        if job is None or not (self._has_room(job, runners) or idle()):
+        if not self._waiting:
+            return None
+        job = next(iter(self._waiting.values()))
+        if not (self._has_room(job, runners) or idle()):
             return None
         del self._waiting[job.job]
         if not self._young:

@@ -135,7 +135,7 @@ class Scheduler:
                 due.update(job.job for job in list(self._homeless.values()) if self._plan(job, stamp, out))
         if self.running.long:
             due.update(self._relieve_hosts(stamp, out))
-        if self._admission:
+        if self._admission.has_any:
             due.update(self._admit(stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
