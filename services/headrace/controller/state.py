@@ -5,7 +5,8 @@ Events in, decisions out. `fold` takes the log's entries in; `decide` returns ev
     Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
              lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`; or the log has
              no room for it, see `room`
-    Needed   tasks that must run (again), see `recovery`; also of a job that is done, for outputs that were lost before a client had them
+    Needed   tasks that must run (again), see `recovery`; also of a job that is done, for outputs that were lost before a client had them,
+             once its `Ended` is in the log
     Purge    copies that a host may drop, see `purges`; and what a host that joins again holds of jobs that are over and forgotten
 
 Decisions take effect at once, and not again when they come back in the log: an entry of this controller's own term is passed over. So what
@@ -28,7 +29,7 @@ from headrace.controller.retries import Retries
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
-from headrace.ledger.orders import drop_what_was_passed_on, reopen
+from headrace.ledger.orders import drop_what_was_passed_on, missing_outputs, reopen
 from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
 from headrace_schemas import (
@@ -87,6 +88,8 @@ class Controller:
         """By the log's clock: when the last entry was written."""
         self._reopened_at: dict[str, set[int]] = {}
         """Of each job that is done and makes outputs again: the `at` of those `Needed` that say so and are not in the log yet."""
+        self._ending: dict[str, int] = {}
+        """Jobs whose last `Ended` is not in the log yet, with its `at`."""
         self._no_room: dict[str, str] = {}
         """Jobs that must end for want of room in the log, and why."""
 
@@ -147,6 +150,17 @@ class Controller:
         reopened_at.discard(needed.at)
         job.changes.to("lost").add(drop_what_was_passed_on(job))
         self.ledger.changed[job.job] = job
+
+    def _end_stored(self, ended: Ended) -> None:
+        """The end of a job is in the log. Outputs that were lost since it was decided can be made again from now on: had that been in the
+        log before the end, readers would have taken it to be over with the end."""
+        if self._ending.get(ended.job) != ended.at:
+            return
+        del self._ending[ended.job]
+        job = self.ledger.jobs.get(ended.job)
+        if job is not None and not job.over and job.n_missing:
+            job.changes.to("lost").add(missing_outputs(job))
+            self.ledger.changed[job.job] = job
 
     def decide(self, at: int) -> list[Decided]:
         """Everything that follows from the entries folded so far, the last of which has sequence `at`."""
@@ -235,6 +249,7 @@ class Controller:
         """Drop a job that is over from memory."""
         self._no_room.pop(job, None)
         self._reopened_at.pop(job, None)
+        self._ending.pop(job, None)
         self._homeless.forget(job)
         self.ledger.forget(job)
         self._purges.pop(job, None)
@@ -246,6 +261,8 @@ class Controller:
             decisions = self._step(job, changes, at)
             for decision in decisions:
                 self.ledger.apply(decision, self.time)
+                if isinstance(decision, Ended):
+                    self._ending[job.job] = at
                 if not isinstance(decision, Ended) or job.end is decision:
                     self.counts.add(decision, self.time - job.submitted)
                 yield decision
@@ -278,7 +295,7 @@ class Controller:
             failure = hopeless(job, changes, self.limits.deaths, self.limits.host_deaths, self.ledger.hosts)
             if failure is not None:
                 return [self._end(job, at, "done", f"outputs that were lost could not be made again: {failure.reason}", failure.error)]
-        if job.n_missing:
+        if job.n_missing and job.job not in self._ending:
             if not job.reopened:
                 self._reopened_at.setdefault(job.job, set()).add(at)
                 reopen(job)
@@ -349,7 +366,11 @@ class Controller:
         return [slice(start, start + step) for start in range(0, length, step)]
 
 
-_READ_BACK: dict[type[Any], Callable[[Controller, Any], None]] = {Purge: Controller._purge_again, Needed: Controller._drop_again}
+_READ_BACK: dict[type[Any], Callable[[Controller, Any], None]] = {
+    Purge: Controller._purge_again,
+    Needed: Controller._drop_again,
+    Ended: Controller._end_stored,
+}
 """What follows from a decision of this controller when it comes back in the log."""
 _FOLDED: dict[type[Any], Callable[[Controller, Any], None]] = {
     Events: Controller._events_folded,

@@ -52,7 +52,8 @@ class JobLedger:
     `again`: tasks that ended well, and are to run again, for what they made was lost.
     `failures`: per task, the errors of its attempts that failed; `interrupted`: those that were running on a host that was lost; `due`: the
     newest one after which the pause is over.
-    `reopened`: whether it is done and makes outputs again that were lost since.
+    `reopened`: whether it is done and makes outputs again that were lost since. `reopened_at`, `closed_at`: the `at` of the last `Needed`
+    that says so, and of the last `Ended`: messages of one writer may be in the log in another order than they were decided in.
     `release_reason`: why outputs were released, if no client asked for it.
     `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
     `refused`: why it may not run where it was submitted. `needs`: what its tasks need of their hosts, if anything.
@@ -72,6 +73,7 @@ class JobLedger:
         "chains",
         "changes",
         "client",
+        "closed_at",
         "copies",
         "cuts",
         "due",
@@ -105,6 +107,7 @@ class JobLedger:
         "refused",
         "release_reason",
         "reopened",
+        "reopened_at",
         "retried",
         "seq",
         "sizes",
@@ -146,6 +149,7 @@ class JobLedger:
         self.again: set[int] = set()
         self.release_reason = ""
         self.retried = self.reopened = False
+        self.reopened_at = self.closed_at = 0
         self.problem = self.refused = ""
         self.needs: Needs | None = None
         try:

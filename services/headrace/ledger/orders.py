@@ -167,10 +167,13 @@ def fold_needed(job: JobLedger, needed: Needed) -> None:
     for task, attempt in zip(needed.tasks, needed.attempts, strict=True):
         if attempt <= job.attempts[task]:
             continue
-        if job.end is not None:
-            reopen(job)
         job.retried = True
         job.attempts[task] = attempt
+        if job.end is not None:
+            if needed.at < job.closed_at:  # it was decided before the end: what is still to run then, runs no more
+                continue
+            reopen(job)
+            job.reopened_at = max(job.reopened_at, needed.at)
         if job.states[task] == DONE:
             job.take_back([task])
         job.states[task] = WAITING
@@ -198,21 +201,31 @@ def fold_purge(job: JobLedger, purge: Purge) -> None:
 
 
 def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
-    """The job is over. The first word counts; a later one ends that outputs were made again, and may say why the rest is given up."""
+    """The job is over. The first word counts; a later one ends that outputs were made again, and may say why the rest is given up. One that
+    was decided before these outputs were needed, and is in the log once more, says nothing new."""
     if job.end is not None:
+        if ended.at < job.reopened_at:
+            return
+        job.closed_at = ended.at
         job.reopened = False
         if ended.reason:
             _give_up(job, ended.reason)
         return
-    job.end, job.ended_at = ended, time
+    job.end, job.ended_at, job.closed_at = ended, time, ended.at
     if job.n_released:
         job.changes.to("released").add(np.flatnonzero(job.flags & RELEASED))
 
 
+def missing_outputs(job: JobLedger) -> Ints:
+    """Outputs that are to be kept for the client and are nowhere."""
+    outputs = np.flatnonzero((job.flags & (ASKED | RELEASED | VALUE)) == ASKED)
+    missing: Ints = outputs[~job.are_available(outputs)]
+    return missing
+
+
 def _give_up(job: JobLedger, reason: str) -> None:
     """Outputs that are nowhere will not be made again."""
-    outputs = np.flatnonzero((job.flags & (ASKED | RELEASED | VALUE)) == ASKED)
-    gone = outputs[~job.are_available(outputs)]
+    gone = missing_outputs(job)
     job.flags[gone] |= RELEASED
     job.n_released += len(gone)
     job.n_missing -= len(gone)
