@@ -356,7 +356,7 @@ def test_strangers_and_insiders_lose_their_links_and_the_service_goes_on(
         "which were not granted",
         "datasets are wanted of jobs that are not known here",
         "columns differ in length",
-        "that is no frame which may come now",
+        "that is not a frame allowed at this point",
     ):
         assert reason in log, f"nothing in the log says {reason!r}"
     assert "Traceback" not in log, log

@@ -1,4 +1,4 @@
-"""The data plane between processes on different hosts: authenticated frames over TCP, payloads straight into place."""
+"""The data plane between hosts: authenticated frames over TCP, whose payloads are received straight into their destination."""
 
 from headrace.link.addresses import split_address
 from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFrame

@@ -1,11 +1,11 @@
-"""Addresses of data planes, as text."""
+"""Parses addresses of data planes."""
 
 LAST_PORT = 65_535
-"""Of TCP. Event loops take larger numbers and listen elsewhere."""
+"""The largest TCP port. Event loops accept larger numbers, and listen on another port."""
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "1.2.3.4:5" or "[::1]:5". Raises ValueError for anything else.
+    """Split "1.2.3.4:5" or "[::1]:5" into host and port. Raises ValueError for anything else.
 
     >>> split_address("[::1]:5")
     ('::1', 5)

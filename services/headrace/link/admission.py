@@ -1,8 +1,8 @@
-"""How many links one process accepts: from whom nobody knows yet, and from each peer. No I/O.
+"""Limits the links that one process accepts: unauthenticated ones in total, and authenticated ones of each peer. No I/O.
 
-A stranger costs a connection and a small buffer until its proof is due. When too many of them wait, the one that has waited longest goes:
-an honest peer proves itself within a few round trips, so those that wait long are silent ones. Whoever has the key of a job can call
-itself by any name, so the clients of a job are counted together.
+A stranger costs a connection and a small buffer until its proof is due. If too many of them wait, the one that has waited longest is ended:
+an honest peer proves itself within a few round trips, so those that wait long are silent. Whoever has the key of a job can use any name, so
+all clients of a job count as one peer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ L = TypeVar("L")
 
 
 class Admission(Generic[L]):
-    """The links that were accepted. refused: how many were ended for being too many, by reason."""
+    """The accepted links. refused: the number of links that were ended because there were too many, by reason."""
 
     def __init__(self, most_unproved: int = MAX_UNPROVED, most_of_a_peer: int = MAX_LINKS_OF_A_PEER) -> None:
         self.most_unproved = most_unproved
@@ -28,7 +28,7 @@ class Admission(Generic[L]):
         self.refused = Counter({"unproved": 0, "peer": 0})
 
     def came(self, link: L) -> L | None:
-        """A connection was made. Returns a link that is to end for it, if there are too many."""
+        """Add a new connection. Returns a link to end in its place, if there are too many."""
         self._unproved[link] = None
         if len(self._unproved) <= self.most_unproved:
             return None
@@ -38,7 +38,7 @@ class Admission(Generic[L]):
         return oldest
 
     def proved(self, link: L, peer: Peer) -> bool:
-        """The other side of a link has proved who it is. False if it has too many links already: then this one is to end."""
+        """Note that a link's peer has proved its identity. Returns False if the peer has too many links, so that this one must end."""
         self._unproved.pop(link, None)
         key = (peer.role, peer.job if peer.job is not None else peer.peer)
         if self._counts[key] >= self.most_of_a_peer:
@@ -49,7 +49,7 @@ class Admission(Generic[L]):
         return True
 
     def left(self, link: L) -> None:
-        """A link has ended."""
+        """Remove a link that has ended."""
         self._unproved.pop(link, None)
         key = self._proved.pop(link, None)
         if key is not None:

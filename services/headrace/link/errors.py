@@ -1,19 +1,19 @@
-"""What can go wrong on a link."""
+"""Errors of links."""
 
 from headrace.errors import HeadraceError
 
 
 class LinkError(HeadraceError):
-    """Base of the errors of this package."""
+    """Base class of the errors of this package."""
 
 
 class MalformedFrame(LinkError, ValueError):
-    """Bytes that are no frame, or a frame that may not come now; ends the link it came from."""
+    """The bytes are not a frame, or the frame is not allowed at this point. The link that it came from ends."""
 
 
 class LinkRefused(LinkError, ConnectionError):
-    """No link was made: the other side cannot be reached, has another key or version, or did not prove itself in time."""
+    """The link could not be made: the peer cannot be reached, has another key or version, or did not prove its identity in time."""
 
 
 class LinkClosed(LinkError, ConnectionError):
-    """The link has ended; what was waited for will not happen."""
+    """The link has ended, so the operation that waited for it failed."""

@@ -1,15 +1,15 @@
-"""The frames of a link: what two processes of the data plane say to each other.
+"""The frames of a link: the messages between two processes of the data plane.
 
-On the wire a frame is a prefix ``<IQ`` (length of the header, length of the payload, in bytes), the header (msgpack of
-one of these structs, as an array whose first item is its tag), and the payload, raw. Only `Values` and `Data` have one.
+On the wire a frame is a prefix ``<IQ`` (length of the header, length of the payload, in bytes), the header (msgpack of one of these
+structs, as an array whose first item is its tag), and the raw payload. Only `Values` and `Data` have a payload.
 
-A consumer says `Want`; the producer answers, as the datasets come to exist, with `Values` (small ones, at once) or
-`Offer` (large ones); the consumer makes room, says `Grant`, and is sent a `Data` for each. What is not there any more
-is `Gone`. Columns of one frame have the same length: item i of each is about dataset i.
+A consumer sends `Want`. As the datasets come to exist, the producer answers with `Values` (small ones, at once) or `Offer` (large ones).
+The consumer makes room and sends `Grant`, and the producer sends a `Data` for each. `Gone` names datasets that no longer exist. Columns of
+one frame have the same length: item i of each is about dataset i.
 
-A large dataset that several hosts grant goes from one to the next: the producer answers all but the first with `Relay`,
-they say `Grant` to the host that it names, and that one passes the bytes on while it still receives them. Then there are
-several `Data` for a dataset, a piece in each, in order; so there are where the producer reads it from disk.
+If several hosts grant a large dataset, it goes from one to the next. The producer answers all but the first with `Relay`. They send `Grant`
+to the host that it names, and that host passes the bytes on while it still receives them. Then a dataset consists of several `Data`, a
+piece in each, in order. The same holds if the producer reads it from disk.
 """
 
 from typing import Annotated, TypeAlias
@@ -25,7 +25,7 @@ Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True, tag="want"):
-    """Send me these datasets, of these attempts, as soon as they exist. May be said again.
+    """Ask for these datasets, of these attempts, as soon as they exist. May be sent again.
 
     `address` is where other hosts reach this one, if it may be told to pass datasets on; clients have none.
     """
@@ -37,16 +37,16 @@ class Want(msgspec.Struct, frozen=True, array_like=True, tag="want"):
 
 
 class Unwant(msgspec.Struct, frozen=True, array_like=True, tag="unwant"):
-    """I need these no longer."""
+    """Withdraw a want."""
 
     job: str
     datasets: list[Count]
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
-    """There is room for these offers now: send their bytes, in this order.
+    """Accept these offers: send the bytes, in this order, because there is room now.
 
-    `starts`, where given, says how many bytes of each are there already, from a host that failed in the middle.
+    `starts`, if given, says how many bytes of each are already here, from a host that failed in the middle.
     """
 
     job: str
@@ -55,7 +55,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
 
 
 class Values(msgspec.Struct, frozen=True, array_like=True, tag="values"):
-    """Small datasets at once. Payload: their encoded values, one after another, of `lengths` bytes each."""
+    """Send small datasets at once. Payload: their encoded values, one after another, of `lengths` bytes each."""
 
     job: str
     datasets: list[Count]
@@ -64,7 +64,7 @@ class Values(msgspec.Struct, frozen=True, array_like=True, tag="values"):
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
-    """These datasets exist here and are this large, in bytes: grant them when there is room."""
+    """Offer datasets that exist here, with their sizes in bytes. The consumer grants them when it has room."""
 
     job: str
     datasets: list[Count]
@@ -73,9 +73,9 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
 
 
 class Relay(msgspec.Struct, frozen=True, array_like=True, tag="relay"):
-    """The answer to a grant where another host is granted the dataset too: have it from `host`, of this epoch, at `address`.
+    """Answer a grant of a dataset that another host is also granted: fetch it from `host`, of this epoch, at `address`.
 
-    `depth` is how many hosts the bytes go through on the way. Who grants it here again is sent it from here.
+    `depth` is the number of hosts that the bytes pass through. If the consumer grants it here again, this host sends it.
     """
 
     job: str
@@ -87,8 +87,8 @@ class Relay(msgspec.Struct, frozen=True, array_like=True, tag="relay"):
 
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag="data"):
-    """One granted dataset, or a piece of it. Payload: its encoded value, of exactly the size that was offered; or, where `size`
-    is not 0, some bytes of it, the first of them at `start`."""
+    """Send one granted dataset, or a piece of it. Payload: its encoded value, of exactly the offered size; or, if `size` is not 0, some
+    bytes of it, beginning at offset `start`."""
 
     job: str
     dataset: Count
@@ -98,14 +98,14 @@ class Data(msgspec.Struct, frozen=True, array_like=True, tag="data"):
 
 
 class Gone(msgspec.Struct, frozen=True, array_like=True, tag="gone"):
-    """These were here and are not any more."""
+    """Report datasets that this host no longer has."""
 
     job: str
     datasets: list[Count]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """The first frame, from the side that connected. `job` is named by a client, which has that job's key only."""
+    """The first frame, from the side that connected. A client names its `job`, because it has only that job's key."""
 
     version: int
     peer: Name
@@ -116,7 +116,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
-    """The answer, with the proof that the side that was connected to has the key."""
+    """The answer to `Hello`, with the proof that the accepting side has the key."""
 
     version: int
     peer: Name
@@ -127,19 +127,19 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag="proof"):
-    """The proof that the side that connected has the key; the link is open."""
+    """The proof that the connecting side has the key. With it, the link is open."""
 
     proof: bytes
 
 
 Frame: TypeAlias = Want | Unwant | Grant | Values | Offer | Relay | Data | Gone
-"""What goes over an open link."""
+"""The frames of an open link."""
 HandshakeFrame: TypeAlias = Hello | Welcome | Proof
-"""What goes over a link before it is open."""
+"""The frames of a link that is not yet open."""
 
 
 def columns_differ(frame: Frame) -> bool:
-    """Whether the columns of `frame` are not of one length."""
+    """Return whether the columns of `frame` differ in length."""
     match frame:
         case Want(datasets=datasets, attempts=attempts):
             return len(datasets) != len(attempts)

@@ -1,15 +1,15 @@
-"""Frames to bytes and back, without any I/O.
+"""Converts frames to bytes and back, without any I/O.
 
-`pack` makes the bytes in front of a payload. `Parser` is told where to put what arrives (`writable`) and that it has
-arrived (`received`), and calls its owner with every whole frame. Small frames are parsed where they lie, in one
-buffer that is used again and again. A large payload is received straight into memory that the owner names:
+`pack` makes the bytes in front of a payload. `Parser` says where to put arriving bytes (`writable`), is told that they have arrived
+(`received`), and calls its owner with every complete frame. It parses small frames in place, in one reused buffer. A large payload is
+received straight into memory that the owner provides:
 
     prefix, header, payload all in the buffer    -> on_frame(header, view of the buffer)
-    `Data`                                       -> sink(header, length), fill what it gives, on_frame(header, it)
-    `Data`, the sink gives a `Place`             -> the same by way of another buffer and the place's `write`
-    what the buffer cannot hold                  -> the same in a longer one, which grows with what comes
+    `Data`                                       -> sink(header, length), fill the memory that it returns, on_frame(header, memory)
+    `Data`, the sink returns a `Place`           -> the same, through another buffer and the place's `write`
+    too large for the buffer                     -> the same in a longer buffer, which grows with the bytes that arrive
 
-Whatever is wrong with the bytes raises `MalformedFrame`; after that, or after `stop`, a parser takes nothing more.
+Invalid bytes raise `MalformedFrame`. After that, or after `stop`, a parser accepts nothing more.
 """
 
 from collections.abc import Callable
@@ -30,24 +30,25 @@ from headrace.link.settings import (
 )
 
 PREFIX: Final = Struct("<IQ")
-"""Length of the header, length of the payload, in bytes."""
+"""The prefix of a frame: length of the header and length of the payload, in bytes."""
 
 _EMPTY: Final = memoryview(b"")
 _SCRAP: Final = memoryview(bytearray(4096))
-"""What comes over links that have ended goes here, and is not looked at."""
+"""Memory for bytes that arrive on ended links and are ignored."""
 _encoder: Final = msgspec.msgpack.Encoder()
 _handshake_decoder: Final[msgspec.msgpack.Decoder[HandshakeFrame]] = msgspec.msgpack.Decoder(HandshakeFrame)
 _frame_decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
 
 
 OnFrame: TypeAlias = Callable[[Frame | HandshakeFrame, memoryview], None]
-"""Called with every whole frame. The payload is the sink's memory for `Data`; for all others it is valid during the call only."""
+"""A function that is called with every complete frame. The payload of `Data` is the sink's memory; any other is valid only during the call.
+"""
 
 
 class Place(NamedTuple):
-    """Memory that is filled by calls of `write`, with bytes and where in it they go: cheaper than to touch pages that are new.
+    """Memory that calls of `write` fill, with bytes and their offset: cheaper than touching new pages.
 
-    Or no memory (None), where `write` hands the bytes on; then `on_frame` gets no payload.
+    Without memory (None), `write` passes the bytes on, and `on_frame` gets no payload.
     """
 
     memory: memoryview | None
@@ -55,20 +56,20 @@ class Place(NamedTuple):
 
 
 Sink: TypeAlias = Callable[[Data, int], "memoryview | Place"]
-"""Called with a `Data` header and the length of its payload; gives writable memory of exactly that many bytes."""
+"""A function that is called with a `Data` header and the length of its payload; returns writable memory of exactly that many bytes."""
 
 
 def pack(frame: Frame | HandshakeFrame, payload_bytes: int = 0) -> bytearray:
-    """Prefix and header of `frame`, whose payload of `payload_bytes` bytes is to follow.
+    """Return prefix and header of `frame`, for a payload of `payload_bytes` bytes.
 
-    Raises `MalformedFrame` if the other side would refuse it: the header or payload too long, columns or lengths that do not agree.
+    Raises `MalformedFrame` if the peer would refuse it: the header or payload is too long, or columns or lengths do not agree.
     """
     out = bytearray(PREFIX.size)
     _encoder.encode_into(frame, out, PREFIX.size)
     length = len(out) - PREFIX.size
     limit = MAX_HANDSHAKE_BYTES if isinstance(frame, HandshakeFrame) else MAX_HEADER_BYTES
     if length > limit:
-        raise MalformedFrame(f"a {type(frame).__name__} header of {length} bytes, more than {limit}: split it, or name things more shortly")
+        raise MalformedFrame(f"a {type(frame).__name__} header of {length} bytes, more than {limit}: split it, or use shorter names")
     _check(frame, payload_bytes)
     PREFIX.pack_into(out, 0, length, payload_bytes)
     return out
@@ -85,13 +86,13 @@ def _check(frame: Frame | HandshakeFrame, payload_bytes: int) -> None:
     else:
         expected = sum(frame.lengths) if isinstance(frame, Values) else 0
     if payload_bytes != expected:
-        raise MalformedFrame(f"a {name} frame with a payload of {payload_bytes} bytes, where {expected} belong")
+        raise MalformedFrame(f"a {name} frame with a payload of {payload_bytes} bytes instead of {expected}")
     if payload_bytes > MAX_VALUES_BYTES:
         raise MalformedFrame(f"a {name} frame with a payload of {payload_bytes} bytes, more than {MAX_VALUES_BYTES}")
 
 
 class Parser:
-    """The receiving half of a link: begins with the handshake's frames only, and takes the others once `open` was called."""
+    """The receiving half of a link. It accepts only frames of the handshake, until `open` is called."""
 
     def __init__(self, on_frame: OnFrame, sink: Sink) -> None:
         self._on_frame = on_frame
@@ -99,32 +100,32 @@ class Parser:
         self._decoder: msgspec.msgpack.Decoder[Frame] | msgspec.msgpack.Decoder[HandshakeFrame] = _handshake_decoder
         self._header_limit = MAX_HANDSHAKE_BYTES
         self._home = memoryview(bytearray(HANDSHAKE_BUFFER_BYTES))
-        self._buffer = self._home  # or one that holds a header too long for home
-        self._start = 0  # what has arrived and is not parsed yet is _buffer[_start:_end]
+        self._buffer = self._home  # or a longer one, for a header that does not fit into home
+        self._start = 0  # _buffer[_start:_end] has arrived and is not yet parsed
         self._end = 0
-        self._needed = PREFIX.size  # bytes from _start on without which the next step cannot be done
-        self._frame: Frame | HandshakeFrame | None = None  # whose header is parsed and whose payload is not there yet
+        self._needed = PREFIX.size  # bytes from _start on that the next step needs
+        self._frame: Frame | HandshakeFrame | None = None  # a frame whose header is parsed, but whose payload is incomplete
         self._body = 0  # where that payload begins, counted from _start
         self._payload: memoryview | None = None  # memory being filled with a payload
-        self._length = 0  # bytes of that payload, and how many of them have come
+        self._length = 0  # bytes of that payload, and how many of them have arrived
         self._filled = 0
         self._write: Callable[[memoryview, int], None] | None = None  # how it is filled, if not in place
-        self._passage = _EMPTY  # what such a payload comes through
+        self._passage = _EMPTY  # the buffer for such a payload
         self._stopped = False
 
     @property
     def in_frame(self) -> bool:
-        """Whether a frame has begun to arrive and is not whole yet."""
+        """Whether a frame has arrived in part."""
         return self._payload is not None or self._frame is not None or self._end > self._start
 
     def open(self) -> None:
-        """From the next frame on, take the frames of an authenticated link. May be called from within `on_frame`."""
+        """Accept the frames of an authenticated link, from the next frame on. May be called from within `on_frame`."""
         self._decoder = _frame_decoder
         self._header_limit = MAX_HEADER_BYTES
         self._home = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
 
     def stop(self) -> None:
-        """Take nothing more and let go of all buffers. May be called from within `on_frame` and `sink`."""
+        """Accept nothing more, and release all buffers. May be called from within `on_frame` and `sink`."""
         self._stopped = True
         self._payload = None
         self._home = self._buffer = self._passage = _EMPTY
@@ -132,7 +133,7 @@ class Parser:
         self._frame = None
 
     def writable(self) -> memoryview:
-        """Where the next bytes are to be put; never empty."""
+        """Return the memory for the next bytes; never empty."""
         if self._stopped:
             return _SCRAP
         if self._payload is not None:
@@ -140,9 +141,9 @@ class Parser:
         return self._buffer[self._end :]
 
     def received(self, nbytes: int) -> None:
-        """`nbytes` bytes were put at the start of what `writable` gave last.
+        """Process `nbytes` bytes at the start of the memory that `writable` returned last.
 
-        Raises `MalformedFrame` if they are no frames, and whatever `on_frame` and `sink` raise.
+        Raises `MalformedFrame` if they are not frames, and any exception of `on_frame` and `sink`.
         """
         if self._stopped:
             return
@@ -184,7 +185,7 @@ class Parser:
         try:
             return self._decoder.decode(header)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError) as error:
-            raise MalformedFrame(f"a header of {len(header)} bytes that is no frame which may come now: {error}") from error
+            raise MalformedFrame(f"a header of {len(header)} bytes that is not a frame allowed at this point: {error}") from error
 
     def _begin_payload(self, frame: Frame | HandshakeFrame, nbytes: int) -> None:
         self._frame = frame
@@ -193,7 +194,7 @@ class Parser:
             self._fill(self._sink(frame, nbytes), nbytes)
 
     def _fill(self, target: memoryview | Place, nbytes: int) -> None:
-        """Receive `nbytes` bytes into `target` from here on, beginning with what is in the buffer already."""
+        """Receive the next `nbytes` bytes into `target`, beginning with those that are already in the buffer."""
         if self._stopped:
             return
         memory, self._write = target if isinstance(target, Place) else (target, None)
@@ -234,9 +235,9 @@ class Parser:
         self._on_frame(frame, payload)
 
     def _make_room(self) -> None:
-        """Let more of the bytes that the next step needs fit behind `_start`: in the buffer, at its front, or in a longer one.
+        """Make room behind `_start` for the bytes that the next step needs: in the buffer, at its front, or in a longer one.
 
-        A buffer grows with what has come, and not to what the other side says will come.
+        A buffer grows with the bytes that have arrived, not with what the peer announces.
         """
         held = self._end - self._start
         if held and (self._start + self._needed <= len(self._buffer) or (not self._start and self._end < len(self._buffer))):

@@ -1,17 +1,17 @@
-"""Who is on the other side, proved before anything else counts. No I/O: frames in, frames out.
+"""The handshake that authenticates both sides of a link before anything else counts. No I/O: it turns frames into frames.
 
-Both sides have a key: hosts the cluster's, a client the one of its job, which the cluster's gives. Each proves that
-it has it by an HMAC over everything that both have said, two fresh nonces included:
+Hosts have the key of the cluster; a client has the key of its job, which is derived from the cluster's. Each side proves that it has the
+key by an HMAC over everything that both have said, including two fresh nonces:
 
     initiator -> responder   Hello(version, peer, role, epoch, nonce, job)
     responder -> initiator   Welcome(version, peer, role, epoch, nonce, proof = HMAC(key, "responder" + both frames))
     initiator -> responder   Proof(HMAC(key, "initiator" + both frames))
 
-The nonces make a recorded proof worthless, the role word one that is sent back to its maker, and the frames bind
-names, roles, epochs and the job to the proof. A responder's word is checked before the initiator's is given.
+The nonces prevent the replay of a recorded proof, the words "responder" and "initiator" prevent sending a proof back to its author, and the
+frames bind names, roles, epochs and the job to the proof. The initiator checks the responder's proof before it sends its own.
 
-The frames after the handshake are neither encrypted nor signed: who can change bytes on the network between the
-hosts can change values. Where that is a danger, the network between the hosts must itself be protected.
+The frames after the handshake are neither encrypted nor signed: whoever can change bytes on the network between the hosts can change
+values. Where that is a danger, protect the network itself.
 """
 
 import hmac
@@ -25,13 +25,13 @@ from headrace.link.frames import HandshakeFrame, Hello, Proof, Welcome
 from headrace.link.settings import MAX_NAME_BYTES, MIN_KEY_BYTES, NONCE_BYTES, VERSION
 
 CLIENT: Final = "client"
-"""The role that is bound to one job, and has that job's key only."""
+"""The role that is bound to one job, and has only that job's key."""
 
-_CONTEXT: Final = b"headrace-link-1\0"  # no MAC that is made here is one that `job_key` makes
+_CONTEXT: Final = b"headrace-link-1\0"  # keeps these MACs different from those of `job_key`
 
 
 class Identity(NamedTuple):
-    """Who one side of a link is: its unique name, its role, and its epoch (0 where it has none)."""
+    """The identity of one side of a link: its unique name, its role, and its epoch (0 if it has none)."""
 
     peer: str
     role: str
@@ -39,7 +39,7 @@ class Identity(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """Who the other side has proved to be; `job` is the only one the link may name, or None for all."""
+    """The proved identity of the peer. job: the only job that the link may name; None for all."""
 
     peer: str
     role: str
@@ -48,26 +48,26 @@ class Peer(NamedTuple):
 
 
 class Handshake(Protocol):
-    """One side of the handshake. `peer` is set as soon as the other side has proved itself."""
+    """One side of the handshake. `peer` is set once the peer has proved its identity."""
 
     peer: Peer | None
 
     def begin(self) -> HandshakeFrame | None:
-        """The frame to send before any has come, if it is this side's turn."""
+        """Return the frame to send first, if it is this side's turn."""
 
     def received(self, frame: HandshakeFrame) -> HandshakeFrame | None:
-        """The answer to `frame`. Raises `LinkRefused` if it may not come now, or proves nothing."""
+        """Return the answer to `frame`. Raises `LinkRefused` if the frame is out of turn, or its proof is wrong."""
 
 
 def job_key(cluster_key: bytes, job: str) -> bytes:
-    """The key of the clients of `job`, 32 bytes; it does not give away the cluster's."""
+    """Return the key of the clients of `job`, 32 bytes. It does not reveal the cluster's key."""
     return hmac.digest(check_key(cluster_key), b"job:" + job.encode(), "sha256")
 
 
 def check_key(key: bytes) -> bytes:
-    """`key` itself. Raises `ValueError` if it is so short that it could be guessed."""
+    """Return `key`. Raises `ValueError` if it is so short that it could be guessed."""
     if len(key) < MIN_KEY_BYTES:
-        raise ValueError(f"a link key of {len(key)} bytes; it needs at least {MIN_KEY_BYTES}, random ones")
+        raise ValueError(f"a link key of {len(key)} bytes is too short: use at least {MIN_KEY_BYTES} random bytes")
     return key
 
 
@@ -94,7 +94,7 @@ def _out_of_turn(frame: HandshakeFrame) -> LinkRefused:
 
 
 class Initiator:
-    """The side that connected. With a `job`, `key` is that job's and the role must be "client"; else it is the cluster's."""
+    """The side that connected. With a `job`, `key` is that job's, and the role must be "client"; otherwise it is the cluster's."""
 
     def __init__(self, me: Identity, key: bytes, job: str | None = None) -> None:
         if (me.role == CLIENT) != (job is not None):
@@ -105,22 +105,24 @@ class Initiator:
         self._hello = Hello(VERSION, me.peer, me.role, me.epoch, secrets.token_bytes(NONCE_BYTES), job)
 
     def begin(self) -> HandshakeFrame | None:
-        """`Hello`."""
+        """Return `Hello`."""
         return self._hello
 
     def received(self, frame: HandshakeFrame) -> HandshakeFrame | None:
-        """`Proof`, in answer to a `Welcome` that proves itself."""
+        """Return `Proof`, in answer to a valid `Welcome`."""
         if not isinstance(frame, Welcome) or self.peer is not None:
             raise _out_of_turn(frame)
         _check_version(frame)
         if not hmac.compare_digest(frame.proof, _prove(self._key, b"responder", self._hello, frame)):
-            raise LinkRefused(f"{frame.role} {frame.peer!r} did not prove that it has our key: the keys differ, or it is not who it says")
+            raise LinkRefused(
+                f"{frame.role} {frame.peer!r} did not prove that it has our key: the keys differ, or it is not who it claims to be"
+            )
         self.peer = Peer(frame.peer, frame.role, frame.epoch, self._hello.job)
         return Proof(_prove(self._key, b"initiator", self._hello, frame))
 
 
 class Responder:
-    """The side that was connected to; it has the cluster's key, and so every job's."""
+    """The side that accepted the connection. It has the cluster's key, from which it derives every job's."""
 
     def __init__(self, me: Identity, cluster_key: bytes) -> None:
         _check_names(me.peer, me.role)
@@ -131,11 +133,11 @@ class Responder:
         self._expected = b""
 
     def begin(self) -> HandshakeFrame | None:
-        """Nothing: the other side speaks first."""
+        """Return None, because the other side sends first."""
         return None
 
     def received(self, frame: HandshakeFrame) -> HandshakeFrame | None:
-        """`Welcome` in answer to `Hello`; nothing more once a `Proof` is right."""
+        """Return `Welcome` in answer to `Hello`, or None after a valid `Proof`."""
         if isinstance(frame, Hello) and self._claimed is None:
             return self._greeted(frame)
         if not isinstance(frame, Proof) or self._claimed is None or self.peer is not None:
@@ -149,7 +151,7 @@ class Responder:
         _check_version(hello)
         if (hello.role == CLIENT) != (hello.job is not None):
             raise LinkRefused(
-                f"{hello.peer!r} says it is a {hello.role!r} of job {hello.job!r}: a client names its job, and only a client does"
+                f"{hello.peer!r} claims to be a {hello.role!r} of job {hello.job!r}: a client names its job, and only a client does"
             )
         key = self._cluster_key if hello.job is None else job_key(self._cluster_key, hello.job)
         welcome = Welcome(VERSION, self._me.peer, self._me.role, self._me.epoch, secrets.token_bytes(NONCE_BYTES), b"")

@@ -1,7 +1,7 @@
-"""One link: the parser, the handshake and the sender, joined to an asyncio transport.
+"""One link: it joins the parser, the handshake and the sender to an asyncio transport.
 
-The transport reads straight into the memory that the parser names, which for a `Data` payload is the memory that the
-link's owner gave. Whatever is wrong with what comes ends the link, with a reason in the log, and nothing else.
+The transport reads straight into the memory that the parser names; for a `Data` payload, that is memory of the link's owner. Anything
+invalid that arrives ends only this link, with a reason in the log.
 """
 
 import asyncio
@@ -31,29 +31,29 @@ Payload: TypeAlias = memoryview | bytes | bytearray
 
 
 class Handler(Protocol):
-    """Who owns links. All calls come from the event loop's thread; what they raise is logged and ends that link only."""
+    """The owner of links. All calls come from the event loop's thread. An exception of the owner is logged, and ends only that link."""
 
     def link_opened(self, link: "Link") -> None:
-        """The other side has proved itself: the link can be used."""
+        """Called when the peer has proved its identity: the link can be used."""
 
     def link_closed(self, link: "Link", reason: str) -> None:
-        """The link has ended, for whatever reason; called exactly once, for links that were opened only."""
+        """Called exactly once when an opened link has ended, for any reason."""
 
     def frame_received(self, link: "Link", frame: Frame, payload: memoryview) -> None:
-        """A frame has come. `payload` is valid during the call only, except for `Data`: it is what `data_sink` gave, now filled."""
+        """Called with a frame. `payload` is valid only during the call, except for `Data`, where it is the filled memory of `data_sink`."""
 
     def data_sink(self, link: "Link", frame: Data, nbytes: int) -> memoryview | Place | None:
-        """Writable, contiguous memory of exactly `nbytes` bytes for the payload; None if it was not granted, which ends the link.
+        """Return writable, contiguous memory of exactly `nbytes` bytes for the payload; None if it was not granted, which ends the link.
 
-        It is written to until `frame_received` is called for it, or the link ends: by `close`, or told by `link_closed`.
+        The link writes to it until it calls `frame_received` for it, or until the link ends: by `close`, or as `link_closed` reports.
         """
 
 
 class Link(asyncio.BufferedProtocol):
-    """A connection to another process of the data plane. Made by `serve` and `connect`, not by hand.
+    """A connection to another process of the data plane. `serve` and `connect` create links.
 
-    `peer`, `role`, `epoch` and `job` are what the other side has proved; a link with a `job` may name no other one.
-    They raise `LinkError` before the link is open. The methods that asyncio's transports call are not for its owner.
+    `peer`, `role`, `epoch` and `job` are the proved identity of the other side; a link with a `job` may name no other one. They raise
+    `LinkError` before the link is open. The owner must not call the methods that asyncio's transports call.
     """
 
     def __init__(self, handler: Handler, handshake: Handshake, admission: "Admission[Link] | None" = None) -> None:
@@ -87,28 +87,28 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def job(self) -> str | None:
-        """The only job that this link may name, or None: any."""
+        """The only job that this link may name; None for any."""
         return self._who.job
 
     @property
     def closed(self) -> bool:
-        """Whether the link has ended or is ending; nothing can be sent any more."""
+        """Whether the link has ended or is ending, so that nothing more can be sent."""
         return self._reason is not None
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that were sent but are not written to the socket yet, payloads included."""
+        """Bytes that were sent but not yet written to the socket, including payloads."""
         return self._sender.queued_bytes
 
     def send(self, frame: Frame, *payload: Payload, on_sent: Sent | None = None) -> None:
-        """Send `frame` and the bytes of its payload, one buffer after the other, without joining or copying them.
+        """Send `frame` and its payload, one buffer after the other, without joining or copying them.
 
-        Small frames keep their order and go before `Data` that has not begun; `Data` frames keep theirs, and are
-        written as the socket drains. The payload's memory must stay as it is until `on_sent` is called, exactly once
-        and never from within this call: with True when it has been written, with False if the link ended first.
+        Small frames keep their order, and go before `Data` that has not started; `Data` frames keep theirs, and are written as the socket
+        drains. Do not change the payload's memory until `on_sent` is called, exactly once and never from within this call: with True when
+        it has been written, with False if the link ended first.
 
-        Raises `LinkClosed` if the link has ended, `MalformedFrame` if the other side would refuse the frame, and
-        `ValueError` if it names a job that is not the link's.
+        Raises `LinkClosed` if the link has ended, `MalformedFrame` if the peer would refuse the frame, and `ValueError` if it names a job
+        that is not the link's.
         """
         job = self._who.job
         self._check_open()
@@ -124,7 +124,7 @@ class Link(asyncio.BufferedProtocol):
         await self._sender.drain(limit)
 
     def close(self, reason: str = "closed on this side") -> None:
-        """End the link now; what is queued is dropped (`await drain()` first to have it written). May be called again.
+        """End the link now, and drop what is queued (`await drain()` first to have it written). May be called again.
 
         Nothing is written to the memory of a sink after this.
         """
@@ -136,27 +136,27 @@ class Link(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def pause(self) -> None:
-        """Read nothing more from the socket until `resume`, so that the other side has to wait. What was read already still comes."""
+        """Read nothing more from the socket until `resume`, so that the peer has to wait. Data that was already read still arrives."""
         if self._transport is not None and self._reason is None:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on after `pause`."""
+        """Continue to read after `pause`."""
         if self._transport is not None and self._reason is None:
             self._transport.resume_reading()
 
     async def opened(self) -> None:
-        """Wait until the other side has proved itself. Raises `LinkRefused` if it does not."""
+        """Wait until the peer has proved its identity. Raises `LinkRefused` if it does not."""
         await asyncio.shield(self._opened)
 
-    # What the transport calls.
+    # Methods that the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
         self._transport = cast(asyncio.Transport, transport)
         address = transport.get_extra_info("peername")
         self._name = f"{address[0]}:{address[1]}" if address else self._name
-        if self._reason is not None:  # closed while it was being made
+        if self._reason is not None:  # closed during its creation
             self._transport.abort()
             return
         self._come_in()
@@ -166,26 +166,26 @@ class Link(asyncio.BufferedProtocol):
         self._say(self._handshake.begin())
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to read to."""
+        """Return the memory to read into."""
         return self._parser.writable()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what has been read."""
+        """Parse the bytes that were read."""
         try:
             self._parser.received(nbytes)
         except LinkError as error:
             self._fail(str(error))
         except Exception as error:
-            log.exception("a link ends: its owner failed on what was received", peer=self._name)
-            self.close(f"its owner failed on what was received: {error!r}")
+            log.exception("a link ends: its owner failed on received data", peer=self._name)
+            self.close(f"its owner failed on received data: {error!r}")
 
     def eof_received(self) -> None:
-        """The other side will say no more; the transport closes."""
+        """Let the transport close, because the peer sends no more."""
         if self._parser.in_frame:
             self._fail("the other side ended the connection in the middle of a frame")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits."""
+        """End the link, and notify everybody who waits for it."""
         if self._reason is None:
             self._reason = f"connection lost: {exc}" if exc else "the other side ended the connection"
         self._parser.stop()
@@ -200,19 +200,19 @@ class Link(asyncio.BufferedProtocol):
             self._tell_closed(self._reason)
 
     def pause_writing(self) -> None:
-        """The transport could not write everything at once."""
+        """Pause sending, because the transport could not write everything at once."""
         self._sender.pause()
 
     def resume_writing(self) -> None:
-        """The transport has written everything."""
+        """Continue sending, because the transport has written everything."""
         self._sender.resume()
 
-    # Its own.
+    # Private methods.
 
     @property
     def _who(self) -> Peer:
         if self._proved is None:
-            raise LinkError("the link is not open yet: nobody has proved who is on the other side")
+            raise LinkError("the link is not open yet: the peer has not proved its identity")
         return self._proved
 
     def _check_open(self) -> None:
@@ -235,7 +235,7 @@ class Link(asyncio.BufferedProtocol):
         if memory is None:
             return target
         if memory.readonly or not memory.c_contiguous or memory.nbytes != nbytes:
-            raise ValueError(f"the sink for {nbytes} bytes has {memory.nbytes}, or cannot be written from end to end")
+            raise ValueError(f"the sink for {nbytes} bytes has {memory.nbytes}, or is not writable and contiguous")
         return Place(_as_bytes(memory), target.write) if isinstance(target, Place) else _as_bytes(memory)
 
     def _check_job(self, frame: Frame) -> None:
@@ -248,7 +248,7 @@ class Link(asyncio.BufferedProtocol):
         if self._handshake.peer is None:
             return
         if self._admission is not None and not self._admission.proved(self, self._handshake.peer):
-            raise LinkRefused(f"{self._handshake.peer.peer!r} has {self._admission.most_of_a_peer} links already, and must close one first")
+            raise LinkRefused(f"{self._handshake.peer.peer!r} has {self._admission.most_of_a_peer} links, and must close one first")
         self._proved = self._handshake.peer
         self._name = f"{self.role} {self.peer!r}"
         self._parser.open()
@@ -257,10 +257,10 @@ class Link(asyncio.BufferedProtocol):
         self._handler.link_opened(self)
 
     def _come_in(self) -> None:
-        """Count a link that was accepted; of too many that have proved nothing, end the one that has waited longest."""
+        """Count an accepted link. If too many links are unauthenticated, end the one that has waited longest."""
         silent = self._admission.came(self) if self._admission is not None else None
         if silent is not None:
-            silent.close("it had proved nothing yet, and others wait to")
+            silent.close("it had not proved its identity, and others wait to do so")
 
     def _say(self, frame: HandshakeFrame | None) -> None:
         if frame is not None:
@@ -278,13 +278,13 @@ class Link(asyncio.BufferedProtocol):
     def _refuse(self) -> None:
         log.warning("a link is not opened", peer=self._name, error=self._reason)
         self._opened.set_exception(LinkRefused(f"no link to {self._name}: {self._reason}"))
-        self._opened.exception()  # retrieved: on the accepting side nobody awaits it
+        self._opened.exception()  # mark it as retrieved: nobody awaits it on the accepting side
 
     def _tell_closed(self, reason: str) -> None:
         try:
             self._handler.link_closed(self, reason)
         except Exception:
-            log.exception("the owner of a link failed on the end of it", peer=self._name)
+            log.exception("the owner of a link failed when the link ended", peer=self._name)
 
 
 def _as_bytes(view: memoryview) -> memoryview:
@@ -292,10 +292,10 @@ def _as_bytes(view: memoryview) -> memoryview:
 
 
 def _set_options(connection: socket.socket, accepted: bool) -> None:
-    """No waiting for more to send, and a question now and then whether the other host still lives."""
+    """Send without delay, and let the kernel probe whether the peer is alive."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; others keep their system's waits
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; other systems keep their defaults
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

@@ -1,7 +1,7 @@
-"""What a link has still to write, in the order in which it goes out. No I/O.
+"""The frames that a link has yet to write, in the order of writing. No I/O.
 
-Small frames go out in the order in which they were added, and before any large frame that has not begun. A large
-frame (`Data`) goes out in slices, so that no one of them holds up the process; nothing can come between its slices.
+Small frames are written in the order in which they were added, before any large frame that has not started. A large frame (`Data`) is
+written in slices, so that none of them blocks the process; no other frame comes between its slices.
 """
 
 from collections import deque
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 Sent = Callable[[bool], None]
-"""Called once: True when the memory of a payload has been written, False when the link ended first. Either way it is free."""
+"""A function that is called once: with True when the memory of a payload has been written, with False if the link ended first. The memory
+is free in both cases."""
 
 
 class Batch(NamedTuple):
-    """Buffers to write now, and whom to tell once they are written."""
+    """Buffers to write now, and the functions to call when they are written."""
 
     buffers: list[bytes | bytearray | memoryview]
     sent: list[Sent]
@@ -25,19 +26,19 @@ class _Large(NamedTuple):
 
 
 class Outbox:
-    """The frames that are not written yet. `nbytes` is what they come to, payloads included."""
+    """The frames that are not yet written. nbytes: their size, including payloads."""
 
     def __init__(self) -> None:
         self.nbytes = 0
         self._small = Batch([], [])
         self._large: deque[_Large] = deque()
-        self._begun = False  # whether the first of the large ones is under way
+        self._begun = False  # whether the first large frame has started
 
     def __bool__(self) -> bool:
         return self.nbytes > 0
 
     def add_small(self, header: bytearray, payload: tuple[memoryview, ...], sent: Sent | None) -> None:
-        """Add a frame that is written in one go."""
+        """Add a frame that is written as a whole."""
         self._small.buffers.append(header)
         self._small.buffers.extend(payload)
         if sent is not None:
@@ -50,7 +51,8 @@ class Outbox:
         self.nbytes += len(header) + sum(map(len, payload))
 
     def take(self, limit: int) -> Batch:
-        """Take what is to be written next: the small frames, unless they would cut a large one in two, and `limit` bytes of large ones."""
+        """Remove and return the next buffers to write: the small frames, unless they would split a large one, and `limit` bytes of large
+        ones."""
         batch = Batch([], [])
         if not self._begun:
             batch, self._small = self._small, batch
@@ -77,7 +79,7 @@ class Outbox:
         return len(piece)
 
     def drop(self) -> list[Sent]:
-        """Forget everything; returns whom to tell that it will not be written."""
+        """Drop all frames, and return the functions to call because they will not be written."""
         untold = [*self._small.sent, *(large.sent for large in self._large if large.sent is not None)]
         self.nbytes = 0
         self._small = Batch([], [])

@@ -1,8 +1,7 @@
 """The sending half of a link: its outbox, and the transport that it drains into.
 
-What was added since the last turn of the loop goes out in one `writelines`. The transport's high-water mark is 0, so
-that it either has written everything, or pauses this side until it has: that is how the memory of a payload is known
-to be free again.
+Everything that was added since the last turn of the loop is written with one `writelines`. The transport's high-water mark is 0, so that it
+either has written everything, or pauses this side until it has. So this side knows when the memory of a payload is free again.
 """
 
 import asyncio
@@ -24,14 +23,14 @@ class Sender:
         self._loop = loop
         self._transport: asyncio.WriteTransport | None = None
         self._outbox = Outbox()
-        self._unwritten: list[Sent] = []  # whom to tell once the transport has written what it was given
+        self._unwritten: list[Sent] = []  # functions to call once the transport has written its data
         self._paused = False
         self._scheduled = False
         self._drainers: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that are not written to the socket yet."""
+        """Bytes that are not yet written to the socket."""
         return self._outbox.nbytes + (self._transport.get_write_buffer_size() if self._transport else 0)
 
     def attach(self, transport: asyncio.WriteTransport) -> None:
@@ -41,7 +40,7 @@ class Sender:
         self._schedule()
 
     def detach(self, reason: str) -> None:
-        """The link has ended: tell everybody who waits."""
+        """Notify everybody who waits that the link has ended."""
         self._transport = None
         unwritten, self._unwritten = [*self._unwritten, *self._outbox.drop()], []
         self._tell(unwritten, False)
@@ -51,7 +50,7 @@ class Sender:
                 done.set_exception(LinkClosed(reason))
 
     def add(self, header: bytearray, payload: tuple[memoryview, ...], sent: Sent | None, *, large: bool) -> None:
-        """Queue a frame; `sent` is told once, and never from within this call."""
+        """Queue a frame. `sent` is called once, and never from within this call."""
         add = self._outbox.add_large if large else self._outbox.add_small
         add(header, payload, sent)
         self._schedule()
@@ -64,11 +63,11 @@ class Sender:
             await done
 
     def pause(self) -> None:
-        """The transport could not write everything at once."""
+        """Pause writing, because the transport could not write everything at once."""
         self._paused = True
 
     def resume(self) -> None:
-        """The transport has written everything."""
+        """Continue writing, because the transport has written everything."""
         self._paused = False
         self._written()
         self._pump()
@@ -83,7 +82,7 @@ class Sender:
         self._pump()
 
     def _pump(self) -> None:
-        """Write the next batch; at most one a turn of the loop, so that a fast socket does not keep it from everything else."""
+        """Write the next batch. It writes at most one per turn of the loop, so that a fast socket does not block everything else."""
         transport = self._transport
         if self._paused or transport is None or transport.is_closing() or not self._outbox:
             return
@@ -113,4 +112,4 @@ class Sender:
             try:
                 tell(written)
             except Exception:
-                log.exception("on_sent failed; the link goes on")
+                log.exception("on_sent failed; the link continues")

@@ -1,4 +1,4 @@
-"""Links over TCP: accept them, make them."""
+"""Accepts and opens links over TCP."""
 
 import asyncio
 import weakref
@@ -11,30 +11,30 @@ from headrace.link.settings import CONNECT_DEADLINE_S
 
 
 class Server:
-    """Accepts links. Made by `serve`."""
+    """A listener for links. `serve` creates it."""
 
     def __init__(self, listener: asyncio.Server, links: "weakref.WeakSet[Link]", admission: Admission[Link]) -> None:
         self._listener = listener
         self._links = links
         host, port = listener.sockets[0].getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
-        """Where it listens: the address as given, the port as it came out."""
+        """The address that it listens on: the given host, and the actual port."""
         self.refused = admission.refused
-        """Links that were ended for being too many, by reason: "unproved", or "peer" where one peer has too many."""
+        """Links that were ended because there were too many, by reason: "unproved", or "peer" if one peer has too many."""
 
     def close(self, reason: str = "this side stops") -> None:
-        """Accept no more, and end every link that was accepted."""
+        """Accept no more links, and end all accepted links."""
         self._listener.close()
         for link in list(self._links):
             link.close(reason)
 
 
 async def serve(host: str, port: int, identity: Identity, cluster_key: bytes, handler: Handler) -> Server:
-    """Accept links at the IP address `host` and `port` (0: a free one) from whoever proves that it has the cluster's key, or a job's.
+    """Accept links at the IP address `host` and `port` (0: a free one) from peers that prove that they have the cluster's key, or a job's.
 
     Raises `OSError` if it cannot listen there, `ValueError` for a key that is too short or a name that is too long.
     """
-    Responder(identity, cluster_key)  # what is wrong with them is said here, not to the first who connects
+    Responder(identity, cluster_key)  # raises an error for invalid arguments here, not when the first peer connects
     links: weakref.WeakSet[Link] = weakref.WeakSet()
 
     admission: Admission[Link] = Admission()
@@ -49,10 +49,10 @@ async def serve(host: str, port: int, identity: Identity, cluster_key: bytes, ha
 
 
 async def connect(address: tuple[str, int], identity: Identity, key: bytes, handler: Handler, job: str | None = None) -> Link:
-    """A link to the server at `address`, open: both sides have proved that they have `key`.
+    """Open a link to the server at `address`: both sides have proved that they have `key`.
 
-    A client gives its `job`, and that job's key; a host the cluster's. Raises `LinkRefused` with the reason if there
-    is no link within the deadlines, `ValueError` for what could never work (a short key, a client without a job).
+    A client passes its `job` and that job's key; a host passes the cluster's key. Raises `LinkRefused` with the reason if there is no link
+    within the deadlines, `ValueError` for arguments that can never work (a short key, a client without a job).
     """
     link = Link(handler, Initiator(identity, key, job))
     try:
@@ -64,6 +64,6 @@ async def connect(address: tuple[str, int], identity: Identity, key: bytes, hand
     try:
         await link.opened()
     except asyncio.CancelledError:
-        link.close("nobody waits for it any more")
+        link.close("nobody waits for it")
         raise
     return link
