@@ -322,18 +322,15 @@ class Following(Follower):
                 ledger = await holders.look()
                 patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened)
                 if patience.is_over or any(ledger.flag[dataset] & RELEASED for dataset in missing):
-                    raise self._lost(ledger, missing, fetcher.problems)
+                    raise self._lost(ledger, missing, fetcher.problems, holders.problem)
                 await asyncio.sleep(FETCH_AGAIN)
         finally:
             await holders.stop()
 
     async def follow_again(self) -> Following:
-        """Read what the log says of the job from its beginning, and go on."""
+        """Read what the log says of the job from its beginning, and go on. Raises the errors of `attach`."""
         again = Following(self._connection, self.job)
-        try:
-            await again.attach(stay=True)
-        except HeadraceError:
-            return self
+        await again.attach(stay=True)
         return again
 
     async def stop(self) -> None:
@@ -341,8 +338,8 @@ class Following(Follower):
         if self._stays and self._feed is not None:
             await self._feed.close()
 
-    def _lost(self, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str]) -> OutputsLost:
-        """What is told of outputs that cannot be had: of those that were released, if some were."""
+    def _lost(self, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str], unread: str = "") -> OutputsLost:
+        """What is told of outputs that cannot be had: of those that were released, if some were. unread: why the log was not read again."""
         datasets = [dataset for dataset in datasets if ledger.flag[dataset] & RELEASED] or datasets
         names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
         what = f"outputs {', '.join(names)} of job {self.job}"
@@ -351,6 +348,7 @@ class Following(Follower):
             return OutputsLost(f"{what} are gone: {why}. Submit the graph again; with a sink, outputs are kept")
         hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
         why = "".join(f"; {host}: {problems[host]}" for host in hosts if host in problems)
+        why += f"; where they are now is not known: {unread}" if unread else ""
         return OutputsLost(f"{what} can no longer be fetched from {', '.join(hosts)}: submit the graph again{why}")
 
     # --- what the log says -----------------------------------------------------------------------------------------------
