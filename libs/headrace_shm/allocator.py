@@ -1,12 +1,12 @@
-"""Where blocks go inside the address space: best fit, in memory that was used before if any of it fits.
+"""Chooses places for blocks in the address space: best fit, in memory that was used before if any of it fits.
 
-A page that is touched for the first time costs far more than copying into it, so free space has a temperature. **Warm** ranges
-were in use and have memory behind them; **cold** ones are address space only: never used, or given back to the
-system (`Allocator.trim`). An allocation takes the best fit among the warm ranges; failing that, cold space, beginning with
-the warm range just before it if there is one; failing that, any run of free neighbours, whatever their temperatures.
+Touching a page for the first time costs far more than copying into it, so free space has a temperature. **Warm** ranges were in use and
+have memory behind them; **cold** ones are only address space: never used, or given back to the system (`Allocator.trim`). An allocation
+takes the best fit among the warm ranges; failing that, cold space, beginning with the warm range just before it if there is one; failing
+that, any run of free neighbours, whatever their temperatures.
 
-The address space is two zones that do not mix, so that a small block that lives long never sits in the middle
-of a hole that a large array left: `[0, 3/4)` for large blocks, in whole pages, and the rest for small ones.
+The address space has two zones that do not mix, so that a small block that lives long never sits in the middle of a hole that a large array
+left: `[0, 3/4)` for large blocks, in whole pages, and the rest for small ones.
 """
 
 import mmap
@@ -15,20 +15,20 @@ from collections.abc import Iterator
 from .ranges import FreeRanges
 
 PAGE = mmap.PAGESIZE
-"""Bytes; the unit in which the system backs memory."""
+"""Bytes of a page, the unit in which the system backs memory."""
 
 ALIGNMENT = 64
-"""Bytes; a cache line, and enough for any vector instruction. Sizes and offsets of small blocks are multiples of it."""
+"""Bytes of a cache line, enough for any vector instruction. Sizes and offsets of small blocks are multiples of it."""
 
 LARGE = 64 << 10
-"""Bytes; from here on blocks are whole pages: at most 1/16 is lost by rounding with 4 KiB pages, and all of it can be given back."""
+"""Bytes from which blocks are whole pages: rounding loses at most 1/16 with 4 KiB pages, and all of the block can be given back."""
 
 SMALL_SHARE = 4
 """The zone of small blocks is one part in this many: address space costs nothing, and large blocks suffer more from fragmentation."""
 
 
 def round_up(nbytes: int, unit: int) -> int:
-    """`nbytes` rounded up to a multiple of `unit`.
+    """Round `nbytes` up to a multiple of `unit`.
 
     >>> round_up(1, 64), round_up(64, 64)
     (64, 64)
@@ -54,7 +54,7 @@ class Zone:
         return self._cold.nbytes
 
     def allocate(self, size: int) -> int | None:
-        """Take `size` bytes: their offset, or None where no run of free bytes is long enough."""
+        """Take `size` bytes. Returns their offset, or None if no run of free bytes is long enough."""
         start = self._warm.find(size)
         if start is not None:
             self._warm.take(start, size)
@@ -70,12 +70,13 @@ class Zone:
         self._warm.add(start, start + size)
 
     def free_ranges(self) -> Iterator[tuple[int, int]]:
-        """Every free range as `(start, end)`, warm ones first."""
+        """Yield every free range as `(start, end)`, warm ones first."""
         yield from self._warm
         yield from self._cold
 
     def trim(self, excess: int) -> list[tuple[int, int]]:
-        """Make at least `excess` bytes of warm pages cold, or all there are: `(offset, nbytes)` in whole pages, largest ranges first."""
+        """Make at least `excess` bytes of warm pages cold, or all there are. Returns `(offset, nbytes)` in whole pages, largest ranges
+        first."""
         chosen: list[tuple[int, int]] = []
         for start, end in self._warm.largest_first():
             if excess <= 0:
@@ -98,7 +99,7 @@ class Zone:
         self._cold.add(first, last)
 
     def _allocate_run(self, size: int) -> int | None:
-        """The slow way, O(n log n): free ranges of both temperatures that touch, taken together."""
+        """Take free ranges of both temperatures that touch. This is slow, O(n log n), and the last resort."""
         if self._warm.nbytes + self._cold.nbytes < size:
             return None
         run, previous = 0, -1
@@ -111,7 +112,7 @@ class Zone:
         return None
 
     def _claim(self, start: int, size: int) -> int:
-        """Take `size` bytes at `start`, where free ranges follow one another; what is left of the last page becomes warm."""
+        """Take `size` bytes at `start`, where free ranges follow one another. The rest of the last page becomes warm."""
         position, end = start, start + size
         while position < end:
             warm_end = self._warm.end_of(position)
@@ -128,7 +129,7 @@ class Zone:
 
 
 class Allocator:
-    """Hands out places in an address space. It knows offsets and sizes only; whose they are is the store's business.
+    """An allocator of places in an address space. It knows only offsets and sizes; the store knows whose they are.
 
     >>> places = Allocator(1 << 20)
     >>> places.allocate(100, room=1 << 20), places.allocate(1 << 18, room=1 << 20)
@@ -154,7 +155,7 @@ class Allocator:
         return self.address_space - self._large.cold - self._small.cold
 
     def allocate(self, nbytes: int, room: int) -> tuple[int, int] | None:
-        """Take a place for `nbytes` that is at most `room` bytes when rounded: `(offset, size)`, or None.
+        """Take a place for `nbytes` that is at most `room` bytes when rounded. Returns `(offset, size)`, or None.
 
         A small block for which its own zone is full goes among the large ones, as a whole page.
         """
@@ -172,7 +173,7 @@ class Allocator:
         (self._small if offset >= self._small_start else self._large).free(offset, size)
 
     def free_ranges(self) -> list[tuple[int, int]]:
-        """Every free range as `(offset, nbytes)`, in order of offset. For metrics and tests: O(n log n)."""
+        """Return every free range as `(offset, nbytes)`, in order of offset. For metrics and tests: O(n log n)."""
         ranges = sorted([*self._large.free_ranges(), *self._small.free_ranges()])
         return [(start, end - start) for start, end in ranges]
 

@@ -24,13 +24,13 @@ from .errors import ArenaFull
 
 
 class ArenaMap(mmap.mmap):
-    """The memory of an arena: what arrays in it have as their last base, by which they are told from arrays over other maps."""
+    """The memory of an arena. Arrays in it have this type as their last base, which distinguishes them from arrays over other maps."""
 
 
 class Arena:
     """A stretch of shared memory, addressed by offset. Make one with `Arena.create`, join one with `Arena.attach`.
 
-    An arena knows nothing of blocks: which bytes are whose is the business of its owner's `Store`.
+    An arena knows nothing of blocks: its owner's `Store` knows which bytes belong to which block.
     """
 
     def __init__(self, fd: int) -> None:
@@ -81,7 +81,7 @@ class Arena:
         return cls(fd)
 
     def writable(self, offset: int, nbytes: int) -> memoryview:
-        """The bytes at `offset`, to write into. Only for a block's writer, before it is sealed.
+        """Return the bytes at `offset`, to write into. Only for a block's writer, before it is sealed.
 
         Raises:
             ValueError: the range is not inside the arena, or the arena is closed.
@@ -91,7 +91,7 @@ class Arena:
         return self._writable[offset : offset + nbytes]
 
     def readonly(self, offset: int, nbytes: int, on_release: Callable[[], None]) -> memoryview:
-        """The bytes at `offset`, read-only and without a copy.
+        """Return the bytes at `offset`, read-only and without a copy.
 
         `on_release` is called exactly once, when the last thing made from the view is gone: slices, arrays, their views, objects
         unpickled over it. It is called at any moment and in any thread in which Python frees objects, so it must be quick and
@@ -109,7 +109,8 @@ class Arena:
         return exporter.data
 
     def lend(self, offset: int, nbytes: int, on_release: Callable[[], None]) -> memoryview:
-        """The bytes at `offset`, to write into, with word of when nothing made from the view is left: `writable` as `readonly` tells it.
+        """Return the bytes at `offset`, to write into like `writable`, and call `on_release` like `readonly` when nothing made from the
+        view is left.
 
         Raises:
             ValueError: the range is not inside the arena, or the arena is closed.
@@ -121,7 +122,7 @@ class Arena:
         return exporter.data
 
     def offset_of(self, data: Any) -> int | None:
-        """Where in the arena the bytes of `data` lie: an array, or any other buffer; in a view of this object, read-only or not.
+        """Return the offset in the arena of the bytes of `data`: an array, or any other buffer; in a view of this object, read-only or not.
 
         None where they lie elsewhere, and also for what has no bytes, or gaps between them.
 
@@ -160,7 +161,7 @@ class Arena:
             first = self._reserved.find(0, stop, last)
 
     def is_backed(self, offset: int, nbytes: int) -> bool:
-        """Whether this object knows of memory behind all pages of a range, by `reserve` or `write`."""
+        """Return whether this object knows of memory behind all pages of a range, by `reserve` or `write`."""
         return bool(self._reserved) and self._reserved.find(0, offset // PAGE, -(-(offset + nbytes) // PAGE)) < 0
 
     def write(self, offset: int, data: memoryview) -> None:
@@ -202,7 +203,7 @@ class Arena:
         return pages * PAGE
 
     def close(self) -> None:
-        """Let go of the file. Views that are still alive stay valid: their mapping goes with the last of them.
+        """Close the file. Views that are still alive stay valid: their mapping goes with the last of them.
 
         Closing again does nothing.
         """
@@ -227,7 +228,7 @@ class Arena:
         self.close()
 
     def _note_reserved(self) -> None:
-        """From now on, note which pages have memory."""
+        """Start to record which pages have memory."""
         if not self._reserved:
             self._reserved = bytearray(self.address_space // PAGE)
 
@@ -241,7 +242,7 @@ class Arena:
         self.backed += (stop - first) * PAGE
 
     def _no_room(self, error: OSError, nbytes: int) -> OSError:
-        """What to raise where memory for so many bytes could not be had."""
+        """Return the error to raise if memory for `nbytes` bytes is not available."""
         if error.errno != errno.ENOSPC:
             return error
         return ArenaFull(
@@ -257,5 +258,5 @@ class Arena:
 
 
 def _address(mapping: mmap.mmap) -> int:
-    """Where a mapping begins in this process's memory."""
+    """Return the address of a mapping in this process's memory."""
     return int(np.frombuffer(mapping, np.uint8, 1).__array_interface__["data"][0])

@@ -9,19 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
-"""Where Linux keeps files in memory; elsewhere the temporary folder serves, and the page cache keeps it in memory."""
+"""The folder where Linux keeps files in memory. Elsewhere the temporary folder serves, and the page cache keeps the file in memory."""
 
 ZEROS = bytes(1 << 20)
-"""What is written to give a range memory where no system call does it, 1 MiB at a time."""
+"""Zeros to write where no system call gives a range memory, 1 MiB at a time."""
 
 NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
-"""What `open` says where `O_TMPFILE` is unknown to the file system or to the system."""
+"""Errors of `open` where the file system or the system does not know `O_TMPFILE`."""
 
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 
 
 def default_folder() -> Path:
-    """The folder for an arena's file where none is given: `/dev/shm` if it is usable, else the temporary folder."""
+    """Return the folder for an arena's file where none is given: `/dev/shm` if it is usable, else the temporary folder."""
     return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 

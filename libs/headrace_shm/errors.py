@@ -1,15 +1,15 @@
-"""What can go wrong in the object store. Every message says what was wrong, where, and what to do.
+"""Errors of the object store. Every message says what was wrong, where, and what to do.
 
 Each error is also of the built-in kind that a reader would expect, so `except KeyError` and `except OSError` work.
 """
 
 
 class ShmError(Exception):
-    """Base of every error of this library."""
+    """Base class of the errors of this library."""
 
 
 class TooLarge(ShmError, ValueError):
-    """The size can never fit, however much is released: the store is made too small for it."""
+    """The size can never fit, however much is released: the store is too small for it."""
 
 
 class KeyExists(ShmError, ValueError):
@@ -20,7 +20,7 @@ class UnknownKey(ShmError, KeyError):
     """No block has this name: it was never allocated, or it was purged."""
 
     def __str__(self) -> str:
-        """The message itself; `KeyError` would print it in quotes."""
+        """Return the message itself; `KeyError` would print it in quotes."""
         return str(self.args[0]) if self.args else ""
 
 
@@ -33,4 +33,4 @@ class ArenaFull(ShmError, OSError):
 
 
 class SpillFailed(ShmError, OSError):
-    """The disk that blocks are moved to cannot be written or read; `errno` is the system's, `ENOSPC` where it is full."""
+    """The disk that blocks are moved to cannot be written or read; `errno` is the system's, `ENOSPC` if it is full."""

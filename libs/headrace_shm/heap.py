@@ -1,12 +1,12 @@
-"""Arrays that are born in shared memory, so that a result need not be copied there.
+"""Allocates arrays in shared memory, so that a result need not be copied there.
 
-The owner of the store grants blocks to a process that writes; its heap makes one array in each, behind a `headroom` for
-whatever the process puts in front of the array's bytes when it hands them over. Three things can become of such an array:
+The owner of the store grants blocks to a process that writes. The process's heap makes one array in each block, behind a `headroom` for
+bytes that the process puts in front of the array when it hands them over. Such an array has one of three fates:
 
-- its block is the **result**. The process says so with `keep`, lets go of the array, and `take`s the block: nothing here can write to it
-  any more. Where something still refers to the array, `take` gives the bytes instead, to be copied, and the block stays its;
-- it is **gone** without that, a temporary: the block waits for the next array of its size, warm;
-- there are more such blocks than `spare` bytes: those that wait longest are given back.
+- its block becomes the **result**. The process calls `keep`, drops the array, and `take`s the block: nothing here can write to it any more.
+If something still refers to the array, `take` returns the bytes instead, to be copied, and the block stays with the array;
+- the array is **gone** without that, a temporary: the block waits for the next array of its size, warm;
+- more than `spare` bytes of blocks wait: the heap gives back those that wait longest.
 """
 
 import math
@@ -24,15 +24,15 @@ from .allocator import LARGE
 from .arena import Arena
 
 SPARE_BYTES = 256 << 20
-"""What a heap keeps for the next arrays: a few fields' worth. It counts against the store's capacity while it is kept."""
+"""Bytes that a heap keeps for the next arrays: a few fields' worth. They count against the store's capacity."""
 
 
 Shape = SupportsIndex | Sequence[SupportsIndex]
-"""One side of an array, or all of them, as NumPy takes it."""
+"""One side of an array, or all of them, as in NumPy."""
 
 
 class Slab(NamedTuple):
-    """A block that the owner granted: its id and place, in bytes."""
+    """A block that the owner granted: its id, its offset, and its size in bytes."""
 
     id: int
     offset: int
@@ -40,14 +40,14 @@ class Slab(NamedTuple):
 
 
 class _Lent(NamedTuple):
-    """A block with an array in it, and whether that is alive."""
+    """A block with an array in it, and a reference that tells whether the array is alive."""
 
     slab: Slab
     exporter: weakref.ref[Any]
 
 
 class Heap:
-    """Makes arrays in granted blocks. For one thread, but its arrays may end in any.
+    """A heap of arrays in granted blocks. It serves one thread, but its arrays may end in any.
 
     >>> from headrace_shm import Store
     >>> arena = Arena.create(16 << 20); store = Store(4 << 20, arena.address_space)
@@ -98,7 +98,8 @@ class Heap:
         self._waiting_bytes = 0
 
     def empty(self, shape: Shape, dtype: npt.DTypeLike = float, order: Literal["C", "F"] = "C") -> npt.NDArray[Any]:
-        """A new array, not initialised, as `numpy.empty`: in a granted block if it is large and there is one, else in private memory.
+        """Return a new array, not initialised, as `numpy.empty`: in a granted block if the array is large and a block is available, or else
+        in private memory.
 
         Raises:
             ValueError: a negative dimension.
@@ -115,9 +116,9 @@ class Heap:
         return np.ndarray(sides, kind, view, order=order)
 
     def find(self, data: Any) -> int | None:
-        """The id of the block that these bytes fill, so that it could be handed over as it is.
+        """Return the id of the block that these bytes fill, so that it can be handed over without a copy.
 
-        None for all else: other memory, a part of an array, and what is kept already.
+        None for anything else: other memory, a part of an array, or a block that is already kept.
         """
         offset = self._arena.offset_of(data) if self._by_offset else None
         slab = self._by_offset.get(offset - self.headroom) if offset is not None else None
@@ -127,11 +128,11 @@ class Heap:
         return slab.id if nbytes == slab.nbytes - self.headroom else None
 
     def head(self, slab_id: int) -> memoryview:
-        """The bytes in front of a block's array, to write into."""
+        """Return the bytes in front of a block's array, to write into."""
         return self._arena.writable(self._in_use[slab_id].slab.offset, self.headroom)
 
     def keep(self, slab_id: int) -> None:
-        """Neither give the block back nor use it again, also when its array is gone, until `take`."""
+        """Keep a block until `take`: do not give it back or use it again, even when its array is gone."""
         self._kept.add(slab_id)
 
     def take(self, slab_id: int) -> memoryview | None:
@@ -149,7 +150,7 @@ class Heap:
         return None
 
     def trim(self, nbytes: int = 0) -> None:
-        """Give back the blocks that wait longest, until those left have at most so many bytes."""
+        """Give back the blocks that wait longest, until those left have at most `nbytes` bytes."""
         self._collect()
         while self._waiting_bytes > nbytes:
             slab = self._waiting.pop(next(iter(self._waiting)))
@@ -157,7 +158,7 @@ class Heap:
             self._give_back(slab.id)
 
     def _slab(self, nbytes: int) -> Slab | None:
-        """A block of exactly so many bytes: the one that came free last, or a new one."""
+        """Return a block of exactly `nbytes` bytes: the one that came free last, or a new one."""
         self.trim(self.spare)
         for slab in reversed(self._waiting.values()):
             if slab.nbytes == nbytes:
@@ -167,7 +168,7 @@ class Heap:
         return self._ask(nbytes)
 
     def _collect(self) -> None:
-        """Have the blocks wait whose arrays are gone; those that are kept, or were taken, are `take`'s business."""
+        """Let the blocks wait whose arrays are gone. `take` handles those that are kept or were taken."""
         while self._gone:
             slab_id = self._gone.popleft()
             if slab_id in self._in_use and slab_id not in self._kept:
@@ -178,7 +179,7 @@ class Heap:
 
 
 def _sides(shape: Shape) -> tuple[int, ...]:
-    """All sides, as Python's integers, whose product does not overflow."""
+    """Return all sides as Python's integers, whose product does not overflow."""
     try:
         return (operator.index(shape),)  # type: ignore[arg-type]
     except TypeError:

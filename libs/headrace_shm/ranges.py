@@ -34,23 +34,23 @@ class FreeRanges:
         self.nbytes = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """The ranges as `(start, end)`, in no particular order."""
+        """Return the ranges as `(start, end)`, in no particular order."""
         return iter(self._end_of.items())
 
     def __len__(self) -> int:
-        """How many ranges there are."""
+        """Return the number of ranges."""
         return len(self._end_of)
 
     def end_of(self, start: int) -> int | None:
-        """Where the range that begins at `start` ends; None if none begins there."""
+        """Return the end of the range that begins at `start`; None if none begins there."""
         return self._end_of.get(start)
 
     def start_of(self, end: int) -> int | None:
-        """Where the range that ends at `end` begins; None if none ends there."""
+        """Return the start of the range that ends at `end`; None if none ends there."""
         return self._start_of.get(end)
 
     def find(self, size: int) -> int | None:
-        """The start of the smallest range of at least `size` bytes, the one freed last among equals; None if there is none."""
+        """Return the start of the smallest range of at least `size` bytes, the one freed last among equals; None if there is none."""
         same = self._by_size.get(size)
         if same is None:
             place = bisect_left(self._sizes, size)
@@ -60,7 +60,7 @@ class FreeRanges:
         return next(reversed(same))
 
     def largest_first(self) -> list[tuple[int, int]]:
-        """The ranges as `(start, end)`, largest first; among equals, the one freed longest ago first."""
+        """Return the ranges as `(start, end)`, largest first; among equals, the one freed longest ago first."""
         return [(start, start + size) for size in reversed(self._sizes) for start in self._by_size[size]]
 
     def add(self, start: int, end: int) -> None:

@@ -1,8 +1,8 @@
-"""Bytes on disk under a key: where blocks go that memory has no room for.
+"""A mapping of keys to bytes on disk, for blocks that do not fit into memory.
 
-One unnamed file holds them all, so nothing is left on disk however its process ends, SIGKILL included: the system frees it with
-the last descriptor. It is a mapping from `str` to bytes like `zict.File`, and can take its place in any composition of zict's; beside
-that, it reads straight into a given buffer, and gives back the disk space of what is deleted.
+One unnamed file holds all values, so nothing remains on disk however its process ends, SIGKILL included: the system frees the file with the
+last descriptor. It is a mapping from `str` to bytes like `zict.File`, and can replace it in any composition of zict's. In addition, it
+reads straight into a given buffer, and gives back the disk space of deleted values.
 """
 
 import errno
@@ -19,7 +19,7 @@ from .errors import SpillFailed
 from .ranges import FreeRanges
 
 FILE_SPACE = 1 << 43
-"""Bytes of the file that may be addressed: 8 TiB, half of what ext4 allows in one file. Nothing takes space before it is written."""
+"""Addressable bytes of the file: 8 TiB, half of what ext4 allows in one file. Space is taken only when it is written."""
 
 
 class Spill(MutableMapping[str, Any]):
@@ -54,15 +54,15 @@ class Spill(MutableMapping[str, Any]):
         self._free.add(0, FILE_SPACE)
 
     def __len__(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return len(self._places)
 
     def __iter__(self) -> Iterator[str]:
-        """The keys, oldest first."""
+        """Return the keys, oldest first."""
         return iter(self._places)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is a value of this key."""
+        """Return whether there is a value of this key."""
         return key in self._places
 
     def __setitem__(self, key: str, value: bytes | bytearray | memoryview) -> None:
@@ -154,7 +154,7 @@ class Spill(MutableMapping[str, Any]):
         self.close()
 
     def _take(self, nbytes: int) -> int:
-        """A place for so many bytes: the smallest hole that they fit in, else the end."""
+        """Return a place for the bytes: the smallest hole that they fit into, or else the end."""
         size = round_up(nbytes or 1, PAGE)
         offset = self._free.find(size)
         if offset is None:

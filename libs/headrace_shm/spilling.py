@@ -1,4 +1,4 @@
-"""A store that moves what was used least recently to disk when memory is short, and brings it back when it is wanted.
+"""A store that moves the least recently used blocks to disk when memory is short, and brings them back when they are needed.
 
     named and in memory  <---- restore, hold, get ----  named and on disk
             |                                                ^
@@ -31,7 +31,7 @@ SPILL = "spill"
 
 
 class OnDisk(NamedTuple):
-    """Where a spilled block went: its key in the mapping on disk, and its size in bytes."""
+    """The place of a spilled block: its key in the mapping on disk, and its size in bytes."""
 
     name: str
     nbytes: int
@@ -75,9 +75,9 @@ class SpillingStore(Store[K]):
         self.spilled = 0
         """Bytes of blocks that are on disk now."""
         self.spills = 0
-        """Bytes that were ever written to disk; a sign of how hard memory is pressed."""
+        """Bytes written to disk so far: a measure of memory pressure."""
         self.spill_error: SpillFailed | None = None
-        """Why the last attempt to spill failed; None if it went well. While it fails, the store has only its memory."""
+        """Error of the last attempt to spill; None if it succeeded. While spilling fails, the store has only its memory."""
 
     @property
     def idle(self) -> int:
@@ -85,19 +85,19 @@ class SpillingStore(Store[K]):
         return int(self._idle.total_weight)
 
     def on_disk(self, key: K) -> bool:
-        """Whether the key's block was spilled and not restored since."""
+        """Return whether the key's block was spilled and not restored since."""
         return key in self._on_disk
 
     def __len__(self) -> int:
-        """How many keys name a block, in memory or on disk."""
+        """Return the number of keys that name a block, in memory or on disk."""
         return super().__len__() + len(self._on_disk)
 
     def __contains__(self, key: object) -> bool:
-        """Whether `key` names a block, in memory or on disk."""
+        """Return whether `key` names a block, in memory or on disk."""
         return super().__contains__(key) or key in self._on_disk
 
     def keys(self) -> Iterator[K]:
-        """The keys that name a block: those in memory, then those on disk."""
+        """Yield the keys that name a block: those in memory, then those on disk."""
         yield from super().keys()
         yield from self._on_disk
 
@@ -237,7 +237,7 @@ class SpillingStore(Store[K]):
         return block
 
     def _spill_one(self) -> K:
-        """Write the block used least recently to disk, and free its memory. Raises SpillFailed; then it stays."""
+        """Write the least recently used block to disk, and free its memory. Raises SpillFailed; then the block stays."""
         key = next(iter(self._idle.order))
         block = self._named[key]
         try:
@@ -256,7 +256,7 @@ class SpillingStore(Store[K]):
         return key
 
     def _write(self, key: K, block: Block[K]) -> None:
-        """What the list of idle blocks calls before one leaves it."""
+        """Write a block to disk. The list of idle blocks calls this before a block leaves it."""
         self._disk[str(block.id)] = self._arena.writable(block.offset, block.nbytes)
 
     def _read(self, name: str, block: Block[K]) -> None:
@@ -276,7 +276,7 @@ class SpillingStore(Store[K]):
 
 
 def _rounded(nbytes: int) -> int:
-    """What a block of `nbytes` takes."""
+    """Return the bytes that a block of `nbytes` takes."""
     return round_up(nbytes or 1, PAGE if nbytes >= LARGE else ALIGNMENT)
 
 

@@ -1,4 +1,4 @@
-"""Who holds what: keys, blocks, capacity and holds. Pure bookkeeping by the one process that owns the arena.
+"""The bookkeeping of an arena: keys, blocks, capacity and holds. Pure; the one process that owns the arena runs it.
 
 The life of a block:
 
@@ -28,12 +28,12 @@ from .errors import KeyExists, NotSealed, TooLarge, UnknownKey
 K = TypeVar("K", bound=Hashable)
 
 MIN_SPREAD = 2
-"""Address space per byte of capacity, at least: then a block of any allowed size fits into an empty store, and fragmentation is rare."""
+"""Least address space per byte of capacity: with it, a block of any allowed size fits into an empty store, and fragmentation is rare."""
 
 
 @dataclass(slots=True, eq=False)
 class Block(Generic[K]):
-    """One place in the arena, with what is known of it. The store changes it; everyone else only reads it."""
+    """One place in the arena, and its state. Only the store changes it."""
 
     id: int
     """Unique in this store, increasing, never used again."""
@@ -42,7 +42,7 @@ class Block(Generic[K]):
     offset: int
     """Bytes from the start of the arena; a multiple of 64."""
     nbytes: int
-    """Bytes asked for."""
+    """Requested bytes."""
     size: int
     """Bytes taken: `nbytes` rounded up to 64, or to whole pages."""
     writer: Hashable
@@ -56,7 +56,7 @@ class Block(Generic[K]):
 
 
 class Store(Generic[K]):
-    """The books of an arena: what is where, who holds it, and when its memory may be used again.
+    """The bookkeeping of an arena: where blocks are, who holds them, and when their memory may be used again.
 
     >>> store = Store(capacity=1 << 20, address_space=4 << 20)
     >>> block = store.allocate("t2m", 1000, writer="runner-0")
@@ -94,7 +94,7 @@ class Store(Generic[K]):
         self.held_purged = 0
         """Bytes, among `used`, in blocks that were purged and that someone still holds or writes."""
         self.high_water = 0
-        """The most that `used` ever was, in bytes."""
+        """The largest value of `used` so far, in bytes."""
 
     @property
     def free(self) -> int:
@@ -107,23 +107,23 @@ class Store(Generic[K]):
         return self._places.backed
 
     def __len__(self) -> int:
-        """How many keys name a block."""
+        """Return the number of keys that name a block."""
         return len(self._named)
 
     def __contains__(self, key: object) -> bool:
-        """Whether `key` names a block, sealed or not."""
+        """Return whether `key` names a block, sealed or not."""
         return key in self._named
 
     def keys(self) -> Iterator[K]:
-        """The keys that name a block, oldest first."""
+        """Return the keys that name a block, oldest first."""
         return iter(self._named)
 
     def blocks(self) -> Iterator[Block[K]]:
-        """Every block whose memory is taken, purged ones too, oldest first."""
+        """Return every block whose memory is taken, purged ones too, oldest first."""
         return iter(self._blocks.values())
 
     def held_by(self, client: Hashable) -> dict[int, int]:
-        """What `client` holds: how many holds by block id."""
+        """Return the holds of `client`: the number of holds by block id."""
         return dict(self._held.get(client, {}))
 
     def allocate(self, key: K, nbytes: int, writer: Hashable, *, overcommit: bool = False) -> Block[K] | None:
@@ -180,7 +180,7 @@ class Store(Generic[K]):
         return 0 if block.holds else self._recycle(block)
 
     def get(self, key: K) -> Block[K]:
-        """The block that `key` names, sealed or not.
+        """Return the block that `key` names, sealed or not.
 
         Raises:
             UnknownKey: it names none.
@@ -212,7 +212,8 @@ class Store(Generic[K]):
         return block
 
     def release(self, block_id: int, client: Hashable, count: int = 1) -> int:
-        """Let go of `count` (at least 1) holds of `client`. What it does not hold is ignored, so repeated and late releases do no harm.
+        """Release `count` (at least 1) holds of `client`. Holds that it does not have are ignored, so repeated and late releases do no
+        harm.
 
         Returns the bytes freed: not 0 only for the last hold of a block that was purged.
         """
@@ -268,7 +269,7 @@ class Store(Generic[K]):
         return self._places.trim(target)
 
     def free_ranges(self) -> list[tuple[int, int]]:
-        """The free places as `(offset, nbytes)`, in order of offset. For metrics and tests: O(n log n)."""
+        """Return the free places as `(offset, nbytes)`, in order of offset. For metrics and tests: O(n log n)."""
         return self._places.free_ranges()
 
     def _check_size(self, key: K, nbytes: int, overcommit: bool) -> None:

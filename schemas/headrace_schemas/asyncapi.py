@@ -40,7 +40,7 @@ class Channel(Record, kw_only=True):
 
 
 def _key_of(bucket: streams.BucketSpec, parameter: str) -> Callable[..., str]:
-    """The subject under which a key of a bucket is stored, as a function of the key (named `parameter`)."""
+    """Return the subject under which a key of a bucket is stored, as a function of the key (named `parameter`)."""
 
     def subject(**key: str) -> str:
         """One entry of the bucket, by its key."""
@@ -222,7 +222,7 @@ def _channel(channel: Channel) -> Json:
 
 
 def _operations(channel: Channel) -> Json:
-    """The operations of each service on a channel. The document describes all services, so each operation has the service's name."""
+    """Return the operations of each service on a channel. The document describes all services, so each operation has the service's name."""
     uses = [(channel.sender, "send"), *((receiver, "receive") for receiver in channel.receivers)]
     references = [{"$ref": f"#/channels/{channel.name}/messages/{message.__name__}"} for message in channel.messages]
     return {

@@ -128,7 +128,7 @@ def check_nesting(data: bytes) -> None:
 
 
 def _has_few_brackets(data: bytes) -> bool:
-    """Whether the message has too few brackets for a depth of `MAX_NESTING`. In a long message, finding each bracket is faster than
+    """Return whether the message has too few brackets for a depth of `MAX_NESTING`. In a long message, finding each bracket is faster than
     counting."""
     left = MAX_NESTING
     for bracket in (b"[", b"{"):
@@ -140,7 +140,7 @@ def _has_few_brackets(data: bytes) -> bool:
 
 
 def _is_shallow(data: bytes) -> bool:
-    """Whether the depth is at most `MAX_NESTING`. Each round removes all innermost pairs, which leaves nothing of most messages; the
+    """Return whether the depth is at most `MAX_NESTING`. Each round removes all innermost pairs, which leaves nothing of most messages; the
     remaining brackets are counted one by one. A message that nests without end costs only a look at its beginning."""
     if max(accumulate(map(_STEP, _brackets(data[:_BEGINNING]))), default=0) > MAX_NESTING:
         return False
@@ -151,7 +151,7 @@ def _is_shallow(data: bytes) -> bool:
 
 
 def _brackets(data: bytes) -> bytes:
-    """The brackets outside of strings, all as square ones."""
+    """Return the brackets outside of strings, all as square ones."""
     structure = data.translate(None, _OTHERS)
     if b"\\" in structure:
         structure = _ESCAPED.sub(b"", data).translate(None, _OTHERS)
@@ -179,7 +179,7 @@ _known: dict[type[Any], _Rules] = {}
 
 
 def _rules_of(struct: type[Any]) -> _Rules:
-    """The checks of a type, and what makes the subject of a message; None for a type without version and subject."""
+    """Return the checks of a type, and what makes the subject of a message; None for a type without version and subject."""
     if struct not in _known:
         _known[struct] = tuple(_checks(struct)), _subject_of(struct) if issubclass(struct, Message) else None
     return _known[struct]
@@ -224,7 +224,7 @@ def _lengths(groups: tuple[tuple[str, ...], ...]) -> Check:
 
 
 def _pairs(groups: tuple[tuple[str, ...], ...]) -> Iterator[tuple[int, int]]:
-    """The positions, in the concatenated groups, of the first column of each group and each other column of the group."""
+    """Yield the positions, in the concatenated groups, of the first column of each group and each other column of the group."""
     first = 0
     for group in groups:
         yield from ((first, first + place) for place in range(1, len(group)))
@@ -259,7 +259,8 @@ def _names(field: str) -> Check:
 
 
 def _is_listed(text: str, passed: set[str]) -> bool:
-    """Whether the text is a list of tokens. Short lists are remembered, since messages name the hosts of a cluster again and again."""
+    """Return whether the text is a list of tokens. Short lists are remembered, since messages name the hosts of a cluster again and
+    again."""
     is_list = _TOKENS.fullmatch(text) is not None
     if is_list and len(text) < _MAX_PASSED and len(passed) < _MAX_PASSED:
         passed.add(text)

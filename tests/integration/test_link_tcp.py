@@ -308,7 +308,7 @@ def test_strangers_and_peers_with_too_many_links_are_turned_away_and_others_get_
 
     run(main())
     assert "it had proved nothing yet" in caplog.text
-    assert "'a' has 2 links already" in caplog.text
+    assert "'a' has 2 links, and must close one first" in caplog.text
 
 
 def test_an_open_link_outlives_the_deadline(run, monkeypatch):

@@ -68,7 +68,7 @@ def import_from(folder: str) -> None:
 
 
 def _place_for_scripts() -> int:
-    """The index in the module path after the entries of the standard library."""
+    """Return the index in the module path after the entries of the standard library."""
     standard = os.path.realpath(sysconfig.get_path("stdlib"))
     within = [index for index, entry in enumerate(sys.path) if entry and _is_standard(os.path.realpath(entry), standard)]
     return within[-1] + 1 if within else len(sys.path)

@@ -112,7 +112,7 @@ def _job(cluster: Cluster, job: str) -> Job | None:
 
 
 def _content(job: Job | None, record: OutputRecord | None, name: str, ending: str, timeout: float | None) -> tuple[str, Write]:
-    """The content and its extension: the sink's file unchanged, or the value, if there is none or the user wants another format."""
+    """Return the content and its extension: the sink's file unchanged, or the value, if there is none or the user wants another format."""
     wanted = BY_ENDING.get(ending, "")
     own = Path(record.location).suffix if record is not None and record.location else ""
     if ENDING.search(ending) and not wanted and ending != own.lower():
@@ -141,7 +141,7 @@ def _value(job: Job | None, record: OutputRecord | None, name: str, timeout: flo
 
 
 def _path(target: str, name: str, ending: str) -> Path:
-    """The file to write. Like `cp`, put it under the output's own name inside a folder, if the target is one."""
+    """Return the file to write. Like `cp`, put it under the output's own name inside a folder, if the target is one."""
     path = Path(target)
     return path / (safe(name) + ending) if path.is_dir() else path
 

@@ -55,7 +55,7 @@ def since_submission(lines: list[Line]) -> list[Line]:
 
 
 def _json_lines(job: str, entries: Sequence[Entry]) -> list[str]:
-    """Every message as it was sent, with its position in the log; then the final state."""
+    """Return every message as it was sent, with its position in the log; then the final state."""
     lines = [f'{{"seq":{entry.seq},"time":{entry.time!r},"message":{encode(entry.message).decode()}}}' for entry in entries]
     found = final_state(entries).jobs.get(job)
     state = msgspec.json.encode(found.status() if found is not None else None).decode()

@@ -108,7 +108,7 @@ def _progress(watched: Watched, job: JobLedger, now: float) -> Table:
 
 
 def _hosts(ledger: Ledger, job: JobLedger) -> Table:
-    """A row for each host that works or worked on the job, or could do so."""
+    """Return a row for each host that works or worked on the job, or could do so."""
     table = new_table("host", "state", "runners", "done", "running", "store", pad_edge=False)
     done, running = _tasks_by_host(job, "done"), _tasks_by_host(job, "started")
     for name in sorted({*job.hosts, *ledger.hosts.alive()}):

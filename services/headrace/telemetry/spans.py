@@ -75,13 +75,13 @@ class JobIds(RandomIdGenerator):
 
 
 def _ids_of(job: str) -> tuple[int, int]:
-    """The trace id and the root span's id of a job whose client creates no trace."""
+    """Return the trace id and the root span's id of a job whose client creates no trace."""
     digest = sha256(job.encode()).hexdigest()
     return int(digest[:32], 16), int(digest[32:48], 16)
 
 
 def _header_of(job: str, sampled: bool) -> str:
-    """The value of the header `traceparent` for such a job."""
+    """Return the value of the header `traceparent` for such a job."""
     trace_id, span_id = _ids_of(job)
     return f"00-{trace_id:032x}-{span_id:016x}-{int(sampled):02x}"
 
@@ -181,7 +181,7 @@ class Tracing:
     # --- spans --------------------------------------------------------------------------------------------------------
 
     def has_room(self, job: str, name: str) -> bool:
-        """Whether a span of this name would be created. Ask this before you take its times, if there may be many."""
+        """Return whether a span of this name would be created. Ask this before you take its times, if there may be many."""
         known = self._jobs.get(job)
         return known is not None and known.sampled and known.spans.get(name, 0) < SPANS_PER_KIND
 

@@ -33,7 +33,8 @@ now = time.time_ns
 
 
 def is_on(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether these variables turn traces on. HEADRACE_TRACING takes precedence over all except OpenTelemetry's own OTEL_SDK_DISABLED."""
+    """Return whether these variables turn traces on. HEADRACE_TRACING takes precedence over all except OpenTelemetry's own
+    OTEL_SDK_DISABLED."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     word, *endpoints = (environment.get(name) for name in _ON)
