@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.worker.oom import RECENT_SECONDS, OomKills, count_kills
+from headrace.worker.oom import RECENT_SECONDS, KillCount, OomKills
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent, MemoryShortage
 from headrace_schemas import Assign
@@ -58,7 +58,23 @@ def test_the_count_of_the_own_group_comes_before_that_of_the_machine(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert count_kills(tmp_path / "groups", tmp_path, tmp_path / "vmstat") == count
+    read = KillCount(tmp_path / "groups", tmp_path, tmp_path / "vmstat")
+    assert read() == count
+    assert read() == count
+
+
+def test_the_count_is_that_of_the_group_that_the_process_is_in_now(tmp_path: Path) -> None:
+    for group, count in (("a", 1), ("b", 2)):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "memory.events").write_text(f"oom_kill {count}\n")
+    read = KillCount(tmp_path / "groups", tmp_path, tmp_path / "vmstat")
+    assert read() is None
+    (tmp_path / "groups").write_text("0::/a\n")
+    assert read() == 1
+    (tmp_path / "groups").write_text("0::/b\n")
+    assert read() == 2
+    (tmp_path / "b/memory.events").write_text("oom_kill 3\n")
+    assert read() == 3
 
 
 def test_the_report_of_its_task_has_the_numbers() -> None:

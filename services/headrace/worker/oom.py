@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 RECENT_SECONDS = 3.0
@@ -38,37 +38,57 @@ class OomKills:
         return code == -signal.SIGKILL and not killed and now - self._rose <= RECENT_SECONDS
 
 
-def count_kills(groups: Path = Path("/proc/self/cgroup"), root: Path = ROOT, machine: Path = Path("/proc/vmstat")) -> int | None:
-    """How often the kernel has killed a process of this process's control group for memory; for want of such a count, one of the whole
-    machine. None if there is neither."""
-    for line in _lines(groups):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            files = [root / path.lstrip("/") / "memory.events", root / "memory.events"]
-        elif "memory" in controllers.split(","):
-            files = [root / "memory" / path.lstrip("/") / "memory.oom_control", root / "memory" / "memory.oom_control"]
-        else:
-            continue
-        for file in files:
+class KillCount:
+    """Reads how often the kernel has killed a process of this process's control group for memory; without such a count, one of the whole
+    machine. It is read every half second, so the files to read are looked for again only when the process is in other groups.
+    """
+
+    def __init__(self, groups: Path = Path("/proc/self/cgroup"), root: Path = ROOT, machine: Path = Path("/proc/vmstat")) -> None:
+        self._groups = str(groups)
+        self._root = root
+        self._machine = str(machine)
+        self._known: str | None = None
+        self._files: list[str] = []
+        """Those that may have the count while the groups are as known, the best first."""
+
+    def __call__(self) -> int | None:
+        """Return the count; None if there is neither."""
+        groups = _text(self._groups)
+        if groups != self._known:
+            self._known, self._files = groups, [*self._files_of(groups), self._machine]
+        for file in self._files:
             count = _oom_kill(file)
             if count is not None:
                 return count
-    return _oom_kill(machine)
+        return None
+
+    def _files_of(self, groups: str) -> Iterator[str]:
+        for line in groups.splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                folder, name = self._root, "memory.events"
+            elif "memory" in controllers.split(","):
+                folder, name = self._root / "memory", "memory.oom_control"
+            else:
+                continue
+            yield str(folder / path.lstrip("/") / name)
+            yield str(folder / name)
 
 
-def _oom_kill(file: Path) -> int | None:
-    for line in _lines(file):
+def _oom_kill(file: str) -> int | None:
+    for line in _text(file).splitlines():
         name, _, value = line.partition(" ")
         if name == "oom_kill" and value.isdigit():
             return int(value)
     return None
 
 
-def _lines(file: Path) -> list[str]:
+def _text(file: str) -> str:
     try:
-        return file.read_text().splitlines()
+        with open(file) as opened:
+            return opened.read()
     except OSError:
-        return []
+        return ""
 
 
 def be_killed_first() -> None:

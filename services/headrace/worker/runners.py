@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.logs import get_log
 from headrace.worker import protocol
-from headrace.worker.oom import OomKills, count_kills
+from headrace.worker.oom import KillCount, OomKills
 from headrace.worker.runner.status import StatusPage
 from headrace.worker.settings import Settings
 from headrace.worker.zygote import Exited, Forked, Zygote
@@ -130,7 +130,7 @@ class Runners:
         self._changed = asyncio.Event()
         """Set when a runner started or ended, for who waits until none is left."""
         self._forking: set[asyncio.Task[None]] = set()
-        self.oom_kills = OomKills(count_kills)
+        self.oom_kills = OomKills(KillCount())
         self.deaths = 0
         """Runners that ended so far."""
         self._started: Callable[[int], None] = lambda slot: None
