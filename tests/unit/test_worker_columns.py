@@ -62,3 +62,10 @@ def test_no_more_is_kept_than_that() -> None:
         for second in range(first):
             columns_of(_spec(FEW, [], [], [second, first]))
             assert len(columns._kept) <= MOST_KEPT
+
+
+def test_all_graphs_of_one_task_that_takes_nothing_share_their_columns() -> None:
+    spec = _spec(1, [], [], [0])
+    shared = Columns.of(spec, Topology.of_one_task())
+    assert shared is Columns.of(_spec(1, [], [], [0]), Topology.of_one_task())
+    assert shared == columns_of(spec)

@@ -95,8 +95,10 @@ def check_datasets(job: HostJob, datasets: list[int]) -> None:
 
 
 def _same_length(what: str, *columns: Sequence[object]) -> None:
-    if len(set(map(len, columns))) > 1:
-        raise ValueError(f"columns of {what} that differ in length: {[*map(len, columns)]}")
+    length = len(columns[0])
+    for column in columns:
+        if len(column) != length:
+            raise ValueError(f"columns of {what} that differ in length: {[*map(len, columns)]}")
 
 
 def _within(what: str, ids: list[int], end: int) -> None:

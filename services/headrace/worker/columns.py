@@ -7,6 +7,7 @@ the columns took most of the time that such a job takes on a host.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,8 @@ class Columns(NamedTuple):
     @classmethod
     def of(cls, spec: GraphSpec, topology: Topology) -> Columns:
         """Those of a graph that was validated, with this topology."""
+        if topology is Topology.of_one_task():
+            return _of_one_task()
         if spec.n_tasks + len(spec.inputs) + sum(spec.n_outputs) > FEW:
             return cls._make_of(topology)
         shape = (spec.n_tasks, *map(tuple, (spec.n_outputs, spec.n_inputs, spec.inputs, spec.outputs)))
@@ -64,6 +67,12 @@ class Columns(NamedTuple):
             ((topology.n_consumers > 0) | ~topology.is_output).tolist(),
             np.logical_or.reduceat(needed, topology.first_output[:-1]).tolist(),
         )
+
+
+@cache
+def _of_one_task() -> Columns:
+    """Those of the graph that the services see most often: it needs no key."""
+    return Columns._make_of(Topology.of_one_task())
 
 
 def _uses_inside(topology: Topology) -> Offsets:

@@ -865,6 +865,11 @@ class Agent:
         self._try_again_at_tick()
         for runner in self.runners.slots:
             self._close_quietly(runner)
+        if self._doomed:
+            self._end_doomed(now, executing)
+
+    def _end_doomed(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
+        """Kill runners that execute a task of a job that is over for longer than they have time for."""
         grace = self.settings.grace_seconds if self.runners.idle else self.settings.crowded_grace_seconds
         for (slot, number), since in list(self._doomed.items()):
             task = executing[slot]
