@@ -28,7 +28,7 @@ class NatsCluster:
         self._clients, self._routes, self._monitors = (_free_ports() for _ in range(3))
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * SIZE
         urls = ",".join(f"nats://127.0.0.1:{port}" for port in self._clients)
-        self.settings = BusSettings(url=urls, token=self._token, replicas=SIZE, connect_timeout=60.0)
+        self.settings = BusSettings(url=urls, token=self._token, replicas=SIZE, connect_seconds=60.0)
 
     def __enter__(self) -> Self:
         for number in range(SIZE):

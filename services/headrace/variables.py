@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,22 +19,25 @@ SHARED_MEMORY = Path("/dev/shm")
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def read_settings(cls: type[T], fields: Iterable[str], env: Mapping[str, str]) -> T:
-    """Read a settings struct, each field from its variable. A variable that is not set, or empty as in `HEADRACE_URL=`, keeps the default.
+def read_settings(cls: type[T], env: Mapping[str, str], **found: Any) -> T:
+    """Read a settings struct: each field that `cls.VARIABLES` maps to a variable, from this variable. found: fields that have been read.
 
-    Raises SettingsError with the variable's name if it does not fit its field.
+    A variable that is not set, or empty as in `HEADRACE_URL=`, keeps the default. Raises SettingsError, which names the variable, if its
+    value does not fit the field.
 
     >>> class Settings(msgspec.Struct):
+    ...     VARIABLES: ClassVar[dict[str, str]] = {"window_tasks": "HEADRACE_WINDOW_TASKS"}
     ...     window_tasks: int = 8192
-    >>> read_settings(Settings, ["window_tasks"], {"HEADRACE_WINDOW_TASKS": "64"})
+    >>> read_settings(Settings, {"HEADRACE_WINDOW_TASKS": "64"})
     Settings(window_tasks=64)
     """
-    given: dict[str, Any] = {field: text for field in fields if (text := env.get(f"HEADRACE_{field.upper()}"))}
+    variables: dict[str, str] = cls.VARIABLES  # type: ignore[attr-defined]
+    given: dict[str, Any] = {field: text for field, name in variables.items() if field not in found and (text := env.get(name))}
     try:
-        return msgspec.convert(given, cls, strict=False)
+        return msgspec.structs.replace(msgspec.convert(given, cls, strict=False), **found)
     except msgspec.ValidationError as error:
         what, _, field = str(error).rstrip("`").partition(" - at `$.")
-        raise SettingsError(f"HEADRACE_{field.upper()} is {given.get(field)!r}: {what[:1].lower()}{what[1:]}") from None
+        raise SettingsError(f"{variables[field]} is {given.get(field)!r}: {what[:1].lower()}{what[1:]}") from None
 
 
 def duration(variable: str, env: Mapping[str, str], otherwise: float) -> float:

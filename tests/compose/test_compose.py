@@ -142,7 +142,7 @@ def test_the_services_have_no_rights(deployment: Deployment) -> None:
 
 
 def test_a_worker_keeps_within_its_memory(deployment: Deployment) -> None:
-    code = "from headrace.worker.settings import Settings; print(Settings(host='any').resolved_capacity())"
+    code = "from headrace.worker.settings import Settings; print(Settings(host='any').resolved_capacity_bytes())"
     found = int(run("docker", "exec", deployment.containers("worker")[0]["Id"], "python3", "-c", code))
     assert 0.9 * (256 << 20) < found <= 256 << 20, "half of the 512 MB of shared memory"
 

@@ -27,7 +27,7 @@ def _unused_port() -> int:
 
 
 def test_no_server(runner: asyncio.Runner) -> None:
-    settings = BusSettings(url=f"nats://127.0.0.1:{_unused_port()}", connect_timeout=0.5)
+    settings = BusSettings(url=f"nats://127.0.0.1:{_unused_port()}", connect_seconds=0.5)
     since = time.monotonic()
     with pytest.raises(NatsUnreachable, match=rf"{settings.url} within 0\.5 s.*HEADRACE_URL"):
         runner.run(Bus.connect(settings, "test"))
@@ -36,7 +36,7 @@ def test_no_server(runner: asyncio.Runner) -> None:
 
 def test_a_server_that_says_nothing(runner: asyncio.Runner) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = BusSettings(url=f"nats://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=3.0)
+        settings = BusSettings(url=f"nats://127.0.0.1:{listener.getsockname()[1]}", connect_seconds=3.0)
         with pytest.raises(NatsUnreachable, match=r"within 3 s: \w+"):
             runner.run(Bus.connect(settings, "test"))
 

@@ -75,7 +75,7 @@ def test_messages_and_reconnections_over_tls(scheme: str, tls_server: TlsServer,
 
 
 def test_a_server_of_an_unknown_authority_is_not_trusted(tls_server: TlsServer, runner: asyncio.Runner) -> None:
-    settings = BusSettings(url=f"tls://127.0.0.1:{tls_server.port}", token=tls_server.token, connect_timeout=3.0)
+    settings = BusSettings(url=f"tls://127.0.0.1:{tls_server.port}", token=tls_server.token, connect_seconds=3.0)
     with pytest.raises(NatsUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
         runner.run(Bus.connect(settings, "test"))
 

@@ -357,7 +357,7 @@ def test_who_loses_the_lease_stops_deciding_and_stands_by(
     nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        async with stage(nats_server, bus, until, Settings(leader_lease=1.0)) as scene:
+        async with stage(nats_server, bus, until, Settings(lease_seconds=1.0)) as scene:
             first = (await status(bus))["term"]
             usurper = await bus.kv(LEASES.name).put(LEASE, b'{"kind":"lease","v":1,"holder":"another"}')
             await until(lambda: "a lease is lost" in caplog.text)
@@ -411,7 +411,7 @@ def test_the_secret_of_the_data_plane_is_made_once(nats_server: EmbeddedServer, 
 def test_jobs_that_are_over_are_forgotten_and_unclaimed_outputs_released(
     nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until
 ) -> None:
-    settings = Settings(forget_after=0.5, output_expiry=0.1)
+    settings = Settings(forget_seconds=0.5, output_expiry_seconds=0.1)
 
     async def main() -> None:
         async with stage(nats_server, bus, until, settings) as scene:
@@ -437,7 +437,7 @@ def test_the_end_of_a_job_whose_values_are_in_the_log_waits_a_little(
     """Nobody waits for it, so it is put off; but not beyond the end of the controller. Nothing is kept, so the job is forgotten."""
 
     async def main() -> None:
-        async with stage(nats_server, bus, until, Settings(linger=3600.0)) as scene:
+        async with stage(nats_server, bus, until, Settings(linger_seconds=3600.0)) as scene:
             await scene.register("h0", 7)
             await scene.seen(HostJoined)
             await scene.submit("j1")
@@ -447,7 +447,7 @@ def test_the_end_of_a_job_whose_values_are_in_the_log_waits_a_little(
             await scene.submit("j2")
             await scene.seen(Submitted, 2)
             assert not scene.of(Ended)
-        async with stage(nats_server, bus, until, Settings(forget_after=0.1)) as scene:
+        async with stage(nats_server, bus, until, Settings(forget_seconds=0.1)) as scene:
             assert (await scene.seen(Ended)).state == "done"
             async with asyncio.timeout(10):
                 while (await status(bus))["n_jobs"] > 1:

@@ -16,7 +16,7 @@ from headrace.publisher.settings import Settings
 from headrace.sinks.files import NotThere
 from headrace_schemas import SinkSpec
 
-SETTINGS = Settings(commits=8, commits_of_job=2, slow_seconds=0.05, most_commits=64, commit_tries=3, commit_delay=0.001)
+SETTINGS = Settings(commits=8, commits_of_job=2, slow_seconds=0.05, most_commits=64, commit_tries=3, commit_delay_seconds=0.001)
 
 
 class Files(Committer):

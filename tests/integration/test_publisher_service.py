@@ -22,7 +22,7 @@ from tests.scheduler_graphs import flat
 
 TURNS = 50
 """Turns of the loop in which what has come has long been looked at."""
-QUICK = Settings(message_bytes=3000, leader_lease=1.0, retry_delay=0.05)
+QUICK = Settings(message_bytes=3000, lease_seconds=1.0, retry_seconds=0.05)
 STATUS = "headrace.service.headrace-publisher.status"
 
 
@@ -99,7 +99,7 @@ def test_announcements_of_values_in_the_log_wait_for_company(
     async def scene() -> None:
         outputs = Outputs()
         await outputs.open(bus)
-        async with publisher(nats_server, msgspec.structs.replace(QUICK, linger=3600.0)):
+        async with publisher(nats_server, msgspec.structs.replace(QUICK, linger_seconds=3600.0)):
             await begin(bus, 1, "small")
             values = Events(job="small", host="a", epoch=1, done=[0], produced=[0], sizes=[1], value_ids=[0], values=[b"x"])
             await bus.publish(subjects.event("small", "a"), values)

@@ -41,7 +41,7 @@ from headrace_schemas.messages import LogMessage
 from tests.scheduler_graphs import flat
 from tests.waiting import eventually, wait_for
 
-QUICK = Settings(leader_lease=1.0, retry_delay=0.05, commit_tries=2, commit_delay=0.01)
+QUICK = Settings(lease_seconds=1.0, retry_seconds=0.05, commit_tries=2, commit_delay_seconds=0.01)
 WAIT = 60.0
 N = 20
 

@@ -29,7 +29,7 @@ from headrace_schemas import (
 from headrace_schemas.streams import GRAPHS, LOG
 from tests.scheduler_graphs import flat, parallel_chains, tree
 
-SMALL = Settings(window_tasks=8, window_tasks_per_runner=1, chain_tasks=4, message_integers=50, leader_lease=1.0)
+SMALL = Settings(window_tasks=8, window_tasks_per_runner=1, chain_tasks=4, message_integers=50, lease_seconds=1.0)
 
 
 class Cluster:

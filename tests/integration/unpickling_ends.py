@@ -46,7 +46,7 @@ def worker(name: str) -> int:
         return zygote
 
     service.start_zygote = fork_then_forbid
-    return service.main(Settings(host=name, runners=1, capacity=64 << 20, lease_seconds=LEASE_SECONDS), BusSettings.from_env())
+    return service.main(Settings(host=name, runners=1, capacity_bytes=64 << 20, lease_seconds=LEASE_SECONDS), BusSettings.from_env())
 
 
 def central(name: str) -> int:

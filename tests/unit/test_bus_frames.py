@@ -64,5 +64,5 @@ def test_acknowledgements() -> None:
 def test_settings_come_from_variables_and_go_into_them() -> None:
     env = {"HEADRACE_URL": "nats://h:1", "HEADRACE_TOKEN": "t", "HEADRACE_CONNECT_TIMEOUT": "2.5", "HEADRACE_OTHER": "x"}
     settings = BusSettings.from_env(env)
-    assert settings == BusSettings(url="nats://h:1", token="t", connect_timeout=2.5)
+    assert settings == BusSettings(url="nats://h:1", token="t", connect_seconds=2.5)
     assert BusSettings.from_env(settings.to_env()) == settings

@@ -13,8 +13,8 @@ from headrace.scheduler.settings import Settings as Scheduler
 
 @pytest.mark.parametrize("settings", [Controller, Scheduler])
 def test_leaders_leases_are_a_setting(settings: type[Controller] | type[Scheduler]) -> None:
-    assert settings.from_env({}).leader_lease == LEADER_LEASE
-    assert settings.from_env({"HEADRACE_LEADER_LEASE": "5s"}).leader_lease == 5.0
+    assert settings.from_env({}).lease_seconds == LEADER_LEASE
+    assert settings.from_env({"HEADRACE_LEADER_LEASE": "5s"}).lease_seconds == 5.0
     with pytest.raises(SettingsError, match=r"HEADRACE_LEADER_LEASE is 0\.5 s: give at least 1 s"):
         settings.from_env({"HEADRACE_LEADER_LEASE": "0.5s"})
     with pytest.raises(SettingsError, match="HEADRACE_LEADER_LEASE"):

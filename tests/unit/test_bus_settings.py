@@ -37,7 +37,7 @@ def test_secrets_are_not_shown() -> None:
     settings = BusSettings(url="nats://me:sec@ret@hub:4222, tls://you:ret@other", token="ret", password="ret")
     assert settings.shown_url == "nats://***@hub:4222, tls://***@other"
     assert repr(settings) == (
-        "BusSettings(url='nats://***@hub:4222, tls://***@other', token='***', password='***', connect_timeout=5.0, "
+        "BusSettings(url='nats://***@hub:4222, tls://***@other', token='***', password='***', connect_seconds=5.0, "
         "inbox_prefix='_INBOX', replicas=1)"
     )
     assert repr(Login(settings.url, "ret", "me", "ret", "")) == "<Login at 'nats://***@hub:4222, tls://***@other'>"

@@ -239,8 +239,8 @@ def test_events_of_a_job_that_failed_for_it_change_nothing() -> None:
 
 
 def test_the_grace_is_a_setting() -> None:
-    assert Settings.from_env({}).host_grace == 10.0
-    assert Settings.from_env({"HEADRACE_HOST_GRACE": "2m"}).host_grace == 120.0
-    assert Settings.from_env({"HEADRACE_NO_HOSTS_GRACE": "1h"}).no_hosts_grace == 3600.0
+    assert Settings.from_env({}).host_grace_seconds == 10.0
+    assert Settings.from_env({"HEADRACE_HOST_GRACE": "2m"}).host_grace_seconds == 120.0
+    assert Settings.from_env({"HEADRACE_NO_HOSTS_GRACE": "1h"}).no_hosts_grace_seconds == 3600.0
     with pytest.raises(SettingsError, match="HEADRACE_HOST_GRACE: 'long' is not a duration"):
         Settings.from_env({"HEADRACE_HOST_GRACE": "long"})

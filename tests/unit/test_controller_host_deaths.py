@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headrace.controller.replay import check
-from headrace.controller.settings import Settings
-from headrace.controller.state import Controller, Decided, Limits
+from headrace.controller.settings import Limits, Settings
+from headrace.controller.state import Controller, Decided
 from headrace.errors import SettingsError
 from headrace.ledger import runs_alone
 from headrace_schemas import Ended, Events, HostJoined, HostLost, TaskError

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from headrace.bus import Entry
-from headrace.controller.state import Controller, Decided, Limits
+from headrace.controller.settings import Limits
+from headrace.controller.state import Controller, Decided
 from headrace_schemas import (
     Assign,
     CancelAsked,

@@ -303,15 +303,15 @@ def test_an_output_that_is_refused_even_without_metadata_is_not_tried_again() ->
 
 def test_what_is_read_rests_for_less_while_a_job_writes_to_a_sink() -> None:
     times = Settings()
-    assert times.sink_rest < times.rest
+    assert times.sink_rest_seconds < times.rest_seconds
     publisher = Publisher(times, 1)
-    assert publisher.rest == times.rest
+    assert publisher.rest == times.rest_seconds
     sunk = spec()
     sunk.sinks, sunk.sunk, sunk.sink = [SinkSpec(path="out")], [0], [0]
     for seq, (job, given_spec) in enumerate((("plain", spec()), ("sunk", sunk)), 1):
         publisher.fold([Entry(seq, 1.0, f"headrace.job.{job}.submitted", Submitted(job=job, graph=GraphSource(inline=given_spec)))])
         publisher.decide()
-        assert publisher.rest == (times.rest if job == "plain" else times.sink_rest)
+        assert publisher.rest == (times.rest_seconds if job == "plain" else times.sink_rest_seconds)
     publisher.fold([Entry(3, 1.0, "headrace.job.sunk.ended", Ended(at=3, term=1, job="sunk", state="cancelled"))])
     publisher.decide()
-    assert publisher.rest == times.rest
+    assert publisher.rest == times.rest_seconds

@@ -54,9 +54,9 @@ def test_what_is_no_duration_is_told(text: str) -> None:
 
 
 def test_a_controller_reads_when_outputs_expire() -> None:
-    assert ControllerSettings.from_env({}).output_expiry == 86_400.0
+    assert ControllerSettings.from_env({}).output_expiry_seconds == 86_400.0
     assert ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "", "HEADRACE_HOST_GRACE": ""}) == ControllerSettings()
-    assert ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "90m"}).output_expiry == 5_400.0
+    assert ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "90m"}).output_expiry_seconds == 5_400.0
     with pytest.raises(SettingsError, match="HEADRACE_OUTPUT_EXPIRY: 'soon' is not a duration"):
         ControllerSettings.from_env({"HEADRACE_OUTPUT_EXPIRY": "soon"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -65,43 +65,68 @@ SHORTEST_LEASE = 1.0
 """What a NATS server can count."""
 
 
-_SECRETS = ("token", "password")
-"""Fields that can be read from a file, and are never shown."""
+class SecretFiles(msgspec.Struct, kw_only=True, frozen=True):
+    """Files that hold secrets: they show neither in the process list nor in the environment."""
+
+    VARIABLES: ClassVar[dict[str, str]] = {"token": "HEADRACE_TOKEN_FILE", "password": "HEADRACE_PASSWORD_FILE"}
+
+    token: str = ""
+    """File that holds the token, read if HEADRACE_TOKEN is not set. Other users of the machine do not see it, as they see flags."""
+    password: str = ""
+    """File that holds the password, read if HEADRACE_PASSWORD is not set."""
 
 
 class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
-    """Where NATS is and how to log in: a token, or a user and a password, or a credentials file, or none.
+    """Where NATS is and how to log in: with a token, or a user and a password, or a credentials file, or nothing."""
 
-    url: one, or several separated by commas. ca: file of your own certificate authority, for a server with TLS.
-    connect_timeout: seconds for the first connection; a lost connection is retried for ever.
-    inbox_prefix: prefix of the subjects for replies and feeds; a role with least permissions has its own.
-    replicas: of the streams that `ensure_streams` creates; 3 or 5 on a cluster.
-    metrics: address and port at which a service answers /metrics and /healthz over HTTP; empty: none.
-    """
+    VARIABLES: ClassVar[dict[str, str]] = {
+        "url": "HEADRACE_URL",
+        "token": "HEADRACE_TOKEN",
+        "user": "HEADRACE_USER",
+        "password": "HEADRACE_PASSWORD",
+        "creds": "HEADRACE_CREDS",
+        "ca": "HEADRACE_CA",
+        "connect_seconds": "HEADRACE_CONNECT_TIMEOUT",
+        "inbox_prefix": "HEADRACE_INBOX_PREFIX",
+        "replicas": "HEADRACE_REPLICAS",
+        "metrics": "HEADRACE_METRICS",
+    }
+    """The variable of each field."""
 
     url: str = "nats://127.0.0.1:4222"
+    """Address of the NATS server, like `nats://hub:4222`, or several separated by commas. The default is a server on this machine."""
     token: str = ""
+    """Token to log in with. Who has it may submit jobs, and with them run any code."""
     user: str = ""
+    """User to log in as, with HEADRACE_PASSWORD: for a server that gives each service its own permissions."""
     password: str = ""
+    """Password of the user."""
     creds: str = ""
+    """File with NATS credentials, for a server with accounts."""
     ca: str = ""
-    connect_timeout: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    """File of your own certificate authority. If it is set, or the address begins with `tls://`, Headrace sends nothing to a server without
+    TLS."""
+    connect_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    """Seconds for the first connection: longer than a restart of the server takes. A lost connection is retried for ever."""
     inbox_prefix: str = "_INBOX"
+    """Prefix of the subjects for replies and feeds. A role with least permissions has its own, so that others cannot read its replies."""
     replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """Replicas of the streams that the controller creates: 3 in a cluster of three NATS servers, any one of which may die."""
     metrics: str = ""
+    """Address and port at which a service answers `/metrics` and `/healthz` over HTTP, like `0.0.0.0:9464`; port 0 takes a free one. By
+    default it does not, since it would answer everybody who reaches the port."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> BusSettings:
-        """Read HEADRACE_URL, _TOKEN, _USER, _PASSWORD, _CREDS, _CA, _CONNECT_TIMEOUT, _INBOX_PREFIX, _REPLICAS and _METRICS.
-
-        If HEADRACE_TOKEN or _PASSWORD is not set, it is read from the file that HEADRACE_TOKEN_FILE or _PASSWORD_FILE names.
+        """Read the variables of `VARIABLES`. If the token or the password is not set, read it from its file, if `SecretFiles` names one.
 
         Raises SettingsError, which names the variable, for an invalid number, and for a file that cannot be read.
         """
         env = os.environ if env is None else env
-        found = read_settings(cls, cls.__struct_fields__, env)
-        secrets = {name: secret for name in _SECRETS if not getattr(found, name) and (secret := _from_file(name, env))}
-        return msgspec.structs.replace(found, **secrets) if secrets else found
+        found, files = read_settings(cls, env), read_settings(SecretFiles, env)
+        names = [name for name in _SECRETS if getattr(files, name) and not getattr(found, name)]
+        secrets = {name: _from_file(SecretFiles.VARIABLES[name], getattr(files, name), name) for name in names}
+        return msgspec.structs.replace(found, **secrets)
 
     @property
     def shown_url(self) -> str:
@@ -117,16 +142,16 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
         return [(name, getattr(self, name)) for name in self.__struct_fields__ if getattr(self, name) != ""]
 
     def to_env(self) -> dict[str, str]:
-        """The same as variables, for a child process."""
-        return {f"HEADRACE_{name.upper()}": str(value) for name, value in self._given()}
+        """Return the settings as variables, for a child process."""
+        return {self.VARIABLES[name]: str(value) for name, value in self._given()}
 
 
-def _from_file(name: str, env: Mapping[str, str]) -> str:
-    """The secret in the file that a variable names; empty if it is not set."""
-    variable = f"HEADRACE_{name.upper()}_FILE"
-    path = env.get(variable, "")
-    if not path:
-        return ""
+_SECRETS = SecretFiles.__struct_fields__
+"""Fields that can be read from a file, and are never shown."""
+
+
+def _from_file(variable: str, path: str, name: str) -> str:
+    """Return the secret in the file that a variable names."""
     try:
         secret = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -136,8 +161,8 @@ def _from_file(name: str, env: Mapping[str, str]) -> str:
     return secret
 
 
-def lease_seconds(variable: str, env: Mapping[str, str], otherwise: float) -> float:
-    """How long a lease lasts, from a variable. Raises SettingsError, which names it, for less than `SHORTEST_LEASE`."""
+def read_lease(variable: str, env: Mapping[str, str], otherwise: float) -> float:
+    """Read the seconds that a lease lasts from a variable. Raises SettingsError, which names it, for less than `SHORTEST_LEASE`."""
     seconds = duration(variable, env, otherwise)
     if seconds < SHORTEST_LEASE:
         raise SettingsError(f"{variable} is {seconds:g} s: give at least {SHORTEST_LEASE:g} s")

@@ -303,7 +303,7 @@ def _called_in_order(function: Callable[..., Any], *names: str) -> bool:
 
 
 async def open_wire(settings: BusSettings, name: str) -> Wire:
-    """Connect; tries for `settings.connect_timeout` seconds. `name` is shown to operators.
+    """Connect; tries for `settings.connect_seconds` seconds. `name` is shown to operators.
 
     TLS is wanted with `ca`, and if any address begins with tls. Raises NatsUnreachable, WrongCredentials as soon as the server says so,
     or SettingsError if TLS is wanted and this release of nats-py gives no way to insist on it.
@@ -335,7 +335,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
 
     connecting = asyncio.ensure_future(wire.connect(**given, error_cb=on_error, disconnected_cb=on_disconnect, reconnected_cb=on_reconnect))
     try:
-        await asyncio.wait({connecting, refused}, timeout=settings.connect_timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({connecting, refused}, timeout=settings.connect_seconds, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():
             connecting.result()
             ready.set()
@@ -356,7 +356,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         )
     why = f": {str(failure) or type(failure).__name__}" if failure is not None else ""
     raise NatsUnreachable(
-        f"no NATS server answered at {settings.shown_url} within {settings.connect_timeout:g} s{why}; "
+        f"no NATS server answered at {settings.shown_url} within {settings.connect_seconds:g} s{why}; "
         "is it running, and is HEADRACE_URL right?"
     )
 

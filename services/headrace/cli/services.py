@@ -73,7 +73,7 @@ def worker(
     settings = Settings(
         host=host or host_name(),
         runners=runners,
-        capacity=capacity,
+        capacity_bytes=capacity,
         resources=parse_resources(resources),
         shm_dir=shm_dir,
         spill_dir=spill_dir,

@@ -106,13 +106,15 @@ class Cluster:
         return cls(connection, settings, services, progress)
 
     @classmethod
-    def connect(cls, url: str = "", *, token: str = "", via: str = "", progress: bool | None = None, **login: str) -> Cluster:
+    def connect(
+        cls, url: str = "", *, token: str = "", via: str = "", progress: bool | None = None, connect_timeout: float = 0.0, **login: str
+    ) -> Cluster:
         """Connect to a running cluster.
 
         url: its NATS server, or several separated by commas. token, or user=, password=, creds= and others of `BusSettings`: how to log in.
         By default, HEADRACE_URL, HEADRACE_TOKEN and so on. via (or HEADRACE_VIA): how this client fetches values that the hosts hold:
         "hosts" connects to the hosts, "publisher" has the publisher send them over NATS; by default the first, or the second for a host
-        that cannot be reached. progress: as for `local`.
+        that cannot be reached. progress: as for `local`. connect_timeout: seconds (HEADRACE_CONNECT_TIMEOUT); 0: the default.
 
         Raises NatsUnreachable (also for an invalid url), WrongCredentials, NoJetStream, ClusterFailed if the server has no cluster, and
         SettingsError, a ValueError, for an invalid `via` or variable.
@@ -120,7 +122,7 @@ class Cluster:
         from headrace.bus import BusSettings
         from headrace.client.connection import Connection
 
-        given = {name: value for name, value in {"url": url, "token": token, **login}.items() if value}
+        given = {name: value for name, value in {"url": url, "token": token, "connect_seconds": connect_timeout, **login}.items() if value}
         settings = msgspec.structs.replace(BusSettings.from_env(), **given)
         via = via or os.environ.get("HEADRACE_VIA", "")
         return cls(Connection(settings, via=via), settings, None, progress)

@@ -29,7 +29,7 @@ def import_all() -> None:
 
 def mains(orders: Orders, hosts: list[str], shm: Path, bus: Any) -> Iterator[tuple[str, Main]]:
     """Name and main function of every service of the cluster. shm: folder for shared memory. bus: the server's BusSettings."""
-    bus = msgspec.structs.replace(bus, metrics=metrics_address(os.environ.get("HEADRACE_METRICS", "")))
+    bus = msgspec.structs.replace(bus, metrics=metrics_address(os.environ.get(bus.VARIABLES["metrics"], "")))
     for name in CENTRAL:
         yield name, _central(name, bus)
     for host in hosts:
@@ -53,9 +53,9 @@ def _worker(orders: Orders, host: str, shm: Path, bus: Any) -> Main:
     from headrace.worker.service import main
     from headrace.worker.settings import Settings
 
+    spill = os.environ.get(Settings.VARIABLES["spill_dir"], "")
     settings = Settings(
-        host=host, runners=orders.runners, shm_dir=str(shm), capacity=orders.capacity, spill_dir=os.environ.get("HEADRACE_SPILL_DIR", "")
+        host=host, runners=orders.runners, capacity_bytes=orders.capacity, resources=orders.resources, shm_dir=str(shm), spill_dir=spill
     )
-    settings.resources = orders.resources
-    settings.capacity = orders.capacity or settings.resolved_capacity() // orders.hosts
-    return lambda: main(settings, bus)
+    share = settings.capacity_bytes or settings.resolved_capacity_bytes() // orders.hosts
+    return lambda: main(msgspec.structs.replace(settings, capacity_bytes=share), bus)

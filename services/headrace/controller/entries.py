@@ -55,7 +55,7 @@ class Entries:
         changed = self._written.get(job.job) != job.phase
         if changed or job.end is None:
             self._waiting[job.job] = job
-            self._flush_in(self._settings.entry_delay if changed else self._settings.entry_interval)
+            self._flush_in(self._settings.entry_delay_seconds if changed else self._settings.entry_interval_seconds)
 
     def forget(self, job: str) -> None:
         """A job is not in memory any more. Its entry stays, and is written if that is not done yet."""

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace.controller.state import Controller, Decided, Limits
+from headrace.controller.settings import Limits
+from headrace.controller.state import Controller, Decided
 from headrace.ledger import LogEntry
 from headrace.ledger.narration import Narrator
 

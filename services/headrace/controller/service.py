@@ -70,7 +70,9 @@ class ControllerService:
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._bus = bus
-        role = Role(LEASE, FOLLOWED, own=[], lease_ttl=settings.leader_lease, retry_delay=None, writes="a decision", rest=settings.rest)
+        role = Role(
+            LEASE, FOLLOWED, own=[], lease_ttl=settings.lease_seconds, retry_delay=None, writes="a decision", rest=settings.rest_seconds
+        )
         self._leader: Leader[Leading] = Leader(
             bus, role, lambda term: Leading(bus, settings, self._leader, term), Leading.attend, Leading.on_entries
         )
@@ -107,12 +109,12 @@ class Leading:
         self._decides_from = 0
         """Where in the log the last of that is."""
         self._refused: Counter[str] = Counter()
-        self._later = Later(settings.linger)
+        self._later = Later(settings.linger_seconds)
         self._looked = 0.0
         self._folded = time.monotonic()
         self._due_timer: asyncio.TimerHandle | None = None
         self._due_at: float | None = None
-        self._room = Room(settings.output_expiry)
+        self._room = Room(settings.output_expiry_seconds)
         self._keeper = RoomKeeper(
             bus, self._room, lambda: list(self._controller.ledger.jobs.values()), self._no_room, lambda: self.last_seq
         )
@@ -369,20 +371,23 @@ class Leading:
             return
         self._looked = now
         for job in list(self._controller.ledger.jobs.values()):
-            if job.end is not None and now - job.ended_at > self._settings.forget_after and _released(job):
+            if job.end is not None and now - job.ended_at > self._settings.forget_seconds and _released(job):
                 self._room.forgotten(job)
                 self._controller.forget(job.job)
                 self._entries.forget(job.job)
 
     def _release(self, now: float) -> None:
         """Give up outputs that nobody fetched. That is written down like a client's release, and acted on when it is in the log."""
-        for released in self._controller.expired(now, self._settings.output_expiry):
+        for released in self._controller.expired(now, self._settings.output_expiry_seconds):
             self._publish(Note(subjects.state(released.job), released, f"expired.{released.job}"))
 
     def _strand(self, now: float) -> None:
         """Say of which jobs some tasks have found no host for a while, or all of them for long. That, too, is written down first."""
         settings = self._settings
-        for stranded in [*self._controller.stranded(now, settings.host_grace), *self._controller.alone(now, settings.no_hosts_grace)]:
+        for stranded in [
+            *self._controller.stranded(now, settings.host_grace_seconds),
+            *self._controller.alone(now, settings.no_hosts_grace_seconds),
+        ]:
             self._publish(Note(subjects.state(stranded.job), stranded, f"stranded.{stranded.job}.{stranded.at}"))
 
     def metrics(self) -> Iterator[Family]:

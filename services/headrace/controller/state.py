@@ -16,7 +16,7 @@ is decided at a sequence follows from the entries up to it alone, however they w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -26,6 +26,7 @@ from headrace.controller.metrics import Counts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import clashing, hopeless, needed
 from headrace.controller.retries import Retries
+from headrace.controller.settings import Limits
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
@@ -52,21 +53,6 @@ from headrace_schemas import (
 Decided = Ended | Needed | Purge
 DECIDED = frozenset({Ended, Needed, Purge})
 """What the controller decides on; whatever else it writes, it only writes down."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Numbers that decisions depend on; a replay must use those of the time.
-
-    deaths: of its runner (also for memory), after which a task is given up and its job fails. Some deaths are an accident or a neighbour's
-    doing; three are the task's own. So often, too, is an output written that cannot be committed.
-    host_deaths: lost hosts that a task was running on, after which it is given up (HEADRACE_HOST_DEATHS). With fewer, a rack that loses its
-    power twice would fail a job; with more, a task that brings its host down costs the cluster more hosts.
-    ids_per_message: 12 bytes of JSON each keep a message under its 512 KiB.
-    """
-
-    deaths: int = 3
-    host_deaths: Annotated[int, msgspec.Meta(ge=1)] = 3
-    ids_per_message: int = 40_000
 
 
 class Controller:

@@ -130,7 +130,7 @@ class Committer:
     def _try_again(self, work: Work, error: str) -> None:
         log.warning("an action on a sink is tried again", action=_name(work.action), error=error)
         work.tries -= 1
-        self._loop.call_later(self._settings.commit_delay, self._add, work)
+        self._loop.call_later(self._settings.commit_delay_seconds, self._add, work)
 
     # --- in threads -------------------------------------------------------------------------------------------------------
 

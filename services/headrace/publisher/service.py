@@ -40,7 +40,7 @@ class PublisherService:
         self._settings = settings
         self._bus = bus
         own = [subjects.ALL_HELD]
-        role = Role(LEASE, FOLLOWED, own, settings.leader_lease, settings.retry_delay, "an announcement", rest=settings.rest)
+        role = Role(LEASE, FOLLOWED, own, settings.lease_seconds, settings.retry_seconds, "an announcement", rest=settings.rest_seconds)
         self._committer = committer(settings)
         self._fetches = Fetches(bus, NAME, settings.fetching)
         self._later: Later
@@ -71,7 +71,7 @@ class PublisherService:
     @asynccontextmanager
     async def _attend(self, publisher: Publisher) -> AsyncIterator[Ends]:
         """Announce the outputs that no publisher has announced yet."""
-        self._later = Later(self._settings.linger)
+        self._later = Later(self._settings.linger_seconds)
         self._announce(publisher)
         try:
             yield ()

@@ -142,7 +142,7 @@ class Publisher:
     @property
     def rest(self) -> float:
         """Seconds for which the publisher need not read the log, see `Settings`."""
-        return self.settings.sink_rest if self._commits else self.settings.rest
+        return self.settings.sink_rest_seconds if self._commits else self.settings.rest_seconds
 
     @property
     def last_seq(self) -> int:

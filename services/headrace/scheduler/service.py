@@ -32,7 +32,7 @@ class SchedulerService:
         self._settings = settings
         self._bus = bus
         self._counts = Counts()
-        role = Role(LEASE, FOLLOWED, DECIDED, settings.leader_lease, settings.retry_delay, "a decision")
+        role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_seconds, settings.retry_seconds, "a decision")
         self._leader = Leader(bus, role, partial(Scheduler, settings), self._attend, self._on_entries)
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ from itertools import chain
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
-from headrace.bus.settings import lease_seconds
+from headrace.bus.settings import read_lease
 from headrace.errors import LogRewound, NatsUnreachable, SettingsError
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
@@ -490,11 +490,12 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     Raises SettingsError for settings that cannot be used.
     """
     settings.check()
-    settings.lease_seconds = lease_seconds("HEADRACE_HOST_LEASE", os.environ, settings.lease_seconds)
+    lease = read_lease(settings.VARIABLES["lease_seconds"], os.environ, settings.lease_seconds)
+    settings = msgspec.structs.replace(settings, lease_seconds=lease)
     set_variables(settings.runners)
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
-    arena = Arena.create(settings.resolved_capacity() * ADDRESS_SPACE_FACTOR, shm_folder(settings.shm_dir))
+    arena = Arena.create(settings.resolved_capacity_bytes() * ADDRESS_SPACE_FACTOR, shm_folder(settings.shm_dir))
     status = StatusPage(settings.runners)
     about = {"service": "worker", "host": settings.host}
     set_up_logging(lambda: about)  # runners are forked from here

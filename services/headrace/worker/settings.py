@@ -7,6 +7,7 @@ import math
 import os
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import psutil
@@ -23,29 +24,45 @@ NO_SPILLING = "none"
 """As `spill_dir`: data that does not fit stays in memory, above the capacity."""
 
 
-class Settings(msgspec.Struct, kw_only=True):
-    """The settings of one worker. `headrace worker` makes them from its flags and the HEADRACE_* variables."""
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """The settings of one worker. `headrace worker` makes them from its flags and variables."""
+
+    VARIABLES: ClassVar[dict[str, str]] = {
+        "host": "HEADRACE_HOST",
+        "runners": "HEADRACE_RUNNERS",
+        "capacity_bytes": "HEADRACE_CAPACITY",
+        "resources": "HEADRACE_RESOURCES",
+        "shm_dir": "HEADRACE_SHM_DIR",
+        "spill_dir": "HEADRACE_SPILL_DIR",
+        "listen": "HEADRACE_LISTEN",
+        "advertise": "HEADRACE_ADVERTISE",
+        "lease_seconds": "HEADRACE_HOST_LEASE",
+    }
+    """The variable of each field that users set. Only tests set the others."""
 
     host: str
-    """Name in the cluster: a single token of a subject."""
+    """The host's name, unique in the cluster; by default the machine's name. It is a token of subjects: up to 64 letters, digits, `-` and
+    `_`."""
     runners: int = 1
-    """Processes that execute tasks."""
-    capacity: int = 0
-    """Bytes of the store; 0: half of the memory, or half of the free space of the shared-memory folder, whichever is less. The other half
-    is for values that tasks hold on their own heaps."""
+    """Processes that execute tasks: as many as tasks of one thread are to run at a time."""
+    capacity_bytes: int = 0
+    """Size of the store in bytes, like `500M`, `4G` or `4Gi`; 0: half of the memory, or half of the free space of the shared-memory folder,
+    whichever is less. The other half is for values that tasks hold on their own heaps."""
     resources: dict[str, float] = {}
-    """Amounts that this host has for tasks that need them, e.g. {"gpu": 1}. A task runs only on a host that has what it needs."""
+    """Amounts that this host has for tasks that need them, like `gpu=1,highmem=2`. A task runs only on a host that has what it needs."""
     shm_dir: str = ""
-    """Folder of the arena, see `shm_folder`."""
+    """Folder in shared memory that holds the store. By default `/dev/shm`, or the temporary folder if that is not usable."""
     spill_dir: str = ""
-    """Folder on disk for datasets that do not fit into memory; empty: the temporary folder; "none": nothing is spilled."""
+    """Folder on disk for datasets that do not fit into memory; by default the temporary folder. With `none`, they stay in memory, above the
+    capacity."""
     listen: str = "127.0.0.1:0"
-    """Address and port of the data plane; port 0 takes a free one."""
+    """Address and port at which other hosts and clients fetch data; port 0 takes a free one. By default only this machine reaches it."""
     advertise: str = ""
-    """Address (and port) that other hosts and clients connect to, if it differs from `listen`. By default with `listen` 0.0.0.0, the
+    """Address (and port) that other hosts and clients connect to, if it differs from HEADRACE_LISTEN. By default with `0.0.0.0`, the
     address that this machine uses to reach the NATS server."""
     lease_seconds: float = HOST_LEASE
-    """A host that is silent for this time is lost (HEADRACE_HOST_LEASE); see `bus.settings.HOST_LEASE`."""
+    """How long a host counts as alive without contact to NATS, at least 1 s. With a shorter lease, other hosts take over the tasks of a
+    dead host sooner, but a machine that pauses for longer has to start its tasks again, which costs more than a new leader."""
     report_seconds: float = 0.001
     """Delay of reports that somebody waits for (outputs, failures, memory to free), so that they are sent together. None if the host was
     quiet."""
@@ -53,8 +70,8 @@ class Settings(msgspec.Struct, kw_only=True):
     """Delay of outputs and failures while the host has more tasks of their job, since the job is not over then. With a delay of 1 ms,
     10,000 short tasks with an output each cost a fifth of a service's CPU time for receiving messages."""
     quiet_report_seconds: float = 0.02
-    """Delay of reports on which decisions depend soon: if there are many of them, if memory could be freed because of them, or if this
-    host has no work left."""
+    """Delay of reports on which decisions depend soon: if there are many of them, if memory could be freed because of them, or if this host
+    has no work left."""
     idle_report_seconds: float = 0.1
     """Delay of all other reports: those of few, long tasks, while more of them wait here. A message costs all services together 2 to 3 ms
     if tasks fill the caches with their arrays. Progress bars move at this interval."""
@@ -74,8 +91,8 @@ class Settings(msgspec.Struct, kw_only=True):
     """A host to which no link can be opened for this time is reported, again and again while that lasts. With the four seconds after which
     a link over a network that is cut ends, a host that its peers cannot reach is known after less than ten."""
     give_up_seconds: float = 5.0
-    """After this time, the tasks that wait for such a host fail here, and are tried on other hosts. As long as a lease, so that a host
-    that has ended is known to be lost at about that time."""
+    """After this time, the tasks that wait for such a host fail here, and are tried on other hosts. As long as a lease, so that a host that
+    has ended is known to be lost at about that time."""
     relay_bytes: int = 4 << 20
     """If several hosts ask for a dataset of at least this size, it goes from host to host. For smaller ones, that takes about as long as to
     send it to each."""
@@ -126,10 +143,10 @@ class Settings(msgspec.Struct, kw_only=True):
                 f"HEADRACE_SPILL_DIR (--spill-dir) is {self.spill_dir!r}: give a folder that exists and is writable, or {NO_SPILLING!r}"
             )
 
-    def resolved_capacity(self) -> int:
+    def resolved_capacity_bytes(self) -> int:
         """Bytes of the store. Raises SettingsError for a folder that does not exist."""
-        if self.capacity:
-            return self.capacity
+        if self.capacity_bytes:
+            return self.capacity_bytes
         folder = shm_folder(self.shm_dir)
         try:
             free = psutil.disk_usage(str(folder)).free
@@ -141,11 +158,11 @@ class Settings(msgspec.Struct, kw_only=True):
         """What to say of a capacity that the folder of shared memory can never hold; empty if it can."""
         folder = shm_folder(self.shm_dir)
         total = psutil.disk_usage(str(folder)).total
-        if self.capacity <= total:
+        if self.capacity_bytes <= total:
             return ""
         return (
-            f"HEADRACE_CAPACITY (--capacity) is {self.capacity:,} bytes, but {folder} has room for {total:,}: what does not fit there is "
-            "moved to disk. Enlarge that folder (for a container: its shm size), or lower the capacity"
+            f"HEADRACE_CAPACITY (--capacity) is {self.capacity_bytes:,} bytes, but {folder} has room for {total:,}: what does not fit "
+            "there is moved to disk. Enlarge that folder (for a container: its shm size), or lower the capacity"
         )
 
     def memory(self) -> int:
