@@ -232,17 +232,23 @@ def _pairs(groups: tuple[tuple[str, ...], ...]) -> Iterator[tuple[int, int]]:
 
 
 def _total(lengths: str, items: str) -> Check:
+    columns = attrgetter(lengths, items)
+
     def check(message: Any) -> str:
-        total, count = sum(getattr(message, lengths)), len(getattr(message, items))
-        return f"{lengths} adds up to {total}, and {items} has {count} entries" if total != count else ""
+        counts, counted = columns(message)
+        if sum(counts) == len(counted):
+            return ""
+        return f"{lengths} adds up to {sum(counts)}, and {items} has {len(counted)} entries"
 
     return check
 
 
 def _index(places: str, table: str) -> Check:
     def check(message: Any) -> str:
-        column, length = getattr(message, places), len(getattr(message, table))
-        return f"{places} names place {max(column)} of {table}, which has {length} entries" if column and max(column) >= length else ""
+        column = getattr(message, places)
+        if not column or max(column) < len(getattr(message, table)):
+            return ""
+        return f"{places} names place {max(column)} of {table}, which has {len(getattr(message, table))} entries"
 
     return check
 
@@ -252,8 +258,10 @@ def _names(field: str) -> Check:
 
     def check(message: Any) -> str:
         value = getattr(message, field)
+        if not value:
+            return ""
         text = value if type(value) is str else ",".join(value)
-        return "" if not value or text in passed or _is_listed(text, passed) else f"{field} has an entry that is not a token of a subject"
+        return "" if text in passed or _is_listed(text, passed) else f"{field} has an entry that is not a token of a subject"
 
     return check
 

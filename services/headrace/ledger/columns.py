@@ -27,7 +27,13 @@ view: Callable[[Ints], memoryview[int]] = memoryview  # type: ignore[assignment]
 
 
 def cells(typecode: str, length: int, fill: int = 0) -> Cells:
-    """A column of equal entries, 0 or -1: so that also its bytes are all equal."""
+    """A column of equal entries, 0 or -1: so that also its bytes are all equal.
+
+    >>> one, other = cells("i", 1), cells("i", 1)
+    >>> one[0] = 5
+    >>> one, other
+    (array('i', [5]), array('i', [0]))
+    """
     if length == 1:
         return _SINGLE[typecode, fill][:]
     size = length * _ITEM_SIZES[typecode]

@@ -34,9 +34,8 @@ def _events(job: JobLedger, events: Events) -> bool:
         return False
     if events.done_attempts and not _were_asked_for(job, events.done, events.done_attempts):
         return False
-    n_functions = 0 if job.problem else len(job.spec.functions)
     for entry in events.profile:
-        if entry.function >= n_functions:
+        if job.problem or entry.function >= len(job.spec.functions):
             return False
     return not (events.failed or events.written) or _rare(job, events)
 
