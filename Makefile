@@ -26,7 +26,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench schemas lock
+.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench schemas settings lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench: $(PEERS) ## Time graphs on Headrace and its peers; ARGS='--graph flat,lay
 
 schemas: $(DEV) ## Write asyncapi.json from the message types
 	@$(BIN)/python -m headrace_schemas.asyncapi schemas/headrace_schemas/asyncapi.json
+
+settings: $(DEV) ## Write docs/settings.md from the settings of all services
+	@$(BIN)/python -m headrace.cli.settings_table docs/settings.md
 
 lock: $(DEV) ## Update the lock files to the newest releases that pyproject.toml allows, for Python 3.11 and later on every platform
 	@mkdir -p build

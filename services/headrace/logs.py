@@ -15,7 +15,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
+
+import msgspec
 
 from headrace.text import lines, one_line, plain_json
 
@@ -98,14 +100,32 @@ def _json(value: Any, **options: Any) -> str:
     return plain_json(json.dumps(value, **options))
 
 
+class LogSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """What a service logs, and how."""
+
+    VARIABLES: ClassVar[dict[str, str]] = {"level": "HEADRACE_LOG_LEVEL", "format": "HEADRACE_LOG_FORMAT"}
+
+    level: str = "WARNING"
+    """The lowest level that is logged: DEBUG, INFO, WARNING or ERROR. By default only what an operator should look at."""
+    format: str = "text"
+    """`text` for people, or `json` for programs that collect logs: one object per line."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> LogSettings:
+        """Read the variables of `VARIABLES`, in any case."""
+        env, default = os.environ if env is None else env, cls()
+        level, form = (env.get(variable, "") for variable in cls.VARIABLES.values())
+        return cls(level=level.upper() or default.level, format=form.lower() or default.format)
+
+
 def set_up_logging(about: About) -> None:
-    """Log to stderr from HEADRACE_LOG_LEVEL up (default WARNING), in the format HEADRACE_LOG_FORMAT (text or json; default text).
+    """Log to stderr, with the settings `LogSettings`.
 
     Call this again in a process that was forked from one that logs, or that takes another role; only the first call warns of wrong
     settings.
     """
-    level = os.environ.get("HEADRACE_LOG_LEVEL", "").upper() or "WARNING"
-    form = os.environ.get("HEADRACE_LOG_FORMAT", "").lower() or "text"
+    settings = LogSettings.from_env()
+    level, form = settings.level, settings.format
     known = level in logging.getLevelNamesMapping()
     again = any(isinstance(handler.formatter, Formatter) for handler in logging.getLogger().handlers)
     handler = logging.StreamHandler(sys.stderr)

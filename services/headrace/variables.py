@@ -22,8 +22,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 def read_settings(cls: type[T], env: Mapping[str, str], **found: Any) -> T:
     """Read a settings struct: each field that `cls.VARIABLES` maps to a variable, from this variable. found: fields that have been read.
 
-    A variable that is not set, or empty as in `HEADRACE_URL=`, keeps the default. Raises SettingsError, which names the variable, if its
-    value does not fit the field.
+    A variable that is not set, or empty as in `HEADRACE_URL=`, keeps the default. That of a field that ends in `_seconds` may be a duration
+    like `90s` or `24h`. Raises SettingsError, which names the variable, if its value does not fit the field.
 
     >>> class Settings(msgspec.Struct):
     ...     VARIABLES: ClassVar[dict[str, str]] = {"window_tasks": "HEADRACE_WINDOW_TASKS"}
@@ -32,21 +32,19 @@ def read_settings(cls: type[T], env: Mapping[str, str], **found: Any) -> T:
     Settings(window_tasks=64)
     """
     variables: dict[str, str] = cls.VARIABLES  # type: ignore[attr-defined]
-    given: dict[str, Any] = {field: text for field, name in variables.items() if field not in found and (text := env.get(name))}
+    names = {field: name for field, name in variables.items() if field not in found and env.get(name)}
+    given = {field: duration(name, env) if field.endswith("_seconds") else env[name] for field, name in names.items()}
     try:
         return msgspec.structs.replace(msgspec.convert(given, cls, strict=False), **found)
     except msgspec.ValidationError as error:
         what, _, field = str(error).rstrip("`").partition(" - at `$.")
-        raise SettingsError(f"{variables[field]} is {given.get(field)!r}: {what[:1].lower()}{what[1:]}") from None
+        raise SettingsError(f"{names[field]} is {env[names[field]]!r}: {what[:1].lower()}{what[1:]}") from None
 
 
-def duration(variable: str, env: Mapping[str, str], otherwise: float) -> float:
-    """Read seconds from a variable like `90s` or `24h`; return `otherwise` if it is not set.
-
-    Raises SettingsError with the variable's name if its value is not a duration.
-    """
+def duration(variable: str, env: Mapping[str, str]) -> float:
+    """Read seconds from a variable that is set, like `90s` or `24h`. Raises SettingsError, which names it, if its value is no duration."""
     try:
-        return parse_duration(text) if (text := env.get(variable)) else otherwise
+        return parse_duration(env[variable])
     except ValueError as error:
         raise SettingsError(f"{variable}: {error}") from None
 

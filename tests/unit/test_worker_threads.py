@@ -6,7 +6,9 @@ import pytest
 
 from headrace.errors import SettingsError
 from headrace.worker import threads
-from headrace.worker.threads import GENERAL, SETTING, VARIABLES, set_variables, share
+from headrace.worker.threads import GENERAL, VARIABLES, ThreadSettings, set_variables, share
+
+SETTING = ThreadSettings.VARIABLES["runner_threads"]
 
 
 @pytest.fixture(autouse=True)

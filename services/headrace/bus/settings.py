@@ -111,7 +111,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     inbox_prefix: str = "_INBOX"
     """Prefix of the subjects for replies and feeds. A role with least permissions has its own, so that others cannot read its replies."""
     replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """Replicas of the streams that the controller creates: 3 in a cluster of three NATS servers, any one of which may die."""
+    """Replicas of the streams that Headrace creates: 3 in a cluster of three NATS servers, any one of which may die."""
     metrics: str = ""
     """Address and port at which a service answers `/metrics` and `/healthz` over HTTP, like `0.0.0.0:9464`; port 0 takes a free one. By
     default it does not, since it would answer everybody who reaches the port."""
@@ -162,8 +162,11 @@ def _from_file(variable: str, path: str, name: str) -> str:
 
 
 def read_lease(variable: str, env: Mapping[str, str], otherwise: float) -> float:
-    """Read the seconds that a lease lasts from a variable. Raises SettingsError, which names it, for less than `SHORTEST_LEASE`."""
-    seconds = duration(variable, env, otherwise)
+    """Read the seconds that a lease lasts from a variable; return `otherwise` if it is not set.
+
+    Raises SettingsError, which names the variable, for less than `SHORTEST_LEASE`, and for a value that is no duration.
+    """
+    seconds = duration(variable, env) if env.get(variable) else otherwise
     if seconds < SHORTEST_LEASE:
         raise SettingsError(f"{variable} is {seconds:g} s: give at least {SHORTEST_LEASE:g} s")
     return seconds

@@ -16,7 +16,7 @@ import msgspec
 from headrace.client.interrupts import interrupts_held
 from headrace.client.local import LocalServices
 from headrace.client.nested import datasets_in, with_values
-from headrace.client.settings import START_TIMEOUT, check_timeout
+from headrace.client.settings import START_TIMEOUT, Settings, check_timeout
 from headrace.errors import ClusterFailed, GraphError, HeadraceError, SettingsError
 from headrace.graph.builder import Graph
 from headrace.graph.node import Dataset, Node
@@ -124,8 +124,7 @@ class Cluster:
 
         given = {name: value for name, value in {"url": url, "token": token, "connect_seconds": connect_timeout, **login}.items() if value}
         settings = msgspec.structs.replace(BusSettings.from_env(), **given)
-        via = via or os.environ.get("HEADRACE_VIA", "")
-        return cls(Connection(settings, via=via), settings, None, progress)
+        return cls(Connection(settings, via=via or Settings.from_env().via), settings, None, progress)
 
     # --- running graphs ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,30 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+
+from headrace.variables import read_settings
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """The settings of a client."""
+
+    VARIABLES: ClassVar[dict[str, str]] = {"via": "HEADRACE_VIA"}
+    """The variable of each field that users set."""
+
+    via: str = ""
+    """From where a client fetches values: `hosts` or `publisher`. By default from the hosts, which is faster, and through the publisher
+    where it cannot reach one."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the variables of `VARIABLES`."""
+        return read_settings(cls, os.environ if env is None else env)
+
 
 START_TIMEOUT = 30.0
 """Seconds that a local cluster may take to start. It takes one; a machine that swaps takes more, and one that takes this long

@@ -11,7 +11,7 @@ import msgspec
 from headrace.bus.settings import LEADER_LEASE, read_lease
 from headrace.sinks.allowed import VARIABLE as SINKS
 from headrace.sinks.allowed import Allowed
-from headrace.variables import duration, read_settings
+from headrace.variables import read_settings
 
 
 class Limits(msgspec.Struct, kw_only=True, frozen=True):
@@ -77,12 +77,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         """Read the variables of `VARIABLES` and `Limits.VARIABLES`. Raises SettingsError, which names the variable, for an invalid
         value."""
         env = os.environ if env is None else env
-        graces = ("output_expiry_seconds", "host_grace_seconds", "no_hosts_grace_seconds")
         return read_settings(
             cls,
             env,
             lease_seconds=read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE),
-            **{field: duration(cls.VARIABLES[field], env, getattr(cls(), field)) for field in graces},
             allowed=Allowed.from_env(env),
             limits=read_settings(Limits, env),
         )

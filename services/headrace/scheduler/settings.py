@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     graph (`INLINE_GRAPH_BYTES`) below `MAX_MESSAGE_BYTES`."""
     open_jobs: Annotated[int, msgspec.Meta(ge=1)] = 8
     """Jobs that are open (planned, and not done) at a time, whatever their size: enough that runners never wait for the next job, and few
-    enough that each message is about many tasks. The others wait in the order of submission; see `admission`."""
+    enough that each message is about many tasks. The others wait in the order of submission."""
     open_tasks_per_runner: Annotated[int, msgspec.Meta(ge=1)] = 512
     """More jobs than HEADRACE_OPEN_JOBS are open as long as together they have at most this number of tasks for each runner, so that jobs
     of a few tasks do not leave runners idle."""

@@ -17,7 +17,11 @@ import importlib
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from headrace.variables import read_settings
 
 if TYPE_CHECKING:
     from headrace.telemetry.spans import Tracing
@@ -25,20 +29,40 @@ if TYPE_CHECKING:
 SPANS_PER_KIND = 40
 """As many spans as a person looks through. Each takes some 50 µs, most of it in the exporter."""
 TRACEPARENT = b"traceparent"
-_ON = ("HEADRACE_TRACING", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _OFF = ("", "0", "false", "no", "off")
 
 now = time.time_ns
 """The clock of spans: nanoseconds since 1970."""
 
 
+class TracingSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """The variables that turn traces on or off. OpenTelemetry reads them as well, and others, once traces are on."""
+
+    VARIABLES: ClassVar[dict[str, str]] = {
+        "tracing": "HEADRACE_TRACING",
+        "endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "traces_endpoint": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "sdk_disabled": "OTEL_SDK_DISABLED",
+    }
+
+    tracing: str = ""
+    """`1` turns traces on, `0` turns them off. By default they are on if one of the endpoints is set, so that nobody pays for traces that
+    nobody receives."""
+    endpoint: str = ""
+    """URL of the OpenTelemetry collector, for all signals, like `http://otel-collector:4318`."""
+    traces_endpoint: str = ""
+    """URL of the collector for traces, if it is another one."""
+    sdk_disabled: str = ""
+    """`true` turns traces off, whatever the other variables say, as in every program with OpenTelemetry."""
+
+
 def is_on(environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether these variables turn traces on. HEADRACE_TRACING takes precedence over all except OpenTelemetry's own
     OTEL_SDK_DISABLED."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    settings = read_settings(TracingSettings, environment)
+    if settings.sdk_disabled.strip().lower() == "true":
         return False
-    word, *endpoints = (environment.get(name) for name in _ON)
-    return word.lower() not in _OFF if word else any(endpoints)
+    return settings.tracing.lower() not in _OFF if settings.tracing else bool(settings.endpoint or settings.traces_endpoint)
 
 
 def open_tracing(name: str) -> Tracing | None:

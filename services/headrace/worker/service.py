@@ -12,7 +12,6 @@ from itertools import chain
 import msgspec
 
 from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key, run_service
-from headrace.bus.settings import read_lease
 from headrace.errors import LogRewound, NatsUnreachable, SettingsError
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
@@ -490,8 +489,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     Raises SettingsError for settings that cannot be used.
     """
     settings.check()
-    lease = read_lease(settings.VARIABLES["lease_seconds"], os.environ, settings.lease_seconds)
-    settings = msgspec.structs.replace(settings, lease_seconds=lease)
+    settings = settings.with_env()
     set_variables(settings.runners)
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))

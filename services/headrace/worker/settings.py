@@ -6,13 +6,14 @@ import ipaddress
 import math
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 import psutil
 
-from headrace.bus.settings import HOST_LEASE
+from headrace.bus.settings import HOST_LEASE, read_lease
 from headrace.errors import SettingsError
 from headrace.link.addresses import split_address
 from headrace.sinks.allowed import Allowed
@@ -121,6 +122,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """The same if no other runner is idle, since tasks wait then, or may soon: long enough for most tasks to end."""
     death_limit: int = 100
     """The host gives up after this number of runners died before they executed anything, instead of starting more for ever."""
+
+    def with_env(self, env: Mapping[str, str] | None = None) -> Settings:
+        """Return these settings with those that have a variable and no flag. Raises SettingsError, which names it, for an invalid value."""
+        lease = read_lease(self.VARIABLES["lease_seconds"], os.environ if env is None else env, self.lease_seconds)
+        return msgspec.structs.replace(self, lease_seconds=lease)
 
     def check(self) -> None:
         """Raises SettingsError for settings that would fail later, or only on other hosts."""

@@ -12,10 +12,12 @@ import math
 import os
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from headrace.errors import SettingsError
+import msgspec
 
-SETTING = "HEADRACE_RUNNER_THREADS"
+from headrace.variables import read_settings
+
 GENERAL = "OMP_NUM_THREADS"
 """The variable that most libraries read if their own is not set."""
 VARIABLES = (
@@ -41,6 +43,16 @@ CALLS = (
 MAPS = Path("/proc/self/maps")
 
 
+class ThreadSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """The threads of runners. Apart from `worker.settings`, since it is read before a library is loaded that starts threads."""
+
+    VARIABLES: ClassVar[dict[str, str]] = {"runner_threads": "HEADRACE_RUNNER_THREADS"}
+
+    runner_threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Threads that BLAS and OpenMP use in each runner. By default the cores that the worker may use, divided by its runners, so that
+    threads do not wait for one another; `OMP_NUM_THREADS` and similar variables work too."""
+
+
 def set_variables(runners: int, env: MutableMapping[str, str] | None = None) -> None:
     """Set the variables that the user did not set, for a machine with this number of runners. Runners inherit them.
 
@@ -48,9 +60,8 @@ def set_variables(runners: int, env: MutableMapping[str, str] | None = None) -> 
     SettingsError if HEADRACE_RUNNER_THREADS is not a positive integer.
     """
     env = os.environ if env is None else env
-    chosen = env.get(SETTING, "")
-    if chosen and not (chosen.isascii() and chosen.isdigit() and int(chosen)):
-        raise SettingsError(f"{SETTING} is {chosen!r}: give the number of threads that libraries may use in each runner, 1 or more")
+    settings = read_settings(ThreadSettings, env)
+    chosen = str(settings.runner_threads or "")
     default = env.get(GENERAL) or str(share(available_cores(), runners))
     for variable in VARIABLES:
         env[variable] = chosen or env.get(variable) or default
