@@ -223,6 +223,8 @@ class HostJoined(Decision, tag="host_joined", kw_only=True):
     """Memory that the host may use, in bytes; 0 if the host does not say."""
     rejoins: bool = False
     """Whether the host had only lost its lease, without a restart."""
+    again: bool = False
+    """Whether the log has had this before. The controller repeats it while the host is at work, so that it does not age out of the log."""
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):

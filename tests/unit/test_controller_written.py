@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.controller.written import is_news, missing, note_of_host, note_of_loss, note_of_request
+from headrace.controller.written import (
+    TELL_AGAIN_SECONDS,
+    is_news,
+    missing,
+    note_of_host,
+    note_of_loss,
+    note_of_request,
+    notes_of_presence,
+)
 from headrace.ledger import Hosts
 from headrace_schemas import (
     Cancel,
@@ -42,3 +50,22 @@ def test_hosts_come_and_go() -> None:
     assert isinstance(lost, HostLost)
     assert hosts.lost(lost)
     assert not is_news(entry, hosts), "that epoch is over: a host that lives on must take a new one"
+
+
+def test_the_log_says_again_of_hosts_at_work_that_they_joined_before_that_ages_out() -> None:
+    entry = EXAMPLES[HostEntry]
+    assert isinstance(entry, HostEntry)
+    hosts = Hosts()
+    joined = note_of_host(entry, 4, 2).message
+    assert isinstance(joined, HostJoined)
+    hosts.joined(joined, 100.0)
+    assert notes_of_presence(hosts, 99.0 + TELL_AGAIN_SECONDS, 5, 3) == []
+    [note] = notes_of_presence(hosts, 100.0 + TELL_AGAIN_SECONDS, 5, 3)
+    assert note.message == msgspec.structs.replace(joined, at=5, term=3, again=True)
+    assert isinstance(note.message, HostJoined)
+    assert not hosts.joined(note.message, 200.0 + TELL_AGAIN_SECONDS), "nothing is lost"
+    assert notes_of_presence(hosts, 300.0 + TELL_AGAIN_SECONDS, 6, 3) == []
+    lost = note_of_loss(entry.host, entry.epoch, 6, 3).message
+    assert isinstance(lost, HostLost)
+    hosts.lost(lost)
+    assert notes_of_presence(hosts, 1e9, 7, 3) == []

@@ -48,8 +48,8 @@ def lost(host: str, epoch: int = 1) -> HostLost:
     return HostLost(at=1, term=1, host=host, epoch=epoch)
 
 
-def joined(host: str, epoch: int) -> HostJoined:
-    return HostJoined(at=1, term=1, host=host, epoch=epoch, address="a:2", runners=1, capacity=1)
+def joined(host: str, epoch: int, *, again: bool = False) -> HostJoined:
+    return HostJoined(at=1, term=1, host=host, epoch=epoch, address="a:2", runners=1, capacity=1, again=again)
 
 
 def ran(agent: Agent, *tasks: int) -> None:
@@ -154,6 +154,17 @@ def test_what_a_host_was_asked_for_before_it_started_anew_is_not_asked_of_it_aga
     agent.host_unreachable("a")
     agent.retry_links()
     assert agent.take() == []
+
+
+def test_what_a_host_is_asked_for_stays_when_the_log_says_again_that_it_joined() -> None:
+    agent = agent_with([[], [0]], [1], [1])
+    agent.take()
+    agent.host_connected("a", 1)
+    assert asked(agent) == [("a", [0], [0])]
+    agent.host_joined(joined("a", 1, again=True))
+    assert agent.take() == []
+    agent.host_joined(joined("a", 2))
+    assert actions.Disconnect("a") in agent.take()
 
 
 def test_a_dataset_without_a_source_is_reported_until_it_has_one() -> None:

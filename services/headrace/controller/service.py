@@ -27,7 +27,17 @@ from headrace.controller.roomkeeper import RoomKeeper
 from headrace.controller.settings import Settings
 from headrace.controller.spans import begin_adopted, processing, trace_decisions
 from headrace.controller.state import Controller, Decided
-from headrace.controller.written import Asked, Note, is_news, missing, note_of_host, note_of_loss, note_of_request, refused_sink
+from headrace.controller.written import (
+    Asked,
+    Note,
+    is_news,
+    missing,
+    note_of_host,
+    note_of_loss,
+    note_of_request,
+    notes_of_presence,
+    refused_sink,
+)
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
@@ -364,6 +374,8 @@ class Leading:
             self._forget(time.time())
             self._release(time.time())
             self._strand(time.monotonic())
+            for note in notes_of_presence(self._controller.ledger.hosts, time.time(), self.last_seq, self._term):
+                self._publish(note)
 
     def _forget(self, now: float) -> None:
         """Drop from memory what ended long ago and of which no host holds anything. now: by the log's clock."""

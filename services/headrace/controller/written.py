@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from headrace.errors import GraphError
-from headrace.ledger import Hosts, JobLedger
+from headrace.ledger import HostRecord, Hosts, JobLedger
 from headrace.sinks.allowed import Allowed
 from headrace_schemas import (
     Cancel,
@@ -21,6 +21,10 @@ from headrace_schemas import (
     Released,
     subjects,
 )
+
+TELL_AGAIN_SECONDS = 6 * 3600.0
+"""The log keeps messages for a week, and hosts live for longer. So the controller repeats that they joined, for those who read the log from
+its beginning. An operator may have the log keep less than a week, but hardly less than a day."""
 
 
 class Note(NamedTuple):
@@ -91,10 +95,33 @@ def note_of_loss(host: str, epoch: int, at: int, term: int) -> Note:
     return Note(subjects.host(host), message, f"lost.{host}.{epoch}")
 
 
+def notes_of_presence(hosts: Hosts, now: float, at: int, term: int) -> list[Note]:
+    """What to write of hosts that are at work, and of which the log said so last `TELL_AGAIN_SECONDS` ago. now: by the log's clock."""
+    due = [hosts[name] for name in hosts.alive() if now - hosts[name].told >= TELL_AGAIN_SECONDS]
+    return [
+        Note(subjects.host(host.name), _joined_again(host, at, term), f"again.{host.name}.{host.epoch}.{host.told:.6f}") for host in due
+    ]
+
+
+def _joined_again(host: HostRecord, at: int, term: int) -> HostJoined:
+    return HostJoined(
+        at=at,
+        term=term,
+        host=host.name,
+        epoch=host.epoch,
+        address=host.address,
+        runners=host.runners,
+        capacity=host.capacity,
+        resources=host.resources,
+        memory=host.memory,
+        again=True,
+    )
+
+
 def is_news(entry: HostEntry, hosts: Hosts) -> bool:
     """Whether the log does not say yet that this host, in this epoch, joined."""
     known = hosts.get(entry.host)
-    return known is None or known.epoch < entry.epoch
+    return known.epoch < entry.epoch if known is not None else entry.epoch >= hosts.heard.get(entry.host, 0)
 
 
 def missing(hosts: Hosts, registered: set[str]) -> list[tuple[str, int]]:

@@ -191,7 +191,7 @@ class Ledger:
             self.returns.add(self.last_seq, self.last_time, events)
             if job is not None:
                 job.last_seq = self.last_seq
-        elif self.hosts.counts(events.host, events.epoch):
+        elif self._counts(events.host, events.epoch):
             if job is not None and (job.end is None or not job.over) and self._is_possible(job, events):
                 self.changed[job.job] = job
                 job.last_seq = self.last_seq
@@ -205,6 +205,13 @@ class Ledger:
         known = self.hosts.get(events.host)
         return known is None or events.epoch > known.epoch
 
+    def _counts(self, host: str, epoch: int) -> bool:
+        """Whether what a host of this epoch says or is told counts. What a reader that began after the host had joined heard of an earlier
+        epoch is lost."""
+        if host not in self.hosts and self.hosts.hear(host, epoch):
+            self._lose(host, "it started anew")
+        return self.hosts.counts(host, epoch)
+
     def _host(self, message: HostJoined | HostLost, time: float) -> None:
         self._turned(self.last_seq, time, message)
         returned = self.returns.take(message.host, message.epoch)
@@ -213,7 +220,7 @@ class Ledger:
                 self._lose(message.host, message.reason)
             return
         unknown = message.host not in self.hosts
-        if self.hosts.joined(message) or (unknown and returned):
+        if self.hosts.joined(message, time) or (unknown and returned):
             self._lose(message.host, "it lost its lease" if returned or message.rejoins else "it started anew")
         if returned or message.rejoins:
             for job in self.jobs.values():
@@ -249,9 +256,9 @@ class Ledger:
         if type(message) is Ended:
             orders.fold_ended(job, message, time)
         elif type(message) is Assign:
-            orders.fold_assign(job, message, self.hosts.counts(message.host, message.epoch))
+            orders.fold_assign(job, message, self._counts(message.host, message.epoch))
         elif type(message) is Purge:
-            if self.hosts.counts(message.host, message.epoch):
+            if self._counts(message.host, message.epoch):
                 orders.fold_purge(job, message)
         elif (fold := _ORDERS.get(type(message))) is not None:
             fold(job, message)

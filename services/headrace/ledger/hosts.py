@@ -10,7 +10,7 @@ from headrace_schemas import HostJoined, HostLost
 @dataclass(slots=True)
 class HostRecord:
     """A host. epoch: of its newest start. alive: whether that one has joined and is not lost. capacity: bytes of its store. memory: bytes
-    that it may use; 0 if it does not say."""
+    that it may use; 0 if it does not say. told: when the log last said that it joined, in seconds since the epoch."""
 
     name: str
     epoch: int
@@ -20,23 +20,39 @@ class HostRecord:
     resources: dict[str, float] = field(default_factory=dict)
     alive: bool = False
     memory: int = 0
+    told: float = 0.0
 
 
 class Hosts(dict[str, HostRecord]):
-    """Hosts by name. Both folds return whether what the host held and did until now is lost."""
+    """Hosts by name. Both folds return whether what the host held and did until now is lost.
+
+    heard: of hosts that were not read of to join, the earliest epoch that counts: the newest one in which the host did something, or the
+    one after that in which it was lost. A host that does something joined before its reader began.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: dict[str, int] = {}
 
     def changes(self, message: HostJoined | HostLost) -> bool:
         """Whether a message says anything that is not known, or not out of date."""
         known = self.get(message.host)
-        if known is None or message.epoch > known.epoch:
+        if known is None:
+            return message.epoch >= self.heard.get(message.host, 0)
+        if message.epoch > known.epoch:
             return True
         return isinstance(message, HostLost) and message.epoch == known.epoch and known.alive
 
-    def joined(self, message: HostJoined) -> bool:
-        """A host took up work; one that had joined before has started anew."""
+    def joined(self, message: HostJoined, time: float = 0.0) -> bool:
+        """A host took up work; one that had joined before has started anew. time: seconds since the epoch."""
         known = self.get(message.host)
         if known is not None and message.epoch <= known.epoch:
+            if message.epoch == known.epoch:
+                known.told = time
             return False
+        if known is None and message.epoch < self.heard.get(message.host, 0):
+            return False
+        heard = self.heard.pop(message.host, message.epoch)
         self[message.host] = HostRecord(
             message.host,
             message.epoch,
@@ -46,13 +62,19 @@ class Hosts(dict[str, HostRecord]):
             message.resources,
             alive=True,
             memory=message.memory,
+            told=time,
         )
-        return known is not None and known.alive
+        return known.alive if known is not None else heard < message.epoch
 
     def lost(self, message: HostLost) -> bool:
         """A host of some epoch is gone."""
         known = self.get(message.host)
-        if known is None or message.epoch > known.epoch:
+        if known is None:
+            if message.epoch < self.heard.get(message.host, 0):
+                return False
+            self.heard[message.host] = message.epoch + 1
+            return True
+        if message.epoch > known.epoch:
             self[message.host] = HostRecord(message.host, message.epoch)
             return True
         if message.epoch < known.epoch or not known.alive:
@@ -63,10 +85,21 @@ class Hosts(dict[str, HostRecord]):
     def counts(self, host: str, epoch: int) -> bool:
         """Whether what a host of this epoch says or is told counts: not if the log says that this epoch is over, or not begun.
 
-        A reader of a part of the log that says nothing of hosts believes all of them.
+        A reader of a part of the log that says nothing of a host believes it, as of the newest epoch that it heard of.
         """
         known = self.get(host)
-        return known is None or (epoch == known.epoch and known.alive)
+        if known is None:
+            return epoch >= self.heard.get(host, 0)
+        return epoch == known.epoch and known.alive
+
+    def hear(self, host: str, epoch: int) -> bool:
+        """Take in that a host of which nothing was read does something in an epoch, or is told to. Returns whether what it held and did
+        until now is lost, for that was in an earlier epoch."""
+        if host in self:
+            return False
+        before = self.heard.get(host, epoch)
+        self.heard[host] = max(before, epoch)
+        return before < epoch
 
     def alive(self) -> list[str]:
         """The hosts that are at work, by name."""

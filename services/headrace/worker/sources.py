@@ -203,12 +203,15 @@ class Sources:
             self._lost[host] = at
             self._expect_nothing(host)
 
-    def host_joined(self, host: str, epoch: int) -> None:
-        """The log says that a host has taken up work in this epoch. Whatever was expected of an older one is not its business."""
+    def host_joined(self, host: str, epoch: int, *, again: bool = False) -> None:
+        """The log says that a host has taken up work in this epoch. Whatever was expected of an older one is not its business.
+
+        again: whether it joined before, perhaps before this host read the log. Then what is expected of it is of this epoch."""
         if epoch > self._epochs.get(host, 0):
             self._epochs[host] = epoch
-            self._lost.pop(host, None)
-            self._expect_nothing(host)
+            if not again or host in self._lost:
+                self._lost.pop(host, None)
+                self._expect_nothing(host)
 
     def _expect_nothing(self, host: str) -> None:
         if self.is_up(host):

@@ -678,7 +678,7 @@ class Agent:
     def host_joined(self, message: HostJoined) -> None:
         """The log says that a host has taken up work."""
         if message.host != self.host:
-            self.sources.host_joined(message.host, message.epoch)
+            self.sources.host_joined(message.host, message.epoch, again=message.again)
 
     def _unreceived(self, job: HostJob, entry: Entry) -> None:
         """Take back the room for what another host was to send."""
