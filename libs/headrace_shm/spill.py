@@ -88,7 +88,7 @@ class Spill(MutableMapping[str, Any]):
         """Read a value.
 
         Raises:
-            KeyError: there is none of this key.
+            KeyError: no value has this key.
             SpillFailed: the disk cannot be read.
         """
         data = bytearray(self._places[key][1])
@@ -99,7 +99,7 @@ class Spill(MutableMapping[str, Any]):
         """Read a value into a writable buffer of its exact size, with no copy in between.
 
         Raises:
-            KeyError: there is none of this key.
+            KeyError: no value has this key.
             ValueError: the buffer has another size than the value.
             SpillFailed: the disk cannot be read.
         """
@@ -112,7 +112,7 @@ class Spill(MutableMapping[str, Any]):
         """Fill a writable buffer with the bytes of a value from `start` on.
 
         Raises:
-            KeyError: there is none of this key.
+            KeyError: no value has this key.
             ValueError: the value has fewer bytes than that.
             SpillFailed: the disk cannot be read.
         """
@@ -128,7 +128,7 @@ class Spill(MutableMapping[str, Any]):
         """Forget a value and give its disk space back.
 
         Raises:
-            KeyError: there is none of this key.
+            KeyError: no value has this key.
         """
         offset, nbytes = self._places.pop(key)
         self.nbytes -= nbytes
@@ -163,7 +163,7 @@ class Spill(MutableMapping[str, Any]):
         return offset
 
     def _give_back(self, offset: int, nbytes: int) -> None:
-        """Make a place free again. What the disk was not told of yet it need not write any more."""
+        """Free a place. If the disk has not written its data yet, it need not write it any more."""
         size = round_up(nbytes or 1, PAGE)
         self._free.add(offset, offset + size)
         take_memory(self._fd, offset, size)

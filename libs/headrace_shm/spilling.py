@@ -181,7 +181,7 @@ class SpillingStore(Store[K]):
         return block
 
     def release(self, block_id: int, client: Hashable, count: int = 1) -> int:
-        """As `Store.release`; a block that nobody holds any more counts as used just now."""
+        """Release as `Store.release` does. A block that nobody holds afterwards counts as used just now."""
         freed = super().release(block_id, client, count)
         block = self._blocks.get(block_id)
         if block is not None:

@@ -1,4 +1,4 @@
-"""A feed in trouble is opened again later each time, and at its own moment."""
+"""A failing feed is opened again after longer and longer pauses, and not at the same moment as others."""
 
 from __future__ import annotations
 

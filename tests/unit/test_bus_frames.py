@@ -1,4 +1,4 @@
-"""Frames, reply subjects, headers and acknowledgements: what is written and read byte by byte."""
+"""Frames, reply subjects, headers and acknowledgements are written and read byte by byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can wait is done together, in order, and at the latest when somebody cannot wait."""
+"""Delayed actions run together, in order, and at the latest when a caller flushes them."""
 
 from __future__ import annotations
 

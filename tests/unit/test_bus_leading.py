@@ -1,4 +1,4 @@
-"""Leading by a lease over what the log says: catching up, following, what ends a term, and a lost lease."""
+"""A leader catches up with the log, follows it, and ends its term on errors and on the loss of its lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long leases last: settings of services, and longer for a while in a process that is about to keep its threads waiting."""
+"""Leases last as long as the settings say, and longer while a process is about to block its threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a connection is taken to be dead."""
+"""Connections that count as dead, and those that are only slow."""
 
 from __future__ import annotations
 

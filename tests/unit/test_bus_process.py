@@ -1,4 +1,4 @@
-"""A service that is told to end ends, whatever it waits for at that moment."""
+"""A service that gets SIGTERM ends, whatever it is waiting for."""
 
 from __future__ import annotations
 

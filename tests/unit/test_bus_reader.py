@@ -1,4 +1,4 @@
-"""What comes from the socket, in whatever pieces: whole messages to their sinks, once and in order; everything else, whole, to nats-py."""
+"""The reader passes each complete message to its sink once and in order, and everything else to nats-py, however the bytes are split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log is read by everybody alike, and what is no message of it ends nobody who reads it."""
+"""All readers of the log read the same entries, and an invalid message ends none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a log shows that it is older than what a process knows of it."""
+"""A process detects that the log is older than what it knows of it."""
 
 from __future__ import annotations
 

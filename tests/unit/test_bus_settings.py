@@ -1,4 +1,4 @@
-"""Where the bus's settings come from, and what is shown of them."""
+"""The bus reads its settings from variables and files, and shows no secrets."""
 
 from __future__ import annotations
 

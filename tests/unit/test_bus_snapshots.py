@@ -1,4 +1,5 @@
-"""A leader that starts from a snapshot reads what that selects, and what follows; and all of the log if the snapshot cannot be used."""
+"""A leader that starts from a snapshot reads the selected messages and everything after it, or the whole log if the snapshot is
+unusable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When NATS is said to store nothing."""
+"""The detection that NATS stores nothing."""
 
 from __future__ import annotations
 

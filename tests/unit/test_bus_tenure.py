@@ -1,4 +1,4 @@
-"""What a holder knows of its lease, as time passes and answers come or do not."""
+"""A holder's knowledge of its lease, as time passes and answers arrive or not."""
 
 from __future__ import annotations
 

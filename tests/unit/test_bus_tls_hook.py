@@ -1,4 +1,4 @@
-"""TLS is insisted on in a method of nats-py that is not public: without it, no connection is made where TLS is wanted."""
+"""TLS is enforced in a method of nats-py that is not public. Without that method, no connection that requires TLS is made."""
 
 from __future__ import annotations
 

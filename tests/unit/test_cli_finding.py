@@ -1,4 +1,4 @@
-"""Which graph `headrace run` takes from a file."""
+"""`headrace run` finds the graph in a file."""
 
 from __future__ import annotations
 

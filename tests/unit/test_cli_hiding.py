@@ -1,4 +1,4 @@
-"""Secrets of the command line do not stay where `ps` shows them."""
+"""Secrets of the command line are hidden from `ps`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tables of the command line say of values and jobs."""
+"""The tables of the command line describe values and jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When `headrace tail` of a job is over, from logs made here."""
+"""`headrace tail` of a job ends when its outputs are announced; the logs are made here."""
 
 from __future__ import annotations
 

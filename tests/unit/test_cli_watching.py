@@ -1,4 +1,4 @@
-"""What `headrace watch` shows, from the logs of simulated clusters."""
+"""`headrace watch` shows the jobs of simulated clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found in the catalogue of outputs."""
+"""The catalogue finds outputs by their metadata."""
 
 from __future__ import annotations
 

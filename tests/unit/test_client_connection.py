@@ -1,4 +1,4 @@
-"""What a client waits for when it reads a stream, and the ids of its jobs."""
+"""A client waits until it has read a stream; the ids of its jobs."""
 
 from __future__ import annotations
 

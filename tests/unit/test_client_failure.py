@@ -1,4 +1,4 @@
-"""What a failed job raises."""
+"""The exceptions that a failed job raises."""
 
 from __future__ import annotations
 

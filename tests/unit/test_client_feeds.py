@@ -1,4 +1,4 @@
-"""How a connection hears of its jobs: some feeds of their own, and one for all others where they are many."""
+"""A connection follows its jobs with a few feeds of their own, and with one shared feed for all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client says to a host to get values, and what it makes of the answers: without a socket."""
+"""A client asks a host for values and processes the answers, without a socket."""
 
 from __future__ import annotations
 

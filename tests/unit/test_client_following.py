@@ -1,4 +1,4 @@
-"""What a client makes of the log, whichever of its two threads is the quicker."""
+"""A client folds the log correctly, whichever of its two threads is faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C is held back while something is tidied up."""
+"""Ctrl-C is held back during clean-up."""
 
 from __future__ import annotations
 

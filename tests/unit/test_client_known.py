@@ -1,4 +1,4 @@
-"""What a client waited for is true at once in what it asks the cluster for."""
+"""A client's queries include at once what it has waited for."""
 
 from __future__ import annotations
 

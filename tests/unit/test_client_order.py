@@ -1,4 +1,4 @@
-"""A client takes what is said of a job from one feed, so the order in which its feeds are read changes nothing."""
+"""A client reads a job from one feed, so the order in which it reads its feeds changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a client waits for outputs that are not there just now."""
+"""A client waits for a limited time for outputs that are unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sees a progress bar, and what is in it."""
+"""The progress bar: when it is shown, and its contents."""
 
 from __future__ import annotations
 

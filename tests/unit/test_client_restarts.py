@@ -1,4 +1,4 @@
-"""When services of a local cluster that ended are started again, and what is told once they are not."""
+"""A local cluster restarts services that ended, and reports the reason when it gives up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for submissions that are on their way."""
+"""Waiting for submissions that are not yet stored."""
 
 from __future__ import annotations
 

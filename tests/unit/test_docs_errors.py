@@ -1,4 +1,4 @@
-"""docs/errors.md has every error, and what it says of their bases is so."""
+"""docs/errors.md has every error, with its true base class."""
 
 from __future__ import annotations
 

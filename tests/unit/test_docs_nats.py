@@ -1,4 +1,4 @@
-"""docs/nats.md names only what there is: subjects, streams, buckets and services of the contract."""
+"""docs/nats.md names only subjects, streams, buckets and services that exist."""
 
 from __future__ import annotations
 

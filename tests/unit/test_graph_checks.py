@@ -1,4 +1,4 @@
-"""What metadata can travel."""
+"""The metadata that can be sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the graph package, and of others beside it, run and say what they say."""
+"""The examples in the docstrings of the graph package, and of other packages, run and give the results that they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How functions and arguments travel, what cannot, and the hashes of a graph."""
+"""Freezing a graph: how functions and arguments travel, what cannot travel, and the hashes."""
 
 from __future__ import annotations
 

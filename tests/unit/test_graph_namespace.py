@@ -1,4 +1,4 @@
-"""`import headrace`: quick, and everything of the graph is there."""
+"""`import headrace` is fast, and has all public names."""
 
 from __future__ import annotations
 

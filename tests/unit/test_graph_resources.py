@@ -1,4 +1,4 @@
-"""What tasks need and hosts have: how it is given, checked, frozen and compared."""
+"""The resources of tasks and hosts: how they are given, checked, frozen and compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many links are accepted, without a socket."""
+"""The limits on accepted links, without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only who has the key gets through, and gets through as who it says it is."""
+"""The handshake accepts only peers that have the key, under the identity that they claim."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""What a service's log looks like, as text and as JSON."""
+"""A service's log as text and as JSON."""
 
 import io
 import json

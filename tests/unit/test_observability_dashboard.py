@@ -1,4 +1,4 @@
-"""The dashboard and the provisioning of Grafana: complete, and about what docker-compose.yml runs."""
+"""The dashboard and the provisioning of Grafana are complete, and fit docker-compose.yml."""
 
 from __future__ import annotations
 

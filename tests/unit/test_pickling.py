@@ -1,4 +1,4 @@
-"""What a script defines goes to another process and comes back."""
+"""The definitions of a script travel to another process and come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exceptions that were raised on a runner, made again for the client: each one of ours, and those of users with bases of all kinds."""
+"""Exceptions of a runner reach the client as the same exceptions: ours, and those of users with all kinds of bases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles that are remembered are those that would be made anew."""
+"""Remembered pickles equal those that would be made anew."""
 
 from __future__ import annotations
 

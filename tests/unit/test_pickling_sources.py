@@ -1,4 +1,4 @@
-"""Code that travels by value keeps its file and lines: in tracebacks elsewhere, and without a trace in the bytes that are hashed."""
+"""Code that travels by value keeps its file and lines for tracebacks elsewhere, without changing the bytes that are hashed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fetch through the publisher, without a socket: everything arrives, in little memory, and what does not come is said to be gone."""
+"""A fetch through the publisher, without a socket: everything arrives, in little memory, and missing datasets are reported as gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading is total: a message is what the contract says, where it may stand, or it is passed over."""
+"""`read` accepts a message only if it fits the contract and is on its own subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays born in shared memory: whose memory it is, and what becomes of it."""
+"""Arrays that are allocated in shared memory: who owns their memory, and what happens to it."""
 
 import pickle
 import threading

@@ -1,4 +1,4 @@
-"""Blocks that go to disk when memory is short, and come back when they are wanted."""
+"""Blocks move to disk when memory is short, and come back when they are needed."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Where sinks may write: below the folders that the operator names, and never by a way around."""
+"""Sinks may write only below the folders that the operator names, without any way around."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values as files and back, in memory."""
+"""Values are written to files and read back, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of files in sinks, which writer and publisher compute alike, whatever a message says."""
+"""Writer and publisher compute the same names of files in sinks, whatever a message says."""
 
 from __future__ import annotations
 

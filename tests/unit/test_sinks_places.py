@@ -1,4 +1,4 @@
-"""Where outputs go: names that every file system takes, patterns, temporary names."""
+"""The places of outputs: names that every file system accepts, patterns, temporary names."""
 
 from __future__ import annotations
 

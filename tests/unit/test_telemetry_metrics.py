@@ -1,4 +1,4 @@
-"""What services count, and how they tell of it."""
+"""The metrics of services."""
 
 from __future__ import annotations
 

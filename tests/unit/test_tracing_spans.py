@@ -1,4 +1,4 @@
-"""When there are traces, and which spans of a job are made."""
+"""When traces are on, and which spans of a job are created."""
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider

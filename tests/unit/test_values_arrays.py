@@ -1,4 +1,4 @@
-"""What is one array, and of which type and shape."""
+"""Type and shape of values that are one array."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bytes that are not what they say they are give an error, never a crash, and nothing outside them is read."""
+"""Invalid bytes give an error, never a crash, and decoding reads nothing outside them."""
 
 import numpy as np
 import pytest

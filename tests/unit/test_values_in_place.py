@@ -1,4 +1,4 @@
-"""A value that is encoded around its array, where that lies, is the same as one that is copied."""
+"""A value that is encoded around its array, in place, equals one that is copied."""
 
 import threading
 

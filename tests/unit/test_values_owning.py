@@ -1,4 +1,4 @@
-"""Which memory is only a value's own, and what an encoding copies of it."""
+"""Which memory only a value refers to, and what its encoding copies."""
 
 from __future__ import annotations
 

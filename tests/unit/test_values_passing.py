@@ -1,4 +1,4 @@
-"""Values that pass from task to task inside one process: nobody sees what a reader, or later the producer, does to one."""
+"""Values that pass from task to task inside one process are isolated from their readers and their producer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes through `encode` and `decode` comes back the same, whatever it is."""
+"""`decode` returns every value that `encode` encodes unchanged."""
 
 import gc
 import math

@@ -19,19 +19,19 @@ class FetchLimits(msgspec.Struct, kw_only=True, frozen=True):
     """The limits of the values that go through a publisher, to clients that cannot reach the hosts."""
 
     piece_bytes: int = 256 << 10
-    """Size of one message: a quarter of what an unchanged server takes, so that nothing else waits long behind it."""
+    """Size of one message: a quarter of what a server accepts by default, so that other messages do not wait long behind it."""
     pieces: int = 8
-    """Pieces of a fetch that wait for its client before no more is read from the host: enough to keep the client's questions answered."""
+    """Pieces of a fetch that may wait for its client before the publisher pauses reading: enough to keep the client's requests answered."""
     fetches: int = 32
-    """Fetches at a time, so that all take 128 MiB; more wait for `queue_seconds`."""
+    """Fetches at a time, so that all of them take at most 128 MiB. Further ones wait for `queue_seconds`."""
     queue_seconds: float = 2.0
-    """Time for which a fetch waits for its turn before its client is told to ask again: shorter than clients wait for an answer."""
+    """Time for which a fetch waits for its turn before its client is told to ask again. This is shorter than clients wait for an answer."""
     connect_seconds: float = 3.0
     """Time to reach a host, in the same network, that may be gone."""
     answer_seconds: float = 2.0
-    """A question is answered with nothing after this time, so that the client knows that it is heard."""
+    """Time after which a request without data gets an empty answer, so that the client knows that the publisher is alive."""
     idle_seconds: float = 5.0
-    """A client that has asked nothing for this time has gone."""
+    """Time without a request after which a client counts as gone."""
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -41,32 +41,32 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """The variable of each field that users set. Only tests set the others."""
 
     message_bytes: int = MAX_MESSAGE_BYTES
-    """Announcements are put together into messages of up to about this size: the largest that readers take."""
+    """Approximate size up to which announcements share a message: the largest that readers accept."""
     rest_seconds: float = 0.02
-    """Pause after each read of the log while no output goes to a sink. Nothing waits for the announcement of a value, and many small jobs
-    are handled together."""
+    """Pause after each read of the log while no output goes to a sink. Nothing waits for the announcement of a value, and the pause lets
+    the publisher handle many small jobs together."""
     sink_rest_seconds: float = 0.005
-    """The same while outputs are written to sinks, where files appear later by this time."""
+    """The same pause while outputs are written to sinks. It delays when their files appear."""
     linger_seconds: float = 0.05
-    """Delay of announcements of outputs whose values are in the log, so that those of many small jobs are sent, and read by all others,
-    together."""
+    """Delay of announcements of outputs whose values are in the log, so that the publisher sends, and all readers read, those of many small
+    jobs together."""
     lease_seconds: float = LEADER_LEASE
-    """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE`. After a leader died, outputs are announced later
-    by this time; nothing else waits for it."""
+    """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE`. If a leader dies, announcements are delayed by
+    this time; nothing else waits for it."""
     retry_seconds: float = 1.0
     """Pause before this process leads again, after the log refused an announcement: long enough not to be refused for the same reason."""
     commits: int = 16
-    """Files that are given their final names at the same time. Most of that time is waiting for a file system."""
+    """Files that get their final names at the same time. Most of that time is spent waiting for a file system."""
     commits_of_job: int = 4
-    """The same of one job, so that others have their turn."""
+    """Files of one job that get their final names at the same time, so that other jobs have their turn."""
     slow_seconds: float = 1.0
-    """An action that takes longer is not counted among `commits`: its file system may hang, and others need not."""
+    """Time after which an action no longer counts among `commits`: its file system may hang, and other jobs need not wait for it."""
     most_commits: int = 512
-    """Files that are given their final names at the same time, slow ones included: each has a thread."""
+    """Files that get their final names at the same time, including slow ones: each has a thread."""
     commit_tries: int = 3
-    """Times that a commit which a file system refused is tried; after that, the output is made again."""
+    """Attempts at a commit that a file system refuses. After the last one, the output is computed again."""
     commit_delay_seconds: float = 0.5
-    """Pause between two tries of a commit: file systems in a network need some tenths of a second to agree."""
+    """Pause between two attempts at a commit: network file systems need some tenths of a second to become consistent."""
     allowed: Allowed = Allowed()
     """Where sinks may write. The publisher checks it before it renames or removes a file."""
     fetching: FetchLimits = FetchLimits()
