@@ -63,6 +63,8 @@ class Performer:
         self._wake = wake
         self._spans = spans
         self._guard = guard or Guard(agent.fail_job)
+        self._unanswered: dict[asyncio.Future[int], Events] = {}
+        """Facts that the log does not have yet, as far as is known."""
         self._disk: Spilling | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = False
@@ -86,6 +88,12 @@ class Performer:
     def begin_again(self, runners: Runners, links: Links) -> None:
         """The host joins again: it has other runners and links."""
         self._runners, self._links = runners, links
+
+    def forget_reports(self) -> list[Events]:
+        """Return the facts that the log may not have: the caller has them told again."""
+        facts = list(self._unanswered.values())
+        self._unanswered.clear()
+        return facts
 
     def close(self) -> None:
         """Wait for the disk; nothing that ends from here on is told to the agent."""
@@ -155,9 +163,12 @@ class Performer:
     def _report(self, action: actions.Report) -> None:
         if self._spans is not None and action.events.failed:
             self._spans.failed(action.events)
-        self._publish(action.events).add_done_callback(partial(self._reported, action))
+        answer = self._publish(action.events)
+        self._unanswered[answer] = action.events
+        answer.add_done_callback(partial(self._reported, action))
 
     def _reported(self, action: actions.Report, done: asyncio.Future[int]) -> None:
+        self._unanswered.pop(done, None)
         error = None if done.cancelled() else done.exception()
         if error is not None and not self._ended:
             self.failed(action, error)

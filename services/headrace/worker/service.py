@@ -134,8 +134,6 @@ class Worker:
         self._performer: Performer | None = None
         self._feed: LogFeed | None = None
         """Stays open from epoch to epoch: what ended, or is to be dropped, in between is read, too."""
-        self._sent: dict[asyncio.Future[int], Events] = {}
-        """Facts that the log does not have yet, as far as is known."""
         self._kept_facts: list[Events] = []
         """Those of earlier epochs."""
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
@@ -187,8 +185,8 @@ class Worker:
 
     def keep_facts(self) -> None:
         """Remember facts that the log may not have: they are told again under the next epoch."""
-        self._kept_facts += [*self._sent.values(), *self._agent.all_reports()]
-        self._sent.clear()
+        unanswered = self._performer.forget_reports() if self._performer is not None else []
+        self._kept_facts += [*unanswered, *self._agent.all_reports()]
 
     async def log_rewound(self) -> None:
         """The log lost its last messages: forget the jobs that went with them. Tries on while NATS does not answer."""
@@ -442,13 +440,7 @@ class Worker:
             self._schedule_report()
 
     def _publish(self, events: Events) -> asyncio.Future[int]:
-        done = self._bus.publish(subjects.event(events.job, events.host), events)
-        self._sent[done] = events
-        done.add_done_callback(self._stored)
-        return done
-
-    def _stored(self, done: asyncio.Future[int]) -> None:
-        self._sent.pop(done, None)
+        return self._bus.publish(subjects.event(events.job, events.host), events)
 
     async def status(self, _: bytes) -> bytes:
         """What the micro service answers."""
