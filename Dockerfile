@@ -1,4 +1,4 @@
-# One image for every service: the command says which. Runs as a user without rights, and holds no compiler and no package cache.
+# One image for every service; the command selects the service. It runs as an unprivileged user, without compiler and package cache.
 #
 #   docker build -t headrace .
 #   docker run --rm headrace worker --help
@@ -13,7 +13,7 @@ ARG PACKAGES=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN python3 -m venv /opt/headrace
-# First what changes seldom: the locked releases of the dependencies, checked by their hashes.
+# First the layer that rarely changes: the locked releases of the dependencies, checked by their hashes.
 COPY requirements requirements
 RUN for group in core $(echo "${EXTRAS}" | tr ',' ' '); do \
         /opt/headrace/bin/python -m pip install --require-hashes -r requirements/$group.txt || exit 1; \

@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-# What is installed: only what the demo needs, or everything.
+# The installed dependencies: only those of the demo, or all.
 WEATHER := $(VENV)/.installed-weather
 DEV := $(VENV)/.installed-dev
 # The engines that `make bench` compares with.
@@ -31,7 +31,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(DEV) ## Install Headrace and all it takes to work on it
+setup: $(DEV) ## Install Headrace with all development dependencies
 
 demo: $(WEATHER) ## Run the ensemble example on a local cluster; ARGS='--grib FILE' for real fields
 	@$(BIN)/python examples/ensemble.py $(ARGS)
@@ -59,16 +59,16 @@ test-oldest: $(DEV) ## Run the tests with the oldest releases that pyproject.tom
 test-compose: $(DEV) ## Build, run and test docker-compose.yml with a Docker Engine
 	@$(BIN)/python -m pytest -m compose tests/compose $(ARGS)
 
-chaos: $(DEV) ## Break what runs, by seeds, and check everything; ARGS='--seeds 1-20 --faults kill-worker,stop-nats --minutes 10'
+chaos: $(DEV) ## Run graphs while seeded faults are injected; ARGS='--seeds 1-20 --faults kill-worker,stop-nats --minutes 10'
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-lint: $(DEV) ## Check style, types and the rules of the house
+lint: $(DEV) ## Check style, types and the rules between packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict schemas libs services
 	@$(BIN)/lint-imports
 
-bench: $(PEERS) ## Time graphs on Headrace and its peers; ARGS='--graph flat,layers --repeat 3' for less
+bench: $(PEERS) ## Time graphs on Headrace and other engines; ARGS='--graph flat,layers --repeat 3' for a part
 	@$(BIN)/python -m benchmarks --json $(BENCH_JSON) $(ARGS)
 	@echo "all of it: $(BENCH_JSON)"
 

@@ -1,4 +1,4 @@
-"""Headrace runs static task graphs of Python callables over large arrays on several hosts.
+"""Headrace runs static task graphs of Python functions over large arrays on several hosts.
 
     import headrace as hr
 

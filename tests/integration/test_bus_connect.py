@@ -1,4 +1,4 @@
-"""Connecting: what is wrong is said clearly and at once."""
+"""Connection errors are reported clearly and at once."""
 
 from __future__ import annotations
 

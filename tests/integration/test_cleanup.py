@@ -1,4 +1,4 @@
-"""Whatever way a program ends, nothing of its local cluster is left: no process, no file in the temporary folder or in shared memory."""
+"""However a program ends, nothing of its local cluster remains: no process, no file in the temporary folder or in shared memory."""
 
 from __future__ import annotations
 

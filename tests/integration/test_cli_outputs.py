@@ -1,4 +1,4 @@
-"""`headrace outputs` and `headrace get`, as a shell starts them: names of all kinds, formats, sinks, and files that exist."""
+"""`headrace outputs` and `headrace get`, as a shell starts them: all kinds of names, formats, sinks, and existing files."""
 
 from __future__ import annotations
 

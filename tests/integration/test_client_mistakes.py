@@ -1,4 +1,4 @@
-"""What a local cluster says of a user's mistakes, and what a job tells of itself."""
+"""The errors of a local cluster for a user's mistakes, and the state that a job reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job on a cluster: every product of the ensemble example is what plain xarray and numpy make of the same fields."""
+"""The ensemble example on a cluster: every product equals what plain xarray and numpy make of the same fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever cannot work ends in one error that says what was wrong, where, and what to do; soon; and the cluster stays usable."""
+"""Inputs that cannot work end soon, in one error that says what was wrong, where, and what to do; the cluster stays usable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a user may reasonably hand in, and get back as it was."""
+"""Inputs that a user may reasonably pass work, and come back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `observability/` has for Prometheus and Grafana, tried with a real Prometheus on a real run of a cluster."""
+"""The files in `observability/` for Prometheus and Grafana work with a real Prometheus on a real cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values through the publisher: what a client gets that can reach NATS and none of the hosts."""
+"""A client that reaches NATS but none of the hosts gets values through the publisher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The publisher service on a real NATS server: each output once on OUTPUTS, whatever becomes of the publisher."""
+"""The publisher service on a real NATS server announces each output once on OUTPUTS, even if the publisher is killed."""
 
 from __future__ import annotations
 

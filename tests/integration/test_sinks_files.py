@@ -1,4 +1,4 @@
-"""Files of sinks: written, committed, read back and checked, in a local folder and in a store that is no file system."""
+"""Files of sinks: written, committed, read back and verified, in a local folder and in a store that is not a file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sink that is no folder: a real FTP server, as fsspec opens it, from runners, publisher and client."""
+"""A sink that is not a folder: a real FTP server, as fsspec opens it, from runners, publisher and client."""
 
 from __future__ import annotations
 
