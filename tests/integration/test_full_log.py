@@ -141,7 +141,10 @@ def test_jobs_that_a_controller_does_not_remember_are_looked_up(runner: asyncio.
         for name in ("released", "values"):
             await bus.publish(subjects.state(name), Ended(at=1, term=1, job=name, state="done"))
         await bus.publish(subjects.state("released"), Released(at=2, term=1, job="released"))
-        assert await find_remnants(bus, {"failed"}) == ([Remnant("released", 1000.0, False), Remnant("values", 1001.0, True)], True)
+        assert await find_remnants(bus, {"failed"}, 10) == (
+            [Remnant("released", 1000.0, False), Remnant("values", 1001.0, True)],
+            True,
+        )
         await limited(bus, 60 * KB)
         keeper = RoomKeeper(bus, Room(10 * time.time()), list, lambda job, usage: None, int)
         await keeper.look()

@@ -7,10 +7,13 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.controller.cuts import FRESH_SECONDS, RECENT_SECONDS, Cuts
+from headrace.controller.cuts import Cuts
+from headrace.controller.settings import Limits
 from headrace.ledger import Hosts
 from headrace_schemas import Ended, Events, HostJoined, HostLost
 from tests.unit.test_controller_homeless import Log, on_gpu
+
+LIMITS = Limits()
 
 
 def hosts_called(names: str) -> Hosts:
@@ -34,7 +37,7 @@ def says(name: str, others: str, epoch: int = 1) -> Events:
 
 def lost_of(names: str, *said: tuple[str, str]) -> list[tuple[str, list[str]]]:
     """What follows if hosts say so: pairs of a host and those that it cannot reach."""
-    cuts, hosts = Cuts(), hosts_called(names)
+    cuts, hosts = Cuts(LIMITS), hosts_called(names)
     for name, others in said:
         cuts.said(says(name, others), 0.0, hosts)
     return cuts.lost(1.0, hosts)
@@ -63,9 +66,9 @@ def test_of_two_halves_one_goes_on() -> None:
 
 
 def test_what_was_said_long_ago_of_another_epoch_or_of_a_host_that_is_gone_does_not_count() -> None:
-    cuts, hosts = Cuts(), hosts_called("ab")
+    cuts, hosts = Cuts(LIMITS), hosts_called("ab")
     cuts.said(says("a", "b"), 0.0, hosts)
-    assert cuts.lost(RECENT_SECONDS + 0.1, hosts) == []
+    assert cuts.lost(LIMITS.cut_seconds + 0.1, hosts) == []
     cuts.said(says("a", "b", epoch=7), 20.0, hosts)
     assert cuts.lost(20.0, hosts) == []
     cuts.said(says("a", "b"), 20.0, hosts)
@@ -78,16 +81,16 @@ def test_what_was_said_long_ago_of_another_epoch_or_of_a_host_that_is_gone_does_
 
 
 def test_what_is_said_of_a_host_just_after_it_joined_is_about_its_last_epoch() -> None:
-    cuts, hosts = Cuts(), hosts_called("ab")
+    cuts, hosts = Cuts(LIMITS), hosts_called("ab")
     cuts.changed(joined("b"), 10.0)
-    cuts.said(says("a", "b"), 10.0 + FRESH_SECONDS / 2, hosts)
+    cuts.said(says("a", "b"), 10.0 + LIMITS.fresh_host_seconds / 2, hosts)
     assert cuts.lost(11.0, hosts) == []
-    cuts.said(says("a", "b"), 10.0 + FRESH_SECONDS, hosts)
+    cuts.said(says("a", "b"), 10.0 + LIMITS.fresh_host_seconds, hosts)
     assert cuts.lost(12.0, hosts) == [("b", ["a"])]
 
 
 def test_each_is_lost_once() -> None:
-    cuts, hosts = Cuts(), hosts_called("ab")
+    cuts, hosts = Cuts(LIMITS), hosts_called("ab")
     cuts.said(says("a", "b"), 0.0, hosts)
     assert cuts.lost(0.0, hosts) == [("b", ["a"])]
     assert cuts.lost(0.0, hosts) == []

@@ -8,7 +8,8 @@ import pytest
 
 from headrace.bus import Entry
 from headrace.controller.replay import check
-from headrace.controller.retries import LONGEST_SECONDS, SHORTEST_SECONDS, pause_seconds
+from headrace.controller.retries import pause_seconds
+from headrace.controller.settings import Limits
 from headrace.controller.state import Controller, Decided
 from headrace_schemas import (
     Assign,
@@ -26,6 +27,8 @@ from headrace_schemas import (
     Submitted,
     TaskError,
 )
+
+LIMITS = Limits()
 
 
 def graph(n_tasks: int, retries: int) -> GraphSpec:
@@ -119,16 +122,16 @@ class Play:
 
 def test_pauses_double_to_half_a_minute() -> None:
     for failures in range(1, 1001):
-        longest = min(LONGEST_SECONDS, SHORTEST_SECONDS * 2 ** (failures - 1))
-        assert longest / 2 <= pause_seconds("j", 3, failures - 1, failures) <= longest
+        longest = min(LIMITS.longest_pause_seconds, LIMITS.pause_seconds * 2 ** (failures - 1))
+        assert longest / 2 <= pause_seconds(LIMITS, "j", 3, failures - 1, failures) <= longest
 
 
 def test_tasks_that_failed_together_are_tried_again_one_after_another() -> None:
-    pauses = [pause_seconds("j", task, 5, 6) for task in range(1000)]
+    pauses = [pause_seconds(LIMITS, "j", task, 5, 6) for task in range(1000)]
     assert len(set(pauses)) == 1000
     assert sum(pauses) / 1000 == pytest.approx(0.75 * 3.2, rel=0.02)
-    assert pauses[:3] == [pause_seconds("j", task, 5, 6) for task in range(3)], "the same for the same attempt"
-    assert pauses[:3] != [pause_seconds("k", task, 5, 6) for task in range(3)]
+    assert pauses[:3] == [pause_seconds(LIMITS, "j", task, 5, 6) for task in range(3)], "the same for the same attempt"
+    assert pauses[:3] != [pause_seconds(LIMITS, "k", task, 5, 6) for task in range(3)]
 
 
 def test_a_task_is_needed_again_once_its_pause_is_over_and_the_next_one_is_longer() -> None:
@@ -138,7 +141,7 @@ def test_a_task_is_needed_again_once_its_pause_is_over_and_the_next_one_is_longe
         before = play.now
         assert play.fail() == []
         waited.append(play.try_again() - before)
-    assert [round(seconds / SHORTEST_SECONDS, 1) for seconds in waited] == pytest.approx([0.75, 1.5, 3.0, 6.0, 12.0], rel=0.34)
+    assert [round(seconds / LIMITS.pause_seconds, 1) for seconds in waited] == pytest.approx([0.75, 1.5, 3.0, 6.0, 12.0], rel=0.34)
     assert play.controller.next_due is None
     assert check(play.log) == []
 

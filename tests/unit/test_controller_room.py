@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from headrace.controller.replay import check
-from headrace.controller.room import AT_ONCE, REMEMBERED, SETTLED_SECONDS, VALUES_SECONDS, Remnant, Room
+from headrace.controller.room import Remnant, Room
+from headrace.controller.settings import RoomSettings
 from headrace.ledger import JobLedger
 from headrace.usage import Usage, reason
 from headrace_schemas import Ended, Events, FunctionSpec, GraphSource, GraphSpec, NoRoom, Purge, Released, Submitted
 from tests.unit.test_controller_homeless import Log
+
+SETTINGS = RoomSettings()
 
 EXPIRY = 86_400.0
 
@@ -55,12 +58,12 @@ def test_messages_count_as_bytes_do_and_a_stream_without_limits_is_never_full() 
 
 
 def test_jobs_that_are_over_go_from_70_percent_on_until_60_the_oldest_first() -> None:
-    kept = room(69, *(job(f"j{k}", ended=float(k)) for k in range(AT_ONCE + 5)))
+    kept = room(69, *(job(f"j{k}", ended=float(k)) for k in range(SETTINGS.removed_at_once + 5)))
     assert kept.take_removable(10_000.0) == []
     kept.looked(percent(70))
-    assert kept.take_removable(10_000.0) == [f"j{k}" for k in range(AT_ONCE)]
+    assert kept.take_removable(10_000.0) == [f"j{k}" for k in range(SETTINGS.removed_at_once)]
     kept.looked(percent(61))
-    assert kept.take_removable(10_000.0) == [f"j{k}" for k in range(AT_ONCE, AT_ONCE + 5)]
+    assert kept.take_removable(10_000.0) == [f"j{k}" for k in range(SETTINGS.removed_at_once, SETTINGS.removed_at_once + 5)]
     kept.forgotten(job("late", ended=1.0))
     kept.looked(percent(59))
     assert kept.take_removable(10_000.0) == []
@@ -69,15 +72,17 @@ def test_jobs_that_are_over_go_from_70_percent_on_until_60_the_oldest_first() ->
 
 
 def test_of_many_jobs_that_are_over_only_some_are_remembered_and_the_others_looked_up() -> None:
-    full = room(75, *(job(f"j{k}", ended=float(k)) for k in range(3 * REMEMBERED)))
+    full = room(75, *(job(f"j{k}", ended=float(k)) for k in range(3 * SETTINGS.remembered)))
     assert not full.is_short
     removed: list[str] = []
     while more := full.take_removable(10_000.0):
         removed += more
-    assert removed == [f"j{k}" for k in range(REMEMBERED)]
+    assert removed == [f"j{k}" for k in range(SETTINGS.remembered)]
     assert full.is_short
-    full.looked_up([Remnant(f"j{k}", float(k), False) for k in reversed(range(REMEMBERED, 3 * REMEMBERED))], complete=True)
-    assert full.take_removable(10_000.0) == [f"j{k}" for k in range(REMEMBERED, REMEMBERED + AT_ONCE)]
+    full.looked_up(
+        [Remnant(f"j{k}", float(k), False) for k in reversed(range(SETTINGS.remembered, 3 * SETTINGS.remembered))], complete=True
+    )
+    assert full.take_removable(10_000.0) == [f"j{k}" for k in range(SETTINGS.remembered, SETTINGS.remembered + SETTINGS.removed_at_once)]
     full.looked_up([Remnant("j1300", 1300.0, False), Remnant("valued", 1.0, True)], complete=True)
     assert full.take_removable(EXPIRY + 2)[0] == "valued"
     while full.take_removable(10_000.0):
@@ -92,8 +97,8 @@ def test_a_controller_that_has_just_started_looks_up_what_it_does_not_remember()
 
 def test_a_job_that_ended_just_now_stays_for_who_waits_for_it() -> None:
     full = room(99, job("new", ended=100.0))
-    assert full.take_removable(100.0 + SETTLED_SECONDS) == []
-    assert full.take_removable(101.0 + SETTLED_SECONDS) == ["new"]
+    assert full.take_removable(100.0 + SETTINGS.settled_seconds) == []
+    assert full.take_removable(101.0 + SETTINGS.settled_seconds) == ["new"]
     assert full.take_removable(10_000.0) == []
 
 
@@ -102,8 +107,8 @@ def test_values_in_the_log_stay_until_they_expire_or_for_ten_minutes_while_no_jo
     assert full.take_removable(EXPIRY) == ["failed"]
     assert full.take_removable(EXPIRY + 1) == ["values"]
     full = room(80, job("values", ended=0.0, state="done"))
-    assert full.take_removable(VALUES_SECONDS) == []
-    assert full.take_removable(VALUES_SECONDS + 1) == ["values"]
+    assert full.take_removable(SETTINGS.values_seconds) == []
+    assert full.take_removable(SETTINGS.values_seconds + 1) == ["values"]
 
 
 def test_of_the_jobs_under_way_the_largest_ends() -> None:

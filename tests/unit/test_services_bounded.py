@@ -12,9 +12,9 @@ import pytest
 
 from headrace.bus import Entry
 from headrace.client.known import Known
-from headrace.controller import room
 from headrace.controller.metrics import families
 from headrace.controller.room import Room
+from headrace.controller.settings import RoomSettings
 from headrace.controller.state import Controller
 from headrace.ledger import fold, turns
 from headrace.ledger.entry import entry_of
@@ -54,7 +54,6 @@ def little_is_remembered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "FORGOTTEN_REMEMBERED", 4)
         patch.setattr(turns, "FEWEST", 4)
-        patch.setattr(room, "REMEMBERED", 4)
         patch.setattr(worker_state, "OVER_REMEMBERED", 4)
         patch.setattr(publisher_state, "OVER_REMEMBERED", 4)
         yield
@@ -133,7 +132,7 @@ class Log:
 
 @pytest.mark.parametrize("state", ["done", "failed"])
 def test_a_controller(state: str) -> None:
-    controller, kept, known = Controller(9), Room(1e9), Known(lambda: 0.0)
+    controller, kept, known = Controller(9), Room(1e9, RoomSettings(remembered=4)), Known(lambda: 0.0)
     log = Log(controller.fold)
 
     def run(number: int) -> None:

@@ -20,7 +20,7 @@ import typer
 from headrace.bus.settings import BusSettings, SecretFiles
 from headrace.cli.app import app
 from headrace.client.settings import Settings as Client
-from headrace.controller.settings import Limits
+from headrace.controller.settings import Limits, RoomSettings
 from headrace.controller.settings import Settings as Controller
 from headrace.logs import LogSettings
 from headrace.publisher.settings import FetchLimits
@@ -39,6 +39,7 @@ SETTINGS: list[tuple[str, type[msgspec.Struct]]] = [
     (ALL, TracingSettings),
     ("controller", Controller),
     ("controller", Limits),
+    ("controller", RoomSettings),
     ("scheduler", Scheduler),
     ("publisher", Publisher),
     ("publisher", FetchLimits),

@@ -16,15 +16,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from headrace.controller.settings import Limits
 from headrace.ledger import Hosts
 from headrace_schemas import Events, HostJoined, HostLost
-
-RECENT_SECONDS = 10.0
-"""What a host said counts for so long, by the log's clock: it says it again about every three seconds while it lasts."""
-FRESH_SECONDS = 2.0
-"""What is said of a host so soon after it joined is about its last epoch: nobody can have tried to reach this one for that long."""
-PEERS = 2
-"""So many others a host must have lost touch with, where there are as many."""
 
 Pair = tuple[str, str]
 """A host, and one that it cannot reach."""
@@ -33,7 +27,8 @@ Pair = tuple[str, str]
 class Cuts:
     """What hosts said lately, by pair: when."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._said: dict[Pair, float] = {}
         self._joined: dict[str, float] = {}
 
@@ -43,7 +38,7 @@ class Cuts:
     def said(self, events: Events, time: float, hosts: Hosts) -> None:
         """A host names others that it cannot reach. time: by the log's clock."""
         if hosts.counts(events.host, events.epoch):
-            others = [other for other in events.unreachable if time - self._joined.get(other, -math.inf) >= FRESH_SECONDS]
+            others = [other for other in events.unreachable if time - self._joined.get(other, -math.inf) >= self._limits.fresh_host_seconds]
             self._said.update(((events.host, other), time) for other in others if other != events.host)
 
     def changed(self, message: HostJoined | HostLost, time: float) -> None:
@@ -54,11 +49,11 @@ class Cuts:
 
     def lost(self, now: float, hosts: Hosts) -> list[tuple[str, list[str]]]:
         """The hosts to go on without, each with the peers that it has lost touch with; each once. now: by the log's clock."""
-        self._said = {pair: time for pair, time in self._said.items() if now - time <= RECENT_SECONDS}
+        self._said = {pair: time for pair, time in self._said.items() if now - time <= self._limits.cut_seconds}
         living = set(hosts.alive())
         pairs = [pair for pair in self._said if living.issuperset(pair)]
         found = []
-        while (worst := _worst(pairs, len(living))) is not None:
+        while (worst := _worst(pairs, min(self._limits.cut_peers, len(living) - 1))) is not None:
             found.append((worst, sorted({other for pair in pairs if worst in pair for other in pair} - {worst})))
             living.discard(worst)
             pairs = [pair for pair in pairs if worst not in pair]
@@ -66,9 +61,9 @@ class Cuts:
         return found
 
 
-def _worst(pairs: list[Pair], living: int) -> str | None:
+def _worst(pairs: list[Pair], enough: int) -> str | None:
     """The host that has lost touch with the most others, if these are enough; of several, whom others cannot reach, the last by name."""
     peers = Counter(host for pair in {frozenset(pair) for pair in pairs} for host in pair)
     accused = Counter(other for _, other in pairs)
     worst = max(peers, key=lambda host: (peers[host], accused[host], host), default=None)
-    return worst if worst is not None and peers[worst] >= min(PEERS, living - 1) else None
+    return worst if worst is not None and peers[worst] >= enough else None

@@ -17,11 +17,6 @@ from headrace_schemas.streams import JOBS
 
 log = get_log(__name__)
 
-CLOSE_TIMEOUT = 1.0
-"""Seconds for the last entries to be stored. They are made again from the log by whoever leads next."""
-MANY = 500
-"""Jobs whose entries are read one by one. To read those of more, the whole bucket is read."""
-
 _entry = decoder(JobEntry)
 
 
@@ -40,7 +35,7 @@ class Entries:
 
     async def load(self, jobs: Collection[str]) -> None:
         """Read what is there of some jobs, so that what is right is not written again."""
-        if len(jobs) > MANY:
+        if len(jobs) > self._settings.single_entries:
             entries = await self._bucket.entries()
         else:
             entries = {each.key: each for each in await asyncio.gather(*map(self._bucket.get, jobs)) if each is not None}
@@ -68,7 +63,7 @@ class Entries:
         self._cancel()
         self._write(len(self._waiting))
         if self._writing:
-            _, late = await asyncio.wait(self._writing, timeout=CLOSE_TIMEOUT)
+            _, late = await asyncio.wait(self._writing, timeout=self._settings.entries_close_seconds)
             for task in late:
                 task.cancel()
 

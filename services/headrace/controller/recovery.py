@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from headrace.controller.settings import Limits
 from headrace.graph.naming import input_names
 from headrace.ledger import (
     ASKED,
@@ -43,10 +44,6 @@ DEATHS = ("runner_died", "out_of_memory")
 """Reasons of a failed attempt that may not be the task's fault."""
 UNREACHABLE = "unreachable"
 """Reason of an attempt that could not have its inputs: a failure of its host's network, so that it is tried again on another host."""
-MOST_UNREACHABLE = 5
-"""Attempts of a task that could not have their inputs, after which the job fails. Each took its host five seconds at least: where no
-path is found for so long, addresses are wrong, which the error says."""
-
 OUT_OF_MEMORY = "out_of_memory"
 """Reason of an attempt whose runner the kernel killed for memory: it is tried again alone, and then on a host with more memory."""
 
@@ -62,24 +59,23 @@ class Failure(NamedTuple):
     reason: str
 
 
-def hopeless(job: JobLedger, changes: Changes, deaths: int, host_deaths: int, hosts: Hosts) -> Failure | None:
+def hopeless(job: JobLedger, changes: Changes, limits: Limits, hosts: Hosts) -> Failure | None:
     """The first failure among the changes that no retry is left for.
 
-    deaths: of its runner, from which on a task is given up; and vain tries to commit an output. host_deaths: the same for hosts that were
-    lost while they executed it. hosts: on which a task may run that was out of memory.
+    hosts: on which a task may run that was out of memory.
     """
     for task in changes.failed.list():
         attempts = job.failures.get(task, {})
-        if job.states[task] == FAILED and len(deaths_of_hosts(job, task)) >= host_deaths:
+        if job.states[task] == FAILED and len(deaths_of_hosts(job, task)) >= limits.host_deaths:
             return _brings_hosts_down(job, task)
         error = attempts.get(job.attempts[task])
         if job.states[task] == FAILED and error is not None and _ran_alone(error, attempts):
             failure = too_large_for_hosts(job, task, error, hosts)
             if failure is not None:
                 return failure
-        if job.states[task] == FAILED and error is not None and not _retry(job, task, deaths):
+        if job.states[task] == FAILED and error is not None and not _retry(job, task, limits):
             return Failure(error, describe(error, len(attempts)))
-    return None if job.sunk is None else _lost_in_sink(job, job.sunk, changes, deaths)
+    return None if job.sunk is None else _lost_in_sink(job, job.sunk, changes, limits.deaths)
 
 
 def _brings_hosts_down(job: JobLedger, task: int) -> Failure:
@@ -151,12 +147,13 @@ def _sink_failure(job: JobLedger, dataset: int, text: str) -> Failure:
 _SHARED = "A folder that a sink writes to must be the same on all hosts and for the publisher"
 
 
-def _retry(job: JobLedger, task: int, deaths: int) -> bool:
+def _retry(job: JobLedger, task: int, limits: Limits) -> bool:
     reasons = [error.reason for error in job.failures[task].values()]
     raised, died = sum(reason in RAISED for reason in reasons), sum(reason in DEATHS for reason in reasons)
     cut_off = reasons.count(UNREACHABLE)
     retries = job.spec.functions[job.spec.function[task]].retries
-    return raised + died + cut_off == len(reasons) and raised <= retries and died < deaths and cut_off < MOST_UNREACHABLE
+    is_known = raised + died + cut_off == len(reasons)
+    return is_known and raised <= retries and died < limits.deaths and cut_off < limits.unreachable
 
 
 def describe(error: TaskError, attempts: int) -> str:

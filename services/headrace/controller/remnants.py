@@ -10,19 +10,16 @@ from headrace.ledger import JobLedger, Ledger
 from headrace_schemas import JobEntry, LogMessage, Submitted, decoder, subjects
 from headrace_schemas.streams import JOBS, LOG
 
-MOST = 2_000
-"""Jobs that are looked up at a time, those that ended first: two requests each for those that are done."""
-
 _entry = decoder(JobEntry)
 _message = decoder(LogMessage)
 
 
-async def find_remnants(bus: Bus, but: Container[str]) -> tuple[list[Remnant], bool]:
-    """Look up jobs that are over, but for some; and whether these are all that there are. Raises NatsUnreachable."""
+async def find_remnants(bus: Bus, but: Container[str], most: int) -> tuple[list[Remnant], bool]:
+    """Look up `most` jobs that are over, but for some; and whether these are all that there are. Raises NatsUnreachable."""
     entries = [entry for entry in await _entries(bus) if entry.ended and entry.job not in but]
     entries.sort(key=_ended)
-    found = [Remnant(entry.job, entry.ended, await _has_values(bus, entry)) for entry in entries[:MOST]]
-    return found, len(entries) <= MOST
+    found = [Remnant(entry.job, entry.ended, await _has_values(bus, entry)) for entry in entries[:most]]
+    return found, len(entries) <= most
 
 
 async def _entries(bus: Bus) -> list[JobEntry]:

@@ -11,26 +11,21 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from headrace.controller.settings import Limits
 from headrace.ledger import JobLedger, Ledger
 from headrace_schemas import Events
 
-SHORTEST_SECONDS = 0.1
-"""Of the first pause: what fails by accident may have gone by then, and a user who tries out retries does not wait for it."""
-LONGEST_SECONDS = 30.0
-"""Of every later pause at most."""
-LEAST_SHARE = 0.5
-"""Of a pause that is always waited for. The rest depends on a hash, so that tasks that failed together are not tried again together."""
 
-
-def pause_seconds(job: str, task: int, attempt: int, failures: int) -> float:
+def pause_seconds(limits: Limits, job: str, task: int, attempt: int, failures: int) -> float:
     """How long to wait after this attempt, with which the task has failed so many times.
 
-    >>> [round(pause_seconds("k3v7", 4, attempt, attempt + 1), 3) for attempt in (0, 1, 9)]
+    >>> [round(pause_seconds(Limits(), "k3v7", 4, attempt, attempt + 1), 3) for attempt in (0, 1, 9)]
     [0.095, 0.145, 22.961]
     """
-    longest = min(LONGEST_SECONDS, SHORTEST_SECONDS * 2.0 ** min(failures - 1, 32))
+    longest = min(limits.longest_pause_seconds, limits.pause_seconds * 2.0 ** min(failures - 1, 32))
     digest = blake2b(f"{job} {task} {attempt}".encode(), digest_size=8).digest()
-    return longest * (LEAST_SHARE + (1 - LEAST_SHARE) * int.from_bytes(digest) / 2**64)
+    least = limits.least_pause_share
+    return longest * (least + (1 - least) * int.from_bytes(digest) / 2**64)
 
 
 class Pause(NamedTuple):
@@ -45,7 +40,8 @@ class Pause(NamedTuple):
 class Retries:
     """The pauses of all jobs, the next to end first. Those that nothing waits for any more are passed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._pauses: list[Pause] = []
 
     def next(self, ledger: Ledger) -> float | None:
@@ -83,7 +79,8 @@ class Retries:
     def _begin(self, job: JobLedger, task: int, time: float) -> None:
         if 0 <= task < job.topology.n_tasks and job.is_paused(task):
             attempt = job.attempts[task]
-            heappush(self._pauses, Pause(time + pause_seconds(job.job, task, attempt, job.n_failures(task)), job.job, task, attempt))
+            seconds = pause_seconds(self._limits, job.job, task, attempt, job.n_failures(task))
+            heappush(self._pauses, Pause(time + seconds, job.job, task, attempt))
 
 
 def _matters(pause: Pause, ledger: Ledger) -> bool:

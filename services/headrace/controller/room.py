@@ -18,22 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from headrace.controller.settings import RoomSettings
 from headrace.ledger import ASKED, RELEASED, JobLedger
 from headrace.usage import ADMIT_BELOW, Usage
-
-TRIM_FROM, TRIM_TO = 0.7, 0.6
-END_FROM = 0.95
-"""Hosts and services go on writing until they read of the end of a job: some megabytes, where the log holds gigabytes."""
-SETTLED_SECONDS = 60.0
-"""A job that ended is removed after so long at the earliest: whoever waited for it has read how it ended."""
-VALUES_SECONDS = 600.0
-"""The same for a job whose values are in the log, while no job is admitted: time for a client that was disconnected to come back."""
-AT_ONCE = 200
-"""Jobs that are removed between two looks: each takes some three requests of 0.2 ms."""
-
-
-REMEMBERED = 1_000
-"""Jobs that are over and remembered, of those with values in the log, and of those without."""
 
 
 class Remnant(NamedTuple):
@@ -47,7 +34,8 @@ class Remnant(NamedTuple):
 class Room:
     """How full the log is, and what of it can go. expiry: seconds after a job's end for which its values are kept."""
 
-    def __init__(self, expiry: float) -> None:
+    def __init__(self, expiry: float, settings: RoomSettings | None = None) -> None:
+        self.settings = settings or RoomSettings()
         self.usage = Usage(0, 0)
         self._expiry = expiry
         self._remnants: dict[bool, list[Remnant]] = {False: [], True: []}
@@ -65,12 +53,12 @@ class Room:
     @property
     def has_much(self) -> bool:
         """Whether nothing has to be removed."""
-        return self.usage.share < TRIM_TO
+        return self.usage.share < self.settings.trim_to_share
 
     @property
     def is_critical(self) -> bool:
         """Whether jobs that are under way have to end."""
-        return self.usage.share >= END_FROM
+        return self.usage.share >= self.settings.end_from_share
 
     def forgotten(self, job: JobLedger) -> None:
         """A job is over, and no host holds anything of it."""
@@ -79,7 +67,7 @@ class Room:
 
     def _remember(self, remnant: Remnant) -> None:
         kind = self._remnants[remnant.has_values]
-        if len(kind) < REMEMBERED:
+        if len(kind) < self.settings.remembered:
             kind.append(remnant)
         else:
             self._missed = True
@@ -100,22 +88,22 @@ class Room:
     def looked(self, usage: Usage) -> None:
         """The log was looked at."""
         self.usage = usage
-        self._trimming = usage.share >= (TRIM_TO if self._trimming else TRIM_FROM)
+        self._trimming = usage.share >= (self.settings.trim_to_share if self._trimming else self.settings.trim_from_share)
 
     def take_removable(self, now: float) -> list[str]:
         """Jobs to be removed from the log, the oldest first. Each is named once. now: by the log's clock."""
         if not self._trimming:
             return []
         oldest = sorted((remnant for kind in self._remnants.values() for remnant in kind), key=_ended_at)
-        removable = [remnant.job for remnant in oldest if self._may_go(remnant, now)][:AT_ONCE]
+        removable = [remnant.job for remnant in oldest if self._may_go(remnant, now)][: self.settings.removed_at_once]
         gone = set(removable)
         for has_values, kind in self._remnants.items():
             self._remnants[has_values] = [remnant for remnant in kind if remnant.job not in gone]
         return removable
 
     def _may_go(self, remnant: Remnant, now: float) -> bool:
-        wanted = 0.0 if not remnant.has_values else self._expiry if self.is_open else min(self._expiry, VALUES_SECONDS)
-        return now - remnant.ended_at > max(SETTLED_SECONDS, wanted)
+        wanted = 0.0 if not remnant.has_values else self._expiry if self.is_open else min(self._expiry, self.settings.values_seconds)
+        return now - remnant.ended_at > max(self.settings.settled_seconds, wanted)
 
     def to_end(self, jobs: Iterable[JobLedger]) -> JobLedger | None:
         """The job to end now, if one has to: of those under way the one with the most tasks, which writes the most."""

@@ -18,18 +18,6 @@ from headrace_schemas.streams import BUCKETS, JOBS, LOG, OBJECT_STORES, STREAMS
 
 log = get_log(__name__)
 
-LOOK = 1.0
-"""Seconds between looks at the log. It takes a fast cluster a minute to fill a tenth of it."""
-LOOK_CLOSELY = 0.25
-"""Seconds between them while jobs have to end."""
-LOOK_ROUND = 30.0
-"""Seconds between looks at all other streams, of which only metrics tell; and at least between two times that jobs are looked up."""
-RESERVE_BYTES = 256 << 10
-"""Of the message that is purged when the log is full: the ends of a few hundred jobs."""
-RESERVE_SHARE = 1 / 64
-"""Part of the log that this message may take, where the log is small."""
-STORE_SECONDS = 2.0
-"""Seconds for that message to be stored. A log that has no room for it is looked at again."""
 WATCHED = [
     *(spec.name for spec in STREAMS),
     *(f"KV_{spec.name}" for spec in BUCKETS),
@@ -62,13 +50,14 @@ class RoomKeeper:
 
     async def run(self) -> None:
         """Look again and again."""
+        settings = self._room.settings
         while True:
             try:
                 if self._may_differ():
                     await self.look()
             except (HeadraceError, TimeoutError) as error:  # the next look will do
                 log.warning("the streams cannot be looked at", error=error)
-            await asyncio.sleep(LOOK_CLOSELY if self._room.is_critical else LOOK)
+            await asyncio.sleep(settings.look_closely_seconds if self._room.is_critical else settings.look_seconds)
 
     def _may_differ(self) -> bool:
         """Whether a look may show something new: nothing is written to a log that rests."""
@@ -82,8 +71,8 @@ class RoomKeeper:
         room.looked(self.usages[LOG.name])
         self._say()
         if room.is_short and time.monotonic() >= self._look_up_at:
-            self._look_up_at = time.monotonic() + LOOK_ROUND
-            room.looked_up(*await find_remnants(self._bus, {job.job for job in self._jobs()}))
+            self._look_up_at = time.monotonic() + room.settings.look_round_seconds
+            room.looked_up(*await find_remnants(self._bus, {job.job for job in self._jobs()}, room.settings.remnants))
         for job in room.take_removable(time.time()):
             await self._remove(job)
         if room.is_critical:
@@ -91,7 +80,7 @@ class RoomKeeper:
         elif room.is_open:
             await self._keep_reserve()
         if time.monotonic() >= self._round_at:
-            self._round_at = time.monotonic() + LOOK_ROUND
+            self._round_at = time.monotonic() + room.settings.look_round_seconds
             await self._look_round()
 
     def _say(self) -> None:
@@ -117,9 +106,9 @@ class RoomKeeper:
         if self._has_reserve:
             return
         if await self._bus.last(LOG.name, subjects.RESERVE) is None:
-            limit = self._room.usage.limit
-            size = min(RESERVE_BYTES, int(limit * RESERVE_SHARE)) if limit else RESERVE_BYTES
-            async with asyncio.timeout(STORE_SECONDS):
+            limit, settings = self._room.usage.limit, self._room.settings
+            size = min(settings.reserve_bytes, int(limit * settings.reserve_share)) if limit else settings.reserve_bytes
+            async with asyncio.timeout(settings.store_seconds):
                 await self._bus.publish(subjects.RESERVE, bytes(size))
         self._has_reserve = True
 

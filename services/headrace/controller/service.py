@@ -68,9 +68,6 @@ DURABLE = "controller"
 """Name of the consumer of the requests: all controllers share it, and one leads."""
 FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host"), subjects.ALL_COMMITTED]
 """Everything but what was announced of outputs that are held for the client, from which nothing follows."""
-TICK = 1.0
-"""Seconds between looks at jobs that are over."""
-
 _host_entry = decoder(HostEntry)
 _request: msgspec.json.Decoder[Cancel | Release] = decoder(Request)
 
@@ -124,7 +121,7 @@ class Leading:
         self._folded = time.monotonic()
         self._due_timer: asyncio.TimerHandle | None = None
         self._due_at: float | None = None
-        self._room = Room(settings.output_expiry_seconds)
+        self._room = Room(settings.output_expiry_seconds, settings.room)
         self._keeper = RoomKeeper(
             bus, self._room, lambda: list(self._controller.ledger.jobs.values()), self._no_room, lambda: self.last_seq
         )
@@ -318,7 +315,7 @@ class Leading:
         """Say of those that are lost who left while nobody watched. Nothing is decided before that is in the log and read, with who joined
         meanwhile: outputs are no longer there whose only host is gone."""
         await until_caught_up(hosts)
-        await until_back(lambda: missing(self._controller.ledger.hosts, set(self._registered)))
+        await until_back(lambda: missing(self._controller.ledger.hosts, set(self._registered)), self._settings.rejoin_seconds)
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
         found, self._looking = self._looking, None
@@ -370,7 +367,7 @@ class Leading:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(self._settings.tick_seconds)
             self._forget(time.time())
             self._release(time.time())
             self._strand(time.monotonic())
@@ -379,7 +376,7 @@ class Leading:
 
     def _forget(self, now: float) -> None:
         """Drop from memory what ended long ago and of which no host holds anything. now: by the log's clock."""
-        if now - self._looked < TICK:
+        if now - self._looked < self._settings.tick_seconds:
             return
         self._looked = now
         for job in list(self._controller.ledger.jobs.values()):

@@ -25,8 +25,62 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     host_deaths: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Hosts that may be lost while they run the same task; then its job fails. With fewer, a rack that loses its power twice would fail a
     job; with more, a task that brings its host down costs the cluster more hosts. `headrace replay --check` needs the same value."""
+    unreachable: int = 5
+    """Attempts of a task that could not have their inputs, after which the job fails. Each took its host five seconds at least: where no
+    path is found for so long, addresses are wrong, which the error says."""
+    pause_seconds: float = 0.1
+    """Pause before the first retry, at most: what fails by accident may have gone by then, and a user who tries out retries does not wait
+    for it. It doubles with each retry."""
+    longest_pause_seconds: float = 30.0
+    """The longest pause before a retry: a service that a task needs may take that long to restart."""
+    least_pause_share: float = 0.5
+    """Share of a pause that is always waited for. The rest depends on a hash, so that tasks that failed together are not tried again
+    together."""
+    cut_seconds: float = 10.0
+    """Time, by the log's clock, for which it counts that a host cannot reach another one: a host says it again about every three
+    seconds."""
+    fresh_host_seconds: float = 2.0
+    """What is said of a host within this time after it joined is about its last epoch: nobody can have tried to reach this one for that
+    long."""
+    cut_peers: int = 2
+    """Hosts that a host must have lost touch with for the cluster to go on without it, where there are as many."""
     ids_per_message: int = 40_000
     """The most task ids in a message: with 12 bytes of JSON each, the message keeps below its 512 KiB."""
+
+
+class RoomSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """How full the log may be, and how it is looked at; see `room`. From `usage.ADMIT_BELOW`, which clients know as well, no job is
+    admitted."""
+
+    trim_from_share: float = 0.7
+    """Share of the log from which jobs that are over are removed: early enough that running jobs find room."""
+    trim_to_share: float = 0.6
+    """Share of the log down to which they are removed: far enough below that removing does not begin again at once."""
+    end_from_share: float = 0.95
+    """Share of the log from which running jobs are ended. Hosts and services go on writing until they read of the end of a job: some
+    megabytes, where the log holds gigabytes."""
+    settled_seconds: float = 60.0
+    """A job that ended is removed after this time at the earliest: whoever waited for it has read how it ended."""
+    values_seconds: float = 600.0
+    """The same for a job whose values are in the log, while no job is admitted: time for a client that was disconnected to come back."""
+    removed_at_once: int = 200
+    """Jobs that are removed between two looks: each takes some three requests of 0.2 ms."""
+    remembered: int = 1_000
+    """Jobs that are over and remembered, of those with values in the log, and of those without: some hundred bytes each."""
+    remnants: int = 2_000
+    """Jobs that are looked up at a time, those that ended first: two requests each for those that are done."""
+    look_seconds: float = 1.0
+    """Time between looks at the log. It takes a fast cluster a minute to fill a tenth of it."""
+    look_closely_seconds: float = 0.25
+    """Time between looks while jobs have to end."""
+    look_round_seconds: float = 30.0
+    """Time between looks at all other streams, which only metrics show; and at least between two times that jobs are looked up."""
+    reserve_bytes: int = 256 << 10
+    """Size of the message that is purged when the log is full: the ends of a few hundred jobs."""
+    reserve_share: float = 1 / 64
+    """Share of the log that this message may take, where the log is small."""
+    store_seconds: float = 2.0
+    """Time for that message to be stored. A log that has no room for it is looked at again."""
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -55,6 +109,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Delay until a job's new state is written to the bucket `jobs`: a job that ends within it is written only once."""
     entry_interval_seconds: float = 1.0
     """Shortest time between two updates of a job's progress in that bucket: often enough for people who watch, and few writes."""
+    entries_close_seconds: float = 1.0
+    """Time for the last updates of that bucket to be stored when a controller stops leading. The next leader makes them again from the
+    log."""
+    single_entries: int = 500
+    """Jobs whose entries in that bucket are read one by one. To read those of more, the whole bucket is read."""
+    tick_seconds: float = 1.0
+    """Time between looks at jobs that are over, and at those that no host can run: they wait for much longer."""
+    rejoin_seconds: float = 2.0
+    """Time for which a new leader waits for hosts that are alive according to the log, and have no lease. A host takes 0.1 s to join again,
+    and about 1 s on a busy machine; hosts that did die meanwhile are known to be lost this much later."""
     forget_seconds: float = 10.0
     """Time for which a job stays in memory after it is over and no host holds any of its data: late messages about it arrive until then."""
     output_expiry_seconds: float = 86_400.0
@@ -71,6 +135,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     the same to controller, publisher and workers."""
     limits: Limits = Limits()
     """See `Limits`."""
+    room: RoomSettings = RoomSettings()
+    """See `RoomSettings`."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:

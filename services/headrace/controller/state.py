@@ -68,8 +68,8 @@ class Controller:
         self._purges: dict[str, Purges] = {}
         self._unclaimed: list[Events] = []
         self._homeless = Homeless()
-        self._retries = Retries()
-        self._cuts = Cuts()
+        self._retries = Retries(self.limits)
+        self._cuts = Cuts(self.limits)
         self.time = 0.0
         """By the log's clock: when the last entry was written."""
         self._reopened_at: dict[str, set[int]] = {}
@@ -278,7 +278,7 @@ class Controller:
         if job.reopened and job.is_complete:
             return [self._end(job, at, "done")]
         if job.reopened and changes.failed:
-            failure = hopeless(job, changes, self.limits.deaths, self.limits.host_deaths, self.ledger.hosts)
+            failure = hopeless(job, changes, self.limits, self.ledger.hosts)
             if failure is not None:
                 return [self._end(job, at, "done", f"outputs that were lost could not be made again: {failure.reason}", failure.error)]
         if job.n_missing and job.job not in self._ending:
@@ -306,7 +306,7 @@ class Controller:
             return self._end(job, at, "failed", self._no_room[job.job])
         failure = self._homeless.failures.get(job.job)
         if failure is None and (job.sunk is not None or changes.failed):
-            failure = hopeless(job, changes, self.limits.deaths, self.limits.host_deaths, self.ledger.hosts)
+            failure = hopeless(job, changes, self.limits, self.ledger.hosts)
         return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
 
     def _end(self, job: JobLedger, at: int, state: EndState, reason: str = "", error: TaskError | None = None) -> Ended:
