@@ -11,7 +11,6 @@ from itertools import accumulate
 from headrace.bus import Entry
 from headrace.graph.topology import Topology
 from headrace.ledger import DONE, FAILED, NOWHERE, JobLedger, Ledger
-from headrace.scheduler.recovery import SAY_AGAIN_SECONDS
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace_schemas import (
@@ -163,7 +162,7 @@ class World:
             word = name, self.scheduler.ledger.hosts[name].epoch, attempt, self.term
             key = reroute.host, reroute.epoch, dataset
             before, when = self.said.get(key, (None, 0.0))
-            assert word != before or self.now >= when + SAY_AGAIN_SECONDS, "a host is told once"
+            assert word != before or self.now >= when + self.scheduler.settings.say_again_seconds, "a host is told once"
             self.said[key] = word, self.now
 
     def _told_to_give_back(self, revoke: Revoke) -> None:

@@ -11,7 +11,6 @@ from headrace.bus import Entry
 from headrace.ledger import DONE
 from headrace.scheduler.placing import Balance, choose_few, choose_many
 from headrace.scheduler.relief import share
-from headrace.scheduler.running import LONG_SECONDS
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace_schemas import Assign, Ended, Events, GraphSource, GraphSpec, HostJoined, LogMessage, Reroute, Revoke, Submitted
@@ -53,7 +52,7 @@ class Driver:
             [assign] = self.admit(flat(1), f"{LONG}{n}")
             assert assign.host == host
             decided += self.tell(Events(job=f"{LONG}{n}", host=host, epoch=1, started=[0]))
-        return decided + self.after(LONG_SECONDS)
+        return decided + self.after(Settings().long_seconds)
 
 
 def placed(decided: list) -> dict[str, list[int]]:
@@ -97,7 +96,7 @@ def test_where_all_hosts_are_held_up_work_is_spread_as_ever() -> None:
     [assign] = driver.admit(flat(1), "other")
     assert assign.host == "b"
     driver.tell(Events(job="other", host="b", epoch=1, started=[0]))
-    driver.after(LONG_SECONDS)
+    driver.after(Settings().long_seconds)
     assert placed(driver.admit(flat(4))) == {"a": [0, 1], "b": [2, 3]}
 
 
@@ -131,7 +130,7 @@ def test_what_waits_behind_a_long_task_is_asked_back_once_another_host_is_idle()
     driver.admit(flat(1), f"{LONG}0")
     assert placed(driver.admit(flat(8))) == {"a": [0, 1, 2, 3], "b": [4, 5, 6, 7]}
     driver.tell(Events(job=f"{LONG}0", host="a", epoch=1, started=[0]))
-    assert driver.after(LONG_SECONDS) == [], "nobody is idle"
+    assert driver.after(Settings().long_seconds) == [], "nobody is idle"
     assert asked(driver.tell(Events(job=JOB, host="b", epoch=1, chains=[4, 5, 6, 7]))) == {"a": [0, 1]}, "half of it"
     assert driver.after(0.2) == [], "they were asked for"
     decided = driver.tell(Events(job=JOB, host="a", epoch=1, revoked=[0, 1]))
@@ -148,7 +147,7 @@ def test_a_job_of_one_task_that_waits_behind_a_long_one_is_asked_back_too() -> N
     driver.admit(flat(1), f"{LONG}0")
     driver.admit(flat(1), "single")
     driver.tell(Events(job=f"{LONG}0", host="a", epoch=1, started=[0]))
-    driver.after(LONG_SECONDS)
+    driver.after(Settings().long_seconds)
     [revoke] = driver.tell(HostJoined(at=0, term=1, host="b", epoch=1, address="b:1", runners=1, capacity=1))
     assert (revoke.job, revoke.host, revoke.chains) == ("single", "a", [0])
     [assign] = driver.tell(Events(job="single", host="a", epoch=1, revoked=[0]))
@@ -176,7 +175,7 @@ def test_what_a_host_cannot_take_is_not_asked_for_it() -> None:
     driver.tell(HostJoined(at=0, term=1, host="a", epoch=1, address="a:1", runners=1, capacity=1, resources={"gpu": 1.0}))
     driver.admit(spec)
     driver.tell(Events(job=JOB, host="a", epoch=1, started=[0]))
-    driver.after(LONG_SECONDS)
+    driver.after(Settings().long_seconds)
     driver.tell(HostJoined(at=0, term=1, host="b", epoch=1, address="b:1", runners=1, capacity=1))
     assert driver.after(0.2) == []
     decided = driver.tell(HostJoined(at=0, term=1, host="c", epoch=1, address="c:1", runners=1, capacity=1, resources={"gpu": 1.0}))
@@ -204,7 +203,7 @@ def test_what_waits_for_inputs_stays() -> None:
     driver.admit(spec)
     host = driver.scheduler.ledger.jobs[JOB].hosts[0]
     driver.tell(Events(job=JOB, host=host, epoch=1, started=[0]))
-    assert driver.after(LONG_SECONDS) == []
+    assert driver.after(Settings().long_seconds) == []
 
 
 @pytest.mark.parametrize(("waiting", "spare", "runners", "expected"), [(100, 1, 1, 50), (100, 3, 1, 75), (1, 1, 8, 1), (3, 1, 8, 1)])

@@ -18,7 +18,6 @@ from headrace.controller.settings import RoomSettings
 from headrace.controller.state import Controller
 from headrace.ledger import fold, turns
 from headrace.ledger.entry import entry_of
-from headrace.publisher import state as publisher_state
 from headrace.publisher.settings import Settings as PublisherSettings
 from headrace.publisher.state import Publisher
 from headrace.scheduler.settings import Settings as SchedulerSettings
@@ -55,7 +54,6 @@ def little_is_remembered() -> Iterator[None]:
         patch.setattr(fold, "FORGOTTEN_REMEMBERED", 4)
         patch.setattr(turns, "FEWEST", 4)
         patch.setattr(worker_state, "OVER_REMEMBERED", 4)
-        patch.setattr(publisher_state, "OVER_REMEMBERED", 4)
         yield
 
 
@@ -190,7 +188,7 @@ def test_a_scheduler(n_tasks: int) -> None:
 
 @pytest.mark.parametrize("sink", ["", "products"])
 def test_a_publisher(sink: str) -> None:
-    publisher = Publisher(PublisherSettings(), 9)
+    publisher = Publisher(PublisherSettings(over_remembered=4), 9)
     log = Log(lambda entry: publisher.fold([entry]))
 
     def run(number: int) -> None:

@@ -67,6 +67,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Attempts at a commit that a file system refuses. After the last one, the output is computed again."""
     commit_delay_seconds: float = 0.5
     """Pause between two attempts at a commit: network file systems need some tenths of a second to become consistent."""
+    over_remembered: int = 1_000
+    """Finished jobs whose late parts the publisher still removes, at most. It keeps their graphs for that, to compute the names of the
+    parts."""
+    datasets_remembered: int = 2_000_000
+    """Datasets of those jobs together, at most, at some 100 bytes each."""
+    late_seconds: float = 3_600.0
+    """Time after the end of a job during which even a publisher that has just started removes the job's late parts. After that, its hosts
+    know of the end."""
     allowed: Allowed = Allowed()
     """Where sinks may write. The publisher checks it before it renames or removes a file."""
     fetching: FetchLimits = FetchLimits()

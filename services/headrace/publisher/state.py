@@ -31,21 +31,8 @@ from headrace_schemas import Events, LedgerSnapshot, NotCommitted, Output, Publi
 ERROR_KEY = "headrace_error"
 """Metadata key of an output whose own metadata could not be announced."""
 TOO_LARGE = "the metadata of this output was omitted, because it is larger than the NATS server allows in a message"
-
-
 ERROR_CHARACTERS = 2_000
 """Most characters of the reason why an output could not be committed."""
-
-
-OVER_REMEMBERED = 1_000
-"""Most finished jobs whose late parts the publisher still removes. It keeps their graphs for that, to compute the names of the parts."""
-DATASETS_REMEMBERED = 2_000_000
-"""Most datasets of those jobs together, at some 100 bytes each."""
-
-
-LATE_SECONDS = 3_600.0
-"""Seconds after the end of a job during which even a publisher that has just started removes the job's late parts. After that, its hosts
-know of the end."""
 
 
 class _Left(NamedTuple):
@@ -151,7 +138,7 @@ class Publisher:
 
     def snapshot(self, service: str) -> LedgerSnapshot | None:
         """Return the parts of the log that lead to the same state. None if they cannot be determined at the moment."""
-        seq, since = self.ledger.last_seq, self.ledger.last_time - LATE_SECONDS
+        seq, since = self.ledger.last_seq, self.ledger.last_time - self.settings.late_seconds
         late = [(name, Span(left.seq, seq)) for name, left in self._left.items() if left.seq and left.ended_at > since]
         return snapshot_of(service, self.ledger, late)
 
@@ -243,7 +230,8 @@ class Publisher:
         """Keep what is needed to compute the names of a job's late parts, and forget the oldest such jobs."""
         self._left[name] = _Left(placing, job.ended_at if job is not None else 0.0, job.seq if job is not None else 0)
         self._n_left += placing.n_datasets
-        while len(self._left) > OVER_REMEMBERED or (self._n_left > DATASETS_REMEMBERED and len(self._left) > 1):
+        most, most_datasets = self.settings.over_remembered, self.settings.datasets_remembered
+        while len(self._left) > most or (self._n_left > most_datasets and len(self._left) > 1):
             self._n_left -= self._left.pop(next(iter(self._left))).placing.n_datasets
 
     def _message(self, job: JobLedger, lane: Lane) -> Published:

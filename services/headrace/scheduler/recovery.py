@@ -223,11 +223,6 @@ class Said(NamedTuple):
     attempt: int
 
 
-SAY_AGAIN_SECONDS = 3.0
-"""What a host was told is not said again within this time: the host may have asked before its new source knew that it is to make the
-dataset. Hosts report what they miss every five seconds, so a word that was lost is said again."""
-
-
 def living(schedule: JobSchedule, cluster: Cluster, sources: list[int], host: int) -> list[int]:
     """The sources of what a host takes, with the host itself in place of those that are lost: it asks nobody, and waits for the reroute
     that follows once the dataset is placed anew."""
@@ -235,9 +230,10 @@ def living(schedule: JobSchedule, cluster: Cluster, sources: list[int], host: in
     return [host if source in lost else source for source in sources] if lost else sources
 
 
-def reroutes(schedule: JobSchedule, cluster: Cluster, now: float) -> dict[int, Ints]:
+def reroutes(schedule: JobSchedule, cluster: Cluster, now: float, pause: float) -> dict[int, Ints]:
     """Which of the datasets that moved a host must ask another for: those that its released tasks take and that it neither holds nor will
-    make. Not those of which nobody knows yet where they will be, nor what the host was told a moment ago. now: by the clock of `tick`."""
+    make. Not those of which nobody knows yet where they will be, nor what the host was told less than `pause` seconds ago. now: by the
+    clock of `tick`."""
     if not schedule.moved:
         return {}
     job = schedule.job
@@ -252,18 +248,18 @@ def reroutes(schedule: JobSchedule, cluster: Cluster, now: float) -> dict[int, I
     alive = _alive(job, cluster)
     asks = known & (sources != hosts) & alive[sources] & alive[hosts] & ~job.copies.held_at(datasets, hosts)
     found = {host: np.unique(datasets[asks & (hosts == host)]) for host in np.unique(hosts[asks]).tolist()}
-    news = {host: _not_said(schedule, cluster, host, mine, now) for host, mine in found.items()}
+    news = {host: _not_said(schedule, cluster, host, mine, now, pause) for host, mine in found.items()}
     return {host: mine for host, mine in news.items() if len(mine)}
 
 
-def _not_said(schedule: JobSchedule, cluster: Cluster, host: int, datasets: Ints, now: float) -> Ints:
+def _not_said(schedule: JobSchedule, cluster: Cluster, host: int, datasets: Ints, now: float, pause: float) -> Ints:
     """The datasets of which a host is to be told something that it was not told just before."""
     job, new = schedule.job, []
     for dataset, source in zip(datasets.tolist(), schedule.sources(datasets), strict=True):
         attempt = job.attempts[int(job.topology.producer[dataset])]
         word = Said(source, cluster.epochs[job.hosts[source]], cluster.epochs[job.hosts[host]], attempt)
         before, time = schedule.said.get((host, dataset), (None, -math.inf))
-        if word != before or now - time >= SAY_AGAIN_SECONDS:
+        if word != before or now - time >= pause:
             schedule.said[host, dataset] = word, now
             new.append(dataset)
     return ints(new)

@@ -1,7 +1,7 @@
 """Tasks that run for long, and the hosts that they keep busy.
 
 Hosts report which tasks they execute, ten times a second, so most short tasks are never told of. Whoever runs for longer than
-`LONG_SECONDS` may run for much longer: nobody knows what tasks take before they have ended.
+`Settings.long_seconds` may run for much longer: nobody knows what tasks take before they have ended.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 from headrace.ledger import STARTED, Ledger
 from headrace_schemas import Events
-
-LONG_SECONDS = 0.2
-"""A task that runs for so long counts as long: several times what moving others to another host takes."""
 
 
 class _Task(NamedTuple):
@@ -25,10 +22,11 @@ class Running:
     """The tasks that are known to run.
 
     since: of each its host, and when that was first heard. executing, long: per host, how many do, and how many of them for long; as of
-    the last `look`.
+    the last `look`. long_seconds: see `Settings`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, long_seconds: float) -> None:
+        self._long_seconds = long_seconds
         self.executing: Counter[str] = Counter()
         self.long: Counter[str] = Counter()
         self.since: dict[_Task, tuple[str, float]] = {}
@@ -45,7 +43,7 @@ class Running:
         self.long.clear()
         for host, since in self.since.values():
             self.executing[host] += 1
-            self.long[host] += now - since >= LONG_SECONDS
+            self.long[host] += now - since >= self._long_seconds
 
 
 def _runs(ledger: Ledger, each: _Task, host: str) -> bool:

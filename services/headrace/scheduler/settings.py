@@ -44,6 +44,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """A job that has been open for longer no longer counts among the open jobs, so that long jobs do not hold up short ones."""
     tick_seconds: float = 0.1
     """Time between looks at waiting jobs and running tasks if no message arrives: as often as hosts report what they run."""
+    long_seconds: float = 0.2
+    """A task that runs for this time counts as long: several times what moving others to another host takes."""
+    relief_seconds: float = 0.1
+    """Time between looks at what waits on hosts that long tasks hold up, unless another host has become idle: it takes a look at every
+    task."""
+    say_again_seconds: float = 3.0
+    """A host is not told again within this time where it finds a dataset: it may have asked before its new source knew that it is to make
+    the dataset. Hosts report what they miss every five seconds, so a word that was lost is said again."""
     lease_seconds: float = LEADER_LEASE
     """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE`. Hosts work through their windows until another
     one leads."""

@@ -43,8 +43,6 @@ from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, Led
 DECIDED = frozenset({Plan, Assign, Reroute, Revoke})
 """What schedulers decide on."""
 HOSTS = frozenset({HostJoined, HostLost})
-LOOK_SECONDS = 0.1
-"""What waits on hosts that are held up is looked at so often, and whenever another host comes to be idle: it takes a look at every task."""
 
 
 class Scheduler:
@@ -63,7 +61,7 @@ class Scheduler:
         self.schedules: dict[str, JobSchedule] = {}
         self.single: dict[str, str] = {}
         self.load: Counter[str] = Counter()
-        self.running = Running()
+        self.running = Running(settings.long_seconds)
         self.now = 0.0
         self._back: dict[str, dict[int, int]] = {}
         """By job: tasks that their hosts were asked to give back, with the chain of each."""
@@ -303,7 +301,7 @@ class Scheduler:
         if job.interrupted or job.failures:
             self._place_suspects(schedule, stamp, out)
         placed = recovery.place_loose(schedule, self._cluster, back)
-        rerouted = recovery.reroutes(schedule, self._cluster, self.now)
+        rerouted = recovery.reroutes(schedule, self._cluster, self.now, self.settings.say_again_seconds)
         for host, queue in placed.items():
             for part in queue.take(len(queue.chains), integers):
                 self._assign(schedule, host, part, stamp, out, again=True)
@@ -335,7 +333,7 @@ class Scheduler:
         was moved, and is to be released."""
         names = [name for name in self._cluster.names if not self._cluster.is_held_up(name)]
         before, self._idle = self._idle, set(filter(self._has_nothing, names))
-        if len(names) == len(self._cluster.names) or not (self._idle - before or self.now - self._looked >= LOOK_SECONDS):
+        if len(names) == len(self._cluster.names) or not (self._idle - before or self.now - self._looked >= self.settings.relief_seconds):
             return
         self._looked = self.now
         jobs = self.ledger.jobs
