@@ -24,7 +24,6 @@ A client that reads an announced output gets the bytes that were written (it ver
 `naming`       pure: both names of a file, from a job's sink, an output and a write of it
 `allowed`      pure: the places where sinks may write
 `sink`         `hr.Sink`
-`checks`       checks of a graph's sinks, before the graph runs
 `endings`      pure: the names of the formats, and the extensions of their files
 `encodings`    formats, by the values' types: arrays as .npy, dicts and lists of arrays as .npz, xarray objects as .nc, data
                frames as .parquet, anything else as .pickle. CONTRIBUTING.md says how to add one
