@@ -2,7 +2,7 @@
 
 The user's half (`builder`, `task`, `node`) imports neither numpy nor the bus, so that `import headrace` stays fast. The frozen half
 (`freezing`, `topology`, `validation`, `hashing`) works on numpy columns; services and clients import it when they need to handle a graph.
-Runners use `functions` (load a callable) and `templates` (load and bind arguments). `sink_checks` checks a graph's sinks before the graph runs.
+Runners use `functions` (load a callable) and `templates` (load and bind arguments). `sink_checks` checks the sinks of a graph.
 
     builder.Graph --add--> columns + templates --freezing.freeze--> GraphSpec --validation.validate--> topology.Topology
 """
