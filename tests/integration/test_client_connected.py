@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import headrace as hr
-from headrace.client.settings import FEEDS_OF_JOBS
+from headrace.client.settings import SETTINGS
 from tests.waiting import eventually, wait_for
 
 
@@ -60,7 +60,7 @@ def test_many_jobs_of_a_client_share_a_feed(cluster: hr.Cluster, client: hr.Clus
     jobs = [client.submit(graph) for _ in range(60)]
     (tmp_path / "go").touch()
     assert [job.results(60) for job in jobs] == [{"path": str(tmp_path / "go")}] * 60
-    assert _consumers(cluster) - before <= FEEDS_OF_JOBS + 1
+    assert _consumers(cluster) - before <= SETTINGS.feeds_of_jobs + 1
     assert client._connection.feeds.open == {}, "nothing is kept of jobs that are over"
 
 

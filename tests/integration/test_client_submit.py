@@ -18,7 +18,7 @@ import headrace as hr
 from headrace.bus import Bus, EmbeddedServer, Record
 from headrace.bus.nats_bus import NatsBus
 from headrace.client import job as job_module
-from headrace.client.settings import FEEDS_OF_JOBS
+from headrace.client.settings import SETTINGS, Settings
 from headrace_schemas import subjects
 from tests.tcp_proxy import TcpProxy
 
@@ -73,7 +73,7 @@ def test_a_job_is_in_the_log_although_its_client_dies_right_after(
 def test_a_job_that_nats_did_not_confirm_is_given_up(
     runner: asyncio.Runner, bus: Bus, nats_server: EmbeddedServer, client: hr.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_module, "SUBMIT_SECONDS", 0.5)
+    monkeypatch.setattr(job_module, "SETTINGS", Settings(submit_seconds=0.5))
     nats_server.stop()
     with pytest.raises(hr.NatsUnreachable, match=r"did not confirm within 0.5 s that the log has job \w+ \('one'\), which was given up"):
         client.submit(one_graph())
@@ -105,7 +105,7 @@ def test_a_submission_that_is_sent_again_after_the_duplicate_window_is_stored_on
 ) -> None:
     async def submit(client: hr.Cluster, proxy: TcpProxy) -> str:
         """The server stores the submission, and its acknowledgement does not arrive before the connection is replaced."""
-        for _ in range(FEEDS_OF_JOBS + 2):  # later jobs share a feed, which is open
+        for _ in range(SETTINGS.feeds_of_jobs + 2):  # later jobs share a feed, which is open
             await asyncio.to_thread(client.submit, one_graph())
         before = (await bus.usage("LOG")).messages
         proxy.freeze(up=False)

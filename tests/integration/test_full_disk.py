@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import headrace as hr
-from headrace.client.store_watch import ROOM_BYTES
+from headrace.client.settings import SETTINGS
 from tests.waiting import eventually
 
 SOON = 5.0
@@ -28,7 +28,7 @@ SLOW_TASKS = 100
 def small_disk() -> Iterator[Path]:
     """A file system that a test can fill, for temporary files; skips where none can be mounted."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-disk-"))
-    size = f"size={6 * ROOM_BYTES}"
+    size = f"size={6 * SETTINGS.disk_room_bytes}"
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], capture_output=True).returncode:
         folder.rmdir()
         pytest.skip("needs root, to mount a small file system")

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import headrace as hr
-from headrace.client.restarts import TRIES
+from headrace.client.settings import SETTINGS
 from tests.waiting import eventually, wait_for
 
 WAIT = 90.0
@@ -123,10 +123,11 @@ def test_a_service_that_ends_again_and_again_ends_the_cluster_and_has_the_last_w
     with hr.Cluster.local(hosts=1) as cluster:
         job = submitted(cluster, tasks=1, seconds=600.0)
         pid = 0
-        for _ in range(TRIES + 1):
+        for _ in range(SETTINGS.restarts + 1):
             pid = eventually(lambda before=pid: (now := cluster.pids()["controller"]) != before and now)
             os.kill(pid, signal.SIGKILL)
-        with pytest.raises(hr.ClusterFailed, match=rf"controller of the local cluster was killed by signal 9, for the {TRIES + 1}th time"):
+        often = f"for the {SETTINGS.restarts + 1}th time"
+        with pytest.raises(hr.ClusterFailed, match=rf"controller of the local cluster was killed by signal 9, {often}"):
             job.results(WAIT)
         with pytest.raises(hr.ClusterFailed, match="controller"):
             submitted(cluster)

@@ -8,6 +8,7 @@ import pytest
 
 from headrace.client import connection
 from headrace.client.connection import check_job_id, new_job_id, until_followed, until_read
+from headrace.client.settings import Settings
 from headrace.errors import ClusterFailed
 
 
@@ -21,7 +22,7 @@ class Stream:
 
 @pytest.mark.parametrize("wait", [until_read, until_followed])
 def test_a_stream_that_is_not_read_in_time_is_an_error_of_the_cluster(monkeypatch: pytest.MonkeyPatch, wait: object) -> None:
-    monkeypatch.setattr(connection, "ATTACH_TIMEOUT", 0.0)
+    monkeypatch.setattr(connection, "SETTINGS", Settings(attach_seconds=0.0))
 
     async def read() -> None:
         await wait(Stream())  # type: ignore[operator]

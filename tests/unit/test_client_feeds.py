@@ -11,10 +11,10 @@ from headrace.bus import Entry, MemoryBus
 from headrace.client import feeds as module
 from headrace.client.connection import Follower
 from headrace.client.feeds import Feeds
-from headrace.client.settings import FEEDS_OF_JOBS
+from headrace.client.settings import SETTINGS, Settings
 from headrace_schemas import Ended, subjects
 
-MANY = FEEDS_OF_JOBS + 3
+MANY = SETTINGS.feeds_of_jobs + 3
 
 
 class _Heard(Follower):
@@ -57,7 +57,7 @@ class _Connection:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "SHARED_FEED_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SETTINGS", Settings(shared_feed_seconds=0.0))
     return None
 
 
@@ -66,14 +66,14 @@ def test_few_jobs_have_a_feed_each_and_many_share_one() -> None:
         connection, jobs = _Connection(), [f"job-{number}" for number in range(MANY)]
         for job in jobs:
             await connection.begin(job)
-        assert (connection.own, connection.n_feeds) == (FEEDS_OF_JOBS, FEEDS_OF_JOBS + 1)
+        assert (connection.own, connection.n_feeds) == (SETTINGS.feeds_of_jobs, SETTINGS.feeds_of_jobs + 1)
         for job in jobs:
             await connection.end(job)
             assert [entry.message.job for entry in connection.heard[job].entries] == [job]  # type: ignore[union-attr]
         assert not connection.feeds.open
         for _ in range(9):
             await asyncio.sleep(0)
-        assert connection.n_feeds == FEEDS_OF_JOBS, "the shared one is closed; the others are closed by the jobs whose they are"
+        assert connection.n_feeds == SETTINGS.feeds_of_jobs, "the shared one is closed; the others are closed by the jobs whose they are"
 
     asyncio.run(body())
 
@@ -82,7 +82,7 @@ def test_many_at_the_same_moment_open_one_feed_together() -> None:
     async def body() -> None:
         connection = _Connection()
         await asyncio.gather(*(connection.begin(f"job-{number}") for number in range(20)))
-        assert connection.n_feeds == FEEDS_OF_JOBS + 1
+        assert connection.n_feeds == SETTINGS.feeds_of_jobs + 1
         assert connection.feeds.add("another", _Heard()), "it is open"
 
     asyncio.run(body())

@@ -12,6 +12,7 @@ import pytest
 from headrace.client import fetching
 from headrace.client.fetching import Delivery, Fetcher, Held, by_host
 from headrace.client.relayed import Routes
+from headrace.client.settings import Settings
 from headrace.link import Data, Frame, Gone, Grant, Offer, Values, Want, split_address
 from headrace.values import decode, encode
 from headrace.values.layout import ALIGNMENT
@@ -133,7 +134,7 @@ class Unheard(Fetcher):
 
 
 def test_a_silent_host_is_waited_for_as_long_as_it_holds_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "QUIET_SECONDS", 0.001)
+    monkeypatch.setattr(fetching, "SETTINGS", Settings(quiet_seconds=0.001))
 
     async def session() -> None:
         delivery = Delivery("j1", {4: 0, 9: 2})
@@ -147,7 +148,7 @@ def test_a_silent_host_is_waited_for_as_long_as_it_holds_what_is_wanted(monkeypa
 
 
 def test_so_it_is_through_the_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "QUIET_SECONDS", 0.001)
+    monkeypatch.setattr(fetching, "SETTINGS", Settings(quiet_seconds=0.001))
 
     async def session() -> None:
         fetcher = Unheard([True, False])

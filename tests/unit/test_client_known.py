@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.client.known import Known
-from headrace.client.settings import KNOWN_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace_schemas import JobEntry
 
 
@@ -36,10 +36,10 @@ def test_of_what_ended_long_ago_only_the_cluster_knows() -> None:
     known = Known(lambda: now[0])
     known.end(_entry("a", ended=1.0), 3)
     known.end(_entry("failed", "failed", ended=1.0), 0)
-    now[0] = KNOWN_SECONDS / 2
+    now[0] = SETTINGS.known_seconds / 2
     known.end(_entry("b", ended=1.0), 4)
     assert known.outputs() == {"a": 3, "b": 4}
-    now[0] = KNOWN_SECONDS
+    now[0] = SETTINGS.known_seconds
     assert known.outputs() == {"b": 4}
     assert _states(known.added_to([])) == {"b": "done"}
 

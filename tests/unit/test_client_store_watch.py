@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from headrace.client.store_watch import FULL_BYTES, ROOM_BYTES, StoreWatch
+from headrace.client.settings import SETTINGS
+from headrace.client.store_watch import StoreWatch
 
+FULL_BYTES, ROOM_BYTES = SETTINGS.disk_full_bytes, SETTINGS.disk_room_bytes
 FAILED = b"[1] [ERR] JetStream failed to store a msg on stream '$G > LOG': write 1.blk: no space left on device\n"
 QUIET = b"[1] [INF] Server is ready\n"
 
@@ -15,12 +17,8 @@ def test_a_server_that_never_failed_is_left_alone_however_little_room_there_is()
 
 def test_a_server_that_failed_is_restarted_once_as_soon_as_there_is_room() -> None:
     watch = StoreWatch()
-    assert [watch.look(FAILED, 0), watch.look(b"", ROOM_BYTES - 1), watch.look(b"", ROOM_BYTES), watch.look(b"", ROOM_BYTES)] == [
-        False,
-        False,
-        True,
-        False,
-    ]
+    looks = (FAILED, 0), (b"", ROOM_BYTES - 1), (b"", ROOM_BYTES), (b"", ROOM_BYTES)
+    assert [watch.look(*look) for look in looks] == [False, False, True, False]
 
 
 def test_a_disk_so_full_that_nothing_can_be_logged_counts_too() -> None:

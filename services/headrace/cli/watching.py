@@ -18,7 +18,7 @@ from headrace.bus import Bus, BusSettings, Entry, LogFeed
 from headrace.cli.tables import as_it_is, new_table
 from headrace.client.connection import check_job_id, until_read
 from headrace.client.failure import without_modules
-from headrace.client.settings import PROGRESS_EVERY
+from headrace.client.settings import SETTINGS
 from headrace.errors import NoSuchJob
 from headrace.ledger import Ledger
 from headrace_schemas import subjects
@@ -162,7 +162,7 @@ async def _watch(watched: Watched, job: str, settings: BusSettings) -> int:
         over: asyncio.Future[Any] = asyncio.ensure_future(watched.over.wait())
         with Live(view(watched, time.time()), console=Console(), auto_refresh=False) as live:
             while not (over.done() or feed.ended.done()):
-                await asyncio.wait([over, feed.ended], timeout=PROGRESS_EVERY, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([over, feed.ended], timeout=SETTINGS.progress_seconds, return_when=asyncio.FIRST_COMPLETED)
                 live.update(view(watched, time.time()), refresh=True)
         over.cancel()
         if feed.ended.done():

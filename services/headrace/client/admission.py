@@ -6,14 +6,10 @@ import asyncio
 import time
 
 from headrace.bus import Bus
+from headrace.client.settings import SETTINGS
 from headrace.errors import HeadraceError, JobFailed
 from headrace.usage import ADMIT_BELOW, Usage, reason
 from headrace_schemas.streams import LOG
-
-KNOWN_SECONDS = 10.0
-"""Seconds until the log is looked at again, if it has much room. A fast cluster takes a minute to fill a tenth of it."""
-NEAR = 0.1
-"""If the log is within this share of the limit, it is looked at for each job."""
 
 
 class Admission:
@@ -30,7 +26,7 @@ class Admission:
         """Whether a job can be submitted without asking. Looks again in the background, if the last look was a while ago."""
         if time.monotonic() >= self._until and self._looking is None:
             self._looking = asyncio.ensure_future(self._look())
-        return self._until > 0 and self._usage.share < ADMIT_BELOW - NEAR
+        return self._until > 0 and self._usage.share < ADMIT_BELOW - SETTINGS.admission_near_share
 
     async def check(self) -> None:
         """Ask. Raises JobFailed if there is no room."""
@@ -43,5 +39,5 @@ class Admission:
             self._usage = await self._bus.usage(LOG.name)
         except HeadraceError:  # the client may not ask, or NATS does not answer: the controller decides
             self._usage = Usage(0, 0)
-        self._until = time.monotonic() + KNOWN_SECONDS
+        self._until = time.monotonic() + SETTINGS.admission_seconds
         self._looking = None

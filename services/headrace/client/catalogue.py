@@ -17,7 +17,7 @@ from typing import Any
 from headrace.bus import Bus, Record
 from headrace.bus.reading import Claim, Reader
 from headrace.client.connection import until_followed
-from headrace.client.settings import ANNOUNCE_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace.metadata import plain
 from headrace_schemas import Published, subjects
 from headrace_schemas.streams import OUTPUTS
@@ -143,7 +143,7 @@ async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | 
 async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: Mapping[str, int]) -> None:
     """A job is done before its last outputs are announced: wait for those, but not for such as were released before they were."""
     try:
-        async with asyncio.timeout(ANNOUNCE_SECONDS):
+        async with asyncio.timeout(SETTINGS.announce_seconds):
             while any(catalogue.count(job) < outputs for job, outputs in expected.items()):
                 more.clear()
                 await more.wait()

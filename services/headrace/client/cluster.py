@@ -16,7 +16,7 @@ import msgspec
 from headrace.client.interrupts import interrupts_held
 from headrace.client.local import LocalServices
 from headrace.client.nested import datasets_in, with_values
-from headrace.client.settings import START_TIMEOUT, Settings, check_timeout
+from headrace.client.settings import SETTINGS, Settings, check_timeout
 from headrace.errors import ClusterFailed, GraphError, HeadraceError, SettingsError
 from headrace.graph.builder import Graph
 from headrace.graph.node import Dataset, Node
@@ -60,7 +60,7 @@ class Cluster:
         resources: Mapping[str, float] | None = None,
         progress: bool | None = None,
         log_file: str | os.PathLike[str] | None = None,
-        timeout: float = START_TIMEOUT,
+        timeout: float = SETTINGS.start_seconds,
     ) -> Cluster:
         """Start a cluster on this machine: its own processes and NATS server, on free ports of the loopback interface.
 
@@ -137,7 +137,7 @@ class Cluster:
 
         Raises TypeError for anything but a graph, GraphError and NotPicklable for a graph that cannot run or whose sinks cannot be written
         to (as far as the client can tell), JobFailed if the log has no room for the job, NatsUnreachable if NATS did not confirm within
-        `SUBMIT_SECONDS` that the log has it, ClusterClosed, and the error that ended the connection.
+        30 s (`Settings.submit_seconds`) that the log has it, ClusterClosed, and the error that ended the connection.
         """
         job = self._submit(graph, sink)
         job.wait_stored()
@@ -378,14 +378,10 @@ def _watch_services(connection: Connection, services: LocalServices) -> None:
     loop.add_reader(services.report_fd(), read)
 
 
-ABANDON_TIMEOUT = 2.0
-"""Seconds that a client which was interrupted waits for the cluster to take note that its job is to be stopped."""
-
-
 def abandon(job: Job) -> None:
     """Stop a job, unless it is over, whose client goes on without its results."""
     try:
         if not job.done:
-            job.cancel("its client stopped waiting for it", ABANDON_TIMEOUT)
+            job.cancel("its client stopped waiting for it", SETTINGS.abandon_seconds)
     except HeadraceError:  # the cluster is closed or gone, and the job with it
         return

@@ -19,7 +19,7 @@ from headrace.client.feeds import Feeds
 from headrace.client.known import Known
 from headrace.client.loop_thread import CLOSED, LoopThread
 from headrace.client.relayed import Routes
-from headrace.client.settings import ATTACH_TIMEOUT, FLUSH_SECONDS, SUBMIT_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace.client.submissions import Submissions
 from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStreamRefused, NatsUnreachable, NoSuchJob
 from headrace.ledger import Ledger
@@ -208,8 +208,8 @@ class Connection:
         """Leave. flush: make sure first that what was sent is stored, for a cluster that goes on."""
         try:
             if flush:
-                self.thread.call(self.submissions.settled(SUBMIT_SECONDS if self.bus.connected else FLUSH_SECONDS))
-            self.thread.call(self._leave(flush), FLUSH_SECONDS)
+                self.thread.call(self.submissions.settled(SETTINGS.submit_seconds if self.bus.connected else SETTINGS.flush_seconds))
+            self.thread.call(self._leave(flush), SETTINGS.flush_seconds)
         except (ClusterClosed, TimeoutError):
             pass
         finally:
@@ -220,7 +220,7 @@ class Connection:
         if flush:
             for run in list(self._put_offs):
                 run()
-            await self.bus.flush_acks(FLUSH_SECONDS)
+            await self.bus.flush_acks(SETTINGS.flush_seconds)
             await self.bus.close()
         elif self.bus.tracing is not None:
             await asyncio.to_thread(self.bus.tracing.close)
@@ -261,10 +261,12 @@ class Connection:
 async def until_read(feed: Followed) -> None:
     """Until a feed has passed on everything that there was. Raises ClusterFailed if that takes too long, and what ended it before."""
     try:
-        async with asyncio.timeout(ATTACH_TIMEOUT):
+        async with asyncio.timeout(SETTINGS.attach_seconds):
             await until_caught_up(feed)
     except TimeoutError:
-        raise ClusterFailed(f"what the cluster wrote was not read within {ATTACH_TIMEOUT:g} s: see how its NATS server is") from None
+        raise ClusterFailed(
+            f"what the cluster wrote was not read within {SETTINGS.attach_seconds:g} s: see how its NATS server is"
+        ) from None
 
 
 async def until_followed(feed: Followed) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headrace.bus import NEW, Bus, LogFeed, OnEntries
-from headrace.client.settings import FEEDS_OF_JOBS, SHARED_FEED_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace_schemas import subjects
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Feeds:
         """Add a job before it is submitted. Returns whether an open feed receives its messages; if not, call `open_for` first."""
         of_their_own = len(self.open) - len(self.shared)
         self.open[job] = follower
-        if self._for_all or self._opening is not None or of_their_own >= FEEDS_OF_JOBS:
+        if self._for_all or self._opening is not None or of_their_own >= SETTINGS.feeds_of_jobs:
             self.shared[job] = follower
         return self._for_all or (job in self.shared and self._opening is not None and self._opening.done())
 
@@ -64,7 +64,7 @@ class Feeds:
             return
         del self.open[job]
         if self.shared.pop(job, None) is not None and not self.shared and self._opening is not None:
-            asyncio.get_running_loop().call_later(SHARED_FEED_SECONDS, self._close_if_unused)
+            asyncio.get_running_loop().call_later(SETTINGS.shared_feed_seconds, self._close_if_unused)
 
     async def _open_shared(self) -> LogFeed:
         feed = await LogFeed.open(self._bus, subjects.for_client(), self._on_entries, from_seq=NEW, whole=True)

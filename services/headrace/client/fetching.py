@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from headrace.bus import Bus
 from headrace.client.relayed import Routes, fetch_relayed
-from headrace.client.settings import DIRECT_SECONDS, FETCH_PAUSE, FETCH_TRIES, QUIET_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace.errors import NatsUnreachable, RemoteError
 from headrace.link import CLIENT, Data, Frame, Gone, Grant, Identity, Link, LinkRefused, Offer, Values, Want, connect
 from headrace.logs import get_log
@@ -167,13 +167,13 @@ class Fetcher:
                 return await self._directly(host, address, wanted)
             except (LinkRefused, TimeoutError) as error:
                 self.problems[host] = self._unreached[host] = (
-                    str(error) or f"no answer from {address[0]}:{address[1]} within {DIRECT_SECONDS:g} s"
+                    str(error) or f"no answer from {address[0]}:{address[1]} within {SETTINGS.direct_seconds:g} s"
                 )
                 if not self._routes.unreachable(address):
                     return {}
         relaying = asyncio.ensure_future(self._relayed(host, wanted))
         try:
-            while not (await asyncio.wait([relaying], timeout=QUIET_SECONDS))[0]:
+            while not (await asyncio.wait([relaying], timeout=SETTINGS.quiet_seconds))[0]:
                 if not await self.still(host, wanted):
                     self.problems[host] = GIVEN_UP
                     return {}
@@ -183,7 +183,7 @@ class Fetcher:
 
     async def _directly(self, host: str, address: tuple[str, int], wanted: Mapping[int, int]) -> dict[int, memoryview]:
         delivery = Delivery(self._job, wanted)
-        async with asyncio.timeout(DIRECT_SECONDS):
+        async with asyncio.timeout(SETTINGS.direct_seconds):
             link = await connect(address, self._identity, self._key, delivery, self._job)
         try:
             await self._while_held(delivery.over, host, delivery)
@@ -194,7 +194,7 @@ class Fetcher:
     async def _while_held(self, over: asyncio.Future[None], host: str, delivery: Delivery) -> None:
         """Wait until a delivery is over, or the host does not hold any more what has not come."""
         heard = delivery.heard
-        while not (await asyncio.wait([over], timeout=QUIET_SECONDS))[0]:
+        while not (await asyncio.wait([over], timeout=SETTINGS.quiet_seconds))[0]:
             if delivery.heard == heard and not await self.still(host, delivery.missing):
                 self.problems[host] = GIVEN_UP
                 return
@@ -202,7 +202,7 @@ class Fetcher:
 
     async def _relayed(self, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
         """Through a publisher; through another one, if it ended meanwhile."""
-        for tried in range(FETCH_TRIES):
+        for tried in range(SETTINGS.fetch_tries):
             try:
                 return await fetch_relayed(self._bus, self._job, host, wanted)
             except RemoteError as error:
@@ -210,8 +210,8 @@ class Fetcher:
                 break
             except NatsUnreachable as error:
                 why = f"through the publisher: {error}"
-                if tried + 1 < FETCH_TRIES:
-                    await asyncio.sleep(FETCH_PAUSE)
+                if tried + 1 < SETTINGS.fetch_tries:
+                    await asyncio.sleep(SETTINGS.fetch_pause_seconds)
         self.problems[host] = "; ".join(filter(None, [self._unreached.get(host), why]))
         if host not in self._before:
             log.warning("outputs cannot be fetched", job=self._job, host=host, error=self.problems[host])

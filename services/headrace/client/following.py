@@ -17,7 +17,7 @@ from headrace.client.fetching import Fetcher
 from headrace.client.holders import Holders
 from headrace.client.latch import Latch
 from headrace.client.patience import Patience
-from headrace.client.settings import FETCH_AGAIN, FLUSH_SECONDS, LOST_SECONDS, RELEASE_DELAY
+from headrace.client.settings import SETTINGS
 from headrace.errors import GraphError, HeadraceError, JobFailed, NoSuchJob, OutputsLost
 from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
 from headrace.ledger.entry import entry_of
@@ -136,7 +136,7 @@ class Following(Follower):
         self._stays = stay
         self._connection.watch(self)
         bus = self._connection.bus
-        await self._connection.submissions.settled(FLUSH_SECONDS, self.job)
+        await self._connection.submissions.settled(SETTINGS.flush_seconds, self.job)
         self.submitted.set()
         first = await bus.first_seq(streams.LOG.name, subjects.submitted(self.job))
         if not first:  # what else is said of it may be of a newer release, which is another thing than nothing
@@ -260,7 +260,7 @@ class Following(Follower):
         """
         if not self._released and len(self.ledger.values) < self.ledger.n_held:
             self._released = True
-            self._connection.later(RELEASE_DELAY, self._send_request, encode(Release(job=self.job)))
+            self._connection.later(SETTINGS.release_seconds, self._send_request, encode(Release(job=self.job)))
 
     def request(self, request: Request) -> None:
         """Send a request about the job."""
@@ -310,7 +310,7 @@ class Following(Follower):
     async def _fetch_all(self, fetcher: Fetcher, missing: list[int]) -> dict[int, memoryview]:
         """The values of outputs that are held somewhere, or were: those of a host that was lost come from where they are made again."""
         found: dict[int, memoryview] = {}
-        holders, patience = Holders(self), Patience(LOST_SECONDS)
+        holders, patience = Holders(self), Patience(SETTINGS.lost_seconds)
         fetcher.still = holders.still
         try:
             while True:
@@ -323,7 +323,7 @@ class Following(Follower):
                 patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened)
                 if patience.is_over or any(ledger.flag[dataset] & RELEASED for dataset in missing):
                     raise self._lost(ledger, missing, fetcher.problems, holders.problem)
-                await asyncio.sleep(FETCH_AGAIN)
+                await asyncio.sleep(SETTINGS.fetch_again_seconds)
         finally:
             await holders.stop()
 

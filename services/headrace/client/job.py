@@ -14,7 +14,7 @@ from headrace.client.failure import exception_for, said, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.latch import Latch
 from headrace.client.progress import Bar, Counts, is_wanted
-from headrace.client.settings import SUBMIT_SECONDS, check_timeout
+from headrace.client.settings import SETTINGS, check_timeout
 from headrace.client.sunk import published, read_file, read_published
 from headrace.errors import HeadraceError, JobTimeout, NatsStoresNothing, NatsUnreachable, UnreadableResult
 from headrace.graph.naming import dataset_names
@@ -23,12 +23,6 @@ from headrace.values import decode, decode_many
 if TYPE_CHECKING:
     from headrace.client.cluster import Cluster
     from headrace.client.connection import Connection
-
-
-_LOOK_SECONDS = 0.5
-"""Seconds between two looks at whether NATS stores anything, while a submission waits."""
-CANCEL_TIMEOUT = 30.0
-"""Seconds to wait until the cluster confirms a cancel request: a standby controller takes about 5 to lead."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,7 @@ class Job:
 
     def wait_stored(self) -> None:
         """Wait until the log has the job. Raises the reason if it never will. Gives the job up, with NatsStoresNothing, if NATS stores
-        nothing, and with NatsUnreachable after `SUBMIT_SECONDS`."""
+        nothing, and with NatsUnreachable after 30 s (`Settings.submit_seconds`)."""
         following = self._following
         if not self._is_known(following):
             self._connection.call(following.withdraw(self._unconfirmed()))
@@ -112,14 +106,14 @@ class Job:
         if seconds:
             return NatsStoresNothing(f"the log did not get job {following.job} ({self.name!r:.80}): {NOT_STORED.format(seconds=seconds)}")
         return NatsUnreachable(
-            f"NATS did not confirm within {SUBMIT_SECONDS:g} s that the log has job {following.job} ({self.name!r:.80}), which was "
-            f"given up. Submit the graph again, unless cluster.job({following.job!r}) finds it"
+            f"NATS did not confirm within {SETTINGS.submit_seconds:g} s that the log has job {following.job} ({self.name!r:.80}), which "
+            f"was given up. Submit the graph again, unless cluster.job({following.job!r}) finds it"
         )
 
     def _is_known(self, following: Following) -> bool:
         """Wait until it is known whether the log has the job. False if NATS stores nothing, or does not answer in time."""
-        reading, deadline = self._connection.bus.reading, time.monotonic() + SUBMIT_SECONDS
-        while not following.submitted.wait(min(_LOOK_SECONDS, deadline - time.monotonic())):
+        reading, deadline = self._connection.bus.reading, time.monotonic() + SETTINGS.submit_seconds
+        while not following.submitted.wait(min(SETTINGS.submit_look_seconds, deadline - time.monotonic())):
             if reading.unstored_seconds or time.monotonic() >= deadline:
                 return following.submitted.is_set()
         return True
@@ -142,7 +136,7 @@ class Job:
             self._raise_failure()
         return self._following.ledger.phase
 
-    def cancel(self, reason: str = "", timeout: float = CANCEL_TIMEOUT) -> bool:
+    def cancel(self, reason: str = "", timeout: float = SETTINGS.cancel_seconds) -> bool:
         """Stop the job. Returns True once the cluster has confirmed the request; `wait` returns once the job is over. Returns False if
         the job was over already.
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from headrace.client.settings import KNOWN_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace_schemas import JobEntry
 
 
@@ -62,6 +62,6 @@ class Known:
         now = self._clock()
         while self._ended:
             job, (since, _) = next(iter(self._ended.items()))
-            if now - since < KNOWN_SECONDS:
+            if now - since < SETTINGS.known_seconds:
                 return
             del self._ended[job]

@@ -13,8 +13,7 @@ import tempfile
 import time
 
 from headrace.client import orders
-from headrace.client.restarts import WINDOW
-from headrace.client.settings import LOG_READ_BYTES, LOG_TAIL_BYTES, SUPERVISOR_GRACE
+from headrace.client.settings import SETTINGS
 from headrace.errors import ClusterFailed
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from headrace.client.supervisor import main; main()"
@@ -90,10 +89,8 @@ class LocalServices:
             self.pids[report.service] = report.pid
         elif report.final and not self._can_do_without(report.service):
             how = f"was killed by signal {-report.status}" if report.status < 0 else f"ended with status {report.status}"
-            return self._failure(
-                f"{report.service} of the local cluster {how}, for the {report.ends}th time within {WINDOW:g} s, and is not restarted",
-                report.service,
-            )
+            often = f"for the {report.ends}th time within {SETTINGS.restart_window_seconds:g} s"
+            return self._failure(f"{report.service} of the local cluster {how}, {often}, and is not restarted", report.service)
         return None
 
     def _can_do_without(self, service: str) -> bool:
@@ -114,7 +111,7 @@ class LocalServices:
         assert self._process.stdout is not None
         self._process.stdin.close()
         try:
-            self._process.wait(SUPERVISOR_GRACE)
+            self._process.wait(SETTINGS.supervisor_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -127,9 +124,9 @@ class LocalServices:
         """The error to raise, with the last log records of a service, or of all."""
         log = self._log.fileno()
         size = os.fstat(log).st_size  # read in place: those who write share the position
-        start = max(self._log_start, size - LOG_READ_BYTES)  # the file may have the lines of clusters before this one
-        text = os.pread(log, LOG_READ_BYTES, start).decode(errors="replace").strip()
-        tail = (last_words(text, service) or text)[-LOG_TAIL_BYTES:]
+        start = max(self._log_start, size - SETTINGS.log_read_bytes)  # the file may have the lines of clusters before this one
+        text = os.pread(log, SETTINGS.log_read_bytes, start).decode(errors="replace").strip()
+        tail = (last_words(text, service) or text)[-SETTINGS.log_tail_bytes :]
         return ClusterFailed(f"{message}; the end of its log:\n{tail}" if tail else f"{message}; its services logged nothing")
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from headrace.bus import new_loop
-from headrace.client.settings import THREAD_GRACE
+from headrace.client.settings import SETTINGS
 from headrace.errors import ClusterClosed
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class LoopThread:
         if os.getpid() != self._owner or not self._thread.is_alive():
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(THREAD_GRACE)
+        self._thread.join(SETTINGS.thread_seconds)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -90,7 +90,7 @@ class LoopThread:
         for task in tasks:
             task.cancel()
         if tasks:
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=THREAD_GRACE / 2))
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=SETTINGS.thread_seconds / 2))
 
 
 def _closed() -> ClusterClosed:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.client.settings import PROGRESS_AFTER, PROGRESS_EVERY
+from headrace.client.settings import SETTINGS
 from headrace.text import one_line
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def is_wanted(choice: bool | None) -> bool:
 
 
 class Bar:
-    """Waits in steps and shows a bar on standard error meanwhile, from `PROGRESS_AFTER` seconds on."""
+    """Waits in steps and shows a bar on standard error meanwhile, from `Settings.progress_after_seconds` on."""
 
     def __init__(self, name: str, counts: Callable[[], Counts]) -> None:
         self._name = name
         self._counts = counts
-        self._begin = time.monotonic() + PROGRESS_AFTER
+        self._begin = time.monotonic() + SETTINGS.progress_after_seconds
         self._shown: tuple[Progress, TaskID] | None = None
 
     def __enter__(self) -> Bar:
@@ -49,7 +49,7 @@ class Bar:
 
     def step(self) -> float:
         """Seconds until the next `update`."""
-        return max(PROGRESS_EVERY, self._begin - time.monotonic())
+        return max(SETTINGS.progress_seconds, self._begin - time.monotonic())
 
     def update(self) -> None:
         """Show how far the job is."""
@@ -70,5 +70,5 @@ class Bar:
         progress = Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False, transient=True)
         progress.start()
         task = progress.add_task(escape(one_line(self._name)), total=None, running=0)
-        progress.tasks[task].start_time = self._begin - PROGRESS_AFTER  # by the same clock
+        progress.tasks[task].start_time = self._begin - SETTINGS.progress_after_seconds  # by the same clock
         return progress, task

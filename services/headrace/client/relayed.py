@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from headrace.bus import Bus
-from headrace.client.settings import FETCH_PAUSE, FETCH_TIMEOUT, PIECE_TIMEOUT, PIECES_ASKED_FOR, UNREACHABLE_SECONDS
+from headrace.client.settings import SETTINGS
 from headrace.errors import ClusterFailed, RemoteError, SettingsError
 from headrace.values.memory import aligned_memory
 from headrace_schemas import decoder, encode
@@ -43,7 +43,7 @@ class Routes:
         """Remember that nothing answered there; returns whether to go through the publisher then."""
         if self.via == HOSTS:
             return False
-        self._unreachable[address] = time.monotonic() + UNREACHABLE_SECONDS
+        self._unreachable[address] = time.monotonic() + SETTINGS.unreachable_seconds
         return True
 
 
@@ -102,19 +102,19 @@ async def fetch_relayed(bus: Bus, job: str, host: str, wanted: Mapping[int, int]
     with what keeps it from the host.
     """
     request = Fetch(job=job, host=host, datasets=list(wanted), attempts=list(wanted.values()))
-    while not (session := _decode(await bus.request(FETCH_SUBJECT, encode(request), FETCH_TIMEOUT))).session:
-        await asyncio.sleep(FETCH_PAUSE)
+    while not (session := _decode(await bus.request(FETCH_SUBJECT, encode(request), SETTINGS.fetch_seconds))).session:
+        await asyncio.sleep(SETTINGS.fetch_pause_seconds)
     assembly = Assembly(wanted)
 
     async def ask() -> None:
         while not assembly.over:
             try:
-                assembly.add(await bus.request(session.subject, session.session.encode(), PIECE_TIMEOUT))
+                assembly.add(await bus.request(session.subject, session.session.encode(), SETTINGS.piece_seconds))
             except RemoteError:
                 if not assembly.over:  # else it was asked by the way
                     raise
 
-    questions = [asyncio.ensure_future(ask()) for _ in range(PIECES_ASKED_FOR)]
+    questions = [asyncio.ensure_future(ask()) for _ in range(SETTINGS.pieces_ahead)]
     try:
         await asyncio.gather(*questions)
     finally:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 
-TRIES = 5
-"""Restarts of one service within `WINDOW`. If it ends again and again, another restart does not remove the reason."""
-WINDOW = 60.0
-"""Seconds. A service that is killed once an hour is restarted as long as the cluster lives."""
-FIRST_DELAY = 0.1
-"""Seconds until the first restart. Doubles with each restart within `WINDOW`, so that a temporary cause can go away."""
+from headrace.client.settings import SETTINGS
 
 
 class Restarts:
@@ -22,16 +17,16 @@ class Restarts:
     def ended(self, service: str, now: float) -> bool:
         """A service ended. Returns whether it is to be restarted; if so, `take_due` returns it after a pause."""
         ends = self._ends[service]
-        while ends and now - ends[0] > WINDOW:
+        while ends and now - ends[0] > SETTINGS.restart_window_seconds:
             ends.popleft()
         ends.append(now)
-        if len(ends) > TRIES:
+        if len(ends) > SETTINGS.restarts:
             return False
-        self._due[service] = now + FIRST_DELAY * 2 ** (len(ends) - 1)
+        self._due[service] = now + SETTINGS.restart_seconds * 2 ** (len(ends) - 1)
         return True
 
     def ends(self, service: str) -> int:
-        """How often a service ended within the last `WINDOW` seconds."""
+        """How often a service ended within the last `Settings.restart_window_seconds`."""
         return len(self._ends[service])
 
     def seconds_to_next(self, now: float) -> float | None:

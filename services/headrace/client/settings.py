@@ -14,14 +14,119 @@ from headrace.variables import read_settings
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
-    """The settings of a client."""
+    """The settings of clients and of local clusters."""
 
     VARIABLES: ClassVar[dict[str, str]] = {"via": "HEADRACE_VIA"}
-    """The variable of each field that users set."""
+    """The variable of each field that users set. Only tests set the others."""
+
+    # --- fetching outputs -----------------------------------------------------------------------------------------------------
 
     via: str = ""
     """From where a client fetches values: `hosts` or `publisher`. By default from the hosts, which is faster, and through the publisher
     where it cannot reach one."""
+    direct_seconds: float = 2.0
+    """Time for a host to answer before its values are fetched through the publisher: one lost packet more than any network needs."""
+    unreachable_seconds: float = 300.0
+    """Time after which a host that could not be reached is tried again: it may have been restarting."""
+    quiet_seconds: float = 2.0
+    """Silence after which a client looks whether a host still holds what it is to send."""
+    fetch_seconds: float = 10.0
+    """Time for a publisher to begin a fetch: it may have to wait its turn, and for a host that does not answer."""
+    piece_seconds: float = 10.0
+    """Time for the next piece of a fetch. Where there is none yet, a publisher says so after two seconds."""
+    pieces_ahead: int = 4
+    """Pieces that a client asks for at a time: one is on its way, one is being put into its place, and the publisher has questions to
+    answer at once."""
+    fetch_tries: int = 3
+    """Times that a fetch through publishers is begun, if one ends meanwhile, or there is none."""
+    fetch_pause_seconds: float = 0.5
+    """Pause before a fetch is begun again: long enough for another publisher to be on its way to lead."""
+    fetch_again_seconds: float = 0.25
+    """Time until a client asks again for outputs that it could not fetch: a host that joins again takes about that long."""
+    lost_seconds: float = 12.0
+    """Time until an error says that outputs are lost which the log says a host has, and that cannot be fetched, or which are nowhere and
+    not being made again. By then a lost host is known (5 s), another controller leads if the first is gone as well (3 s), and has
+    decided."""
+    files_at_once: int = 8
+    """Files of sinks that a client reads at the same time: most of that time is waiting for a file system."""
+    announce_seconds: float = 2.0
+    """Time after a job's end in which its last outputs are announced, unless there is no publisher: it takes a hundredth of one."""
+
+    # --- submitting and following jobs ----------------------------------------------------------------------------------------
+
+    submit_seconds: float = 30.0
+    """Time that `submit` waits until the log has the job, and a client that leaves for those that it submitted, while the server answers: a
+    large graph has to be stored first."""
+    submit_look_seconds: float = 0.5
+    """Time between two looks at whether NATS stores anything, while a submission waits."""
+    cancel_seconds: float = 30.0
+    """Time to wait until the cluster confirms a cancel request: a standby controller takes about 5 s to lead."""
+    abandon_seconds: float = 2.0
+    """Time that a client which was interrupted waits for the cluster to take note that its job is to be stopped: people do not wait long
+    after Ctrl-C."""
+    attach_seconds: float = 30.0
+    """Time that reading the log of a job that was submitted before may take: a log of a million tasks takes a few seconds."""
+    release_seconds: float = 0.002
+    """Time after which hosts are told that a client has its results: a program that submits one small job after the other has the next one
+    on its way by then, and does not wait for this."""
+    feeds_of_jobs: int = 4
+    """Open jobs that have a feed each, on a connection to a shared cluster. Further jobs share one feed, which receives the messages of all
+    clients: that costs less than many consumers."""
+    shared_feed_seconds: float = 2.0
+    """Time after the end of its last job until the shared feed is closed: a program that submits many jobs soon submits the next one."""
+    known_seconds: float = 30.0
+    """Time for which a connection remembers how its jobs ended, so that `Cluster.jobs` and `outputs` are right although the services write
+    this down some tenths of a second later."""
+    admission_seconds: float = 10.0
+    """Time until a client looks at the log again, if it has much room. A fast cluster takes a minute to fill a tenth of it."""
+    admission_near_share: float = 0.1
+    """If the log is within this share of the limit, a client looks at it for each job."""
+    status_seconds: float = 2.0
+    """Time in which a host answers how it stands, unless it is not well."""
+    ask_again_seconds: float = 0.02
+    """Time between two questions to services of which some do not answer yet."""
+    flush_seconds: float = 2.0
+    """Time that a client which leaves a running cluster waits until its last requests are safe in the stream."""
+    thread_seconds: float = 2.0
+    """Time that the client's own thread has to end."""
+    progress_after_seconds: float = 1.0
+    """Time of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
+    progress_seconds: float = 0.1
+    """Time between two updates of a progress bar: as often as hosts report."""
+
+    # --- local clusters -------------------------------------------------------------------------------------------------------
+
+    start_seconds: float = 30.0
+    """Time that a local cluster may take to start. It takes one second; a machine that swaps takes more, and one that takes this long never
+    will."""
+    service_seconds: float = 1.0
+    """Time that the services of a local cluster have to end in order before they are killed. Nothing of a local cluster outlives it, so
+    nothing is lost."""
+    kill_seconds: float = 3.0
+    """Time after which a process that was killed is no longer waited for: it hangs in the kernel."""
+    restarts: int = 5
+    """Restarts of one service within `restart_window_seconds`. If it ends again and again, another restart does not remove the reason."""
+    restart_window_seconds: float = 60.0
+    """Time in which restarts count: a service that is killed once an hour is restarted as long as the cluster lives."""
+    restart_seconds: float = 0.1
+    """Time until the first restart. It doubles with each restart that counts, so that a temporary cause can go away."""
+    disk_look_seconds: float = 1.0
+    """Time between two looks at the server's disk and log: two system calls."""
+    disk_full_bytes: int = 1 << 20
+    """Below this much free space the server may not be able to write to its log either."""
+    disk_room_bytes: int = 16 << 20
+    """Free space from which on a restart of the server is worthwhile: several of the largest messages."""
+    server_log_bytes: int = 65_536
+    """Bytes of the server's log that are read at a look; of more, the last ones."""
+    log_tail_bytes: int = 4096
+    """Bytes of the services' log that an error shows: about 40 lines."""
+    log_read_bytes: int = 65_536
+    """Bytes at the end of the log that are searched for the last records of a service: others may have logged much since."""
+
+    @property
+    def supervisor_seconds(self) -> float:
+        """Time that the supervisor has to end everything, before it is killed itself and its folders are removed for it."""
+        return self.service_seconds + self.kill_seconds + 1.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -29,62 +134,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         return read_settings(cls, os.environ if env is None else env)
 
 
-START_TIMEOUT = 30.0
-"""Seconds that a local cluster may take to start. It takes one; a machine that swaps takes more, and one that takes this long
-never will."""
-SERVICE_GRACE = 1.0
-"""Seconds that the services of a local cluster have to end in order before they are killed. Nothing of a local cluster outlives
-it, so nothing is lost."""
-KILL_GRACE = 3.0
-"""Seconds after which a process that was killed is no longer waited for: it hangs in the kernel."""
-SUPERVISOR_GRACE = SERVICE_GRACE + KILL_GRACE + 1.0
-"""Seconds that the supervisor has to end everything, before it is killed itself and its folders are removed for it."""
-THREAD_GRACE = 2.0
-"""Seconds that the client's own thread has to end."""
-FLUSH_SECONDS = 2.0
-"""Seconds that a client which leaves a running cluster waits until its last requests are safe in the stream."""
-SUBMIT_SECONDS = 30.0
-"""Seconds that `submit` waits until the log has the job, and a client that leaves for those that it submitted, while the server answers: a
-large graph has to be stored first."""
-LOG_TAIL_BYTES = 4096
-"""Bytes of the services' log that an error shows: about 40 lines."""
-LOG_READ_BYTES = 65_536
-"""Bytes at the end of the log that are searched for the last records of a service: others may have logged much since."""
-PROGRESS_AFTER = 1.0
-"""Seconds of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
-PROGRESS_EVERY = 0.1
-"""Seconds between two updates of a progress bar."""
-ATTACH_TIMEOUT = 30.0
-"""Seconds that reading the log of a job that was submitted before may take: a log of a million tasks takes a few."""
-ANNOUNCE_SECONDS = 2.0
-"""Seconds after a job's end in which its last outputs are announced, unless there is no publisher: it takes a hundredth of one."""
-DIRECT_SECONDS = 2.0
-"""Seconds in which a host is to answer before its values are fetched through the publisher: one lost packet more than any network needs."""
-UNREACHABLE_SECONDS = 300.0
-"""Seconds after which a host that could not be reached is tried again: it may have been restarting."""
-FETCH_TIMEOUT = 10.0
-"""Seconds for a publisher to begin a fetch: it may have to wait its turn, and for a host that does not answer."""
-PIECE_TIMEOUT = 10.0
-"""Seconds for the next piece of a fetch. Where there is none yet, a publisher says so after two."""
-PIECES_ASKED_FOR = 4
-"""Pieces asked for at a time: one is on its way, one is being put into its place, and the publisher has questions to answer at once."""
-FETCH_TRIES = 3
-"""How often a fetch through publishers is begun, if one ends meanwhile, or there is none."""
-FETCH_PAUSE = 0.5
-"""Seconds before it is begun again."""
-STATUS_TIMEOUT = 2.0
-"""Seconds in which a host answers how it stands, unless it is not well."""
-RELEASE_DELAY = 0.002
-"""Seconds after which hosts are told that a client has its results: a program that submits one small job after the other has the
-next one on its way by then, and does not wait for this."""
-FEEDS_OF_JOBS = 4
-"""Open jobs that have a feed each, on a connection to a shared cluster. Further jobs share one feed, which receives the messages of all
-clients: that costs less than many consumers."""
-SHARED_FEED_SECONDS = 2.0
-"""Seconds after the end of its last job until the shared feed is closed: a program that submits many jobs soon submits the next one."""
-KNOWN_SECONDS = 30.0
-"""Seconds for which a connection remembers how its jobs ended, so that `Cluster.jobs` and `outputs` are right although the services write
-this down some tenths of a second later."""
+SETTINGS = Settings()
+"""Those of this process, apart from those that have a variable, which is read when a client connects."""
 
 
 def check_timeout(timeout: object) -> None:
@@ -95,12 +146,3 @@ def check_timeout(timeout: object) -> None:
         raise TypeError(f"timeout={timeout!r:.80}: give a number of seconds, or None to wait for ever")
     if math.isnan(timeout):
         raise ValueError("timeout=nan, which is not a time: give a number of seconds, or None to wait for ever")
-
-
-FETCH_AGAIN = 0.25
-"""Seconds until outputs are asked for again that could not be fetched: a host that joins again takes about that long."""
-QUIET_SECONDS = 2.0
-"""Seconds of silence after which it is looked whether a host still holds what it is to send."""
-LOST_SECONDS = 12.0
-"""Seconds until outputs are said to be lost which the log says a host has, and that cannot be fetched, or which are nowhere and not being
-made again. By then a lost host is known (5 s), another controller leads if the first is gone as well (3 s), and has decided."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from headrace.client.services import CENTRAL
-from headrace.client.settings import STATUS_TIMEOUT
+from headrace.client.settings import SETTINGS
 from headrace.errors import NatsUnreachable
 from headrace.usage import Usage
 
@@ -36,10 +36,6 @@ class ClusterStatus(NamedTuple):
     unstored: dict[str, float] = {}  # noqa: RUF012
 
 
-ASK_AGAIN = 0.02
-"""Seconds between two questions to services of which some do not answer yet."""
-
-
 async def store_peaks(connection: Connection) -> int:
     """Bytes: the high-water marks of the stores of all hosts."""
     found = await _statuses(connection, _hosts(connection))
@@ -50,9 +46,9 @@ async def metrics_addresses(connection: Connection) -> dict[str, str]:
     """Where services answer Prometheus, by name; those left out that do not. Waits a little for those that only start."""
     subjects = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL} | _hosts(connection)
     clock = asyncio.get_running_loop().time
-    deadline = clock() + STATUS_TIMEOUT
+    deadline = clock() + SETTINGS.status_seconds
     while len(found := await _statuses(connection, subjects)) < len(subjects) and clock() < deadline:
-        await asyncio.sleep(ASK_AGAIN)
+        await asyncio.sleep(SETTINGS.ask_again_seconds)
     return {name: status["metrics"] for name, status in found.items() if status.get("metrics")}
 
 
@@ -86,7 +82,7 @@ async def _statuses(connection: Connection, subjects: dict[str, str]) -> dict[st
 
 async def _status(connection: Connection, subject: str) -> dict[str, Any] | None:
     try:
-        answer = await connection.bus.request(subject, timeout=STATUS_TIMEOUT)
+        answer = await connection.bus.request(subject, timeout=SETTINGS.status_seconds)
     except NatsUnreachable:  # it ended in this moment
         return None
     status: dict[str, Any] = msgspec.json.decode(answer)

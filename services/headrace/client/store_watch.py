@@ -9,15 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-LOOK_SECONDS = 1.0
-"""Seconds between two looks: two system calls."""
-FULL_BYTES = 1 << 20
-"""Below this much free space the server may not be able to write to its log either."""
-ROOM_BYTES = 16 << 20
-"""Free bytes from which on the restart is worthwhile: several of the largest messages."""
+from headrace.client.settings import SETTINGS
+
 _FAILED = (b"write error", b"failed to store a msg", b"no space left on device")
-_TAIL = 65_536
-"""Bytes of the log that are read at a look; of more, the last ones."""
 
 
 class StoreWatch:
@@ -28,8 +22,8 @@ class StoreWatch:
 
     def look(self, written: bytes, free: int) -> bool:
         """Whether the server is to be restarted now. written: what its log has had since the last look. free: bytes free on its disk."""
-        self._failed = self._failed or free < FULL_BYTES or any(words in written for words in _FAILED)
-        if not self._failed or free < ROOM_BYTES:
+        self._failed = self._failed or free < SETTINGS.disk_full_bytes or any(words in written for words in _FAILED)
+        if not self._failed or free < SETTINGS.disk_room_bytes:
             return False
         self._failed = False
         return True
@@ -49,7 +43,7 @@ class LogTail:
             if size == self._at:
                 return b""
             with self._path.open("rb") as file:
-                file.seek(max(self._at if size > self._at else 0, size - _TAIL))
+                file.seek(max(self._at if size > self._at else 0, size - SETTINGS.server_log_bytes))
                 found = file.read()
         except OSError:
             return b""
@@ -58,9 +52,9 @@ class LogTail:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that a user may still write in a folder's file system. `ROOM_BYTES` if that cannot be told."""
+    """Bytes that a user may still write in a folder's file system. `Settings.disk_room_bytes` if that cannot be told."""
     try:
         found = os.statvfs(folder)
     except OSError:
-        return ROOM_BYTES
+        return SETTINGS.disk_room_bytes
     return found.f_bavail * found.f_frsize

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.client.failure import said
+from headrace.client.settings import SETTINGS
 from headrace.errors import HeadraceError, JobTimeout, OutputsLost, UnreadableResult
 from headrace.ledger import JobLedger
 from headrace.text import shown_place
@@ -17,9 +18,6 @@ from headrace_schemas import Output
 
 if TYPE_CHECKING:
     from headrace.client.catalogue import OutputRecord
-
-AT_ONCE = 8
-"""Files read at the same time: most of it is waiting for a file system."""
 
 
 def published(ledger: JobLedger, datasets: Sequence[int]) -> dict[int, Output]:
@@ -34,7 +32,7 @@ def read_published(ledger: JobLedger, outputs: dict[int, Output], end: float) ->
     Raises OutputsLost for a file that is not there, CorruptOutput for another one, UnreadableResult for what cannot be opened or decoded
     here, and JobTimeout.
     """
-    with ThreadPoolExecutor(min(AT_ONCE, len(outputs)), "sink") as pool:
+    with ThreadPoolExecutor(min(SETTINGS.files_at_once, len(outputs)), "sink") as pool:
         return dict(zip(outputs, pool.map(partial(_read, ledger, end), outputs.values()), strict=True))
 
 

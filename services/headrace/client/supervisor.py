@@ -30,8 +30,8 @@ from headrace.client import orders, services
 from headrace.client.children import Children
 from headrace.client.folders import Folder, make_folder, sweep
 from headrace.client.restarts import Restarts
-from headrace.client.settings import KILL_GRACE, SERVICE_GRACE
-from headrace.client.store_watch import LOOK_SECONDS, LogTail, StoreWatch, free_bytes
+from headrace.client.settings import SETTINGS
+from headrace.client.store_watch import LogTail, StoreWatch, free_bytes
 from headrace.errors import HeadraceError, SettingsError
 from headrace.logs import get_log, set_up_logging
 from headrace.variables import shm_folder
@@ -68,8 +68,8 @@ class Supervisor:
             while not self.ending:
                 self._turn()
         finally:
-            self.children.terminate([name for name in self.children.pids if name != SERVER], SERVICE_GRACE)
-            self.children.kill_all(KILL_GRACE)
+            self.children.terminate([name for name in self.children.pids if name != SERVER], SETTINGS.service_seconds)
+            self.children.kill_all(SETTINGS.kill_seconds)
             for folder in self._folders:
                 shutil.rmtree(folder.path, ignore_errors=True)
 
@@ -131,7 +131,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         due = self._restarts.seconds_to_next(time.monotonic())
-        for key, _ in self._selector.select(LOOK_SECONDS if due is None else min(due, LOOK_SECONDS)):
+        for key, _ in self._selector.select(SETTINGS.disk_look_seconds if due is None else min(due, SETTINGS.disk_look_seconds)):
             key.data(key.fd)
         self._look_at_store()
         for service in self._restarts.take_due(time.monotonic()):
