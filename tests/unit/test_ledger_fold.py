@@ -54,6 +54,7 @@ class Log:
     def __init__(self, graph: GraphSpec, *hosts: str, **options: Any) -> None:
         self.ledger = Ledger(**options)
         self.seq = 0
+        self.entries: list[Entry] = []
         for host in hosts:
             self.fold(HostJoined(at=0, term=1, host=host, epoch=1, address="", runners=1, capacity=1))
         self.fold(Submitted(job="j", name="g", n_tasks=graph.n_tasks, graph=GraphSource(inline=graph), client="me"))
@@ -65,7 +66,8 @@ class Log:
     def fold(self, *messages: Any) -> None:
         for message in messages:
             self.seq += 1
-            self.ledger.fold(Entry(self.seq, float(self.seq), "", message))
+            self.entries.append(Entry(self.seq, float(self.seq), message.subject(), message))
+            self.ledger.fold(self.entries[-1])
 
     def events(self, host: str = "a", epoch: int = 1, **columns: Any) -> None:
         self.fold(Events(job="j", host=host, epoch=epoch, **columns))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from headrace.ledger import orders
 from headrace.ledger.facts import fold_events
 from headrace.ledger.hosts import Hosts
@@ -92,8 +94,6 @@ class Ledger:
         self.forgotten: dict[str, None] = {}
         self.unclaimed: list[Events] = []
         self.returns = Returns()
-        self._returned_at = 0
-        """Where the last host joined again with what it held."""
 
     def fold(self, entry: LogEntry) -> None:
         """Take one entry in."""
@@ -213,20 +213,21 @@ class Ledger:
         return self.hosts.counts(host, epoch)
 
     def _host(self, message: HostJoined | HostLost, time: float) -> None:
-        self._turned(self.last_seq, time, message)
         returned = self.returns.take(message.host, message.epoch)
         if isinstance(message, HostLost):
+            self._turned(self.last_seq, time, message)
             if self.hosts.lost(message):
                 self._lose(message.host, message.reason)
             return
-        unknown = message.host not in self.hosts
-        if self.hosts.joined(message, time) or (unknown and returned):
-            self._lose(message.host, "it lost its lease" if returned or message.rejoins else "it started anew")
-        if returned or message.rejoins:
+        rejoins = message.rejoins or bool(returned)
+        # A snapshot must say it: who starts from one does not read the lists for forgotten jobs.
+        self._turned(self.last_seq, time, message if rejoins == message.rejoins else replace(message, rejoins=True))
+        if self.hosts.joined(message, time):
+            self._lose(message.host, "it lost its lease" if rejoins else "it started anew")
+        if rejoins:
             for job in self.jobs.values():
                 orders.fold_host_returned(job, message.host)
         if returned:
-            self._returned_at = self.last_seq
             self._bring_back(returned)
 
     def _lose(self, host: str, reason: str) -> None:
@@ -244,7 +245,10 @@ class Ledger:
             unclaimed += self.unclaimed
         self.unclaimed = unclaimed
         for name in {events.job for events in returned}:
-            if (job := self.changed.get(name)) is not None:
+            job = self.jobs.get(name)
+            if job is not None and not job.over:
+                job.returned_at = self.last_seq
+                self.changed[name] = job
                 spare(job)
 
     def _order(self, message: LogMessage, time: float) -> None:
@@ -262,7 +266,7 @@ class Ledger:
                 orders.fold_purge(job, message)
         elif (fold := _ORDERS.get(type(message))) is not None:
             fold(job, message)
-            if type(message) is Needed and message.at < self._returned_at:  # decided before the host was back
+            if type(message) is Needed and message.at < job.returned_at:  # decided before the host was back
                 spare(job)
 
 

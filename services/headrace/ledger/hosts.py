@@ -43,11 +43,16 @@ class Hosts(dict[str, HostRecord]):
             return True
         return isinstance(message, HostLost) and message.epoch == known.epoch and known.alive
 
+    def repeats(self, message: HostJoined) -> bool:
+        """Whether a host that is at work joined in this very epoch before."""
+        known = self.get(message.host)
+        return known is not None and known.alive and message.epoch == known.epoch
+
     def joined(self, message: HostJoined, time: float = 0.0) -> bool:
         """A host took up work; one that had joined before has started anew. time: seconds since the epoch."""
         known = self.get(message.host)
         if known is not None and message.epoch <= known.epoch:
-            if message.epoch == known.epoch:
+            if self.repeats(message):
                 known.told = time
             return False
         if known is None and message.epoch < self.heard.get(message.host, 0):

@@ -49,7 +49,7 @@ class JobLedger:
     in the log. `sunk`: what became of outputs that go to sinks, if there are any; those are available once they are published.
     `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
     chain, and planned once that is assigned.
-    `again`: tasks that ended well, and are to run again, for what they made was lost.
+    `again`: tasks that ended well, and run again because what they made was lost. `returned_at`: the last entry that brought some back.
     `failures`: per task, the errors of its attempts that failed; `interrupted`: those that were running on a host that was lost; `due`: the
     newest one after which the pause is over.
     `reopened`: whether it is done and makes outputs again that were lost since. `reopened_at`, `closed_at`: the `at` of the last `Needed`
@@ -109,6 +109,7 @@ class JobLedger:
         "reopened",
         "reopened_at",
         "retried",
+        "returned_at",
         "seq",
         "sizes",
         "source",
@@ -149,7 +150,7 @@ class JobLedger:
         self.again: set[int] = set()
         self.release_reason = ""
         self.retried = self.reopened = False
-        self.reopened_at = self.closed_at = 0
+        self.reopened_at = self.closed_at = self.returned_at = 0
         self.problem = self.refused = ""
         self.needs: Needs | None = None
         try:

@@ -26,31 +26,40 @@ class Noted(NamedTuple):
 
 
 class Returns:
-    """Lists of hosts that have not joined yet; of each host those of its newest epoch."""
+    """Lists of hosts that have not joined yet; for each job of a host, those of the newest epoch in which the host listed it. So whether a
+    list counts does not depend on lists for other jobs, which a reader that starts from a snapshot does not read."""
 
     def __init__(self) -> None:
-        self._lists: dict[str, list[Noted]] = {}
+        self._lists: dict[str, dict[str, list[Noted]]] = {}
 
     def add(self, seq: int, time: float, events: Events) -> None:
         """Keep a part of a list, which is in the log at this sequence and time, until its host has joined."""
-        part, kept = Noted(seq, time, events), self._lists.get(events.host)
+        jobs = self._lists.setdefault(events.host, {})
+        part, kept = Noted(seq, time, events), jobs.get(events.job)
         if kept is None or kept[0].message.epoch < events.epoch:
-            self._lists[events.host] = [part]
+            jobs[events.job] = [part]
         elif kept[0].message.epoch == events.epoch:
             kept.append(part)
 
     @property
     def kept(self) -> list[Noted]:
         """All parts of lists that wait for their hosts."""
-        return [part for parts in self._lists.values() for part in parts]
+        return [part for jobs in self._lists.values() for parts in jobs.values() for part in parts]
 
     def take(self, host: str, epoch: int) -> list[Events]:
-        """The list of a host that joined, or was lost, in this epoch. Lists of earlier epochs are dropped."""
-        kept = self._lists.get(host)
-        if kept is None or kept[0].message.epoch > epoch:
+        """Take the lists of a host that joined, or was lost, in this epoch, in log order. Lists of earlier epochs are dropped."""
+        if host not in self._lists:
             return []
-        del self._lists[host]
-        return [part.message for part in kept if part.message.epoch == epoch]
+        lists = self._lists.pop(host)
+        later = {job: parts for job, parts in lists.items() if parts[0].message.epoch > epoch}
+        if later:
+            self._lists[host] = later
+        taken = [part for parts in lists.values() for part in parts if part.message.epoch == epoch]
+        return [part.message for part in sorted(taken, key=_seq)]
+
+
+def _seq(part: Noted) -> int:
+    return part.seq
 
 
 def spare(job: JobLedger) -> None:

@@ -64,6 +64,8 @@ def _still_true(turns: list[Noted]) -> list[Noted]:
             else:
                 hosts.lost(message)
             latest[type(message), message.host] = turn
+        elif isinstance(message, HostJoined) and hosts.repeats(message):
+            latest[HostJoined, message.host] = turn  # when the log said so last is part of what is known of a host
     return sorted(latest.values(), key=_seq)
 
 
