@@ -30,6 +30,7 @@ from headrace.worker import links, protocol
 from headrace.worker.actions import ToPeer
 from headrace.worker.early import MOST_EARLY
 from headrace.worker.runners import _Connection
+from headrace.worker.settings import Settings
 from headrace_schemas import HostEntry, decoder, streams
 from headrace_shm import Arena
 from tests.unit.worker_world import JOB, World
@@ -429,11 +430,17 @@ def test_a_task_that_spoils_its_runners_socket_loses_the_runner_and_the_job_goes
 # --- one link, one runner's socket --------------------------------------------------------------------------------------
 
 
+class Impatient(World):
+    """Hosts that let little wait for a peer to read it."""
+
+    def settings(self, host: str, runners: int) -> Settings:
+        return msgspec.structs.replace(super().settings(host, runners), unread_bytes=1 << 20)
+
+
 def test_who_asks_and_does_not_read_loses_the_link(
-    runner: asyncio.Runner, until: Callable[..., Awaitable[None]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    runner: asyncio.Runner, until: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(links, "UNREAD_BYTES", 1 << 20)
-    world = World([[], [0]], [1], {}, 1, 1, 1 << 20)
+    world = Impatient([[], [0]], [1], {}, 1, 1, 1 << 20)
     world.assign([[0], [1]], [0, 0], [0, 1])
     world.pump()
     agent, key = world.agents["h0"], bytes(range(32))

@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from headrace.bus import Entry
@@ -22,7 +23,7 @@ from headrace.publisher.settings import Settings as PublisherSettings
 from headrace.publisher.state import Publisher
 from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.scheduler.state import Scheduler
-from headrace.worker import state as worker_state
+from headrace.worker.settings import Settings as WorkerSettings
 from headrace_schemas import (
     Assign,
     Ended,
@@ -53,7 +54,6 @@ def little_is_remembered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "FORGOTTEN_REMEMBERED", 4)
         patch.setattr(turns, "FEWEST", 4)
-        patch.setattr(worker_state, "OVER_REMEMBERED", 4)
         yield
 
 
@@ -216,9 +216,16 @@ def test_a_publisher(sink: str) -> None:
     assert_bounded(run, publisher)
 
 
+class Forgetful(worker_world.World):
+    """Hosts that remember few jobs that are over."""
+
+    def settings(self, host: str, runners: int) -> WorkerSettings:
+        return msgspec.structs.replace(super().settings(host, runners), over_remembered=4)
+
+
 def test_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(1)
-    world = worker_world.World([[], [0], [1]], [2], {2: 9_000}, 2, 1, capacity=1 << 22)
+    world = Forgetful([[], [0], [1]], [2], {2: 9_000}, 2, 1, capacity=1 << 22)
     agents = list(world.agents.values())
 
     def run(number: int) -> None:

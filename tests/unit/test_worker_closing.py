@@ -6,7 +6,6 @@ import pytest
 
 from headrace.worker import actions, protocol
 from headrace.worker.settings import Settings
-from headrace.worker.sources import LEAST_FAILURES
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended
 from headrace_shm import Store
@@ -107,7 +106,7 @@ def _with_a_chain_that_was_dropped_at_its_runner(**settings: object) -> Agent:
 
 
 def _drop(agent: Agent) -> None:
-    for _ in range(LEAST_FAILURES):
+    for _ in range(agent.settings.least_failures):
         agent.host_unreachable("a")
     agent.retry_links()
     assert not agent.runners.slots[0].outstanding

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace.worker.exile import LONGEST_SECONDS, SHORTEST_SECONDS, SOON_SECONDS, Exile, addresses_of, until_reached
+from headrace.worker.exile import Exile, addresses_of, until_reached
+from headrace.worker.settings import Settings
 from headrace_schemas import HostEntry, encode
+
+SETTINGS = Settings(host="h", exile_look_seconds=0.0)
 
 
 def entry(host: str, address: str) -> bytes:
@@ -19,22 +22,31 @@ def waited(exile: Exile, now: float) -> float:
 
 
 def test_it_looks_at_once_but_waits_longer_each_time_that_it_is_lost_soon_after_it_joined() -> None:
-    exile, now, found = Exile(), 1000.0, []
+    exile, now, found = Exile(SETTINGS), 1000.0, []
     for _ in range(8):
         found.append(waited(exile, now))
         now += 1000
         exile.joined(now)
-        now += SOON_SECONDS - 1
-    assert found == [0, SHORTEST_SECONDS, 2 * SHORTEST_SECONDS, 40, 80, 160, LONGEST_SECONDS, LONGEST_SECONDS]
+        now += SETTINGS.exile_soon_seconds - 1
+    assert found == [
+        0,
+        SETTINGS.exile_seconds,
+        2 * SETTINGS.exile_seconds,
+        40,
+        80,
+        160,
+        SETTINGS.longest_exile_seconds,
+        SETTINGS.longest_exile_seconds,
+    ]
 
 
 def test_who_was_well_for_a_while_begins_anew() -> None:
-    exile = Exile()
+    exile = Exile(SETTINGS)
     exile.joined(10.0)
-    assert waited(exile, 20.0) == SHORTEST_SECONDS
+    assert waited(exile, 20.0) == SETTINGS.exile_seconds
     exile.joined(100.0)
     assert not exile.out
-    assert waited(exile, 100.0 + SOON_SECONDS) == 0
+    assert waited(exile, 100.0 + SETTINGS.exile_soon_seconds) == 0
     assert exile.out
 
 
@@ -52,13 +64,13 @@ def looks(answers: list[bool], peers: int) -> int:
         count += 1
         return [("10.0.0.9", port) for port in range(peers)]
 
-    async def reach(address: tuple[str, int]) -> bool:
+    async def reach(address: tuple[str, int], seconds: float) -> bool:
         return address[1] == 1 and answers[count - 1]
 
     async def run() -> None:
-        exile = Exile()
+        exile = Exile(SETTINGS)
         exile.lost(asyncio.get_running_loop().time())
-        await until_reached(exile, registered, reach, every=0.0)
+        await until_reached(exile, registered, reach)
 
     asyncio.run(run())
     return count
@@ -73,4 +85,4 @@ def test_who_was_not_lost_does_not_look() -> None:
     async def registered() -> list[tuple[str, int]]:
         raise AssertionError
 
-    asyncio.run(until_reached(Exile(), registered))
+    asyncio.run(until_reached(Exile(SETTINGS), registered))

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from headrace.worker import actions
-from headrace.worker.guard import MOST_IN_A_ROW, Guard
+from headrace.worker.guard import Guard
 from headrace.worker.intake import Intake
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
@@ -23,7 +23,7 @@ def fail(*_: object) -> NoReturn:
 def host(part_chains: int = 256) -> tuple[Agent, Guard, Intake]:
     agent = Agent(Settings(host="h0", part_chains=part_chains), EPOCH, Store(1 << 20, 1 << 23))
     agent.runner_started(0)
-    guard = Guard(agent.fail_job)
+    guard = Guard(agent.fail_job, agent.settings.failures_in_a_row)
     return agent, guard, Intake(agent, guard)
 
 
@@ -89,21 +89,21 @@ def test_a_task_that_is_not_done_is_named() -> None:
 
 
 def test_a_machine_that_only_fails_is_broken() -> None:
-    guard = Guard(fail)
-    for _ in range(MOST_IN_A_ROW - 1):
+    guard = Guard(fail, 20)
+    for _ in range(20 - 1):
         guard.tell("time passed", fail)
     guard.tell("something else", lambda: None)
     assert not guard.broken
     guard.tell("time passed", lambda: None)
     guard.tell("time passed", fail)
     assert not guard.broken
-    for _ in range(MOST_IN_A_ROW):
+    for _ in range(20):
         guard.tell("time passed", fail)
     assert guard.broken
 
 
 def test_a_job_that_cannot_even_be_failed_ends_nothing() -> None:
-    guard = Guard(fail)
+    guard = Guard(fail, 20)
     guard.tell("an event", fail, "job")
     assert guard.failures == {"an event": 1}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.worker.oom import RECENT_SECONDS, KillCount, OomKills
+from headrace.worker.oom import KillCount, OomKills
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent, MemoryShortage
 from headrace_schemas import Assign
@@ -23,19 +23,19 @@ class Counter:
 
 def test_a_kill_that_this_host_did_not_send_just_after_the_count_rose_is_the_kernels() -> None:
     counter = Counter()
-    kills = OomKills(counter)
+    kills = OomKills(counter, 3.0)
     assert not kills.explains(-9, killed=False, now=1.0), "the count has not risen"
     counter.count = 4
     assert not kills.explains(-9, killed=True, now=2.0)
     assert not kills.explains(-11, killed=False, now=2.0)
     assert kills.explains(-9, killed=False, now=2.0)
-    assert not kills.explains(-9, killed=False, now=2.1 + RECENT_SECONDS), "that was another process"
+    assert not kills.explains(-9, killed=False, now=2.1 + 3.0), "that was another process"
 
 
 def test_without_a_count_no_death_is_the_kernels() -> None:
     counter = Counter()
     counter.count = None
-    kills = OomKills(counter)
+    kills = OomKills(counter, 3.0)
     assert not kills.explains(-9, killed=False, now=1.0)
     counter.count = 7
     assert not kills.explains(-9, killed=False, now=2.0), "what it was before is not known"

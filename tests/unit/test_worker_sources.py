@@ -6,7 +6,6 @@ from headrace.link import frames
 from headrace.worker import actions, protocol
 from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings
-from headrace.worker.sources import ORPHAN_SECONDS
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Events, HostJoined, HostLost, Purge, Reroute
 from headrace_shm import Store
@@ -127,7 +126,7 @@ def test_a_host_that_is_lost_is_not_tried_and_what_was_asked_of_it_waits_for_its
     assert connects(agent) == [("a", "a:1")]
     agent.host_lost(lost("a"))
     agent.host_unreachable("a")
-    assert out_of_reach(agent, ORPHAN_SECONDS - 1) == []
+    assert out_of_reach(agent, agent.settings.orphan_seconds - 1) == []
     agent.reroute(reroute(0, "b", attempt=1))
     assert connects(agent) == [("b", "b:1")]
     agent.host_connected("b", EPOCH)
@@ -171,10 +170,10 @@ def test_a_dataset_without_a_source_is_reported_until_it_has_one() -> None:
     agent = agent_with([[], [0]], [1], [1])
     agent.take()
     agent.host_lost(lost("a"))
-    found = out_of_reach(agent, 2 * ORPHAN_SECONDS + 1)
+    found = out_of_reach(agent, 2 * agent.settings.orphan_seconds + 1)
     assert [events.gone for events in found] == [[0], [0]]
     agent.reroute(reroute(0, "b"))
-    agent.tick(4 * ORPHAN_SECONDS, [None])
+    agent.tick(4 * agent.settings.orphan_seconds, [None])
     agent.retry_links()
     assert said(agent) == []
 

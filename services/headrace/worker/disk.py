@@ -5,7 +5,8 @@
                  +-- used or purged meanwhile: the copy on disk is forgotten, nothing else changes
 
 What cannot be written stays in memory, and for a while nothing else is written: the pause doubles with each failure, up to
-`LONGEST_PAUSE_SECONDS`, and the first write that succeeds ends it. So a full disk, or a folder that vanished, is tried again now and then.
+`Settings.longest_spill_pause_seconds`, and the first write that succeeds ends it. So a full disk, or a folder that vanished, is tried again
+now and then.
 
 Least recently used goes first. What a segment that is about to run takes is pinned until its runner holds it, so that restoring one of
 its inputs never costs it another. Where the inputs of several such segments do not fit together, only the earliest keeps its.
@@ -18,16 +19,9 @@ from collections.abc import Iterator
 
 from headrace.worker.actions import Action, Restore, Spill, Unspill
 from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker.settings import Settings
 from headrace_shm import Block, Store
 
-HEADROOM = 0.1
-"""Share of the capacity that is kept free by spilling ahead, so that results need not wait for the disk."""
-IN_FLIGHT_BYTES = 64 << 20
-"""Written to disk at a time: some tens of milliseconds, for which a restore may have to wait."""
-MOST_PARKED = 4
-"""Segments that may wait for inputs to come back from disk at a time: each pins its inputs."""
-LONGEST_PAUSE_SECONDS = 60.0
-"""A pause after a failed write lasts at most this long: a disk that was repaired is used again within a minute."""
 DISK = ("disk",)
 """Reads and writes of the disk, in the store's books."""
 
@@ -35,15 +29,15 @@ DISK = ("disk",)
 class Disk:
     """The books of what is on disk. Appends actions to the list it was given.
 
-    spills: whether anything may be written at all. pause_seconds: of the first pause after a failed write. now: by the clock of
-    `Agent.tick`. trouble: why the last write failed, until one succeeds.
+    spills: whether anything may be written at all. now: by the clock of `Agent.tick`. trouble: why the last write failed, until one
+    succeeds.
     """
 
-    def __init__(self, store: Store[int], actions: list[Action], spills: bool, pause_seconds: float) -> None:
+    def __init__(self, store: Store[int], actions: list[Action], spills: bool, settings: Settings) -> None:
         self.spills = spills
         self.now = 0.0
         self.trouble = ""
-        self._pause_seconds = pause_seconds
+        self._settings = settings
         self._failures = 0
         self._paused_until = -math.inf
         self._store = store
@@ -128,7 +122,8 @@ class Disk:
         """Begin to write as much to disk as makes `wanted` bytes, and the headroom, free."""
         if not self.enabled:
             return
-        short = min(wanted + int(HEADROOM * self._store.capacity) - self._store.free, IN_FLIGHT_BYTES) - self._bytes_writing
+        missing = wanted + int(self._settings.spill_headroom_share * self._store.capacity) - self._store.free
+        short = min(missing, self._settings.spill_bytes) - self._bytes_writing
         if short <= 0:
             return
         for job, entry in self._victims(short):
@@ -188,7 +183,8 @@ class Disk:
             self.trouble, self._failures, self._paused_until = "", 0, -math.inf
         elif self.enabled:
             self.trouble = trouble
-            self._paused_until = self.now + min(self._pause_seconds * 2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            seconds = self._settings.spill_pause_seconds * 2.0**self._failures
+            self._paused_until = self.now + min(seconds, self._settings.longest_spill_pause_seconds)
             self._failures += 1
 
     # --- and back -----------------------------------------------------------------------------------------------------

@@ -14,28 +14,22 @@ import msgspec
 
 from headrace.link.addresses import split_address
 from headrace.logs import get_log
+from headrace.worker.settings import Settings
 from headrace_schemas import HostEntry
 from headrace_schemas.reading import Unreadable, decode
 
 log = get_log(__name__)
 
-LOOK_SECONDS = 1.0
-"""Between two tries to reach a peer, and until one is given up."""
-SOON_SECONDS = 60.0
-"""A host that is lost again within this time after it joined has not got over it."""
-SHORTEST_SECONDS = 10.0
-"""What a host waits at least in that case. It doubles each time."""
-LONGEST_SECONDS = 300.0
-"""What it waits at most."""
 
 _entry: msgspec.json.Decoder[HostEntry] = msgspec.json.Decoder(HostEntry)
-Reach = Callable[[tuple[str, int]], Awaitable[bool]]
+Reach = Callable[[tuple[str, int], float], Awaitable[bool]]
 
 
 class Exile:
     """How often a host was lost in this way. All times by any clock that goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._joined = 0.0
         self._again = 0
         self._until = 0.0
@@ -48,8 +42,9 @@ class Exile:
 
     def lost(self, now: float) -> None:
         """The log says that this host is lost."""
-        self._again = self._again + 1 if self._joined and now - self._joined < SOON_SECONDS else 0
-        self._until = now + min(LONGEST_SECONDS, SHORTEST_SECONDS * 2.0 ** (self._again - 1)) if self._again else now
+        self._again = self._again + 1 if self._joined and now - self._joined < self.settings.exile_soon_seconds else 0
+        seconds = self.settings.exile_seconds * 2.0 ** (self._again - 1)
+        self._until = now + min(self.settings.longest_exile_seconds, seconds) if self._again else now
         self.out = True
 
     def may_look(self, now: float) -> bool:
@@ -68,10 +63,10 @@ def addresses_of(host: str, entries: Iterable[bytes]) -> list[tuple[str, int]]:
     return found
 
 
-async def reaches(address: tuple[str, int]) -> bool:
-    """Whether something accepts a connection there."""
+async def reaches(address: tuple[str, int], seconds: float) -> bool:
+    """Whether something accepts a connection there within this time."""
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(*address)
     except (OSError, TimeoutError):
         return False
@@ -79,14 +74,12 @@ async def reaches(address: tuple[str, int]) -> bool:
     return True
 
 
-async def until_reached(
-    exile: Exile, registered: Callable[[], Awaitable[list[tuple[str, int]]]], reach: Reach = reaches, every: float = LOOK_SECONDS
-) -> None:
-    """Wait until this host reaches one of the others that are registered, or there is none. every: seconds between two looks."""
-    loop = asyncio.get_running_loop()
+async def until_reached(exile: Exile, registered: Callable[[], Awaitable[list[tuple[str, int]]]], reach: Reach = reaches) -> None:
+    """Wait until this host reaches one of the others that are registered, or there is none."""
+    loop, seconds = asyncio.get_running_loop(), exile.settings.exile_look_seconds
     while exile.out:
         if exile.may_look(loop.time()):
             peers = await registered()
-            if not peers or any(await asyncio.gather(*map(reach, peers))):
+            if not peers or any(await asyncio.gather(*(reach(peer, seconds) for peer in peers))):
                 return
-        await asyncio.sleep(every)
+        await asyncio.sleep(seconds)

@@ -19,28 +19,26 @@ class MachineBroken(Exception):
     """The host's state machine fails at whatever it does: the host is to begin anew."""
 
 
-MOST_IN_A_ROW = 20
-"""Events of one kind that may raise one after another, with none in between that does not, before the host begins anew."""
-
 FailJob = Callable[[str, str], None]
 
 
 class Guard:
     """Tells the state machine of events, whatever that raises. fail_job(job, error): have a job fail with an internal error.
 
-    failures: events that raised, by kind.
+    most_in_a_row: see `Settings.failures_in_a_row`. failures: events that raised, by kind.
     """
 
-    def __init__(self, fail_job: FailJob) -> None:
+    def __init__(self, fail_job: FailJob, most_in_a_row: int) -> None:
         self.failures: Counter[str] = Counter()
         self.in_a_row: Counter[str] = Counter()
         """Of those that concern no job: how many raised since one succeeded."""
         self._fail_job = fail_job
+        self._most_in_a_row = most_in_a_row
 
     @property
     def broken(self) -> bool:
         """Whether the state machine fails at whatever it does."""
-        return max(self.in_a_row.values(), default=0) >= MOST_IN_A_ROW
+        return max(self.in_a_row.values(), default=0) >= self._most_in_a_row
 
     def tell(self, kind: str, told: Callable[[], None], job: str = "", event: object = None) -> None:
         """Call `told`, which tells the machine of an event of this kind. job: that it concerns; empty if it is none or not known."""

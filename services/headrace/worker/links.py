@@ -27,15 +27,10 @@ log = get_log(__name__)
 
 HOST = "host"
 """The role of an agent on a link; it takes the cluster's key to have it."""
-UNREAD_BYTES = 256 << 20
-"""Small values and answers that may wait for a peer to read them; the link to one that asks for more and does not read ends.
-Blocks of the store do not count: they stay where they are until they are sent."""
 
 
 _numbers = itertools.count(1)
 """Of peers. A host that joins again has other links, and their peers other numbers: what is still told of earlier ones is nobody's."""
-CLOSE_SECONDS = 1.0
-"""Until all links have ended that were closed. It takes two turns of the event loop."""
 
 
 class Links(Handler):
@@ -48,8 +43,9 @@ class Links(Handler):
         self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None, guard: Guard | None = None
     ) -> None:
         """guard: hears of events on which the agent fails."""
-        self._guard = guard or Guard(agent.fail_job)
+        self._guard = guard or Guard(agent.fail_job, agent.settings.failures_in_a_row)
         self._agent = agent
+        self._unread_bytes = agent.settings.unread_bytes
         self._arena = arena
         self._key = key
         self._wake = wake
@@ -119,7 +115,7 @@ class Links(Handler):
         link.send(action.frame, action.payload) if action.payload else link.send(action.frame)
         self.traffic.sent_bytes += len(action.payload)
         unread = link.queued_bytes - self._block_bytes[action.peer]
-        if unread > UNREAD_BYTES:
+        if unread > self._unread_bytes:
             log.warning("a link ends: its peer does not read what it asked for", role=link.role, peer=link.peer, bytes=unread)
             link.close("it does not read what it asked for")
 
@@ -301,6 +297,6 @@ class Links(Handler):
             link.close("this host stops")
         if self._server is not None:
             self._server.close()
-        deadline = perf_counter() + CLOSE_SECONDS
+        deadline = perf_counter() + self._agent.settings.link_close_seconds
         while (self._hosts or self._numbers or self._block_bytes) and perf_counter() < deadline:
             await asyncio.sleep(0)

@@ -11,17 +11,15 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-RECENT_SECONDS = 3.0
-"""A runner that ends within this time after the count rose was killed for memory: its death is known within milliseconds, or, on a machine
-that has no memory left, within a second or two."""
 ROOT = Path("/sys/fs/cgroup")
 
 
 class OomKills:
-    """The kernel's count, as it changes over time. read: returns it; None if it cannot be read."""
+    """The kernel's count, as it changes over time. read: returns it; None if it cannot be read. seconds: see `Settings.oom_seconds`."""
 
-    def __init__(self, read: Callable[[], int | None]) -> None:
+    def __init__(self, read: Callable[[], int | None], seconds: float) -> None:
         self._read = read
+        self._seconds = seconds
         self._count = read()
         self._rose = -math.inf
 
@@ -35,7 +33,7 @@ class OomKills:
     def explains(self, code: int, killed: bool, now: float) -> bool:
         """Whether a runner that ended with this code was killed for memory. killed: whether this host killed it."""
         self.look(now)
-        return code == -signal.SIGKILL and not killed and now - self._rose <= RECENT_SECONDS
+        return code == -signal.SIGKILL and not killed and now - self._rose <= self._seconds
 
 
 class KillCount:

@@ -62,7 +62,7 @@ class Performer:
         self._publish = publish
         self._wake = wake
         self._spans = spans
-        self._guard = guard or Guard(agent.fail_job)
+        self._guard = guard or Guard(agent.fail_job, agent.settings.failures_in_a_row)
         self._unanswered: dict[asyncio.Future[int], Events] = {}
         """Facts that the log does not have yet, as far as is known."""
         self._disk: Spilling | None = None

@@ -20,10 +20,6 @@ from headrace.worker.settings import Settings
 ORIGIN = -1
 """Stands for the origin where others are given by their peer number."""
 
-MOST_FAILURES = 3
-"""After so many a host is not sent to a relay again, as long as both keep their links: one may have dropped its copy a moment ago, but who
-fails more often cannot be reached."""
-
 
 class PeerHost(NamedTuple):
     """A host that asks for datasets, and where others reach it (empty if they do not)."""
@@ -128,5 +124,5 @@ class Relays:
             self._failed[before, peer] += 1
 
     def _may_pass(self, relay: int, peer: int) -> bool:
-        works = self._failed[relay, peer] < MOST_FAILURES
+        works = self._failed[relay, peer] < self._settings.relay_failures
         return works and self.is_host(relay) and self._hosts[relay].host != self._hosts[peer].host

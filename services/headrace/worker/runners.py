@@ -21,11 +21,6 @@ from headrace.worker.zygote import Exited, Forked, Zygote
 
 log = get_log(__name__)
 
-LINGER_SECONDS = 1.0
-"""Between the end of a runner's socket and its exit. Both come together, unless a task closed the socket."""
-
-KILL_SECONDS = 10.0
-"""Seconds in which a runner that was killed is gone. One that is not hangs in the kernel."""
 
 OnFrames = Callable[[int, "list[protocol.ToAgent]"], None]
 OnDeath = Callable[[int, "tuple[int, int] | None", "Death"], None]
@@ -130,7 +125,7 @@ class Runners:
         self._changed = asyncio.Event()
         """Set when a runner started or ended, for who waits until none is left."""
         self._forking: set[asyncio.Task[None]] = set()
-        self.oom_kills = OomKills(KillCount())
+        self.oom_kills = OomKills(KillCount(), settings.oom_seconds)
         self.deaths = 0
         """Runners that ended so far."""
         self._started: Callable[[int], None] = lambda slot: None
@@ -175,7 +170,7 @@ class Runners:
         state = self._slots[slot]
         state.drained = True
         if state.exited is None:
-            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end_deaf, slot, state)
+            asyncio.get_running_loop().call_later(self._settings.runner_linger_seconds, self._end_deaf, slot, state)
         self._bury(slot)
 
     def _end_deaf(self, slot: int, state: _Slot) -> None:
@@ -258,11 +253,12 @@ class Runners:
         self._ending = True
         for slot in range(len(self._slots)):
             self.kill(slot)
+        seconds = self._settings.runner_kill_seconds
         try:
-            async with asyncio.timeout(KILL_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._all_gone()
         except TimeoutError:
-            raise RunnersFailed(f"a runner that was killed is still there after {KILL_SECONDS:g} s: it hangs in the kernel") from None
+            raise RunnersFailed(f"a runner that was killed is still there after {seconds:g} s: it hangs in the kernel") from None
         finally:
             self._let_go()
 

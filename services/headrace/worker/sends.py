@@ -16,14 +16,8 @@ from headrace.link import frames
 from headrace.worker.actions import Action, SendBlock, SendSpilled
 from headrace.worker.jobs import Entry, HostJob
 from headrace.worker.outgoing import Outgoing
+from headrace.worker.settings import Settings
 from headrace_shm import Store
-
-WINDOW_BYTES = 32 << 20
-"""Bytes under way to a peer, from which on it is not sent another dataset: what a fast network takes in some milliseconds."""
-PIECE_BYTES = 4 << 20
-"""Bytes read from disk at a time: few enough that what else waits for the disk comes soon, and a hundredth of a second's work."""
-PIECES_AHEAD = 2
-"""Pieces from disk under way to a peer: one is read while the other one is sent."""
 
 
 class Send:
@@ -60,7 +54,10 @@ Key = tuple[int, str, int]
 class Sends:
     """What peers are sent, and what waits for that. Appends actions to the list it was given."""
 
-    def __init__(self, store: Store[int], actions: list[Action], outgoing: Outgoing) -> None:
+    def __init__(self, store: Store[int], actions: list[Action], outgoing: Outgoing, settings: Settings) -> None:
+        self._window_bytes = settings.send_window_bytes
+        self._piece_bytes = settings.disk_piece_bytes
+        self._pieces_ahead = settings.disk_pieces_ahead
         self._store = store
         self._actions = actions
         self._outgoing = outgoing
@@ -85,7 +82,7 @@ class Sends:
     def _next(self, peer: int) -> None:
         """Begin to send what waits, as far as the peer's window goes."""
         waiting = self._waiting.get(peer, ())
-        while waiting and self._bytes.get(peer, 0) < WINDOW_BYTES:
+        while waiting and self._bytes.get(peer, 0) < self._window_bytes:
             send = waiting.popleft()
             send.entry.owed -= 1
             if not send.there:
@@ -107,8 +104,8 @@ class Sends:
             self._store.hold(block.key, ("peer", peer))
             frame, nbytes = self._part(send, send.size - send.next)
             self._begin(peer, send, SendBlock(peer, frame, block.id, block.offset + send.next, nbytes), nbytes)
-        while send.next < send.size and send.unsent < PIECES_AHEAD:
-            frame, nbytes = self._part(send, min(PIECE_BYTES, send.size - send.next), piece=True)
+        while send.next < send.size and send.unsent < self._pieces_ahead:
+            frame, nbytes = self._part(send, min(self._piece_bytes, send.size - send.next), piece=True)
             self._begin(peer, send, SendSpilled(peer, frame, send.entry.spill_key, nbytes), nbytes)
 
     @staticmethod

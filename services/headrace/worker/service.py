@@ -39,16 +39,8 @@ from headrace_shm import Arena, Store
 
 log = get_log(__name__)
 
-ADDRESS_SPACE_FACTOR = 4
-"""Address space of the arena per byte of capacity: it costs nothing and keeps fragmentation away."""
-TICK_SECONDS = 0.1
-"""How often the clock is told to the state machine. Only what goes wrong waits for it."""
 LOOK_SLACK_SECONDS = 0.001
 """A look that was asked for comes so much later: timers are exact to a millisecond."""
-RETRY_TICKS = 5
-"""Links that ended are opened again every so many ticks."""
-REJOIN_SECONDS = 0.5
-"""Seconds until a host that could not join, for NATS did not answer, tries again."""
 
 
 class Host:
@@ -96,7 +88,7 @@ class Host:
                 log.warning("this host's lease was lost: it joins again under a new epoch", epoch=epoch)
             except NatsUnreachable as error:
                 log.warning("NATS does not answer: this host tries to join again", epoch=epoch, error=error)
-                await asyncio.sleep(REJOIN_SECONDS)
+                await asyncio.sleep(self._settings.rejoin_seconds)
             except LogRewound as error:
                 log.error("this host joins again, with what it holds of jobs that the log knows", epoch=epoch, error=error)
                 assert self._worker is not None
@@ -124,9 +116,9 @@ class Worker:
         self._bus = bus
         self._arena = arena
         self._page = status
-        self._store: Store[int] = Store(arena.address_space // ADDRESS_SPACE_FACTOR, arena.address_space)
+        self._store: Store[int] = Store(arena.address_space // settings.address_space_factor, arena.address_space)
         self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
-        self._guard = Guard(self._agent.fail_job)
+        self._guard = Guard(self._agent.fail_job, settings.failures_in_a_row)
         self._intake = Intake(self._agent, self._guard)
         self._zygote = zygote
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
@@ -139,7 +131,7 @@ class Worker:
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
         self._expelled = asyncio.Event()
         """Set when the log says that this host is lost, though it has its lease."""
-        self._exile = Exile()
+        self._exile = Exile(settings)
         self._broken: asyncio.Future[None] = self._loop.create_future()
         """Has MachineBroken once the state machine fails at whatever it does."""
         self._pumping = self._ended = False
@@ -200,7 +192,7 @@ class Worker:
                 return await self._bus.last(streams.LOG.name, subject) is None
             except NatsUnreachable as error:
                 log.warning("NATS does not answer: this host tries on to join again", error=error)
-                await asyncio.sleep(REJOIN_SECONDS)
+                await asyncio.sleep(self._settings.rejoin_seconds)
 
     def rejoin(self, epoch: int) -> None:
         """Begin another epoch, with what is here."""
@@ -342,14 +334,14 @@ class Worker:
     async def _tick(self) -> None:
         count = 0
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._settings.tick_seconds)
             count += 1
             executing = self._runners.executing()
             self._guard.tell("what is executed", partial(self._agent.executing, executing))
             self._guard.tell("time passed", partial(self._agent.tick, self._loop.time(), executing))
             if self._guard.broken and not self._broken.done():
                 self._broken.set_exception(MachineBroken(f"events that raise: {dict(self._guard.failures)}"))
-            if count % RETRY_TICKS == 0:
+            if count % self._settings.link_retry_ticks == 0:
                 self._guard.tell("links are tried again", self._agent.retry_links)
                 self._look_at_memory()
                 self._runners.oom_kills.look(self._loop.time())
@@ -485,7 +477,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     set_variables(settings.runners)
     if is_wildcard(settings.listen) and not settings.advertise:
         settings = msgspec.structs.replace(settings, advertise=outgoing_ip(bus_settings.url))
-    arena = Arena.create(settings.resolved_capacity_bytes() * ADDRESS_SPACE_FACTOR, shm_folder(settings.shm_dir))
+    arena = Arena.create(settings.resolved_capacity_bytes() * settings.address_space_factor, shm_folder(settings.shm_dir))
     status = StatusPage(settings.runners)
     about = {"service": "worker", "host": settings.host}
     set_up_logging(lambda: about)  # runners are forked from here

@@ -64,6 +64,23 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     lease_seconds: float = HOST_LEASE
     """How long a host counts as alive without contact to NATS, at least 1 s. With a shorter lease, other hosts take over the tasks of a
     dead host sooner, but a machine that pauses for longer has to start its tasks again, which costs more than a new leader."""
+    tick_seconds: float = 0.1
+    """Time between two times that the state machine is told the time: only what goes wrong waits for that."""
+    rejoin_seconds: float = 0.5
+    """Time until a host that could not join, because NATS did not answer, tries again."""
+    exile_look_seconds: float = 1.0
+    """Time between two tries of a host that others could not reach to reach one of them, and until a try is given up."""
+    exile_soon_seconds: float = 60.0
+    """A host that is lost again within this time after it joined still has the same trouble with its network: it stays out for a while."""
+    exile_seconds: float = 10.0
+    """Time for which it stays out at least in that case. It doubles each time."""
+    longest_exile_seconds: float = 300.0
+    """Time for which it stays out at most."""
+    failures_in_a_row: int = 20
+    """Events of one kind on which the state machine may fail one after another, with none in between that succeeds, before the host begins
+    anew."""
+    over_remembered: int = 10_000
+    """Jobs that are over and whose late messages are still recognised."""
     report_seconds: float = 0.001
     """Delay of reports that somebody waits for (outputs, failures, memory to free), so that they are sent together. None if the host was
     quiet."""
@@ -105,6 +122,40 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     relay_seconds: float = 5.0
     """A relay that sends nothing for this time, multiplied by the number of hosts on the way, has failed. As long as a lease, so that slow
     relays go on, and a lost host costs no more than that."""
+    relay_failures: int = 3
+    """After this number of failures a host is not sent to a relay again, as long as both keep their links: one may have dropped its copy a
+    moment ago, but one that fails more often cannot be reached."""
+    least_failures: int = 2
+    """Links to a host that must have failed before it counts as out of reach, however late it is: this host itself may have stood still
+    meanwhile."""
+    orphan_seconds: float = 5.0
+    """A dataset that has had no source for this time is reported as gone, in case the word of its new source was lost: as long as a
+    lease."""
+    link_retry_ticks: int = 5
+    """Links that ended are opened again every time this number of ticks has passed: twice a second."""
+    unread_bytes: int = 256 << 20
+    """Small values and answers that may wait for a peer to read them; the link to one that asks for more and does not read ends. Blocks of
+    the store do not count: they stay where they are until they are sent."""
+    link_close_seconds: float = 1.0
+    """Time until all links have ended that were closed. It takes two turns of the event loop."""
+    send_window_bytes: int = 32 << 20
+    """Bytes under way to a peer, from which on it is not sent another dataset: what a fast network takes in some milliseconds."""
+    disk_piece_bytes: int = 4 << 20
+    """Bytes read from disk at a time to be sent: few enough that other reads of the disk come soon, and a hundredth of a second's work."""
+    disk_pieces_ahead: int = 2
+    """Pieces from disk under way to a peer: one is read while the other one is sent."""
+    pressure_share: float = 0.9
+    """Share of the capacity from which on a host that cannot spill starts only what frees memory or is earliest in the plan."""
+    address_space_factor: int = 4
+    """Address space of the store per byte of capacity: it costs nothing and keeps fragmentation away. No store becomes larger than that."""
+    spill_headroom_share: float = 0.1
+    """Share of the capacity that is kept free by spilling ahead, so that results need not wait for the disk."""
+    spill_bytes: int = 64 << 20
+    """Bytes written to disk at a time: some tens of milliseconds, for which a restore may have to wait."""
+    parked_segments: int = 4
+    """Segments that may wait for inputs to come back from disk at a time: each pins its inputs."""
+    longest_spill_pause_seconds: float = 60.0
+    """A pause after a failed write lasts at most this long: a disk that was repaired is used again within a minute."""
     spill_pause_seconds: float = 5.0
     """After a dataset could not be moved to disk, nothing is moved there for this time, which doubles with each failure in succession, up
     to a minute: short enough to use a repaired disk soon, long enough not to fill the log."""
@@ -114,12 +165,22 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     stuck_seconds: float = 60.0
     """A segment that has waited for this time for something that should come at once is told of: longer than anything that mends itself
     takes, like a link that is opened again, or a dataset that is made again after a pause."""
+    watched_segments: int = 500
+    """Segments that are looked at each time for such waits, the earliest of each job first: those that wait longest are among them, and it
+    takes 1 ms."""
     stall_seconds: float = 1.0
     """After this time with a full store and no running task, the earliest result gets room above the capacity."""
     grace_seconds: float = 1.0
     """A task of a cancelled or failed job may go on for this time before its runner is replaced."""
     crowded_grace_seconds: float = 0.2
     """The same if no other runner is idle, since tasks wait then, or may soon: long enough for most tasks to end."""
+    runner_linger_seconds: float = 1.0
+    """Time between the end of a runner's socket and its exit. Both come together, unless a task closed the socket."""
+    runner_kill_seconds: float = 10.0
+    """Time in which a runner that was killed is gone. One that is not hangs in the kernel."""
+    oom_seconds: float = 3.0
+    """A runner that ends within this time after the kernel's count of kills for memory rose was killed for memory: its death is known
+    within milliseconds, or, on a machine that has no memory left, within a second or two."""
     death_limit: int = 100
     """The host gives up after this number of runners died before they executed anything, instead of starting more for ever."""
 

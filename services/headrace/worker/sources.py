@@ -31,11 +31,6 @@ from headrace.worker.jobs import Entry, HostJob
 from headrace.worker.outgoing import MOST_IDS
 from headrace.worker.settings import Settings
 
-LEAST_FAILURES = 2
-"""Before a host counts as out of reach, so many links failed, however late it is: this host itself may have stood still meanwhile."""
-ORPHAN_SECONDS = 5.0
-"""A dataset that has had no source for this time is reported as gone, in case the word of its new source was lost: as long as a lease."""
-
 
 @dataclass
 class Outage:
@@ -177,7 +172,7 @@ class Sources:
     def _try_again(self, job: HostJob, entry: Entry) -> bool:
         """Open a link again; False if that was tried for long enough."""
         outage, patience = self._outages[entry.source], self._settings
-        waited = self._now - outage.since if outage.failures >= LEAST_FAILURES else 0.0
+        waited = self._now - outage.since if outage.failures >= patience.least_failures else 0.0
         if waited >= patience.unreachable_seconds and self._now - outage.reported >= patience.unreachable_seconds:
             outage.reported = self._now
             job.report.unreachable(entry.source)
@@ -228,7 +223,7 @@ class Sources:
             entry = job.entries.get(dataset) if job is not None else None
             if job is None or entry is None or entry.source or entry.here or not entry.uses:
                 del self._orphans[name, dataset]
-            elif self._now - since >= ORPHAN_SECONDS:
+            elif self._now - since >= self._settings.orphan_seconds:
                 self._orphans[name, dataset] = self._now
                 if not job.makes(dataset):
                     job.report.gone(dataset)

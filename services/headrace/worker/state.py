@@ -74,8 +74,6 @@ LEFT_OUT = 8
 """Reports that may leave a job out before its facts go out with the next one: they come a millisecond apart."""
 MOST_SHOWN = 20
 """Segments of which `waits` tells."""
-OVER_REMEMBERED = 10_000
-"""Jobs that are over and whose late messages are still recognised."""
 
 
 class MemoryShortage(NamedTuple):
@@ -113,6 +111,7 @@ class Agent:
         self._left_out = 0
         """Reports in succession that left jobs out."""
         self._over: dict[str, None] = {}
+        self._over_remembered = settings.over_remembered
         self._forgotten: dict[int, str] = {}
         """Numbers and names of jobs that are over, whose runners may still write to sinks."""
         self._actions: list[Action] = []
@@ -331,7 +330,7 @@ class Agent:
     def end(self, message: Ended) -> None:
         """A job is over."""
         self._over[message.job] = None
-        if len(self._over) > OVER_REMEMBERED:
+        if len(self._over) > self._over_remembered:
             del self._over[next(iter(self._over))]
         for peer, datasets in self._early_wants.take(message.job):
             self._actions.append(ToPeer(peer, frames.Gone(message.job, datasets)))
@@ -385,7 +384,7 @@ class Agent:
     def _forget(self, job: HostJob) -> None:
         if job.has_sinks:
             self._forgotten[job.number] = job.name
-            if len(self._forgotten) > OVER_REMEMBERED:
+            if len(self._forgotten) > self._over_remembered:
                 del self._forgotten[next(iter(self._forgotten))]
         del self.jobs[job.name]
         del self._by_number[job.number]

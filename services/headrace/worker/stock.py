@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from headrace.link import frames
 from headrace.worker import protocol
 from headrace.worker.actions import Action, ToHost, ToPeer, ToRunner
-from headrace.worker.disk import DISK, MOST_PARKED, Disk
+from headrace.worker.disk import DISK, Disk
 from headrace.worker.jobs import Entry, HostJob, Segment
 from headrace.worker.outgoing import Outgoing
 from headrace.worker.passing import Passing, Taker
@@ -27,8 +27,6 @@ CLAIMS_AHEAD = 16
 """Room is made for so many claims at a time."""
 LINK = ("link",)
 """Writer of what comes from other hosts, in the store's books."""
-PRESSURE = 0.9
-"""Share of the capacity from which on a host starts only what frees memory or is earliest in the plan."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,16 @@ class Stock:
 
     def __init__(self, store: Store[int], actions: list[Action], spills: bool, settings: Settings) -> None:
         self.store = store
-        self.disk = Disk(store, actions, spills, settings.spill_pause_seconds)
+        self.disk = Disk(store, actions, spills, settings)
         self.shortage = Shortage(store, self.disk, settings.memory_pause_seconds)
         self.relays = Relays(settings)
         self.passing = Passing(store, actions, settings.piece_bytes)
         self.slabs = Slabs(store)
         self.outgoing = Outgoing(actions)
-        self.sending = Sends(store, actions, self.outgoing)
+        self.sending = Sends(store, actions, self.outgoing, settings)
         self._actions = actions
+        self._pressure = settings.pressure_share
+        self._most_parked = settings.parked_segments
         self._claims: list[Claim] = []
         self._turn = 0
         self._now = 0.0
@@ -267,7 +267,7 @@ class Stock:
 
     def may_park(self) -> bool:
         """Whether one more segment may wait for inputs from disk."""
-        return len(self.disk.parked) < MOST_PARKED
+        return len(self.disk.parked) < self._most_parked
 
     def _bring_back(self, job: HostJob, entry: Entry, order: int) -> None:
         if not entry.restoring:
@@ -472,7 +472,7 @@ class Stock:
     @property
     def pressed(self) -> bool:
         """Whether memory is short, and cannot be had from the disk's side."""
-        return bool(self._claims) or (self.store.used > PRESSURE * self.store.capacity and not self.disk.enabled)
+        return bool(self._claims) or (self.store.used > self._pressure * self.store.capacity and not self.disk.enabled)
 
     @property
     def first_claim(self) -> int | None:

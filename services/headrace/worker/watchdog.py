@@ -19,8 +19,6 @@ from headrace.worker.stock import LINK
 if TYPE_CHECKING:
     from headrace.worker.state import Agent
 
-MOST_LOOKED_AT = 500
-"""Segments that are looked at each time, the earliest of each job first: those that wait longest are among them, and it takes 1 ms."""
 SHOWN = 5
 """Overdue waits that are told of in words."""
 
@@ -86,7 +84,7 @@ class Watchdog:
 
 def waits_of(agent: Agent, executing: Sequence[tuple[int, int] | None]) -> Iterator[tuple[HostJob, Segment, Wait]]:
     """What the earliest segments of each job wait for. executing: as in `Agent.tick`."""
-    left = MOST_LOOKED_AT
+    left = agent.settings.watched_segments
     for job in agent.jobs.values():
         for chain in job.chains.values():
             if chain is None:
