@@ -12,7 +12,7 @@ import pytest
 from headrace.bus import NEW, Bus, EmbeddedServer, Record
 from headrace.bus.feed import NatsFeed
 from headrace.bus.nats_bus import NatsBus
-from headrace.bus.settings import CREATE_WITHIN, TICK
+from headrace.bus.settings import TIMES
 
 Until = Callable[..., Awaitable[None]]
 SUBJECT = "headrace.event.job.host"
@@ -308,7 +308,7 @@ def test_a_feed_whose_consumer_is_not_made_asks_for_another(runner: asyncio.Runn
         while feed._generation == generation:
             feed.tick()
             ticks += 1
-        assert ticks * TICK <= CREATE_WITHIN + 1
+        assert ticks * TIMES.tick_seconds <= TIMES.create_seconds + 1
         async with asyncio.timeout(20):
             while not records:
                 await asyncio.sleep(0.01)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from headrace.bus import BusSettings, options
+from headrace.bus.settings import Times
 from headrace.bus.wire import Wire, open_wire
 
 INFO = b'INFO {"server_id":"x","version":"2.11.0","max_payload":8388608,"headers":true}\r\n'
@@ -80,7 +81,7 @@ async def connected_to(server: asyncio.Server) -> tuple[Wire, asyncio.Event]:
 
 
 def test_megabytes_unsent_on_a_dead_connection_hold_nothing_up(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "PING_INTERVAL", 0.2)
+    monkeypatch.setattr(options, "TIMES", Times(ping_seconds=0.2))
 
     async def body() -> None:
         stand_in = StandIn()

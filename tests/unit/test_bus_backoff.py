@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from headrace.bus.backoff import Backoff
-from headrace.bus.settings import FORGIVE_FAILURES, HEARTBEAT, LONGEST_REOPEN_DELAY, MISSED_HEARTBEATS, TICK
+from headrace.bus.settings import TIMES
 
-LONGEST = 1.5 * LONGEST_REOPEN_DELAY / TICK
+LONGEST = 1.5 * TIMES.longest_reopen_seconds / TIMES.tick_seconds
 """With its jitter."""
 
 
@@ -17,7 +17,7 @@ def test_the_first_time_is_at_once_and_each_further_one_later_up_to_a_limit() ->
     assert delays[0] == 0
     assert all(before < after for before, after in pairwise(delays[1:7]))
     assert max(delays) <= LONGEST
-    assert min(delays[8:]) >= LONGEST_REOPEN_DELAY / TICK
+    assert min(delays[8:]) >= TIMES.longest_reopen_seconds / TIMES.tick_seconds
 
 
 def test_silence_is_borne_longer_after_each_failure() -> None:
@@ -26,7 +26,7 @@ def test_silence_is_borne_longer_after_each_failure() -> None:
     for _ in range(8):
         backoff.failed()
         silences.append(backoff.silence)
-    assert silences[0] == HEARTBEAT * MISSED_HEARTBEATS / TICK
+    assert silences[0] == TIMES.heartbeat_seconds * TIMES.missed_heartbeats / TIMES.tick_seconds
     assert all(before < after for before, after in pairwise(silences[:4]))
     assert max(silences) <= LONGEST
 
@@ -44,6 +44,6 @@ def test_trouble_is_forgotten_after_a_quiet_time() -> None:
     backoff = Backoff("a")
     for _ in range(5):
         backoff.failed()
-    for _ in range(round(FORGIVE_FAILURES / TICK)):
+    for _ in range(round(TIMES.forgive_seconds / TIMES.tick_seconds)):
         backoff.tick()
     assert backoff.failed() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.bus.settings import LEADER_LEASE
+from headrace.bus.settings import LEADER_LEASE_SECONDS
 from headrace.bus.tenure import Moment, Tenure
 from headrace.controller.settings import Settings as Controller
 from headrace.errors import SettingsError
@@ -13,7 +13,7 @@ from headrace.scheduler.settings import Settings as Scheduler
 
 @pytest.mark.parametrize("settings", [Controller, Scheduler])
 def test_leaders_leases_are_a_setting(settings: type[Controller] | type[Scheduler]) -> None:
-    assert settings.from_env({}).lease_seconds == LEADER_LEASE
+    assert settings.from_env({}).lease_seconds == LEADER_LEASE_SECONDS
     assert settings.from_env({"HEADRACE_LEADER_LEASE": "5s"}).lease_seconds == 5.0
     with pytest.raises(SettingsError, match=r"HEADRACE_LEADER_LEASE is 0\.5 s: give at least 1 s"):
         settings.from_env({"HEADRACE_LEADER_LEASE": "0.5s"})

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.bus.liveness import Liveness, Look, Sign
-from headrace.bus.settings import LEASE_SHARE, PING_AFTER, PONG_WITHIN, TICK
+from headrace.bus.settings import TIMES
 
-ASK_TICKS = round(PING_AFTER / TICK)
-DEAD_TICKS = ASK_TICKS + round(PONG_WITHIN / TICK)
+ASK_TICKS = round(TIMES.ping_after_seconds / TIMES.tick_seconds)
+DEAD_TICKS = ASK_TICKS + round(TIMES.pong_seconds / TIMES.tick_seconds)
 
 
 def look(answers: int = 0, queued: int = 0, taken: int = 0, waiting: bool = True, silent: bool = False) -> Look:
@@ -35,8 +35,8 @@ def test_what_is_unanswered_is_asked_about_and_then_given_up() -> None:
 
 
 def test_all_of_that_takes_less_than_five_seconds() -> None:
-    assert DEAD_TICKS * TICK < 5
-    assert (ticks_to(Sign.ASK, Liveness(), look(silent=True)) + DEAD_TICKS - ASK_TICKS) * TICK < 3
+    assert DEAD_TICKS * TIMES.tick_seconds < 5
+    assert (ticks_to(Sign.ASK, Liveness(), look(silent=True)) + DEAD_TICKS - ASK_TICKS) * TIMES.tick_seconds < 3
 
 
 def test_a_connection_that_rests_is_left_alone() -> None:
@@ -70,16 +70,16 @@ def test_the_next_connection_gets_twice_the_time_until_an_answer_comes() -> None
     first = ticks_to(Sign.DEAD, liveness, look())
     again = [ticks_to(Sign.DEAD, liveness, look()) for _ in range(3)]
     assert again == [2 * first - ASK_TICKS] * 3
-    assert again[0] * TICK < 10
+    assert again[0] * TIMES.tick_seconds < 10
     liveness.tick(look(answers=1, waiting=False))
     assert ticks_to(Sign.DEAD, liveness, look(answers=1)) == first
 
 
 def test_the_connection_of_leases_is_given_up_sooner() -> None:
-    assert ticks_to(Sign.DEAD, Liveness(LEASE_SHARE), look()) <= DEAD_TICKS * LEASE_SHARE
+    assert ticks_to(Sign.DEAD, Liveness(TIMES.lease_share), look()) <= DEAD_TICKS * TIMES.lease_share
 
 
-@pytest.mark.parametrize("share", [1.0, LEASE_SHARE])
+@pytest.mark.parametrize("share", [1.0, TIMES.lease_share])
 @given(looks=st.lists(st.builds(look, st.integers(0, 3), st.integers(0, 2), st.integers(0, 3), st.booleans(), st.booleans())))
 def test_nothing_is_dead_that_was_not_asked(share: float, looks: list[Look]) -> None:
     liveness, asked = Liveness(share), False

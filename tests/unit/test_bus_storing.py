@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headrace.bus.settings import LEASE_SHARE, STORE_WITHIN, TICK
+from headrace.bus.settings import TIMES
 from headrace.bus.storing import Storing
 
-NEEDED = round(STORE_WITHIN / TICK)
+NEEDED = round(TIMES.store_seconds / TIMES.tick_seconds)
 
 
 def after(storing: Storing, *oldest: int) -> float:
@@ -17,16 +17,16 @@ def after(storing: Storing, *oldest: int) -> float:
 def test_a_message_without_an_answer_is_told_of_after_three_seconds_and_until_it_is_answered() -> None:
     storing = Storing()
     assert after(storing, *[7] * NEEDED) == 0
-    assert after(storing, 7) == STORE_WITHIN
-    assert after(storing, *[7] * 4) == STORE_WITHIN + 4 * TICK
+    assert after(storing, 7) == TIMES.store_seconds
+    assert after(storing, *[7] * 4) == TIMES.store_seconds + 4 * TIMES.tick_seconds
     storing.answered()
     assert after(storing, 8) == 0
 
 
 def test_that_it_is_given_up_says_nothing_of_the_server() -> None:
     storing = Storing()
-    assert after(storing, *[7] * (NEEDED + 1)) == STORE_WITHIN
-    assert after(storing, 0, 0, 9) == STORE_WITHIN + 3 * TICK
+    assert after(storing, *[7] * (NEEDED + 1)) == TIMES.store_seconds
+    assert after(storing, 0, 0, 9) == TIMES.store_seconds + 3 * TIMES.tick_seconds
     storing.answered()
     assert after(storing, 0) == 0
 
@@ -43,4 +43,4 @@ def test_an_answer_that_names_another_reason_is_none() -> None:
 
 
 def test_leases_are_told_of_sooner() -> None:
-    assert after(Storing(LEASE_SHARE), *[7] * (1 + NEEDED // 2)) > 0
+    assert after(Storing(TIMES.lease_share), *[7] * (1 + NEEDED // 2)) > 0

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 
-from headrace.bus.settings import FORGIVE_FAILURES, HEARTBEAT, LONGEST_REOPEN_DELAY, MISSED_HEARTBEATS, REOPEN_DELAY, TICK
+from headrace.bus.settings import TIMES
 
 _JITTER = 0.5
 """Up to this share of a delay is added to it."""
-_FORGIVE = round(FORGIVE_FAILURES / TICK)
-_FIRST = REOPEN_DELAY / TICK
-_SILENCE = HEARTBEAT * MISSED_HEARTBEATS / TICK
-_LONGEST = LONGEST_REOPEN_DELAY / TICK
+_FORGIVE = round(TIMES.forgive_seconds / TIMES.tick_seconds)
+_FIRST = TIMES.reopen_seconds / TIMES.tick_seconds
+_SILENCE = TIMES.heartbeat_seconds * TIMES.missed_heartbeats / TIMES.tick_seconds
+_LONGEST = TIMES.longest_reopen_seconds / TIMES.tick_seconds
 
 
 class Backoff:

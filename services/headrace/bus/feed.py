@@ -17,7 +17,7 @@ from headrace.bus.frames import Record
 from headrace.bus.metrics import Reading
 from headrace.bus.outbox import Outbox, Reply
 from headrace.bus.reach import Reach, matcher
-from headrace.bus.settings import CREATE_WITHIN, HEARTBEAT, INACTIVE, TICK
+from headrace.bus.settings import TIMES
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, NewerSchema
 from headrace.logs import get_log
@@ -125,9 +125,9 @@ class _Created(msgspec.Struct):
 
 _created = msgspec.json.Decoder(_Created)
 _ids = count(1)
-_CREATED = round(CREATE_WITHIN / TICK)
+_CREATED = round(TIMES.create_seconds / TIMES.tick_seconds)
 """Ticks for which an answer to the wish for a consumer is waited for."""
-_LATE = round(1.5 * HEARTBEAT / TICK)
+_LATE = round(1.5 * TIMES.heartbeat_seconds / TIMES.tick_seconds)
 """Ticks after which a heartbeat is late."""
 
 
@@ -226,7 +226,7 @@ class NatsFeed(Feed):
         self._feeds.discard(self)
 
     def tick(self) -> None:
-        """Open again after a failure or a silence, or with another reach. Called every TICK seconds while connected."""
+        """Open again after a failure or a silence, or with another reach. Called every `TIMES.tick_seconds` while connected."""
         self._backoff.tick()
         if self._retry:
             self._retry -= 1
@@ -237,7 +237,9 @@ class NatsFeed(Feed):
         if self._creating is not None and self._silent <= _CREATED:
             return
         if self._silent > self._backoff.silence:
-            log.info("nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TICK)
+            log.info(
+                "nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TIMES.tick_seconds
+            )
             self._backoff.failed()
             self._reading.reopened += 1
             self.reopen()
@@ -269,8 +271,8 @@ class NatsFeed(Feed):
                 "ack_policy": "none",
                 "max_deliver": 1,
                 "flow_control": True,
-                "idle_heartbeat": int(HEARTBEAT * 1e9),
-                "inactive_threshold": int(INACTIVE * 1e9),
+                "idle_heartbeat": int(TIMES.heartbeat_seconds * 1e9),
+                "inactive_threshold": int(TIMES.inactive_seconds * 1e9),
                 "mem_storage": True,
                 "num_replicas": 1,
             }

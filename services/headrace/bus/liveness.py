@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from headrace.bus.settings import PING_AFTER, PONG_WITHIN, TICK
+from headrace.bus.settings import TIMES
 
 
 class Look(NamedTuple):
@@ -80,18 +80,18 @@ class Liveness:
 
     def _ask(self, look: Look) -> Sign:
         self._silent = self._silent + 1 if look.waiting else 0
-        if self._silent < self._ticks(PING_AFTER) and not look.silent:
+        if self._silent < self._ticks(TIMES.ping_after_seconds) and not look.silent:
             return Sign.ALIVE
         self._asked = 0
         return Sign.ASK
 
     def _judge(self, asked: int) -> Sign:
         self._asked = asked
-        if asked < self._ticks(PONG_WITHIN) * (2 if self._slow else 1):
+        if asked < self._ticks(TIMES.pong_seconds) * (2 if self._slow else 1):
             return Sign.ALIVE
         self._slow = True
         self.connected()
         return Sign.DEAD
 
     def _ticks(self, seconds: float) -> int:
-        return max(1, round(seconds * self._share / TICK))
+        return max(1, round(seconds * self._share / TIMES.tick_seconds))

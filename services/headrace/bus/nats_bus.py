@@ -26,7 +26,7 @@ from headrace.bus.outbox import API, Outbox
 from headrace.bus.queue import Queue
 from headrace.bus.renewer import Renewer
 from headrace.bus.rewinding import REWOUND, Known, difference
-from headrace.bus.settings import API_TIMEOUT, IDLE_TICK, LEASE_SHARE, TICK, BusSettings
+from headrace.bus.settings import TIMES, BusSettings
 from headrace.bus.storing import NOT_STORED
 from headrace.bus.wire import Wire, open_wire
 from headrace.errors import HeadraceError, JetStreamRefused, LogRewound, NoJetStream, RemoteError
@@ -59,7 +59,7 @@ class NatsBus(Bus):
         wire.pace = self.pace
         self._settings = settings
         self._liveness = Liveness(share)
-        self._idle_tick = IDLE_TICK * share
+        self._idle_tick = TIMES.idle_tick_seconds * share
         self._outbox = Outbox(wire, settings.inbox_prefix, share)
         self._feeds: set[NatsFeed] = set()
         self._queues: set[Queue] = set()
@@ -69,7 +69,7 @@ class NatsBus(Bus):
         self._renewer: Renewer | None = None
         self._turned = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(TICK, self._tick)
+        self._timer = self._loop.call_later(TIMES.tick_seconds, self._tick)
 
     @classmethod
     async def open(cls, settings: BusSettings, name: str) -> NatsBus:
@@ -209,7 +209,7 @@ class NatsBus(Bus):
     async def _find_jetstream(self) -> None:
         if not self._wire._server_info.get("jetstream", False):
             raise NoJetStream(f"the NATS server at {self._settings.shown_url} runs without JetStream: start it with -js")
-        await self._outbox.call("INFO", timeout=API_TIMEOUT)
+        await self._outbox.call("INFO", timeout=TIMES.api_seconds)
 
     async def _make(self, configs: list[dict[str, Any]]) -> None:
         await asyncio.gather(*(self._make_stream(config) for config in configs))
@@ -238,7 +238,7 @@ class NatsBus(Bus):
 
     def _tick(self) -> None:
         busy = self._feeds or self._outbox.is_waiting
-        self._timer = self._loop.call_later(TICK if busy else self._idle_tick, self._tick)
+        self._timer = self._loop.call_later(TIMES.tick_seconds if busy else self._idle_tick, self._tick)
         self._turned = time.monotonic()
         if self.connected:
             self._look_at_connection()
@@ -322,7 +322,7 @@ class NatsBus(Bus):
 
 async def _open_beside(settings: BusSettings, name: str, reading: Reading) -> Bus:
     """Open a bus for the thread that renews leases. It shares the process's record of streams that store nothing."""
-    bus = NatsBus(await open_wire(settings, f"{name}-lease"), settings, f"{name}-lease", LEASE_SHARE)
+    bus = NatsBus(await open_wire(settings, f"{name}-lease"), settings, f"{name}-lease", TIMES.lease_share)
     bus.reading.unstored = reading.unstored
     return bus
 

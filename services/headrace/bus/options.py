@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from headrace.bus.settings import CONNECT_ATTEMPT, PING_INTERVAL, RECONNECT_WAIT, BusSettings
+from headrace.bus.settings import TIMES, BusSettings
 from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 
 
@@ -16,10 +16,10 @@ def options(settings: BusSettings, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "servers": [url.strip() for url in settings.url.split(",")],
         "name": name,
-        "connect_timeout": CONNECT_ATTEMPT,
+        "connect_timeout": TIMES.attempt_seconds,
         "max_reconnect_attempts": -1,
-        "reconnect_time_wait": RECONNECT_WAIT,
-        "ping_interval": PING_INTERVAL,
+        "reconnect_time_wait": TIMES.reconnect_seconds,
+        "ping_interval": TIMES.ping_seconds,
         "pending_size": 64 << 20,
         "inbox_prefix": settings.inbox_prefix,
     }

@@ -17,7 +17,7 @@ import msgspec
 from headrace.bus import frames
 from headrace.bus.frames import Ack, Record
 from headrace.bus.metrics import Publishing
-from headrace.bus.settings import ACK_TIMEOUT, API_TIMEOUT, TICK
+from headrace.bus.settings import TIMES
 from headrace.bus.storing import Storing
 from headrace.bus.wire import Wire
 from headrace.errors import HeadraceError, JetStreamRefused, NatsUnreachable, NoJetStream, PublishRefused, WrongRevision
@@ -27,7 +27,7 @@ from headrace_schemas.streams import LOG
 log = get_log(__name__)
 
 API = "$JS.API."
-_PATIENCE = max(1, round(ACK_TIMEOUT / TICK))
+_PATIENCE = max(1, round(TIMES.ack_seconds / TIMES.tick_seconds))
 """Ticks without an answer after which something is sent again. Ticks, not time: a loop that was busy for seconds gets one tick and then
 reads its socket, where the answers are."""
 
@@ -85,7 +85,7 @@ class Outbox:
             return self._too_large(subject, len(data), limit)
         return self._send(subject, headers, data, self._acknowledged)
 
-    async def call(self, api: str, request: Any = None, timeout: float = API_TIMEOUT) -> bytes:
+    async def call(self, api: str, request: Any = None, timeout: float = TIMES.api_seconds) -> bytes:
         """Ask JetStream's API. Raises JetStreamRefused, NoJetStream, or NatsUnreachable after `timeout` seconds without an answer."""
         return self.checked(api, (await self.ask(API + api, msgspec.json.encode(request) if request is not None else b"", timeout)).data)
 
@@ -134,7 +134,7 @@ class Outbox:
         return await self._get(stream, {"seq": seq})
 
     async def _get(self, stream: str, which: dict[str, Any]) -> Record | None:
-        return self.found((await self.ask(f"{API}STREAM.MSG.GET.{stream}", msgspec.json.encode(which), API_TIMEOUT)).data)
+        return self.found((await self.ask(f"{API}STREAM.MSG.GET.{stream}", msgspec.json.encode(which), TIMES.api_seconds)).data)
 
     def found(self, answer: bytes) -> Record | None:
         """The message in an answer of STREAM.MSG.GET, or None. Raises JetStreamRefused."""
@@ -162,7 +162,7 @@ class Outbox:
         return [sent.future for sent in self._waiting.values() if sent.settle == self._acknowledged]
 
     def look_at_storing(self) -> None:
-        """Called every TICK seconds while the connection is alive."""
+        """Called every `TIMES.tick_seconds` while the connection is alive."""
         self.storing.tick(next((n for n, sent in self._waiting.items() if sent.settle == self._acknowledged), 0))
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ class Outbox:
                 sent.future.cancel()
 
     def tick(self) -> None:
-        """Send again what has waited too long. Called every TICK seconds while connected."""
+        """Send again what has waited too long. Called every `TIMES.tick_seconds` while connected."""
         self._tick += 1
         if self._waiting:
             self._resend(self._tick - _PATIENCE)

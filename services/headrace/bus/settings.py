@@ -13,55 +13,65 @@ from headrace.errors import SettingsError
 from headrace.text import redacted
 from headrace.variables import duration, read_settings
 
-ACK_TIMEOUT = 2.0
-"""A publish or request is sent again if it is not answered within this time. A server answers in well under a millisecond, a busy one in
-some tens; a resend costs one message, so this need not be larger."""
-TICK = 0.25
-"""How often unanswered publishes and silent feeds are looked at. Bounds how late a retry is; costs four timer calls a second."""
-IDLE_TICK = 1.0
-"""The same on a connection without unanswered publishes and feeds, like the one that renews leases."""
-HEARTBEAT = 1.0
-"""Idle heartbeat that a feed asks the server for."""
-MISSED_HEARTBEATS = 3
-"""A feed is opened again after this number of missed heartbeats."""
-CREATE_WITHIN = 4.0
-"""If the server has not made a consumer within this time, the feed asks for another one. A cluster may have given the first one to a server
-that has just died, and then answers nothing until that one is back."""
-INACTIVE = 5.0
-"""The server removes a feed's consumer after this time without a listener."""
-REOPEN_DELAY = 0.25
-"""Pause before another attempt to open a feed, for example while its stream has no leader. Doubles with each failure."""
-LONGEST_REOPEN_DELAY = 30.0
-"""The longest such pause, and the longest silence of a feed: this gives an overloaded server time."""
-FORGIVE_FAILURES = 60.0
-"""If a feed worked for this time, it is opened again without a pause."""
-CONNECT_ATTEMPT = 2
-"""Seconds for one attempt to connect, and for the answer to each step of it."""
-RECONNECT_WAIT = 0.1
-"""Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
-PING_INTERVAL = 10.0
-"""A connection that is dead while nothing is sent on it and no feed is open is noticed after two or three of these."""
-PING_AFTER = 1.0
-"""If no answer comes for this time while something is unanswered, or a feed's heartbeat is late by half of `HEARTBEAT`, the server gets a
-PING."""
-PONG_WITHIN = 2.5
-"""If the PING is not answered within this time either, the connection is dead. Longer than a disk delays a server as a rule; short enough
-that a dead connection is replaced within 5 seconds."""
-STORE_WITHIN = 3.0
-"""If NATS answers PINGs but has no answer to a message for this time, it is taken to store nothing, and that is said everywhere."""
-LEASE_SHARE = 0.5
-"""Part of these three times for the connection that renews leases, which has to be replaced before they run out."""
-API_TIMEOUT = 10.0
-"""The longest time for a JetStream request (stream, consumer, key), including resends."""
+
+class Times(msgspec.Struct, kw_only=True, frozen=True):
+    """How long connections, feeds and messages of a process wait."""
+
+    ack_seconds: float = 2.0
+    """A publish or request is sent again if it is not answered within this time. A server answers in well under a millisecond, a busy one
+    in some tens; a resend costs one message, so this need not be larger."""
+    tick_seconds: float = 0.25
+    """How often unanswered publishes and silent feeds are looked at. Bounds how late a retry is; costs four timer calls a second."""
+    idle_tick_seconds: float = 1.0
+    """The same on a connection without unanswered publishes and feeds, like the one that renews leases."""
+    heartbeat_seconds: float = 1.0
+    """Idle heartbeat that a feed asks the server for."""
+    missed_heartbeats: int = 3
+    """A feed is opened again after this number of missed heartbeats."""
+    create_seconds: float = 4.0
+    """If the server has not made a consumer within this time, the feed asks for another one. A cluster may have given the first one to a
+    server that has just died, and then answers nothing until that one is back."""
+    inactive_seconds: float = 5.0
+    """The server removes a feed's consumer after this time without a listener."""
+    reopen_seconds: float = 0.25
+    """Pause before another attempt to open a feed, for example while its stream has no leader. Doubles with each failure."""
+    longest_reopen_seconds: float = 30.0
+    """The longest such pause, and the longest silence of a feed: this gives an overloaded server time."""
+    forgive_seconds: float = 60.0
+    """If a feed worked for this time, it is opened again without a pause."""
+    attempt_seconds: int = 2
+    """Seconds for one attempt to connect, and for the answer to each step of it."""
+    reconnect_seconds: float = 0.1
+    """Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
+    ping_seconds: float = 10.0
+    """A connection that is dead while nothing is sent on it and no feed is open is noticed after two or three of these."""
+    ping_after_seconds: float = 1.0
+    """If no answer comes for this time while something is unanswered, or a feed's heartbeat is late by half of `heartbeat_seconds`, the
+    server gets a PING."""
+    pong_seconds: float = 2.5
+    """If the PING is not answered within this time either, the connection is dead. Longer than a disk delays a server as a rule; short
+    enough that a dead connection is replaced within 5 seconds."""
+    store_seconds: float = 3.0
+    """If NATS answers PINGs but has no answer to a message for this time, it is taken to store nothing, and every error and status says
+    so."""
+    lease_share: float = 0.5
+    """Share of `ping_after_seconds`, `pong_seconds` and `store_seconds` for the connection that renews leases, which has to be replaced
+    before they run out."""
+    api_seconds: float = 10.0
+    """The longest time for a JetStream request (stream, consumer, key), including resends."""
 
 
-LEADER_LEASE = 2.0
+TIMES = Times()
+"""Those of this process."""
+
+
+LEADER_LEASE_SECONDS = 2.0
 """Seconds for which a controller, scheduler or publisher leads without a word. A standby takes over that long after the last renewal, so in
 2 to 3 s. If NATS stands still for longer, a leader stops and reads the log again, which costs its jobs a second; no data."""
-HOST_LEASE = 5.0
+HOST_LEASE_SECONDS = 5.0
 """Seconds for which a host is taken to be alive without a word. A host that dies is lost so much later. One that stands still for longer
 than that joins again, and what it was executing starts again: this costs more than a new leader, so it takes longer."""
-SHORTEST_LEASE = 1.0
+SHORTEST_LEASE_SECONDS = 1.0
 """What a NATS server can count."""
 
 
@@ -164,9 +174,9 @@ def _from_file(variable: str, path: str, name: str) -> str:
 def read_lease(variable: str, env: Mapping[str, str], otherwise: float) -> float:
     """Read the seconds that a lease lasts from a variable; return `otherwise` if it is not set.
 
-    Raises SettingsError, which names the variable, for less than `SHORTEST_LEASE`, and for a value that is no duration.
+    Raises SettingsError, which names the variable, for less than `SHORTEST_LEASE_SECONDS`, and for a value that is no duration.
     """
     seconds = duration(variable, env) if env.get(variable) else otherwise
-    if seconds < SHORTEST_LEASE:
-        raise SettingsError(f"{variable} is {seconds:g} s: give at least {SHORTEST_LEASE:g} s")
+    if seconds < SHORTEST_LEASE_SECONDS:
+        raise SettingsError(f"{variable} is {seconds:g} s: give at least {SHORTEST_LEASE_SECONDS:g} s")
     return seconds

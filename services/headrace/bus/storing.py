@@ -7,7 +7,7 @@ ever. So what tells is the age of the oldest message without an answer, on a con
 
 from __future__ import annotations
 
-from headrace.bus.settings import STORE_WITHIN, TICK
+from headrace.bus.settings import TIMES
 
 NOT_STORED = (
     "NATS answers, but has stored nothing for {seconds:.0f} s: its disk is probably full or cannot be written to. "
@@ -24,7 +24,7 @@ class Storing:
     __slots__ = ("_needed", "_ticks", "oldest")
 
     def __init__(self, share: float = 1.0) -> None:
-        self._needed = STORE_WITHIN * share
+        self._needed = TIMES.store_seconds * share
         self.oldest = 0
         self._ticks = 0
 
@@ -43,5 +43,5 @@ class Storing:
     @property
     def overdue(self) -> float:
         """Seconds since NATS stored something, if that is longer than it may take; otherwise 0."""
-        seconds = self._ticks * TICK
+        seconds = self._ticks * TIMES.tick_seconds
         return seconds if seconds >= self._needed else 0.0

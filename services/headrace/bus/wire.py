@@ -31,7 +31,7 @@ from nats.protocol import parser
 from headrace.bus.options import options, who
 from headrace.bus.pace import Pace
 from headrace.bus.reader import Reader, Sink
-from headrace.bus.settings import CONNECT_ATTEMPT, RECONNECT_WAIT, BusSettings
+from headrace.bus.settings import TIMES, BusSettings
 from headrace.bus.unsent import Unsent, unsent
 from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 from headrace.logs import get_log
@@ -170,7 +170,7 @@ class Wire(Client):  # type: ignore[misc]
         self.stale = True
         self._replacing = asyncio.ensure_future(self._process_op_err(StaleConnectionError()))
 
-    async def flush(self, timeout: float = CONNECT_ATTEMPT) -> None:
+    async def flush(self, timeout: float = TIMES.attempt_seconds) -> None:
         """Wait for a PONG. Raises nats-py's FlushTimeoutError. nats-py ends a reconnection with this, and would wait for ten seconds."""
         await super().flush(timeout)
 
@@ -209,7 +209,7 @@ class Wire(Client):  # type: ignore[misc]
             except Exception as error:
                 self._status = Client.RECONNECTING
                 await self._error_cb(error)
-                await asyncio.sleep(RECONNECT_WAIT)
+                await asyncio.sleep(TIMES.reconnect_seconds)
 
     async def _connect_to_server(self, server: Any) -> None:
         """Connect, after ending what an attempt before this one has left: its reader would read from the new connection too."""

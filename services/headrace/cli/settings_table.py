@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import typer
 
-from headrace.bus.settings import BusSettings, SecretFiles
+from headrace.bus.settings import BusSettings, SecretFiles, Times
 from headrace.cli.app import app
 from headrace.client.settings import Settings as Client
 from headrace.controller.settings import Limits, RoomSettings
@@ -35,6 +35,7 @@ SERVICES = "every service"
 SETTINGS: list[tuple[str, type[msgspec.Struct]]] = [
     (ALL, BusSettings),
     (ALL, SecretFiles),
+    (ALL, Times),
     (SERVICES, LogSettings),
     (ALL, TracingSettings),
     ("controller", Controller),

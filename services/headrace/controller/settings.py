@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from headrace.bus.settings import LEADER_LEASE, read_lease
+from headrace.bus.settings import LEADER_LEASE_SECONDS, read_lease
 from headrace.sinks.allowed import VARIABLE as SINKS
 from headrace.sinks.allowed import Allowed
 from headrace.variables import read_settings
@@ -95,7 +95,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     }
     """The variable of each field that users set. Only tests set the others."""
 
-    lease_seconds: float = LEADER_LEASE
+    lease_seconds: float = LEADER_LEASE_SECONDS
     """How long a controller, scheduler or publisher leads without contact to NATS, at least 1 s. A standby takes over that long after the
     last renewal, so 2 to 3 s after the leader died. A longer lease delays the takeover, but lets NATS pause for longer before leaders have
     to read the log again."""
@@ -146,7 +146,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         return read_settings(
             cls,
             env,
-            lease_seconds=read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE),
+            lease_seconds=read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE_SECONDS),
             allowed=Allowed.from_env(env),
             limits=read_settings(Limits, env),
         )

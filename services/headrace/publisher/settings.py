@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
-from headrace.bus.settings import LEADER_LEASE, read_lease
+from headrace.bus.settings import LEADER_LEASE_SECONDS, read_lease
 from headrace.sinks.allowed import VARIABLE as SINKS
 from headrace.sinks.allowed import Allowed
 from headrace.variables import read_settings
@@ -50,9 +50,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     linger_seconds: float = 0.05
     """Delay of announcements of outputs whose values are in the log, so that the publisher sends, and all readers read, those of many small
     jobs together."""
-    lease_seconds: float = LEADER_LEASE
-    """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE`. If a leader dies, announcements are delayed by
-    this time; nothing else waits for it."""
+    lease_seconds: float = LEADER_LEASE_SECONDS
+    """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE_SECONDS`. If a leader dies, announcements are
+    delayed by this time; nothing else waits for it."""
     retry_seconds: float = 1.0
     """Pause before this process leads again, after the log refused an announcement: long enough not to be refused for the same reason."""
     commits: int = 16
@@ -84,5 +84,5 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the variables of `VARIABLES`. Raises SettingsError, which names the variable, for an invalid list of folders or duration."""
         env = os.environ if env is None else env
-        lease = read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE)
+        lease = read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE_SECONDS)
         return read_settings(cls, env, lease_seconds=lease, allowed=Allowed.from_env(env))

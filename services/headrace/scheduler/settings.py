@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from headrace.bus.settings import LEADER_LEASE, read_lease
+from headrace.bus.settings import LEADER_LEASE_SECONDS, read_lease
 from headrace.variables import read_settings
 
 
@@ -52,9 +52,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     say_again_seconds: float = 3.0
     """A host is not told again within this time where it finds a dataset: it may have asked before its new source knew that it is to make
     the dataset. Hosts report what they miss every five seconds, so a word that was lost is said again."""
-    lease_seconds: float = LEADER_LEASE
-    """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE`. Hosts work through their windows until another
-    one leads."""
+    lease_seconds: float = LEADER_LEASE_SECONDS
+    """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE_SECONDS`. Hosts work through their windows until
+    another one leads."""
     retry_seconds: float = 1.0
     """Pause before this process leads again, after the log refused a decision: long enough not to be refused for the same reason again."""
 
@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the variables of `VARIABLES`. Raises SettingsError, which names the variable, for an invalid number or duration."""
         env = os.environ if env is None else env
-        return read_settings(cls, env, lease_seconds=read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE))
+        return read_settings(cls, env, lease_seconds=read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE_SECONDS))
 
     def window(self, runners: int) -> int:
         """The most tasks of a job that a host with this number of runners has."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 import msgspec
 import psutil
 
-from headrace.bus.settings import HOST_LEASE, read_lease
+from headrace.bus.settings import HOST_LEASE_SECONDS, read_lease
 from headrace.errors import SettingsError
 from headrace.link.addresses import split_address
 from headrace.sinks.allowed import Allowed
@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     advertise: str = ""
     """Address (and port) that other hosts and clients connect to, if it differs from HEADRACE_LISTEN. By default with `0.0.0.0`, the
     address that this machine uses to reach the NATS server."""
-    lease_seconds: float = HOST_LEASE
+    lease_seconds: float = HOST_LEASE_SECONDS
     """How long a host counts as alive without contact to NATS, at least 1 s. With a shorter lease, other hosts take over the tasks of a
     dead host sooner, but a machine that pauses for longer has to start its tasks again, which costs more than a new leader."""
     tick_seconds: float = 0.1
