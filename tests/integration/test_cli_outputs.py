@@ -80,7 +80,7 @@ def test_a_table_shows_what_a_person_looks_for(headrace: Shell, job: hr.Job) -> 
     unknown = headrace("outputs", "nosuchjob")
     assert (unknown.returncode, "knows no job 'nosuchjob'" in unknown.stderr) == (1, True)
     wrong = headrace("outputs", job.id, "step")
-    assert (wrong.returncode, "no KEY=VALUE" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "not a KEY=VALUE" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)))

@@ -152,7 +152,7 @@ def raise_odd() -> None:
         (
             returns_generator,
             hr.TaskFailed,
-            r"a generator cannot be pickled.*Return list\(\.\.\.\) of it; or give the task outputs=n",
+            r"a generator cannot be pickled.*Return list\(\.\.\.\) of it, or give the task outputs=n",
         ),
         (lambda: (lambda: (yield 1))(), hr.TaskFailed, "a generator cannot be pickled"),
         (raise_odd, hr.TaskFailed, "task 'x' failed: .*Odd: odd"),

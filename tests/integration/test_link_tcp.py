@@ -307,7 +307,7 @@ def test_strangers_and_peers_with_too_many_links_are_turned_away_and_others_get_
         server.close()
 
     run(main())
-    assert "it had proved nothing yet" in caplog.text
+    assert "it had not proved its identity" in caplog.text
     assert "'a' has 2 links, and must close one first" in caplog.text
 
 
