@@ -165,6 +165,7 @@ class Controller:
             for events in unclaimed
         ]
         for purge in purges:
+            self.ledger.apply(purge, self.time)  # it may be the first decision of the term
             self.counts.add(purge, 0.0)
         return list[Decided](purges)
 
