@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.cli import settings_table
+from headrace.cli import services, settings_table
 from headrace.cli.settings_table import SETTINGS, docstrings, document, flags, rows, variables
 from headrace.worker.settings import Settings as Worker
 from headrace.worker.threads import ThreadSettings, set_variables
@@ -75,6 +75,13 @@ def test_the_other_variables_are_read() -> None:
         "HEADRACE_TOKEN_FILE",
         "HEADRACE_TRACING",
     }
+
+
+@pytest.mark.parametrize("service", ["controller", "scheduler", "publisher", "worker"])
+def test_the_help_of_a_service_names_its_variables(service: str) -> None:
+    words = set(re.findall(r"(?<=HEADRACE)_[A-Z_]+|(?<= )_[A-Z_]+", getattr(services, service).__doc__))
+    own = {row.variable for row in rows() if service in row.readers or row.variable in ("HEADRACE_METRICS", "HEADRACE_LOG_LEVEL")}
+    assert words == {variable.removeprefix("HEADRACE") for variable in own - set(flags())}
 
 
 def test_every_flag_with_a_variable_is_in_the_table() -> None:
