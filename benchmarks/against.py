@@ -1,8 +1,8 @@
 """Two versions of Headrace compared: this checkout and another run the same graphs in turn, in many pairs.
 
-One median on a shared machine says little about a few per cent. Both clusters stand side by side, the two runs of a pair follow each
-other closely, the order alternates from pair to pair, and both clusters are started anew every few pairs. The result is the median of the
-pairs' ratios, with a confidence interval that assumes nothing about their distribution.
+One median on a shared machine says little about a few per cent. Both clusters stand side by side, and the two runs of a pair follow each
+other closely, in an order that alternates from pair to pair. Both clusters are started anew every two pairs, in an order that alternates
+too. The result is the median of the pairs' ratios, with a confidence interval that assumes nothing about their distribution.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -23,9 +23,10 @@ from benchmarks.measure import SETTLE_SECONDS, Patience, Runs, check, expected_v
 from benchmarks.peers import Layout
 from benchmarks.process import PeerFailed, PeerProcess
 
-MIN_PAIRS = 15
-PAIRS_PER_START = 5
-"""Pairs after which both clusters are started anew: how a process happens to lie in memory lasts as long as the process."""
+MIN_PAIRS = 16
+PAIRS_PER_START = 2
+"""Pairs after which both clusters are started anew. How fast a cluster is differs by 5 to 10 % from start to start, even for one version:
+how its processes happen to lie in memory lasts as long as they do."""
 CONFIDENCE = 0.95
 FLOOR = 0.97
 """A median ratio below it is a regression, if its interval supports that this version is slower."""
@@ -116,9 +117,9 @@ def run_pairs(case: Case, expected: list[Any], start: Start, checkout: Path, pai
     try:
         for begun in range(0, pairs, PAIRS_PER_START):
             with ExitStack() as stack:
-                ours, theirs = start(None), start(checkout)
-                stack.callback(ours.close)
-                stack.callback(theirs.close)
+                first, second = (None, checkout) if begun // PAIRS_PER_START % 2 else (checkout, None)
+                clusters = {source: stack.enter_context(closing(start(source))) for source in (first, second)}
+                ours, theirs = clusters[None], clusters[checkout]
                 for peer in (ours, theirs):
                     peer.run(case.warm_up(), timeout)
                 for pair in range(begun, min(begun + PAIRS_PER_START, pairs)):
