@@ -1,4 +1,4 @@
-"""The one thin layer over nats-py: publish, follow, buckets, objects, leases, services; and a double without a server."""
+"""The thin layer over nats-py: publish, follow, buckets, objects, leases, services; and a double without a server."""
 
 from headrace.bus.bus import Bus, Consumption, Handler, OnRequest
 from headrace.bus.cursor import NEW

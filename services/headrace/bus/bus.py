@@ -1,6 +1,6 @@
-"""The bus: what services, clients and tools send and read messages with.
+"""The bus, with which services, clients and tools send and read messages.
 
-`Bus.connect` gives one on NATS, `MemoryBus()` one without a server.
+`Bus.connect` returns a bus on NATS, `MemoryBus()` one without a server.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
     from headrace.telemetry.spans import Tracing
 
 Handler = Callable[[bytes], Awaitable[bytes]]
-"""Answers a request."""
+"""A function that answers a request."""
 OnRequest = Callable[[Record], Awaitable[object]]
-"""Takes a message of a work queue; the message is done when what it returned is."""
+"""A function that handles a message of a work queue. The message is done when the result of the function is."""
 
 Beside = Callable[["Bus", asyncio.AbstractEventLoop], Coroutine[Any, Any, None]]
-"""What runs beside a bus: given a bus of its own, and the loop of the one that it runs beside."""
+"""Work that runs beside a bus. It gets a bus of its own, and the loop of the bus that it runs beside."""
 
 
 class Consumption(ABC):
-    """What `Bus.requests` returns."""
+    """The consumption of a work queue, as `Bus.requests` returns it."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Take no more messages. What was not acknowledged is delivered again, to whoever consumes next."""
+        """Take no more messages. Unacknowledged messages are delivered again, to the next consumer."""
 
 
 class Bus(ABC):
     """Typed publish and follow, key-value buckets, objects, leases, requests.
 
-    reading: what is counted of what is read here. terms: those in which services lead.
-    pace: how often what comes is read; at once, unless a service says otherwise.
-    tracing: what this process makes spans with, if traces are asked for. Messages about a job whose trace is known carry its header.
+    reading: counts of what this process reads. terms: the terms in which services lead.
+    pace: how often the connection is read; at once by default.
+    tracing: creates the spans of this process, if traces are on. Messages about a job whose trace is known carry its header.
     """
 
     def __init__(self) -> None:
@@ -81,20 +81,20 @@ class Bus(ABC):
         expected_last_subject_seq: int | None = None,
         job: str = "",
     ) -> asyncio.Future[int]:
-        """Send a message into the stream that takes its subject. Never waits; messages are sent in the order of the calls.
+        """Send a message to the stream that takes its subject. This never waits; messages are sent in the order of the calls.
 
-        The future has the message's sequence once it is stored. Until then it is sent again whenever its acknowledgement is late or the
-        connection was lost; the stream keeps it once, by `msg_id` (made up if none is given), within its duplicate window. The future
-        fails only for what is final: PublishRefused, if the message is too large or the stream full; WrongRevision, if the last message of
-        its subject is not `expected_last_subject_seq` (0: there must be none). Cancelling it gives the message up.
-        job: whom the message is about, if it is encoded already.
+        The future has the message's sequence once it is stored. Until then the message is resent whenever its acknowledgement is late or
+        the connection was lost. The stream keeps it once, by `msg_id` (generated if none is given), within its duplicate window. The future
+        fails only with final errors: PublishRefused, if the message is too large or the stream full; WrongRevision, if the last message of
+        its subject is not `expected_last_subject_seq` (0: there must be none). Cancelling the future gives the message up.
+        job: the job that the message is about, if the message is already encoded.
         """
         data = message if isinstance(message, bytes) else encode(message)
         headers = "" if self.tracing is None else self.tracing.header(job or getattr(message, "job", ""))
         return self._publish(subject, data, msg_id, expected_last_subject_seq, headers)
 
     def _publish(self, subject: str, data: bytes, msg_id: str = "", expected: int | None = None, headers: str = "") -> asyncio.Future[int]:
-        """The same with header lines of one's own."""
+        """Publish with additional header lines."""
         if msg_id:
             frames.header("Nats-Msg-Id", msg_id)
         else:
@@ -108,10 +108,10 @@ class Bus(ABC):
     async def follow(
         self, stream: str, subjects: str | Iterable[str], on_records: OnRecords, *, from_seq: int = 1, whole: bool = False
     ) -> Feed:
-        """Read the messages of a stream on these subjects (patterns, not overlapping), from a sequence on; NEW: only those to come.
+        """Read the messages of a stream on these subjects (patterns that do not overlap), from a sequence on. NEW: only messages to come.
 
-        whole: while the feed is far behind, everything is delivered to this process, which drops what the subjects do not match. For
-        feeds that read a good part of a stream: on a stream of many subjects no other way catches up (see `reach`).
+        whole: while the feed is far behind, the server delivers all messages to this process, which drops those that the subjects do not
+        match. This is for feeds that read a large part of a stream: on a stream of many subjects, no other way catches up (see `reach`).
 
         `on_records` is a plain function, called with everything that arrived since its last call. It gets every message once and in order.
         If it raises, the feed ends (see Feed.ended). Raises JetStreamRefused if the stream does not exist.
@@ -124,27 +124,27 @@ class Bus(ABC):
         await self._purge(stream, subject)
 
     async def first_seq(self, stream: str, *subjects: str) -> int:
-        """Sequence of the first message on one of these subjects (no patterns); 0 if there is none.
+        """Return the sequence of the first message on one of these subjects (no patterns); 0 if there is none.
 
-        What a feed of few messages begins with: from the beginning of a long stream the server would search all of it.
+        A feed of few messages should start there: from the beginning of a long stream, the server would search all of it.
         """
         found = await asyncio.gather(*(self._first(stream, subject) for subject in subjects))
         return min((record.seq for record in found if record is not None), default=0)
 
     def kv(self, bucket: str) -> Bucket:
-        """A key-value bucket."""
+        """Return a key-value bucket."""
         from headrace.bus.kv import Bucket
 
         return Bucket(self, bucket)
 
     def objects(self, bucket: str) -> ObjectStore:
-        """An object store."""
+        """Return an object store."""
         from headrace.bus.objects import ObjectStore
 
         return ObjectStore(self, bucket)
 
     def lease(self, key: str, holder: str, ttl: float) -> Lease:
-        """The lease of a service of which one leads, for `ttl` seconds (at least 1) at a time. holder: a name that nobody else has."""
+        """Return the lease of a service that elects a leader, for `ttl` seconds (at least 1) at a time. holder: a unique name."""
         from headrace.bus.lease import Lease
 
         return Lease(self, LEASES.name, key, encode(LeaseEntry(holder=holder)), ttl)
@@ -152,48 +152,49 @@ class Bus(ABC):
     @property
     @abstractmethod
     def connected(self) -> bool:
-        """Whether there is a connection just now."""
+        """Whether the bus is connected now."""
 
     @abstractmethod
     async def usage(self, stream: str) -> Usage:
-        """How full a stream is. Raises JetStreamRefused if it does not exist."""
+        """Return how full a stream is. Raises JetStreamRefused if it does not exist."""
 
     def wait_for_room(self) -> None:  # noqa: B027 - a bus without a server is never full
-        """From here on, what LOG has no room for is sent again until it has. For services, whose facts and decisions must not get lost."""
+        """From now on, resend messages for which LOG has no room until it has. For services, whose facts and decisions must not get
+        lost."""
 
     def send_again(self) -> None:  # noqa: B027
-        """Send everything again that is not acknowledged: there may be room for it now."""
+        """Resend everything that is not acknowledged, because there may be room for it now."""
 
     long_work = 0.0
-    """Seconds that leases are renewed for while this process is about to do something that may keep all its threads waiting so long."""
+    """Seconds for which leases are renewed while this process is about to do something that may block all its threads for that long."""
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the event loop of this bus last turned. May be asked in any thread."""
+        """Seconds since the event loop of this bus last turned. May be read in any thread."""
         return 0.0
 
-    def give_up(self) -> None:  # noqa: B027 - a bus without a server has nothing that waits
-        """Stop sending unacknowledged publishes again, and cancel their futures. A leader that lost its lease calls this."""
+    def give_up(self) -> None:  # noqa: B027 - nothing waits on a bus without a server
+        """Stop resending unacknowledged publishes, and cancel their futures. A leader that lost its lease calls this."""
 
     @property
     def metrics_address(self) -> str:
-        """Where this process answers /metrics and /healthz, once it serves; empty if it does not."""
+        """The address at which this process answers /metrics and /healthz, once it serves; empty if it does not."""
         return ""
 
     @abstractmethod
     async def ensure_streams(self) -> None:
-        """Make the streams of the contract that do not exist. One that exists keeps the limits it has."""
+        """Create the missing streams of the contract. A stream that exists keeps its limits."""
 
     @abstractmethod
     async def ensure_buckets(self) -> None:
-        """The same for key-value buckets and object stores."""
+        """Create the missing key-value buckets and object stores."""
 
     @abstractmethod
     async def flush_acks(self, timeout: float) -> None:
         """Wait until everything published so far is stored or refused. Raises TimeoutError after `timeout` seconds."""
 
     async def last(self, stream: str, subject: str) -> Record | None:
-        """The last message of a subject in a stream, or None if it has none."""
+        """Return the last message of a subject in a stream, or None."""
         return await self._last(stream, subject)
 
     async def at(self, stream: str, seq: int) -> Record | None:
@@ -202,29 +203,30 @@ class Bus(ABC):
 
     @abstractmethod
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
-        """Consume a work queue. `on_request` is called with the messages in order and may return before they are done: each is
-        acknowledged, and gone, when what it returned for it is done without an error; after an error it comes again. Several
+        """Consume a work queue. `on_request` is called with the messages in order, and may return before they are done. A message is
+        acknowledged and removed when the result of `on_request` is done without an error; after an error it is delivered again. Several
         processes may share a `durable`."""
 
     @abstractmethod
     async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler], metrics: Metrics = no_metrics) -> None:
-        """Be a NATS micro service (`nats micro ls`); endpoints answer on the subject `headrace.service.<name>.<endpoint>`.
+        """Serve a NATS micro service (`nats micro ls`). Endpoints answer on the subject `headrace.service.<name>.<endpoint>`.
 
-        metrics: what is told over HTTP, with the bus's own, if that was asked for (`BusSettings.metrics`).
+        metrics: returns the service's metrics, which are served over HTTP with the bus's own if `BusSettings.metrics` is set.
         """
 
     @abstractmethod
     async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:
-        """Ask a service. Raises NatsUnreachable if none answers within `timeout` seconds, RemoteError with what it raised."""
+        """Send a request to a service. Raises NatsUnreachable if none answers within `timeout` seconds, RemoteError with the exception of
+        the service."""
 
     @abstractmethod
     async def close(self) -> None:
-        """End feeds, wait a little for acknowledgements, disconnect."""
+        """End feeds, wait briefly for acknowledgements, and disconnect."""
 
     @abstractmethod
     def _beside(self, work: Beside, after: float) -> asyncio.Future[None]:
-        """Run a coroutine, in so many seconds, on a bus and a loop that long work of this one's loop does not delay. Cancelling the future
-        cancels it."""
+        """Run a coroutine after `after` seconds, on a bus and a loop that long work of this bus's loop does not delay. Cancelling the
+        future cancels it."""
 
     @abstractmethod
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]: ...

@@ -1,4 +1,4 @@
-"""Feeds: a stream's messages, every one once and in order, to a plain function."""
+"""Feeds: they pass every message of a stream to a plain function, once and in order."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OnRecords = Callable[[list[Record]], None]
 
 
 class Feed(ABC):
-    """What `Bus.follow` returns.
+    """The feed of a stream, as `Bus.follow` returns it.
 
-    caught_up: set once everything that was in the stream at the opening has been passed on, also if nothing matched.
+    caught_up: set once everything that was in the stream at the opening has been passed on, even if nothing matched.
     ended: done when the feed is closed; has the exception if `on_records` raised one, which ends the feed.
     """
 
@@ -42,32 +42,33 @@ class Feed(ABC):
     @property
     @abstractmethod
     def last_seq(self) -> int:
-        """Sequence of the last message passed on; before the first one, the one before where the feed began (-1: not known yet)."""
+        """Sequence of the last message passed on. Before the first message: the sequence before the start of the feed (-1: not known
+        yet)."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Nothing is passed on from here on."""
+        """Pass on nothing more."""
 
     async def close(self) -> None:
-        """End the feed. Nothing is passed on from here on."""
+        """End the feed. It passes on nothing more."""
         self.stop()
         if not self.ended.done():
             self.ended.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """End the feed with an error: what reads it could not go on."""
+        """End the feed with an error of its reader."""
         self.stop()
         if not self.ended.done():
             self.ended.set_exception(error)
 
     def _pass_on(self, records: list[Record]) -> None:
-        """Call what reads the feed; what it raises ends the feed, and reaches nobody else."""
+        """Call the reader of the feed. An exception of the reader ends the feed, and goes no further."""
         try:
             self._on_records(records)
-        except NewerSchema as error:  # nothing failed here, and who waits for the end says it
+        except NewerSchema as error:  # no failure of this process; whoever waits for the end reports it
             self.fail(error)
         except Exception as error:
-            log.exception("a feed ends: what reads it failed on these messages", first=records[0].seq, last=records[-1].seq)
+            log.exception("a feed ends: its reader failed on these messages", first=records[0].seq, last=records[-1].seq)
             self.fail(error)
 
 
@@ -79,7 +80,8 @@ class Followed(Protocol):
 
 
 async def until_caught_up(feed: Followed) -> None:
-    """Wait until a feed has passed on everything that there was at its opening, or is closed. Raises what ended it before that."""
+    """Wait until a feed has passed on everything that existed at its opening, or is closed. Raises the error that ended the feed before
+    that."""
     caught_up = asyncio.ensure_future(feed.caught_up.wait())
     waiting: list[asyncio.Future[Any]] = [caught_up, feed.ended]
     try:
@@ -91,8 +93,8 @@ async def until_caught_up(feed: Followed) -> None:
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What a feed reads. latest: the last message of every subject first, and again at every opening, instead of all from `from_seq` on.
-    whole: whether it may read the whole stream while it is behind, see `reach`."""
+    """The source of a feed. latest: at every opening, read the last message of every subject first, instead of all messages from `from_seq`
+    on. whole: whether the feed may read the whole stream while it is behind, see `reach`."""
 
     stream: str
     subjects: tuple[str, ...]
@@ -102,11 +104,12 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Snapshot(ABC):
-    """Told by a feed with `latest` when the messages that follow are the state at an opening, and when those have been passed on."""
+    """A listener of a feed with `latest`. It is told when the messages that follow are the state at an opening, and when they have been
+    passed on."""
 
     @abstractmethod
     def begin(self) -> None:
-        """A (new) snapshot follows."""
+        """Note that a (new) snapshot follows."""
 
     @abstractmethod
     def complete(self) -> None:
@@ -126,7 +129,7 @@ class _Created(msgspec.Struct):
 _created = msgspec.json.Decoder(_Created)
 _ids = count(1)
 _CREATED = round(TIMES.create_seconds / TIMES.tick_seconds)
-"""Ticks for which an answer to the wish for a consumer is waited for."""
+"""Ticks to wait for the answer to the request for a consumer."""
 _LATE = round(1.5 * TIMES.heartbeat_seconds / TIMES.tick_seconds)
 """Ticks after which a heartbeat is late."""
 
@@ -167,12 +170,12 @@ class NatsFeed(Feed):
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last message that was handed on."""
+        """Sequence of the last message that was passed on."""
         return self._batch[0].seq - 1 if self._batch else self._cursor.last_seq
 
     @property
     def stream(self) -> str:
-        """The stream that it reads."""
+        """The stream that the feed reads."""
         return self._source.stream
 
     @property
@@ -181,7 +184,7 @@ class NatsFeed(Feed):
         return self._silent > _LATE and not self._retry
 
     async def open(self) -> None:
-        """Open it; one round trip. Raises JetStreamRefused if the stream or a subject is wrong."""
+        """Open the feed, in one round trip. Raises JetStreamRefused if the stream or a subject is wrong."""
         self._feeds.add(self)
         self.reopen()
         try:
@@ -191,7 +194,7 @@ class NatsFeed(Feed):
             raise
 
     def reopen(self) -> None:
-        """Ask for a new consumer, from where the last one left off."""
+        """Request a new consumer, which continues after the last one."""
         if self.ended.done():
             return
         self.suspend()
@@ -209,7 +212,7 @@ class NatsFeed(Feed):
         self._creating.add_done_callback(self._opened)
 
     def suspend(self) -> None:
-        """Hear no more of the present consumer; the server forgets it by itself."""
+        """Stop listening to the present consumer; the server removes it by itself."""
         if self._sid:
             self._wire.unlisten(self._sid)
             self._sid = 0
@@ -220,13 +223,13 @@ class NatsFeed(Feed):
     def stop(self) -> None:
         """End the feed for good."""
         self.suspend()
-        if not self._first.done():  # what came with the opening ended it: `ended` says why
+        if not self._first.done():  # a message of the opening ended it: `ended` has the reason
             self._first.set_result(None)
         self._batch.clear()
         self._feeds.discard(self)
 
     def tick(self) -> None:
-        """Open again after a failure or a silence, or with another reach. Called every `TIMES.tick_seconds` while connected."""
+        """Open the feed again after a failure or a silence, or with another reach. Called every `TIMES.tick_seconds` while connected."""
         self._backoff.tick()
         if self._retry:
             self._retry -= 1
@@ -237,9 +240,7 @@ class NatsFeed(Feed):
         if self._creating is not None and self._silent <= _CREATED:
             return
         if self._silent > self._backoff.silence:
-            log.info(
-                "nothing heard of a stream: opening the feed again", stream=self._source.stream, seconds=self._silent * TIMES.tick_seconds
-            )
+            log.info("a stream is silent: opening the feed again", stream=self._source.stream, seconds=self._silent * TIMES.tick_seconds)
             self._backoff.failed()
             self._reading.reopened += 1
             self.reopen()
@@ -247,7 +248,7 @@ class NatsFeed(Feed):
             self.reopen()
 
     def _open_again(self) -> None:
-        """Something is missing: open the feed again, at once if that is the first trouble in a while."""
+        """Open the feed again because something is missing: at once if it is the first failure in a while."""
         self._reading.reopened += 1
         self._retry = self._backoff.failed()
         if self._retry:
@@ -279,7 +280,7 @@ class NatsFeed(Feed):
         )
 
     def _where(self) -> dict[str, Any]:
-        """From where the server is to deliver."""
+        """Return the options that say from where the server delivers."""
         if self._source.latest:
             return {"deliver_policy": "last_per_subject"}
         if self._cursor.start == NEW:
@@ -306,7 +307,7 @@ class NatsFeed(Feed):
         if not self._first.done():
             self._first.set_exception(error)
         else:
-            log.warning("cannot open the feed again, trying on", stream=self._source.stream, error=error)
+            log.warning("cannot open the feed again; retrying", stream=self._source.stream, error=error)
             self._retry = max(1, self._backoff.failed())
 
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
@@ -328,13 +329,13 @@ class NatsFeed(Feed):
         self._batch.append(Record(seq, time * 1e-9, subject.decode(), data, headers))
 
     def _pass_over(self) -> None:
-        """A message that nobody asked for."""
+        """Drop a message that does not match the subjects."""
         self._reading.passed_over += 1
         if not self._complete and self._cursor.caught_up and not self._batch:
             self._wire.defer(self._announce)
 
     def _control(self, reply: bytes, headers: bytes) -> None:
-        """Flow control is answered once what came before it is passed on; a heartbeat tells of what was lost."""
+        """Answer flow control once everything before it is passed on; check from a heartbeat whether messages were lost."""
         if reply:
             self._answer_flow_control(reply)
             return
@@ -365,6 +366,6 @@ class NatsFeed(Feed):
             if self._snapshot is not None:
                 self._snapshot.complete()
         except Exception as error:
-            log.exception("a feed ends: what reads it failed on what is gone", stream=self._source.stream)
+            log.exception("a feed ends: its reader failed on deleted keys", stream=self._source.stream)
             self.fail(error)
         self.caught_up.set()

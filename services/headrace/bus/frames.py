@@ -1,6 +1,6 @@
-"""What goes over the wire: frames of the NATS protocol, and what JetStream puts into reply subjects, headers and acknowledgements.
+"""Frames of the NATS protocol, and JetStream's reply subjects, headers and acknowledgements.
 
-Pure functions, on the hot path: a published or delivered message costs a few microseconds altogether. The formats are those of
+Pure functions on the hot path: a published or delivered message costs a few microseconds altogether. The formats are those of
 https://docs.nats.io/reference/reference-protocols/nats-protocol and of NATS ADR-15 (reply subjects).
 """
 
@@ -31,8 +31,8 @@ class Record(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """What the reply subject of a delivered message says. `seq` counts in the stream, `number` in the consumer from 1, without gaps;
-    `pending` messages that match were left behind it; `time` in nanoseconds since 1970."""
+    """The contents of the reply subject of a delivered message. seq: position in the stream. number: position in the consumer, from 1,
+    without gaps. pending: matching messages that follow it. time: nanoseconds since 1970."""
 
     seq: int
     number: int
@@ -42,14 +42,14 @@ class Delivery(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def check_subject(subject: str) -> str:
-    """The subject, if it can go into a frame as it is. Raises ValueError if it has blanks or control characters, or is empty."""
+    """Return the subject if it can go into a frame unchanged. Raises ValueError if it has blanks or control characters, or is empty."""
     if not _SUBJECT.fullmatch(subject):
         raise ValueError(f"{subject!r} cannot be a subject: it must be printable ASCII without blanks")
     return subject
 
 
 def header(name: str, value: str) -> str:
-    """One header line. Raises ValueError for a value that would break out of its line."""
+    """Return one header line. Raises ValueError for a value that would break out of its line."""
     if not _HEADER.fullmatch(value):
         raise ValueError(f"{value!r} cannot be the value of header {name}: it must be printable ASCII")
     return f"{name}:{value}\r\n"
@@ -68,7 +68,7 @@ def seconds(time: str) -> float:
 
 
 def pub(subject: str, reply: str, headers: str, data: bytes) -> bytes:
-    """A PUB frame, or HPUB if there are header lines. Subjects and header lines must have been checked."""
+    """Return a PUB frame, or HPUB if there are header lines. Subjects and header lines must have been checked."""
     size = len(data)
     if not headers:
         return b"%b%b\r\n" % (f"PUB {subject} {reply} {size}\r\n".encode(), data)
@@ -77,8 +77,8 @@ def pub(subject: str, reply: str, headers: str, data: bytes) -> bytes:
 
 
 def delivery(reply: bytes) -> Delivery:
-    """Take a reply subject apart: `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<time>.<pending>`, in which a newer server
-    or a domain puts two tokens more before the stream. Raises ValueError for anything else."""
+    """Parse a reply subject: `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<time>.<pending>`, in which a newer server or a
+    domain puts two more tokens before the stream. Raises ValueError for anything else."""
     parts = reply.split(b".")
     if len(parts) == 9:
         return Delivery(int(parts[5]), int(parts[6]), int(parts[7]), int(parts[8]))
@@ -88,12 +88,12 @@ def delivery(reply: bytes) -> Delivery:
 
 
 def status(headers: bytes) -> int:
-    """The number in a status line `NATS/1.0 503 ...`, or 0 for a message without one."""
+    """Return the number in a status line `NATS/1.0 503 ...`, or 0 for a message without one."""
     return int(headers[9:12]) if headers[8:9] == b" " else 0
 
 
 def value_of(headers: bytes, name: bytes) -> bytes:
-    """The value of a header, or nothing."""
+    """Return the value of a header, or nothing."""
     start = headers.find(b"\r\n" + name + b":")
     if start < 0:
         return b""
@@ -122,21 +122,21 @@ _ack = msgspec.json.Decoder(Ack)
 
 
 def ack(data: bytes) -> Ack:
-    """Decode the answer to a publish. Raises msgspec.DecodeError if it is none."""
+    """Decode the answer to a publish. Raises msgspec.DecodeError if it is invalid."""
     return _ack.decode(data)
 
 
 WRONG_SEQUENCE = frozenset({10071, 10164})
-"""err_code of a publish whose expected last sequence was another."""
+"""err_code of a publish that expected another last sequence."""
 TRANSIENT = frozenset({10004, 10008, 10009, 10158, 10167})
-"""err_code of what passes: cluster incomplete, JetStream not available, not the leader, duplicate in process, too many requests."""
+"""err_code of temporary errors: cluster incomplete, JetStream not available, not the leader, duplicate in process, too many requests."""
 NOT_ENABLED = frozenset({10039, 10076})
-"""err_code of JetStream turned off for the account or the server."""
+"""err_code if JetStream is turned off for the account or the server."""
 NOT_FOUND = frozenset({10014, 10037, 10059})
 """err_code of a consumer, message or stream that does not exist."""
 NAME_IN_USE = 10058
 """err_code of a stream that exists with another configuration."""
 FULL = 10077
-"""A stream that discards new messages has as many as it may have; or its disk is full."""
+"""err_code of a stream that discards new messages and is full, or whose disk is full."""
 NO_STORAGE = frozenset({10047, 10023})
 """err_code of limits that together exceed what the server offers."""

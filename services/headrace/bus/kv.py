@@ -1,4 +1,4 @@
-"""Key-value buckets, laid out as NATS ADR-8 says, so that `nats kv` shows them."""
+"""Key-value buckets in the layout of NATS ADR-8, so that `nats kv` shows them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+)*")
 _DELETE = "KV-Operation:DEL\r\n"
 _TRIES = 3
-"""How often `create` looks again when what was in its way expires between its look and its write."""
+"""How often `create` tries again if the value that was in its way expires between its look and its write."""
 
 OnKey = Callable[[str, bytes | None, int], None]
-"""Called with key, value (None: deleted or expired) and revision."""
+"""A function that is called with key, value (None: deleted or expired) and revision."""
 
 
 class KeyEntry(NamedTuple):
@@ -33,10 +33,10 @@ class KeyEntry(NamedTuple):
 
 
 class Bucket:
-    """A bucket by name. It is made by `Bus.ensure_buckets`.
+    """A bucket by name. `Bus.ensure_buckets` creates it.
 
-    A `ttl` is in seconds, at least 1, and rounded up to whole ones: that is what NATS counts in. The bucket must have markers for it
-    (see BucketSpec.markers): they let watchers see an expiry.
+    A `ttl` is in seconds, at least 1, and rounded up to whole seconds, in which NATS counts. The bucket must have markers for it (see
+    BucketSpec.markers): they let watchers see an expiry.
     """
 
     def __init__(self, bus: Bus, name: str) -> None:
@@ -46,12 +46,12 @@ class Bucket:
         self._stream = f"KV_{name}"
 
     async def get(self, key: str) -> KeyEntry | None:
-        """The value under a key, or None. Raises JetStreamRefused if there is no such bucket."""
+        """Return the value of a key, or None. Raises JetStreamRefused if there is no such bucket."""
         record = await self._bus._last(self._stream, self._subject(key))
         return None if record is None or is_gone(record.headers) else KeyEntry(key, record.data, record.seq)
 
     async def put(self, key: str, value: bytes, ttl: float = 0.0) -> int:
-        """Set a value whatever was there. Returns its revision."""
+        """Set a value, whatever the present one is. Returns its revision."""
         return await self._bus._publish(self._subject(key), value, headers=_ttl(ttl))
 
     async def update(self, key: str, value: bytes, revision: int, ttl: float = 0.0) -> int:
@@ -69,18 +69,18 @@ class Bucket:
                 if record is not None and not is_gone(record.headers):
                     raise
                 revision = record.seq if record is not None else 0
-        raise WrongRevision(f"key {key!r} of bucket {self.name!r} kept changing")
+        raise WrongRevision(f"key {key!r} of bucket {self.name!r} changed at every attempt")
 
     async def delete(self, key: str, revision: int | None = None) -> None:
         """Remove a key; with a revision, only if the present value has it. Raises WrongRevision otherwise."""
         await self._bus._publish(self._subject(key), b"", expected=revision, headers=_DELETE)
 
     async def keys(self) -> list[str]:
-        """The keys that have a value, in no particular order."""
+        """Return the keys that have a value, in no particular order."""
         return list(await self.entries())
 
     async def entries(self) -> dict[str, KeyEntry]:
-        """Every key with its value."""
+        """Return every key with its value."""
         found: dict[str, KeyEntry] = {}
 
         def on_key(key: str, value: bytes | None, revision: int) -> None:
@@ -95,10 +95,10 @@ class Bucket:
         return found
 
     async def watch(self, callback: OnKey, keys: str = ">") -> Feed:
-        """Call back with every value there is (matching `keys`, a subject pattern), then with every change, deletion and expiry.
+        """Call back with every present value (matching `keys`, a subject pattern), then with every change, deletion and expiry.
 
-        A key that went while there was no connection is reported as gone once there is one again. `caught_up` of the feed is set when
-        all that was there at first has been reported.
+        A key that disappeared while the bus was disconnected is reported as gone when it is connected again. `caught_up` of the feed is set
+        when all values that existed at first have been reported.
         """
         changes = _Changes(self._prefix, callback)
         source = Source(self._stream, (self._prefix + keys,), latest=True)
@@ -111,7 +111,7 @@ class Bucket:
 
 
 class _Changes(Snapshot):
-    """What a watcher knows, so that it is told each thing once, and told of what went unseen."""
+    """The state of a watcher, which reports each change once, including those that it missed."""
 
     def __init__(self, prefix: str, callback: OnKey) -> None:
         self._skip = len(prefix)
@@ -147,7 +147,7 @@ class _Changes(Snapshot):
 
 
 def is_gone(headers: bytes) -> bool:
-    """Whether a message of a bucket says that its key was deleted, purged, or has expired."""
+    """Return whether a message of a bucket says that its key was deleted, purged, or has expired."""
     return bool(headers) and (
         frames.value_of(headers, b"KV-Operation") in (b"DEL", b"PURGE") or bool(frames.value_of(headers, b"Nats-Marker-Reason"))
     )

@@ -1,4 +1,4 @@
-"""What can wait a little, done together with other such things, but never so many at once that others have to wait for it."""
+"""Delays actions to do them together, but in portions, so that other work does not have to wait for many of them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Callable
 
 Action = Callable[[], object]
 AT_ONCE = 8
-"""Small jobs whose ends, or entries, are written at once. Each costs all services together some 0.2 ms of CPU: a hundred would hold up
-whoever submits just then."""
+"""Number of actions of a portion, such as the end of a small job. Each costs all services together some 0.2 ms of CPU: a hundred of them
+would delay a client that submits at that moment."""
 PAUSE = 0.01
-"""Seconds until the next ones."""
+"""Seconds until the next portion."""
 
 
 def portion(waiting: int) -> int:
-    """How many of those that wait to do now: a quarter where they are many, so that they never become more and more."""
+    """Return the size of the next portion: a quarter if many wait, so that their number does not grow without end."""
     return max(AT_ONCE, waiting // 4)
 
 
 class Later:
-    """Does things in their order, so many seconds after the first of them came up, and in portions from then on."""
+    """A queue of actions that run in order: the first portion `seconds` after the first action was added, and further portions from then
+    on."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -28,7 +29,7 @@ class Later:
         self._timer: asyncio.TimerHandle | None = None
 
     def do(self, *actions: Action) -> None:
-        """Do this soon."""
+        """Add actions."""
         self._waiting.extend(actions)
         if self._waiting and self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._some)
@@ -41,7 +42,7 @@ class Later:
             action()
 
     def flush(self) -> None:
-        """Do now whatever waits."""
+        """Run all waiting actions now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

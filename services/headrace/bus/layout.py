@@ -16,7 +16,7 @@ def _base(name: str, subjects: list[str], max_bytes: int, replicas: int) -> dict
 
 
 def stream(spec: StreamSpec, replicas: int) -> dict[str, Any]:
-    """A stream with its limits, or one that copies from another."""
+    """Return the configuration of a stream with its limits, or of one that copies from another."""
     config = _base(spec.name, spec.subjects, spec.max_bytes, replicas) | {
         "retention": spec.retention,
         "discard": spec.discard,
@@ -30,7 +30,7 @@ def stream(spec: StreamSpec, replicas: int) -> dict[str, Any]:
 
 
 def bucket(spec: BucketSpec, replicas: int) -> dict[str, Any]:
-    """A key-value bucket as NATS ADR-8 lays it out: other clients see it as one."""
+    """Return the configuration of a key-value bucket in the layout of NATS ADR-8, so that other clients recognise it."""
     config = _base(f"KV_{spec.name}", [f"$KV.{spec.name}.>"], spec.max_bytes, replicas) | {
         "max_msgs_per_subject": spec.history,
         "discard": spec.discard,
@@ -44,7 +44,7 @@ def bucket(spec: BucketSpec, replicas: int) -> dict[str, Any]:
 
 
 def object_store(spec: ObjectStoreSpec, replicas: int) -> dict[str, Any]:
-    """An object store as NATS ADR-20 lays it out."""
+    """Return the configuration of an object store in the layout of NATS ADR-20."""
     subjects = [f"$O.{spec.name}.C.>", f"$O.{spec.name}.M.>"]
     return _base(f"OBJ_{spec.name}", subjects, spec.max_bytes, replicas) | {
         "discard": "new",
@@ -54,10 +54,10 @@ def object_store(spec: ObjectStoreSpec, replicas: int) -> dict[str, Any]:
 
 
 def upgrade(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of an existing stream that tell that an older release made it, with the values to give them.
+    """Return the settings to change in an existing stream that an older release created, with their values.
 
-    These are subjects that the stream does not take yet, and an unlimited age of messages in a stream that refuses new ones
-    when it is full, but is to drop old ones. Operators may have set everything else on purpose.
+    These are missing subjects, and the maximum age and the discard policy of a stream that refuses new messages when it is full, but should
+    drop old ones. Operators may have set everything else on purpose.
     """
     changes: dict[str, Any] = {}
     has = present.get("subjects", [])

@@ -1,4 +1,4 @@
-"""Leading by a lease over a state machine that is folded from the log: what services of which one decides have in common."""
+"""Leadership: a lease, and a state machine that is folded from the log. All services that elect a leader share this."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from headrace_schemas import LedgerSnapshot
 log = get_log(__name__)
 
 UNREACHABLE_DELAY = 0.5
-"""Seconds until a service stands by again, once NATS did not answer to a request of its."""
+"""Seconds until a service becomes a standby again after NATS did not answer one of its requests."""
 
 
 class Machine(Protocol):
-    """A state machine of one term, alone or with what it needs."""
+    """The state machine of one term, alone or with its environment."""
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last entry that was folded, 0 before the first."""
+        """Sequence of the last folded entry, 0 before the first."""
 
     def fold(self, entries: list[Entry], /) -> None:
-        """Take in the next entries of the log."""
+        """Fold the next entries of the log."""
 
     def status(self) -> dict[str, object]:
-        """What it knows, for people and tools."""
+        """Return its state, for people and tools."""
 
     def snapshot(self, service: str, /) -> LedgerSnapshot | None:
-        """What a service that starts needs to read of the log to know the same; None if that cannot be said just now."""
+        """Return the parts of the log that lead to the same state; None if they cannot be determined at the moment."""
 
     def recognise(self, forgotten: Iterable[str], /) -> None:
         """Ignore these jobs, which are over, if they are submitted again."""
@@ -51,16 +51,16 @@ class Machine(Protocol):
 
 M = TypeVar("M", bound=Machine)
 Ends = Iterable[asyncio.Future[Any]]
-"""What ends a term, beside the loss of the lease; with the exception that it has, if it has one."""
+"""Futures that end a term when they are done, in addition to the loss of the lease. Their exceptions are raised."""
 
 
 class Role(NamedTuple):
-    """What is led, and on which subjects of the log.
+    """The role of a service that elects a leader.
 
-    lease: key of the lease, which lasts lease_ttl seconds. followed: what others write. own: what leaders write, read only to catch up with
-    those before: a leader knows what it wrote itself, and does not have it sent back. retry_delay: seconds before the log is folded anew
-    after it refused something; None if a refusal ends the service. writes: what that is called in our own log. rest: seconds for which a
-    leader reads nothing after each read, see `pace`.
+    lease: key of the lease, which lasts lease_ttl seconds. followed: subjects of other writers. own: subjects of the leaders of this
+    service, read only to catch up with former leaders: a leader knows what it wrote itself, and does not read it again. retry_delay:
+    seconds before the log is folded anew after it refused a message; None if a refusal ends the service. writes: the word for these
+    messages in our own log. rest: seconds for which a leader reads nothing after each read, see `pace`.
     """
 
     lease: str
@@ -73,11 +73,11 @@ class Role(NamedTuple):
 
 
 class Leader(Generic[M]):
-    """Waits for the lease, folds the log to its end, then leads until the lease is lost; and again with a new machine. Of the log it folds
-    what a snapshot selects, see `snapshots`.
+    """Runs a service that elects a leader. It waits for the lease, folds the log to its end, leads until it loses the lease, and starts
+    again with a new machine. Of the log it folds what a snapshot selects, see `snapshots`.
 
-    begin: makes the machine of a term. attend: entered when the machine has caught up and leads, to publish what nobody has and to begin
-    with whatever else goes on while it leads; left when the term ends. on_entries: takes what others write from then on, and is to fold it.
+    begin: makes the machine of a term. attend: entered when the machine has caught up and leads, to publish what nobody has published and
+    to start other work of a leader; left when the term ends. on_entries: gets what others write from then on, and must fold it.
     """
 
     def __init__(
@@ -101,17 +101,17 @@ class Leader(Generic[M]):
 
     @property
     def machine(self) -> M | None:
-        """The one that leads now, or None. Once the lease is lost another may lead, so none does here.
+        """The machine that leads now, or None. If the lease is lost, another process may lead.
 
-        To be asked before anything is written, also after long work: the lease may have been lost meanwhile.
+        Check this before you write anything, also after long work: the lease may have been lost meanwhile.
         """
         return self._machine if self._machine is not None and self._lease.held else None
 
     async def run(self) -> None:
-        """Lead, or stand by to lead, until cancelled. Raises the error that ended a term. Two kinds of errors are not raised: after a
-        refusal or a loss the log is folded anew, and a server that does not answer is waited for.
+        """Lead, or wait to lead, until cancelled. Raises the error that ended a term, with two exceptions: after a refusal or a loss of
+        messages the log is folded anew, and if NATS does not answer, the service waits for it.
 
-        That is the error of the feed of the log, of what is attended to, or what was given to `fail`.
+        The error comes from the feed of the log, from the work that was attended to, or from `fail`.
         """
         role = self._role
         self._bus.wait_for_room()
@@ -121,40 +121,40 @@ class Leader(Generic[M]):
                 await self._term()
             except LogRewound:
                 self._bus.give_up()
-                log.error("what was decided may not be in the log: folding it anew", lease=role.lease)
+                log.error("the log may lack decisions of this leader: folding it anew", lease=role.lease)
             except NatsUnreachable as error:
-                log.warning("NATS does not answer: standing by again", lease=role.lease, error=error)
+                log.warning("NATS does not answer: becoming a standby again", lease=role.lease, error=error)
                 await asyncio.sleep(UNREACHABLE_DELAY)
             except PublishRefused as error:
                 if role.retry_delay is None:
                     raise
-                log.error("what was written was refused; folding the log anew", writes=role.writes, seconds=role.retry_delay, error=error)
+                log.error("the log refused a message; folding the log anew", writes=role.writes, seconds=role.retry_delay, error=error)
                 await asyncio.sleep(role.retry_delay)
             finally:
                 self._machine = None
                 await self._lease.release()
 
     def fail(self, error: BaseException) -> None:
-        """Something that was decided did not get into the log, so what was decided on it is void: stop leading. The first error counts.
+        """Stop leading, because a decision did not get into the log, so that what follows from it is void. The first error counts.
 
-        To be called by what the machine that leads set off, so not before there was one.
+        Only effects of the machine that leads may call this, so not before there is one.
         """
         if not self._failed.done():
             self._failed.set_exception(error)
 
     async def status(self, _request: bytes) -> bytes:
-        """What a micro service answers: whether this one leads, and what its machine knows, as JSON."""
+        """Return the status of the service as JSON: whether this process leads, and the state of its machine."""
         machine = self.machine
         known = machine.status() if machine is not None else {}
         of_process = {"metrics": self._bus.metrics_address, "snapshot": self._snapshots.seq, **self._bus.reading.status()}
         return msgspec.json.encode({"leading": machine is not None, **of_process, **known})
 
     def leading(self) -> Family:
-        """For Prometheus: whether this one leads."""
+        """Return the metric that says whether this process leads."""
         return gauge(*LEADING, self.machine is not None)
 
     async def _term(self) -> None:
-        """Lead until the lease is lost. Raises what ended the term before that."""
+        """Lead until the lease is lost. Raises the error that ended the term before that."""
         machine = self._begin(self._lease.term)
         lost = asyncio.ensure_future(self._lease.lost.wait())
         try:
@@ -167,7 +167,7 @@ class Leader(Generic[M]):
                 self._bus.give_up()
 
     async def _catch_up(self, machine: M, lost: asyncio.Future[Any]) -> bool:
-        """Fold everything that is in the log. False if the lease was lost before that was done."""
+        """Fold the log to its end. Returns False if the lease was lost before that."""
         reading = asyncio.ensure_future(self._read(machine))
         try:
             await asyncio.wait([reading, lost], return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +179,7 @@ class Leader(Generic[M]):
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read(self, machine: M) -> None:
-        """Fold what a snapshot selects of the log, and all that follows; without a snapshot, all."""
+        """Fold the part of the log that a snapshot selects, and everything after it; without a snapshot, fold the whole log."""
         subjects, snapshot = [*self._role.followed, *self._role.own], await self._snapshots.load()
         if snapshot is not None:
             machine.recognise(snapshot.over)
@@ -191,7 +191,7 @@ class Leader(Generic[M]):
             await feed.close()
 
     async def _lead(self, machine: M, lost: asyncio.Future[Any]) -> None:
-        """Attend to what else there is, and hand on everything that others write from here on."""
+        """Attend to other work, and pass on everything that others write from now on."""
         self._failed = asyncio.get_running_loop().create_future()
         self._machine = machine
         async with self._attend(machine) as others:
@@ -211,13 +211,13 @@ class Leader(Generic[M]):
                 await feed.close()
 
     def _take(self, machine: M, entries: list[Entry]) -> None:
-        """Hand on what others wrote."""
+        """Pass on what others wrote."""
         self._on_entries(machine, entries)
         if entries[-1].seq >= self._snapshots.due:
             self._note(machine)
 
     def _note(self, machine: M) -> None:
-        """Have a snapshot stored now and then."""
+        """Store a snapshot from time to time."""
         self._snapshots.folded(machine.last_seq, partial(self._snapshot, machine))
 
     def _snapshot(self, machine: M) -> LedgerSnapshot | None:
@@ -225,6 +225,6 @@ class Leader(Generic[M]):
 
 
 def _holder_name() -> str:
-    """What this process is called as the holder of a lease: its host, its process id, and something random, for containers of one image may
-    have the first two in common."""
+    """Return the name of this process as the holder of a lease: its host, its process id, and something random, because containers of one
+    image may have the first two in common."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, and a number that grows with every change of holder."""
+"""Leases: each has one holder at a time, and a term that grows with every change of holder."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ if TYPE_CHECKING:
 log = get_log(__name__)
 
 HUNG_SECONDS = 120.0
-"""A process whose event loop has not turned for so long is taken to hang, and its leases are not renewed any more. Planning a million
-tasks keeps a loop busy for four seconds, and three times as long on a busy machine; work that takes ten times that will not end."""
+"""Seconds without a turn of its event loop after which a process counts as hung, so that its leases are no longer renewed. Planning a
+million tasks blocks a loop for four seconds, and three times as long on a busy machine; work that takes ten times that will not end."""
 _BEGIN_SHARE = 0.1
-"""Share of the time to live after which the renewing begins: services that start have more urgent things to do than to connect again."""
+"""Share of the time to live after which renewing starts, because a service that starts has more urgent things to do than to open another
+connection."""
 _RETRY = 0.25
-"""Seconds until a renewal that could not be stored is tried again."""
+"""Seconds until a failed renewal is tried again."""
 _LATE = 0.5
-"""Seconds that a renewal under way is waited for at the end: one that comes later has to expire before another can take the lease."""
+"""Seconds to wait at the end for a renewal in progress: if it arrives later, it has to expire before another process can take the lease."""
 _RELEASE = 1.0
-"""Seconds that a release is tried for: longer than any answer takes, shorter than whoever stops services waits."""
+"""Seconds to try a release: longer than any answer takes, shorter than a supervisor waits when it stops services."""
 
 
 class Lease:
-    """A key that its holder writes again and again before it expires. Time to live in whole seconds, at least 1.
+    """A key that its holder writes again and again before it expires. The time to live is in whole seconds, at least 1.
 
-    The renewing goes on where long work of the holder's event loop cannot delay it (see `renewer`), as long as that loop turns at all.
+    The renewing runs where long work of the holder's event loop cannot delay it (see `renewer`), as long as that loop turns at all.
 
-    value: what stands under the key; no two holders have the same. lapses: lose the lease as soon as somebody else might have it. Without,
-    it is lost when the server says that it is gone.
-    term: the revision under which the lease was acquired; of two holders the later one has the higher term, so it fences off the other.
-    lost: set when the lease is lost, and `loss` says how; acquire again to go on.
+    value: the value of the key, different for each holder. lapses: lose the lease as soon as another process might have it. Otherwise it is
+    lost when the server says that it is gone.
+    term: the revision under which the lease was acquired. Of two holders the later one has the higher term, so it fences off the other.
+    lost: set when the lease is lost, and `loss` says how; acquire it again to continue.
     """
 
     def __init__(self, bus: Bus, bucket: str, key: str, value: bytes, ttl: float, *, lapses: bool = True) -> None:
@@ -58,12 +59,13 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the holder may act on it. Looks at the clock, so it is true also while a loop that was busy has not heard of the loss."""
+        """Whether the holder may act on the lease. It reads the clock, so it is correct even while a busy loop has not yet heard of a
+        loss."""
         tenure = self._tenure
         if tenure is None or self.lost.is_set():
             return False
         sure = tenure.sure_until
-        if tenure.loss is None and steady() < sure.steady and wall() < sure.wall:  # as nearly always, and asked for every message
+        if tenure.loss is None and steady() < sure.steady and wall() < sure.wall:  # the usual case, and checked for every message
             return True
         if not tenure.is_held(moment()):
             self.lost.set()
@@ -71,7 +73,7 @@ class Lease:
 
     @property
     def loss(self) -> Loss | None:
-        """How it was lost; None while it is held, or if it was never acquired."""
+        """How the lease was lost; None while it is held, or if it was never acquired."""
         return self._tenure.loss if self._tenure is not None else None
 
     async def acquire(self) -> int:
@@ -80,7 +82,7 @@ class Lease:
         feed = await self._bucket.watch(lambda key, value, revision: free.set() if value is None else None, self._key)
         try:
             while not await self.try_acquire():
-                with contextlib.suppress(TimeoutError):  # look again now and then, should the marker have been missed
+                with contextlib.suppress(TimeoutError):  # look again now and then, in case the marker was missed
                     async with asyncio.timeout(self._ttl):
                         await free.wait()
                 free.clear()
@@ -105,12 +107,12 @@ class Lease:
         return True
 
     def _look_at_clock(self, tenure: Tenure) -> None:
-        """See, now and whenever it might lapse, that it is held: what renews it may have no connection."""
+        """Check, now and whenever it might lapse, that the lease is held, since the renewing connection may be down."""
         if tenure is self._tenure and self.held and self._lapses:
             asyncio.get_running_loop().call_later(tenure.seconds_left(moment()), self._look_at_clock, tenure)
 
     async def _take(self) -> int | None:
-        """Write the key. Its revision; None if it is somebody else's."""
+        """Write the key. Returns its revision; None if another holder has it."""
         try:
             return await self._bucket.create(self._key, self._value, self._ttl)
         except WrongRevision:
@@ -123,17 +125,19 @@ class Lease:
             return None
 
     async def release(self) -> None:
-        """Give the lease up, so that the next one need not wait for it to expire. Does nothing if it is not held."""
+        """Give up the lease, so that the next holder need not wait for it to expire. Does nothing if it is not held."""
         await self._end_renewing()
         tenure, self._tenure = self._tenure, None
         self.lost.set()
         if tenure is not None and tenure.may_be_ours:
-            with contextlib.suppress(HeadraceError, TimeoutError):  # taken over, or no connection: it expires by itself
+            with contextlib.suppress(
+                HeadraceError, TimeoutError
+            ):  # another holder took it, or there is no connection: it expires by itself
                 async with asyncio.timeout(_RELEASE):
                     await self._bucket.delete(self._key, tenure.revision)
 
     async def _end_renewing(self) -> None:
-        """Wait until what renews is done: a renewal that came later would take the lease back."""
+        """Wait until the renewing has ended: a later renewal would take the lease back."""
         renewing, self._renewing = self._renewing, None
         if renewing is None:
             return
@@ -146,7 +150,7 @@ class Lease:
     # --- beside the holder's event loop -------------------------------------------------------------------------------------
 
     async def _keep(self, bus: Bus, tenure: Tenure, stop: _Stop, holder: asyncio.AbstractEventLoop) -> None:
-        """Write the key again until the lease is lost or given up. On a bus and a loop that long work of the holder does not delay."""
+        """Write the key again until the lease is lost or given up, on a bus and a loop that long work of the holder does not delay."""
         bucket, stopped = bus.kv(self._bucket_name), stop.listen()
         while not stopped.is_set() and await self._renew(bucket, tenure, stopped):
             pass
@@ -155,7 +159,7 @@ class Lease:
             _call(holder, self._lost_by, tenure)
 
     async def _renew(self, bucket: Bucket, tenure: Tenure, stop: asyncio.Event) -> bool:
-        """Wait until it is time, and renew. False if the lease is lost."""
+        """Wait until a renewal is due, and renew. Returns False if the lease is lost."""
         if await _set_within(stop, tenure.seconds_to_renewal(moment())):
             return True
         if self._bus.idle_seconds > HUNG_SECONDS:
@@ -170,25 +174,25 @@ class Lease:
         except WrongRevision:
             await self._look(bucket, tenure, stop)
         except HeadraceError as error:
-            log.warning("a lease could not be renewed, trying on", lease=self._key, error=error)
+            log.warning("cannot renew a lease; retrying", lease=self._key, error=error)
             await _set_within(stop, _RETRY)
         finally:
             update.cancel()
         return tenure.is_held(moment())
 
     async def _look(self, bucket: Bucket, tenure: Tenure, stop: asyncio.Event) -> None:
-        """See what stands under the key since a renewal was refused."""
+        """Look up the key's value after a renewal was refused."""
         try:
             entry = await bucket.get(self._key)
-        except HeadraceError:  # the next renewal is refused too, and this asked again
+        except HeadraceError:  # the next renewal is refused too, and this is tried again
             await _set_within(stop, _RETRY)
             return
         found = Found.NOTHING if entry is None else Found.OURS if entry.value == self._value else Found.ANOTHERS
         tenure.refused(found, entry.revision if entry is not None else 0)
 
     async def _answered(self, update: asyncio.Future[int], tenure: Tenure, stop: asyncio.Event) -> None:
-        """Wait for the answer to a renewal, for as long as it matters: until the lease lapses; or is given up, and a little longer, for the
-        next one would have to wait for what comes late to expire."""
+        """Wait for the answer to a renewal while it matters: until the lease lapses; or, after the lease is given up, a little longer,
+        because the next holder would have to wait until a late renewal expires."""
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         try:
             while not update.done() and not stop.is_set() and tenure.is_held(moment()):
@@ -201,9 +205,9 @@ class Lease:
             stopped.cancel()
 
     def _renewing_ended(self, tenure: Tenure, renewing: asyncio.Future[None]) -> None:
-        """A mistake in what renews must not leave a holder that believes in its lease."""
+        """End the lease if the renewing failed, so that its holder does not believe in it."""
         if not renewing.cancelled() and (error := renewing.exception()) is not None:
-            log.error("a lease is not renewed any more", lease=self._key, term=self.term, exc_info=error)
+            log.error("a lease is no longer renewed", lease=self._key, term=self.term, exc_info=error)
             tenure.end(Loss.EXPIRED)
             self._lost_by(tenure)
 
@@ -213,14 +217,14 @@ class Lease:
 
 
 class _Stop:
-    """Tells what renews to end. Asked for in one thread, and heard in another."""
+    """A signal that ends the renewing. One thread sends it, and another receives it."""
 
     def __init__(self) -> None:
         self._requested = False
         self._heard: Callable[[], None] | None = None
 
     def request(self) -> bool:
-        """Ask for the end. False if nobody listens yet."""
+        """Request the end. Returns False if nobody listens yet."""
         self._requested = True
         if self._heard is None:
             return False
@@ -228,7 +232,7 @@ class _Stop:
         return True
 
     def listen(self) -> asyncio.Event:
-        """An event of the running loop that is set when the end is asked for."""
+        """Return an event of the running loop that is set when the end is requested."""
         event, loop = asyncio.Event(), asyncio.get_running_loop()
         self._heard = lambda: _call(loop, event.set)
         if self._requested:
@@ -243,7 +247,7 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arg
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether an event is set within so many seconds."""
+    """Return whether an event is set within `seconds`."""
     if seconds <= 0:
         return event.is_set()
     try:

@@ -1,12 +1,12 @@
-"""Whether a connection still takes what is sent on it. Pure: a `Look` goes in every tick, and what to do comes out.
+"""Detects dead connections. Pure: every tick it gets a `Look`, and returns what to do.
 
-TCP tells nobody that the other end is gone: it sends again, after longer and longer pauses, for a quarter of an hour. Messages that still
-arrive prove nothing: the two directions of a connection fail separately. So while something that was sent here is unanswered and no answer
-comes, or a feed is silent, the server gets a PING, which it answers after everything that came before it. No answer means that the
-connection is dead, unless the socket still gets rid of what is queued before the PING: then the way is slow, and a new connection would
-begin the same again.
+TCP does not report that the other end is gone: it retransmits, after longer and longer pauses, for a quarter of an hour. Arriving messages
+prove nothing, because the two directions of a connection fail separately. So if something that was sent is unanswered and no answer comes,
+or if a feed is silent, the server gets a PING, which it answers after everything before it. No answer means that the connection is dead,
+unless the socket is still sending what is queued before the PING: then the network is slow, and a new connection would have the same
+problem.
 
-Time is counted in ticks: an event loop that was busy for seconds gets one tick, and then reads the answers that are there.
+Time is counted in ticks: an event loop that was busy for seconds gets one tick, and then reads the answers that have arrived.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from headrace.bus.settings import TIMES
 
 
 class Look(NamedTuple):
-    """What a connection looks like.
+    """The state of a connection.
 
-    answers: answers and PONGs that came so far. queued: bytes that the other end's system has not taken yet. taken: bytes that it has taken
-    so far, as far as this system tells. waiting: whether something that was sent is unanswered. silent: whether messages that are due do
-    not come.
+    answers: answers and PONGs that arrived so far. queued: bytes that the other end's system has not taken yet. taken: bytes that it has
+    taken so far, as far as this system knows. waiting: whether something that was sent is unanswered. silent: whether messages that are due
+    do not arrive.
     """
 
     answers: int
@@ -33,7 +33,7 @@ class Look(NamedTuple):
 
 
 class Sign(enum.Enum):
-    """What a look shows."""
+    """The conclusion from a look."""
 
     ALIVE = enum.auto()
     ASK = enum.auto()
@@ -43,9 +43,10 @@ class Sign(enum.Enum):
 
 
 class Liveness:
-    """Watches one connection after the other. share: of the usual times; less for a connection with few and small messages.
+    """The watch over one connection after another. share: factor of the usual times, less than 1 for a connection with few and small
+    messages.
 
-    A connection that dies without a single answer after its handshake was perhaps only slow: the next one gets twice the time.
+    A connection that dies without a single answer after its handshake may only have been slow: the next one gets twice the time.
     """
 
     __slots__ = ("_answers", "_asked", "_share", "_silent", "_slow", "_taken")
@@ -63,17 +64,17 @@ class Liveness:
         return self._asked is not None
 
     def connected(self) -> None:
-        """There is a new connection: nothing is known of it."""
+        """Start to watch a new connection."""
         self._silent = 0
         self._asked: int | None = None
 
     def tick(self, look: Look) -> Sign:
-        """Time went by, on a connection that its handshake has opened."""
+        """Count a tick on a connection whose handshake is done."""
         if look.answers != self._answers:
             self._answers = look.answers
             self._slow = False
             self.connected()
-        elif self._asked is not None and look.queued and look.taken > self._taken:  # the PING is on its way, slowly
+        elif self._asked is not None and look.queued and look.taken > self._taken:  # the PING is still being sent, slowly
             self._asked = 0
         self._taken = look.taken
         return self._ask(look) if self._asked is None else self._judge(self._asked + 1)

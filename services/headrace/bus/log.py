@@ -1,4 +1,4 @@
-"""Following the LOG stream: entries in order, with the graphs that were too large for a message put into them."""
+"""Feeds of the stream LOG: they pass on entries in order, and insert graphs that were too large for a message."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 log = get_log(__name__)
 
 READING_SECONDS = 10.0
-"""Reading a graph of `MAX_GRAPH_BYTES` takes a third of this."""
+"""Seconds that leases last while a graph is read. A graph of `MAX_GRAPH_BYTES` takes a third of this."""
 _REMEMBERED = 4
-"""Graphs kept decoded: a host is assigned the graph that was submitted just before, a scheduler reads both."""
+"""Decoded graphs that are kept: a host is assigned the graph that was submitted just before, and a scheduler reads both."""
 OnEntries = Callable[[list[Entry]], None]
 Select = Callable[[Record], bool]
 _graph = decoder(GraphSpec)
@@ -38,13 +38,13 @@ _WITH_GRAPH = (Submitted, Assign)
 
 
 def graph_key(graph: bytes) -> str:
-    """The key of an encoded graph in the object store: a hash of its bytes, so that nobody can put another one in its place."""
+    """Return the key of an encoded graph in the object store: a hash of its bytes, so that nobody can replace it by another graph."""
     return hashlib.sha256(graph).hexdigest()
 
 
 def _learn(tracing: Tracing, records: list[Record], entries: list[Entry | None]) -> None:
-    """Take in to which trace the jobs belong that these messages are about, and which of them are over. A job whose client makes no traces
-    has one all the same, the same in every service."""
+    """Learn the traces of the jobs that these messages are about, and which of the jobs are over. If a job's client creates no traces, the
+    job still has a trace, the same one in every service."""
     headers = {record.seq: record.headers for record in records}
     for entry in entries:
         if entry is None:
@@ -57,7 +57,7 @@ def _learn(tracing: Tracing, records: list[Record], entries: list[Entry | None])
 
 
 def _read_graph(key: str, data: bytes) -> GraphSpec:
-    """The graph of an object. Raises Unreadable if it is another one than the key says, or none."""
+    """Decode the graph of an object. Raises Unreadable if it is not a graph, or not the graph of the key."""
     if graph_key(data) != key:
         raise Unreadable("it is not the graph that was submitted: its hash is not its key")
     graph: GraphSpec = read(_graph, data)
@@ -69,18 +69,18 @@ def _seq(item: Entry | Claim) -> int:
 
 
 def _unresolved(message: LogMessage) -> str:
-    """Key of the graph that is still in the object store, or nothing."""
+    """Return the key of a message's graph if it is still in the object store, or nothing."""
     if type(message) in _WITH_GRAPH and (graph := message.graph) is not None and graph.inline is None:  # type: ignore[union-attr]
         return graph.key
     return ""
 
 
 class LogFeed:
-    """A feed of decoded entries, each once and in order. Submitted and Assign carry their graph inline; it is missing if the
-    object store does not have it.
+    """A feed of decoded entries, each once and in order. Submitted and Assign carry their graph inline, or none if the object store does
+    not have it.
 
-    What cannot be read is passed over, see `reading`. A decision of a newer schema ends the feed: `ended` has NewerSchema. caught_up and
-    last_seq as those of Feed, but for entries passed on.
+    The feed skips messages that it cannot read, see `reading`. A decision of a newer schema ends the feed: `ended` has NewerSchema.
+    caught_up and last_seq are those of Feed, but for entries passed on.
     """
 
     def __init__(self, bus: Bus, on_entries: OnEntries, select: Select | None = None) -> None:
@@ -111,7 +111,7 @@ class LogFeed:
         whole: bool = False,
         select: Select | None = None,
     ) -> LogFeed:
-        """Follow the log on these subjects. select: whether to read a message on one of them. Other arguments as of Bus.follow."""
+        """Follow the log on these subjects. select: whether to read a message on one of them. Other arguments as for Bus.follow."""
         feed = cls(bus, on_entries, select)
         inner = await bus.follow(LOG.name, subjects, feed._on_records, from_seq=from_seq, whole=whole)
         feed._attach(inner)
@@ -125,7 +125,7 @@ class LogFeed:
         return self._feed.last_seq if self._feed is not None else 0
 
     async def settled(self) -> None:
-        """Wait until everything that has arrived is passed on. Raises what ended the feed before that."""
+        """Wait until everything that has arrived is passed on. Raises the error that ended the feed before that."""
         while self._fetching is not None:
             await self._fetching
         if self.ended.done():
@@ -192,7 +192,7 @@ class LogFeed:
             self._fetching = asyncio.ensure_future(self._resolve())
 
     def _pass_on(self, entries: list[Entry]) -> None:
-        """Hand over, and count. How old entries are says something only of those that came since the log was caught up with."""
+        """Pass on entries, and count them. Their age matters only for those that arrived after the feed caught up."""
         reading = self._reading
         reading.entries += len(entries)
         reading.seq, reading.time = entries[-1].seq, entries[-1].time
@@ -201,7 +201,7 @@ class LogFeed:
         self._on_entries(entries)
 
     async def _resolve(self) -> None:
-        """Pass on what waits, finding out what must be known of it as it comes up; then the short way is open again."""
+        """Pass on the waiting items, and resolve what each one needs first. After that, entries are passed on directly again."""
         try:
             while self._waiting:
                 ready = self._take_ready()
@@ -212,7 +212,7 @@ class LogFeed:
         except NewerSchema as error:
             self._fail(error)
         except Exception as error:
-            log.exception("the feed of the log ends: what reads it failed")
+            log.exception("the feed of the log ends: its reader failed")
             self._fail(error)
         finally:
             self._fetching = None
@@ -222,7 +222,7 @@ class LogFeed:
             self._feed.fail(error)
 
     def _take_ready(self) -> list[Entry]:
-        """Take the first of those that wait, up to one that has to wait on. Raises NewerSchema."""
+        """Remove and return the first waiting items that are ready. Raises NewerSchema."""
         ready: list[Entry] = []
         while self._waiting:
             item = self._waiting[0]
@@ -241,7 +241,7 @@ class LogFeed:
         return ready
 
     async def _make_ready(self, item: Entry | Claim) -> list[Entry]:
-        """Find out what the first of those that wait waits for. Returns it if it can be passed on then. Raises NewerSchema."""
+        """Resolve the first waiting item. Returns it if it can be passed on then. Raises NewerSchema."""
         if isinstance(item, Entry):
             await self._put_graph(item, _unresolved(item.message))
             self._waiting.popleft()
@@ -254,8 +254,8 @@ class LogFeed:
         return []
 
     async def _may_count(self, claim: Claim) -> bool:
-        """Whether the service can have the term. For one of a newer schema, which ends this feed, it has to be the present one, or, of what
-        was there before this feed began, any that it had."""
+        """Return whether the service can have the term. For a decision of a newer schema, which ends this feed, the term has to be the
+        present one; or, for what was stored before this feed started, any term of the service."""
         if claim.entry is not None:
             return await self._terms.look(claim.service, claim.term)
         latest = await self._terms.latest(claim.service)
@@ -264,7 +264,7 @@ class LogFeed:
         return await self._terms.look(claim.service, claim.term)
 
     async def _put_graph(self, entry: Entry, key: str) -> None:
-        """Put the graph into a message. If it cannot be had, the message is passed on without it."""
+        """Insert the graph into a message. If the graph is not available, the message is passed on without it."""
         message, graph = entry.message, None
         try:
             if not _KEY.fullmatch(key):
@@ -275,12 +275,12 @@ class LogFeed:
                     del self._graphs[next(iter(self._graphs))]
             graph = self._graphs[key]
         except (JetStreamRefused, Unreadable) as error:
-            log.error("the graph of a message of the log cannot be had", seq=entry.seq, subject=entry.subject, graph=key, error=error)
+            log.error("cannot get the graph of a message of the log", seq=entry.seq, subject=entry.subject, graph=key, error=error)
         if isinstance(message, Submitted | Assign) and (source := message.graph) is not None:
             message.graph = GraphSource(inline=graph, key=key, sink=source.sink)
 
     async def _fetch_graph(self, key: str) -> GraphSpec:
-        """Fetch a graph and read it. Leases last longer meanwhile: reading the largest one keeps all threads waiting for seconds."""
+        """Fetch and decode a graph. Leases last longer meanwhile, because decoding the largest graph blocks all threads for seconds."""
         self._bus.long_work = READING_SECONDS
         try:
             return _read_graph(key, await self._fetch(key))
@@ -292,4 +292,4 @@ class LogFeed:
             try:
                 return await self._objects.get(key, MAX_GRAPH_BYTES)
             except NatsUnreachable as error:
-                log.warning("a graph cannot be had just now, trying on", graph=key, error=error)
+                log.warning("cannot get a graph at the moment; retrying", graph=key, error=error)

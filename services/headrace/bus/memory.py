@@ -1,6 +1,6 @@
-"""The bus in one process, without a server: for unit tests. Same interface, same order, same deduplication and compare-and-set.
+"""The bus in one process, without a server, for unit tests. It has the same interface, order, deduplication and compare-and-set.
 
-All who share a `MemoryBus` share its streams. Messages reach followers in the next turn of the loop, coalesced as those of NATS are.
+All users of a `MemoryBus` share its streams. Messages reach followers in the next turn of the loop, coalesced like those of NATS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MARKER = b"NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\n\r\n"
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject matches a pattern with `*` for one token and `>` for one or more at the end."""
+    """Return whether a subject matches a pattern with `*` for one token and `>` for one or more at the end."""
     wanted, tokens = pattern.split("."), subject.split(".")
     if wanted[-1] == ">":
         wanted.pop()
@@ -35,7 +35,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 class _Stream:
-    """Messages of a stream, in order. `only_last`: of each subject only the last is kept, as in a bucket."""
+    """The messages of a stream, in order. only_last: keep only the last message of each subject, as in a bucket."""
 
     def __init__(self, name: str, subjects: list[str], only_last: bool = False) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class _Stream:
         return record.seq
 
     def remove(self, subject: str) -> None:
-        """Forget the messages of a subject."""
+        """Remove the messages of a subject."""
         self.records = [record for record in self.records if record.subject != subject]
         self.last.pop(subject, None)
 
@@ -99,7 +99,7 @@ class MemoryFeed(Feed):
         self._batch.clear()
 
     def offer(self, record: Record) -> None:
-        """A message was stored: pass it on soon, if it matches."""
+        """Pass on a stored message soon, if it matches."""
         if any(matches(pattern, record.subject) for pattern in self._source.subjects):
             if not self._batch:
                 self._schedule()
@@ -120,7 +120,7 @@ class MemoryFeed(Feed):
 
 
 class _MemoryQueue(Consumption):
-    """A work queue: what is done is removed, what failed comes again."""
+    """A work queue: it removes messages that are done, and delivers those that failed again."""
 
     def __init__(self, stream: _Stream, on_request: OnRequest) -> None:
         self._stream = stream
@@ -143,7 +143,7 @@ class _MemoryQueue(Consumption):
 
 
 class MemoryBus(Bus):
-    """See Bus. Make one with `MemoryBus()`; `close` leaves its contents, so that another service of a test can go on."""
+    """The bus without a server, see Bus. `close` keeps its contents, so that another service of a test can continue."""
 
     def __init__(self) -> None:
         super().__init__()

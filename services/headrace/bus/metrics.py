@@ -1,4 +1,4 @@
-"""What the bus counts, in every service: publishes and their acknowledgements, and how far behind the log is read."""
+"""The metrics of the bus in every service: publishes and their acknowledgements, and the lag behind the log."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from headrace.telemetry import Family, Timing, counter, gauge, summary
 log = get_log(__name__)
 
 _QUIET = 1.0
-"""Seconds between two lines in our own log about messages that are passed over."""
+"""Seconds between two lines in our own log about skipped messages."""
 _SHOWN = 300
-"""Characters of a subject or a reason: both may come from whoever wrote the message."""
+"""Most characters of a subject or a reason: the author of the message may have chosen both."""
 
 
 class Publishing:
-    """Publishes by outcome. A publish that lost a compare-and-set race is not counted.
+    """Publish counts by outcome. A publish that lost a compare-and-set race is not counted.
 
-    log_seq: the highest sequence in LOG that was acknowledged. log_frame: the message that has it, as it was sent.
+    log_seq: the highest acknowledged sequence in LOG. log_frame: the frame of that message.
     """
 
     __slots__ = ("acknowledged", "log_frame", "log_seq", "refused", "repeated")
@@ -33,7 +33,7 @@ class Publishing:
 
 
 class Unreadable(msgspec.Struct):
-    """Messages of a stream that were passed over: how many, and of the last one the sequence, the subject and the reason."""
+    """The skipped messages of a stream: their number, and the sequence, subject and reason of the last one."""
 
     count: int = 0
     seq: int = 0
@@ -42,14 +42,14 @@ class Unreadable(msgspec.Struct):
 
 
 class Reading:
-    """Entries of the log that were handed over. lag: age of each batch's oldest entry by then, once the log was caught up with.
+    """Counts of what this process reads. lag: age of each batch's oldest entry when it was passed on, after the log was caught up with.
 
-    reopened: feeds opened again because something was missing or nothing was heard. replaced: connections that were replaced because
-    NATS did not answer on them. passed_over: messages that were delivered to a feed
-    which did not ask for them, because it had fallen behind (see `reach`).
-    time: of the last entry, by the log's clock. rewound: how often the log was older than what this process knew of it.
-    unstored: by connection, seconds for which NATS has stored nothing although it answers; 0 if it does.
-    unreadable: by stream, messages that were skipped, because they cannot be read or are not allowed on their subject.
+    reopened: feeds opened again because something was missing or the stream was silent. replaced: connections that were replaced because
+    NATS did not answer on them. passed_over: messages that were delivered to a feed that does not need them, because it had fallen behind
+    (see `reach`).
+    time: of the last entry, by the log's clock. rewound: how often the log was older than this process knew.
+    unstored: by connection, seconds for which NATS has answered but stored nothing; 0 if it stores messages.
+    unreadable: by stream, messages that were skipped, because they cannot be read or do not belong on their subject.
     """
 
     __slots__ = (
@@ -77,10 +77,10 @@ class Reading:
         self._unsaid = 0
 
     def pass_over(self, stream: str, seq: int, subject: str, why: str) -> None:
-        """Count a message, and say so, but not for each of very many."""
+        """Count a skipped message, and log it, but not each of very many."""
         found = self.unreadable.setdefault(stream, Unreadable())
         found.count += 1
-        if seq >= found.seq:  # what a claim is worth is found out later than what follows it
+        if seq >= found.seq:  # a claim is decided later than messages after it
             found.seq, found.subject, found.why = seq, subject[:_SHOWN], why[:_SHOWN]
         now = time.monotonic()
         if now - self._said < _QUIET:
@@ -92,23 +92,23 @@ class Reading:
         self._said, self._unsaid = now, 0
 
     def status(self) -> dict[str, object]:
-        """For people and tools."""
+        """Return the counts for people and tools."""
         return {"unreadable": self.unreadable, "unstored": self.unstored_seconds}
 
     @property
     def unstored_seconds(self) -> float:
-        """Seconds for which NATS has stored nothing although it answers; 0 if it stores."""
+        """Seconds for which NATS has answered but stored nothing; 0 if it stores messages."""
         return max(self.unstored.copy().values(), default=0.0)
 
 
 def families(publishing: Publishing, waiting: int, reading: Reading, connected: bool) -> Iterator[Family]:
-    """The metrics of a connection to NATS."""
+    """Yield the metrics of a connection to NATS."""
     yield gauge("headrace_build_info", "Version of Headrace; always 1.", {version("headrace"): 1}, "version")
-    yield gauge("headrace_nats_connected", "Whether there is a connection to NATS.", connected)
+    yield gauge("headrace_nats_connected", "Whether this process is connected to NATS.", connected)
     yield counter("headrace_nats_replaced_total", "Connections to NATS that were dead, and replaced.", reading.replaced)
     yield counter("headrace_log_rewound_total", "How often NATS came back with an older log than this process knew.", reading.rewound)
     yield counter("headrace_publish_acks_total", "Messages that JetStream has stored.", publishing.acknowledged)
-    yield counter("headrace_publish_retries_total", "Messages sent again, for want of an answer.", publishing.repeated)
+    yield counter("headrace_publish_retries_total", "Messages resent because NATS did not answer.", publishing.repeated)
     yield counter("headrace_publish_refused_total", "Messages that JetStream refused for good.", publishing.refused)
     yield gauge("headrace_publish_unacknowledged", "Messages sent and not stored yet, as far as is known.", waiting)
     unstored = reading.unstored_seconds
@@ -125,5 +125,5 @@ def families(publishing: Publishing, waiting: int, reading: Reading, connected: 
     yield gauge("headrace_unreadable_sequence", "Sequence of the last message that was skipped, by stream.", last, "stream")
     known = max(publishing.log_seq, reading.seq)
     yield gauge("headrace_log_known_sequence", "Highest sequence in the log that this process knows of: read, or written.", known)
-    yield summary("headrace_log_lag_seconds", "Age of the oldest entry of each batch of the log when it was taken in.", reading.lag)
-    yield gauge("headrace_log_longest_lag_seconds", "The most that this age ever was.", reading.lag.longest)
+    yield summary("headrace_log_lag_seconds", "Age of the oldest entry of each batch of the log when this process read it.", reading.lag)
+    yield gauge("headrace_log_longest_lag_seconds", "The largest value of this age so far.", reading.lag.longest)

@@ -44,11 +44,11 @@ log = get_log(__name__)
 
 
 _CLOSING = 2.0
-"""Seconds that `close` waits for acknowledgements: what is not stored by then is said in the log."""
+"""Seconds that `close` waits for acknowledgements. What is not stored by then is reported in the log."""
 
 
 class NatsBus(Bus):
-    """See Bus. Made by `Bus.connect`. share: see `Liveness`."""
+    """The bus on NATS, see Bus. `Bus.connect` makes it. share: see `Liveness`."""
 
     def __init__(self, wire: Wire, settings: BusSettings, name: str, share: float = 1.0) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class NatsBus(Bus):
 
     @classmethod
     async def open(cls, settings: BusSettings, name: str) -> NatsBus:
-        """Connect and see that JetStream is there."""
+        """Connect, and check that JetStream is available."""
         bus = cls(await open_wire(settings, name), settings, name)
         try:
             await bus._find_jetstream()
@@ -118,7 +118,7 @@ class NatsBus(Bus):
             return
         _, late = await asyncio.wait(waiting, timeout=timeout)
         if late:
-            raise TimeoutError(f"{len(late)} messages were not acknowledged within {timeout:g} s; they will be sent again")
+            raise TimeoutError(f"{len(late)} messages were not acknowledged within {timeout:g} s; they will be resent")
 
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
         queue = Queue(self._wire, self._outbox, self._queues, stream, durable, on_request)
@@ -140,7 +140,9 @@ class NatsBus(Bus):
             await service.add_endpoint(EndpointConfig(name=endpoint, subject=subject, handler=_answering(handler, self._answers)))
 
     async def _serve_http(self, metrics: Metrics) -> None:
-        from headrace.telemetry.http import HttpEndpoint  # with the Prometheus library, which clients and most local clusters do without
+        from headrace.telemetry.http import (
+            HttpEndpoint,
+        )  # imports the Prometheus library, which clients and most local clusters do not need
 
         self._http = HttpEndpoint(lambda: self.connected, lambda: chain(self._families(), metrics()))
         await self._http.start(self._settings.metrics)
@@ -167,7 +169,7 @@ class NatsBus(Bus):
         except TimeoutError as error:
             log.warning("closing with messages that may be lost", error=error)
         for service in self._services:
-            with contextlib.suppress(Exception):  # the connection is gone: there is nothing to unsubscribe from
+            with contextlib.suppress(Exception):  # the connection is gone, so there is nothing to unsubscribe
                 await service.stop()
         if self._http is not None:
             await self._http.close()
@@ -218,7 +220,7 @@ class NatsBus(Bus):
         try:
             await self._outbox.call(f"STREAM.CREATE.{config['name']}", config)
         except JetStreamRefused as error:
-            if error.code == frames.NAME_IN_USE:  # somebody set other limits on purpose
+            if error.code == frames.NAME_IN_USE:  # an operator set other limits on purpose
                 await self._upgrade(config)
                 return
             if error.code in frames.NO_STORAGE:
@@ -230,7 +232,7 @@ class NatsBus(Bus):
             raise
 
     async def _upgrade(self, config: dict[str, Any]) -> None:
-        """Change what a stream that an older release made lacks. All other settings of it stay."""
+        """Add what a stream of an older release lacks. All other settings of the stream stay."""
         present = msgspec.json.decode(await self._outbox.call(f"STREAM.INFO.{config['name']}"))["config"]
         changes = layout.upgrade(present, config)
         if changes:
@@ -242,7 +244,9 @@ class NatsBus(Bus):
         self._turned = time.monotonic()
         if self.connected:
             self._look_at_connection()
-        if self.connected and not self._wire.backlog:  # the server reads nothing just now: whatever were sent again would only pile up
+        if (
+            self.connected and not self._wire.backlog
+        ):  # otherwise the server reads nothing at the moment, and resent messages would only pile up
             self._outbox.tick()
             for feed in list(self._feeds):
                 feed.tick()
@@ -259,12 +263,12 @@ class NatsBus(Bus):
         if sign is Sign.ASK:
             wire.ping()
         elif sign is Sign.DEAD:
-            log.warning("NATS does not answer on this connection: opening another", connection=self._name, unsent=queued)
+            log.warning("NATS does not answer on this connection: opening another one", connection=self._name, unsent=queued)
             self.reading.replaced += 1
             wire.replace()
 
     def _say_not_stored(self, seconds: float) -> None:
-        """Say so at the beginning, and tell whoever asks."""
+        """Log when NATS stops storing messages, and keep the duration for the status."""
         was, self.reading.unstored[self._name] = self.reading.unstored.get(self._name, 0.0), seconds
         if seconds and not was:
             log.error("NATS stores nothing", connection=self._name, error=NOT_STORED.format(seconds=seconds))
@@ -272,14 +276,14 @@ class NatsBus(Bus):
             log.warning("NATS stores messages again", connection=self._name)
 
     async def _verify(self) -> None:
-        """See whether the log is still the one that was known here, before anything is sent that follows from it."""
+        """Check, before anything is sent that follows from it, that the log is still the one that this process knows."""
         counts, reading = self._outbox.counts, self.reading
         msg_id = frames.value_of(counts.log_frame, b"Nats-Msg-Id")
         known = Known(reading.seq, reading.time, counts.log_seq, msg_id)
         try:
             why = await self._difference(known) if known.last else ""
-        except (NatsError, HeadraceError, msgspec.DecodeError) as error:  # a cluster that chooses a leader, which loses nothing
-            log.info("the log cannot be compared with what is known of it", connection=self._name, error=error)
+        except (NatsError, HeadraceError, msgspec.DecodeError) as error:  # a cluster that elects a leader, which loses nothing
+            log.info("cannot compare the log with what this process knows of it", connection=self._name, error=error)
             return
         if why:
             self._rewound(LogRewound(REWOUND.format(why=why)))
@@ -290,12 +294,12 @@ class NatsBus(Bus):
         return difference(known, info.state.last_seq, read, written)
 
     async def _look(self, seq: int) -> Record | None:
-        """The log's message at a sequence."""
+        """Return the log's message at a sequence."""
         asked = msgspec.json.encode({"seq": seq})
         return self._outbox.found(await self._wire.ask(f"{API}STREAM.MSG.GET.{LOG.name}", asked))
 
     def _rewound(self, error: LogRewound) -> None:
-        """End what follows from messages that are gone: feeds of the log, and what a service was about to write."""
+        """End everything that follows from lost messages: feeds of the log, and what a service was about to write."""
         log.error("the log is an older one", connection=self._name, error=error)
         reading, counts = self.reading, self._outbox.counts
         reading.rewound += 1
@@ -308,7 +312,7 @@ class NatsBus(Bus):
                 feed.fail(error)
 
     def _reconnected(self) -> None:
-        """A new connection: feeds from where they were, then everything unanswered again."""
+        """Continue on a new connection: open feeds where they were, then resend everything unanswered."""
         self._liveness.connected()
         self._outbox.storing.answered()
         for feed in self._feeds:
@@ -347,13 +351,13 @@ _info = msgspec.json.Decoder(_Info)
 
 
 def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:
-    """Answers requests as they come, also while an earlier one is still being answered, which nats-py would wait for."""
+    """Make a function that answers requests as they arrive, even while an earlier one is still being answered. nats-py alone would wait."""
 
     async def answer(request: Any) -> None:
         try:
             await request.respond(await handler(request.data))
         except Exception as error:
-            if isinstance(error, HeadraceError):  # what its asker is told, who may have asked for too much or too late
+            if isinstance(error, HeadraceError):  # the client gets this error; it may have asked for too much, or too late
                 log.info("a request is answered with an error", subject=request.subject, kind=type(error).__name__, error=error)
             else:
                 log.exception("a request failed", subject=request.subject)

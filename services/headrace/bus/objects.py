@@ -1,6 +1,6 @@
-"""Objects too large for a message, laid out as NATS ADR-20 says, so that `nats object` shows them.
+"""Objects too large for a message, in the layout of NATS ADR-20, so that `nats object` shows them.
 
-nats-py's object store waits for each chunk's acknowledgement before it sends the next; here all are on their way at once.
+nats-py's object store waits for each chunk's acknowledgement before it sends the next. This one sends all chunks at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Options(msgspec.Struct):
 
 
 class _Info(msgspec.Struct):
-    """What the store keeps about an object."""
+    """The entry of an object in the store."""
 
     name: str
     bucket: str
@@ -49,7 +49,7 @@ _info = msgspec.json.Decoder(_Info)
 
 
 class ObjectStore:
-    """An object store by name. It is made by `Bus.ensure_buckets`."""
+    """An object store by name. `Bus.ensure_buckets` creates it."""
 
     def __init__(self, bus: Bus, name: str) -> None:
         self.name = name
@@ -57,10 +57,10 @@ class ObjectStore:
         self._stream = f"OBJ_{name}"
 
     async def put(self, key: str, data: bytes) -> None:
-        """Store an object; it replaces one of the same key. Raises PublishRefused if the store is full."""
+        """Store an object, replacing one of the same key. Raises PublishRefused if the store is full."""
         try:
             before = await self._find(key)
-        except JetStreamRefused:  # what is there cannot be read, and is replaced
+        except JetStreamRefused:  # the present object cannot be read, and is replaced
             before = None
         nuid = secrets.token_hex(11)
         view = memoryview(data)
@@ -72,7 +72,8 @@ class ObjectStore:
             await self._bus._purge(self._stream, self._chunks(before.nuid))
 
     async def get(self, key: str, most: int = MAX_EXACT) -> bytes:
-        """The object. Raises JetStreamRefused if there is none, its bytes are not what was stored, or are more than `most`."""
+        """Return an object. Raises JetStreamRefused if there is none, if its bytes are not what was stored, or if they are more than
+        `most`."""
         self._bus.pace.hurry()
         try:
             return await self._get(key, most)
@@ -84,7 +85,7 @@ class ObjectStore:
         while True:
             info = await self._find(key)
             if info is None:
-                raise JetStreamRefused(f"there is no object {key!r} in {self.name!r}: it was never stored, or has aged out", _MISSING)
+                raise JetStreamRefused(f"there is no object {key!r} in {self.name!r}: it was never stored, or it has aged out", _MISSING)
             if info.size > most:
                 raise JetStreamRefused(f"object {key!r} in {self.name!r} has {info.size:,} bytes, more than {most:,}")
             data = b"".join(await self._read(info)) if info.chunks else b""
@@ -92,7 +93,7 @@ class ObjectStore:
                 return data
             if info.nuid == nuid:
                 break
-            nuid = info.nuid  # it was stored anew meanwhile, and its old chunks removed: look again, once for each time
+            nuid = info.nuid  # the object was replaced meanwhile, and its old chunks were removed: look again, once for each replacement
         raise JetStreamRefused(f"object {key!r} in {self.name!r} is damaged: {len(data):,} of {info.size:,} bytes, or the digest differs")
 
     async def delete(self, key: str) -> None:
@@ -111,7 +112,7 @@ class ObjectStore:
         return None if info is None or info.deleted else info
 
     async def _read(self, info: _Info) -> list[bytes]:
-        """The chunks, in order; fewer if some are lost, and no more than about as many bytes as there are to be."""
+        """Return the chunks in order: fewer if some are lost, and not many more bytes than expected."""
         chunks: list[bytes] = []
         full, size = asyncio.Event(), 0
 

@@ -1,4 +1,4 @@
-"""How nats-py connects: its options, from our settings."""
+"""The options of nats-py, from our settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 
 
 def options(settings: BusSettings, name: str) -> dict[str, Any]:
-    """nats-py's options for a connection with this name: never stop reconnecting, notice a dead connection, keep what is to be written."""
+    """Return nats-py's options for a connection with this name: it never stops reconnecting, notices a dead connection, and keeps unsent
+    data."""
     found: dict[str, Any] = {
         "servers": [url.strip() for url in settings.url.split(",")],
         "name": name,
@@ -39,7 +40,7 @@ def options(settings: BusSettings, name: str) -> dict[str, Any]:
 def _tls(ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
-    except OSError as error:  # also what ssl raises for a file of something else
+    except OSError as error:  # ssl raises one of these also for a file of another kind
         raise SettingsError(f"HEADRACE_CA is {ca!r}, which is not a file of certificates: {error}") from error
 
 
@@ -52,7 +53,7 @@ def _credentials(path: str) -> str:
 
 
 def who(settings: BusSettings) -> str:
-    """What the server is shown: the words for an error about the login."""
+    """Describe the credentials, for an error about the login."""
     if settings.creds:
         return f"the credentials file {settings.creds}"
     if settings.user:

@@ -1,8 +1,8 @@
-"""What was sent and not answered yet: publishes, until JetStream acknowledges them, and requests to its API.
+"""Messages that were sent and not answered yet: publishes, until JetStream acknowledges them, and requests to its API.
 
-One subscription takes all answers: the reply subject of the n-th thing sent is `<inbox>.<n>`. What gets no answer in time, or was on its
-way when the connection went, is sent again in the order of the calls, byte by byte the same: a publish carries a `Nats-Msg-Id`, so that a
-stream keeps it once; API requests name what they make, so that repeating them does no harm.
+One subscription receives all answers: the reply subject of the n-th message is `<inbox>.<n>`. What gets no answer in time, or was being
+sent when the connection was lost, is resent in the order of the calls, byte by byte the same. A publish carries a `Nats-Msg-Id`, so that a
+stream keeps it once; API requests name what they create, so that repeating them does no harm.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ log = get_log(__name__)
 
 API = "$JS.API."
 _PATIENCE = max(1, round(TIMES.ack_seconds / TIMES.tick_seconds))
-"""Ticks without an answer after which something is sent again. Ticks, not time: a loop that was busy for seconds gets one tick and then
-reads its socket, where the answers are."""
+"""Ticks without an answer after which something is resent. They are ticks, not seconds: a loop that was busy for seconds gets one tick, and
+then reads its socket, where the answers are."""
 
 
 class Reply(NamedTuple):
@@ -58,14 +58,14 @@ class _Sent:
 
 
 class Outbox:
-    """Sends, matches answers, sends again. `inbox` is the prefix under which this connection is answered. storing: whether NATS stores what
-    was sent (share: see `Storing`)."""
+    """Sends messages, matches answers, and resends. inbox: the prefix of the reply subjects of this connection. storing: whether NATS
+    stores messages (share: see `Storing`)."""
 
     def __init__(self, wire: Wire, prefix: str, share: float = 1.0) -> None:
         self.inbox = f"{prefix}.{secrets.token_hex(5)}"
         self.counts = Publishing()
         self.waits_for_room = False
-        """Whether a message for which LOG has no room is sent again until it has, instead of being refused."""
+        """Whether a message for which LOG has no room is resent until it has room, instead of being refused."""
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, _Sent] = {}
@@ -86,15 +86,17 @@ class Outbox:
         return self._send(subject, headers, data, self._acknowledged)
 
     async def call(self, api: str, request: Any = None, timeout: float = TIMES.api_seconds) -> bytes:
-        """Ask JetStream's API. Raises JetStreamRefused, NoJetStream, or NatsUnreachable after `timeout` seconds without an answer."""
+        """Send a request to JetStream's API. Raises JetStreamRefused, NoJetStream, or NatsUnreachable after `timeout` seconds without an
+        answer."""
         return self.checked(api, (await self.ask(API + api, msgspec.json.encode(request) if request is not None else b"", timeout)).data)
 
     def start_call(self, api: str, request: Any) -> asyncio.Future[Reply]:
-        """The same without waiting, to be decoded with `checked`. Sent again until it is answered or cancelled."""
+        """Send a request to JetStream's API without waiting; decode the answer with `checked`. It is resent until it is answered or
+        cancelled."""
         return self._send(API + api, "", msgspec.json.encode(request), self._replied)
 
     async def ask(self, subject: str, data: bytes, timeout: float) -> Reply:
-        """A request that may be repeated. Raises NatsUnreachable after `timeout` seconds without an answer."""
+        """Send a request that may be repeated. Raises NatsUnreachable after `timeout` seconds without an answer."""
         future: asyncio.Future[Reply] = self._send(subject, "", data, self._replied)
         try:
             async with asyncio.timeout(timeout):  # not wait_for, which before Python 3.12 may lose a cancellation
@@ -103,7 +105,7 @@ class Outbox:
             raise NatsUnreachable(f"no answer to {subject} within {timeout:g} s") from None
 
     async def ask_once(self, subject: str, data: bytes, timeout: float) -> Reply:
-        """A request that is sent once. Raises NatsUnreachable if nobody serves the subject or answers within `timeout` seconds."""
+        """Send a request once. Raises NatsUnreachable if nobody serves the subject or answers within `timeout` seconds."""
         future: asyncio.Future[Reply] = self._send(frames.check_subject(subject), "", data, self._answered_once)
         try:
             async with asyncio.timeout(timeout):  # not wait_for, which before Python 3.12 may lose a cancellation
@@ -113,7 +115,7 @@ class Outbox:
 
     @staticmethod
     def checked(what: str, data: bytes) -> bytes:
-        """The answer of the API, if it is not an error."""
+        """Return an answer of the API if it is not an error. Raises JetStreamRefused or NoJetStream otherwise."""
         error = _refused.decode(data).error
         if error is None:
             return data
@@ -122,22 +124,22 @@ class Outbox:
         raise JetStreamRefused(f"JetStream refused {what}: {error.description} (code {error.err_code})", error.err_code)
 
     async def last(self, stream: str, subject: str) -> Record | None:
-        """The last message of a subject, or None."""
+        """Return the last message of a subject, or None."""
         return await self._get(stream, {"last_by_subj": subject})
 
     async def first(self, stream: str, subject: str) -> Record | None:
-        """The first message of a subject, or None."""
+        """Return the first message of a subject, or None."""
         return await self._get(stream, {"seq": 1, "next_by_subj": subject})
 
     async def at(self, stream: str, seq: int) -> Record | None:
-        """The message at a sequence, or None."""
+        """Return the message at a sequence, or None."""
         return await self._get(stream, {"seq": seq})
 
     async def _get(self, stream: str, which: dict[str, Any]) -> Record | None:
         return self.found((await self.ask(f"{API}STREAM.MSG.GET.{stream}", msgspec.json.encode(which), TIMES.api_seconds)).data)
 
     def found(self, answer: bytes) -> Record | None:
-        """The message in an answer of STREAM.MSG.GET, or None. Raises JetStreamRefused."""
+        """Return the message in an answer of STREAM.MSG.GET, or None. Raises JetStreamRefused."""
         try:
             stored = _stored.decode(self.checked("to look for a message", answer)).message
         except JetStreamRefused as error:
@@ -153,7 +155,7 @@ class Outbox:
 
     @property
     def answers(self) -> int:
-        """How much of what was sent is answered, or was given up."""
+        """Number of messages that were answered or given up."""
         return self._sent - len(self._waiting)
 
     @property
@@ -162,36 +164,36 @@ class Outbox:
         return [sent.future for sent in self._waiting.values() if sent.settle == self._acknowledged]
 
     def look_at_storing(self) -> None:
-        """Called every `TIMES.tick_seconds` while the connection is alive."""
+        """Watch whether NATS stores messages. Called every `TIMES.tick_seconds` while the connection is alive."""
         self.storing.tick(next((n for n, sent in self._waiting.items() if sent.settle == self._acknowledged), 0))
 
     def close(self) -> None:
-        """Give up what waits, and whatever is sent from here on: nobody is to wait for it for ever."""
+        """Give up everything that waits or is sent from now on, so that nobody waits for it without end."""
         self._closed = True
         for sent in self._waiting.values():
             _abandon(sent.future)
         self._waiting.clear()
 
     def give_up(self) -> None:
-        """Send no publish again that is not acknowledged, and cancel its future."""
+        """Stop resending unacknowledged publishes, and cancel their futures."""
         for n, sent in list(self._waiting.items()):
             if sent.settle == self._acknowledged:
                 del self._waiting[n]
                 sent.future.cancel()
 
     def tick(self) -> None:
-        """Send again what has waited too long. Called every `TIMES.tick_seconds` while connected."""
+        """Resend what has waited too long. Called every `TIMES.tick_seconds` while connected."""
         self._tick += 1
         if self._waiting:
             self._resend(self._tick - _PATIENCE)
 
     def resend_all(self) -> None:
-        """The connection is a new one: send everything again that was not answered."""
+        """Resend everything that was not answered, on a new connection."""
         self._resend(self._tick)
 
     def _resend(self, older: int) -> None:
         for n, sent in list(self._waiting.items()):
-            if sent.future.done():  # given up by who asked for it
+            if sent.future.done():  # its caller gave it up
                 del self._waiting[n]
             elif sent.tick <= older and sent.settle != self._answered_once:
                 sent.tick = self._tick
@@ -216,9 +218,9 @@ class Outbox:
         if sent is not None:
             try:
                 sent.settle(n, sent, headers, data)
-            except Exception as error:  # an answer that no server gives: it must not end the reader
-                log.exception("the answer to a message cannot be read", frame=sent.frame[:80])
-                self._done(n, sent, error=JetStreamRefused(f"the answer to a message cannot be read: {error}"))
+            except Exception as error:  # no server gives such an answer; it must not end the reader
+                log.exception("cannot read the answer to a message", frame=sent.frame[:80])
+                self._done(n, sent, error=JetStreamRefused(f"cannot read the answer to a message: {error}"))
 
     def _acknowledged(self, n: int, sent: _Sent, headers: bytes, data: bytes) -> None:
         if self.storing.oldest in (n, 0):
@@ -241,14 +243,14 @@ class Outbox:
             self._done(n, sent, error=_refusal(sent.frame, ack.error))
 
     def _not_taken(self, sent: _Sent) -> None:
-        """Say so, but not of each message, and send it again: the stream is choosing its leader."""
+        """Log, but not for each message, that a stream takes no message while it elects a leader, and resend the message."""
         if not sent.resent and self._tick - self._complained > _PATIENCE:
             self._complained = self._tick
-            log.warning("no stream takes a message just now; trying on", subject=sent.frame.split(b" ", 2)[1].decode())
+            log.warning("no stream takes a message at the moment; retrying", subject=sent.frame.split(b" ", 2)[1].decode())
         self._soon(sent)
 
     def _no_room(self, sent: _Sent, error: frames.Refusal) -> None:
-        """Leave it among those that are sent again after a while."""
+        """Keep a message for which the log has no room, to be resent after a while."""
         if not sent.resent:
             self.counts.refused += 1
             subject = sent.frame.split(b" ", 2)[1].decode()
@@ -273,7 +275,7 @@ class Outbox:
             self._done(n, sent, Reply(headers, data))
 
     def _soon(self, sent: _Sent) -> None:
-        """Again with the next tick."""
+        """Resend the message with the next tick."""
         sent.tick = self._tick - _PATIENCE
 
     def _done(self, n: int, sent: _Sent, result: Any = None, error: Exception | None = None) -> None:
@@ -286,11 +288,12 @@ class Outbox:
             sent.future.set_exception(error)
 
     async def _was_it_stored(self, n: int, sent: _Sent, ack: Ack) -> None:
-        """A repeated publish found another last sequence than expected: perhaps its own, for the server compares sequences before ids."""
+        """Find out whether a repeated publish that found an unexpected last sequence found its own, since the server compares sequences
+        before ids."""
         refusal = ack.error or frames.Refusal()
         try:
             record = await self.last(ack.stream, sent.frame.split(b" ", 2)[1].decode())
-        except HeadraceError:  # the publish is still waiting: it is sent again, and this asked again
+        except HeadraceError:  # the publish still waits: it is resent, and this is tried again
             return
         if record is not None and frames.value_of(record.headers, b"Nats-Msg-Id") == frames.value_of(sent.frame, b"Nats-Msg-Id"):
             self.counts.acknowledged += 1
@@ -317,7 +320,7 @@ class Outbox:
 def _abandon(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_exception(NatsUnreachable("the bus was closed before this was acknowledged"))
-        future.exception()  # who does not wait for it need not hear of it
+        future.exception()  # mark it as retrieved, for callers that do not wait for it
 
 
 class _Stored(msgspec.Struct):

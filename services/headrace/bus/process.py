@@ -1,4 +1,4 @@
-"""What every service process has in common: its loop, its signals, its log, and that it does not outlive its parent."""
+"""What all service processes share: event loop, signals, log, and the guarantee that they do not outlive their parent."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = get_log(__name__)
 T = TypeVar("T")
 
 GC_ALLOCATIONS = 50_000
-"""Allocations between two collections of the youngest objects: some milliseconds of a busy service's work, and a few MB at most."""
+"""Allocations between two collections of the youngest objects: some milliseconds of a busy service's work, and at most a few MB."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 POLL_SECONDS = 0.005
-"""How often a process that ends looks whether its descendants are gone."""
+"""Seconds between checks, in a process that ends, whether its descendants are gone."""
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-"""Loaded at import: between fork and exec nothing may be looked up."""
+"""The C library, loaded at import because nothing may be looked up between fork and exec."""
 
 
 def parent_death_signal(parent: int = 0) -> None:
@@ -42,17 +42,18 @@ def parent_death_signal(parent: int = 0) -> None:
 
 
 def adopt_orphans() -> None:
-    """Have descendants whose parent died become children of this process, whatever session they are in (Linux; elsewhere nothing)."""
+    """Let descendants whose parent died become children of this process, whatever session they are in (on Linux; elsewhere this does
+    nothing)."""
     if _libc is not None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill_descendants(seconds: float) -> bool:
-    """Kill all descendants of this process, and wait for them for so many seconds. Returns whether none is left.
+    """Kill all descendants of this process, and wait for them for `seconds`. Returns whether none is left.
 
     Only for a process in which nothing else waits for children.
     """
-    import psutil  # 20 ms, which a client is not to wait for
+    import psutil  # takes 20 ms, for which a client should not wait
 
     deadline = time.monotonic() + seconds
     while descendants := psutil.Process().children(recursive=True):
@@ -69,7 +70,7 @@ def kill_descendants(seconds: float) -> bool:
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """An event loop: uvloop's where there is one, at half the latency of asyncio's."""
+    """Create an event loop: uvloop's if it is installed, which has half the latency of asyncio's."""
     try:
         import uvloop
     except ImportError:
@@ -79,38 +80,38 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def tune_gc() -> None:
-    """Make the garbage collector look less often, and never at what was imported.
+    """Make the garbage collector run less often, and never look at imported objects.
 
-    A service holds objects by the hundred thousand that live as long as their job and form no cycles; with Python's default of a
-    collection every 700 allocations, looking through them took more than half of an agent's time.
+    A service holds hundreds of thousands of objects that live as long as their job and form no cycles. With Python's default of a
+    collection every 700 allocations, scanning them took more than half of an agent's time.
     """
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
 async def wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:
-    """`asyncio.wait_for` as it is since Python 3.12. Raises TimeoutError.
+    """Wait like `asyncio.wait_for` of Python 3.12. Raises TimeoutError.
 
-    The one of Python 3.11 drops a cancellation that comes in the same turn of the event loop as the result
-    (https://github.com/python/cpython/issues/86296). nats-py calls it in many places, and a service that was told to end while it started
-    went on for ever.
+    The one of Python 3.11 drops a cancellation that arrives in the same turn of the event loop as the result
+    (https://github.com/python/cpython/issues/86296). nats-py calls it in many places, and a service that was told to end during its start
+    went on without end.
     """
     async with asyncio.timeout(timeout):
         return await awaitable
 
 
 def keep_cancellations() -> None:
-    """Let no library of this process lose a cancellation in `asyncio.wait_for`."""
+    """Make sure that no library of this process loses a cancellation in `asyncio.wait_for`."""
     if sys.version_info < (3, 12):
         asyncio.wait_for = wait_for  # type: ignore[assignment]
 
 
 def run_service(main: Callable[[], Awaitable[None]], **about: str) -> int:
-    """Run a service to its end: by itself, or by SIGTERM or SIGINT, which cancel it and let it finish in order.
+    """Run a service until it ends, or until SIGTERM or SIGINT, which cancel it and let it finish in order.
 
     about: keys of its records in the log, such as service="controller".
 
-    Returns the exit status: 0 also after a signal, 1 after an error, which is logged (without a traceback if it is a HeadraceError).
+    Returns the exit status: 0, also after a signal, or 1 after an error, which is logged (without a traceback if it is a HeadraceError).
     """
     set_up_logging(lambda: about)
     tune_gc()
@@ -129,9 +130,9 @@ async def _supervised(main: Callable[[], Awaitable[None]]) -> int:
     except asyncio.CancelledError:
         return 0
     except HeadraceError as error:
-        log.error("ended by an error", kind=type(error).__name__, error=error)
+        log.error("the service ended with an error", kind=type(error).__name__, error=error)
         return 1
     except Exception:
-        log.exception("ended by an error")
+        log.exception("the service ended with an error")
         return 1
     return 0

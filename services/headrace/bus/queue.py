@@ -1,4 +1,4 @@
-"""Work queues: messages that one consumer takes, and that go once they are done."""
+"""Work queues, whose messages are each taken by one consumer, and removed once they are done."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from headrace.logs import get_log
 log = get_log(__name__)
 
 _ACK_WAIT = 30.0
-"""Seconds until a message that was neither done nor refused is delivered again: its consumer is taken to be dead."""
+"""Seconds until a message that was neither done nor refused is delivered again, because its consumer is considered dead."""
 _IN_FLIGHT = 1000
-"""Messages that may be delivered and not yet done."""
+"""Most messages that are delivered and not yet done."""
 _AGAIN = 1.0
 """Seconds after which a message whose handling failed is delivered again."""
 
 
 class Queue(Consumption):
-    """A durable push consumer with explicit acknowledgement, shared through a queue group by all who use its name."""
+    """A durable push consumer with explicit acknowledgement. All users of its name share it through a queue group."""
 
     def __init__(self, wire: Wire, outbox: Outbox, queues: set[Queue], stream: str, durable: str, on_request: OnRequest) -> None:
         self._wire = wire
@@ -38,7 +38,7 @@ class Queue(Consumption):
         self._reopening: asyncio.Future[Reply] | None = None
 
     async def open(self) -> None:
-        """Begin. Raises JetStreamRefused if the stream is missing."""
+        """Start to consume. Raises JetStreamRefused if the stream is missing."""
         self._sid = self._wire.listen(self._deliver, self._receive, queue=self._durable)
         self._queues.add(self)
         try:
@@ -48,7 +48,7 @@ class Queue(Consumption):
             raise
 
     def reopen(self) -> None:
-        """After a reconnection: the server may have lost the consumer, and making it again does no harm."""
+        """Create the consumer again after a reconnection, because the server may have lost it. This does no harm if it exists."""
         self._reopening = self._outbox.start_call(self._api, {"stream_name": self._stream, "config": self._config()})
         self._reopening.add_done_callback(self._reopened)
 
@@ -85,13 +85,13 @@ class Queue(Consumption):
         try:
             self._outbox.checked(f"to consume {self._stream}", reply.result().data)
         except HeadraceError as error:
-            log.error("a stream cannot be consumed any more", stream=self._stream, error=error)
+            log.error("a stream can no longer be consumed", stream=self._stream, error=error)
 
     def _receive(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if headers[8:9] == b" ":
             return
         seq, _, time, _ = frames.delivery(reply)
-        if seq in self._working:  # delivered again while it is being worked on
+        if seq in self._working:  # delivered again while it is in progress
             return
         try:
             work = asyncio.ensure_future(self._on_request(Record(seq, time * 1e-9, subject.decode(), data, headers)))
@@ -114,7 +114,7 @@ class Queue(Consumption):
         return finished
 
     def _failed(self, reply: bytes, seq: int, error: BaseException) -> None:
-        log.error("a request failed and comes again", stream=self._stream, seq=seq, seconds=_AGAIN, exc_info=error)
+        log.error("a request failed and will be delivered again", stream=self._stream, seq=seq, seconds=_AGAIN, exc_info=error)
         self._answer(reply, b'-NAK {"delay": %d}' % int(_AGAIN * 1e9))
 
     def _answer(self, reply: bytes, verdict: bytes) -> None:

@@ -1,10 +1,10 @@
-"""How much of a stream a feed reads: its own subjects, or the whole stream.
+"""Chooses what a feed reads: its own subjects, or the whole stream.
 
-A server delivers quickly to a consumer that asks for a few subjects while that consumer is at the end of the stream. Once it has fallen
-behind, the server compares its filters with every subject of the stream for each message that it delivers, and whoever publishes waits
-for the same locks: with thousands of jobs in the log that takes the server longer than new messages take to arrive, so nobody catches up.
-A consumer without a filter costs the same at any place. So a feed that is behind reads everything and drops what it did not ask for,
-by the subject alone, until it has been at the end of the stream for a while.
+A server delivers quickly to a consumer of a few subjects while the consumer is at the end of the stream. Once it has fallen behind, the
+server compares its filters with every subject of the stream for each message that it delivers, and publishers wait for the same locks. With
+thousands of jobs in the log, this takes longer than new messages take to arrive, so no consumer catches up. A consumer without a filter
+costs the same at any position. So a feed that is behind reads everything, and drops what it does not need, by the subject alone, until it
+has been at the end of the stream for a while.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import re
 from collections.abc import Callable, Iterable
 
 BEHIND = 256
-"""Messages that are left for a feed: from here on it is behind. One large job makes some tens at a time."""
+"""Remaining messages from which on a feed counts as behind. One large job makes some tens at a time."""
 _PATIENCE = 2
-"""Ticks for which a feed has been behind before it reads everything."""
+"""Ticks for which a feed must be behind before it reads everything."""
 _CALM, _MOST_CALM = 8, 240
-"""Ticks for which a feed has been at the end before it reads its own subjects again; twice as many after each return, up to the second."""
+"""Ticks for which a feed must be at the end before it reads its own subjects again. The first number doubles with each return, up to the
+second."""
 
 
 class Reach:
-    """Whether a feed reads the `whole` stream now. `may`: whether it is allowed to. `pending`: messages that were left behind the last one
-    that came; the feed sets it."""
+    """Whether a feed reads the `whole` stream now. may: whether it is allowed to. pending: messages that remain after the last one that
+    arrived; the feed sets it."""
 
     __slots__ = ("_calm", "_late", "_needed", "may", "pending", "whole")
 
@@ -35,12 +36,12 @@ class Reach:
         self._needed = _CALM
 
     def opened(self, pending: int) -> bool:
-        """A consumer was made, and so many messages are left for it. Returns whether to make another, for the whole stream."""
+        """Note that a consumer was made, with `pending` messages to come. Returns whether to make another one, for the whole stream."""
         self.pending = pending
         return pending > BEHIND and self._widen()
 
     def tick(self) -> bool:
-        """Time went by. Returns whether the reach changed: then another consumer is to be made."""
+        """Count a tick. Returns whether the reach has changed, so that another consumer is needed."""
         behind = self.pending > BEHIND
         if self.whole:
             self._calm = 0 if behind else self._calm + 1
@@ -61,7 +62,7 @@ class Reach:
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[bytes], object]:
-    """A function that says, quickly, whether a subject matches one of the patterns. It returns something true or false."""
+    """Return a function that quickly checks whether a subject matches one of the patterns. It returns something true or false."""
     return re.compile("|".join(map(_expression, patterns)).encode()).fullmatch
 
 

@@ -1,6 +1,6 @@
-"""What comes on a connection, cut into messages: each goes straight to its sink, everything else to nats-py.
+"""Splits what arrives on a connection into messages. Each goes straight to its sink, and everything else to nats-py.
 
-Pure: bytes go in, in whatever pieces, and functions are called.
+Pure: it takes bytes in pieces of any size, and calls functions.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from headrace.logs import get_log
 log = get_log(__name__)
 
 Sink = Callable[[bytes, bytes, bytes, bytes], None]
-"""Called with subject, reply subject, data and raw headers. What it raises is logged."""
+"""A function that is called with subject, reply subject, data and raw headers. Its exceptions are logged."""
 
 
 class Reader:
-    """Reads one connection. `sinks` by number of subscription; `others` gets, whole, what is none of theirs; `done` ends each `feed`."""
+    """The reader of one connection. sinks: by subscription number. others: gets everything else, in complete lines or messages. done:
+    called at the end of each `feed`."""
 
     __slots__ = ("_done", "_missing", "_others", "_part", "_sinks")
 
@@ -25,11 +26,11 @@ class Reader:
         self._others = others
         self._done = done
         self._part: list[bytes] = []
-        """The beginning of something, in pieces, of which `_missing` bytes at least are to come."""
+        """The beginning of an incomplete message, in pieces, of which at least `_missing` bytes are to come."""
         self._missing = 0
 
     def feed(self, data: bytes) -> None:
-        """Take in what was read from the socket."""
+        """Process data that was read from the socket."""
         if self._part:
             self._part.append(data)
             self._missing -= len(data)
@@ -43,7 +44,7 @@ class Reader:
         self._done()
 
     def _messages(self, data: bytes) -> int:
-        """Pass on everything that is whole. Returns where the rest begins."""
+        """Pass on all complete messages. Returns the offset of the rest."""
         sinks, at, size = self._sinks, 0, len(data)
         while (line_end := data.find(b"\r\n", at)) >= 0:
             words = data[at:line_end].split()
@@ -60,7 +61,7 @@ class Reader:
                     try:
                         sink(words[1], reply, data[body : end - 2], data[start:body])
                     except Exception:
-                        log.exception("a message cannot be taken", subject=words[1].decode(errors="replace"))
+                        log.exception("a message cannot be processed", subject=words[1].decode(errors="replace"))
                     at = end
                     continue
             self._others(data[at:end])

@@ -1,11 +1,11 @@
-"""What everybody reads messages with: of the log, of requests, of buckets and of the catalogue.
+"""Reads messages of the log, of requests, of buckets and of the catalogue.
 
-Reading never fails. What `headrace_schemas.reading` refuses is passed over: counted, with its sequence, and told of in `status` and the
-metrics. Two kinds of messages are more than that:
+Reading never fails. A message that `headrace_schemas.reading` refuses is skipped: it is counted, with its sequence, and reported in
+`status` and the metrics. Two kinds of messages have a further meaning:
 
 - A submission that cannot be read stands for a job that cannot run, so that its client is told.
-- A decision of a newer schema, of a service that leads or has led: who passes it over would go on without something that was decided. So
-  it ends who reads it (`NewerSchema`). That the term is one that the service can have is for `terms` to find, and with it here.
+- A decision of a newer schema, of a service that leads or has led, must not be skipped, because its reader would continue without that
+decision. It ends the reader (`NewerSchema`). `terms`, and the reader with it, find out whether the service can have that term.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """An entry that counts if the service on whose subject it stands can have this term. None: one of a newer schema."""
+    """An entry that counts only if the service of its subject can have this term. entry: None for an entry of a newer schema."""
 
     record: Record
     entry: Entry | None
@@ -44,7 +44,8 @@ class Claim(NamedTuple):
 
 
 def read_value(decoder: msgspec.json.Decoder[M], stream: str, record: Record, reading: Reading) -> M | None:
-    """A message that stands for itself: a request, or a value of a bucket, whose subject is its key then. None if it is passed over."""
+    """Decode a message that stands by itself: a request, or a value of a bucket, whose subject is its key. Returns None if it is
+    skipped."""
     try:
         return read(decoder, record.data, record.subject)
     except Unreadable as error:
@@ -53,17 +54,18 @@ def read_value(decoder: msgspec.json.Decoder[M], stream: str, record: Record, re
 
 
 class Reader:
-    """Reads the entries of one feed, in their order. stream: the one that they are in."""
+    """The reader of one feed's entries, in order. stream: the stream that they are in."""
 
     def __init__(self, reading: Reading, stream: str = LOG.name) -> None:
         self._reading = reading
         self._stream = stream
         self._newest: dict[str, int] = {}
         self._services: dict[type[LogMessage], str] = {}
-        """Which service decides on each kind of message: a kind stands on subjects of one service. Empty for what is no decision."""
+        """The service that writes each kind of decision, since each kind has subjects of one service. Empty for kinds that are not
+        decisions."""
 
     def read(self, record: Record) -> Entry | Claim | None:
-        """The entry; a claim that is to be settled; or None for what is passed over."""
+        """Decode an entry. Returns the entry; a claim that is to be settled; or None for a skipped message."""
         try:
             message = read(_log_message, record.data, record.subject)
         except Unreadable as error:
@@ -76,7 +78,7 @@ class Reader:
         entry = Entry(record.seq, record.time, record.subject, message)
         kind = type(message)
         service = self._services[kind] if kind in self._services else self._service_of(entry)
-        if not service or self._newest.get(service) == message.term:  # the latter is settled, and the latest
+        if not service or self._newest.get(service) == message.term:  # that term is settled, and the latest
             return entry
         return Claim(record, entry, service, message.term)
 
@@ -86,12 +88,12 @@ class Reader:
         return service
 
     def settle(self, claim: Claim, possible: bool) -> Entry | None:
-        """The entry of a claim, if its service can have the term. Raises NewerSchema for one of a newer schema that counts."""
+        """Return the entry of a claim if its service can have the term. Raises NewerSchema for one of a newer schema that counts."""
         record, service, term = claim.record, claim.service, claim.term
         if not possible:
-            self.pass_over(record, f"it claims term {term}, which no {service} ever had")
+            self.pass_over(record, f"it claims term {term}, in which no {service} ever led")
         elif claim.entry is None and term < self._newest.get(service, 0):
-            self.pass_over(record, f"it is of a newer schema, and of a {service} before the one that led")
+            self.pass_over(record, f"it has a newer schema, and is from a {service} that no longer led")
         elif claim.entry is None:
             version = header_of(record.data).v
             raise NewerSchema(
@@ -103,11 +105,12 @@ class Reader:
         return claim.entry if possible else None
 
     def pass_over(self, record: Record, why: object) -> None:
-        """Count a message that says nothing to anybody."""
+        """Count a message as skipped."""
         self._reading.pass_over(self._stream, record.seq, record.subject, str(why))
 
     def _unreadable_submission(self, record: Record, why: Unreadable) -> Entry | None:
-        """What stands for it: with a graph of the newer version if that is why it cannot be read, and without one otherwise."""
+        """Return a substitute for an unreadable submission: with a graph of the newer version if that is why it cannot be read, and without
+        one otherwise."""
         self.pass_over(record, why)
         parts = record.subject.split(".")
         try:

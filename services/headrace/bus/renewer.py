@@ -1,8 +1,8 @@
-"""A thread with an event loop and a NATS connection of its own, for what must not wait for the service's work: renewing leases.
+"""A thread with its own event loop and NATS connection, for renewing leases, which must not wait for the service's work.
 
-A service that plans a million tasks keeps its event loop busy for seconds. Python hands the interpreter to another thread every 5 ms
-meanwhile, so a thread answers in time; only a single call into C that holds the interpreter throughout can delay it, and the longest of
-those, decoding a graph of a hundred megabytes, takes half a second. docs/decisions/0005 has the measurements.
+A service that plans a million tasks blocks its event loop for seconds. Python hands the interpreter to another thread every 5 ms meanwhile,
+so a thread answers in time. Only a single call into C that holds the interpreter throughout can delay it; the longest of those, decoding a
+graph of a hundred megabytes, takes half a second. docs/decisions/0005 has the measurements.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ log = get_log(__name__)
 RETRY = 0.5
 """Seconds between attempts to connect."""
 _ENDING = 1.0
-"""Seconds that the thread has to disconnect. It ends with the process in any case."""
+"""Seconds for the thread to disconnect. It ends with the process in any case."""
 
 
 class Renewer:
-    """Runs coroutines in a thread, each with a bus that belongs to that thread. connect: makes the bus."""
+    """A thread that runs coroutines, each with a bus that belongs to that thread. connect: makes the bus."""
 
     def __init__(self, connect: Callable[[], Coroutine[Any, Any, Bus]]) -> None:
         self._connect = connect
@@ -40,12 +40,12 @@ class Renewer:
         self._thread.start()
 
     def call(self, work: Callable[[Bus], Coroutine[Any, Any, None]], after: float = 0.0) -> asyncio.Future[None]:
-        """Run what `work` makes of the thread's bus, after so many seconds. The future is of the caller's loop; cancelling it cancels the
-        coroutine."""
+        """Run the coroutine that `work` makes from the thread's bus, after `after` seconds. The future belongs to the caller's loop;
+        cancelling it cancels the coroutine."""
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._with_bus(work, after), self._loop))
 
     async def close(self) -> None:
-        """Cancel what runs, disconnect, and end the thread."""
+        """Cancel all coroutines, disconnect, and end the thread."""
         ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ENDING):
@@ -75,7 +75,7 @@ class Renewer:
             try:
                 return await self._connect()
             except HeadraceError as error:
-                log.warning("no connection for the renewal of leases, trying on", error=error)
+                log.warning("no connection for the renewal of leases; retrying", error=error)
                 await asyncio.sleep(RETRY)
 
     async def _end(self) -> None:

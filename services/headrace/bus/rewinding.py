@@ -1,9 +1,9 @@
-"""Whether the log that a connection leads to is the one that this process knows. Pure.
+"""Detects that NATS came back with an older log. Pure.
 
-A server whose machine lost power may come back with an older store: its last seconds are gone, and the sequences that they had go to
-other messages. A process detects that from what it has read or written: the last sequence of the stream is lower than one that was read
-or acknowledged, or another message stands at it. That can only happen while there is no connection, so it is looked at after each
-reconnection, before anything is sent.
+A server whose machine lost power may come back with an older store: its last seconds are gone, and the sequences that they had go to other
+messages. A process detects that from what it has read or written: the last sequence of the stream is lower than one that was read or
+acknowledged, or another message has it. That can only happen while there is no connection, so the process checks it after each
+reconnection, before it sends anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from headrace.bus.frames import Record, value_of
 
 REWOUND = (
     "NATS came back with an older log: {why}. Its last messages are lost, as at a power cut of a server without `sync_interval: always`. "
-    "Connect again, and submit the jobs again that the cluster does not know any more"
+    "Connect again, and resubmit the jobs that the cluster no longer knows"
 )
 
 
@@ -22,7 +22,7 @@ class Known(NamedTuple):
     """What a process knows of the end of the log.
 
     read, time: sequence and time of the newest message that it read; 0 if there is none. written, msg_id: sequence and Nats-Msg-Id of the
-    newest one of its own that was acknowledged.
+    newest of its own messages that was acknowledged.
     """
 
     read: int
@@ -37,10 +37,10 @@ class Known(NamedTuple):
 
 
 def difference(known: Known, last_seq: int, read: Record | None, written: Record | None) -> str:
-    """What shows that the log is another one, in words; empty if nothing does.
+    """Describe the difference between the log and what this process knows of it; empty if there is none.
 
     last_seq: the log's last sequence. read, written: the messages that are now at `known.read` and `known.written`, None if they are gone:
-    jobs that are over are removed from the log.
+    the controller removes finished jobs from the log.
     """
     if last_seq < known.last:
         return f"its last message is {last_seq:,}, but this process knows of {known.last:,}"

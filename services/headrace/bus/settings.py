@@ -15,64 +15,67 @@ from headrace.variables import duration, read_settings
 
 
 class Times(msgspec.Struct, kw_only=True, frozen=True):
-    """How long connections, feeds and messages of a process wait."""
+    """The times for which connections, feeds and messages of a process wait."""
 
     ack_seconds: float = 2.0
-    """A publish or request is sent again if it is not answered within this time. A server answers in well under a millisecond, a busy one
-    in some tens; a resend costs one message, so this need not be larger."""
+    """Seconds after which an unanswered publish or request is resent. A server answers in well under a millisecond, a busy one in some tens
+    of milliseconds. Resending costs one message, so this need not be larger."""
     tick_seconds: float = 0.25
-    """How often unanswered publishes and silent feeds are looked at. Bounds how late a retry is; costs four timer calls a second."""
+    """Seconds between checks of unanswered publishes and silent feeds. It bounds how late a retry is, and costs four timer calls a
+    second."""
     idle_tick_seconds: float = 1.0
-    """The same on a connection without unanswered publishes and feeds, like the one that renews leases."""
+    """Seconds between checks on a connection without unanswered publishes and feeds, like the one that renews leases."""
     heartbeat_seconds: float = 1.0
-    """Idle heartbeat that a feed asks the server for."""
+    """Seconds between idle heartbeats, which a feed requests from the server."""
     missed_heartbeats: int = 3
-    """A feed is opened again after this number of missed heartbeats."""
+    """Missed heartbeats after which a feed is opened again."""
     create_seconds: float = 4.0
-    """If the server has not made a consumer within this time, the feed asks for another one. A cluster may have given the first one to a
-    server that has just died, and then answers nothing until that one is back."""
+    """Seconds after which a feed requests another consumer, if the server has not made the first one. A cluster may have assigned it to a
+    server that has just died, and then answers nothing until that server is back."""
     inactive_seconds: float = 5.0
-    """The server removes a feed's consumer after this time without a listener."""
+    """Seconds without a listener after which the server removes a feed's consumer."""
     reopen_seconds: float = 0.25
-    """Pause before another attempt to open a feed, for example while its stream has no leader. Doubles with each failure."""
+    """Seconds before another attempt to open a feed, for example while its stream has no leader. The pause doubles with each failure."""
     longest_reopen_seconds: float = 30.0
-    """The longest such pause, and the longest silence of a feed: this gives an overloaded server time."""
+    """Longest such pause in seconds, and the longest silence of a feed: it gives an overloaded server time."""
     forgive_seconds: float = 60.0
-    """If a feed worked for this time, it is opened again without a pause."""
+    """Seconds for which a feed must work to be opened again without a pause."""
     attempt_seconds: int = 2
     """Seconds for one attempt to connect, and for the answer to each step of it."""
     reconnect_seconds: float = 0.1
-    """Pause between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of milliseconds."""
+    """Seconds between attempts to reconnect. Hosts work through their windows meanwhile; a restarted server is up in tens of
+    milliseconds."""
     ping_seconds: float = 10.0
-    """A connection that is dead while nothing is sent on it and no feed is open is noticed after two or three of these."""
+    """Seconds between PINGs of nats-py. If a connection dies while nothing is sent on it and no feed is open, this is noticed after two or
+    three of them."""
     ping_after_seconds: float = 1.0
-    """If no answer comes for this time while something is unanswered, or a feed's heartbeat is late by half of `heartbeat_seconds`, the
-    server gets a PING."""
+    """Seconds after which the server gets a PING, if something is unanswered and no answer comes, or if a feed's heartbeat is late by half
+    of `heartbeat_seconds`."""
     pong_seconds: float = 2.5
-    """If the PING is not answered within this time either, the connection is dead. Longer than a disk delays a server as a rule; short
-    enough that a dead connection is replaced within 5 seconds."""
+    """Seconds after which a connection is considered dead, if the PING is not answered. This is longer than a disk usually delays a server,
+    but short enough that a dead connection is replaced within 5 seconds."""
     store_seconds: float = 3.0
-    """If NATS answers PINGs but has no answer to a message for this time, it is taken to store nothing, and every error and status says
-    so."""
+    """Seconds without an answer to a message, while NATS answers PINGs, after which NATS is considered to store nothing. Status, metrics
+    and errors report that."""
     lease_share: float = 0.5
     """Share of `ping_after_seconds`, `pong_seconds` and `store_seconds` for the connection that renews leases, which has to be replaced
-    before they run out."""
+    before they expire."""
     api_seconds: float = 10.0
-    """The longest time for a JetStream request (stream, consumer, key), including resends."""
+    """Longest time in seconds for a JetStream request (stream, consumer, key), including resends."""
 
 
 TIMES = Times()
-"""Those of this process."""
+"""The times of this process."""
 
 
 LEADER_LEASE_SECONDS = 2.0
-"""Seconds for which a controller, scheduler or publisher leads without a word. A standby takes over that long after the last renewal, so in
-2 to 3 s. If NATS stands still for longer, a leader stops and reads the log again, which costs its jobs a second; no data."""
+"""Seconds for which a controller, scheduler or publisher leads without contact to NATS. A standby takes over that long after the last
+renewal, so in 2 to 3 s. If NATS pauses for longer, a leader stops and reads the log again, which costs its jobs a second, but no data."""
 HOST_LEASE_SECONDS = 5.0
-"""Seconds for which a host is taken to be alive without a word. A host that dies is lost so much later. One that stands still for longer
-than that joins again, and what it was executing starts again: this costs more than a new leader, so it takes longer."""
+"""Seconds for which a host counts as alive without contact to NATS. The loss of a host that dies is noticed this much later. A host that
+pauses for longer joins again, and the tasks that it was running start again: this costs more than a new leader, so it takes longer."""
 SHORTEST_LEASE_SECONDS = 1.0
-"""What a NATS server can count."""
+"""Shortest lease in seconds: NATS counts in seconds."""
 
 
 class SecretFiles(msgspec.Struct, kw_only=True, frozen=True):
@@ -87,7 +90,7 @@ class SecretFiles(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
-    """Where NATS is and how to log in: with a token, or a user and a password, or a credentials file, or nothing."""
+    """The address of NATS, and the credentials: a token, or a user and a password, or a credentials file, or none."""
 
     VARIABLES: ClassVar[dict[str, str]] = {
         "url": "HEADRACE_URL",
@@ -106,7 +109,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     url: str = "nats://127.0.0.1:4222"
     """Address of the NATS server, like `nats://hub:4222`, or several separated by commas. The default is a server on this machine."""
     token: str = ""
-    """Token to log in with. Who has it may submit jobs, and with them run any code."""
+    """Token to log in with. Whoever has it may submit jobs, and with them run any code."""
     user: str = ""
     """User to log in as, with HEADRACE_PASSWORD: for a server that gives each service its own permissions."""
     password: str = ""
@@ -117,7 +120,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     """File of your own certificate authority. If it is set, or the address begins with `tls://`, Headrace sends nothing to a server without
     TLS."""
     connect_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
-    """Seconds for the first connection: longer than a restart of the server takes. A lost connection is retried for ever."""
+    """Seconds for the first connection: longer than a restart of the server takes. A lost connection is retried without limit."""
     inbox_prefix: str = "_INBOX"
     """Prefix of the subjects for replies and feeds. A role with least permissions has its own, so that others cannot read its replies."""
     replicas: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -148,7 +151,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
         return f"BusSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def _given(self) -> list[tuple[str, Any]]:
-        """The fields that are not empty."""
+        """Return the fields that are not empty."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__ if getattr(self, name) != ""]
 
     def to_env(self) -> dict[str, str]:

@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 log = get_log(__name__)
 
 EVERY = 2_000
-"""Entries of the log between two snapshots, all of which a service that starts has to read: it takes a tenth of a second."""
+"""Entries of the log between two snapshots. A service that starts has to read them all, which takes a tenth of a second."""
 REST_SECONDS = 5.0
-"""Seconds between two snapshots at least: one is some kilobytes for each hundred jobs that go on."""
+"""Least seconds between two snapshots: a snapshot has some kilobytes for each hundred running jobs."""
 MANY_JOBS = 200
-"""Jobs of a snapshot from which on another one is stored later, also if nothing more is written to the log."""
+"""Jobs of a snapshot from which on another one is stored later, even if nothing more is written to the log."""
 SETTLE_SECONDS = 15.0
 """Seconds until then: a controller forgets a job ten seconds after its end."""
 MOST_BYTES = 5 << 20
-"""Of a snapshot with all its parts: a third of the bucket, which three services share. It is enough for 300,000 jobs that go on. Of more
-there is no snapshot, and a service that starts reads the whole log."""
+"""Largest snapshot with all its parts, in bytes: a third of the bucket, which three services share. It is enough for 300,000 running jobs.
+With more there is no snapshot, and a service that starts reads the whole log."""
 FLUSH_SECONDS = 10.0
-"""Seconds for what was decided to be stored before a snapshot is. A later one will do as well."""
+"""Seconds to wait until the decisions before a snapshot are stored. If they are not, a later snapshot serves as well."""
 
 _snapshot = decoder(LedgerSnapshot)
 Take = Callable[[], LedgerSnapshot | None]
 
 
 class Snapshots:
-    """The snapshots of one service. seq: sequence of the last one that was loaded or stored; 0 before the first. due: the sequence of the
-    log from which on the next one is to be stored."""
+    """The snapshots of one service. seq: sequence of the last one that was loaded or stored; 0 before the first. due: sequence of the log
+    from which on the next one is stored."""
 
     def __init__(self, bus: Bus, service: str) -> None:
         self.seq = 0
@@ -91,7 +91,7 @@ class Snapshots:
         return whole(parts)
 
     async def _fault(self, snapshot: LedgerSnapshot) -> str:
-        """Why a snapshot cannot be used; empty if it can."""
+        """Return why a snapshot cannot be used; empty if it can."""
         if (snapshot.schema, snapshot.layout) != (SCHEMA_VERSION, SNAPSHOT_LAYOUT):
             return "another release wrote it"
         record = await self._bus.at(LOG.name, snapshot.seq)
@@ -133,29 +133,30 @@ class Snapshots:
     # --- writing ----------------------------------------------------------------------------------------------------------
 
     def folded(self, seq: int, take: Take) -> None:
-        """The service, which leads, has folded the log up to a sequence. Store a snapshot if that is due, without waiting for it.
+        """Note that the service, which leads, has folded the log up to a sequence. Store a snapshot if it is due, without waiting for it.
 
-        take: makes the snapshot, or returns None if it cannot be made just now.
+        take: makes the snapshot, or returns None if it cannot be made at the moment.
         """
         if seq >= self.due and self._writing is None:
             self.due = seq + EVERY
             self._writing = asyncio.ensure_future(self._write(take))
 
     def stop(self) -> None:
-        """Store no snapshot any more: the service does not lead any more."""
+        """Stop storing snapshots, because the service no longer leads."""
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
 
     async def _write(self, take: Take) -> None:
-        """Store a snapshot, and rest. Of many jobs that go on most may be over and forgotten soon: then store another one after a while."""
+        """Store a snapshot, and rest. Most jobs of a large snapshot may be over and forgotten soon: then store another one after a
+        while."""
         while await self._write_one(take) > MANY_JOBS:
             await asyncio.sleep(SETTLE_SECONDS)
         await asyncio.sleep(REST_SECONDS)
         self._writing = None
 
     async def _write_one(self, take: Take) -> int:
-        """Store a snapshot, once everything is stored that was decided before it was made. Returns how many jobs it has."""
+        """Store a snapshot, once everything is stored that was decided before it was made. Returns the number of its jobs."""
         try:
             snapshot = take()
             if snapshot is None:
@@ -173,7 +174,7 @@ class Snapshots:
         parts = in_parts(snapshot, MAX_MESSAGE_BYTES)
         nbytes = sum(len(encode(part)) for part in parts)
         if nbytes > MOST_BYTES:
-            log.info("no snapshot is stored: too many jobs go on", service=self._service, jobs=len(snapshot.jobs), bytes=nbytes)
+            log.info("no snapshot is stored: too many running jobs", service=self._service, jobs=len(snapshot.jobs), bytes=nbytes)
             return
         bucket, (first, *others) = self._bus.kv(SNAPSHOTS.name), parts
         rest = await asyncio.gather(*(bucket.put(part.service, encode(part)) for part in others))

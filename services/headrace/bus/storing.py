@@ -1,8 +1,8 @@
-"""Whether NATS stores what it is sent. Pure: time is counted in ticks of a connection that works.
+"""Detects that NATS stores nothing. Pure: time is counted in ticks of a connection that works.
 
-nats-server sends no answer at all to a message that it cannot write to its disk, be it an error or an acknowledgement; and after the first
-such message of a stream it takes no other into that stream, until it is restarted. Requests that write nothing, and PINGs, are answered as
-ever. So what tells is the age of the oldest message without an answer, on a connection that is alive.
+nats-server sends no answer at all to a message that it cannot write to its disk, neither an error nor an acknowledgement. After the first
+such message of a stream it takes no other message into that stream until it is restarted. It still answers PINGs, and requests that write
+nothing. So the age of the oldest unanswered message, on a connection that is alive, shows the problem.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from headrace.bus.settings import TIMES
 
 NOT_STORED = (
-    "NATS answers, but has stored nothing for {seconds:.0f} s: its disk is probably full or cannot be written to. "
-    "Make room there and restart nats-server on the same store (a local cluster does that by itself)"
+    "NATS answers, but has stored nothing for {seconds:.0f} s: its disk is probably full or not writable. "
+    "Make room there, and restart nats-server on the same store (a local cluster does that by itself)"
 )
 
 
 class Storing:
-    """Watches the oldest publish without an answer. share: of the usual time.
+    """The watch over the oldest unanswered publish. share: factor of the usual time.
 
-    oldest: its number, 0 if there is none. If it is given up, that says nothing of the server: an answer does, or a new connection.
+    oldest: its number, 0 if there is none. If it is given up, that says nothing about the server; only an answer or a new connection does.
     """
 
     __slots__ = ("_needed", "_ticks", "oldest")
@@ -29,7 +29,7 @@ class Storing:
         self._ticks = 0
 
     def tick(self, oldest: int) -> None:
-        """Time went by on a connection that is alive. oldest: number of the oldest publish without an answer, 0 if there is none."""
+        """Count a tick on a connection that is alive. oldest: number of the oldest unanswered publish, 0 if there is none."""
         if (oldest and oldest == self.oldest) or self.overdue:
             self._ticks += 1
         else:
@@ -37,11 +37,11 @@ class Storing:
         self.oldest = oldest
 
     def answered(self) -> None:
-        """The oldest was answered, with an acknowledgement or an error that says why; or there is a new connection."""
+        """Note that the oldest publish was answered, with an acknowledgement or an error, or that there is a new connection."""
         self._ticks = self.oldest = 0
 
     @property
     def overdue(self) -> float:
-        """Seconds since NATS stored something, if that is longer than it may take; otherwise 0."""
+        """Seconds since NATS stored a message, if that is longer than allowed; otherwise 0."""
         seconds = self._ticks * TIMES.tick_seconds
         return seconds if seconds >= self._needed else 0.0

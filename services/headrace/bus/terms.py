@@ -1,8 +1,8 @@
-"""Which terms can be: of a decision that claims a term in which its service was never led, nothing counts.
+"""The terms in which services have led. A decision with any other term does not count.
 
-Who ignores decisions of older terms than one that was seen would listen to nobody any more after a single message with the largest term
-there is. So each leader writes its term into the bucket `leases`, beside the lease and for good, before it decides anything; and a reader
-looks there once for each later term that comes up, not for each message.
+Readers ignore decisions of older terms than one that they have seen. So a single message with the largest possible term would make them
+ignore all others. Therefore each leader, before it decides anything, writes its term into the bucket `leases`, beside the lease, where it
+stays. A reader looks there once for each new term, not for each message.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _entry = decoder(LeaseEntry)
 
 
 KEPT = 256
-"""Terms of a service that are remembered, the latest ones. An earlier one is believed: nobody can say whether it was one."""
+"""Terms of a service that are remembered, the latest ones. An earlier term is accepted, because nobody can say whether it existed."""
 
 
 class Terms:
-    """The terms of each service, as far as this process has looked."""
+    """The terms of each service that this process knows."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._known: dict[str, frozenset[int]] = {}
 
     async def begin(self, service: str, holder: str, term: int) -> None:
-        """Say that the service is led in this term by now. To be called with the lease, before anything is decided."""
+        """Record that the service is led in this term. Call this with the lease, before anything is decided."""
         bucket = self._bus.kv(LEASES.name)
         while True:
             found = await bucket.get(_key(service))
@@ -47,19 +47,19 @@ class Terms:
             if term in terms:
                 return
             entry = encode(LeaseEntry(holder=holder, terms=sorted([*terms, term])[-KEPT:]))
-            with contextlib.suppress(WrongRevision):  # another one leads since, or did just before
+            with contextlib.suppress(WrongRevision):  # another process leads by now, or led just before
                 await bucket.update(_key(service), entry, found.revision if found is not None else 0)
 
     def forget(self) -> None:
-        """Look again at everything: the bucket is an older one."""
+        """Forget all terms, because the bucket is an older one."""
         self._known.clear()
 
     def known(self, service: str, term: int) -> bool:
-        """Whether the service is known to have led in this term. If not, `look` before believing that."""
+        """Return whether the service is known to have led in this term. If not, `look` before you conclude that it has not."""
         return term in self._known.get(service, _NONE)
 
     async def look(self, service: str, term: int) -> bool:
-        """Whether the service can have led in this term. Tries on while NATS does not answer."""
+        """Return whether the service can have led in this term. Retries while NATS does not answer."""
         if self.known(service, term):
             return True
         if term > max(self._known.get(service, _NONE), default=0):
@@ -68,12 +68,12 @@ class Terms:
         return term in known or not known or 0 < term < min(known)
 
     async def latest(self, service: str) -> int:
-        """The term in which the service leads, or has led last; 0 if it never said so. Tries on likewise."""
+        """Return the term in which the service leads, or led last; 0 if it never recorded one. Retries while NATS does not answer."""
         while True:
             try:
                 found = await self._bus.kv(LEASES.name).get(_key(service))
             except NatsUnreachable as error:
-                log.warning("the terms of a service cannot be read just now, trying on", lease=service, error=error)
+                log.warning("cannot read the terms of a service at the moment; retrying", lease=service, error=error)
                 continue
             terms = _terms(found.value) if found is not None else []
             self._known[service] = self._known.get(service, _NONE) | frozenset(terms)
@@ -88,7 +88,7 @@ def _key(service: str) -> str:
 
 
 class _AnyVersion(msgspec.Struct):
-    """What every release writes of terms, whatever else it writes."""
+    """The part of an entry with terms that every release writes."""
 
     terms: list[Stamp]
 
@@ -97,8 +97,8 @@ _any_version = msgspec.json.Decoder(_AnyVersion)
 
 
 def _terms(value: bytes) -> list[int]:
-    """The terms in an entry. An older release must know in which terms a newer one leads: so that it ends where it cannot read a decision,
-    and does not take it for that of a service that never led."""
+    """Return the terms in an entry. An older release must know in which terms a newer one leads. Then it ends at a decision that it cannot
+    read, and does not mistake it for that of a service that never led."""
     try:
         return list(read(_entry, value).terms)
     except NewerVersion:

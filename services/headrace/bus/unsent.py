@@ -1,4 +1,4 @@
-"""How much of what was written to a TCP connection the other end's system has taken, as far as this system tells (Linux does)."""
+"""Measures how much of what was written to a TCP connection the other end's system has taken, where this system (Linux) knows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 _TCP_INFO_BYTES = 128
 _BYTES_ACKED = 120
-"""Where `tcpi_bytes_acked` is in Linux's `struct tcp_info`."""
+"""Offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`."""
 
 
 class Unsent(NamedTuple):
@@ -22,7 +22,7 @@ class Unsent(NamedTuple):
 
 
 def unsent(file_descriptor: int) -> Unsent:
-    """Look at a connected TCP socket. Zeros where the system does not tell."""
+    """Measure a connected TCP socket. Returns zeros where the system does not know."""
     if sys.platform != "linux":
         return Unsent(0, 0)
     try:
@@ -32,6 +32,6 @@ def unsent(file_descriptor: int) -> Unsent:
                 info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
             finally:
                 borrowed.detach()
-    except OSError:  # it is closed, or no TCP socket
+    except OSError:  # the socket is closed, or is not a TCP socket
         return Unsent(0, 0)
     return Unsent(queued, struct.unpack_from("Q", info, _BYTES_ACKED)[0] if len(info) >= _TCP_INFO_BYTES else 0)

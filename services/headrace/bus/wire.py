@@ -1,15 +1,16 @@
-"""One connection to NATS: nats-py's client, with a shorter way through it for what is hot.
+"""One connection to NATS: nats-py's client, with a shorter way through it for the hot path.
 
 nats-py wakes a task for every read, gives every subscription a queue and a task, wakes both for each message, parses headers that nobody
 reads, and puts a flusher task between a publish and the socket. Here a *sink*, a plain function, gets each message of its subscription
-straight from the socket, headers raw; what sinks collect is passed on once at the end of each read; and a frame is written at once (uvloop
-joins the writes of one turn of the loop into one system call). Connecting, authenticating, TLS, reconnecting and everything that is not
-hot stays nats-py's.
+straight from the socket, with raw headers. What sinks collect is passed on once, at the end of each read, and a frame is written at once
+(uvloop joins the writes of one turn of the loop into one system call). nats-py still connects, authenticates, does TLS, reconnects, and
+handles everything that is not hot.
 
-What is relied on and not public, and the tests would notice a change: nats-py's `Client._read_loop`, `_subs`, `_pending`, and `_transport`
-with its `_io_reader`, the buffer of that `asyncio.StreamReader`, and `_io_writer`; that `_process_info` is called with what a server says
-before anything is sent to it, and `_process_err` with its error lines, for which `_process_op_err` opens the connection again; that
-`_attempt_reconnect` does so, through `_connect_to_server`. TLS depends on the first of these: without it, `open_wire` refuses to connect.
+This module relies on names that are not public, whose changes the tests would detect: nats-py's `Client._read_loop`, `_subs`, `_pending`,
+and `_transport` with its `_io_reader`, the buffer of that `asyncio.StreamReader`, and `_io_writer`; that `_process_info` is called with
+what a server says before anything is sent to it, and `_process_err` with its error lines, for which `_process_op_err` opens the connection
+again; that `_attempt_reconnect` does so, through `_connect_to_server`. TLS depends on `_process_info`: without it, `open_wire` refuses to
+connect.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ log = get_log(__name__)
 _ASKED = 1.0
 """Seconds for the answer to a request that everything else waits for."""
 _CLOSING = 1.0
-"""Seconds for the last bytes to leave a connection that is closed."""
+"""Seconds for the last bytes to leave a connection that is being closed."""
 _QUIET = 5.0
-"""Seconds between two complaints about the connection in the log."""
+"""Seconds between two log lines about errors of the connection."""
 
 
 class NotEncrypted(NatsError):  # type: ignore[misc]
-    """A server offers no TLS, which is wanted. Nothing has been sent to it."""
+    """A server offers no TLS, although it is required. Nothing has been sent to it."""
 
 
 class Wire(Client):  # type: ignore[misc]
-    """A connection with sinks. Made by `open_wire`. encrypted: connects only with TLS."""
+    """A connection with sinks. `open_wire` makes it. encrypted: connect only with TLS."""
 
     _pending: list[bytes]
     _pending_data_size: int
@@ -62,20 +63,23 @@ class Wire(Client):  # type: ignore[misc]
         self.sinks: dict[int, Sink] = {}
         self.pace = Pace()
         self.verify: Callable[[], Awaitable[None]] = _nothing
-        """Called after each reconnection, before anything is sent but by nats-py itself. Must not raise."""
+        """Called after each reconnection, before anything is sent except by nats-py itself. Must not raise."""
         self.reconnected: Callable[[], None] = lambda: None
-        """Called then."""
+        """Called after `verify`."""
         self.stale = False
-        """From a disconnection until `reconnected` is called: what was sent before it has to be sent again first, for the order."""
+        """Whether the connection was lost and `reconnected` has not been called yet. What was sent before has to be resent first, to keep
+        the order."""
         self._unsent: list[bytes] = []
         self._complained = -_QUIET
         self._replacing: asyncio.Future[None] | None = None
         self._deferred: list[Callable[[], None]] = []
         self._corked: list[bytes] | None = None
-        """What is sent in answer to one read, to be written in one go: each write wakes the server, which then runs instead of us."""
+        """Frames that are sent in response to one read, to be written together: each write wakes the server, which then runs instead of
+        this process."""
 
     def send(self, frame: bytes) -> bool:
-        """Write a frame now, after everything that nats-py has still to write. False while there is no connection: it is not kept."""
+        """Write a frame now, after everything that nats-py has yet to write. Returns False without a connection; the frame is then
+        dropped."""
         if self.stale or self._status != Client.CONNECTED:
             return False
         if self._corked is not None:
@@ -90,12 +94,12 @@ class Wire(Client):  # type: ignore[misc]
                 self._pending = []
                 self._pending_data_size = 0
             self._transport.write(frame)
-        except (OSError, RuntimeError):  # the socket died, and the reader has not noticed yet
+        except (OSError, RuntimeError):  # the connection is dead, and the reader has not noticed yet
             return False
         return True
 
     def listen(self, subject: str, sink: Sink, queue: str = "") -> int:
-        """Subscribe with a sink. Returns a number for `unlisten`. Survives reconnection."""
+        """Subscribe with a sink. Returns a number for `unlisten`. The subscription survives reconnection."""
         self._sid += 1
         sid: int = self._sid
         self._subs[sid] = Subscription(self, sid, subject, queue=queue)
@@ -106,17 +110,17 @@ class Wire(Client):  # type: ignore[misc]
         return sid
 
     def unlisten(self, sid: int) -> None:
-        """End a subscription. Nothing reaches its sink from here on."""
+        """End a subscription. Its sink gets nothing more."""
         self._subs.pop(sid, None)
         if self.sinks.pop(sid, None):
             self.send(b"UNSUB %d\r\n" % sid)
 
     def defer(self, action: Callable[[], None]) -> None:
-        """Called by a sink: do this at the end of the read that is being parsed."""
+        """Run an action at the end of the read that is being parsed. Sinks call this."""
         self._deferred.append(action)
 
     def end_of_burst(self) -> None:
-        """Everything of one read has been parsed: do what was deferred, and write what that sent."""
+        """Run the deferred actions after a read has been parsed, and write what they sent."""
         if not self._deferred:
             return
         corked: list[bytes] = []
@@ -126,8 +130,8 @@ class Wire(Client):  # type: ignore[misc]
             for action in actions:
                 try:
                     action()
-                except Exception:  # it would end nats-py's reader, silently
-                    log.exception("messages cannot be passed on")
+                except Exception:  # an exception would silently end nats-py's reader
+                    log.exception("cannot pass on messages")
         self._corked = None
         if corked:
             self._write(b"".join(corked))
@@ -142,13 +146,13 @@ class Wire(Client):  # type: ignore[misc]
 
     @property
     def backlog(self) -> int:
-        """Bytes that the socket has not taken yet. While there are any, sending something again only makes it more."""
+        """Bytes that the socket has not taken yet. While there are any, resending would only add to them."""
         transport = self._stream_transport()
         return 0 if transport is None or transport.is_closing() else transport.get_write_buffer_size()
 
     @property
     def unsent(self) -> Unsent:
-        """What is written, here and in the system, and the other end has not acknowledged; and what it has."""
+        """Bytes that are written, here and in the system, but not acknowledged by the other end; and bytes that are."""
         transport = self._stream_transport()
         if transport is None or transport.is_closing() or (found := transport.get_extra_info("socket")) is None:
             return Unsent(0, 0)
@@ -157,16 +161,16 @@ class Wire(Client):  # type: ignore[misc]
 
     @property
     def pongs(self) -> int:
-        """Answers to PINGs so far."""
+        """Number of answers to PINGs so far."""
         return int(self._pongs_received)
 
     def ping(self) -> None:
-        """Have the server send a PONG, after it has read everything before this."""
+        """Ask the server for a PONG, which it sends after it has read everything before this."""
         self._pongs.append(asyncio.get_running_loop().create_future())
         self.send(b"PING\r\n")
 
     def replace(self) -> None:
-        """Open another connection: this one is dead."""
+        """Open another connection, because this one is dead."""
         self.stale = True
         self._replacing = asyncio.ensure_future(self._process_op_err(StaleConnectionError()))
 
@@ -175,7 +179,7 @@ class Wire(Client):  # type: ignore[misc]
         await super().flush(timeout)
 
     async def ask(self, subject: str, data: bytes = b"") -> bytes:
-        """Send a request past all that waits to be sent again. Raises nats-py's errors, a TimeoutError of its own among them."""
+        """Send a request ahead of everything that waits to be resent. Raises nats-py's errors, including its own TimeoutError."""
         return bytes((await self.request(subject, data, timeout=_ASKED)).data)
 
     async def close(self) -> None:
@@ -190,7 +194,7 @@ class Wire(Client):  # type: ignore[misc]
         return writer.transport if writer is not None else None
 
     def _abort(self) -> None:
-        """Give the present connection up, with what it has not sent."""
+        """Drop the present connection, with everything that it has not sent."""
         transport = self._stream_transport()
         if transport is not None:
             transport.abort()
@@ -198,8 +202,8 @@ class Wire(Client):  # type: ignore[misc]
     async def _attempt_reconnect(self) -> None:
         """Connect again, whatever happens meanwhile.
 
-        nats-py first waits until everything unsent has left the old connection, which a dead one never takes; and it gives up for good
-        at any error that it does not foresee, such as the AssertionError of a connection that ends during its handshake.
+        nats-py first waits until everything unsent has left the old connection, which a dead one never takes. It also gives up for good at
+        any error that it does not foresee, such as the AssertionError of a connection that ends during its handshake.
         """
         while not self.is_closed:
             self._abort()
@@ -212,7 +216,7 @@ class Wire(Client):  # type: ignore[misc]
                 await asyncio.sleep(TIMES.reconnect_seconds)
 
     async def _connect_to_server(self, server: Any) -> None:
-        """Connect, after ending what an attempt before this one has left: its reader would read from the new connection too."""
+        """Connect, after ending the tasks of an earlier attempt, whose reader would also read from the new connection."""
         current = asyncio.current_task()
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None and task is not current:
@@ -221,15 +225,15 @@ class Wire(Client):  # type: ignore[misc]
         await super()._connect_to_server(server)
 
     def complain(self, name: str, error: Exception) -> None:
-        """Log an error of the connection, but not every failed attempt to get it back."""
+        """Log an error of the connection, but not every failed attempt to reconnect."""
         now = time.monotonic()
         if now - self._complained >= _QUIET:
             self._complained = now
             log.warning("the connection to NATS has an error", connection=name, error=str(error) or type(error).__name__)
 
     def back(self) -> None:
-        """There is a connection again, on which nats-py has subscribed to what was known when it began to: send the rest.
-        The server ignores a subscription that it has already."""
+        """Resume after a reconnection. nats-py has subscribed to what it knew when it started to reconnect; send the rest. The server
+        ignores a subscription that it already has."""
         self.stale = False
         unsent, self._unsent = self._unsent, []
         for frame in unsent:
@@ -237,19 +241,19 @@ class Wire(Client):  # type: ignore[misc]
         self.reconnected()
 
     async def _read_loop(self) -> None:
-        """nats-py's loop, at the beginning of each connection: what is read goes through a reader, and to the loop only what is left."""
+        """Start nats-py's loop for a new connection: what is read goes through a reader, which passes only the rest to the loop."""
         stream = self._transport._io_reader
         reader = Reader(self.sinks, stream.feed_data, self._end_of_read)
         early = bytes(stream._buffer)
         stream._buffer.clear()
         stream.feed_data = reader.feed
-        if not stream.at_eof():  # a stream that has ended takes nothing more; what came last comes again
+        if not stream.at_eof():  # a stream that has ended takes nothing more; the last messages are delivered again
             reader.feed(early)
         await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """What a server says first. nats-py would use TLS only where the server requires it, and log in without, whatever the address and
-        the options say."""
+        """Check what a server says first. nats-py would use TLS only where the server requires it, and would log in without TLS whatever
+        the address and the options say."""
         if self._encrypted and initial_connection and not info.get("tls_required"):
             if not info.get("tls_available"):
                 self._transport.close()
@@ -258,7 +262,7 @@ class Wire(Client):  # type: ignore[misc]
         await super()._process_info(info, initial_connection)
 
     async def _process_err(self, err_msg: str) -> None:
-        """An error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
+        """Handle an error line of the server. nats-py closes the connection for good at most of them; here it is opened again."""
         if parser.PERMISSIONS_ERR in err_msg:
             await super()._process_err(err_msg)
         else:
@@ -267,7 +271,7 @@ class Wire(Client):  # type: ignore[misc]
 
 
 async def _nothing() -> None:
-    """What is done if nothing is to be verified."""
+    """Do nothing."""
 
 
 def _read_on(transport: asyncio.ReadTransport) -> None:
@@ -296,17 +300,17 @@ def check_tls_hook(client: type[Client] = Client) -> None:
 
 
 def _called_in_order(function: Callable[..., Any], *names: str) -> bool:
-    """Whether the function's code first mentions these attributes in this order."""
+    """Return whether the function's code first mentions these attributes in this order."""
     mentioned = inspect.unwrap(function).__code__.co_names
     places = [mentioned.index(name) if name in mentioned else -1 for name in names]
     return -1 not in places and places[0] < places[-1]
 
 
 async def open_wire(settings: BusSettings, name: str) -> Wire:
-    """Connect; tries for `settings.connect_seconds` seconds. `name` is shown to operators.
+    """Connect; tries for `settings.connect_timeout` seconds. name: shown to operators.
 
-    TLS is wanted with `ca`, and if any address begins with tls. Raises NatsUnreachable, WrongCredentials as soon as the server says so,
-    or SettingsError if TLS is wanted and this release of nats-py gives no way to insist on it.
+    TLS is required with `ca`, and if any address begins with tls. Raises NatsUnreachable, WrongCredentials as soon as the server rejects
+    the credentials, or SettingsError if TLS is required and this release of nats-py offers no way to enforce it.
     """
     given = options(settings, name)
     servers = given["servers"]
@@ -323,7 +327,7 @@ async def open_wire(settings: BusSettings, name: str) -> Wire:
         if ready.is_set():
             wire.complain(name, error)
         elif not refused.done() and ("authorization" in str(error).lower() or (isinstance(error, NotEncrypted) and len(servers) == 1)):
-            refused.set_result(error)  # of several servers another may offer TLS
+            refused.set_result(error)  # with several servers, another one may offer TLS
 
     async def on_disconnect() -> None:
         wire.stale = True
