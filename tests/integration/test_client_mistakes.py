@@ -73,7 +73,7 @@ def test_what_is_no_graph_cannot_be_submitted(cluster: hr.Cluster) -> None:
 
 @pytest.mark.parametrize("job", ["", "no such job", "a.b", "x" * 300, None])
 def test_what_can_be_no_id_is_no_job(cluster: hr.Cluster, job: Any) -> None:
-    with pytest.raises(hr.NoSuchJob, match="is no job's id"):
+    with pytest.raises(hr.NoSuchJob, match="is not the id of a job"):
         cluster.job(job)
 
 
@@ -179,7 +179,7 @@ def test_what_belongs_to_this_process_cannot_be_sent(cluster: hr.Cluster) -> Non
 def test_what_is_no_time_is_told(cluster: hr.Cluster, timeout: Any) -> None:
     job = cluster.submit(_plain())
     for wait in (job.wait, job.results, lambda seconds: job.result("x", seconds), lambda seconds: cluster.compute(1, timeout=seconds)):
-        with pytest.raises(TypeError, match="give a number of seconds, or None to wait for ever"):
+        with pytest.raises(TypeError, match="give a number of seconds, or None to wait without limit"):
             wait(timeout)
     with pytest.raises(ValueError, match="timeout=nan"):
         job.wait(float("nan"))

@@ -247,7 +247,7 @@ def test_a_timeout(cluster: hr.Cluster) -> None:
     graph.add(time.sleep, 60, name="sleeps")
     job = cluster.submit(graph)
     start = time.monotonic()
-    with pytest.raises(hr.JobTimeout, match=r"did not end within 0\.2 s and goes on: wait again, or cancel it"):
+    with pytest.raises(hr.JobTimeout, match=r"did not end within 0\.2 s and continues: wait again, or cancel it"):
         job.results(0.2)
     assert time.monotonic() - start < SOON
     job.cancel("enough")

@@ -46,12 +46,12 @@ def test_each_is_started_once_and_the_one_that_was_due_first_comes_first() -> No
 
 
 TEXT = """\
-2026-01-01T00:00:00Z ERROR headrace.bus.process: ended by an error service=controller process=7
+2026-01-01T00:00:00Z ERROR headrace.bus.process: the service ended with an error service=controller process=7
 Traceback (most recent call last):
 ValueError: what ended it
 2026-01-01T00:00:01Z WARNING headrace.bus.wire: the connection has an error service=worker host=host-1 process=8
 2026-01-01T00:00:01Z WARNING headrace.bus.wire: the connection has an error service=controllers process=8
-{"event": "ended by an error", "service": "controller", "process": 9}
+{"event": "the service ended with an error", "service": "controller", "process": 9}
 {"event": "a runner ended", "service": "worker", "host": "host-1"}
 """
 

@@ -1,4 +1,4 @@
-"""Asks whether the log has room for a new job. The controller decides; a client that asks first saves the log a job."""
+"""Checks whether the log has room for a new job. The controller decides; a client that checks first saves the log a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace_schemas.streams import LOG
 
 
 class Admission:
-    """Looks at the log: in the background while it has much room, otherwise before each job."""
+    """The admission check: in the background while the log has much room, otherwise before each job."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -23,13 +23,13 @@ class Admission:
 
     @property
     def is_sure(self) -> bool:
-        """Whether a job can be submitted without asking. Looks again in the background, if the last look was a while ago."""
+        """Whether a job can be submitted without a check. Starts a check in the background if the last one was a while ago."""
         if time.monotonic() >= self._until and self._looking is None:
             self._looking = asyncio.ensure_future(self._look())
         return self._until > 0 and self._usage.share < ADMIT_BELOW - SETTINGS.admission_near_share
 
     async def check(self) -> None:
-        """Ask. Raises JobFailed if there is no room."""
+        """Check the log now. Raises JobFailed if it has no room."""
         await self._look()
         if self._usage.share >= ADMIT_BELOW:
             raise JobFailed(reason(self._usage.bytes, self._usage.limit, admitted=False))
@@ -37,7 +37,7 @@ class Admission:
     async def _look(self) -> None:
         try:
             self._usage = await self._bus.usage(LOG.name)
-        except HeadraceError:  # the client may not ask, or NATS does not answer: the controller decides
+        except HeadraceError:  # the client has no permission, or NATS does not answer: the controller decides
             self._usage = Usage(0, 0)
         self._until = time.monotonic() + SETTINGS.admission_seconds
         self._looking = None

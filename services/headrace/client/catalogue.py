@@ -1,10 +1,10 @@
-"""The catalogue of outputs: a projection of what publishers announced, on the stream `OUTPUTS`, which outlives the log.
+"""The catalogue of outputs, built from the announcements on the stream `OUTPUTS`, which outlives the log.
 
 A record is found by its metadata:
 
     job.outputs(param="2t", step=0)            # equal to these
     cluster.outputs(param=["u", "v"])          # equal to one of these
-    job.outputs({"valid time": "2026-03-01"})  # keys that are no Python names
+    job.outputs({"valid time": "2026-03-01"})  # keys that are not Python names
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from headrace_schemas.streams import OUTPUTS
 
 _MISSING = object()
 PUBLISHER = "publisher"
-"""Who announces."""
+"""The service that announces outputs."""
 
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """One output as it was announced.
+    """One announced output.
 
-    job, dataset: where it is from: the job's id, and the output's in its graph. bytes: of its encoded value, or of its file in a sink.
-    location: where its sink put it; empty for one that is held for the client, on `host`, or travelled in the log. encoding: what the file
-    of a sink is. checksum: "sha256:" and the digest of the file, or of the encoded value that travelled in the log; empty for one that is
-    held. dtype, shape: of one that is an array.
+    job, dataset: its origin: the job's id, and the output's id in the graph. bytes: size of its encoded value, or of its file in a sink.
+    location: place of its file in a sink; empty for an output that is held for the client on `host`, or that travelled in the log.
+    encoding: format of the file in a sink. checksum: "sha256:" and the digest of the file, or of the encoded value that travelled in the
+    log; empty for an output that is held. dtype, shape: of an array.
     """
 
     name: str
@@ -57,15 +57,15 @@ class Catalogue:
         self._jobs: dict[str, dict[int, OutputRecord]] = {}
 
     def __len__(self) -> int:
-        """How many outputs there are."""
+        """Return the number of outputs."""
         return sum(map(len, self._jobs.values()))
 
     def count(self, job: str) -> int:
-        """How many outputs there are of one job."""
+        """Return the number of outputs of one job."""
         return len(self._jobs.get(job, ()))
 
     def add(self, published: Published) -> None:
-        """Take in an announcement."""
+        """Add an announcement."""
         records = self._jobs.setdefault(published.job, {})
         for output in published.outputs:
             fields = {name: getattr(output, name) for name in output.__struct_fields__}
@@ -73,12 +73,13 @@ class Catalogue:
             records.setdefault(output.dataset, OutputRecord(job=published.job, **fields))
 
     def find(self, matches: Callable[[OutputRecord], bool]) -> list[OutputRecord]:
-        """The records for which this is true, job by job in the order of their first announcement, as the outputs are in the graph."""
+        """Return the matching records, by job in the order of their first announcement, and within a job in the order of the graph."""
         return [records[dataset] for records in self._jobs.values() for dataset in sorted(records) if matches(records[dataset])]
 
 
 def having(where: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Callable[[OutputRecord], bool]:
-    """Whether a record's metadata has all these keys, each with a value that is equal, or equal to one in a list."""
+    """Return a function that checks whether a record's metadata has all these keys, each with an equal value, or one that is equal to an
+    item of a list."""
     wanted = [(key, _alternatives(value)) for key, value in {**(where or {}), **metadata}.items()]
 
     def matches(record: OutputRecord) -> bool:
@@ -88,7 +89,7 @@ def having(where: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Call
 
 
 def _alternatives(wanted: Any) -> list[Any]:
-    """The value, as JSON carries it (dates and times are text there); and what is in it, if it is a list or alike."""
+    """Return the value in JSON form (dates and times are text there), and its items if it is a list or similar."""
     found = _as_metadata(list(wanted) if isinstance(wanted, range) else wanted)
     return [
         found,
@@ -97,21 +98,21 @@ def _alternatives(wanted: Any) -> list[Any]:
 
 
 def _as_metadata(value: Any) -> Any:
-    """As metadata of this value is written down."""
+    """Convert a value as metadata is converted."""
     try:
         return plain(value)
-    except (TypeError, ValueError):  # no output can have it, and whatever it is can be compared
+    except (TypeError, ValueError):  # no output can have this value, but it can be compared
         return value
 
 
 def _equal(value: Any, wanted: Any) -> bool:
-    """Equal, and not by truth being 1."""
+    """Return whether the values are equal, without taking True for 1."""
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 
 async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | None = None) -> Catalogue:
-    """What was announced so far, of one job or of all. expected: of jobs that are done, how many outputs are announced, now or soon:
-    these are waited for, for a moment.
+    """Read the announcements so far, of one job or of all. expected: for jobs that are done, the number of outputs that are announced, now
+    or soon; this waits for them briefly.
 
     Raises ClusterFailed if the stream cannot be read, or not in time.
     """
@@ -123,7 +124,7 @@ async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | 
     def on_records(records: list[Record]) -> None:
         for record in records:
             found = reader.read(record)
-            if isinstance(found, Claim):  # which term it was counts for nothing here, unless it cannot be read
+            if isinstance(found, Claim):  # the term does not matter here, unless the message cannot be read
                 found = found.entry or reader.settle(found, not latest or bus.terms.known(PUBLISHER, found.term))
             if found is not None and isinstance(found.message, Published):
                 catalogue.add(found.message)
@@ -141,7 +142,8 @@ async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | 
 
 
 async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: Mapping[str, int]) -> None:
-    """A job is done before its last outputs are announced: wait for those, but not for such as were released before they were."""
+    """Wait for the last outputs of jobs that are done, which are announced a little later, but not for outputs that were released
+    before."""
     try:
         async with asyncio.timeout(SETTINGS.announce_seconds):
             while any(catalogue.count(job) < outputs for job, outputs in expected.items()):

@@ -1,4 +1,4 @@
-"""The processes that a supervisor forks: each is started by a function, watched by its id, and ended with everything that it started."""
+"""The processes that a supervisor forks. Each runs a function, is watched by its id, and is ended with all its descendants."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import psutil
 PR_SET_CHILD_SUBREAPER = 36
 """prctl option: processes whose parent died become children of this process, instead of process 1's."""
 PR_SET_NAME = 15
-"""prctl option: what `top` and `ps -o comm` call the process."""
+"""prctl option: the name of the process in `top` and `ps -o comm`."""
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 POLL_SECONDS = 0.005
-"""How often an ending supervisor looks whether its children are gone. Only while it ends."""
+"""Seconds between checks of an ending supervisor whether its children are gone."""
 
 
 class Death(NamedTuple):
@@ -32,17 +32,17 @@ class Death(NamedTuple):
 
 
 class Children:
-    """The children of this process. All waiting for processes is done here, so nothing else in the process may wait for them."""
+    """The children of this process. Only this class waits for processes; nothing else in the process may do so."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
         if _libc is not None:
             _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        gc.disable()  # what was imported is shared with the children, and a collection would write to all of it
+        gc.disable()  # the children share the imported objects, and a collection would write to all of them
 
     @property
     def pids(self) -> dict[str, int]:
-        """Name and process id of those that live."""
+        """Name and process id of the living children."""
         return {name: pid for pid, name in self._names.items()}
 
     def adopt(self, name: str, pid: int) -> None:
@@ -50,7 +50,7 @@ class Children:
         self._names[pid] = name
 
     def fork(self, name: str, main: Callable[[], int]) -> int:
-        """Start a child that runs `main` and exits with what it returns. Returns its process id."""
+        """Start a child that runs `main` and exits with its result. Returns its process id."""
         gc.freeze()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -62,7 +62,7 @@ class Children:
         return pid
 
     def reap(self) -> list[Death]:
-        """The children that ended since the last call, orphans of theirs included under the name "orphan"."""
+        """Return the children that ended since the last call, including their orphans under the name "orphan"."""
         deaths = []
         while True:
             try:

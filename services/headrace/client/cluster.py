@@ -1,4 +1,4 @@
-"""`Cluster`: where a user's graphs run."""
+"""`Cluster`: the place where a user's graphs run."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:  # imported at run time while the services of a local cluster 
 
 
 class Cluster:
-    """A cluster that graphs are submitted to. Made by `Cluster.local` or `Cluster.connect`; use it in a `with` block, or `close` it.
+    """A cluster that runs graphs. Made by `Cluster.local` or `Cluster.connect`; use it in a `with` block, or `close` it.
 
-    It may be used from any thread, but not in a process that was forked from the one that made it. Closing a local cluster ends every
-    process of it and removes every file, and so does any end of the program, a kill included. Closing a connected one leaves the
-    cluster as it is, with the jobs that run on it.
+    You may use it from any thread, but not in a process that was forked from the one that made it. Closing a local cluster ends all its
+    processes and removes all its files; so does any end of the program, including a kill. Closing a connected cluster leaves the cluster
+    and its jobs running.
     """
 
     def __init__(self, connection: Connection, settings: BusSettings, local: LocalServices | None, progress: bool | None) -> None:
@@ -66,11 +66,12 @@ class Cluster:
 
         Tasks can import whatever this process can: they have its module path and working directory.
 
-        hosts: number of worker services, which share no memory, as if they were machines. runners: processes that execute tasks, per host.
+        hosts: number of worker services, which share no memory, as if they were machines. runners: processes that run tasks, per host.
         capacity: bytes of each host's store, at least 1 MiB; by default the hosts share half of the memory. resources: amounts that each
-        host has for tasks that need them (`hr.task(f, resources=...)`), e.g. {"gpu": 1}. progress: whether to show a bar during long
-        waits; by default if standard error is a terminal. log_file: receives the log of the services (from HEADRACE_LOG_LEVEL up, by
-        default warnings) and what tasks print; by default a file that is removed with the cluster. timeout: seconds for the start.
+        host has for tasks that need them (`hr.task(f, resources=...)`), e.g. {"gpu": 1}. progress: whether to show a bar during long waits;
+        by default if standard error is a terminal. log_file: file for the log of the services (from HEADRACE_LOG_LEVEL up, by default
+        warnings) and for the output of `print` in tasks; by default a file that is removed with the cluster. timeout: seconds for the
+        start.
 
         Raises SettingsError for invalid resources, and ClusterFailed, with the end of the services' log, if they do not start.
         """
@@ -88,7 +89,7 @@ class Cluster:
     def _join(cls, services: LocalServices, hosts: int, progress: bool | None, timeout: float) -> Cluster:
         """Connect to a local cluster that still starts, and wait for its hosts."""
         from headrace.bus import BusSettings
-        from headrace.client import job  # noqa: F401 - with all that a first job needs
+        from headrace.client import job  # noqa: F401 - imports everything that a first job needs
         from headrace.client.connection import Connection
 
         started = services.wait_started(timeout)
@@ -111,10 +112,10 @@ class Cluster:
     ) -> Cluster:
         """Connect to a running cluster.
 
-        url: its NATS server, or several separated by commas. token, or user=, password=, creds= and others of `BusSettings`: how to log in.
-        By default, HEADRACE_URL, HEADRACE_TOKEN and so on. via (or HEADRACE_VIA): how this client fetches values that the hosts hold:
-        "hosts" connects to the hosts, "publisher" has the publisher send them over NATS; by default the first, or the second for a host
-        that cannot be reached. progress: as for `local`. connect_timeout: seconds (HEADRACE_CONNECT_TIMEOUT); 0: the default.
+        url: its NATS server, or several separated by commas. token, or user=, password=, creds= and other fields of `BusSettings`:
+        credentials. By default, HEADRACE_URL, HEADRACE_TOKEN and so on. via (or HEADRACE_VIA): how this client fetches values that the
+        hosts hold: "hosts" connects to the hosts, "publisher" lets the publisher send them over NATS; by default the first, or the second
+        for a host that cannot be reached. progress: as for `local`. connect_timeout: seconds (HEADRACE_CONNECT_TIMEOUT); 0: the default.
 
         Raises NatsUnreachable (also for an invalid url), WrongCredentials, NoJetStream, ClusterFailed if the server has no cluster, and
         SettingsError, a ValueError, for an invalid `via` or variable.
@@ -129,8 +130,8 @@ class Cluster:
     # --- running graphs ---------------------------------------------------------------------------------------------------
 
     def submit(self, graph: Graph, *, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
-        """Submit a graph. Returns once the log has it: from then on the job runs, even if this process dies. You may change the graph and
-        submit it again afterwards.
+        """Submit a graph. Returns once the log has stored the job: from then on it runs, even if this process dies. You may change the
+        graph and submit it again afterwards.
 
         sink: an `hr.Sink`, or its path, for all outputs that have no sink of their own. Without one, the hosts hold these outputs until the
         client has fetched them. `Job.results` reads outputs wherever they are.
@@ -144,7 +145,7 @@ class Cluster:
         return job
 
     def _submit(self, graph: Graph, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
-        """`submit`, without waiting for the log: its caller cancels the job if it is interrupted."""
+        """Submit without waiting for the log. The caller cancels the job if it is interrupted."""
         if not isinstance(graph, Graph):
             raise TypeError(_not_a_graph(graph))
         from headrace.client.connection import new_job_id
@@ -162,8 +163,8 @@ class Cluster:
         """Run all tasks that the nodes need, and return the value of one argument, or a tuple of the values of several.
 
         Nodes may belong to graphs, or come from calls of functions decorated with `hr.task`. They may be anywhere inside lists, tuples and
-        dict values; other objects are returned unchanged. A node of several outputs gives the list of its values. name: of the job.
-        timeout and progress: as for `Job.results`.
+        dict values; other objects are returned unchanged. A node of several outputs gives the list of its values. name: of the job. timeout
+        and progress: as for `Job.results`.
 
         Raises TypeError for a graph (`submit` runs graphs), and the errors of `submit` and `Job.results`. On any error the job is
         cancelled.
@@ -195,13 +196,13 @@ class Cluster:
         return Job(self, connection, following, self._progress)
 
     def jobs(self) -> list[JobEntry]:
-        """Every job that the cluster remembers, oldest first: `job` (its id), `name`, `state`, `n_tasks`, `n_done`, `error`, ..."""
+        """Return all jobs that the cluster remembers, oldest first: `job` (its id), `name`, `state`, `n_tasks`, `n_done`, `error`, ..."""
         connection = self._usable()
         entries: list[JobEntry] = connection.call(connection.jobs())
         return entries
 
     def outputs(self, where: Mapping[str, Any] | None = None, /, *, job: str | None = None, **metadata: Any) -> list[OutputRecord]:
-        """Find announced outputs of all jobs, or of the job with an id, like `Job.outputs`; also of jobs that are no longer in the log.
+        """Find announced outputs of all jobs, or of the job with an id, as `Job.outputs` does; also of jobs that are no longer in the log.
 
         Without `job` this reads the catalogue of the whole cluster, at about a hundred thousand records a second.
         """
@@ -223,7 +224,7 @@ class Cluster:
 
     @property
     def token(self) -> str:
-        """The token to log in with; empty if the login uses none."""
+        """The token for NATS; empty if the login uses none."""
         return self._settings.token
 
     @property
@@ -240,14 +241,15 @@ class Cluster:
         return found
 
     def pids(self) -> dict[str, int]:
-        """Process ids of a local cluster's services, and of its supervisor, by name; empty for a connected one."""
+        """Return the process ids of a local cluster's services and of its supervisor, by name; empty for a connected cluster."""
         return {} if self._local is None else dict(self._local.pids)
 
     def metrics_addresses(self) -> dict[str, str]:
-        """Addresses at which the services have metrics for Prometheus (http://ADDRESS/metrics), by name: central services and hosts.
+        """Return the addresses at which the services have metrics for Prometheus (http://ADDRESS/metrics), by name: central services and
+        hosts.
 
-        Empty unless they were started with HEADRACE_METRICS in their environment, e.g. "127.0.0.1:0", with which each process takes a free
-        port. Has one of several controllers, schedulers or publishers.
+        Empty unless the services were started with HEADRACE_METRICS in their environment, e.g. "127.0.0.1:0", with which each process uses
+        a free port. Includes one of several controllers, schedulers or publishers.
         """
         from headrace.client.standing import metrics_addresses
 
@@ -256,8 +258,8 @@ class Cluster:
         return addresses
 
     def peak_memory(self) -> int:
-        """Peak memory of a local cluster in bytes: the sum of the private peaks of this process and of the cluster's processes, and of
-        the peaks of the stores.
+        """Return the peak memory of a local cluster in bytes: the sum of the private peaks of this process and of the cluster's processes,
+        and of the peaks of the stores.
 
         The peaks may have been at different times, and runners that were replaced do not count. Raises ClusterFailed for a connected
         cluster, whose processes are on other machines.
@@ -283,7 +285,7 @@ class Cluster:
             raise alarm.error
 
     def close(self) -> None:
-        """Leave the cluster, and end all processes of a local one. Can be called again. Ctrl-C takes effect after it is done."""
+        """Leave the cluster, and end all processes of a local one. May be called again. Ctrl-C takes effect when this is done."""
         detached = self._finalizer.detach()
         if detached is None:
             return
@@ -309,13 +311,13 @@ class Cluster:
         return f"<Cluster at {self._settings.shown_url}{', local' if self._local is not None else ''}{state}>"
 
     def _usable(self) -> Connection:
-        """The connection. Raises what has ended it."""
+        """Return the connection. Raises the error that ended it."""
         self._connection.check()
         return self._connection
 
 
 def _checked_sink(spec: GraphSpec, sink: Sink | str | os.PathLike[str] | None, job: str) -> SinkSpec | None:
-    """The sink of a job. Raises GraphError if it, or the sink of an output, cannot be written to."""
+    """Return the sink of a job. Raises GraphError if it, or the sink of an output, cannot be written to."""
     from headrace.graph.sink_checks import check_sinks
     from headrace.sinks.sink import Sink
 
@@ -333,7 +335,7 @@ def _check_sizes(hosts: int, runners: int, capacity: int | None) -> None:
 
 
 def _checked(resources: Mapping[str, float] | None) -> dict[str, float]:
-    """The resources of each host of a local cluster. Raises SettingsError."""
+    """Check the resources of each host of a local cluster. Raises SettingsError."""
     try:
         return check_resources(resources or {}, "a local cluster's hosts")
     except GraphError as error:
@@ -347,13 +349,13 @@ def _not_a_graph(given: Any) -> str:
 
 
 def _close_at_last(owner: int, connection: Connection, local: LocalServices | None) -> None:
-    """`_close` where nobody asked for it: the cluster was forgotten, or the interpreter exits."""
+    """Close a cluster that was forgotten, or that is open when the interpreter exits."""
     with interrupts_held():
         _close(owner, connection, local)
 
 
 def _close(owner: int, connection: Connection, local: LocalServices | None) -> None:
-    """End what a cluster began, in the process that began it."""
+    """End what a cluster started, in the process that started it."""
     if os.getpid() != owner:
         return
     if local is not None:
@@ -366,7 +368,7 @@ def _close(owner: int, connection: Connection, local: LocalServices | None) -> N
 
 
 def _watch_services(connection: Connection, services: LocalServices) -> None:
-    """End the connection when the cluster cannot go on. On its loop."""
+    """End the connection when the cluster cannot continue. Runs on its loop."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
@@ -379,7 +381,7 @@ def _watch_services(connection: Connection, services: LocalServices) -> None:
 
 
 def abandon(job: Job) -> None:
-    """Stop a job, unless it is over, whose client goes on without its results."""
+    """Stop a job, unless it is over, because its client does not need its results any more."""
     try:
         if not job.done:
             job.cancel("its client stopped waiting for it", SETTINGS.abandon_seconds)

@@ -1,4 +1,4 @@
-"""A client's connection: its thread, its place on the bus, and what it follows there."""
+"""A client's connection: its thread, its bus, and the jobs that it follows."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, s
 _ID_LENGTH = 12
 """60 random bits: no two of a billion jobs have the same id."""
 _ID_LETTERS = (string.ascii_lowercase + "234567").encode() * 8
-"""By byte: the letter or digit for it, 32 of them, each as probable."""
+"""The letter or digit for each byte: 32 different ones, each equally probable."""
 _job_entries = decoder(JobEntry)
 _SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 class Watcher:
-    """Something that waits, on behalf of a caller's thread, and has to hear of the connection's end."""
+    """Something that waits on behalf of a caller's thread, and must learn of the connection's end."""
 
     def fail(self, error: HeadraceError) -> None:
-        """The connection ended. Called on its loop."""
+        """Note that the connection ended. Called on its loop."""
         raise NotImplementedError
 
 
 class Follower(Watcher):
-    """Something that folds what the log says of one job."""
+    """Something that folds the log of one job."""
 
     def on_entries(self, entries: list[Entry]) -> None:
-        """The next entries of the job. Called on the connection's loop."""
+        """Process the next entries of the job. Called on the connection's loop."""
         raise NotImplementedError
 
 
 class Alarm(Watcher):
-    """Sets an event at the connection's end; `error` says what ended it."""
+    """An event that is set at the connection's end; `error` says what ended it."""
 
     def __init__(self, event: threading.Event) -> None:
         self.error: HeadraceError | None = None
@@ -67,8 +67,8 @@ class Alarm(Watcher):
 class Connection:
     """One connection to a cluster. Its methods may be called from any thread; coroutines and callbacks run on its own.
 
-    A connection `of_its_own` to a local cluster makes the cluster's streams, and follows all jobs with one feed that is open from the
-    start, for they are its own; that saves a job the opening of one.
+    A connection `of_its_own` to a local cluster creates the cluster's streams. All jobs of that cluster are its own, so it follows them
+    with one feed that is open from the start, which saves opening one for each job.
 
     bus: for use on the connection's thread only. feeds: receive the messages of jobs submitted here. known: the state of these jobs.
     submissions: those that are not stored in the log yet. routes: how values are fetched (via: see `Routes`).
@@ -121,17 +121,18 @@ class Connection:
 
     @property
     def hosts(self) -> list[str]:
-        """Names of the hosts that are at work."""
+        """Names of the hosts in the cluster."""
         return self._ledger.hosts.alive()
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Where the data plane of each host that is at work listens."""
+        """Address of each host's data plane."""
         hosts = self._ledger.hosts
         return {name: split_address(hosts[name].address) for name in hosts.alive()}
 
     def call(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
-        """Run a coroutine on the connection's thread and wait for what it returns. Raises what ended the connection, if it has."""
+        """Run a coroutine on the connection's thread, and return its result. Raises the error that ended the connection, if it has
+        ended."""
         try:
             self.check()
         except HeadraceError:
@@ -140,7 +141,7 @@ class Connection:
         return self.thread.call(coroutine, timeout)
 
     def later(self, seconds: float, function: Callable[..., object], *args: object) -> None:
-        """Call a function on the connection's thread, in so many seconds or when the connection is closed."""
+        """Call a function on the connection's thread after `seconds`, or when the connection is closed."""
         self.thread.soon(self._put_off, seconds, function, args)
 
     def _put_off(self, seconds: float, function: Callable[..., object], args: tuple[object, ...]) -> None:
@@ -153,20 +154,20 @@ class Connection:
         self.thread.loop.call_later(seconds, run)
 
     def check(self) -> None:
-        """Raises what ended the connection, if it has ended; ClusterClosed in a fork of the process."""
+        """Raise the error that ended the connection, if it has ended, and ClusterClosed in a fork of the process."""
         if self.error is not None:
             raise self.error
         self.thread.check()
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell this one of the connection's end. On the connection's thread."""
+        """Notify a watcher of the connection's end. On the connection's thread."""
         if self.error is not None:
             watcher.fail(self.error)
         else:
             self._watchers.add(watcher)
 
     def fail(self, error: HeadraceError) -> None:
-        """End it for everybody who waits, with this error. On the connection's thread."""
+        """End the connection with this error, for everybody who waits. On the connection's thread."""
         if self.error is None:
             self.error = error
             self._changed.set()
@@ -174,7 +175,7 @@ class Connection:
                 watcher.fail(error)
 
     async def wait_hosts(self, count: int) -> None:
-        """Until so many hosts have joined. Raises what ended the connection."""
+        """Wait until `count` hosts have joined. Raises the error that ended the connection."""
         while len(self.hosts) < count:
             if self.error is not None:
                 raise self.error
@@ -182,7 +183,7 @@ class Connection:
             await self._changed.wait()
 
     async def jobs(self) -> list[JobEntry]:
-        """What the cluster knows of its jobs, oldest first."""
+        """Return the cluster's jobs, oldest first."""
         found = await self.bus.kv(streams.JOBS.name).entries()
         records = [Record(entry.revision, 0.0, entry.key, entry.value) for entry in found.values()]
         entries = [read_value(_job_entries, streams.JOBS.name, record, self.bus.reading) for record in records]
@@ -190,7 +191,7 @@ class Connection:
         return sorted(known, key=lambda entry: entry.submitted)
 
     async def data_key(self) -> bytes:
-        """The key of the cluster's data plane, asked for once."""
+        """Return the key of the cluster's data plane, which is read once."""
         if self._key is None:
             self._key = asyncio.ensure_future(self._read_key())
         return await asyncio.shield(self._key)
@@ -201,11 +202,11 @@ class Connection:
             raise ClusterFailed("no host has ever joined this cluster: its data plane has no key. Start a worker")
         key = read_data_key(entry.value)
         if not key:
-            raise ClusterFailed("the key of this cluster's data plane cannot be read. Restart its controller, which makes a new one")
+            raise ClusterFailed("the key of this cluster's data plane is invalid. Restart its controller, which creates a new one")
         return key
 
     def close(self, *, flush: bool) -> None:
-        """Leave. flush: make sure first that what was sent is stored, for a cluster that goes on."""
+        """Leave the cluster. flush: first wait until everything sent is stored, for a cluster that continues."""
         try:
             if flush:
                 self.thread.call(self.submissions.settled(SETTINGS.submit_seconds if self.bus.connected else SETTINGS.flush_seconds))
@@ -226,7 +227,7 @@ class Connection:
             await asyncio.to_thread(self.bus.tracing.close)
 
     def _on_entries(self, entries: list[Entry]) -> None:
-        """Take in which hosts came and went. Of a local cluster of its own, this is also what all its jobs are followed by."""
+        """Note which hosts joined and left. On a connection of its own local cluster, also pass on the entries of all jobs."""
         for entry in entries:
             if isinstance(entry.message, HostJoined | HostLost):
                 self._ledger.fold(entry)
@@ -235,12 +236,12 @@ class Connection:
             self._pass_on(entries)
 
     def _pass_on(self, entries: list[Entry]) -> None:
-        """Pass the entries of a feed on to the jobs that are followed by it. Each gets all that it reads from this feed, in its order."""
+        """Pass the entries of a feed on to the jobs that follow it. Each job gets all of its entries of this feed, in order."""
         of_jobs: dict[str, list[Entry]] = {}
         for entry in entries:
             message = entry.message
             if isinstance(message, HostJoined | HostLost):
-                for job in self.feeds.shared:  # what a lost host had is not there any more
+                for job in self.feeds.shared:  # a lost host no longer has its datasets
                     of_jobs.setdefault(job, []).append(entry)
             elif message.job in self.feeds.shared:
                 of_jobs.setdefault(message.job, []).append(entry)
@@ -248,8 +249,8 @@ class Connection:
             follower = self.feeds.open[job]
             try:
                 follower.on_entries(found)
-            except Exception as error:  # the other jobs go on
-                failure = ClusterFailed(f"job {job} cannot be followed any more: {error}")
+            except Exception as error:  # other jobs continue
+                failure = ClusterFailed(f"job {job} can no longer be followed: {error}")
                 failure.__cause__ = error
                 follower.fail(failure)
 
@@ -259,18 +260,19 @@ class Connection:
 
 
 async def until_read(feed: Followed) -> None:
-    """Until a feed has passed on everything that there was. Raises ClusterFailed if that takes too long, and what ended it before."""
+    """Wait until a feed has passed on everything that existed. Raises ClusterFailed if that takes too long, and the error that ended the
+    feed."""
     try:
         async with asyncio.timeout(SETTINGS.attach_seconds):
             await until_caught_up(feed)
     except TimeoutError:
         raise ClusterFailed(
-            f"what the cluster wrote was not read within {SETTINGS.attach_seconds:g} s: see how its NATS server is"
+            f"the cluster's messages could not be read within {SETTINGS.attach_seconds:g} s: check its NATS server"
         ) from None
 
 
 async def until_followed(feed: Followed) -> None:
-    """The same. Raises ClusterFailed for whatever ended it."""
+    """Wait like `until_read`. Raises ClusterFailed for any error that ended the feed."""
     try:
         await until_read(feed)
     except Exception as error:
@@ -278,14 +280,14 @@ async def until_followed(feed: Followed) -> None:
 
 
 def cannot_follow(error: BaseException) -> ClusterFailed:
-    """What a client is told of that which ended a feed."""
-    failure = ClusterFailed(f"the log cannot be followed: {error}")
+    """Return the error for a client whose feed ended."""
+    failure = ClusterFailed(f"cannot follow the log: {error}")
     failure.__cause__ = error
     return failure
 
 
 def check_urls(urls: str) -> None:
-    """Raises NatsUnreachable for what is no address of a server, or several separated by commas."""
+    """Raise NatsUnreachable unless the text is an address of a server, or several separated by commas."""
     for url in map(str.strip, urls.split(",")):
         try:
             parts = urlsplit(url if "://" in url else f"nats://{url}")
@@ -303,13 +305,13 @@ def _no_url(url: str, why: str) -> NatsUnreachable:
 
 
 def check_job_id(job: str) -> str:
-    """The job's id. Raises NoSuchJob for what cannot be one."""
+    """Return the job's id. Raises NoSuchJob if the text cannot be an id."""
     try:
         return subjects.token(job)
     except (TypeError, ValueError):
-        raise NoSuchJob(f"{job!r:.80} is no job's id: `headrace jobs` and Cluster.jobs() list those that there are") from None
+        raise NoSuchJob(f"{job!r:.80} is not the id of a job: `headrace jobs` and Cluster.jobs() list the ids") from None
 
 
 def new_job_id() -> str:
-    """A random id for a job: 12 letters and digits."""
+    """Return a random id for a job: 12 letters and digits."""
     return os.urandom(_ID_LENGTH).translate(_ID_LETTERS).decode()

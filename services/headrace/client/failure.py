@@ -1,4 +1,4 @@
-"""From the message that ended a job to the exception that its user sees."""
+"""Converts the message that ended a job to the exception that its user sees."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from headrace.errors import HeadraceError, JobCancelled, JobFailed, TaskFailed
 from headrace_schemas import Ended, TaskError
 
 _OWN_MODULE = re.compile(r"^headrace(?:\.\w+)+\.(?=[A-Z]\w*(?::|$))", re.MULTILINE)
-"""Where a traceback names an error of ours, the module that it is defined in, which is nobody's business."""
+"""The module before the name of one of our own errors in a traceback; it is removed."""
 
 
 def exception_for(ended: Ended) -> HeadraceError | None:
-    """What waiting for the results of this job raises; None if it is done."""
+    """Return the exception that waiting for the results of this job raises; None if the job is done."""
     if ended.state == "done":
         return None
     if ended.state == "cancelled":
         return JobCancelled(f"job {ended.job} was cancelled" + (f": {ended.reason}" if ended.reason else ""))
     if ended.error is None:
-        return JobFailed(f"job {ended.job} failed: {ended.reason or 'no reason was given'}")
+        return JobFailed(f"job {ended.job} failed: {ended.reason or 'without a reason'}")
     return task_failed(ended.error)
 
 
 def task_failed(error: TaskError) -> TaskFailed:
-    """The failure of one task. Its cause is the original exception, if it came along and can be made here.
+    """Return the failure of one task. Its cause is the original exception, if it was sent and can be unpickled here.
 
-    It unpickles: the error is from an authenticated host of the user's own job.
+    This unpickles: the error is from an authenticated host of the user's own job.
     """
     traceback = without_modules(error.traceback)
     failure = TaskFailed(error.name, without_modules(error.error), tuple(error.inputs), traceback, error.reason)
@@ -41,18 +41,18 @@ def task_failed(error: TaskError) -> TaskFailed:
 
 
 def _add_note(failure: TaskFailed, original: BaseException | None, note: str) -> None:
-    """Add a note where it is printed once: to the original, or to the failure if the original takes none."""
+    """Add a note where it is printed once: to the original, or to the failure if the original accepts none."""
     if original is not None:
         try:
             BaseException.add_note(original, note)
             return
-        except Exception:  # its notes are no list, or it lets nothing be set
+        except Exception:  # its notes are not a list, or it allows no attributes
             pass
     failure.add_note(note)
 
 
 def said(problem: BaseException) -> str:
-    """Type and message of an exception, whatever its class."""
+    """Return type and message of an exception, whatever its class."""
     try:
         return f"{type(problem).__name__}: {problem}"
     except BaseException:  # its own __str__ raises
@@ -60,7 +60,7 @@ def said(problem: BaseException) -> str:
 
 
 def without_modules(text: str) -> str:
-    """An error's text or traceback with the names of our own errors only.
+    """Remove the modules of our own errors from an error's text or traceback.
 
     >>> without_modules("headrace.worker.runner.failures.BadOutput: too few")
     'BadOutput: too few'
@@ -69,7 +69,7 @@ def without_modules(text: str) -> str:
 
 
 def _original(error: TaskError) -> tuple[BaseException | None, str]:
-    """The exception that was raised on the runner, or why there is none although one was raised."""
+    """Return the exception that was raised on the runner, or why it is missing although one was raised."""
     if not error.pickled:
         unsent = "The original exception could not be sent (it cannot be pickled, or is too large), so only its text is shown."
         return None, unsent if error.reason == "raised" else ""

@@ -1,11 +1,11 @@
-"""The feeds of a connection: they receive the messages of the jobs that were submitted on it.
+"""The feeds of a connection, which receive the messages of the jobs that were submitted on it.
 
 A connection to its own local cluster has one feed for all jobs, open from the start. Any other connection opens a feed for each job, which
-receives the messages of this job and those of hosts that come and go. If many jobs are open, further ones share a feed, to save the server
-many consumers. The shared feed receives the messages of all clients, and is closed soon after its last job is over.
+receives the messages of this job and those of hosts that join and leave. If many jobs are open, further ones share a feed, to save the
+server many consumers. The shared feed receives the messages of all clients, and is closed soon after its last job is over.
 
-A feed is opened before its job is submitted, and starts with the next stored message. To create a consumer with several filters that starts
-at a given sequence takes the server longer the more jobs the log has; to create one that starts now does not.
+A feed is opened before its job is submitted, and starts with the next stored message. Creating a consumer with several filters that starts
+at a given sequence takes the server longer the more jobs the log has; creating one that starts now does not.
 """
 
 from __future__ import annotations

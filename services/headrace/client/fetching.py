@@ -1,6 +1,6 @@
-"""Brings the values of outputs from the hosts that hold them, over a link to each, or through the publisher if a link cannot be opened.
+"""Fetches the values of outputs from the hosts that hold them, over a link to each, or through the publisher if a link cannot be opened.
 
-Datasets are asked for in one `Want` a host. Small ones come as `Values` at once; large ones are offered, granted, and received
+The client asks each host for its datasets in one `Want`. Small ones come as `Values` at once; large ones are offered, granted, and received
 straight into the memory that their arrays will be views of.
 """
 
@@ -22,24 +22,24 @@ log = get_log(__name__)
 
 
 class Held(NamedTuple):
-    """Where a dataset is: a host, and the attempt that made it."""
+    """The place of a dataset: a host, and the attempt that made the dataset."""
 
     host: str
     attempt: int
 
 
 class Room(NamedTuple):
-    """Memory for a dataset that comes in parts, and how many bytes have come."""
+    """Memory for a dataset that arrives in parts, and the number of bytes that have arrived."""
 
     memory: memoryview
     filled: int
 
 
 class Delivery:
-    """What one host sends of one job: the handler of a link to it.
+    """The data that one host sends of one job: the handler of a link to it.
 
-    values: what has come, encoded, by dataset. heard: how many frames have come.
-    `over` is done as soon as everything has come, or what is missing never will.
+    values: encoded values that have arrived, by dataset. heard: number of frames that have arrived.
+    `over` is done when everything has arrived, or what is missing never will.
     """
 
     def __init__(self, job: str, wanted: Mapping[int, int]) -> None:
@@ -49,24 +49,24 @@ class Delivery:
         self._attempts = wanted
         self._open = set(wanted)
         self._rooms: dict[int, Room] = {}
-        """Of datasets that come in parts."""
+        """Memory of datasets that arrive in parts."""
         self.heard = 0
 
     @property
     def missing(self) -> dict[int, int]:
-        """The attempts of the datasets that have not come."""
+        """The attempts of the datasets that have not arrived."""
         return {dataset: self._attempts[dataset] for dataset in self._open}
 
     def link_opened(self, link: Link) -> None:
-        """Ask for everything at once."""
+        """Ask for all datasets at once."""
         link.send(Want(self._job, list(self._attempts), list(self._attempts.values())))
 
     def link_closed(self, link: Link, reason: str) -> None:
-        """What has not come will not."""
+        """End the delivery: missing datasets will not arrive."""
         self._settle(list(self._open))
 
     def frame_received(self, link: Link, frame: Frame, payload: memoryview) -> None:
-        """Take what came, and grant what is offered."""
+        """Process a frame, and grant offered datasets."""
         self.heard += 1
         match frame:
             case Values(datasets=datasets, lengths=lengths):
@@ -82,7 +82,7 @@ class Delivery:
                 self._settle(datasets)
 
     def data_sink(self, link: Link, frame: Data, nbytes: int) -> memoryview | None:
-        """Memory for one dataset, which its value goes on living in; where it comes in parts, the next of it."""
+        """Return memory for one dataset, in which its value will live; for a dataset in parts, the memory of the next part."""
         if frame.dataset not in self._open:
             return None
         if not frame.size:
@@ -95,7 +95,7 @@ class Delivery:
         return room.memory[frame.start : frame.start + nbytes]
 
     def _put(self, dataset: int, part: memoryview) -> memoryview | None:
-        """A part of a dataset is in its place. Returns all of it, if that was the last."""
+        """Note that a part of a dataset is in its place. Returns the whole dataset if that was the last part."""
         room = self._rooms[dataset]
         room = self._rooms[dataset] = Room(room.memory, room.filled + part.nbytes)
         if room.filled < room.memory.nbytes:
@@ -117,14 +117,14 @@ class Delivery:
 
 
 def by_host(holders: Mapping[int, Held]) -> dict[str, dict[int, int]]:
-    """Per host: the attempts of the datasets that are to come from it."""
+    """Group datasets by host: the attempts of the datasets to fetch from each host."""
     hosts: dict[str, dict[int, int]] = {}
     for dataset, held in holders.items():
         hosts.setdefault(held.host, {})[dataset] = held.attempt
     return hosts
 
 
-GIVEN_UP = "it does not hold them any more"
+GIVEN_UP = "it no longer holds them"
 Still = Callable[[str, Mapping[int, int]], Awaitable[bool]]
 
 
@@ -135,9 +135,9 @@ async def _always(_host: str, _wanted: Mapping[int, int]) -> bool:
 class Fetcher:
     """Fetches values of one job, from any number of hosts at a time.
 
-    name: of this client, in the hosts' logs. key: the job's, which its links prove to have. problems: what kept it from a host, by name.
-    still: asked whether a host that is silent still holds what is wanted of it. A host may have good reason to be silent: it reads from
-    disk, or serves others first. One that was started anew knows nothing of what it is asked for, and would wait to hear of the job.
+    name: of this client, in the hosts' logs. key: the job's, which its links prove to have. problems: by host, why it could not be reached.
+    still: asked whether a silent host still holds the wanted datasets. A host may have good reason to be silent: it reads from disk, or
+    serves others first. A restarted host knows nothing of the datasets, and would wait to hear of the job.
     """
 
     def __init__(self, job: str, name: str, key: bytes, bus: Bus, routes: Routes) -> None:
@@ -145,7 +145,7 @@ class Fetcher:
         self.still: Still = _always
         self._before: dict[str, str] = {}
         self._unreached: dict[str, str] = {}
-        """What kept it from a link to a host, when that was tried last."""
+        """By host: the error of the last attempt to open a link."""
         self._job = job
         self._identity = Identity(name, CLIENT)
         self._key = key
@@ -153,8 +153,8 @@ class Fetcher:
         self._routes = routes
 
     async def fetch(self, holders: Mapping[int, Held], addresses: Mapping[str, tuple[str, int]]) -> dict[int, memoryview]:
-        """The encoded values of these datasets. Those are missing that their host does not have, or that has no address or does
-        not answer. May be called again."""
+        """Fetch the encoded values of these datasets. Those whose host does not have them, has no address or does not answer are missing.
+        May be called again."""
         self._before, self.problems = self.problems, {}
         parts = await asyncio.gather(
             *(self._from_host(host, addresses[host], wanted) for host, wanted in by_host(holders).items() if host in addresses)
@@ -192,7 +192,7 @@ class Fetcher:
         return delivery.values
 
     async def _while_held(self, over: asyncio.Future[None], host: str, delivery: Delivery) -> None:
-        """Wait until a delivery is over, or the host does not hold any more what has not come."""
+        """Wait until a delivery is over, or until the host no longer holds what is missing."""
         heard = delivery.heard
         while not (await asyncio.wait([over], timeout=SETTINGS.quiet_seconds))[0]:
             if delivery.heard == heard and not await self.still(host, delivery.missing):
@@ -201,7 +201,7 @@ class Fetcher:
             heard = delivery.heard
 
     async def _relayed(self, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
-        """Through a publisher; through another one, if it ended meanwhile."""
+        """Fetch through a publisher, or through another one if the first ends meanwhile."""
         for tried in range(SETTINGS.fetch_tries):
             try:
                 return await fetch_relayed(self._bus, self._job, host, wanted)
@@ -214,5 +214,5 @@ class Fetcher:
                     await asyncio.sleep(SETTINGS.fetch_pause_seconds)
         self.problems[host] = "; ".join(filter(None, [self._unreached.get(host), why]))
         if host not in self._before:
-            log.warning("outputs cannot be fetched", job=self._job, host=host, error=self.problems[host])
+            log.warning("cannot fetch outputs", job=self._job, host=host, error=self.problems[host])
         return {}

@@ -1,4 +1,4 @@
-"""One job as its client sees it: the fold of its log, kept up to date on the connection's thread, and what waits for it."""
+"""One job as its client sees it: the fold of its log, kept up to date on the connection's thread, and the callers that wait for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNFINISHED = frozenset({WAITING, ASSIGNED, STARTED})
 
 
 class Waiter:
-    """An event that is set when a dataset is available, or the job is over and it will never be."""
+    """An event that is set when a dataset is available, or when the job is over without it."""
 
     def __init__(self, dataset: int) -> None:
         self.dataset = dataset
@@ -52,10 +52,10 @@ class Waiter:
 
 
 class Following(Follower):
-    """Follows one job. Made and read by any thread; everything else happens on the connection's.
+    """The follower of one job. Any thread may make and read it; everything else happens on the connection's thread.
 
-    over: set once the job is over, or `error` says why that will not be heard. submitted: set once everybody can know of the job, for its
-    submission is in the log, or never will be; stored: whether it is.
+    over: set once the job is over, or when `error` says why that can no longer be known. submitted: set once everybody can know of the job,
+    because its submission is in the log, or never will be; stored: whether it is.
     """
 
     def __init__(self, connection: Connection, job: str) -> None:
@@ -69,7 +69,7 @@ class Following(Follower):
         self._submitted: Submitted | None = None
         self._storing: asyncio.Future[int] | None = None
         self._early: list[bytes] | None = None
-        """Requests that came up before the submission was in the log, which they must not overtake; None once it is."""
+        """Requests that were made before the submission was in the log, which they must not overtake; None once it is."""
         self._lock = threading.Lock()
         self._feed: LogFeed | None = None
         self._stays = False
@@ -83,10 +83,10 @@ class Following(Follower):
 
     @property
     def ledger(self) -> JobLedger:
-        """What is true of the job. Raises NoSuchJob while the log has said nothing of it."""
+        """The state of the job. Raises NoSuchJob while the log has nothing about it."""
         found = self._ledger.jobs.get(self.job)
         if found is None and self._submitted is not None:
-            with self._lock:  # made once, by the first that needs it
+            with self._lock:  # made once, by the first caller that needs it
                 self._ledger.apply(self._submitted, time.time())
             found = self._ledger.jobs[self.job]
         if found is None:
@@ -94,10 +94,10 @@ class Following(Follower):
         return found
 
     def counts(self) -> dict[str, int]:
-        """How many tasks are pending, started, done and failed. On the connection's thread, or for a rough picture.
+        """Return the numbers of pending, started, done and failed tasks. Call this on the connection's thread, or for a rough picture.
 
-        Whoever submitted the job reads no assignments: so for everybody what did not start is pending, and what started is known from the
-        hosts' reports alone.
+        The client that submitted the job reads no assignments. So for all clients, tasks that have not started are pending, and started
+        tasks are known only from the hosts' reports.
         """
         ledger = self.ledger
         counts = ledger.counts()
@@ -131,7 +131,7 @@ class Following(Follower):
     async def attach(self, *, stay: bool = False) -> None:
         """Follow a job that was submitted before. Raises NoSuchJob, and ClusterFailed if its log cannot be read.
 
-        stay: go on after its end, until `stop`.
+        stay: continue after its end, until `stop`.
         """
         self._stays = stay
         self._connection.watch(self)
@@ -139,10 +139,10 @@ class Following(Follower):
         await self._connection.submissions.settled(SETTINGS.flush_seconds, self.job)
         self.submitted.set()
         first = await bus.first_seq(streams.LOG.name, subjects.submitted(self.job))
-        if not first:  # what else is said of it may be of a newer release, which is another thing than nothing
+        if not first:  # other messages about it may be from a newer release, which is a different error
             first = await bus.first_seq(streams.LOG.name, *subjects.decided_of(self.job))
         if not first:
-            self.ledger  # noqa: B018 - raises, for there is none
+            self.ledger  # noqa: B018 - raises, because there is none
         self._attaching = True
         feed = await LogFeed.open(bus, subjects.for_job(self.job), self.on_entries, from_seq=first)
         self._watch(feed)
@@ -181,7 +181,8 @@ class Following(Follower):
         send(encoded)
 
     def _send_submitted(self, encoded: bytes) -> None:
-        """Have the log store the submission once, also if it is sent again after the stream has forgotten the id of its message."""
+        """Publish the submission so that the log stores it once, even if it is resent after the stream has forgotten the id of its
+        message."""
         stored = self._connection.bus.publish(
             subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", expected_last_subject_seq=0, job=self.job
         )
@@ -197,7 +198,7 @@ class Following(Follower):
         self._send_submitted(by_key)
 
     async def withdraw(self, error: HeadraceError) -> None:
-        """Give the job up with this error, unless the log has it: its submission is not sent again."""
+        """Give the job up with this error, unless the log has it: its submission is not resent."""
         if self.submitted.is_set():
             return
         self._early = None
@@ -214,7 +215,7 @@ class Following(Follower):
         self._settle_submission()
 
     def _settle_submission(self) -> None:
-        """The submission is in the log, or never will be."""
+        """Note that the submission is in the log, or never will be."""
         self.submitted.set()
         self._connection.submissions.end(self.job)
 
@@ -230,7 +231,7 @@ class Following(Follower):
     # --- requests -------------------------------------------------------------------------------------------------------
 
     async def cancel(self, reason: str) -> bool:
-        """Ask the cluster to cancel the job, and wait until the log confirms it. Returns False if the job was over before. Raises the
+        """Ask the cluster to cancel the job, and wait until the log confirms it. Returns False if the job had already ended. Raises the
         error that ended the connection."""
         if not self._is_answered():
             answered = asyncio.get_running_loop().create_future()
@@ -242,11 +243,11 @@ class Following(Follower):
         return self.ledger.cancel_asked is not None
 
     def _is_answered(self) -> bool:
-        """Whether the log has confirmed the cancel request, or never will."""
+        """Return whether the log has confirmed the cancel request, or never will."""
         return self.over.is_set() or self.ledger.cancel_asked is not None
 
     def _answer(self) -> None:
-        """Wake the callers of `cancel`: the request was confirmed."""
+        """Wake the callers of `cancel` if the request was confirmed."""
         if self._asking and self._is_answered():
             asking, self._asking = self._asking, []
             for answered in asking:
@@ -254,9 +255,9 @@ class Following(Follower):
                     answered.set_result(None)
 
     def release(self) -> None:
-        """The job's outputs need not be kept any longer. Once is enough, and it can wait until what the caller does next is on its way.
+        """Tell the hosts, once, that they need not keep the job's outputs. This is delayed until the caller's next request has been sent.
 
-        Outputs whose values came with the log, and those in sinks, are kept nowhere: if all are such, there is nothing to say.
+        No host keeps outputs whose values came with the log, or outputs in sinks: if all are such, nothing is sent.
         """
         if not self._released and len(self.ledger.values) < self.ledger.n_held:
             self._released = True
@@ -282,15 +283,15 @@ class Following(Follower):
     # --- waiting and values ----------------------------------------------------------------------------------------------
 
     def add(self, waiter: Waiter) -> None:
-        """Set this waiter's event when its time has come. On the connection's thread."""
+        """Set this waiter's event when its dataset is available. On the connection's thread."""
         self._waiters.append(waiter)
         self._wake()
 
     async def fetch(self, datasets: Iterable[int]) -> dict[int, memoryview | bytes]:
-        """The encoded values of outputs that are available. Those that were lost with their host are waited for until they are there again.
+        """Return the encoded values of available outputs. Wait for those that were lost with their host until they are available again.
 
-        Raises OutputsLost for those that were released (whether a host has dropped those already is chance), that cannot be made again, or
-        that cannot be fetched though the log says that a host has them.
+        Raises OutputsLost for outputs that were released (even if a host happens to still have them), that cannot be computed again, or
+        that cannot be fetched although the log says that a host has them.
         """
         ledger, began = self.ledger, now()
         found: dict[int, memoryview | bytes] = {dataset: value for dataset in datasets if (value := ledger.values.get(dataset)) is not None}
@@ -308,7 +309,7 @@ class Following(Follower):
         return found
 
     async def _fetch_all(self, fetcher: Fetcher, missing: list[int]) -> dict[int, memoryview]:
-        """The values of outputs that are held somewhere, or were: those of a host that was lost come from where they are made again."""
+        """Fetch the values of outputs that are or were held by hosts. Those of a lost host come from the host that computes them again."""
         found: dict[int, memoryview] = {}
         holders, patience = Holders(self), Patience(SETTINGS.lost_seconds)
         fetcher.still = holders.still
@@ -328,18 +329,19 @@ class Following(Follower):
             await holders.stop()
 
     async def follow_again(self) -> Following:
-        """Read what the log says of the job from its beginning, and go on. Raises the errors of `attach`."""
+        """Read the log of the job from its beginning, and continue to follow it. Raises the errors of `attach`."""
         again = Following(self._connection, self.job)
         await again.attach(stay=True)
         return again
 
     async def stop(self) -> None:
-        """Follow the job no longer, if this one `attached` to stay."""
+        """Stop following the job, if this was attached to stay."""
         if self._stays and self._feed is not None:
             await self._feed.close()
 
     def _lost(self, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str], unread: str = "") -> OutputsLost:
-        """What is told of outputs that cannot be had: of those that were released, if some were. unread: why the log was not read again."""
+        """Return the error for outputs that cannot be fetched: for the released ones, if there are any. unread: why the log was not read
+        again."""
         datasets = [dataset for dataset in datasets if ledger.flag[dataset] & RELEASED] or datasets
         names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
         what = f"outputs {', '.join(names)} of job {self.job}"
@@ -348,15 +350,15 @@ class Following(Follower):
             return OutputsLost(f"{what} are gone: {why}. Submit the graph again; with a sink, outputs are kept")
         hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
         why = "".join(f"; {host}: {problems[host]}" for host in hosts if host in problems)
-        why += f"; where they are now is not known: {unread}" if unread else ""
+        why += f"; the log could not be read again: {unread}" if unread else ""
         return OutputsLost(f"{what} can no longer be fetched from {', '.join(hosts)}: submit the graph again{why}")
 
     # --- what the log says -----------------------------------------------------------------------------------------------
 
     def on_entries(self, entries: list[Entry]) -> None:
-        """Fold what the log says, and wake whom it concerns."""
+        """Fold entries of the log, and wake the waiters that they concern."""
         if self._submitted is not None:
-            self.ledger  # noqa: B018 - made, if the log was quicker
+            self.ledger  # noqa: B018 - made here if the log was faster
         for entry in entries:
             self._ledger.fold(entry)
             if isinstance(entry.message, Events):
@@ -364,7 +366,7 @@ class Following(Follower):
             elif isinstance(entry.message, Needed):
                 self._started.difference_update(entry.message.tasks)
         ledger = self._ledger.jobs.get(self.job)
-        if ledger is None:  # what is said of hosts, before a job that was attached to
+        if ledger is None:  # messages about hosts, before those of the job
             return
         ledger.take_changes()
         if ledger.end is None and ledger.done_by_values:
@@ -400,7 +402,7 @@ class Following(Follower):
         self._close_feed_if_over()
 
     def _tell_end(self) -> None:
-        """The connection knows at once how the job ended."""
+        """Tell the connection how the job ended."""
         found = self._ledger.jobs.get(self.job)
         if found is None or found.end is None:
             self._connection.known.drop(self.job)
@@ -408,14 +410,14 @@ class Following(Follower):
             self._connection.known.end(entry_of(found), found.n_outputs if found.end.state == "done" else 0)
 
     def _why_not_done(self) -> str:
-        """What ended the job otherwise than by having all its outputs."""
+        """Return why the job ended without all its outputs; empty if it is done."""
         if self.error is not None:
             return str(self.error)
         end = self._ledger.jobs[self.job].end if self.job in self._ledger.jobs else None
         return "" if end is None or end.state == "done" else end.reason or end.state
 
     def fail(self, error: HeadraceError) -> None:
-        """What follows cannot be heard any more."""
+        """End the following with an error."""
         if not self.over.is_set():
             self.error = error
             self._finish()

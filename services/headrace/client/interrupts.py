@@ -1,4 +1,4 @@
-"""Ctrl-C while something is being tidied up, which must not stop half-way."""
+"""Holds back Ctrl-C during clean-up, which must not stop half-way."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held() -> Iterator[list[int]]:
-    """Within it Ctrl-C (SIGINT) does nothing but being noted in the list. For what takes seconds at most.
+    """Hold back Ctrl-C (SIGINT) inside the block, and record it in the list. For work that takes seconds at most.
 
-    Only the main thread hears of Ctrl-C, so in others there is nothing to hold; nor where a handler of another language is installed.
+    Only the main thread receives Ctrl-C, so in other threads this does nothing; nor does it where a handler of another language is
+    installed.
     """
     held: list[int] = []
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:

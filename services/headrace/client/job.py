@@ -1,4 +1,4 @@
-"""`Job`: one execution of a graph, as its user holds it."""
+"""`Job`: one execution of a graph."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class JobStatus:
 
     @property
     def waits(self) -> str:
-        """Why nothing of the job can run now, in one line; empty if something can, or the job is over."""
+        """Why no task of the job can run now, in one line; empty if one can, or if the job is over."""
         waiting = not self.hosts and self.state in ("queued", "running") and self.tasks["done"] < self.n_tasks
         return "no host is at work: start a worker (headrace worker), or see in its log why it does not join" if waiting else ""
 
@@ -70,7 +70,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The job's id in the cluster. Whoever is told it can ask for the job, which is in the log."""
+        """The job's id. Any client that knows it can find the job."""
         return self._following.job
 
     @property
@@ -93,7 +93,7 @@ class Job:
         return f"<Job {self._following.job} {self.name!r}: {self._following.ledger.phase}>"
 
     def wait_stored(self) -> None:
-        """Wait until the log has the job. Raises the reason if it never will. Gives the job up, with NatsStoresNothing, if NATS stores
+        """Wait until the log has the job. Raises the reason if it never will. Gives the job up with NatsStoresNothing if NATS stores
         nothing, and with NatsUnreachable after 30 s (`Settings.submit_seconds`)."""
         following = self._following
         if not self._is_known(following):
@@ -111,7 +111,7 @@ class Job:
         )
 
     def _is_known(self, following: Following) -> bool:
-        """Wait until it is known whether the log has the job. False if NATS stores nothing, or does not answer in time."""
+        """Wait until it is known whether the log has the job. Returns False if NATS stores nothing, or does not answer in time."""
         reading, deadline = self._connection.bus.reading, time.monotonic() + SETTINGS.submit_seconds
         while not following.submitted.wait(min(SETTINGS.submit_look_seconds, deadline - time.monotonic())):
             if reading.unstored_seconds or time.monotonic() >= deadline:
@@ -126,10 +126,10 @@ class Job:
     def wait(self, timeout: float | None = None, *, check: bool = True, progress: bool | None = None) -> str:
         """Wait until the job is done, and return "done".
 
-        timeout: seconds; None waits for ever. check: if False, return "failed" or "cancelled" instead of raising an error for such a job.
-        progress: whether to show a bar on standard error; by default if that is a terminal.
-        Raises TaskFailed (with the original exception as its cause), JobFailed, JobCancelled, JobTimeout after the timeout (the job goes
-        on), and the error that ended the connection.
+        timeout: seconds; None waits without limit. check: if False, return "failed" or "cancelled" instead of raising an error for such a
+        job. progress: whether to show a bar on standard error; by default if that is a terminal.
+        Raises TaskFailed (with the original exception as its cause), JobFailed, JobCancelled, JobTimeout after the timeout (the job
+        continues), and the error that ended the connection.
         """
         self._await(self._following.over, timeout, progress)
         if check:
@@ -137,8 +137,8 @@ class Job:
         return self._following.ledger.phase
 
     def cancel(self, reason: str = "", timeout: float = SETTINGS.cancel_seconds) -> bool:
-        """Stop the job. Returns True once the cluster has confirmed the request; `wait` returns once the job is over. Returns False if
-        the job was over already.
+        """Stop the job. Returns True once the cluster has confirmed the request; `wait` returns once the job is over. Returns False if the
+        job had already ended.
 
         timeout: seconds. Raises JobTimeout if the cluster did not confirm in time, and the error that ended the connection.
         """
@@ -159,13 +159,13 @@ class Job:
         self._following.release()
 
     def results(self, timeout: float | None = None, *, keep: bool = False, progress: bool | None = None) -> dict[str, Any]:
-        """Wait for the job and return the values of all its outputs, by name. A task with several has "name[0]", "name[1]", ...
+        """Wait for the job, and return the values of all its outputs by name. A task with several outputs has "name[0]", "name[1]", ...
 
         keep: leave the outputs on the hosts for other clients, instead of telling the hosts that they may drop them (`release`). Other
         arguments: as for `wait`. A value that a user's own encoder wrote is returned as an `hr.SinkFile`, which says where it is.
 
-        Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost for outputs that were
-        released, or lost after the job was done and cannot be made again, UnreadableResult for a value that cannot be unpickled here,
+        Raises TaskFailed (with the original exception as its cause), JobCancelled, JobTimeout, OutputsLost for outputs that were released,
+        or that were lost after the job was done and cannot be computed again, UnreadableResult for a value that cannot be unpickled here,
         and CorruptOutput for a file that was changed after it was written.
         """
         values = self.values(None, timeout, progress, keep=keep)
@@ -204,9 +204,9 @@ class Job:
 
             job.outputs(param="2t", step=[0, 6])
 
-        Does not wait for the job, but if the job is done, for the announcements of all its outputs. where: the same as a dict, for keys
-        that are not Python names. Records outlive the log and the values: `cluster.outputs(job=...)` finds those of a job that has aged
-        out.
+        This does not wait for the job; but if the job is done, it waits for the announcements of all its outputs. where: the same as a
+        dict, for keys that are not Python names. Records outlive the log and the values: `cluster.outputs(job=...)` finds those of a job
+        that has aged out.
         """
         matches = having(where, metadata)
         end = self._following.ledger.end
@@ -252,7 +252,7 @@ class Job:
             reached = event.wait(timeout)
         if not reached:
             raise JobTimeout(
-                f"job {self._following.job} ({self.name!r}) did not end within {timeout:g} s and goes on: wait again, or cancel it"
+                f"job {self._following.job} ({self.name!r}) did not end within {timeout:g} s and continues: wait again, or cancel it"
             )
         if self._following.error is not None:
             raise self._following.error
@@ -274,7 +274,7 @@ class Job:
             raise error
 
     def _load(self, datasets: Iterable[int], end: float) -> None:
-        """Decode the values of these outputs that have not been yet; fetch them first, until `end`, if they did not come with the log."""
+        """Decode the values of those outputs that are not decoded yet. Fetch them first, until `end`, if they did not come with the log."""
         with self._lock:
             missing = [dataset for dataset in datasets if dataset not in self._values]
             if missing:
@@ -293,7 +293,8 @@ class Job:
             self._values.update(read_published(self._following.ledger, in_sinks, end))
 
     def _decode_all(self, datasets: list[int], encoded: Mapping[int, memoryview | bytes]) -> None:
-        """All at once; and one by one if that fails, so that what can be read is kept and what cannot is named."""
+        """Decode all values at once. If that fails, decode them one by one, so that readable values are kept, and the error names the
+        others."""
         try:
             self._values.update(zip(datasets, decode_many(map(encoded.__getitem__, datasets)), strict=True))
         except KeyboardInterrupt:
@@ -306,7 +307,7 @@ class Job:
             return decode(encoded)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # whatever a class of the user's raises, SystemExit too, or a module that is not here
+        except BaseException as error:  # a user's class may raise anything, also SystemExit; or a module is missing
             name = self._following.ledger.dataset_name(dataset)
             raise UnreadableResult(
                 f"output {name!r} of job {self._following.job} cannot be unpickled in this process: {said(error)}. "

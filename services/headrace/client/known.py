@@ -1,7 +1,7 @@
 """What a connection knows about its own jobs, so that `Cluster.jobs` and `outputs` include it at once.
 
-Services that read the log write the bucket `jobs` and the catalogue of outputs, a little after it. A client that waited for a job knows
-more than these say.
+Services write the bucket `jobs` and the catalogue of outputs a little after the log. A client that waited for a job knows more than these
+contain.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Known:
         self._ended: dict[str, tuple[float, _Ended]] = {}
 
     def begin(self, job: str, tell: Callable[[], JobEntry]) -> None:
-        """A job was submitted."""
+        """Note that a job was submitted. tell: returns its current entry."""
         self._open[job] = tell
 
     def end(self, entry: JobEntry, outputs: int) -> None:
-        """A job is over. outputs: how many of its outputs are announced, or will be."""
+        """Note that a job is over. outputs: how many of its outputs are announced, or will be."""
         self._open.pop(entry.job, None)
         self._ended[entry.job] = self._clock(), _Ended(entry, outputs)
         self._forget()
@@ -54,7 +54,7 @@ class Known:
         return list(found.values())
 
     def outputs(self) -> dict[str, int]:
-        """For each job that ended a short time ago, how many of its outputs are announced, or will be soon."""
+        """Return, for each job that ended a short time ago, how many of its outputs are announced, or will be soon."""
         self._forget()
         return {job: ended.outputs for job, (_, ended) in self._ended.items() if ended.outputs}
 

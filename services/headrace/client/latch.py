@@ -1,4 +1,4 @@
-"""What a caller's thread waits for while the connection's thread works for it."""
+"""The event that a caller's thread waits for while the connection's thread works for it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 
 
 class Latch:
-    """`threading.Event` without `clear`, in a tenth of its steps: it is set once, by one thread, and any number wait for it.
+    """A `threading.Event` without `clear`, ten times as fast: one thread sets it once, and any number of threads wait for it.
 
-    Its lock is held until it is set, and then passed from one that waits to the next.
+    Its lock is held until it is set, and then passed from one waiting thread to the next.
     """
 
     __slots__ = ("_is_set", "_lock")
@@ -19,17 +19,17 @@ class Latch:
         self._lock.acquire()
 
     def is_set(self) -> bool:
-        """Whether it was set."""
+        """Return whether the latch was set."""
         return self._is_set
 
     def set(self) -> None:
-        """Wake whoever waits, now and later. Only by the thread whose matter it is."""
+        """Wake all present and future waiters. Only the owning thread may call this."""
         if not self._is_set:
             self._is_set = True
             self._pass_on()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Until it is set, or for so many seconds. Returns whether it was."""
+        """Wait until the latch is set, or for `timeout` seconds. Returns whether it was set."""
         if self._is_set:
             return True
         try:
@@ -37,7 +37,7 @@ class Latch:
                 self._lock.acquire()
             else:
                 self._lock.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
-        finally:  # also where a Ctrl-C came just when it had been acquired: then the others still get it
+        finally:  # also if Ctrl-C arrived just after it was acquired, so that the others still get it
             if self._is_set:
                 self._pass_on()
         return self._is_set
@@ -45,5 +45,5 @@ class Latch:
     def _pass_on(self) -> None:
         try:
             self._lock.release()
-        except RuntimeError:  # somebody else did, who saw that it is set before it was acquired here
+        except RuntimeError:  # another thread released it first, because it saw that the latch is set
             return

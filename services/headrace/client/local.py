@@ -1,4 +1,4 @@
-"""A local cluster's processes, seen from the client: started, watched and ended through their supervisor."""
+"""The processes of a local cluster, as the client sees them: it starts, watches and ends them through their supervisor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.client.settings import SETTINGS
 from headrace.errors import ClusterFailed
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from headrace.client.supervisor import main; main()"
-"""The supervisor has the client's module path, so that a module that can be imported there can be in a task."""
+"""The supervisor's first program. It sets the client's module path, so that tasks can use every module that the client can import."""
 
 
 _RECORD = re.compile(r"\{|\d{4}-\d\d-\d\dT")
@@ -25,11 +25,11 @@ _RECORD = re.compile(r"\{|\d{4}-\d\d-\d\dT")
 
 
 class LocalServices:
-    """The processes of a local cluster. Made while they still start; `wait_started` waits for them.
+    """The processes of a local cluster. They are still starting when this is made; `wait_started` waits for them.
 
-    hosts: worker services. runners: processes that execute tasks, per host. capacity: bytes of each host's store, 0 for the default.
-    resources: what each host has. log_file: where the services log; None: into an unnamed file. `pids`: process ids of the services by
-    their names, once started, and of their supervisor.
+    hosts: worker services. runners: processes that run tasks, per host. capacity: bytes of each host's store, 0 for the default. resources:
+    what each host has. log_file: file for the services' log; None: an unnamed file. pids: process ids of the services by name, once
+    started, and of their supervisor.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class LocalServices:
         return self._started
 
     def report_fd(self) -> int:
-        """Readable when a report has come, and at the supervisor's end: then call `check_reports`."""
+        """Return a descriptor that is readable when a report has arrived, and at the supervisor's end: then call `check_reports`."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
     def check_reports(self) -> ClusterFailed | None:
-        """Read what was reported since the last call. Returns why the cluster cannot go on, if it cannot: its supervisor ended,
-        or an indispensable service, or the last host, ended after too many restarts."""
+        """Read the reports since the last call. Returns why the cluster cannot continue, if it cannot: its supervisor ended, or an
+        indispensable service or the last host ended after too many restarts."""
         chunk = os.read(self.report_fd(), 65536)
         if not chunk:
-            return self._failure("the local cluster's supervisor ended, and everything with it")
+            return self._failure("the local cluster's supervisor ended, and with it the cluster")
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         failures = [self._consider(orders.decode_report.decode(line)) for line in lines]
         return next(filter(None, failures), None)
@@ -94,17 +94,17 @@ class LocalServices:
         return None
 
     def _can_do_without(self, service: str) -> bool:
-        """Whether there is a host besides this one, if it is one."""
+        """Return whether the cluster has another host, if the service is a host."""
         is_host = service in self._hosts
         self._hosts.discard(service)
         return is_host and bool(self._hosts)
 
     def failure_to_start(self, timeout: float) -> ClusterFailed:
-        """What to tell of a cluster that takes too long."""
+        """Return the error for a cluster that takes too long to start."""
         return self._failure(f"the local cluster did not start within {timeout:g} s")
 
     def stop(self) -> None:
-        """End every process and remove every file. To be called by the process that started them; others change nothing by it."""
+        """End every process, and remove every file. Only the process that started them may do this; in others it does nothing."""
         if os.getpid() != self._owner:
             return
         assert self._process.stdin is not None
@@ -117,21 +117,21 @@ class LocalServices:
             self._process.wait()
         self._process.stdout.close()
         self._log.close()
-        for path in self._folders:  # the supervisor has, unless it was killed
+        for path in self._folders:  # the supervisor has removed them, unless it was killed
             shutil.rmtree(path, ignore_errors=True)
 
     def _failure(self, message: str, service: str = "") -> ClusterFailed:
-        """The error to raise, with the last log records of a service, or of all."""
+        """Return the error to raise, with the last log records of a service, or of all services."""
         log = self._log.fileno()
-        size = os.fstat(log).st_size  # read in place: those who write share the position
-        start = max(self._log_start, size - SETTINGS.log_read_bytes)  # the file may have the lines of clusters before this one
+        size = os.fstat(log).st_size  # read in place: the writers share the file's position
+        start = max(self._log_start, size - SETTINGS.log_read_bytes)  # the file may have lines of earlier clusters
         text = os.pread(log, SETTINGS.log_read_bytes, start).decode(errors="replace").strip()
         tail = (last_words(text, service) or text)[-SETTINGS.log_tail_bytes :]
         return ClusterFailed(f"{message}; the end of its log:\n{tail}" if tail else f"{message}; its services logged nothing")
 
 
 def last_words(text: str, service: str) -> str:
-    """The records of one service (a host or a central service) of a log, with their tracebacks."""
+    """Return the records of one service (a host or a central service) of a log, with their tracebacks."""
     of_it = re.compile(rf'(service|host)(=|": ?"){re.escape(service)}\b')
     kept, keep = [], False
     for line in text.splitlines():

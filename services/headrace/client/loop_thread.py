@@ -1,4 +1,4 @@
-"""The client's own thread: an event loop on which its one connection to the bus lives, behind calls that block."""
+"""The client's own thread, with an event loop for its one connection to the bus, behind blocking calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.errors import ClusterClosed
 T = TypeVar("T")
 
 CLOSED = "the cluster was closed: use it inside its `with` block, or connect again"
-"""What whoever comes too late is told."""
+"""The error of calls after the end."""
 
 
 class LoopThread:
@@ -38,7 +38,7 @@ class LoopThread:
             raise _closed() from error
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine on the loop and return what it returns; it is cancelled if this call is interrupted or takes longer.
+        """Run a coroutine on the loop, and return its result. It is cancelled if this call is interrupted or takes longer.
 
         timeout: seconds. Raises TimeoutError, ClusterClosed, and what the coroutine raises.
         """
@@ -57,21 +57,19 @@ class LoopThread:
             raise
 
     def soon_if_open(self, function: Callable[..., object], *args: object) -> None:
-        """`soon`, or nothing after `stop`."""
+        """Call a function as `soon` does, or do nothing after `stop`."""
         with contextlib.suppress(ClusterClosed):
             self.soon(function, *args)
 
     def check(self) -> None:
-        """Raises ClusterClosed after `stop`, and in a fork of the process."""
+        """Raise ClusterClosed after `stop`, and in a fork of the process."""
         if os.getpid() != self._owner:
-            raise ClusterClosed(
-                "this cluster belongs to the process that this one was forked from: connect to it anew, with Cluster.connect"
-            )
+            raise ClusterClosed("this cluster belongs to the process that this one was forked from: connect again with Cluster.connect")
         if self.loop.is_closed() or not self._thread.is_alive():
             raise _closed()
 
     def stop(self) -> None:
-        """End the thread. What still runs on the loop is cancelled first."""
+        """End the thread, after cancelling what still runs on the loop."""
         if os.getpid() != self._owner or not self._thread.is_alive():
             return
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -1,4 +1,4 @@
-"""How much memory a local cluster has needed at most."""
+"""Measures the peak memory of a local cluster."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _KIB = 1024
 
 
 def private_peaks(supervisor: int) -> int:
-    """Bytes: the private peaks of this process, the supervisor and all its descendants that live, added up."""
+    """Return the sum, in bytes, of the private peaks of this process, the supervisor and all its living descendants."""
     processes = [psutil.Process(), psutil.Process(supervisor)]
     processes += processes[1].children(recursive=True)
     return sum(private_peak(process.pid) for process in processes)
 
 
 def private_peak(pid: int) -> int:
-    """Bytes of its own that a process has held at most; 0 for one that is gone.
+    """Return the most private bytes that a process has held; 0 if the process is gone.
 
-    The kernel keeps the peak of everything a process has mapped. What it shares with others now (code, pages from before a fork,
-    the store) is taken off. Where there is no /proc, it is what the process holds of its own now.
+    The kernel records the peak of everything that a process has mapped. From that, this subtracts what the process shares with others now
+    (code, pages from before a fork, the store). Without /proc, it returns the present private bytes.
     """
     try:
         peak = _field(Path(f"/proc/{pid}/status").read_text(), "VmHWM")

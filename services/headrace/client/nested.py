@@ -1,4 +1,4 @@
-"""The nodes inside what `compute` was given, and the same thing again with values in their places."""
+"""Finds the nodes inside the arguments of `compute`, and replaces them by values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ Leaf = Node | Dataset
 
 
 def datasets_in(item: Any) -> list[Leaf]:
-    """The distinct datasets that the nodes stand for, in the order in which they are met. A node of one output stands for its dataset.
+    """Return the distinct datasets of the nodes, in the order in which they occur. A node of one output stands for its dataset.
 
-    Nodes may stand anywhere inside lists, tuples and the values of dicts. Raises TypeError for a graph, and
-    for another container with nodes in it.
+    Nodes may be anywhere inside lists, tuples and dict values. Raises TypeError for a graph, and for another container with nodes in it.
     """
     found: dict[Leaf, None] = {}
     _walk(item, lambda leaf: found.update(dict.fromkeys(_parts(leaf))))
@@ -23,7 +22,7 @@ def datasets_in(item: Any) -> list[Leaf]:
 
 
 def with_values(item: Any, values: dict[Leaf, Any]) -> Any:
-    """`item` with the nodes replaced by their values; a node of several outputs by the list of them."""
+    """Replace the nodes in `item` by their values, and a node of several outputs by the list of its values."""
 
     def value(leaf: Leaf) -> Any:
         found = [values[part] for part in _parts(leaf)]

@@ -1,4 +1,4 @@
-"""What a client tells the supervisor of its local cluster, and what that one reports: a line of JSON each, over its standard streams."""
+"""The messages between a client and the supervisor of its local cluster: orders and reports, as lines of JSON over standard streams."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import msgspec
 
 
 class Orders(msgspec.Struct, kw_only=True):
-    """The one argument of a supervisor."""
+    """The orders of a supervisor, its only argument."""
 
     client: int
     """Process id of the client; the cluster ends with it."""
     hosts: int
     runners: int
     capacity: int = 0
-    """Bytes of each host's store; 0: the worker's default, shared out among the hosts."""
+    """Bytes of each host's store; 0: the worker's default, divided by the hosts."""
     resources: dict[str, float] = {}
-    """What each host has."""
+    """Resources of each host."""
 
 
 class Folders(msgspec.Struct, tag="folders", kw_only=True):
-    """The folders were made that the supervisor removes at the end: for the server's files, and for shared memory."""
+    """The supervisor has created its folders, for the server's files and for shared memory. It removes them at the end."""
 
     paths: list[str]
 
 
 class Started(msgspec.Struct, tag="started", kw_only=True):
-    """The server answers and every service was forked."""
+    """The server answers, and every service was forked."""
 
     url: str
     token: str
@@ -35,12 +35,12 @@ class Started(msgspec.Struct, tag="started", kw_only=True):
 
 
 class Died(msgspec.Struct, tag="died", kw_only=True):
-    """A service ended that was not asked to. status: its exit status, or minus the number of a signal."""
+    """A service ended by itself. status: its exit status, or minus the number of a signal."""
 
     service: str
     status: int
     ends: int = 1
-    """How often it ended in the last minute, this time included."""
+    """How often it ended in the last minute, including this time."""
     final: bool = False
     """Whether it is not started again."""
 

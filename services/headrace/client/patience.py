@@ -1,10 +1,10 @@
-"""How long to wait for something that the cluster may bring back. Pure: time arrives with each look."""
+"""Decides how long to wait for something that the cluster may restore. Pure: time arrives with each look."""
 
 from __future__ import annotations
 
 
 class Patience:
-    """Seconds without hope after which waiting is over."""
+    """The waiting time: it is over after `seconds` without hope."""
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False
@@ -12,7 +12,7 @@ class Patience:
         self._since: float | None = None
 
     def looked(self, now: float, *, hopeful: bool) -> None:
-        """Look once. hopeful: whether something came, or is about to."""
+        """Record a look. hopeful: whether something arrived, or is about to."""
         if hopeful or self._since is None:
             self._since = now
         self.is_over = now - self._since > self._seconds

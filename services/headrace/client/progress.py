@@ -1,4 +1,4 @@
-"""A progress bar for a person who waits at a terminal, and nothing for anybody else."""
+"""A progress bar for a person who waits at a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Counts(NamedTuple):
-    """How far a job is, in tasks."""
+    """The progress of a job, in tasks."""
 
     done: int
     running: int
@@ -24,14 +24,14 @@ class Counts(NamedTuple):
 
 
 def is_wanted(choice: bool | None) -> bool:
-    """Whether to show a bar: as chosen, else where standard error is a terminal (a notebook and a log file are none)."""
+    """Return whether to show a bar: as chosen, or by default if standard error is a terminal (a notebook or a log file is not)."""
     if choice is not None:
         return choice
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 class Bar:
-    """Waits in steps and shows a bar on standard error meanwhile, from `Settings.progress_after_seconds` on."""
+    """A progress bar on standard error, shown while the caller waits in steps, from `Settings.progress_after_seconds` on."""
 
     def __init__(self, name: str, counts: Callable[[], Counts]) -> None:
         self._name = name
@@ -48,11 +48,11 @@ class Bar:
             self._shown[0].stop()
 
     def step(self) -> float:
-        """Seconds until the next `update`."""
+        """Return the seconds until the next `update`."""
         return max(SETTINGS.progress_seconds, self._begin - time.monotonic())
 
     def update(self) -> None:
-        """Show how far the job is."""
+        """Show the progress of the job."""
         if self._shown is None:
             self._shown = self._open()
         progress, task = self._shown

@@ -1,4 +1,4 @@
-"""Values of outputs through the publisher, from hosts that cannot be reached from here; and when to take that way."""
+"""Fetches values of outputs through the publisher from hosts that this client cannot reach, and decides when to do so."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from headrace_schemas.fetching import FETCH_SUBJECT, GONE, HEADER, WAIT, Fetch, 
 
 HOSTS, PUBLISHER, EITHER = "hosts", "publisher", ""
 WAYS = (EITHER, HOSTS, PUBLISHER)
-"""Ways to values: from the hosts themselves, or through the publisher; or through the publisher where a host cannot be reached."""
+"""Ways to fetch values: through the publisher where a host cannot be reached (the default), from the hosts only, or only through the
+publisher."""
 
 _decode = decoder(Fetching).decode
 
 
 class Routes:
-    """Which way to take to which host. via: one of `WAYS`.
+    """The way to each host. via: one of `WAYS`.
 
-    A host that could not be reached is not tried again for a while, for that takes seconds each time.
+    A host that could not be reached is not tried again for a while, because each attempt takes seconds.
     """
 
     def __init__(self, via: str = EITHER) -> None:
@@ -36,11 +37,11 @@ class Routes:
         self._unreachable: dict[tuple[str, int], float] = {}
 
     def is_direct(self, address: tuple[str, int]) -> bool:
-        """Whether to connect to a host that listens there."""
+        """Return whether to connect directly to a host that listens at this address."""
         return self.via != PUBLISHER and self._unreachable.get(address, 0.0) <= time.monotonic()
 
     def unreachable(self, address: tuple[str, int]) -> bool:
-        """Remember that nothing answered there; returns whether to go through the publisher then."""
+        """Remember that nothing answered at this address. Returns whether to fetch through the publisher."""
         if self.via == HOSTS:
             return False
         self._unreachable[address] = time.monotonic() + SETTINGS.unreachable_seconds
@@ -48,9 +49,10 @@ class Routes:
 
 
 class Assembly:
-    """Datasets put together from pieces, in whatever order those come.
+    """Datasets that are assembled from pieces, in any order.
 
-    values: encoded, of those that are complete. over: every dataset is complete, or gone, or the end was said.
+    values: the encoded values of complete datasets. over: whether every dataset is complete or gone, or the publisher said that the fetch
+    has ended.
     """
 
     def __init__(self, wanted: Mapping[int, int]) -> None:
@@ -61,7 +63,7 @@ class Assembly:
         self._missing: dict[int, int] = {}
 
     def add(self, piece: bytes) -> None:
-        """Put a piece into its place. Raises ClusterFailed for one that fits nowhere."""
+        """Put a piece into its place. Raises ClusterFailed for a piece that does not fit."""
         if not piece:
             self.over = True
             return
@@ -96,10 +98,10 @@ class Assembly:
 
 
 async def fetch_relayed(bus: Bus, job: str, host: str, wanted: Mapping[int, int]) -> dict[int, memoryview]:
-    """The encoded values of datasets of a job that a host holds, brought by a publisher. wanted: the attempt of each.
+    """Return the encoded values of datasets of a job that a host holds, relayed by a publisher. wanted: the attempt of each.
 
-    Those are missing that the host has not got any more. Raises NatsUnreachable without a publisher, or if it ends meanwhile; RemoteError
-    with what keeps it from the host.
+    Datasets that the host no longer has are missing. Raises NatsUnreachable without a publisher, or if it ends meanwhile; RemoteError with
+    the reason why the publisher cannot reach the host.
     """
     request = Fetch(job=job, host=host, datasets=list(wanted), attempts=list(wanted.values()))
     while not (session := _decode(await bus.request(FETCH_SUBJECT, encode(request), SETTINGS.fetch_seconds))).session:
@@ -111,7 +113,7 @@ async def fetch_relayed(bus: Bus, job: str, host: str, wanted: Mapping[int, int]
             try:
                 assembly.add(await bus.request(session.subject, session.session.encode(), SETTINGS.piece_seconds))
             except RemoteError:
-                if not assembly.over:  # else it was asked by the way
+                if not assembly.over:  # otherwise this request was not needed
                     raise
 
     questions = [asyncio.ensure_future(ask()) for _ in range(SETTINGS.pieces_ahead)]

@@ -1,4 +1,4 @@
-"""When a local cluster restarts a service that ended by itself, and when it gives up. Pure: time arrives as an argument."""
+"""Decides when a local cluster restarts a service that ended by itself, and when it gives up. Pure: time arrives as an argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Restarts:
         self._due: dict[str, float] = {}
 
     def ended(self, service: str, now: float) -> bool:
-        """A service ended. Returns whether it is to be restarted; if so, `take_due` returns it after a pause."""
+        """Note that a service ended. Returns whether to restart it; if so, `take_due` returns it after a pause."""
         ends = self._ends[service]
         while ends and now - ends[0] > SETTINGS.restart_window_seconds:
             ends.popleft()
@@ -26,11 +26,11 @@ class Restarts:
         return True
 
     def ends(self, service: str) -> int:
-        """How often a service ended within the last `Settings.restart_window_seconds`."""
+        """Return how often a service ended within the last `Settings.restart_window_seconds`."""
         return len(self._ends[service])
 
     def seconds_to_next(self, now: float) -> float | None:
-        """Seconds until a service is due; None if none waits."""
+        """Return the seconds until a service is due; None if none waits."""
         return max(0.0, min(self._due.values()) - now) if self._due else None
 
     def take_due(self, now: float) -> list[str]:

@@ -19,7 +19,7 @@ Main = Callable[[], int]
 
 
 def import_all() -> None:
-    """Import what the services need, so that forking them is all that is left to do."""
+    """Import everything that the services need, so that only forking remains to do."""
     for name in (*CENTRAL, WORKER):
         importlib.import_module(f"headrace.{name}.service")
     import uvloop  # noqa: F401
@@ -28,7 +28,7 @@ def import_all() -> None:
 
 
 def mains(orders: Orders, hosts: list[str], shm: Path, bus: Any) -> Iterator[tuple[str, Main]]:
-    """Name and main function of every service of the cluster. shm: folder for shared memory. bus: the server's BusSettings."""
+    """Yield name and main function of every service of the cluster. shm: folder in shared memory. bus: the server's BusSettings."""
     bus = msgspec.structs.replace(bus, metrics=metrics_address(os.environ.get(bus.VARIABLES["metrics"], "")))
     for name in CENTRAL:
         yield name, _central(name, bus)
@@ -37,7 +37,7 @@ def mains(orders: Orders, hosts: list[str], shm: Path, bus: Any) -> Iterator[tup
 
 
 def metrics_address(given: str) -> str:
-    """Where each of several processes on one machine is to answer Prometheus: at the address that was given, on a port of its own."""
+    """Return the address at which each of several processes on one machine answers Prometheus: the given address with a port of its own."""
     host, colon, _ = given.rpartition(":")
     return f"{host}:0" if colon else given
 

@@ -1,4 +1,4 @@
-"""The settings of the user's side, each with its unit and the reason for its value."""
+"""The settings of the client, each with its unit and the reason for its value."""
 
 from __future__ import annotations
 
@@ -25,50 +25,51 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """From where a client fetches values: `hosts` or `publisher`. By default from the hosts, which is faster, and through the publisher
     where it cannot reach one."""
     direct_seconds: float = 2.0
-    """Time for a host to answer before its values are fetched through the publisher: one lost packet more than any network needs."""
+    """Time for a host to answer before its values are fetched through the publisher: enough for one lost packet on any network."""
     unreachable_seconds: float = 300.0
     """Time after which a host that could not be reached is tried again: it may have been restarting."""
     quiet_seconds: float = 2.0
-    """Silence after which a client looks whether a host still holds what it is to send."""
+    """Silence after which a client checks whether a host still holds what it should send."""
     fetch_seconds: float = 10.0
-    """Time for a publisher to begin a fetch: it may have to wait its turn, and for a host that does not answer."""
+    """Time for a publisher to start a fetch: it may have to wait for its turn, and for a host that does not answer."""
     piece_seconds: float = 10.0
-    """Time for the next piece of a fetch. Where there is none yet, a publisher says so after two seconds."""
+    """Time for the next piece of a fetch. If there is none yet, a publisher says so after two seconds."""
     pieces_ahead: int = 4
-    """Pieces that a client asks for at a time: one is on its way, one is being put into its place, and the publisher has questions to
-    answer at once."""
+    """Pieces that a client requests at a time: one is being sent, one is being stored, and the publisher has further requests to answer at
+    once."""
     fetch_tries: int = 3
-    """Times that a fetch through publishers is begun, if one ends meanwhile, or there is none."""
+    """Attempts at a fetch through publishers, if a publisher ends meanwhile, or there is none."""
     fetch_pause_seconds: float = 0.5
-    """Pause before a fetch is begun again: long enough for another publisher to be on its way to lead."""
+    """Pause before the next attempt: long enough for another publisher to prepare to lead."""
     fetch_again_seconds: float = 0.25
-    """Time until a client asks again for outputs that it could not fetch: a host that joins again takes about that long."""
+    """Time until a client tries again to fetch outputs that it could not fetch: a host that joins again takes about that long."""
     lost_seconds: float = 12.0
-    """Time until an error says that outputs are lost which the log says a host has, and that cannot be fetched, or which are nowhere and
-    not being made again. By then a lost host is known (5 s), another controller leads if the first is gone as well (3 s), and has
-    decided."""
+    """Time after which outputs count as lost if the log says that a host has them but they cannot be fetched, or if no host has them and
+    they are not being computed again. By then the loss of a host is known (5 s), another controller leads if the first is gone as well
+    (3 s), and it has decided."""
     files_at_once: int = 8
-    """Files of sinks that a client reads at the same time: most of that time is waiting for a file system."""
+    """Files of sinks that a client reads at the same time: most of that time is spent waiting for a file system."""
     announce_seconds: float = 2.0
-    """Time after a job's end in which its last outputs are announced, unless there is no publisher: it takes a hundredth of one."""
+    """Time after a job's end in which its last outputs are announced, unless there is no publisher. It normally takes a hundredth of a
+    second."""
 
     # --- submitting and following jobs ----------------------------------------------------------------------------------------
 
     submit_seconds: float = 30.0
-    """Time that `submit` waits until the log has the job, and a client that leaves for those that it submitted, while the server answers: a
-    large graph has to be stored first."""
+    """Time that `submit` waits until the log has the job, and that a client that leaves waits for its submissions, while the server
+    answers. A large graph has to be stored first."""
     submit_look_seconds: float = 0.5
-    """Time between two looks at whether NATS stores anything, while a submission waits."""
+    """Time between checks whether NATS stores anything, while a submission waits."""
     cancel_seconds: float = 30.0
     """Time to wait until the cluster confirms a cancel request: a standby controller takes about 5 s to lead."""
     abandon_seconds: float = 2.0
-    """Time that a client which was interrupted waits for the cluster to take note that its job is to be stopped: people do not wait long
-    after Ctrl-C."""
+    """Time that an interrupted client waits for the cluster to confirm that its job will be cancelled: people do not wait long after
+    Ctrl-C."""
     attach_seconds: float = 30.0
     """Time that reading the log of a job that was submitted before may take: a log of a million tasks takes a few seconds."""
     release_seconds: float = 0.002
-    """Time after which hosts are told that a client has its results: a program that submits one small job after the other has the next one
-    on its way by then, and does not wait for this."""
+    """Time after which hosts are told that a client has its results. A program that submits one small job after another has sent the next
+    one by then, and does not wait for this."""
     feeds_of_jobs: int = 4
     """Open jobs that have a feed each, on a connection to a shared cluster. Further jobs share one feed, which receives the messages of all
     clients: that costs less than many consumers."""
@@ -78,54 +79,55 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Time for which a connection remembers how its jobs ended, so that `Cluster.jobs` and `outputs` are right although the services write
     this down some tenths of a second later."""
     admission_seconds: float = 10.0
-    """Time until a client looks at the log again, if it has much room. A fast cluster takes a minute to fill a tenth of it."""
+    """Time until a client checks the log again, if it has much room. A fast cluster takes a minute to fill a tenth of it."""
     admission_near_share: float = 0.1
-    """If the log is within this share of the limit, a client looks at it for each job."""
+    """Share below the limit within which a client checks the log for each job."""
     status_seconds: float = 2.0
-    """Time in which a host answers how it stands, unless it is not well."""
+    """Time for a service to answer a request for its status."""
     ask_again_seconds: float = 0.02
-    """Time between two questions to services of which some do not answer yet."""
+    """Time between two requests if some services do not answer yet."""
     flush_seconds: float = 2.0
-    """Time that a client which leaves a running cluster waits until its last requests are safe in the stream."""
+    """Time that a client that leaves a running cluster waits until its last requests are stored."""
     thread_seconds: float = 2.0
     """Time that the client's own thread has to end."""
     progress_after_seconds: float = 1.0
-    """Time of waiting after which a terminal shows a progress bar: below it a bar only flickers."""
+    """Time of waiting after which a terminal shows a progress bar: earlier, it would only flicker."""
     progress_seconds: float = 0.1
     """Time between two updates of a progress bar: as often as hosts report."""
 
     # --- local clusters -------------------------------------------------------------------------------------------------------
 
     start_seconds: float = 30.0
-    """Time that a local cluster may take to start. It takes one second; a machine that swaps takes more, and one that takes this long never
-    will."""
+    """Time that a local cluster may take to start. It takes one second; a machine that swaps takes more, and one that takes this long will
+    never start it."""
     service_seconds: float = 1.0
     """Time that the services of a local cluster have to end in order before they are killed. Nothing of a local cluster outlives it, so
     nothing is lost."""
     kill_seconds: float = 3.0
-    """Time after which a process that was killed is no longer waited for: it hangs in the kernel."""
+    """Time to wait for a process after it was killed: one that takes longer hangs in the kernel."""
     restarts: int = 5
-    """Restarts of one service within `restart_window_seconds`. If it ends again and again, another restart does not remove the reason."""
+    """Most restarts of one service within `restart_window_seconds`. If it ends again and again, another restart does not remove the
+    cause."""
     restart_window_seconds: float = 60.0
     """Time in which restarts count: a service that is killed once an hour is restarted as long as the cluster lives."""
     restart_seconds: float = 0.1
     """Time until the first restart. It doubles with each restart that counts, so that a temporary cause can go away."""
     disk_look_seconds: float = 1.0
-    """Time between two looks at the server's disk and log: two system calls."""
+    """Time between two looks at the server's disk and log, which take two system calls."""
     disk_full_bytes: int = 1 << 20
-    """Below this much free space the server may not be able to write to its log either."""
+    """Free space below which the server may not be able to write to its log either."""
     disk_room_bytes: int = 16 << 20
     """Free space from which on a restart of the server is worthwhile: several of the largest messages."""
     server_log_bytes: int = 65_536
-    """Bytes of the server's log that are read at a look; of more, the last ones."""
+    """Bytes of the server's log that one look reads, from its end."""
     log_tail_bytes: int = 4096
     """Bytes of the services' log that an error shows: about 40 lines."""
     log_read_bytes: int = 65_536
-    """Bytes at the end of the log that are searched for the last records of a service: others may have logged much since."""
+    """Bytes at the end of the log that are searched for the last records of a service, since others may have logged much after it."""
 
     @property
     def supervisor_seconds(self) -> float:
-        """Time that the supervisor has to end everything, before it is killed itself and its folders are removed for it."""
+        """Time that the supervisor has to end everything, before it is killed itself and the client removes its folders."""
         return self.service_seconds + self.kill_seconds + 1.0
 
     @classmethod
@@ -135,14 +137,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
 
 SETTINGS = Settings()
-"""Those of this process, apart from those that have a variable, which is read when a client connects."""
+"""The settings of this process, except those with a variable, which are read when a client connects."""
 
 
 def check_timeout(timeout: object) -> None:
-    """Raises TypeError or ValueError for an invalid timeout."""
+    """Raise TypeError or ValueError for an invalid timeout."""
     if timeout is None:
         return
     if not isinstance(timeout, numbers.Real):
-        raise TypeError(f"timeout={timeout!r:.80}: give a number of seconds, or None to wait for ever")
+        raise TypeError(f"timeout={timeout!r:.80}: give a number of seconds, or None to wait without limit")
     if math.isnan(timeout):
-        raise ValueError("timeout=nan, which is not a time: give a number of seconds, or None to wait for ever")
+        raise ValueError("timeout=nan, which is not a time: give a number of seconds, or None to wait without limit")

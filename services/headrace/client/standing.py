@@ -21,9 +21,9 @@ class ClusterStatus(NamedTuple):
 
     hosts: names of the hosts. leading: for controller, scheduler and publisher, whether one leads. jobs: number of unfinished jobs.
     streams: how full each stream is, by name, as the controller last saw it. admits: whether new jobs are admitted; not if the log is too
-    full. unreadable: messages that services skipped since they started, because they could not read them: by service and stream, their
-    `count`, and `seq`, `subject` and `why` of the last one. trouble: what does not work on hosts just now, in words, by host.
-    unstored: seconds for which NATS has stored nothing although it answers, by the service that noticed (`client`: this process).
+    full. unreadable: messages that services have skipped since they started, because they could not read them: by service and stream, their
+    `count`, and `seq`, `subject` and `why` of the last one. trouble: by host, sentences about what does not work at the moment. unstored:
+    seconds for which NATS has answered but stored nothing, by the service that noticed (`client`: this process).
     """
 
     hosts: list[str]
@@ -37,13 +37,14 @@ class ClusterStatus(NamedTuple):
 
 
 async def store_peaks(connection: Connection) -> int:
-    """Bytes: the high-water marks of the stores of all hosts."""
+    """Return the sum, in bytes, of the high-water marks of all hosts' stores."""
     found = await _statuses(connection, _hosts(connection))
     return sum(int(status["store"]["high_water"]) for status in found.values())
 
 
 async def metrics_addresses(connection: Connection) -> dict[str, str]:
-    """Where services answer Prometheus, by name; those left out that do not. Waits a little for those that only start."""
+    """Return the addresses at which services answer Prometheus, by name, without those that do not. Waits briefly for services that are
+    still starting."""
     subjects = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL} | _hosts(connection)
     clock = asyncio.get_running_loop().time
     deadline = clock() + SETTINGS.status_seconds
@@ -53,7 +54,7 @@ async def metrics_addresses(connection: Connection) -> dict[str, str]:
 
 
 async def cluster_status(connection: Connection) -> ClusterStatus:
-    """Ask for the state of the cluster: one of several controllers, schedulers or publishers answers."""
+    """Return the state of the cluster. One of several controllers, schedulers or publishers answers."""
     central = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL}
     found = await _statuses(connection, central | _hosts(connection))
     controller = found.get(CENTRAL[0], {})
@@ -75,7 +76,7 @@ def _hosts(connection: Connection) -> dict[str, str]:
 
 
 async def _statuses(connection: Connection, subjects: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What each of these answers, save those that do not."""
+    """Return the answer of each service, without those that do not answer."""
     found = await asyncio.gather(*(_status(connection, subject) for subject in subjects.values()))
     return {name: status for name, status in zip(subjects, found, strict=True) if status is not None}
 
@@ -83,7 +84,7 @@ async def _statuses(connection: Connection, subjects: dict[str, str]) -> dict[st
 async def _status(connection: Connection, subject: str) -> dict[str, Any] | None:
     try:
         answer = await connection.bus.request(subject, timeout=SETTINGS.status_seconds)
-    except NatsUnreachable:  # it ended in this moment
+    except NatsUnreachable:  # the service has just ended
         return None
     status: dict[str, Any] = msgspec.json.decode(answer)
     return status

@@ -1,7 +1,7 @@
-"""When a local cluster's nats-server is restarted because its disk was full.
+"""Decides when to restart a local cluster's nats-server because its disk was full.
 
-nats-server takes no message into a stream again once it could not write to the stream's file, also if there is room since. So once it said
-that a write failed, or the disk was so full that it could not even say it, it is restarted as soon as there is room.
+After nats-server could not write to a stream's file, it takes no message into the stream again, even when there is room. So once it has
+logged a failed write, or the disk was too full even for its log, it is restarted as soon as there is room.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _FAILED = (b"write error", b"failed to store a msg", b"no space left on device")
 
 
 class StoreWatch:
-    """Watches a server's log and disk. Pure."""
+    """The watch over a server's log and disk. Pure."""
 
     def __init__(self) -> None:
         self._failed = False
 
     def look(self, written: bytes, free: int) -> bool:
-        """Whether the server is to be restarted now. written: what its log has had since the last look. free: bytes free on its disk."""
+        """Return whether to restart the server now. written: its log since the last look. free: free bytes on its disk."""
         self._failed = self._failed or free < SETTINGS.disk_full_bytes or any(words in written for words in _FAILED)
         if not self._failed or free < SETTINGS.disk_room_bytes:
             return False
@@ -30,14 +30,14 @@ class StoreWatch:
 
 
 class LogTail:
-    """Reads what was added to a file."""
+    """A reader of the data that is added to a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
 
     def read(self) -> bytes:
-        """The bytes since the last call; nothing if there is no file."""
+        """Return the bytes since the last call; nothing if there is no file."""
         try:
             size = self._path.stat().st_size
             if size == self._at:
@@ -52,7 +52,7 @@ class LogTail:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that a user may still write in a folder's file system. `Settings.disk_room_bytes` if that cannot be told."""
+    """Return the bytes that a user may still write in a folder's file system; `Settings.disk_room_bytes` if the system does not say."""
     try:
         found = os.statvfs(folder)
     except OSError:

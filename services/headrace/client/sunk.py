@@ -1,4 +1,4 @@
-"""Values of outputs that are in sinks: read from there, not from the hosts."""
+"""Reads values of outputs from their sinks."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def published(ledger: JobLedger, datasets: Sequence[int]) -> dict[int, Output]:
-    """What was announced of those of these outputs that are in sinks."""
+    """Return the announcements of those outputs that are in sinks."""
     found = ledger.sunk.published if ledger.sunk is not None else {}
     return {dataset: found[dataset] for dataset in datasets if dataset in found}
 
 
 def read_published(ledger: JobLedger, outputs: dict[int, Output], end: float) -> dict[int, Any]:
-    """The values of published outputs, by dataset; until `end`, by the monotonic clock.
+    """Read the values of published outputs, by dataset, until `end` by the monotonic clock.
 
-    Raises OutputsLost for a file that is not there, CorruptOutput for another one, UnreadableResult for what cannot be opened or decoded
+    Raises OutputsLost for a missing file, CorruptOutput for a changed one, UnreadableResult for a file that cannot be opened or decoded
     here, and JobTimeout.
     """
     with ThreadPoolExecutor(min(SETTINGS.files_at_once, len(outputs)), "sink") as pool:
@@ -37,7 +37,7 @@ def read_published(ledger: JobLedger, outputs: dict[int, Output], end: float) ->
 
 
 def _read(ledger: JobLedger, end: float, output: Output) -> Any:
-    from headrace.sinks.reading import read  # with file systems and formats, which most jobs do without
+    from headrace.sinks.reading import read  # imports file systems and formats, which most jobs do not need
 
     if time.monotonic() > end:
         raise JobTimeout(f"the outputs of job {ledger.job} were not read from their sinks in time: ask for them again")
@@ -48,7 +48,8 @@ def _read(ledger: JobLedger, end: float, output: Output) -> Any:
 
 
 def read_file(record: OutputRecord, options: dict[str, Any]) -> memoryview:
-    """The file of an output as it is in its sink. options: of the sink, for its file system. Errors as of `read_published`."""
+    """Return the unchanged file of an output from its sink. options: the sink's options for the file system. Errors as for
+    `read_published`."""
     from headrace.sinks.reading import read_bytes
 
     with _told(f"output {record.name!r} of job {record.job} at {shown_place(record.location)}"):
@@ -57,14 +58,14 @@ def read_file(record: OutputRecord, options: dict[str, Any]) -> memoryview:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Says of errors what could not be read."""
+    """Convert errors to ones that name what could not be read."""
     try:
         yield
     except FileNotFoundError as error:
-        raise OutputsLost(f"{what} is not there, as seen from here: it was removed since, or is on a disk of another machine") from error
+        raise OutputsLost(f"{what} does not exist here: it was removed, or is on a disk of another machine") from error
     except HeadraceError:
         raise
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever a file system, a format or a class of the user's raises
+    except BaseException as error:  # a file system, a format or a user's class may raise anything
         raise UnreadableResult(f"{what} cannot be read in this process: {said(error)}") from error

@@ -1,13 +1,13 @@
-"""The process that holds a local cluster together: it starts every service, starts those again that end by themselves, and ends every one
-of them, whatever happens.
+"""The process that runs a local cluster. It starts every service, restarts services that end by themselves, and finally ends all of them,
+whatever happens.
 
-It imports everything once and forks the services from that, which makes them start in milliseconds and share the memory of the
-code. Its standard input is its lifeline: at its end (the client closed it, or died) or at SIGTERM the cluster ends. Where the
-kernel can tell, it also watches the client's process, for a child that the client forked may hold the lifeline open. Services die
-with it, should it be killed itself. It runs in a session of its own, out of reach of a terminal's Ctrl-C, and in a single thread
-without an event loop, so that forking is safe.
+It imports everything once and forks the services from that, so that they start in milliseconds and share the memory of the code. Its
+standard input is its lifeline: when that closes (the client closed it, or died), or at SIGTERM, the cluster ends. Where the kernel supports
+it, it also watches the client's process, because a child that the client forked may hold the lifeline open. If it is killed itself, the
+services die with it. It runs in its own session, out of reach of a terminal's Ctrl-C, and in a single thread without an event loop, so that
+forking is safe.
 
-Started by `headrace.client.local`; the log of everything is its standard error.
+`headrace.client.local` starts it; all logs go to its standard error.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ SERVER = "nats-server"
 
 
 class Supervisor:
-    """Starts the services of one local cluster, reports, waits for the end, and ends them."""
+    """The supervisor of one local cluster: it starts the services, sends reports, waits for the end, and ends the services."""
 
     def __init__(self, given: orders.Orders) -> None:
         self.orders = given
         self.ending = False
         self._folders: list[Folder] = []
         self._starts: dict[str, Callable[[], object]] = {}
-        """What starts each service (again)."""
+        """The functions that start each service, also after its end."""
         self._restarts = Restarts()
         self._store = StoreWatch()
         self._server_log: LogTail
@@ -62,7 +62,7 @@ class Supervisor:
         self.children = Children()
 
     def run(self) -> None:
-        """Live through the cluster's whole life. Afterwards no process and no folder of it is left."""
+        """Run the cluster from start to end. Afterwards none of its processes and folders is left."""
         try:
             self._start()
             while not self.ending:
@@ -76,10 +76,10 @@ class Supervisor:
     def _start(self) -> None:
         self._make_folders()
         folder, shm = self._folders
-        with contextlib.suppress(SettingsError):  # the workers raise it
+        with contextlib.suppress(SettingsError):  # the workers raise this error
             set_variables(self.orders.hosts * self.orders.runners)  # before numpy is loaded
         importing = threading.Thread(target=_import_services)
-        importing.start()  # while the server starts; over before anything is forked
+        importing.start()  # in parallel with the server's start, but done before anything is forked
         server = EmbeddedServer(folder.path).start()
         importing.join()
         self.children.adopt(SERVER, server.pid)
@@ -98,7 +98,7 @@ class Supervisor:
         self._report(orders.Folders(paths=[str(folder.path) for folder in self._folders]))
 
     def _apart(self, main: Callable[[], int]) -> Callable[[], int]:
-        """`main` in a child that has let go of what is the supervisor's, and dies with it."""
+        """Wrap `main` for a child that closes the supervisor's resources, and dies with the supervisor."""
         supervisor = os.getpid()
 
         def start() -> int:
@@ -126,7 +126,7 @@ class Supervisor:
         if hasattr(os, "pidfd_open"):
             try:
                 self._selector.register(os.pidfd_open(self.orders.client), selectors.EVENT_READ, self._end)
-            except OSError:  # dead already, or a kernel without it: the lifeline tells
+            except OSError:  # the client is dead, or the kernel has no pidfd: the lifeline suffices
                 return
 
     def _turn(self) -> None:
@@ -139,18 +139,18 @@ class Supervisor:
                 self._restart(service)
 
     def _look_at_store(self) -> None:
-        """End a server that stores nothing any more since its disk was full, once there is room: it is started again then."""
+        """End a server that no longer stores messages because its disk was full, once there is room. It is then started again."""
         pid = self.children.pids.get(SERVER)
         if pid and self._store.look(self._server_log.read(), free_bytes(self._folders[0].path)):
-            log.warning("nats-server could not write to its disk, where there is room now: restarting it")
+            log.warning("nats-server could not write to its full disk, which has room again: restarting it")
             os.kill(pid, signal.SIGTERM)
 
     def _restart(self, service: str) -> None:
-        log.warning("a service that ended is started again", started=service)
+        log.warning("restarting a service that ended", started=service)
         try:
             self._starts[service]()
         except (HeadraceError, OSError) as error:
-            log.error("a service cannot be started", started=service, error=error)
+            log.error("cannot start a service", started=service, error=error)
             self._ended(service, 1)
         else:
             self._report(orders.Restarted(service=service, pid=self.children.pids[service]))
@@ -163,13 +163,13 @@ class Supervisor:
                 self._ended(death.name, death.status)
 
     def _ended(self, service: str, status: int) -> None:
-        """Have a service started again, unless that was tried too often."""
+        """Schedule a restart of a service, unless it was restarted too often."""
         again = self._restarts.ended(service, time.monotonic())
         log.warning("a service ended", ended=service, status=status, again=again)
         self._report(orders.Died(service=service, status=status, ends=self._restarts.ends(service), final=not again))
 
     def _report(self, report: orders.Report) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the client is gone, which the lifeline tells too
+        with contextlib.suppress(BrokenPipeError):  # the client is gone; the lifeline ends the cluster
             os.write(self._reports, orders.encode(report) + b"\n")
 
     def _end(self, *_: object) -> None:
@@ -177,19 +177,19 @@ class Supervisor:
 
 
 def _keep_stdout_for_reports() -> int:
-    """A descriptor for reports that no child inherits by exec; what services print goes to the log."""
+    """Return a descriptor for reports that no child inherits by exec. Services print to the log instead."""
     reports = os.dup(1)
     os.dup2(2, 1)
     return reports
 
 
 def _import_services() -> None:
-    with contextlib.suppress(Exception):  # what cannot be imported fails again, where it is used
+    with contextlib.suppress(Exception):  # a failed import fails again where it is used
         services.import_all()
 
 
 def main() -> None:
-    """Entry point of the supervisor's process: its orders are the last argument."""
+    """Entry point of the supervisor's process, whose last argument is its orders."""
     set_up_logging(lambda: {"service": "supervisor"})
     Supervisor(orders.decode_orders(sys.argv[-1])).run()
 
