@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.worker.threads import SETTING, VARIABLES, available_cores, cpu_quota, loaded_threads, share
+from headrace.worker.threads import VARIABLES, ThreadSettings, available_cores, cpu_quota, loaded_threads, share
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="which libraries are loaded is read from /proc")
 
@@ -34,7 +34,7 @@ def in_a_cluster(hosts: int, runners: int) -> tuple[set[int], set[str | None]]:
 
 @pytest.fixture
 def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for variable in (*VARIABLES, SETTING):
+    for variable in (*VARIABLES, ThreadSettings.VARIABLES["runner_threads"]):
         monkeypatch.delenv(variable, raising=False)
     return monkeypatch
 
@@ -46,7 +46,7 @@ def test_runners_share_the_cores_of_the_machine(unset: pytest.MonkeyPatch, hosts
 
 
 def test_who_asks_for_more_threads_gets_them(unset: pytest.MonkeyPatch) -> None:
-    unset.setenv(SETTING, "3")
+    unset.setenv(ThreadSettings.VARIABLES["runner_threads"], "3")
     assert in_a_cluster(1, 2) == ({3}, {"3"})
 
 
