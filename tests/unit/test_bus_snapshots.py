@@ -159,7 +159,7 @@ def test_it_stores_a_snapshot_now_and_then() -> None:
 
 def test_of_many_jobs_that_were_not_forgotten_yet_it_stores_another_snapshot_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots_of, "MANY_JOBS", 1)
-    monkeypatch.setattr(snapshots_of, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(snapshots_of, "REST_SECONDS", 0.0)
     made: list[int] = []
 
     async def main() -> None:

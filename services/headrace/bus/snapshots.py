@@ -34,9 +34,8 @@ EVERY = 2_000
 REST_SECONDS = 5.0
 """Least seconds between two snapshots: a snapshot has some kilobytes for each hundred running jobs."""
 MANY_JOBS = 200
-"""Jobs of a snapshot from which on another one is stored later, even if nothing more is written to the log."""
-SETTLE_SECONDS = 15.0
-"""Seconds until then: a controller forgets a job ten seconds after its end."""
+"""Jobs of a snapshot from which on another one is stored later, even if nothing more is written to the log: most of them may be over, and a
+controller forgets a job ten seconds after its end."""
 MOST_BYTES = 5 << 20
 """Largest snapshot with all its parts, in bytes: a third of the bucket, which three services share. It is enough for 300,000 running jobs.
 With more there is no snapshot, and a service that starts reads the whole log."""
@@ -151,7 +150,7 @@ class Snapshots:
         """Store a snapshot, and rest. Most jobs of a large snapshot may be over and forgotten soon: then store another one after a
         while."""
         while await self._write_one(take) > MANY_JOBS:
-            await asyncio.sleep(SETTLE_SECONDS)
+            await asyncio.sleep(REST_SECONDS)
         await asyncio.sleep(REST_SECONDS)
         self._writing = None
 
