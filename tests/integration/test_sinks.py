@@ -281,7 +281,7 @@ def test_a_changed_file_is_not_read(cluster: hr.Cluster, tmp_path: Path) -> None
     with pytest.raises(hr.CorruptOutput, match=r"one\.npy was changed after it was written: its checksum"):
         job.results(WAIT)
     (tmp_path / "one.npy").unlink()
-    with pytest.raises(hr.OutputsLost, match=r"one\.npy is not there"):
+    with pytest.raises(hr.OutputsLost, match=r"one\.npy does not exist here"):
         job.results(WAIT)
 
 
