@@ -26,7 +26,8 @@ from headrace.link.frames import HandshakeFrame, Hello, Proof
 from headrace.link.framing import PREFIX, pack
 from headrace.link.handshake import Initiator
 from headrace.link.settings import VERSION
-from headrace.worker import links, protocol
+from headrace.runner import protocol
+from headrace.worker import links
 from headrace.worker.actions import ToPeer
 from headrace.worker.early import MOST_EARLY
 from headrace.worker.runners import _Connection

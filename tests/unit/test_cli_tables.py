@@ -54,7 +54,7 @@ def test_a_terminal_obeys_nothing_in_a_name(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_errors_of_ours_are_shown_without_their_module(capsys: pytest.CaptureFixture[str]) -> None:
-    print_jobs([JobEntry(job="a", name="b", state="failed", n_tasks=1, error="headrace.worker.runner.failures.BadOutput: too few")])
+    print_jobs([JobEntry(job="a", name="b", state="failed", n_tasks=1, error="headrace.runner.failures.BadOutput: too few")])
     assert "headrace.worker" not in capsys.readouterr().out
 
 

@@ -109,7 +109,7 @@ def test_inputs_are_left_out_where_there_are_none() -> None:
 
 def test_errors_of_ours_are_named_without_their_module() -> None:
     error = task_error(reason="bad_output")
-    error.error = "headrace.worker.runner.failures.BadOutput: yielded headrace.worker.x"
+    error.error = "headrace.runner.failures.BadOutput: yielded headrace.worker.x"
     error.traceback = "Traceback (most recent call last):\n  headrace.client.job\nheadrace.errors.GraphError: b\n"
     failure = raised(exception_for(ended(error=error)))
     assert failure.error == "BadOutput: yielded headrace.worker.x"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from headrace.graph.naming import INPUT_NAMES
 from headrace.link import frames
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Reroute, Revoke

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import headrace
 from headrace.link import frames
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.early import MOST_EARLY, EarlyWants
 from headrace.worker.outgoing import MOST_IDS
 from headrace_schemas import LogMessage, TaskError, decoder, encode
@@ -506,7 +507,7 @@ def test_early_wants_are_kept_once_and_bounded():
 ROOT = Path(headrace.__file__).parent
 SINKS = ("checks", "encodings", "reading", "sink", "writing")
 UNPICKLING = {"pickle", "cloudpickle", "marshal", "shelve", "dill"}
-MAY_UNPICKLE = ("worker/runner/", "client/", "values/", "pickling/", "graph/", "cli/", *(f"sinks/{name}.py" for name in SINKS))
+MAY_UNPICKLE = ("runner/", "client/", "values/", "pickling/", "graph/", "cli/", *(f"sinks/{name}.py" for name in SINKS))
 """Runners and the user's side, and what only they call: `values.decode`, `load_function`, `load_block`, and all of `sinks` but `files`."""
 LOADERS = {"decode": "headrace.values", "load_function": "headrace.graph.functions", "load_block": "headrace.graph.templates"}
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Revoke

@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.rejoining import held, still_true
 from headrace.worker.state import Agent
 from headrace_schemas import Ended, Events, Purge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.worker import protocol
+from headrace.runner import protocol
 from headrace.worker.report import ENOUGH_BYTES, JobReport
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent

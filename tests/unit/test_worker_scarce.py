@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.graph.resources import fits
-from headrace.worker import protocol
+from headrace.runner import protocol
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace_schemas import FunctionSpec, TaskError

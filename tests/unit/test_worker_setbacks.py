@@ -7,7 +7,8 @@ import typing
 import pytest
 
 from headrace.link import frames
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.actions import Setback
 from headrace.worker.relays import PeerHost
 from headrace.worker.setbacks import ANSWERS

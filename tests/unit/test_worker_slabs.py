@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from headrace.worker import protocol
+from headrace.runner import protocol
+from headrace.runner.protocol import NEVER
 from headrace.worker.actions import ToRunner
-from headrace.worker.protocol import NEVER
 from headrace.worker.stock import Claim, Claimant
 from headrace_schemas import Ended
 from tests.unit.worker_world import JOB, World

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from headrace.link import frames
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent

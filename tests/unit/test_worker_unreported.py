@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.actions import Setback
 from headrace.worker.parts import in_parts
 from headrace_schemas import Events, TaskError

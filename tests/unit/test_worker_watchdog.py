@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.settings import Settings
 from headrace.worker.state import Agent
 from headrace.worker.watchdog import Wait, Watchdog, wait_of

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from headrace.graph.topology import Topology
 from headrace.link import frames
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.runner.protocol import NEVER, NO_ROOM_YET
+from headrace.worker import actions
 from headrace.worker.intake import Intake
-from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.rejoining import held, still_true
 from headrace.worker.relays import PeerHost
 from headrace.worker.settings import Settings

@@ -62,7 +62,7 @@ def said(problem: BaseException) -> str:
 def without_modules(text: str) -> str:
     """Remove the modules of our own errors from an error's text or traceback.
 
-    >>> without_modules("headrace.worker.runner.failures.BadOutput: too few")
+    >>> without_modules("headrace.runner.failures.BadOutput: too few")
     'BadOutput: too few'
     """
     return _OWN_MODULE.sub("", text)

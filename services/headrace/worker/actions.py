@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.link import frames
-from headrace.worker import protocol
+from headrace.runner import protocol
 from headrace_schemas import Events
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headrace.worker import protocol
+from headrace.runner import protocol
 from headrace.worker.jobs import HostJob, Segment
 from headrace_schemas import Assign, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES

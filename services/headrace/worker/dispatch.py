@@ -12,7 +12,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from headrace.worker import protocol, recalls
+from headrace.runner import protocol
+from headrace.worker import recalls
 from headrace.worker.alone import Alone
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.scarce import Ready, Scarce

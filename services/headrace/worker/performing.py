@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.logs import get_log
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.actions import Action, Setback
 from headrace.worker.guard import Guard
 from headrace.worker.recalls import RECALL_SECONDS
@@ -21,8 +22,8 @@ from headrace_schemas import Events
 from headrace_shm import Arena, ArenaFull, Store
 
 if TYPE_CHECKING:
+    from headrace.runner.status import StatusPage
     from headrace.worker.links import Links
-    from headrace.worker.runner.status import StatusPage
     from headrace.worker.runners import Runners
     from headrace.worker.spans import Spans
     from headrace.worker.state import Agent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.worker import protocol
+from headrace.runner import protocol
 from headrace_schemas import Events, FunctionProfile, TaskError, Written
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 

@@ -13,9 +13,9 @@ from typing import NamedTuple, cast
 import msgspec
 
 from headrace.logs import get_log
-from headrace.worker import protocol
+from headrace.runner import protocol
+from headrace.runner.status import StatusPage
 from headrace.worker.oom import KillCount, OomKills
-from headrace.worker.runner.status import StatusPage
 from headrace.worker.settings import Settings
 from headrace.worker.zygote import Exited, Forked, Zygote
 

@@ -15,9 +15,11 @@ from headrace.bus import NEW, Bus, BusSettings, Entry, LogFeed, ensure_data_key,
 from headrace.errors import LogRewound, NatsUnreachable, SettingsError
 from headrace.link.addresses import split_address
 from headrace.logs import get_log, set_up_logging
+from headrace.runner import protocol
+from headrace.runner.status import StatusPage
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
-from headrace.worker import metrics, protocol, rejoining
+from headrace.worker import metrics, rejoining
 from headrace.worker.actions import Action
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.exile import Exile, addresses_of, until_reached
@@ -27,7 +29,6 @@ from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
 from headrace.worker.performing import Memory, Performer
 from headrace.worker.rejoining import still_true
-from headrace.worker.runner.status import StatusPage
 from headrace.worker.runners import Death, Runners
 from headrace.worker.settings import NO_SPILLING, Settings
 from headrace.worker.spans import Spans

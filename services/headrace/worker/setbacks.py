@@ -23,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from headrace.worker import actions, protocol
+from headrace.runner import protocol
+from headrace.worker import actions
 from headrace.worker.actions import Action, Setback
 from headrace.worker.parts import in_parts
 from headrace_schemas import TaskError

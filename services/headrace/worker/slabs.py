@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable
 
-from headrace.worker.protocol import NEVER, GrantSlab
+from headrace.runner.protocol import NEVER, GrantSlab
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
 

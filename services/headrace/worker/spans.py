@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.link import frames
+from headrace.runner import protocol
 from headrace.telemetry.tracing import now
-from headrace.worker import protocol
 from headrace_schemas import Ended, Events, LogMessage
 
 if TYPE_CHECKING:

@@ -21,8 +21,10 @@ from headrace.graph.naming import task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
 from headrace.link import frames
+from headrace.runner import protocol
+from headrace.runner.protocol import NO_ROOM_YET
 from headrace.sizes import shown_size
-from headrace.worker import protocol, setbacks
+from headrace.worker import setbacks
 from headrace.worker.actions import (
     Action,
     Disconnect,
@@ -53,7 +55,6 @@ from headrace.worker.dispatch import Dispatcher, run_frame
 from headrace.worker.early import EarlyWants
 from headrace.worker.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.metrics import Counts
-from headrace.worker.protocol import NO_ROOM_YET
 from headrace.worker.relays import PeerHost
 from headrace.worker.report import JobReport
 from headrace.worker.settings import Settings

@@ -7,13 +7,13 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.link import frames
-from headrace.worker import protocol
+from headrace.runner import protocol
+from headrace.runner.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.actions import Action, ToHost, ToPeer, ToRunner
 from headrace.worker.disk import DISK, Disk
 from headrace.worker.jobs import Entry, HostJob, Segment
 from headrace.worker.outgoing import Outgoing
 from headrace.worker.passing import Passing, Taker
-from headrace.worker.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.relays import Broadcast, Relays
 from headrace.worker.sends import Sends
 from headrace.worker.settings import Settings

@@ -21,11 +21,11 @@ from typing import NoReturn
 
 from headrace.bus.process import adopt_orphans, kill_descendants, parent_death_signal
 from headrace.logs import get_log, set_up_logging
+from headrace.runner.loop import Runner
+from headrace.runner.printing import tag_output
+from headrace.runner.status import StatusPage
 from headrace.worker import threads
 from headrace.worker.oom import be_killed_first
-from headrace.worker.runner.loop import Runner
-from headrace.worker.runner.printing import tag_output
-from headrace.worker.runner.status import StatusPage
 from headrace_shm import Arena
 
 KILL_SECONDS = 5.0

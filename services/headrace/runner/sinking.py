@@ -10,13 +10,13 @@ import msgspec
 
 from headrace.graph.naming import dataset_metadata
 from headrace.graph.sinks import Sinks
+from headrace.runner.protocol import SinksOfJob
 from headrace.sinks.places import Named, Writer
 from headrace.sinks.writing import OpenSink
-from headrace.worker.protocol import SinksOfJob
 from headrace_schemas import GraphSpec, SinkSpec, Written
 
 if TYPE_CHECKING:
-    from headrace.worker.runner.job import RunnerJob
+    from headrace.runner.job import RunnerJob
 
 _writes = itertools.count()
 """Of this process: with its id, and the host's epoch, each write has a name of its own."""

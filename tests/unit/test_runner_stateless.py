@@ -11,8 +11,8 @@ import pytest
 
 import headrace as hr
 from headrace.graph.freezing import freeze
-from headrace.worker.runner.job import RunnerJob
-from headrace.worker.runner.stateless import is_stateless
+from headrace.runner.job import RunnerJob
+from headrace.runner.stateless import is_stateless
 
 
 def define(source: str, file: str = "/script.py") -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from collections import Counter, deque
 
+from headrace.runner import protocol
+from headrace.runner.failures import AgentGone
+from headrace.runner.job import RunnerJob
 from headrace.values import ArrayType
-from headrace.worker import protocol
-from headrace.worker.runner.failures import AgentGone
-from headrace.worker.runner.job import RunnerJob
 from headrace_schemas import TaskError, Written
 
 

@@ -28,15 +28,15 @@ from headrace.graph.output import Output
 from headrace.graph.templates import NO_KEYWORDS, bind
 from headrace.logs import get_log
 from headrace.metadata import check_metadata
+from headrace.runner import protocol
+from headrace.runner.failures import AgentGone, BadOutput, StoreTooSmall, TaskFailure, describe, loading_failure
+from headrace.runner.job import Kind, RunnerJob, Segment
+from headrace.runner.outbox import Outbox
+from headrace.runner.printing import Printed
+from headrace.runner.protocol import NEVER, NO_ROOM_YET
+from headrace.runner.slabs import Slabs
+from headrace.runner.status import StatusPage
 from headrace.values import PLAIN_TYPES, ArrayType, Encoded, NotPicklable, Passed, array_type, decode, encode, encode_plain, making
-from headrace.worker import protocol
-from headrace.worker.protocol import NEVER, NO_ROOM_YET
-from headrace.worker.runner.failures import AgentGone, BadOutput, StoreTooSmall, TaskFailure, describe, loading_failure
-from headrace.worker.runner.job import Kind, RunnerJob, Segment
-from headrace.worker.runner.outbox import Outbox
-from headrace.worker.runner.printing import Printed
-from headrace.worker.runner.slabs import Slabs
-from headrace.worker.runner.status import StatusPage
 from headrace_schemas import SinkSpec
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Arena, Slab

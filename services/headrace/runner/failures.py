@@ -18,7 +18,7 @@ from headrace.pickling import by_value
 from headrace_schemas import TaskError
 
 if TYPE_CHECKING:
-    from headrace.worker.runner.job import RunnerJob
+    from headrace.runner.job import RunnerJob
 
 ERROR_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 32_000
 """What a failure says of itself, at most: it travels in a message, and a person reads it."""

@@ -13,8 +13,8 @@ import headrace as hr
 from headrace.graph.freezing import freeze
 from headrace.graph.functions import load_function
 from headrace.graph.templates import bind
-from headrace.worker.runner.arguments import Arguments, renewed_partial
-from headrace.worker.runner.failures import TaskFailure
+from headrace.runner.arguments import Arguments, renewed_partial
+from headrace.runner.failures import TaskFailure
 
 
 class Pair(NamedTuple):

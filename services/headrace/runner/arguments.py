@@ -12,9 +12,9 @@ from typing import Any
 
 from headrace.graph.naming import task_name
 from headrace.graph.templates import Filler, Nested, Template, load_block
+from headrace.runner.failures import loading_failure
 from headrace.values import Passed, is_immutable, renewable
 from headrace.values.passing import SHARED_CODE
-from headrace.worker.runner.failures import loading_failure
 from headrace_schemas import GraphSpec
 
 _LEAVES = frozenset({int, float, str, bytes, bool, type(None)})

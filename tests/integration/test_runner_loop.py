@@ -18,10 +18,10 @@ import pytest
 
 import headrace as hr
 from headrace.graph.freezing import freeze
+from headrace.runner import protocol
+from headrace.runner.protocol import NEVER, NO_ROOM_YET
+from headrace.runner.status import StatusPage
 from headrace.values import decode, encode
-from headrace.worker import protocol
-from headrace.worker.protocol import NEVER, NO_ROOM_YET
-from headrace.worker.runner.status import StatusPage
 from headrace.worker.zygote import Exited, Forked, Zygote, start_zygote
 from headrace_shm import Arena
 from tests.waiting import eventually, wait_for

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 from headrace.graph.functions import load_function
 from headrace.graph.naming import INPUT_NAMES, output_name, task_name
 from headrace.pickling.sources import register
+from headrace.runner import protocol, stateless
+from headrace.runner.arguments import Arguments, renewed_partial
+from headrace.runner.failures import loading_failure
+from headrace.runner.randomness import Randomness, randomness
 from headrace.values import PLAIN_TYPES, Passed, pass_on, read, settle
-from headrace.worker import protocol
-from headrace.worker.runner import stateless
-from headrace.worker.runner.arguments import Arguments, renewed_partial
-from headrace.worker.runner.failures import loading_failure
-from headrace.worker.runner.randomness import Randomness, randomness
 from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
 
 if TYPE_CHECKING:
-    from headrace.worker.runner.sinking import SinkWriter
+    from headrace.runner.sinking import SinkWriter
 
 SMOOTHING = 0.2
 """Weight of the newest measurement in a function's expected duration."""
@@ -232,7 +231,7 @@ class RunnerJob:
 
 
 def _writer(sinks: protocol.SinksOfJob, spec: GraphSpec) -> SinkWriter:
-    from headrace.worker.runner.sinking import SinkWriter  # with what it needs, which most jobs do not
+    from headrace.runner.sinking import SinkWriter  # with what it needs, which most jobs do not
 
     return SinkWriter(sinks, spec)
 

@@ -15,8 +15,8 @@ import pytest
 
 import headrace as hr
 from headrace.graph.freezing import freeze
-from headrace.worker.runner.loop import Suspended
-from headrace.worker.runner.randomness import randomness
+from headrace.runner.loop import Suspended
+from headrace.runner.randomness import randomness
 
 HASH, OTHER_HASH = "ab12", "ab13"
 GENERATOR = np.random.default_rng(1)

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 import headrace as hr
+from headrace.runner import protocol
 from headrace.values import decode
-from headrace.worker import protocol
-from tests.integration.test_worker_runner import Host
+from tests.integration.test_runner_loop import Host
 
 N = 20_000
 _kept: list[Any] = []
