@@ -76,7 +76,7 @@ def test_a_full_disk_is_said_in_time_and_room_is_enough(small_disk: Path, tmp_pa
         assert cluster.submit(length_graph()).results(WAIT) == {"length": 100_000}
         filler = fill(small_disk)
         began = time.monotonic()
-        with pytest.raises(hr.NatsStoresNothing, match=r"has stored nothing for .* Make room there and restart nats-server"):
+        with pytest.raises(hr.NatsStoresNothing, match=r"has stored nothing for .* Make room there, and restart nats-server"):
             cluster.submit(length_graph("refused"))
         assert time.monotonic() - began < SOON + BUSY
         told = eventually(lambda: cluster.status().unstored, WAIT)

@@ -188,7 +188,7 @@ def test_a_cluster_begins_again_from_what_is_left(nats_server: EmbeddedServer, t
         eventually(lambda: lost.status().tasks["started"], told=shown)
         time.sleep(0.5)
         store.bring_back()
-        with pytest.raises(hr.ClusterFailed, match=r"NATS came back with an older log: .* submit the jobs again"):
+        with pytest.raises(hr.ClusterFailed, match=r"NATS came back with an older log: .* resubmit the jobs"):
             lost.results(WAIT)
         gate.touch()
         second = stack.enter_context(eventually(client))
