@@ -13,7 +13,6 @@ import pytest
 from headrace.bus import Bus, EmbeddedServer, Entry, LogFeed, server
 from headrace.bus.layout import stream as stream_config
 from headrace.bus.nats_bus import NatsBus
-from headrace.controller import written
 from headrace.controller.replay import check
 from headrace.controller.service import LEASE, NAME, run
 from headrace.controller.settings import Settings
@@ -125,13 +124,9 @@ async def status(bus: Bus) -> dict[str, Any]:
     return dict(msgspec.json.decode(answer))
 
 
-def test_the_log_says_again_that_a_host_at_work_joined(
-    nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(written, "TELL_AGAIN_SECONDS", 1.0)
-
+def test_the_log_says_again_that_a_host_at_work_joined(nats_server: EmbeddedServer, bus: Bus, runner: asyncio.Runner, until: Until) -> None:
     async def main() -> None:
-        async with stage(nats_server, bus, until) as scene:
+        async with stage(nats_server, bus, until, Settings(host_told_seconds=1.0)) as scene:
             await scene.register("h0", 7)
             joined, again, more = [await scene.seen(HostJoined, count) for count in (1, 2, 3)]
             assert (joined.epoch, joined.again) == (7, False)

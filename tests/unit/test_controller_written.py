@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from headrace.controller.written import (
-    TELL_AGAIN_SECONDS,
     is_news,
     missing,
     note_of_host,
@@ -24,6 +23,8 @@ from headrace_schemas import (
     Released,
 )
 from headrace_schemas.examples import EXAMPLES
+
+AFTER = 3_600.0
 
 
 def test_cancel_and_release_are_passed_on() -> None:
@@ -59,13 +60,13 @@ def test_the_log_says_again_of_hosts_at_work_that_they_joined_before_that_ages_o
     joined = note_of_host(entry, 4, 2).message
     assert isinstance(joined, HostJoined)
     hosts.joined(joined, 100.0)
-    assert notes_of_presence(hosts, 99.0 + TELL_AGAIN_SECONDS, 5, 3) == []
-    [note] = notes_of_presence(hosts, 100.0 + TELL_AGAIN_SECONDS, 5, 3)
+    assert notes_of_presence(hosts, 99.0 + AFTER, AFTER, 5, 3) == []
+    [note] = notes_of_presence(hosts, 100.0 + AFTER, AFTER, 5, 3)
     assert note.message == msgspec.structs.replace(joined, at=5, term=3, again=True)
     assert isinstance(note.message, HostJoined)
-    assert not hosts.joined(note.message, 200.0 + TELL_AGAIN_SECONDS), "nothing is lost"
-    assert notes_of_presence(hosts, 300.0 + TELL_AGAIN_SECONDS, 6, 3) == []
+    assert not hosts.joined(note.message, 200.0 + AFTER), "nothing is lost"
+    assert notes_of_presence(hosts, 300.0 + AFTER, AFTER, 6, 3) == []
     lost = note_of_loss(entry.host, entry.epoch, 6, 3).message
     assert isinstance(lost, HostLost)
     hosts.lost(lost)
-    assert notes_of_presence(hosts, 1e9, 7, 3) == []
+    assert notes_of_presence(hosts, 1e9, AFTER, 7, 3) == []

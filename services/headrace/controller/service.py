@@ -371,7 +371,8 @@ class Leading:
             self._forget(time.time())
             self._release(time.time())
             self._strand(time.monotonic())
-            for note in notes_of_presence(self._controller.ledger.hosts, time.time(), self.last_seq, self._term):
+            hosts, after = self._controller.ledger.hosts, self._settings.host_told_seconds
+            for note in notes_of_presence(hosts, time.time(), after, self.last_seq, self._term):
                 self._publish(note)
 
     def _forget(self, now: float) -> None:

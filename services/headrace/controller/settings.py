@@ -119,6 +119,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     rejoin_seconds: float = 2.0
     """Time for which a new leader waits for hosts that are alive according to the log, and have no lease. A host takes 0.1 s to join again,
     and about 1 s on a busy machine; hosts that did die meanwhile are known to be lost this much later."""
+    host_told_seconds: float = 6 * 3600.0
+    """Time after which the log says again that a host at work joined. The log keeps messages for a week, and hosts live for longer. An
+    operator may have the log keep less than a week, but hardly less than a day."""
     forget_seconds: float = 10.0
     """Time for which a job stays in memory after it is over and no host holds any of its data: late messages about it arrive until then."""
     output_expiry_seconds: float = 86_400.0

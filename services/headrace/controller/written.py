@@ -22,10 +22,6 @@ from headrace_schemas import (
     subjects,
 )
 
-TELL_AGAIN_SECONDS = 6 * 3600.0
-"""The log keeps messages for a week, and hosts live for longer. So the controller repeats that they joined, for those who read the log from
-its beginning. An operator may have the log keep less than a week, but hardly less than a day."""
-
 
 class Note(NamedTuple):
     """A message for the log. msg_id: the same for the same fact, whoever writes it how often."""
@@ -95,9 +91,9 @@ def note_of_loss(host: str, epoch: int, at: int, term: int) -> Note:
     return Note(subjects.host(host), message, f"lost.{host}.{epoch}")
 
 
-def notes_of_presence(hosts: Hosts, now: float, at: int, term: int) -> list[Note]:
-    """What to write of hosts that are at work, and of which the log said so last `TELL_AGAIN_SECONDS` ago. now: by the log's clock."""
-    due = [hosts[name] for name in hosts.alive() if now - hosts[name].told >= TELL_AGAIN_SECONDS]
+def notes_of_presence(hosts: Hosts, now: float, after: float, at: int, term: int) -> list[Note]:
+    """What to write of hosts that are at work, and of which the log said so last `after` seconds ago. now: by the log's clock."""
+    due = [hosts[name] for name in hosts.alive() if now - hosts[name].told >= after]
     return [
         Note(subjects.host(host.name), _joined_again(host, at, term), f"again.{host.name}.{host.epoch}.{host.told:.6f}") for host in due
     ]
