@@ -28,8 +28,8 @@ from headrace.link.handshake import Initiator
 from headrace.link.settings import VERSION
 from headrace.runner import protocol
 from headrace.worker import links
-from headrace.worker.actions import ToPeer
-from headrace.worker.early import MOST_EARLY
+from headrace.worker.agent.actions import ToPeer
+from headrace.worker.agent.early import MOST_EARLY
 from headrace.worker.runners import _Connection
 from headrace.worker.settings import Settings
 from headrace_schemas import HostEntry, decoder, streams

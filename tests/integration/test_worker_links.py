@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from headrace.worker.actions import Connect
 from headrace.worker.addresses import advertised
+from headrace.worker.agent.actions import Connect
 from headrace.worker.links import Links
 from headrace_shm import Arena
 from tests.unit.worker_world import World

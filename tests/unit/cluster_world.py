@@ -13,10 +13,10 @@ from headrace.controller.state import Controller
 from headrace.ledger import JobLedger, Ledger
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
-from headrace.worker import actions
-from headrace.worker.intake import Intake
-from headrace.worker.relays import PeerHost
-from headrace.worker.state import Agent
+from headrace.worker.agent import actions
+from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.state import Agent
 from headrace_schemas import Ended, GraphSource, HostJoined, HostLost, LogMessage, Reroute, Submitted
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, JOB, ModelRunner, World

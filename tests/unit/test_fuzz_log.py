@@ -21,9 +21,9 @@ from headrace.publisher.settings import Settings as PublisherSettings
 from headrace.publisher.state import Publisher
 from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.scheduler.state import Scheduler
-from headrace.worker.intake import Intake
+from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings as WorkerSettings
-from headrace.worker.state import Agent
 from headrace_schemas import (
     Assign,
     Events,

@@ -11,8 +11,8 @@ from headrace.client.services import metrics_address
 from headrace.controller.metrics import Counts as Decided
 from headrace.scheduler.metrics import Counts as Scheduled
 from headrace.telemetry import OTHER, Timing, Timings, gauge, labelled
-from headrace.worker.metrics import MOST_REASONS
-from headrace.worker.metrics import Counts as Happened
+from headrace.worker.agent.metrics import MOST_REASONS
+from headrace.worker.agent.metrics import Counts as Happened
 from headrace_schemas import Assign, Ended, Needed, Plan, Purge
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from headrace.graph.naming import INPUT_NAMES
 from headrace.link import frames
 from headrace.runner import protocol
-from headrace.worker import actions
+from headrace.worker.agent import actions
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Reroute, Revoke
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, JOB, SHORT, World, expected_value, graph_of

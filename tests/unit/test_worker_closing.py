@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headrace.runner import protocol
-from headrace.worker import actions
+from headrace.worker.agent import actions
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, graph_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headrace.graph.topology import Topology
-from headrace.worker import columns
-from headrace.worker.columns import FEW, MOST_KEPT, Columns
+from headrace.worker.agent import columns
+from headrace.worker.agent.columns import FEW, MOST_KEPT, Columns
 from headrace_schemas import FunctionSpec, GraphSpec
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.worker.report import JobReport
+from headrace.worker.agent.report import JobReport
 from headrace_schemas import encode
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import headrace
 from headrace.link import frames
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.early import MOST_EARLY, EarlyWants
-from headrace.worker.outgoing import MOST_IDS
+from headrace.worker.agent import actions
+from headrace.worker.agent.early import MOST_EARLY, EarlyWants
+from headrace.worker.agent.outgoing import MOST_IDS
 from headrace_schemas import LogMessage, TaskError, decoder, encode
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 from tests.unit.worker_world import JOB, ModelRunner, World, expected_value
@@ -528,7 +528,7 @@ def service_files() -> list[Path]:
 
 def test_no_service_can_unpickle():
     files = service_files()
-    assert {"worker/state.py", "worker/links.py", "worker/runners.py", "link/link.py"} <= {
+    assert {"worker/agent/state.py", "worker/links.py", "worker/runners.py", "link/link.py"} <= {
         path.relative_to(ROOT).as_posix() for path in files if path.is_relative_to(ROOT)
     }
     for path in files:

@@ -6,11 +6,11 @@ from typing import NoReturn
 
 import pytest
 
-from headrace.worker import actions
-from headrace.worker.guard import Guard
-from headrace.worker.intake import Intake
+from headrace.worker.agent import actions
+from headrace.worker.agent.guard import Guard
+from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, GraphSource, Purge, TaskError
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, graph_of

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.worker.oom import KillCount, OomKills
+from headrace.worker.agent.oom import KillCount, OomKills
+from headrace.worker.agent.state import Agent, MemoryShortage
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent, MemoryShortage
 from headrace_schemas import Assign
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, graph_of

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.link import frames
-from headrace.worker import actions
+from headrace.worker.agent import actions
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from tests.unit.worker_world import JOB, World, expected_value, filled_with
 

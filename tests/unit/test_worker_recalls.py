@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.runner import protocol
-from headrace.worker import actions
+from headrace.worker.agent import actions
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Revoke
 from headrace_shm import Store
 from tests.unit.test_worker_agent import fused, graphs

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.rejoining import held, still_true
-from headrace.worker.state import Agent
+from headrace.worker.agent import actions
+from headrace.worker.agent.rejoining import held, still_true
+from headrace.worker.agent.state import Agent
 from headrace_schemas import Ended, Events, Purge
 from tests.unit.test_worker_agent import _again, _agent, _assign, _make, end_and_leave_nothing, fused, graphs
 from tests.unit.worker_world import JOB, World, expected_value, filled_with, graph_of

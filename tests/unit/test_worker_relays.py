@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from headrace.link import frames
-from headrace.worker import actions
-from headrace.worker.relays import ORIGIN, Broadcast, PeerHost, Relays
+from headrace.worker.agent import actions
+from headrace.worker.agent.relays import ORIGIN, Broadcast, PeerHost, Relays
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Reroute
 from tests.unit.worker_world import EPOCH, JOB, World, value_of
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from headrace.runner import protocol
-from headrace.worker.report import ENOUGH_BYTES, JobReport
+from headrace.worker.agent.report import ENOUGH_BYTES, JobReport
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, JOB, graph_of

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from headrace.graph.resources import fits
 from headrace.runner import protocol
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import FunctionSpec, TaskError
 from tests.unit.worker_world import SHORT, ModelRunner, World, expected_value
 

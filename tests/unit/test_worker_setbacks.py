@@ -8,12 +8,12 @@ import pytest
 
 from headrace.link import frames
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.actions import Setback
-from headrace.worker.relays import PeerHost
-from headrace.worker.setbacks import ANSWERS
+from headrace.worker.agent import actions
+from headrace.worker.agent.actions import Setback
+from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.setbacks import ANSWERS
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Events
 from headrace_shm import Store
 from headrace_shm.allocator import PAGE

@@ -7,8 +7,8 @@ import pytest
 
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER
-from headrace.worker.actions import ToRunner
-from headrace.worker.stock import Claim, Claimant
+from headrace.worker.agent.actions import ToRunner
+from headrace.worker.agent.stock import Claim, Claimant
 from headrace_schemas import Ended
 from tests.unit.worker_world import JOB, World
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from headrace.link import frames
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.relays import PeerHost
+from headrace.worker.agent import actions
+from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Events, HostJoined, HostLost, Purge, Reroute
 from headrace_shm import Store
 from tests.unit.worker_world import EPOCH, graph_of

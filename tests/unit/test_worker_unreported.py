@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.actions import Setback
-from headrace.worker.parts import in_parts
+from headrace.worker.agent import actions
+from headrace.worker.agent.actions import Setback
+from headrace.worker.agent.parts import in_parts
 from headrace_schemas import Events, TaskError
 from tests.unit.test_worker_setbacks import BROKEN, agent_with, failures, of_kind
 from tests.unit.worker_world import EPOCH

@@ -7,10 +7,10 @@ import random
 import pytest
 
 from headrace.runner import protocol
-from headrace.worker import actions
+from headrace.worker.agent import actions
+from headrace.worker.agent.state import Agent
+from headrace.worker.agent.watchdog import Wait, Watchdog, wait_of
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
-from headrace.worker.watchdog import Wait, Watchdog, wait_of
 from headrace_schemas import Assign, SinkSpec
 from tests.unit.test_worker_agent import fused
 from tests.unit.test_worker_setbacks import agent_with, make, of_kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.worker.state import Agent
+from headrace.worker.agent.state import Agent
 
 
 def check_flags(agent: Agent) -> None:

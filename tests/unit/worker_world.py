@@ -13,12 +13,12 @@ from headrace.graph.topology import Topology
 from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER, NO_ROOM_YET
-from headrace.worker import actions
-from headrace.worker.intake import Intake
-from headrace.worker.rejoining import held, still_true
-from headrace.worker.relays import PeerHost
+from headrace.worker.agent import actions
+from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.rejoining import held, still_true
+from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace.worker.state import Agent
 from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, SinkSpec, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store

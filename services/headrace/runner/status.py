@@ -1,6 +1,6 @@
 """What each runner executes right now, on a page of memory that its agent can read at any time, also after the runner was killed.
 
-The page also settles which of them has a segment that the agent recalls, see `headrace.worker.recalls`: the runner writes what it begins
+The page also settles which of them has a segment that the agent recalls, see `worker/agent/recalls.py`: the runner writes what it begins
 and then looks for a recall, the agent writes the recall, waits, and then looks what was begun.
 """
 

@@ -1,1 +1,1 @@
-"""The host: an agent that works through its window, its runners, and the transfer of datasets between hosts."""
+"""The host: the shell around its agent, which is in `agent/`: processes, sockets, files and shared memory."""

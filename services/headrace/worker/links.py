@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
-from headrace.worker.actions import Action, Connect, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
-from headrace.worker.guard import Guard
-from headrace.worker.metrics import Traffic
-from headrace.worker.relays import PeerHost
-from headrace.worker.spans import transferred
-from headrace.worker.state import Agent
+from headrace.worker.agent.actions import Action, Connect, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
+from headrace.worker.agent.guard import Guard
+from headrace.worker.agent.metrics import Traffic
+from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.spans import transferred
+from headrace.worker.agent.state import Agent
 from headrace_shm import Arena, ArenaFull
 
 if TYPE_CHECKING:

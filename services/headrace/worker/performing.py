@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.logs import get_log
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.actions import Action, Setback
-from headrace.worker.guard import Guard
-from headrace.worker.recalls import RECALL_SECONDS
+from headrace.worker.agent import actions
+from headrace.worker.agent.actions import Action, Setback
+from headrace.worker.agent.guard import Guard
+from headrace.worker.agent.recalls import RECALL_SECONDS
 from headrace.worker.spilling import Spilling
 from headrace_schemas import Events
 from headrace_shm import Arena, ArenaFull, Store
 
 if TYPE_CHECKING:
     from headrace.runner.status import StatusPage
+    from headrace.worker.agent.spans import Spans
+    from headrace.worker.agent.state import Agent
     from headrace.worker.links import Links
     from headrace.worker.runners import Runners
-    from headrace.worker.spans import Spans
-    from headrace.worker.state import Agent
 
 log = get_log(__name__)
 

@@ -15,7 +15,7 @@ import msgspec
 from headrace.logs import get_log
 from headrace.runner import protocol
 from headrace.runner.status import StatusPage
-from headrace.worker.oom import KillCount, OomKills
+from headrace.worker.agent.oom import KillCount, OomKills
 from headrace.worker.settings import Settings
 from headrace.worker.zygote import Exited, Forked, Zygote
 

@@ -19,20 +19,20 @@ from headrace.runner import protocol
 from headrace.runner.status import StatusPage
 from headrace.telemetry import Family, labelled
 from headrace.variables import shm_folder
-from headrace.worker import metrics, rejoining
-from headrace.worker.actions import Action
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
+from headrace.worker.agent import metrics, rejoining
+from headrace.worker.agent.actions import Action
+from headrace.worker.agent.guard import Guard, MachineBroken
+from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.rejoining import still_true
+from headrace.worker.agent.spans import Spans
+from headrace.worker.agent.state import Agent, MemoryShortage
 from headrace.worker.exile import Exile, addresses_of, until_reached
-from headrace.worker.guard import Guard, MachineBroken
-from headrace.worker.intake import Intake
 from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
 from headrace.worker.performing import Memory, Performer
-from headrace.worker.rejoining import still_true
 from headrace.worker.runners import Death, Runners
 from headrace.worker.settings import NO_SPILLING, Settings
-from headrace.worker.spans import Spans
-from headrace.worker.state import Agent, MemoryShortage
 from headrace.worker.threads import set_variables
 from headrace.worker.zygote import Zygote, start_zygote
 from headrace_schemas import Events, HostEntry, streams, subjects

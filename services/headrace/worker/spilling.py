@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from headrace.worker.actions import Restore, SendSpilled, Spill, Unspill
-from headrace.worker.state import Agent
+from headrace.worker.agent.actions import Restore, SendSpilled, Spill, Unspill
+from headrace.worker.agent.state import Agent
 from headrace_shm import Arena
 from headrace_shm.spill import Spill as File
 

@@ -25,7 +25,7 @@ from headrace.runner.loop import Runner
 from headrace.runner.printing import tag_output
 from headrace.runner.status import StatusPage
 from headrace.worker import threads
-from headrace.worker.oom import be_killed_first
+from headrace.worker.agent.oom import be_killed_first
 from headrace_shm import Arena
 
 KILL_SECONDS = 5.0

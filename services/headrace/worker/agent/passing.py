@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.link import frames
-from headrace.worker.actions import Action, SendBlock
-from headrace.worker.jobs import Entry
+from headrace.worker.agent.actions import Action, SendBlock
+from headrace.worker.agent.jobs import Entry
 from headrace_shm import Block, Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.link import frames
-from headrace.worker.actions import Action, ToPeer
+from headrace.worker.agent.actions import Action, ToPeer
 
 VALUES_BYTES = 1 << 20
 """Small values for one peer travel together up to about so many bytes a frame."""

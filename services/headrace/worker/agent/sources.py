@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.link import frames
-from headrace.worker.actions import Action, Connect, Disconnect, ToHost
-from headrace.worker.detours import CONNECTING, DOWN, UP, Detours
-from headrace.worker.jobs import Entry, HostJob
-from headrace.worker.outgoing import MOST_IDS
+from headrace.worker.agent.actions import Action, Connect, Disconnect, ToHost
+from headrace.worker.agent.detours import CONNECTING, DOWN, UP, Detours
+from headrace.worker.agent.jobs import Entry, HostJob
+from headrace.worker.agent.outgoing import MOST_IDS
 from headrace.worker.settings import Settings
 
 

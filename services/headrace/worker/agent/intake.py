@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from headrace.worker.guard import Guard
-from headrace.worker.state import Agent
+from headrace.worker.agent.guard import Guard
+from headrace.worker.agent.state import Agent
 from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Purge, Reroute, Revoke
 
 

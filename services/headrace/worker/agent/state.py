@@ -24,8 +24,8 @@ from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NO_ROOM_YET
 from headrace.sizes import shown_size
-from headrace.worker import setbacks
-from headrace.worker.actions import (
+from headrace.worker.agent import setbacks
+from headrace.worker.agent.actions import (
     Action,
     Disconnect,
     KillRunner,
@@ -42,7 +42,7 @@ from headrace.worker.actions import (
     Unspill,
     Warn,
 )
-from headrace.worker.checks import (
+from headrace.worker.agent.checks import (
     check_allocate,
     check_allocate_slab,
     check_assign,
@@ -51,18 +51,18 @@ from headrace.worker.checks import (
     check_released,
     check_results,
 )
-from headrace.worker.dispatch import Dispatcher, run_frame
-from headrace.worker.early import EarlyWants
-from headrace.worker.jobs import Chain, Entry, HostJob, Segment
-from headrace.worker.metrics import Counts
-from headrace.worker.relays import PeerHost
-from headrace.worker.report import JobReport
+from headrace.worker.agent.dispatch import Dispatcher, run_frame
+from headrace.worker.agent.early import EarlyWants
+from headrace.worker.agent.jobs import Chain, Entry, HostJob, Segment
+from headrace.worker.agent.metrics import Counts
+from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.report import JobReport
+from headrace.worker.agent.slots import RunnerSlot
+from headrace.worker.agent.sources import Sources
+from headrace.worker.agent.stock import LINK, Claim, Claimant, Stock
+from headrace.worker.agent.watchdog import Watchdog, waits_of
+from headrace.worker.agent.window import chains_of
 from headrace.worker.settings import Settings
-from headrace.worker.slots import RunnerSlot
-from headrace.worker.sources import Sources
-from headrace.worker.stock import LINK, Claim, Claimant, Stock
-from headrace.worker.watchdog import Watchdog, waits_of
-from headrace.worker.window import chains_of
 from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from headrace.worker.jobs import Chain, Segment
+from headrace.worker.agent.jobs import Chain, Segment
 
 
 class RunnerSlot:

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from headrace.runner import protocol
-from headrace.worker import recalls
-from headrace.worker.alone import Alone
-from headrace.worker.jobs import Chain, Entry, HostJob, Segment
-from headrace.worker.scarce import Ready, Scarce
+from headrace.worker.agent import recalls
+from headrace.worker.agent.alone import Alone
+from headrace.worker.agent.jobs import Chain, Entry, HostJob, Segment
+from headrace.worker.agent.scarce import Ready, Scarce
+from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.settings import Settings
-from headrace.worker.slots import RunnerSlot
 
 LOOK_AHEAD = 64
 """Under pressure, so many ready segments are looked at for one that frees memory."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections import deque
 
 from headrace.link import frames
-from headrace.worker.actions import Action, SendBlock, SendSpilled
-from headrace.worker.jobs import Entry, HostJob
-from headrace.worker.outgoing import Outgoing
+from headrace.worker.agent.actions import Action, SendBlock, SendSpilled
+from headrace.worker.agent.jobs import Entry, HostJob
+from headrace.worker.agent.outgoing import Outgoing
 from headrace.worker.settings import Settings
 from headrace_shm import Store
 

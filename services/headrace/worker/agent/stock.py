@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER, NO_ROOM_YET
-from headrace.worker.actions import Action, ToHost, ToPeer, ToRunner
-from headrace.worker.disk import DISK, Disk
-from headrace.worker.jobs import Entry, HostJob, Segment
-from headrace.worker.outgoing import Outgoing
-from headrace.worker.passing import Passing, Taker
-from headrace.worker.relays import Broadcast, Relays
-from headrace.worker.sends import Sends
+from headrace.worker.agent.actions import Action, ToHost, ToPeer, ToRunner
+from headrace.worker.agent.disk import DISK, Disk
+from headrace.worker.agent.jobs import Entry, HostJob, Segment
+from headrace.worker.agent.outgoing import Outgoing
+from headrace.worker.agent.passing import Passing, Taker
+from headrace.worker.agent.relays import Broadcast, Relays
+from headrace.worker.agent.sends import Sends
+from headrace.worker.agent.shortage import Shortage
+from headrace.worker.agent.slabs import Slabs
+from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.settings import Settings
-from headrace.worker.shortage import Shortage
-from headrace.worker.slabs import Slabs
-from headrace.worker.slots import RunnerSlot
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
 

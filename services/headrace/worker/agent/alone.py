@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 
-from headrace.worker.jobs import Segment
-from headrace.worker.slots import RunnerSlot
+from headrace.worker.agent.jobs import Segment
+from headrace.worker.agent.slots import RunnerSlot
 
 
 class Alone:

@@ -24,13 +24,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from headrace.runner import protocol
-from headrace.worker import actions
-from headrace.worker.actions import Action, Setback
-from headrace.worker.parts import in_parts
+from headrace.worker.agent import actions
+from headrace.worker.agent.actions import Action, Setback
+from headrace.worker.agent.parts import in_parts
 from headrace_schemas import TaskError
 
 if TYPE_CHECKING:
-    from headrace.worker.state import Agent
+    from headrace.worker.agent.state import Agent
 
 
 def answer(agent: Agent, action: Action, setback: Setback) -> None:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headrace.telemetry import OTHER, Family, Timing, Timings, counter, gauge, summary
-from headrace.worker.slots import RunnerSlot
-from headrace.worker.stock import Stock
+from headrace.worker.agent.slots import RunnerSlot
+from headrace.worker.agent.stock import Stock
 
 MOST_FUNCTIONS = 100
 """Functions that have a label of their own, by their names, since this service started; all others are "other"."""

@@ -9,14 +9,14 @@ from headrace.graph.naming import INPUT_NAMES, SHOWN, output_name, some_tasks
 from headrace.graph.sinks import Sinks
 from headrace.graph.topology import Topology
 from headrace.telemetry import Timing
-from headrace.worker.columns import Columns
-from headrace.worker.relays import Broadcast
-from headrace.worker.report import JobReport
+from headrace.worker.agent.columns import Columns
+from headrace.worker.agent.relays import Broadcast
+from headrace.worker.agent.report import JobReport
 from headrace_schemas import Events, GraphSpec, SinkSpec
 from headrace_shm import Block
 
 if TYPE_CHECKING:
-    from headrace.worker.stock import Claim
+    from headrace.worker.agent.stock import Claim
 
 JOB_BITS = 20
 """Low bits of a chain's order: the job, so that jobs take turns at the same places of their plans."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.runner import protocol
-from headrace.worker.jobs import HostJob, Segment
+from headrace.worker.agent.jobs import HostJob, Segment
 from headrace_schemas import Assign, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from headrace.worker.actions import Action, Restore, Spill, Unspill
-from headrace.worker.jobs import Entry, HostJob, Segment
+from headrace.worker.agent.actions import Action, Restore, Spill, Unspill
+from headrace.worker.agent.jobs import Entry, HostJob, Segment
 from headrace.worker.settings import Settings
 from headrace_shm import Block, Store
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from headrace.worker.jobs import HostJob
-from headrace.worker.report import JobReport
+from headrace.worker.agent.jobs import HostJob
+from headrace.worker.agent.report import JobReport
 from headrace_schemas import Events
 
 

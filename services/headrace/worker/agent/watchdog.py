@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.graph.naming import task_name
-from headrace.worker.detours import CONNECTING, DOWN
-from headrace.worker.jobs import Entry, HostJob, Segment
-from headrace.worker.stock import LINK
+from headrace.worker.agent.detours import CONNECTING, DOWN
+from headrace.worker.agent.jobs import Entry, HostJob, Segment
+from headrace.worker.agent.stock import LINK
 
 if TYPE_CHECKING:
-    from headrace.worker.state import Agent
+    from headrace.worker.agent.state import Agent
 
 SHOWN = 5
 """Overdue waits that are told of in words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from headrace.worker.jobs import Chain, HostJob, Segment
+from headrace.worker.agent.jobs import Chain, HostJob, Segment
 from headrace_schemas import Assign
 
 STAYS, LEAVES, DISCARDED = 0, 1, 2

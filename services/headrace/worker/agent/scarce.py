@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Iterable
 
 from headrace.graph.resources import Resources, fits
-from headrace.worker.jobs import Chain, Segment
+from headrace.worker.agent.jobs import Chain, Segment
 
 Ready = tuple[int, int, Segment]
 """A ready segment behind what it is ordered by: plan order, then its id."""

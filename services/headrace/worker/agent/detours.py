@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from headrace.link import frames
-from headrace.worker.actions import Action, Connect, Disconnect, ToHost
-from headrace.worker.jobs import Entry, HostJob
+from headrace.worker.agent.actions import Action, Connect, Disconnect, ToHost
+from headrace.worker.agent.jobs import Entry, HostJob
 from headrace_shm import Block
 
 UP, DOWN, CONNECTING = "up", "down", "connecting"

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import math
 
-from headrace.worker.jobs import Chain, Segment
-from headrace.worker.slots import RunnerSlot
+from headrace.worker.agent.jobs import Chain, Segment
+from headrace.worker.agent.slots import RunnerSlot
 
 RECALL_SECONDS = 0.001
 """How long the agent waits before it looks what was begun: a thousand times as long as its writes and the runner's need to be seen."""

@@ -7,7 +7,7 @@ a smaller store. After a while the full capacity is tried again, for others may 
 
 from __future__ import annotations
 
-from headrace.worker.disk import Disk
+from headrace.worker.agent.disk import Disk
 from headrace_shm import Store
 from headrace_shm.allocator import PAGE
 
