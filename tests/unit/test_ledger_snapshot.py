@@ -223,6 +223,7 @@ def test_a_snapshot_of_a_ledger_that_came_from_a_snapshot_leads_there_too(seed: 
 
 @seeds
 @example(seed=25472)
+@example(seed=141707)
 @quick
 def test_a_controller_decides_the_same(seed: int) -> None:
     rnd = random.Random(seed)
@@ -250,6 +251,8 @@ def test_a_controller_decides_the_same(seed: int) -> None:
     part.ledger.remember_forgotten(snapshot.over)
     for entry in selected(snapshot, before[:cut]):
         part.fold(entry)
+    # What hosts returned of jobs that are forgotten, the writer had them drop before its snapshot was stored.
+    full._unclaimed = [events for events in full._unclaimed if events.job not in forgotten]
     assert part.decide(cut) == full.decide(cut)
     at = cut
     while at < len(log):
