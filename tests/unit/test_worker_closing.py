@@ -113,7 +113,7 @@ def _drop(agent: Agent) -> None:
     assert not agent.runners.slots[0].outstanding
 
 
-def test_what_is_scarce_is_not_lost_with_a_chain_that_was_dropped_at_its_runner() -> None:
+def test_resources_are_not_lost_with_a_chain_that_was_dropped_at_its_runner() -> None:
     agent = _with_a_chain_that_was_dropped_at_its_runner(resources={"gpu": 1.0})
     _drop(agent)
     _end(agent, "one")

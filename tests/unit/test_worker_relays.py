@@ -273,7 +273,7 @@ class Broadcasting(World):
     def expect_nothing_held(self) -> None:
         for name, agent in self.agents.items():
             if name not in self.dead:
-                assert not agent.stock.passing._takers
+                assert not agent.stock.cut_through._takers
                 assert agent.stock.transfers == 0
         self.end("failed")
         self.pump()

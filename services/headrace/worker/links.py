@@ -130,8 +130,8 @@ class Links(Handler):
     def send_data(self, action: SendBlock | SendSpilled, data: memoryview) -> None:
         """Send bytes of a dataset, and tell the agent when they are out, or cannot be sent."""
 
-        def sent(well: bool) -> None:
-            if well:
+        def sent(ok: bool) -> None:
+            if ok:
                 self.traffic.sent_bytes += action.nbytes
                 self.traffic.sent.add(perf_counter() - began)
                 if self._tracing is not None and link is not None:

@@ -392,7 +392,7 @@ class Worker:
             self._guard.caught("deciding", error)
             return
         if self._guard.in_a_row:
-            self._guard.went_well("deciding")
+            self._guard.succeeded("deciding")
         if actions:
             self._performer.perform(actions)
 

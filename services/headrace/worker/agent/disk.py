@@ -155,18 +155,18 @@ class Disk:
         self._bytes_writing += block.size
         self._actions.append(Spill(entry.spill_key, block.id, block.offset, block.nbytes))
 
-    def spilled(self, key: str, well: bool, trouble: str = "") -> None:
+    def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
         """A block was written, or could not be: then it stays in memory, and a pause begins. trouble: why it could not be written."""
         block = self._writing.pop(key)
         self._bytes_writing -= block.size
         self._store.release(block.id, DISK)
-        self._note(well, trouble)
+        self._note(ok, trouble)
         held = self._keys.get(key)
         if held is None:  # purged meanwhile
             self._actions.append(Unspill(key))
             return
         job, entry = held
-        if well and not block.holds and not entry.pins and not entry.sending:
+        if ok and not block.holds and not entry.pins and not entry.sending:
             self._store.purge(block.key)
             entry.block = None
             self.spilled_bytes += block.nbytes
@@ -174,12 +174,12 @@ class Disk:
         del self._keys[key]
         entry.spill_key = ""
         self.add(job, entry)
-        if well:
+        if ok:
             self._actions.append(Unspill(key))
 
-    def _note(self, well: bool, trouble: str) -> None:
+    def _note(self, ok: bool, trouble: str) -> None:
         """Begin or end the pause. Several writes that fail together count once."""
-        if well:
+        if ok:
             self.trouble, self._failures, self._paused_until = "", 0, -math.inf
         elif self.enabled:
             self.trouble = trouble

@@ -16,7 +16,7 @@ from headrace.runner import protocol
 from headrace.worker.agent import recalls
 from headrace.worker.agent.alone import Alone
 from headrace.worker.agent.jobs import Chain, Entry, HostJob, Segment
-from headrace.worker.agent.scarce import Ready, Scarce
+from headrace.worker.agent.resources import HostResources, Ready
 from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.settings import Settings
 
@@ -46,7 +46,7 @@ class Dispatcher:
         self._out_of_order: list[Ready] = []
         """Ready segments in plan order: appended where they come in that order, as most do; a heap of the others."""
         self._alone = Alone(prepare)
-        self._scarce = Scarce(settings.resources) if settings.resources else None
+        self._resources = HostResources(settings.resources) if settings.resources else None
         """Those that need something of this host wait there; None if it has nothing that could be needed."""
         self.queued = False
         """Whether a runner may have more than one segment: it was so when that was looked at last, or one was sent another since."""
@@ -63,7 +63,7 @@ class Dispatcher:
             if segment.place and chain.slot >= 0 and self._alone:
                 self._alone.keep(segment)
                 continue
-            if segment.over or segment.place != chain.next or (self._scarce is not None and self._scarce.takes(segment)):
+            if segment.over or segment.place != chain.next or (self._resources is not None and self._resources.takes(segment)):
                 continue
             if segment.place and chain.slot >= 0:
                 if self._prepare(segment):
@@ -76,12 +76,12 @@ class Dispatcher:
 
     def holds_back(self, segment: Segment) -> bool:
         """Whether a ready segment waits for something else than a runner."""
-        return bool(self._alone) or (self._scarce is not None and self._scarce.waits(segment))
+        return bool(self._alone) or (self._resources is not None and self._resources.waits(segment))
 
     @property
     def has_ready(self) -> bool:
         """Whether `fill` may have something to hand out."""
-        return bool(self._in_order or self._out_of_order) or self._alone.in_use or self._scarce is not None
+        return bool(self._in_order or self._out_of_order) or self._alone.in_use or self._resources is not None
 
     @property
     def crowded(self) -> bool:
@@ -113,11 +113,11 @@ class Dispatcher:
                 self._start_alone()
                 return
             self.ready(self._alone.released())
-        if not self.crowded and self._scarce is None:
+        if not self.crowded and self._resources is None:
             return
         able = [runner for runner in self.slots if runner.alive and not self._is_held_up(runner)]
-        if self._scarce is not None:
-            self._fill_scarce(self._scarce, able, allowed)
+        if self._resources is not None:
+            self._fill_with_resources(self._resources, able, allowed)
         passed: list[Ready] = []
         while (self._in_order or self._out_of_order) and self._may_park() and len(passed) < LOOK_AHEAD:
             runner, until = self._next_turn(able)
@@ -148,10 +148,10 @@ class Dispatcher:
         for item in next_ones:
             heapq.heappush(self._out_of_order, item)
 
-    def _fill_scarce(self, scarce: Scarce, able: list[RunnerSlot], allowed: Callable[[Segment], bool] | None) -> None:
-        """Before all others, those that need what is scarce: that is not to lie idle while they wait behind what could run anywhere."""
+    def _fill_with_resources(self, resources: HostResources, able: list[RunnerSlot], allowed: Callable[[Segment], bool] | None) -> None:
+        """Before all others, those that need resources: these are not to lie idle while they wait behind what could run anywhere."""
         passed: list[Ready] = []
-        while self._may_park() and len(passed) < LOOK_AHEAD and (item := scarce.first()) is not None:
+        while self._may_park() and len(passed) < LOOK_AHEAD and (item := resources.first()) is not None:
             segment = item[2]
             runner = self.slots[segment.chain.slot] if segment.place else self._next_turn(able)[0]
             if runner is None or (allowed is not None and not allowed(segment)):
@@ -161,7 +161,7 @@ class Dispatcher:
             elif self._prepare(segment):
                 self._rouse(runner)
                 self._send(segment, runner)
-        scarce.again(passed)
+        resources.again(passed)
 
     def _next_turn(self, able: list[RunnerSlot]) -> tuple[RunnerSlot | None, float]:
         """Of these runners the one with the least to do, if any has room, and how much it may have before the others are looked at again,
@@ -224,8 +224,8 @@ class Dispatcher:
             if runner.outstanding:
                 self.queued = True
             runner.outstanding[segment.id] = segment
-            if self._scarce is not None:
-                self._scarce.sent(segment, runner.slot)
+            if self._resources is not None:
+                self._resources.sent(segment, runner.slot)
             batch.append(segment)
             chain.next += 1
             if chain.next == len(chain.segments):
@@ -244,8 +244,8 @@ class Dispatcher:
                 batches, runner.batches = runner.batches, {}
                 for number, segments in batches.items():
                     alive = [segment for segment in segments if not segment.over]
-                    if self._scarce is not None and len(alive) < len(segments):
-                        self._scarce.through(segment.id for segment in segments if segment.over)
+                    if self._resources is not None and len(alive) < len(segments):
+                        self._resources.through(segment.id for segment in segments if segment.over)
                     found += [(runner, number, alive)] if alive else []
         return found
 
@@ -357,19 +357,19 @@ class Dispatcher:
 
     def heard(self, through: list[int], failed: list[int]) -> None:
         """A runner executed segments to their end, or tasks of them failed; also such as were dropped here meanwhile."""
-        if self._scarce is not None:
-            self._scarce.through(through)
-            self._scarce.failed(failed)
+        if self._resources is not None:
+            self._resources.through(through)
+            self._resources.failed(failed)
 
-    def has_scarce(self, slot: int, number: int) -> bool:
-        """Whether something scarce is kept for what a runner may execute of a job."""
-        return self._scarce is not None and bool(self._scarce.held(slot, number))
+    def holds_resources(self, slot: int, number: int) -> bool:
+        """Whether resources are held for what a runner may execute of a job."""
+        return self._resources is not None and bool(self._resources.held(slot, number))
 
     def closed(self, slot: int, number: int) -> None:
         """A runner executes nothing more of a job that is over."""
         self.slots[slot].unclosed.discard(number)
-        if self._scarce is not None:
-            self._scarce.closed(slot, number)
+        if self._resources is not None:
+            self._resources.closed(slot, number)
 
     def drop_job(self, job: HostJob) -> None:
         """Forget what a job has at the runners; its segments are marked as over by the caller."""
@@ -387,8 +387,8 @@ class Dispatcher:
         """The slot is empty. Returns what it had, oldest first."""
         runner = self.slots[slot]
         lost = list(runner.outstanding.values())
-        if self._scarce is not None:
-            self._scarce.died(slot)
+        if self._resources is not None:
+            self._resources.died(slot)
         runner.emptied()
         return lost
 

@@ -47,9 +47,9 @@ class Guard:
         except Exception as error:
             self.caught(kind, error, job, event)
         else:
-            self.went_well(kind)
+            self.succeeded(kind)
 
-    def went_well(self, kind: str) -> None:
+    def succeeded(self, kind: str) -> None:
         """An event of this kind raised nothing."""
         self.in_a_row.pop(kind, None)
 

@@ -102,7 +102,7 @@ class Segment:
         """Index among the chain's segments."""
         self.tasks = tasks
         self.leaves = leaves
-        """Per task: what becomes of its datasets (see `window`)."""
+        """Per task: what becomes of its datasets (see `segmentation.py`)."""
         self.inputs = inputs
         """Datasets from outside the chain."""
         self.entries: Sequence[Entry] = ()

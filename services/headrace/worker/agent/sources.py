@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from headrace.link import frames
 from headrace.worker.agent.actions import Action, Connect, Disconnect, ToHost
-from headrace.worker.agent.detours import CONNECTING, DOWN, UP, Detours
+from headrace.worker.agent.failover import CONNECTING, DOWN, UP, RelayFailover
 from headrace.worker.agent.jobs import Entry, HostJob
 from headrace.worker.agent.outgoing import MOST_IDS
 from headrace.worker.settings import Settings
@@ -71,18 +71,20 @@ class Sources:
         """By job and dataset: since when it has had no source."""
         self.asks: dict[str, dict[str, list[Entry]]] = {}
         """What is to be asked for, by host and job."""
-        self.detours = Detours(settings.host, settings.relay_seconds, now, actions, self._links, self.ask_again)
+        self.failover = RelayFailover(settings.host, settings.relay_seconds, now, actions, self._links, self.ask_again)
 
     def begin_again(self) -> None:
         """This host joins again: it has no links, and awaits nothing. What the log told of other hosts stays."""
         for kept in (self._links, self._outages, self._orphans, self.asks):
             kept.clear()
-        self.detours = Detours(self._settings.host, self._settings.relay_seconds, self._now, self._actions, self._links, self.ask_again)
+        self.failover = RelayFailover(
+            self._settings.host, self._settings.relay_seconds, self._now, self._actions, self._links, self.ask_again
+        )
 
     def tick(self, now: float) -> None:
         """Time passed."""
         self._now = now
-        self.detours.tick(now)
+        self.failover.tick(now)
 
     # --- whom to ask ------------------------------------------------------------------------------------------------
 
@@ -137,7 +139,7 @@ class Sources:
         """A link that this host opened is ready: ask for everything awaited from there."""
         self._links[host] = UP
         self._outages.pop(host, None)
-        self.detours.connected(host, epoch)
+        self.failover.connected(host, epoch)
         for job, entry in self._awaited_from(host):
             entry.asked = False
             self.want(job, entry, host)
@@ -146,7 +148,7 @@ class Sources:
         """A link could not be opened, or broke. It is opened again at the next `retry`."""
         self._links[host] = DOWN
         self._outages.setdefault(host, Outage(self._now)).failures += 1
-        self.detours.lost(host)
+        self.failover.lost(host)
         for job, entry in self._awaited_from(host):
             entry.asked = False
             self._take_back(job, entry)
@@ -212,7 +214,7 @@ class Sources:
         if self.is_up(host):
             self._actions.append(Disconnect(host))
         self._outages.pop(host, None)
-        self.detours.lost(host)
+        self.failover.lost(host)
         for job, entry in self._awaited_from(host):
             self.ask_nobody(job, entry)
 

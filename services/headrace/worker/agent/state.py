@@ -57,11 +57,11 @@ from headrace.worker.agent.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.agent.metrics import Counts
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.report import JobReport
+from headrace.worker.agent.segmentation import chains_of
 from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.agent.sources import Sources
 from headrace.worker.agent.stock import LINK, Claim, Claimant, Stock
 from headrace.worker.agent.watchdog import Watchdog, waits_of
-from headrace.worker.agent.window import chains_of
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.streams import INLINE_VALUE_BYTES
@@ -344,7 +344,7 @@ class Agent:
         self.stock.drop_job(job, keep_outputs=message.state == "done")
         for slot in job.runners:
             runner, number = self.runners.slots[slot], job.number
-            awaited = slot in executing or self.stock.has_orphans(runner) or self.runners.has_scarce(slot, number)
+            awaited = slot in executing or self.stock.has_orphans(runner) or self.runners.holds_resources(slot, number)
             if message.state == "done" and not awaited:
                 runner.closing.append(number)
             else:
@@ -638,18 +638,18 @@ class Agent:
 
     # --- the disk ---------------------------------------------------------------------------------------------------
 
-    def spilled(self, key: str, well: bool, trouble: str = "") -> None:
+    def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
         """What was to be written to disk is there, or could not be written. trouble: why."""
-        self.stock.spilled(key, well, trouble)
+        self.stock.spilled(key, ok, trouble)
 
     def unread(self, key: str, memory: int) -> None:
         """There is no memory behind the place that a dataset was to be read into. memory: bytes that the arena has."""
         held = self.stock.disk.found(key)
         self.stock.unbacked(held[1] if held is not None else Entry(-1), memory, read=key)
 
-    def restored(self, key: str, well: bool) -> None:
+    def restored(self, key: str, ok: bool) -> None:
         """What was to be read from disk is in the arena, or could not be read."""
-        self.runners.ready(self.stock.restored(key, well))
+        self.runners.ready(self.stock.restored(key, ok))
 
     # --- other hosts: what this one asked for ---------------------------------------------------------------------------
 
@@ -732,7 +732,7 @@ class Agent:
         """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
-        self.sources.detours.heard(host)
+        self.sources.failover.heard(host)
         block = self.stock.arriving(host, entry, frame, nbytes)
         if block is not None:
             return block.offset + frame.start, nbytes
@@ -754,7 +754,7 @@ class Agent:
         """Another host says whom to have a dataset from that it was granted."""
         job = self.jobs.get(frame.job)
         if job is not None and not job.ended:
-            self.sources.detours.redirected(job, host, frame)
+            self.sources.failover.redirected(job, host, frame)
 
     def no_memory(self, host: str, frame: frames.Data, memory: int) -> None:
         """There is no memory behind the place that a dataset of another host was granted. memory: bytes that the arena has."""
@@ -770,7 +770,7 @@ class Agent:
             return
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
-            if entry is not None and entry.source == host and not entry.here and not self.sources.detours.gone(host, entry):
+            if entry is not None and entry.source == host and not entry.here and not self.sources.failover.gone(host, entry):
                 self.sources.ask_nobody(job, entry)
                 job.report.gone(dataset)
 
@@ -834,8 +834,8 @@ class Agent:
         """Bytes of a block (0: of the disk) are out, or their link is gone: let go of them."""
         if block and self.stock.store.release(block, ("peer", peer)):
             self.stock.progress += 1
-        if self.stock.passing.takes(peer, block):
-            self.stock.passing.sent(peer, block)
+        if self.stock.cut_through.takes(peer, block):
+            self.stock.cut_through.sent(peer, block)
         else:
             self.stock.sending.sent(peer, frame, nbytes)
 
@@ -850,7 +850,7 @@ class Agent:
                 if peer in entry.wanted_by:
                     entry.wanted_by = [other for other in entry.wanted_by if other != peer]
         self._early_wants.drop(peer)
-        self.stock.passing.left(peer)
+        self.stock.cut_through.left(peer)
         self.stock.sending.left(peer)
         self.stock.relays.left(peer)
 

@@ -10,10 +10,10 @@ from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.agent.actions import Action, ToHost, ToPeer, ToRunner
+from headrace.worker.agent.cut_through import CutThrough, Taker
 from headrace.worker.agent.disk import DISK, Disk
 from headrace.worker.agent.jobs import Entry, HostJob, Segment
 from headrace.worker.agent.outgoing import Outgoing
-from headrace.worker.agent.passing import Passing, Taker
 from headrace.worker.agent.relays import Broadcast, Relays
 from headrace.worker.agent.sends import Sends
 from headrace.worker.agent.shortage import Shortage
@@ -72,7 +72,7 @@ class Stock:
         self.disk = Disk(store, actions, spills, settings)
         self.shortage = Shortage(store, self.disk, settings.memory_pause_seconds)
         self.relays = Relays(settings)
-        self.passing = Passing(store, actions, settings.piece_bytes)
+        self.cut_through = CutThrough(store, actions, settings.piece_bytes)
         self.slabs = Slabs(store)
         self.outgoing = Outgoing(actions)
         self.sending = Sends(store, actions, self.outgoing, settings)
@@ -145,12 +145,12 @@ class Stock:
         entry.nbytes = block.nbytes
         self.progress += 1
         self.disk.add(job, entry)
-        self.passing.filled(block, block.nbytes)
+        self.cut_through.filled(block, block.nbytes)
         return self._arrived(job, entry, attempt)
 
     def _not_passed_on(self, job: HostJob, entry: Entry, block: Block[int]) -> None:
         """Who takes a block that is still being filled will not have the rest of it."""
-        for peer in self.passing.give_up(block):
+        for peer in self.cut_through.give_up(block):
             self.outgoing.gone(peer, job.name, entry.dataset)
 
     def _arrived(self, job: HostJob, entry: Entry, attempt: int) -> list[Segment]:
@@ -176,7 +176,7 @@ class Stock:
             self.disk.parked.difference_update(ready)
         return ready
 
-    def restored(self, key: str, well: bool) -> list[Segment]:
+    def restored(self, key: str, ok: bool) -> list[Segment]:
         """A dataset was read from disk. Returns the segments that miss nothing any more."""
         self.progress += 1
         held = self.disk.restored(key)
@@ -184,16 +184,16 @@ class Stock:
             return []
         job, entry = held
         entry.claim = None
-        if not well:
+        if not ok:
             self._lose(job, entry)
             return []
         self.disk.add(job, entry)
         return self._woken(entry)
 
-    def spilled(self, key: str, well: bool, trouble: str = "") -> None:
+    def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
         """A dataset was written to disk, or could not be."""
         self.progress += 1
-        self.disk.spilled(key, well, trouble)
+        self.disk.spilled(key, ok, trouble)
 
     def clock(self, now: float) -> None:
         """What time it is, by the clock of `Agent.tick`."""
@@ -420,7 +420,7 @@ class Stock:
         """Bytes of a dataset have come into its room. Returns whether that were all."""
         entry.attempt, entry.filled = frame.attempt, max(entry.filled, frame.start + nbytes)
         if entry.filled < block.nbytes:
-            self.passing.filled(block, entry.filled)
+            self.cut_through.filled(block, entry.filled)
         return entry.filled == block.nbytes
 
     def drop_job(self, job: HostJob, keep_outputs: bool) -> None:
@@ -638,8 +638,8 @@ class Stock:
             self.sending.grant(peer, job, entry, start if start is not None and start < entry.nbytes else 0)
         elif start is not None or (entry.broadcast is not None and entry.broadcast.several and self.relays.is_host(peer)):
             taker = Taker(job.name, entry, room, start if start is not None and start < room.nbytes else 0)
-            self.passing.begin(peer, taker, room.nbytes if entry.block is not None else entry.filled)
-        elif not self.passing.takes(peer, room.id):
+            self.cut_through.begin(peer, taker, room.nbytes if entry.block is not None else entry.filled)
+        elif not self.cut_through.takes(peer, room.id):
             self.sending.grant(peer, job, entry)
 
     def _relayed(self, job: HostJob, entry: Entry, broadcast: Broadcast, peer: int, start: int | None) -> bool:

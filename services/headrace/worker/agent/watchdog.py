@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.graph.naming import task_name
-from headrace.worker.agent.detours import CONNECTING, DOWN
+from headrace.worker.agent.failover import CONNECTING, DOWN
 from headrace.worker.agent.jobs import Entry, HostJob, Segment
 from headrace.worker.agent.stock import LINK
 

@@ -31,7 +31,7 @@ class Hold:
         self.segments: set[int] = set()
 
 
-class Scarce:
+class HostResources:
     """The resources of one host. has: what there is, by name."""
 
     def __init__(self, has: Resources) -> None:

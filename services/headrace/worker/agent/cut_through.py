@@ -30,7 +30,7 @@ class Taker:
         """Pieces on their way that are not written yet."""
 
 
-class Passing:
+class CutThrough:
     """Who takes which block in pieces. Appends actions to the list it was given."""
 
     def __init__(self, store: Store[int], actions: list[Action], piece_bytes: int) -> None:

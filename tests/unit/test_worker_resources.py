@@ -169,12 +169,12 @@ def test_a_job_that_is_over_holds_it_until_its_runner_is_through() -> None:
     world = ScarceWorld([[], []], [1, 1], 1, has={"gpu": 1.0})
     world.assign_all([[0], [1]])
     assert first_of(world) == [0]
-    scarce = world.agent.runners._scarce
-    assert scarce is not None
+    resources = world.agent.runners._resources
+    assert resources is not None
     world.end("cancelled")
-    assert scarce._free() == {"gpu": 0.0}, "its task may run yet"
+    assert resources._free() == {"gpu": 0.0}, "its task may run yet"
     world.run(random.Random(0))
-    assert scarce._free() == {"gpu": 1.0}
+    assert resources._free() == {"gpu": 1.0}
 
 
 def test_a_task_that_fails_gives_it_back() -> None:
@@ -191,7 +191,7 @@ def test_a_task_that_fails_gives_it_back() -> None:
 
 def test_a_host_that_has_nothing_looks_at_nothing() -> None:
     world = ScarceWorld([[]], [0], 1, has={})
-    assert world.agent.runners._scarce is None
+    assert world.agent.runners._resources is None
     world.assign_all([[0]])
     world.run(random.Random(0))
     assert world.done_chains() == [0]

@@ -7,7 +7,7 @@
                                Grant to the origin again, from the first byte on that is missing
 
 The relay is the entry's `source` meanwhile. The room stays granted, and who takes the dataset from here need not know of the change.
-A detour is over as soon as the entry's room is another one, or none.
+The wait for a relay is over as soon as the entry has another room, or none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UP, DOWN, CONNECTING = "up", "down", "connecting"
 """States of a link that this host opens."""
 
 
-class Detour(NamedTuple):
+class Relayed(NamedTuple):
     """A dataset that is to come through a relay."""
 
     job: HostJob
@@ -43,8 +43,11 @@ class Detour(NamedTuple):
         return self.entry.granted is not self.room or self.entry.source != self.relay
 
 
-class Detours:
-    """All detours of a host. `links`: the state of each link; `ask_again(job, entry, host)`: want a dataset anew, without its room."""
+class RelayFailover:
+    """The datasets that come to a host through relays.
+
+    `links`: the state of each link; `ask_again(job, entry, host)`: want a dataset anew, without its room.
+    """
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Detours:
         self._actions = actions
         self._links = links
         self._ask_again = ask_again
-        self._detours: list[Detour] = []
+        self._relayed: list[Relayed] = []
         self._epochs: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         self._now = now
@@ -72,14 +75,14 @@ class Detours:
         entry = job.entries.get(frame.dataset)
         if entry is None or entry.granted is None or entry.source != origin:
             return
-        detour = Detour(job, entry, entry.granted, origin, frame.host, frame.epoch, frame.depth, self._now)
+        relayed = Relayed(job, entry, entry.granted, origin, frame.host, frame.epoch, frame.depth, self._now)
         entry.source = frame.host
-        self._detours.append(detour)
+        self._relayed.append(relayed)
         state = self._links.get(frame.host, DOWN)
         if frame.host == self._host:
-            self._give_up(detour)
+            self._give_up(relayed)
         elif state == UP:
-            self._begin(detour)
+            self._begin(relayed)
         elif state == DOWN:
             self._links[frame.host] = CONNECTING
             self._actions.append(Connect(frame.host, job.addresses.setdefault(frame.host, frame.address)))
@@ -87,20 +90,20 @@ class Detours:
     def connected(self, host: str, epoch: int) -> None:
         """The link to a host is open."""
         self._epochs[host] = epoch
-        for detour in self._through(host):
-            self._begin(detour)
+        for relayed in self._through(host):
+            self._begin(relayed)
 
     def lost(self, host: str) -> None:
         """The link to a host is gone, or could not be opened."""
-        for detour in self._through(host):
-            self._give_up(detour)
+        for relayed in self._through(host):
+            self._give_up(relayed)
 
     def gone(self, host: str, entry: Entry) -> bool:
         """A host has not got a dataset. False if it was not a relay: then nobody has it."""
-        detours = [detour for detour in self._through(host) if detour.entry is entry]
-        for detour in detours:
-            self._give_up(detour)
-        return bool(detours)
+        found = [relayed for relayed in self._through(host) if relayed.entry is entry]
+        for relayed in found:
+            self._give_up(relayed)
+        return bool(found)
 
     def heard(self, host: str) -> None:
         """Bytes come from a host."""
@@ -109,37 +112,37 @@ class Detours:
     def tick(self, now: float) -> None:
         """Time passed. A relay that says nothing for too long is given up: its link is as good as broken."""
         self._now = now
-        self._detours = [detour for detour in self._detours if not detour.over]
-        silent = [detour for detour in self._detours if self._is_silent(detour)]
-        for host in dict.fromkeys(detour.relay for detour in silent if self._links.get(detour.relay) == UP):
+        self._relayed = [relayed for relayed in self._relayed if not relayed.over]
+        silent = [relayed for relayed in self._relayed if self._is_silent(relayed)]
+        for host in dict.fromkeys(relayed.relay for relayed in silent if self._links.get(relayed.relay) == UP):
             self._actions.append(Disconnect(host))
-        for detour in silent:
-            if self._links.get(detour.relay) != UP:
-                self._give_up(detour)
+        for relayed in silent:
+            if self._links.get(relayed.relay) != UP:
+                self._give_up(relayed)
 
     # --- what follows -----------------------------------------------------------------------------------------------
 
-    def _through(self, host: str) -> list[Detour]:
-        return [detour for detour in self._detours if detour.relay == host and not detour.over]
+    def _through(self, host: str) -> list[Relayed]:
+        return [relayed for relayed in self._relayed if relayed.relay == host and not relayed.over]
 
-    def _is_silent(self, detour: Detour) -> bool:
-        heard = max(detour.since, self._heard.get(detour.relay, 0.0))
-        return self._now - heard > self._patience * detour.depth
+    def _is_silent(self, relayed: Relayed) -> bool:
+        heard = max(relayed.since, self._heard.get(relayed.relay, 0.0))
+        return self._now - heard > self._patience * relayed.depth
 
-    def _begin(self, detour: Detour) -> None:
-        if self._epochs.get(detour.relay, detour.epoch) != detour.epoch:  # it was started again, and has nothing
-            self._give_up(detour)
+    def _begin(self, relayed: Relayed) -> None:
+        if self._epochs.get(relayed.relay, relayed.epoch) != relayed.epoch:  # it was started again, and has nothing
+            self._give_up(relayed)
         else:
-            self._grant(detour.job, detour.entry, detour.relay)
+            self._grant(relayed.job, relayed.entry, relayed.relay)
 
-    def _give_up(self, detour: Detour) -> None:
+    def _give_up(self, relayed: Relayed) -> None:
         """Have a dataset from the origin after all."""
-        entry = detour.entry
-        entry.source = detour.origin
-        if self._links.get(detour.origin) == UP:
-            self._grant(detour.job, entry, detour.origin)
+        entry = relayed.entry
+        entry.source = relayed.origin
+        if self._links.get(relayed.origin) == UP:
+            self._grant(relayed.job, entry, relayed.origin)
         else:
-            self._ask_again(detour.job, entry, detour.origin)
+            self._ask_again(relayed.job, entry, relayed.origin)
 
     def _grant(self, job: HostJob, entry: Entry, host: str) -> None:
         self._actions.append(ToHost(host, frames.Grant(job.name, [entry.dataset], [entry.filled])))
