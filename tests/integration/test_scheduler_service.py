@@ -32,7 +32,7 @@ from tests.scheduler_graphs import flat, parallel_chains, tree
 SMALL = Settings(window_tasks=8, window_tasks_per_runner=1, chain_tasks=4, message_integers=50, lease_seconds=1.0)
 
 
-class Cluster:
+class PaperHosts:
     """Two hosts that exist on paper, and all that is in the log."""
 
     def __init__(self, bus: Bus) -> None:
@@ -73,28 +73,28 @@ async def scheduler(server: EmbeddedServer, settings: Settings = SMALL) -> Any:
 
 def test_it_plans_assigns_and_refills(bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]) -> None:
     async def scene() -> None:
-        cluster = Cluster(bus)
-        await cluster.open()
+        hosts = PaperHosts(bus)
+        await hosts.open()
         async with scheduler(nats_server):
             spec = tree(32)
-            await cluster.admit(spec)
+            await hosts.admit(spec)
             told = 0
-            while len(cluster.assigned()) < spec.n_tasks:
-                await until(lambda: len(cluster.all(Assign)) > told)  # noqa: B023
-                fresh = cluster.all(Assign)[told:]
+            while len(hosts.assigned()) < spec.n_tasks:
+                await until(lambda: len(hosts.all(Assign)) > told)  # noqa: B023
+                fresh = hosts.all(Assign)[told:]
                 told += len(fresh)
-                await cluster.done(fresh)
-            assert cluster.assigned() == list(range(spec.n_tasks))
-            plans = cluster.all(Plan)
+                await hosts.done(fresh)
+            assert hosts.assigned() == list(range(spec.n_tasks))
+            plans = hosts.all(Plan)
             assert [plan.part for plan in plans] == list(range(plans[0].parts))
             assert sorted(task for plan in plans for task in plan.tasks) == list(range(spec.n_tasks))
-            assert {assign.host for assign in cluster.all(Assign)} == {"a", "b"}
+            assert {assign.host for assign in hosts.all(Assign)} == {"a", "b"}
             status = msgspec.json.decode(await bus.request("headrace.service.headrace-scheduler.status"))
             assert status["leading"]
             assert status["term"] == plans[0].term
             assert list(status["jobs"]) == ["j"]
             await bus.publish(subjects.state("j"), Ended(at=1, term=1, job="j", state="done"))
-            await until(lambda: len(cluster.all(Ended)) == 1)
+            await until(lambda: len(hosts.all(Ended)) == 1)
             while msgspec.json.decode(await bus.request("headrace.service.headrace-scheduler.status"))["jobs"]:
                 await asyncio.sleep(0.005)
 
@@ -107,40 +107,40 @@ def test_the_next_one_goes_on_where_the_last_one_stopped(
     """The first is stopped when its windows are out; the second neither plans again nor assigns anything twice."""
 
     async def scene() -> None:
-        cluster = Cluster(bus)
-        await cluster.open()
+        hosts = PaperHosts(bus)
+        await hosts.open()
         spec = parallel_chains(20, 4)
         async with scheduler(nats_server):
-            await cluster.admit(spec)
-            await until(lambda: len(cluster.assigned()) == 16)
-        await cluster.done(cluster.all(Assign))
-        seen = len(cluster.all(Assign))
+            await hosts.admit(spec)
+            await until(lambda: len(hosts.assigned()) == 16)
+        await hosts.done(hosts.all(Assign))
+        seen = len(hosts.all(Assign))
         async with scheduler(nats_server):
-            await until(lambda: len(cluster.assigned()) == 32)
-            assert {assign.host for assign in cluster.all(Assign)[seen:] if assign.graph is not None} == {"a", "b"}
-        assert len(set(cluster.assigned())) == 32
-        terms = [message.term for message in [*cluster.all(Plan), *cluster.all(Assign)]]
+            await until(lambda: len(hosts.assigned()) == 32)
+            assert {assign.host for assign in hosts.all(Assign)[seen:] if assign.graph is not None} == {"a", "b"}
+        assert len(set(hosts.assigned())) == 32
+        terms = [message.term for message in [*hosts.all(Plan), *hosts.all(Assign)]]
         assert len(set(terms)) == 2
-        assert len({plan.term for plan in cluster.all(Plan)}) == 1
+        assert len({plan.term for plan in hosts.all(Plan)}) == 1
 
     runner.run(asyncio.wait_for(scene(), 30))
 
 
 def test_one_leads_and_another_stands_by(bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]) -> None:
     async def scene() -> None:
-        cluster = Cluster(bus)
-        await cluster.open()
+        hosts = PaperHosts(bus)
+        await hosts.open()
         async with scheduler(nats_server) as first:
-            await cluster.admit(flat(1), "one")
-            await until(lambda: cluster.all(Assign))
+            await hosts.admit(flat(1), "one")
+            await until(lambda: hosts.all(Assign))
             async with scheduler(nats_server):
-                await cluster.admit(flat(1), "two")
-                await until(lambda: len(cluster.all(Assign)) == 2)
+                await hosts.admit(flat(1), "two")
+                await until(lambda: len(hosts.all(Assign)) == 2)
                 first.cancel()
                 await asyncio.gather(first, return_exceptions=True)
-                await cluster.admit(flat(1), "three")
-                await until(lambda: len(cluster.all(Assign)) == 3)
-        one, two, three = (assign.term for assign in cluster.all(Assign))
+                await hosts.admit(flat(1), "three")
+                await until(lambda: len(hosts.all(Assign)) == 3)
+        one, two, three = (assign.term for assign in hosts.all(Assign))
         assert one == two < three
 
     runner.run(asyncio.wait_for(scene(), 30))
@@ -150,15 +150,15 @@ def test_a_large_graph_is_planned_from_the_object_store(
     bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]
 ) -> None:
     async def scene() -> None:
-        cluster = Cluster(bus)
-        await cluster.open()
+        hosts = PaperHosts(bus)
+        await hosts.open()
         spec = flat(60_000)
         big = graph_key(encode(spec))
         await bus.objects(GRAPHS.name).put(big, encode(spec))
         async with scheduler(nats_server, Settings()):
-            await cluster.admit(spec, key=big)
-            await until(lambda: len(cluster.assigned()) == 2 * Settings().window_tasks)
-        assert {assign.graph.key for assign in cluster.all(Assign) if assign.graph is not None} == {big}
+            await hosts.admit(spec, key=big)
+            await until(lambda: len(hosts.assigned()) == 2 * Settings().window_tasks)
+        assert {assign.graph.key for assign in hosts.all(Assign) if assign.graph is not None} == {big}
 
         def inline(records: list[Any]) -> None:
             large.extend(len(record.data) for record in records)
@@ -175,19 +175,19 @@ def test_a_lost_host_leaves_its_unreleased_work_to_the_other(
     bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]
 ) -> None:
     async def scene() -> None:
-        cluster = Cluster(bus)
-        await cluster.open()
+        hosts = PaperHosts(bus)
+        await hosts.open()
         async with scheduler(nats_server):
-            await cluster.admit(flat(40))
-            await until(lambda: len(cluster.assigned()) == 16)
+            await hosts.admit(flat(40))
+            await until(lambda: len(hosts.assigned()) == 16)
             await bus.publish(subjects.host("b"), HostLost(at=0, term=1, host="b", epoch=7))
             told = 0
-            while len(cluster.assigned()) < 40:
-                fresh = cluster.all(Assign)[told:]
+            while len(hosts.assigned()) < 40:
+                fresh = hosts.all(Assign)[told:]
                 told += len(fresh)
-                await cluster.done([assign for assign in fresh if assign.host == "a"])
-                await until(lambda: len(cluster.all(Assign)) > told)  # noqa: B023
-        tail = [assign for assign in cluster.all(Assign) if assign.host == "a"]
+                await hosts.done([assign for assign in fresh if assign.host == "a"])
+                await until(lambda: len(hosts.all(Assign)) > told)  # noqa: B023
+        tail = [assign for assign in hosts.all(Assign) if assign.host == "a"]
         assert sum(len(assign.tasks) for assign in tail) == 32
 
     runner.run(asyncio.wait_for(scene(), 30))
@@ -197,14 +197,14 @@ def test_single_tasks_are_assigned_at_once(
     bus: Bus, nats_server: EmbeddedServer, runner: asyncio.Runner, until: Callable[..., Any]
 ) -> None:
     async def scene() -> None:
-        cluster = Cluster(bus)
-        await cluster.open()
+        hosts = PaperHosts(bus)
+        await hosts.open()
         async with scheduler(nats_server):
             count = 300
             for number in range(count):
-                await cluster.admit(flat(1), f"job{number}")
-            await until(lambda: len(cluster.all(Assign)) == count)
-        hosts = [assign.host for assign in cluster.all(Assign)]
+                await hosts.admit(flat(1), f"job{number}")
+            await until(lambda: len(hosts.all(Assign)) == count)
+        hosts = [assign.host for assign in hosts.all(Assign)]
         assert hosts.count("a") == hosts.count("b") == 150
 
     runner.run(asyncio.wait_for(scene(), 30))

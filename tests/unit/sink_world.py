@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.publisher.commits import Action, Remove, Sweep
 from headrace.publisher.settings import Settings
-from headrace.publisher.state import Batch, Publisher
+from headrace.publisher.state import Announcement, Publisher
 from headrace_schemas import Published, SinkSpec, Written
 from tests.unit.controller_world import JOB, Host, World
 
@@ -30,7 +30,7 @@ class SinkWorld(World):
         self.n_refused: dict[int, int] = defaultdict(int)
         self.publisher_term = 0
         self.actions: list[Action] = []
-        self.batches: list[Batch] = []
+        self.batches: list[Announcement] = []
         self.last = [0, 0]
         self.restart_publisher()
 
@@ -103,7 +103,7 @@ class SinkWorld(World):
             return ""
         return "" if self.files.get(written.location) == written.checksum else "gone"
 
-    def store(self, batch: Batch) -> None:
+    def store(self, batch: Announcement) -> None:
         """The stream takes a batch that comes after the one that it names; whoever leads and hears that it did not, folds anew."""
         sunk = bool(batch.message.failed or batch.message.outputs[0].location)
         if self.last[sunk] != batch.after:

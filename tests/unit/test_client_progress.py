@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from headrace.client import progress
-from headrace.client.progress import Bar, Counts
+from headrace.client.progress import Bar, TaskCounts
 
 
 class Terminal(io.StringIO):
@@ -34,7 +34,7 @@ def test_the_bar_counts_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with Bar("uk-march", lambda: Counts(done=3, running=2, total=8)) as bar:
+    with Bar("uk-march", lambda: TaskCounts(done=3, running=2, total=8)) as bar:
         bar.update()
     assert "uk-march" in terminal.getvalue()
     assert "3/8" in terminal.getvalue()
@@ -44,6 +44,6 @@ def test_the_bar_counts_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_short_wait_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Bar("quick", lambda: Counts(0, 0, 1)) as bar:
+    with Bar("quick", lambda: TaskCounts(0, 0, 1)) as bar:
         assert 0.5 < bar.step() <= 1.0
     assert terminal.getvalue() == ""

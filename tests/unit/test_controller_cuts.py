@@ -11,7 +11,7 @@ from headrace.controller.cuts import Cuts
 from headrace.controller.settings import Limits
 from headrace.ledger import Hosts
 from headrace_schemas import Ended, Events, HostJoined, HostLost
-from tests.unit.test_controller_homeless import Log, on_gpu
+from tests.unit.test_controller_unschedulable import Log, on_gpu
 
 LIMITS = Limits()
 

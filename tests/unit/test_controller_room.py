@@ -10,7 +10,7 @@ from headrace.controller.settings import RoomSettings
 from headrace.ledger import JobLedger
 from headrace.usage import Usage, reason
 from headrace_schemas import Ended, Events, FunctionSpec, GraphSource, GraphSpec, NoRoom, Purge, Released, Submitted
-from tests.unit.test_controller_homeless import Log
+from tests.unit.test_controller_unschedulable import Log
 
 SETTINGS = RoomSettings()
 

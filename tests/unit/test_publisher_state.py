@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.bus import Entry
 from headrace.publisher.settings import Settings
-from headrace.publisher.state import Batch, Publisher
+from headrace.publisher.state import Announcement, Publisher
 from headrace_schemas import (
     Ended,
     Events,
@@ -56,7 +56,7 @@ class Stream:
         self.settings = Settings(message_bytes=size)
         self.log: list[Entry] = []
         self.last: dict[str, int] = {}
-        self.sent: list[Batch] = []
+        self.sent: list[Announcement] = []
         self.refused = False
         self.term = 0
         self.restart()

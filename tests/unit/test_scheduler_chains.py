@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.graph.topology import Topology
 from headrace.scheduler.chains import Chains, _fuse_few, _fuse_many, fuse
-from headrace.scheduler.order import rank
+from headrace.scheduler.ranks import rank
 from headrace_schemas import GraphSpec
 from tests.scheduler_graphs import make_spec, parallel_chains, specs, topology_of, tree
 

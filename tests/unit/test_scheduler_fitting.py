@@ -168,7 +168,7 @@ def test_what_waits_for_a_lost_host_waits_for_another_that_can() -> None:
     assert driver.tell(Needed(at=3, term=1, job=JOB, tasks=first["g"], attempts=[1] * len(first["g"]))) == []
     schedule = driver.scheduler.schedules[JOB]
     assert sorted(schedule.job.chains.expand(schedule.stranded)[0].tolist()) == lost
-    assert schedule.loose == set(first["g"])
+    assert schedule.unplaced == set(first["g"])
     back = driver.tell(has("h", gpu=2))
     assert {task for m in back for task in m.tasks} <= set(range(0, 20, 2))
     assert {m.host for m in back} == {"h"}
@@ -193,5 +193,5 @@ def test_a_host_that_joins_takes_only_what_it_can() -> None:
     assert {m.host for m in decisions} == {"c"}
     assert tasks
     assert all(task % 2 for task in tasks)
-    queued = {driver.scheduler.schedules[JOB].job.hosts[host]: queue for host, queue in driver.scheduler.schedules[JOB].queues.items()}
+    queued = {driver.scheduler.schedules[JOB].job.hosts[host]: queue for host, queue in driver.scheduler.schedules[JOB].backlogs.items()}
     assert sum(queue.n_tasks for queue in queued.values()) + 4 + len(tasks) == 40

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from headrace.graph.topology import Topology
 from headrace.scheduler import plan as planning
-from headrace.scheduler.order import rank
 from headrace.scheduler.placing import Balance, choose_few, choose_many
 from headrace.scheduler.plan import Costs, Placed, Waves, fuse, plan
+from headrace.scheduler.ranks import rank
 from headrace_schemas import GraphSpec
 from tests.scheduler_graphs import flat, layers, make_spec, parallel_chains, specs, topology_of, tree
 

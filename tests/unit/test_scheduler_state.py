@@ -77,7 +77,7 @@ def check_counts(world: World) -> None:
     for task in range(job.n_tasks):
         if 1 <= job.states[task] <= 2:
             (expected if job.chain_of[task] < schedule.n_planned else again)[job.placed[task]] += 1
-    queued = ((host, queue.n_tasks) for host, queue in schedule.queues.items())
+    queued = ((host, queue.n_tasks) for host, queue in schedule.backlogs.items())
     for host, tasks in [*expected.items(), *again.items(), *queued]:
         load[job.hosts[host]] += tasks
     assert {host: n for host, n in schedule.open.items() if n} == expected
@@ -138,8 +138,8 @@ def test_after_a_host_is_lost_everything_goes_to_those_that_live(spec: GraphSpec
     schedule = world.scheduler.schedules.get(JOB)
     if schedule is None:  # the only task is elsewhere
         return
-    assert not schedule.loose
-    assert lost not in {schedule.job.hosts[host] for host in schedule.queues}
+    assert not schedule.unplaced
+    assert lost not in {schedule.job.hosts[host] for host in schedule.backlogs}
 
 
 # --- single cases ---------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_a_job_of_one_task_is_assigned_without_a_plan() -> None:
     assert (assign.chains, assign.lengths, assign.tasks, assign.sources) == ([0], [1], [0], [])
     assert assign.graph is not None
     assert assign.graph.inline is not None
-    assert driver.scheduler.status()["jobs"] == {JOB: {"open": {"a": 1}, "queued": {}, "loose": 0}}
+    assert driver.scheduler.status()["jobs"] == {JOB: {"open": {"a": 1}, "queued": {}, "unplaced": 0}}
     assert driver.tell(Events(job=JOB, host="a", epoch=1, chains=[0], produced=[0])) == []
     assert driver.scheduler.ledger.jobs[JOB].n_done == 1
     assert driver.tell(Ended(at=1, term=1, job=JOB, state="done")) == []
@@ -363,7 +363,7 @@ def test_a_host_that_joins_gets_its_share_of_what_was_not_released() -> None:
     driver.admit(flat(44))
     decisions = driver.tell(joined("b"))
     assert {m.host for m in decisions} == {"b"}
-    queues = driver.scheduler.schedules[JOB].queues
+    queues = driver.scheduler.schedules[JOB].backlogs
     assert [queue.n_tasks for queue in queues.values()] == [20, 16]
 
 
@@ -412,5 +412,5 @@ def test_status_tells_what_is_where() -> None:
     driver = Driver(hosts=1)
     driver.admit(flat(10))
     status = driver.scheduler.status()
-    assert status["jobs"] == {JOB: {"open": {"a": 4}, "queued": {"a": 6}, "loose": 0}}
+    assert status["jobs"] == {JOB: {"open": {"a": 4}, "queued": {"a": 6}, "unplaced": 0}}
     assert status["load"] == {"a": 10}

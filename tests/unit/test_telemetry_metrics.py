@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from headrace.client.services import metrics_address
-from headrace.controller.metrics import Counts as Decided
-from headrace.scheduler.metrics import Counts as Scheduled
+from headrace.controller.metrics import ControllerCounts
+from headrace.scheduler.metrics import SchedulerCounts
 from headrace.telemetry import OTHER, Timing, Timings, gauge, labelled
 from headrace.worker.agent.metrics import MOST_REASONS
 from headrace.worker.agent.metrics import Counts as Happened
@@ -49,7 +49,7 @@ def test_reasons_of_failures_are_bounded() -> None:
 
 
 def test_decisions_of_the_controller() -> None:
-    counts = Decided()
+    counts = ControllerCounts()
     counts.add(Ended(at=1, term=1, job="j", state="failed"), 2.0)
     counts.add(Needed(at=1, term=1, job="j", tasks=[1, 2], attempts=[1, 1]), 2.0)
     counts.add(Purge(at=1, term=1, job="j", host="h", epoch=1, datasets=[1, 2, 3]), 2.0)
@@ -58,7 +58,7 @@ def test_decisions_of_the_controller() -> None:
 
 
 def test_a_plan_in_parts_is_one_plan() -> None:
-    counts = Scheduled()
+    counts = SchedulerCounts()
     parts = [
         Plan(
             at=1,

@@ -13,7 +13,7 @@ from headrace.client.catalogue import Catalogue, OutputRecord, having, read_cata
 from headrace.client.failure import exception_for, said, without_modules
 from headrace.client.following import Following, Waiter
 from headrace.client.latch import Latch
-from headrace.client.progress import Bar, Counts, is_wanted
+from headrace.client.progress import Bar, TaskCounts, is_wanted
 from headrace.client.settings import SETTINGS, check_timeout
 from headrace.client.sunk import published, read_file, read_published
 from headrace.errors import HeadraceError, JobTimeout, NatsStoresNothing, NatsUnreachable, UnreadableResult
@@ -323,9 +323,9 @@ class Job:
             ) from None
         return found
 
-    def _counts(self) -> Counts:
+    def _counts(self) -> TaskCounts:
         counts = self._following.counts()
-        return Counts(counts["done"], counts["started"], self._following.ledger.n_tasks)
+        return TaskCounts(counts["done"], counts["started"], self._following.ledger.n_tasks)
 
     async def _status(self) -> JobStatus:
         ledger = self._following.ledger

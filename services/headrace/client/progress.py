@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-class Counts(NamedTuple):
+class TaskCounts(NamedTuple):
     """The progress of a job, in tasks."""
 
     done: int
@@ -33,7 +33,7 @@ def is_wanted(choice: bool | None) -> bool:
 class Bar:
     """A progress bar on standard error, shown while the caller waits in steps, from `Settings.progress_after_seconds` on."""
 
-    def __init__(self, name: str, counts: Callable[[], Counts]) -> None:
+    def __init__(self, name: str, counts: Callable[[], TaskCounts]) -> None:
         self._name = name
         self._counts = counts
         self._begin = time.monotonic() + SETTINGS.progress_after_seconds

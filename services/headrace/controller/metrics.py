@@ -16,7 +16,7 @@ REFUSALS = ("unreadable", "unknown_job", "too_large")
 ENDS = ("done", "failed", "cancelled")
 
 
-class Counts:
+class ControllerCounts:
     """What was decided since this controller leads."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Counts:
             self.purged += len(decision.datasets)
 
 
-def families(counts: Counts, ledger: Ledger, hosts_lost: int, refused: Mapping[str, int]) -> Iterator[Family]:
+def families(counts: ControllerCounts, ledger: Ledger, hosts_lost: int, refused: Mapping[str, int]) -> Iterator[Family]:
     """How things stand. Only who leads knows."""
     going_on = [job for job in ledger.jobs.values() if job.end is None]
     phases: Counter[str] = Counter(job.phase for job in going_on)

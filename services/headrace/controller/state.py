@@ -3,7 +3,7 @@
 Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
 
     Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
-             lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `homeless`; or the log has
+             lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `unschedulable`; or the log has
              no room for it, see `room`
     Needed   tasks that must run (again), see `recovery`; also of a job that is done, for outputs that were lost before a client had them,
              once its `Ended` is in the log
@@ -21,12 +21,12 @@ from typing import Any
 import msgspec
 
 from headrace.controller.cuts import Cuts
-from headrace.controller.homeless import Homeless
-from headrace.controller.metrics import Counts
+from headrace.controller.metrics import ControllerCounts
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import clashing, hopeless, needed
 from headrace.controller.retries import Retries
 from headrace.controller.settings import Limits
+from headrace.controller.unschedulable import Unschedulable
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
@@ -61,13 +61,13 @@ class Controller:
     def __init__(self, term: int, limits: Limits | None = None) -> None:
         self.term = term
         self.limits = limits or Limits()
-        self.counts = Counts()
+        self.counts = ControllerCounts()
         self.ledger = Ledger(reads_own=True)
         self.seen: list[JobLedger] = []
         """The jobs that the last `decide` looked at: those that something happened to."""
         self._purges: dict[str, Purges] = {}
         self._unclaimed: list[Events] = []
-        self._homeless = Homeless()
+        self._unschedulable = Unschedulable()
         self._retries = Retries(self.limits)
         self._cuts = Cuts(self.limits)
         self.time = 0.0
@@ -107,8 +107,8 @@ class Controller:
         self._retries.interrupted(self.time, self.ledger)
         self._cuts.changed(message, self.time)
 
-    def _homeless_folded(self, message: Submitted | Stranded) -> None:
-        self._homeless.folded(message, self.ledger)
+    def _unschedulable_folded(self, message: Submitted | Stranded) -> None:
+        self._unschedulable.folded(message, self.ledger)
 
     def _no_room_folded(self, message: NoRoom) -> None:
         if message.job in self.ledger.jobs:
@@ -182,12 +182,12 @@ class Controller:
 
     def stranded(self, now: float, after: float) -> list[Stranded]:
         """What to write down of jobs with tasks that for `after` seconds no living host could take. now: of any clock that goes on."""
-        due = self._homeless.due(self.ledger, now, after)
+        due = self._unschedulable.due(self.ledger, now, after)
         return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after) for job in due]
 
     def alone(self, now: float, after: float) -> list[Stranded]:
         """What to write down of jobs that for `after` seconds no host has lived for. now: of any clock that goes on."""
-        due = self._homeless.alone(self.ledger, now, after)
+        due = self._unschedulable.alone(self.ledger, now, after)
         return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after, alone=True) for job in due]
 
     @property
@@ -237,7 +237,7 @@ class Controller:
         self._no_room.pop(job, None)
         self._reopened_at.pop(job, None)
         self._ending.pop(job, None)
-        self._homeless.forget(job)
+        self._unschedulable.forget(job)
         self.ledger.forget(job)
         self._purges.pop(job, None)
 
@@ -305,7 +305,7 @@ class Controller:
             return self._end(job, at, "cancelled", job.cancel_asked)
         if job.job in self._no_room:
             return self._end(job, at, "failed", self._no_room[job.job])
-        failure = self._homeless.failures.get(job.job)
+        failure = self._unschedulable.failures.get(job.job)
         if failure is None and (job.sunk is not None or changes.failed):
             failure = hopeless(job, changes, self.limits, self.ledger.hosts)
         return None if failure is None else self._end(job, at, "failed", failure.reason, failure.error)
@@ -363,8 +363,8 @@ _FOLDED: dict[type[Any], Callable[[Controller, Any], None]] = {
     Events: Controller._events_folded,
     HostJoined: Controller._host_folded,
     HostLost: Controller._host_folded,
-    Submitted: Controller._homeless_folded,
-    Stranded: Controller._homeless_folded,
+    Submitted: Controller._unschedulable_folded,
+    Stranded: Controller._unschedulable_folded,
     NoRoom: Controller._no_room_folded,
 }
 """What is remembered of each kind of message besides what the ledger says."""

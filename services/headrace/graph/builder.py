@@ -11,7 +11,7 @@ from headrace.callables import Wrapper, function_name, identity, unwrap, yields
 from headrace.errors import GraphError
 from headrace.graph.calls import Calls, check_callable
 from headrace.graph.checks import check_name, check_outputs, default_outputs
-from headrace.graph.columns import Columns, Function
+from headrace.graph.columns import Function, GraphColumns
 from headrace.graph.node import Dataset, Node, flat, missing
 from headrace.graph.search import LEAVES, BoundSearch
 from headrace.graph.templates import NO_KEYWORDS, Template
@@ -38,7 +38,7 @@ class Graph:
 
     def __init__(self, name: str = "graph") -> None:
         self.name = check_name(name, "a graph")
-        self.columns = Columns()
+        self.columns = GraphColumns()
         self._known: dict[int, int] = {}
         self._calls: list[Calls] = []
         """Per callable: the check of calls against its signature."""
@@ -300,7 +300,7 @@ class Graph:
         self.columns.names[task] = name
 
 
-def _copy_tasks(source: Columns, tasks: list[int], target: Graph) -> dict[int, Node]:
+def _copy_tasks(source: GraphColumns, tasks: list[int], target: Graph) -> dict[int, Node]:
     """Add some tasks of a graph, and those that they need, to another graph. Returns the copy of each."""
     producer = [task for task, count in enumerate(source.n_outputs) for _ in range(count)]
     start = [0, *accumulate(source.n_inputs)]

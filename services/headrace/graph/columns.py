@@ -22,7 +22,7 @@ class Function(NamedTuple):
     resources: Mapping[str, float]
 
 
-class Columns:
+class GraphColumns:
     """The tasks of a graph under construction, by task id: what `freezing.freeze` reads.
 
     function: index into `functions`. templates, n_inputs: per task. inputs: dataset ids, concatenated. n_outputs: per task.

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.errors import GraphError, NotPicklable
 from headrace.graph.builder import Graph
-from headrace.graph.columns import Columns
+from headrace.graph.columns import GraphColumns
 from headrace.graph.functions import describe
 from headrace.graph.generators import refuse_shared_generators
 from headrace.graph.hashing import code_bytes, content_hash, shape_hash
@@ -73,7 +73,7 @@ def freeze(graph: Graph) -> GraphSpec:
     return spec
 
 
-def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
+def _add_sinks(spec: GraphSpec, columns: GraphColumns) -> None:
     """Add the outputs that have a sink of their own, and each sink once."""
     distinct = {id(sink): sink for sink in columns.sinks.values()}
     places = {key: place for place, key in enumerate(distinct)}
@@ -82,7 +82,7 @@ def _add_sinks(spec: GraphSpec, columns: Columns) -> None:
     spec.sink = [places[id(columns.sinks[dataset])] for dataset in spec.sunk]
 
 
-def _unconsumed(columns: Columns) -> list[int]:
+def _unconsumed(columns: GraphColumns) -> list[int]:
     """Return the datasets that no task takes."""
     if not columns.inputs:
         return list(range(columns.n_datasets))

@@ -16,7 +16,7 @@ Offsets = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-class Columns(NamedTuple):
+class SpecColumns(NamedTuple):
     """A submitted graph's columns of integers as arrays; n_outputs and n_inputs may be empty. Converting a list to an array takes longer
     than most operations on it, so it is done once."""
 
@@ -27,7 +27,7 @@ class Columns(NamedTuple):
     outputs: Offsets
 
     @classmethod
-    def of(cls, spec: GraphSpec) -> Columns:
+    def of(cls, spec: GraphSpec) -> SpecColumns:
         """Return the columns of a graph whose entries are integers of 64 bits."""
         return cls(
             *[np.array(column, dtype=np.int64) for column in (spec.function, spec.n_outputs, spec.n_inputs, spec.inputs, spec.outputs)]
@@ -58,12 +58,12 @@ class Topology:
     is_generator: Flags
 
     @classmethod
-    def from_spec(cls, spec: GraphSpec, columns: Columns | None = None) -> Topology:
+    def from_spec(cls, spec: GraphSpec, columns: SpecColumns | None = None) -> Topology:
         """Return the topology of a graph that `validation.validate` has checked, or that `freeze` made.
 
         columns: the arrays of the graph's columns, if they exist already.
         """
-        columns = columns if columns is not None else Columns.of(spec)
+        columns = columns if columns is not None else SpecColumns.of(spec)
         n = spec.n_tasks
         first_output, producer = _makers(n, columns.n_outputs)
         n_datasets = len(producer)

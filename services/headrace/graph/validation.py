@@ -11,7 +11,7 @@ import numpy.typing as npt
 from headrace.errors import GraphError
 from headrace.graph.checks import MAX_NAME
 from headrace.graph.resources import check_resources
-from headrace.graph.topology import Columns, Offsets, Topology, offsets
+from headrace.graph.topology import Offsets, SpecColumns, Topology, offsets
 from headrace_schemas.base import SCHEMA_VERSION
 from headrace_schemas.graph import FunctionSpec, GraphSpec
 from headrace_schemas.limits import MAX_IDS, MAX_RETRIES, most_datasets
@@ -39,7 +39,7 @@ def validate(spec: GraphSpec) -> Topology:
             _check_function(index, function)
         columns = None
         if spec.n_tasks > FEW_TASKS or not _is_plainly_sound(spec):
-            columns = Columns(*[_array(what, getattr(spec, what)) for what in Columns._fields])
+            columns = SpecColumns(*[_array(what, getattr(spec, what)) for what in SpecColumns._fields])
             _check_columns(spec, columns)
     except GraphError as error:
         raise GraphError(f"graph {spec.name!r:.80} is malformed: {error}") from None
@@ -101,7 +101,7 @@ def _are_distinct_ids(ids: list[int], end: int) -> bool:
     return min(ids) >= 0 and max(ids) < end and len(set(ids)) == len(ids)
 
 
-def _check_columns(spec: GraphSpec, columns: Columns) -> None:
+def _check_columns(spec: GraphSpec, columns: SpecColumns) -> None:
     _check_range("function", columns.function, len(spec.functions))
     n_datasets = _check_outputs(spec.n_tasks, columns)
     _check_inputs(spec.n_tasks, columns, n_datasets)
@@ -124,7 +124,7 @@ def _check_function(index: int, function: FunctionSpec) -> None:
         check_resources(function.resources, what)
 
 
-def _check_outputs(n_tasks: int, columns: Columns) -> int:
+def _check_outputs(n_tasks: int, columns: SpecColumns) -> int:
     n_outputs, outputs = columns.n_outputs, columns.outputs
     _at_fault("n_outputs", n_outputs, (n_outputs < 1) | (n_outputs > MAX_IDS), f"is not 1 to {MAX_IDS}")
     n_datasets = int(n_outputs.sum()) if len(n_outputs) else n_tasks
@@ -140,7 +140,7 @@ def _check_outputs(n_tasks: int, columns: Columns) -> int:
     return n_datasets
 
 
-def _check_inputs(n_tasks: int, columns: Columns, n_datasets: int) -> None:
+def _check_inputs(n_tasks: int, columns: SpecColumns, n_datasets: int) -> None:
     inputs = columns.inputs
     n_inputs = columns.n_inputs if len(columns.n_inputs) else np.zeros(n_tasks, dtype=np.int64)
     _at_fault("n_inputs", n_inputs, (n_inputs < 0) | (n_inputs > len(inputs)), f"is not 0 to {len(inputs)}, the length of inputs")

@@ -13,7 +13,6 @@ from headrace.link.errors import LinkClosed, LinkError, LinkRefused, MalformedFr
 from headrace.link.frames import Data, Frame, HandshakeFrame
 from headrace.link.framing import Parser, Place, pack
 from headrace.link.handshake import Handshake, Peer
-from headrace.link.outbox import Sent
 from headrace.link.sending import Sender
 from headrace.link.settings import (
     ANSWERING_MS,
@@ -23,6 +22,7 @@ from headrace.link.settings import (
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
 )
+from headrace.link.write_queue import Sent
 from headrace.logs import get_log
 
 log: Final = get_log(__name__)

@@ -18,7 +18,7 @@ from headrace.publisher.committing import Committer
 from headrace.publisher.fetches import Fetches
 from headrace.publisher.metrics import families
 from headrace.publisher.settings import Settings
-from headrace.publisher.state import Batch, Publisher, is_committed
+from headrace.publisher.state import Announcement, Publisher, is_committed
 from headrace.telemetry import Family
 from headrace.telemetry.tracing import now
 from headrace_schemas import Published, subjects
@@ -101,7 +101,7 @@ class PublisherService:
             for action in actions:
                 self._committer.start(action, partial(self._carried_out, publisher, action))
 
-    def _send(self, publisher: Publisher, batch: Batch) -> None:
+    def _send(self, publisher: Publisher, batch: Announcement) -> None:
         """Announce some outputs of a job. If another publisher leads by now, it announces them."""
         if self._leader.machine is publisher:
             message = batch.message

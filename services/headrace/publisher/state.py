@@ -43,7 +43,7 @@ class _Left(NamedTuple):
     seq: int
 
 
-class Batch(NamedTuple):
+class Announcement(NamedTuple):
     """A message to publish, if the last one on its subject has the sequence `after` (0: there is none)."""
 
     message: Published
@@ -109,7 +109,7 @@ class Publisher:
             self._of(self.sinks, commit.job).add(found)
             self._look_at.add(commit.job)
 
-    def decide(self) -> list[Batch]:
+    def decide(self) -> list[Announcement]:
         """Return the batches to publish now: for every job whose last batch is stored, the next one, as large as allowed."""
         for job in self.ledger.take_changed():
             changes = job.take_changes()
@@ -204,7 +204,7 @@ class Publisher:
             lane = lanes[job] = Lane(self.settings.message_bytes)
         return lane
 
-    def _next(self, name: str) -> Iterator[Batch]:
+    def _next(self, name: str) -> Iterator[Announcement]:
         """Yield the next batch of each of a job's lanes. If the job is over and everything is announced, yield none and forget the job."""
         lanes = [lane for lane in (self.jobs.get(name), self.sinks.get(name)) if lane is not None]
         job, waiting, due = self.ledger.jobs.get(name), False, False
@@ -217,7 +217,7 @@ class Publisher:
         for lane in lanes:
             if lane.due and not lane.waiting:
                 lane.waiting = True
-                yield Batch(self._message(job, lane), lane.after)
+                yield Announcement(self._message(job, lane), lane.after)
 
     def _forget(self, name: str) -> None:
         if name in self._commits:

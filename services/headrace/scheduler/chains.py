@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headrace.graph.topology import Flags, Ids, Offsets, Topology
-from headrace.scheduler.order import Ranks
+from headrace.scheduler.ranks import Ranks
 
 SMALL_TASKS = 128
 """Up to so many tasks plain loops are quicker than numpy, whose 30 calls cost about 60 microseconds whatever the size."""

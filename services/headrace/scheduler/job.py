@@ -9,8 +9,8 @@ import numpy as np
 
 from headrace.ledger import ASSIGNED, DONE, NOWHERE, STARTED, UNPLACED, WAITING, JobLedger
 from headrace.ledger.columns import FEW, Ints, ints, ranges, view
-from headrace.scheduler.cluster import Cluster
-from headrace.scheduler.queue import Queue, Release
+from headrace.scheduler.backlog import Backlog, Release
+from headrace.scheduler.living_hosts import LivingHosts
 
 _AGAIN = -2
 """Where a task is counted that was placed anew on host 0; on host 1 at one less, and so on."""
@@ -21,15 +21,15 @@ Loaded = Callable[[int, int], None]
 class JobSchedule:
     """A planned job. Hosts are indexes in the ledger's table of the job.
 
-    queues: per host, chains placed there and not released. open: per host, tasks of the plan released and not done; again: the same of
+    backlogs: per host, chains placed there and not released. open: per host, tasks of the plan released and not done; again: the same of
     tasks that were placed anew, of which no window is made.
     where (n_tasks): the host that each task is placed on, also before an assignment says so in the log.
     top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
-    loose: tasks that are needed again, or were given back, and have no place yet.
+    unplaced: tasks that are needed again, or were given back, and have no place yet.
     moved: datasets that may be, or be made, elsewhere than was last said. said: per host and dataset, what the host was told of it by the
     last reroute, and when.
     needs: what its tasks need of their hosts, if anything; kind (n_tasks): what each does, by its kind. stranded: chains of the plan that
-    no living host can take. housed: the hosts that lived when what waits was last moved to hosts that can take it.
+    no living host can take. reassigned_among: the hosts that lived when what waits was last moved to hosts that can take it.
 
     It is made from the ledger alone, so that a scheduler that takes over goes on where the last one stopped.
     """
@@ -38,7 +38,7 @@ class JobSchedule:
         self.job = job
         self.n_planned = job.n_planned
         self.where: Ints = job.host.copy()
-        self.queues: dict[int, Queue] = {}
+        self.backlogs: dict[int, Backlog] = {}
         self.open: Counter[int] = Counter()
         self.again: Counter[int] = Counter()
         self.top: dict[int, int] = {}
@@ -48,7 +48,7 @@ class JobSchedule:
         self.needs = job.needs
         self.kind = self.needs.of_tasks(job.topology) if self.needs is not None else None
         self.stranded: Ints = ints([])
-        self.housed: Cluster | None = None
+        self.reassigned_among: LivingHosts | None = None
         self._loaded = loaded
         self._where = view(self.where)
         self._counted: Ints = np.full(job.n_tasks, UNPLACED, dtype=np.int16)
@@ -57,7 +57,7 @@ class JobSchedule:
         waiting = np.flatnonzero(job.state == WAITING)
         chains = np.unique(job.chain[waiting])
         self.enqueue(chains[chains != UNPLACED])
-        self.loose = set(waiting[(job.chain[waiting] == UNPLACED) & ~self._queued[waiting]].tolist())
+        self.unplaced = set(waiting[(job.chain[waiting] == UNPLACED) & ~self._queued[waiting]].tolist())
         self._find_released()
         job.take_changes()
 
@@ -74,7 +74,7 @@ class JobSchedule:
     # --- what is placed and not released ------------------------------------------------------------------------------
 
     def enqueue(self, chains: Ints) -> None:
-        """Puts chains (ascending ids, of the plan) into the queues of the hosts that their tasks are placed on, in plan order."""
+        """Puts chains (ascending ids, of the plan) into the backlogs of the hosts that their tasks are placed on, in plan order."""
         if not len(chains):
             return
         table, topology = self.job.chains, self.job.topology
@@ -82,23 +82,23 @@ class JobSchedule:
         self._queued[tasks] = True
         hosts = self.where[tasks[np.cumsum(lengths) - lengths]]
         for host in np.unique(hosts).tolist():
-            before = self.queues.get(host)
+            before = self.backlogs.get(host)
             mine = chains[hosts == host]
-            self._set_queue(host, Queue.of(topology, table, mine if before is None else np.union1d(before.rest(), mine)))
+            self._set_backlog(host, Backlog.of(topology, table, mine if before is None else np.union1d(before.rest(), mine)))
 
-    def _set_queue(self, host: int, queue: Queue | None) -> None:
-        old = self.queues.pop(host, None)
-        self._loaded(host, (queue.n_tasks if queue is not None else 0) - (old.n_tasks if old is not None else 0))
-        if queue is not None and queue.n_tasks:
-            self.queues[host] = queue
+    def _set_backlog(self, host: int, backlog: Backlog | None) -> None:
+        old = self.backlogs.pop(host, None)
+        self._loaded(host, (backlog.n_tasks if backlog is not None else 0) - (old.n_tasks if old is not None else 0))
+        if backlog is not None and backlog.n_tasks:
+            self.backlogs[host] = backlog
 
     def withdraw(self, host: int, last_tasks: int | None = None) -> Ints:
-        """Takes chains back from a host's queue: all, or those at its end that make up about so many tasks. Returns their ids."""
-        queue = self.queues[host]
-        keep = 0 if last_tasks is None else queue.within(max(0, queue.n_tasks - last_tasks), 0)
-        chains = queue.rest()
-        rest = Queue.of(self.job.topology, self.job.chains, chains[:keep]) if keep else None
-        self._set_queue(host, rest)
+        """Takes chains back from a host's backlog: all, or those at its end that make up about so many tasks. Returns their ids."""
+        backlog = self.backlogs[host]
+        keep = 0 if last_tasks is None else backlog.within(max(0, backlog.n_tasks - last_tasks), 0)
+        chains = backlog.rest()
+        rest = Backlog.of(self.job.topology, self.job.chains, chains[:keep]) if keep else None
+        self._set_backlog(host, rest)
         return chains[keep:]
 
     def strand(self, chains: Ints) -> None:
@@ -124,21 +124,21 @@ class JobSchedule:
         Chains that come before one released already (they were another host's before) do not wait for room: what fills the window may
         be waiting for them.
         """
-        queue = self.queues.get(host)
-        if queue is None:
+        backlog = self.backlogs.get(host)
+        if backlog is None:
             return []
         open_tasks, top = self.open[host], self.top.get(host, -1)
         room = window - open_tasks if open_tasks <= window // 2 else 0
-        if not room and queue.first > top:
+        if not room and backlog.first > top:
             return []
-        count = queue.within(room, top)
+        count = backlog.within(room, top)
         if not count:
             return []
-        before = queue.n_tasks
-        parts = queue.take(count, integers)
-        self._loaded(host, queue.n_tasks - before)
-        if not queue.n_tasks:
-            del self.queues[host]
+        before = backlog.n_tasks
+        parts = backlog.take(count, integers)
+        self._loaded(host, backlog.n_tasks - before)
+        if not backlog.n_tasks:
+            del self.backlogs[host]
         for part in parts:
             self._queued[part.tasks] = False
         self.top[host] = max(self.top.get(host, -1), int(parts[-1].chains[-1]))
@@ -163,11 +163,11 @@ class JobSchedule:
             for tasks in batch.many:
                 self._count_many(tasks)
         if changes.needed or changes.revoked:
-            self._find_loose([*changes.needed.list(), *changes.revoked.list()])
+            self._find_unplaced([*changes.needed.list(), *changes.revoked.list()])
 
-    def _find_loose(self, tasks: list[int]) -> None:
+    def _find_unplaced(self, tasks: list[int]) -> None:
         job = self.job
-        self.loose.update(t for t in tasks if job.states[t] == WAITING and job.chain_of[t] == UNPLACED and not self._queued[t])
+        self.unplaced.update(t for t in tasks if job.states[t] == WAITING and job.chain_of[t] == UNPLACED and not self._queued[t])
 
     def _count_few(self, tasks: list[int]) -> None:
         job, counted = self.job, self._count_of
@@ -205,12 +205,12 @@ class JobSchedule:
     def status(self) -> dict[str, object]:
         """For people: per host, how many tasks it has and how many wait for its window."""
         hosts = self.job.hosts
-        queued = {hosts[host]: queue.n_tasks for host, queue in self.queues.items()}
-        return {"open": {hosts[host]: tasks for host, tasks in self.open.items()}, "queued": queued, "loose": len(self.loose)}
+        queued = {hosts[host]: backlog.n_tasks for host, backlog in self.backlogs.items()}
+        return {"open": {hosts[host]: tasks for host, tasks in self.open.items()}, "queued": queued, "unplaced": len(self.unplaced)}
 
     def close(self) -> None:
         """The job is over: its hosts are rid of it."""
         for host, tasks in (*self.open.items(), *self.again.items()):
             self._loaded(host, -tasks)
-        for host in list(self.queues):
-            self._set_queue(host, None)
+        for host in list(self.backlogs):
+            self._set_backlog(host, None)

@@ -9,7 +9,7 @@ from headrace.telemetry import Family, Timing, counter, gauge, summary
 from headrace_schemas import Assign, Decision, Plan, Reroute
 
 
-class Counts:
+class SchedulerCounts:
     """What was decided in this process."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Counts:
             self.planning.add(seconds, n_plans)
 
 
-def families(counts: Counts, scheduler: Scheduler) -> Iterator[Family]:
+def families(counts: SchedulerCounts, scheduler: Scheduler) -> Iterator[Family]:
     """How things stand. Only who leads knows."""
     window = scheduler.window()
     queued = {host: max(0, scheduler.load[host] - tasks) for host, tasks in window.items()}

@@ -17,8 +17,8 @@ from headrace.ledger.columns import Ints, ranges
 from headrace.scheduler.chains import Chains, fuse
 from headrace.scheduler.fitting import Demand, choose_fit, cut
 from headrace.scheduler.inputs import outside
-from headrace.scheduler.order import rank
 from headrace.scheduler.placing import Balance, Floats, choose_few, choose_many
+from headrace.scheduler.ranks import rank
 
 NARROW = 64
 """Chains per wave, on average, below which loops over chains (about 2 microseconds each) beat numpy (about 100 a wave)."""

@@ -14,12 +14,12 @@ import numpy as np
 from headrace.graph.topology import Flags
 from headrace.ledger import ASSIGNED, NOWHERE, STARTED, WAITING, JobLedger
 from headrace.ledger.columns import Ints, ints, ranges
-from headrace.scheduler.cluster import Cluster
+from headrace.scheduler.backlog import Backlog
 from headrace.scheduler.fitting import NO_HOST, choose_fit
 from headrace.scheduler.inputs import outside
 from headrace.scheduler.job import JobSchedule
+from headrace.scheduler.living_hosts import LivingHosts
 from headrace.scheduler.placing import choose_many
-from headrace.scheduler.queue import Queue
 
 UNREACHABLE = "unreachable"
 """Reason of an attempt whose host could not reach a host that has one of its inputs: the next one is placed on another."""
@@ -27,27 +27,28 @@ UNREACHABLE = "unreachable"
 # --- chains that were not released ------------------------------------------------------------------------------------
 
 
-def rehouse(schedule: JobSchedule, cluster: Cluster) -> None:
-    """Moves what waits for hosts that are lost, or that have not what it needs any more, to those that live; once for each cluster."""
-    if schedule.housed is cluster:
+def reassign(schedule: JobSchedule, living: LivingHosts) -> None:
+    """Moves what waits for hosts that are lost, or that have not what it needs any more, to those that live: once for each
+    `LivingHosts`."""
+    if schedule.reassigned_among is living:
         return
-    schedule.housed = cluster
+    schedule.reassigned_among = living
     if schedule.needs is not None:
-        _rehouse_by_needs(schedule, cluster)
+        _reassign_by_needs(schedule, living)
         return
-    for host in list(schedule.queues):
-        if schedule.job.hosts[host] not in cluster.epochs:
-            _move(schedule, schedule.withdraw(host), cluster.names, cluster)
+    for host in list(schedule.backlogs):
+        if schedule.job.hosts[host] not in living.epochs:
+            _move(schedule, schedule.withdraw(host), living.names, living)
 
 
-def _rehouse_by_needs(schedule: JobSchedule, cluster: Cluster) -> None:
+def _reassign_by_needs(schedule: JobSchedule, living: LivingHosts) -> None:
     stranded, schedule.stranded = [schedule.stranded], ints([])
-    for host in list(schedule.queues):
+    for host in list(schedule.backlogs):
         chains = schedule.withdraw(host)
-        able = _are_able(schedule, cluster, schedule.job.chains.expand(chains)[0][_heads(schedule, chains)])
+        able = _are_able(schedule, living, schedule.job.chains.expand(chains)[0][_heads(schedule, chains)])
         schedule.enqueue(chains[able])
         stranded.append(chains[~able])
-    schedule.strand(_move(schedule, np.sort(np.concatenate(stranded)), cluster.names, cluster))
+    schedule.strand(_move(schedule, np.sort(np.concatenate(stranded)), living.names, living))
 
 
 def _heads(schedule: JobSchedule, chains: Ints) -> Ints:
@@ -57,38 +58,38 @@ def _heads(schedule: JobSchedule, chains: Ints) -> Ints:
     return heads
 
 
-def _are_able(schedule: JobSchedule, cluster: Cluster, tasks: Ints) -> Flags:
+def _are_able(schedule: JobSchedule, living: LivingHosts, tasks: Ints) -> Flags:
     """Per task: whether the host that it is placed on lives, and has what it needs."""
     if schedule.needs is None or schedule.kind is None:
-        return _alive(schedule.job, cluster)[schedule.where[tasks]]
+        return _alive(schedule.job, living)[schedule.where[tasks]]
     able = np.zeros((len(schedule.needs.kinds), len(schedule.job.hosts)), dtype=np.bool_)
-    living = [host for host, name in enumerate(schedule.job.hosts) if name in cluster.epochs]
-    able[:, living] = cluster.rates(schedule.needs, [schedule.job.hosts[host] for host in living]) > 0
+    places = [host for host, name in enumerate(schedule.job.hosts) if name in living.epochs]
+    able[:, places] = living.rates(schedule.needs, [schedule.job.hosts[host] for host in places]) > 0
     found: Flags = able[schedule.kind[tasks], schedule.where[tasks]]
     return found
 
 
-def share_with(schedule: JobSchedule, joined: set[str], cluster: Cluster) -> None:
-    """Moves their share of what waits to hosts that have just joined: of every other host, the end of its queue."""
-    share = cluster.share_of(joined)
-    for host, queue in list(schedule.queues.items()):
+def share_with(schedule: JobSchedule, joined: set[str], living: LivingHosts) -> None:
+    """Moves their share of what waits to hosts that have just joined: of every other host, the end of its backlog."""
+    share = living.share_of(joined)
+    for host, backlog in list(schedule.backlogs.items()):
         if schedule.job.hosts[host] not in joined:
-            schedule.enqueue(_move(schedule, schedule.withdraw(host, int(queue.n_tasks * share)), sorted(joined), cluster))
+            schedule.enqueue(_move(schedule, schedule.withdraw(host, int(backlog.n_tasks * share)), sorted(joined), living))
 
 
-def relocate(schedule: JobSchedule, host: int, tasks: int, names: list[str], cluster: Cluster) -> None:
-    """Moves about so many tasks at the end of a host's queue to some others, save what none of these can take."""
-    schedule.enqueue(_move(schedule, schedule.withdraw(host, tasks), names, cluster))
+def relocate(schedule: JobSchedule, host: int, tasks: int, names: list[str], living: LivingHosts) -> None:
+    """Moves about so many tasks at the end of a host's backlog to some others, save what none of these can take."""
+    schedule.enqueue(_move(schedule, schedule.withdraw(host, tasks), names, living))
 
 
-def _move(schedule: JobSchedule, chains: Ints, names: list[str], cluster: Cluster) -> Ints:
+def _move(schedule: JobSchedule, chains: Ints, names: list[str], living: LivingHosts) -> Ints:
     """Moves chains to some hosts. Returns those that none of these can take."""
     if not len(chains):
         return chains
     table = schedule.job.chains
     lengths = table.lengths(chains)
     tasks = table.expand(chains)[0]
-    hosts = _spread(schedule, lengths, tasks, names, cluster)
+    hosts = _spread(schedule, lengths, tasks, names, living)
     found = hosts != NO_HOST
     if not found.all():
         tasks, lengths, hosts = tasks[np.repeat(found, lengths)], lengths[found], hosts[found]
@@ -98,7 +99,7 @@ def _move(schedule: JobSchedule, chains: Ints, names: list[str], cluster: Cluste
     return left
 
 
-def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str], cluster: Cluster) -> Ints:
+def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str], living: LivingHosts) -> Ints:
     """A host (index in the job's table) for each of some chains: where most of its inputs are, in proportion to what the hosts can take.
     NO_HOST where none of them has what its tasks need."""
     job = schedule.job
@@ -109,13 +110,13 @@ def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str],
     places = place_of[schedule.sources(taken.datasets)]
     cells = (np.repeat(np.arange(len(lengths)), taken.counts) * len(table) + places)[places >= 0]
     votes = np.bincount(cells, minlength=len(lengths) * len(table)).astype(np.float64).reshape(len(lengths), len(table))
-    costs, balance = lengths.astype(np.float64), cluster.balance(names)
+    costs, balance = lengths.astype(np.float64), living.balance(names)
     if schedule.needs is None or schedule.kind is None:
         shares, _ = balance.shares(float(lengths.sum()), 0.0)
         chosen: Ints = table[choose_many(costs, votes, shares, 0.0)]
         return chosen
     kinds = schedule.kind[tasks[np.cumsum(lengths) - lengths]]
-    places, _ = choose_fit(costs, votes, kinds, cluster.rates(schedule.needs, names), balance, 0.0, 0.0)
+    places, _ = choose_fit(costs, votes, kinds, living.rates(schedule.needs, names), balance, 0.0, 0.0)
     fitting: Ints = np.where(places == NO_HOST, NO_HOST, table[places])
     return fitting
 
@@ -123,40 +124,41 @@ def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str],
 # --- tasks that are needed again --------------------------------------------------------------------------------------
 
 
-def place_loose(schedule: JobSchedule, cluster: Cluster, back: Mapping[int, int]) -> dict[int, Queue]:
-    """Places every task that has no place: on its host again if that lives, else by its inputs. What no living host can take stays loose.
+def place_unplaced(schedule: JobSchedule, living: LivingHosts, back: Mapping[int, int]) -> dict[int, Backlog]:
+    """Places every unplaced task: on its host again if that lives, else by its inputs. What no living host can take stays unplaced.
 
     back: tasks that a host was asked to give back, with the chain of each: these go to the hosts that can begin them first, and those of
     one chain stay one. Every other task is a chain of its own. Returns the chains per host, with ids beyond all that there are.
     """
     job = schedule.job
-    schedule.loose = {task for task in schedule.loose if job.states[task] == WAITING}  # others came back with a host that joined again
-    if not schedule.loose:
+    # others came back with a host that joined again
+    schedule.unplaced = {task for task in schedule.unplaced if job.states[task] == WAITING}
+    if not schedule.unplaced:
         return {}
     lengths, tasks = _gather(schedule, back)
-    schedule.loose.clear()
+    schedule.unplaced.clear()
     heads = tasks[np.cumsum(lengths) - lengths]
-    homeless = ~_are_able(schedule, cluster, heads) | np.isin(heads, list(back)) | (_cut_off_from(schedule, heads) != NO_HOST)
-    if homeless.any():
-        rest = np.repeat(homeless, lengths)
-        found = _spread_apart(schedule, lengths[homeless], tasks[rest], cluster)
-        hosts = np.repeat(found, lengths[homeless])
-        schedule.loose.update(tasks[rest][hosts == NO_HOST].tolist())
+    displaced = ~_are_able(schedule, living, heads) | np.isin(heads, list(back)) | (_cut_off_from(schedule, heads) != NO_HOST)
+    if displaced.any():
+        rest = np.repeat(displaced, lengths)
+        found = _spread_apart(schedule, lengths[displaced], tasks[rest], living)
+        hosts = np.repeat(found, lengths[displaced])
+        schedule.unplaced.update(tasks[rest][hosts == NO_HOST].tolist())
         schedule.move(tasks[rest][hosts != NO_HOST], hosts[hosts != NO_HOST])
-        kept = ~homeless
-        kept[homeless] = found != NO_HOST
+        kept = ~displaced
+        kept[displaced] = found != NO_HOST
         tasks, lengths = tasks[np.repeat(kept, lengths)], lengths[kept]
-    return _queues(schedule, lengths, tasks)
+    return _backlogs(schedule, lengths, tasks)
 
 
-def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, cluster: Cluster) -> Ints:
+def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, living: LivingHosts) -> Ints:
     """`_spread` over all hosts, each chain away from the host that could not have its inputs, unless that is the only one."""
     avoided = _cut_off_from(schedule, tasks[np.cumsum(lengths) - lengths])
     found = np.full(len(lengths), NO_HOST)
     for host in np.unique(avoided).tolist():
         mine = avoided == host
-        names = [name for name in cluster.names if host == NO_HOST or name != schedule.job.hosts[host]] or cluster.names
-        found[mine] = _spread(schedule, lengths[mine], tasks[np.repeat(mine, lengths)], names, cluster)
+        names = [name for name in living.names if host == NO_HOST or name != schedule.job.hosts[host]] or living.names
+        found[mine] = _spread(schedule, lengths[mine], tasks[np.repeat(mine, lengths)], names, living)
     return found
 
 
@@ -172,11 +174,11 @@ def _cut_off_from(schedule: JobSchedule, tasks: Ints) -> Ints:
 
 def _gather(schedule: JobSchedule, back: Mapping[int, int]) -> tuple[Ints, Ints]:
     """The tasks without a place, as lengths and tasks of chains."""
-    loose = sorted(schedule.loose)
+    unplaced = sorted(schedule.unplaced)
     if not back:
-        return np.ones(len(loose), dtype=np.int64), ints(loose)
+        return np.ones(len(unplaced), dtype=np.int64), ints(unplaced)
     chains: dict[int, list[int]] = {}
-    for task in loose:
+    for task in unplaced:
         chains.setdefault(back.get(task, -1 - task), []).append(task)
     rows = [_in_order(schedule, id, tasks) for id, tasks in chains.items()]
     return ints([len(row) for row in rows]), ints([task for row in rows for task in row])
@@ -187,7 +189,7 @@ def _in_order(schedule: JobSchedule, chain: int, tasks: list[int]) -> list[int]:
     return [task for task in schedule.job.chains.tasks_of(chain) if task in tasks] if len(tasks) > 1 else tasks
 
 
-def _queues(schedule: JobSchedule, lengths: Ints, tasks: Ints) -> dict[int, Queue]:
+def _backlogs(schedule: JobSchedule, lengths: Ints, tasks: Ints) -> dict[int, Backlog]:
     """New chains by the hosts that they are placed on."""
     hosts, first, placed = schedule.where[tasks], len(schedule.job.chains), {}
     schedule.move(tasks, hosts)
@@ -195,14 +197,14 @@ def _queues(schedule: JobSchedule, lengths: Ints, tasks: Ints) -> dict[int, Queu
     for host in np.unique(host_of).tolist():
         mine = lengths[host_of == host]
         ids = np.arange(first, first + len(mine))
-        placed[host] = Queue(schedule.job.topology, ids, mine, tasks[np.repeat(host_of == host, lengths)])
+        placed[host] = Backlog(schedule.job.topology, ids, mine, tasks[np.repeat(host_of == host, lengths)])
         first += len(mine)
     return placed
 
 
-def _alive(job: JobLedger, cluster: Cluster) -> Flags:
+def _alive(job: JobLedger, living: LivingHosts) -> Flags:
     """Per host of the job's table: whether it lives."""
-    return np.array([name in cluster.epochs for name in job.hosts], dtype=np.bool_)
+    return np.array([name in living.epochs for name in job.hosts], dtype=np.bool_)
 
 
 # --- what others fetch ------------------------------------------------------------------------------------------------
@@ -223,14 +225,14 @@ class Said(NamedTuple):
     attempt: int
 
 
-def living(schedule: JobSchedule, cluster: Cluster, sources: list[int], host: int) -> list[int]:
+def living_sources(schedule: JobSchedule, living: LivingHosts, sources: list[int], host: int) -> list[int]:
     """The sources of what a host takes, with the host itself in place of those that are lost: it asks nobody, and waits for the reroute
     that follows once the dataset is placed anew."""
-    lost = {index for index, name in enumerate(schedule.job.hosts) if name not in cluster.epochs}
+    lost = {index for index, name in enumerate(schedule.job.hosts) if name not in living.epochs}
     return [host if source in lost else source for source in sources] if lost else sources
 
 
-def reroutes(schedule: JobSchedule, cluster: Cluster, now: float, pause: float) -> dict[int, Ints]:
+def reroutes(schedule: JobSchedule, living: LivingHosts, now: float, pause: float) -> dict[int, Ints]:
     """Which of the datasets that moved a host must ask another for: those that its released tasks take and that it neither holds nor will
     make. Not those of which nobody knows yet where they will be, nor what the host was told less than `pause` seconds ago. now: by the
     clock of `tick`."""
@@ -245,19 +247,19 @@ def reroutes(schedule: JobSchedule, cluster: Cluster, now: float, pause: float) 
     sources = ints(schedule.sources(datasets))
     maker_state = job.state[job.topology.producer[datasets]]
     known = (job.copies.home[datasets] != NOWHERE) | (maker_state <= STARTED)
-    alive = _alive(job, cluster)
+    alive = _alive(job, living)
     asks = known & (sources != hosts) & alive[sources] & alive[hosts] & ~job.copies.held_at(datasets, hosts)
     found = {host: np.unique(datasets[asks & (hosts == host)]) for host in np.unique(hosts[asks]).tolist()}
-    news = {host: _not_said(schedule, cluster, host, mine, now, pause) for host, mine in found.items()}
+    news = {host: _not_said(schedule, living, host, mine, now, pause) for host, mine in found.items()}
     return {host: mine for host, mine in news.items() if len(mine)}
 
 
-def _not_said(schedule: JobSchedule, cluster: Cluster, host: int, datasets: Ints, now: float, pause: float) -> Ints:
+def _not_said(schedule: JobSchedule, living: LivingHosts, host: int, datasets: Ints, now: float, pause: float) -> Ints:
     """The datasets of which a host is to be told something that it was not told just before."""
     job, new = schedule.job, []
     for dataset, source in zip(datasets.tolist(), schedule.sources(datasets), strict=True):
         attempt = job.attempts[int(job.topology.producer[dataset])]
-        word = Said(source, cluster.epochs[job.hosts[source]], cluster.epochs[job.hosts[host]], attempt)
+        word = Said(source, living.epochs[job.hosts[source]], living.epochs[job.hosts[host]], attempt)
         before, time = schedule.said.get((host, dataset), (None, -math.inf))
         if word != before or now - time >= pause:
             schedule.said[host, dataset] = word, now

@@ -18,8 +18,8 @@ from headrace.graph.resources import fits
 from headrace.graph.topology import Flags
 from headrace.ledger import ASSIGNED, NOWHERE, JobLedger
 from headrace.ledger.columns import Ints, ints, ranges
-from headrace.scheduler.cluster import Cluster
 from headrace.scheduler.job import JobSchedule
+from headrace.scheduler.living_hosts import LivingHosts
 
 Asked = Mapping[str, Mapping[int, int]]
 """Per job the tasks that were asked back, with the chain of each."""
@@ -95,16 +95,16 @@ class Relief:
 
     def __init__(
         self,
-        cluster: Cluster,
+        living: LivingHosts,
         schedules: Mapping[str, JobSchedule],
         alone: Sequence[tuple[JobLedger, str]],
         executing: Mapping[str, int],
         asked: Asked,
         pending: int,
     ) -> None:
-        self._cluster = cluster
+        self._living = living
         self._alone = [(job, host) for job, host in alone if job.job not in asked]
-        self._held_up = [name for name in cluster.names if cluster.is_held_up(name)]
+        self._held_up = [name for name in living.names if living.is_held_up(name)]
         self._waiting: list[tuple[JobSchedule, Waiting]] = []
         self._tasks = Counter(host for _, host in self._alone)
         if any(self._has_work(host, schedules) for host in self._held_up):
@@ -112,8 +112,8 @@ class Relief:
             self._count()
         self._spare = {
             name: left
-            for name in cluster.names
-            if name not in self._held_up and (left := cluster.runners_of[name] - executing.get(name, 0) - self._tasks[name]) > 0
+            for name in living.names
+            if name not in self._held_up and (left := living.runners_of[name] - executing.get(name, 0) - self._tasks[name]) > 0
         }
         """Runners that nothing waits for, per host that has some."""
         self._left = max(0, sum(self._spare.values()) - pending)
@@ -124,7 +124,7 @@ class Relief:
         if any(name == host for _, name in self._alone):
             return True
         ids = ((schedule, schedule.job.host_ids.get(host, NOWHERE)) for schedule in schedules.values())
-        return any(schedule.open[index] or schedule.again[index] or index in schedule.queues for schedule, index in ids)
+        return any(schedule.open[index] or schedule.again[index] or index in schedule.backlogs for schedule, index in ids)
 
     def _count(self) -> None:
         """Adds up the tasks that wait on each host, to begin."""
@@ -134,15 +134,15 @@ class Relief:
 
     def _share(self, tasks: int) -> int:
         """How many of the tasks that wait on a host that is held up go elsewhere."""
-        return share(tasks, self._left, sum(self._cluster.runners_of[name] for name in self._held_up))
+        return share(tasks, self._left, sum(self._living.runners_of[name] for name in self._held_up))
 
     def moves(self) -> Iterator[tuple[JobSchedule, int, int]]:
         """What was not released to hosts that are held up, and goes elsewhere: about so many tasks of a job's host."""
         for schedule, _ in self._waiting if self._left else ():
             for host in self._held_up:
                 index = schedule.job.host_ids.get(host, NOWHERE)
-                if index in schedule.queues:
-                    yield schedule, index, self._share(schedule.queues[index].n_tasks)
+                if index in schedule.backlogs:
+                    yield schedule, index, self._share(schedule.backlogs[index].n_tasks)
 
     def asks(self) -> Iterator[Back]:
         """What hosts that are held up are to give back."""
@@ -168,4 +168,4 @@ class Relief:
     def _can_take(self, job: JobLedger, task: int) -> bool:
         """Whether a host with runners to spare has what a task needs."""
         need = job.spec.functions[job.spec.function[task]].resources
-        return any(fits(need, self._cluster.resources[name]) for name in self._spare)
+        return any(fits(need, self._living.resources[name]) for name in self._spare)

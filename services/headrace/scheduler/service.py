@@ -10,7 +10,7 @@ from functools import partial
 from time import perf_counter
 
 from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
-from headrace.scheduler.metrics import Counts, families
+from headrace.scheduler.metrics import SchedulerCounts, families
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.spans import trace_decisions
 from headrace.scheduler.state import Scheduler
@@ -31,7 +31,7 @@ class SchedulerService:
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._settings = settings
         self._bus = bus
-        self._counts = Counts()
+        self._counts = SchedulerCounts()
         role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_seconds, settings.retry_seconds, "a decision")
         self._leader = Leader(bus, role, partial(Scheduler, settings), self._attend, self._on_entries)
 

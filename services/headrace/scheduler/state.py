@@ -28,12 +28,12 @@ from headrace.ledger.columns import ints
 from headrace.ledger.snapshot import snapshot_of
 from headrace.scheduler import recovery, suspects
 from headrace.scheduler.admission import Admission
-from headrace.scheduler.cluster import Cluster
+from headrace.scheduler.backlog import Backlog, Release
 from headrace.scheduler.fitting import Demand
 from headrace.scheduler.job import JobSchedule
-from headrace.scheduler.orders import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
+from headrace.scheduler.living_hosts import LivingHosts
+from headrace.scheduler.messages import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
 from headrace.scheduler.plan import Costs, plan
-from headrace.scheduler.queue import Queue, Release
 from headrace.scheduler.relief import Back, Relief
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
@@ -70,10 +70,10 @@ class Scheduler:
         some time later."""
         self._looked = -math.inf
         self._suspects = Suspects()
-        self._cluster = Cluster({}, self.load, self.running.long, self._suspects.hosts)
+        self._living = LivingHosts({}, self.load, self.running.long, self._suspects.hosts)
         self._hosts_changed = False
         self._admission = Admission(settings)
-        self._homeless: dict[str, JobLedger] = {}
+        self._unschedulable: dict[str, JobLedger] = {}
         """Jobs that no living hosts could take all of when their turn came."""
 
     # --- in -------------------------------------------------------------------------------------------------------------
@@ -126,11 +126,11 @@ class Scheduler:
         if self._suspects.hosts:
             self._suspects.look(self.ledger.jobs)
         if self._hosts_changed:
-            before, self._cluster = self._cluster, Cluster(self.ledger.hosts, self.load, self.running.long, self._suspects.hosts)
-            joined, self._hosts_changed = self._cluster.joined_since(before), False
+            before, self._living = self._living, LivingHosts(self.ledger.hosts, self.load, self.running.long, self._suspects.hosts)
+            joined, self._hosts_changed = self._living.joined_since(before), False
             due.update(self.schedules)
-            if self._cluster.names:  # what no host could take, one may now
-                due.update(job.job for job in list(self._homeless.values()) if self._plan(job, stamp, out))
+            if self._living.names:  # what no host could take, one may now
+                due.update(job.job for job in list(self._unschedulable.values()) if self._plan(job, stamp, out))
         if self.running.long:
             due.update(self._relieve_hosts(stamp, out))
         if self._admission.has_any:
@@ -165,18 +165,18 @@ class Scheduler:
     @property
     def n_unplanned(self) -> int:
         """Jobs that wait for a host to be planned on."""
-        return len(self._homeless) + (0 if self._cluster.names else len(self._admission))
+        return len(self._unschedulable) + (0 if self._living.names else len(self._admission))
 
     @property
     def n_queued(self) -> int:
         """Jobs that wait until those before them are done."""
-        return len(self._admission) if self._cluster.names else 0
+        return len(self._admission) if self._living.names else 0
 
     def status(self) -> dict[str, object]:
         """For people: what is planned and where the work is."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
-        jobs |= {name: {"open": {host: 1} if host else {}, "queued": {}, "loose": 0} for name, host in self.single.items()}
-        waiting = [*sorted(self._homeless), *self._admission.names]
+        jobs |= {name: {"open": {host: 1} if host else {}, "queued": {}, "unplaced": 0} for name, host in self.single.items()}
+        waiting = [*sorted(self._unschedulable), *self._admission.names]
         of_log = {"term": self.term, "at": self.ledger.last_seq, "impossible": self.ledger.impossible}
         return {**of_log, "waiting": waiting, "jobs": jobs, "load": dict(self.load)}
 
@@ -190,8 +190,8 @@ class Scheduler:
 
     def _admit(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
         """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
-        cluster = self._cluster
-        while cluster.names and (job := self._admission.next(cluster.runners, idle=cluster.is_idle)) is not None:
+        living = self._living
+        while living.names and (job := self._admission.next(living.runners, idle=living.is_idle)) is not None:
             if self._plan(job, stamp, out):
                 yield job.job
 
@@ -214,7 +214,7 @@ class Scheduler:
             self._open(job).say_all_sources()
         elif job.cancel_asked is not None:
             self._drop_unplanned(job.job)
-        elif job.job not in self._homeless:
+        elif job.job not in self._unschedulable:
             self._admission.arrive(job)
         return job.job in self.schedules
 
@@ -230,7 +230,7 @@ class Scheduler:
 
     def _drop_unplanned(self, job: str) -> None:
         self._admission.leave(job)
-        self._homeless.pop(job, None)
+        self._unschedulable.pop(job, None)
 
     def _forget_single(self, job: str) -> None:
         self._relieve(job)
@@ -255,24 +255,24 @@ class Scheduler:
     def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> bool:
         """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
         needs = job.needs
-        if needs is not None and self._cluster.lacks(needs):
-            self._homeless[job.job] = job
+        if needs is not None and self._living.lacks(needs):
+            self._unschedulable[job.job] = job
             return False
-        self._homeless.pop(job.job, None)
+        self._unschedulable.pop(job.job, None)
         if job.n_tasks == 1:
             self._assign_single(job, stamp, out)
             return False
-        demand = Demand(needs.of_tasks(job.topology), self._cluster.rates(needs)) if needs is not None else None
-        placed = plan(job.topology, self._cluster.balance(), self.costs, self.settings.longest_chain, demand)
-        epochs = list(self._cluster.epochs.values())
-        for part in plan_messages(job.job, placed, self._cluster.names, epochs, stamp, self.settings.message_integers):
+        demand = Demand(needs.of_tasks(job.topology), self._living.rates(needs)) if needs is not None else None
+        placed = plan(job.topology, self._living.balance(), self.costs, self.settings.longest_chain, demand)
+        epochs = list(self._living.epochs.values())
+        for part in plan_messages(job.job, placed, self._living.names, epochs, stamp, self.settings.message_integers):
             self._decide(part, out)
-        self._open(job).housed = self._cluster
+        self._open(job).reassigned_among = self._living
         return True
 
     def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> None:
         """The only task of a job goes to the idlest host that has what it needs."""
-        name = self._cluster.idlest(job.spec.functions[job.spec.function[0]].resources)
+        name = self._living.idlest(job.spec.functions[job.spec.function[0]].resources)
         target = self._target(job, job.host_id(name))
         self._decide(assign_message(job, Release.of_one_task(), [], target, stamp, graph_source(job)), out)
         self.ledger.changed.pop(job.job, None)
@@ -282,11 +282,11 @@ class Scheduler:
     def _advance(self, schedule: JobSchedule, joined: set[str], stamp: Stamp, out: list[Decision]) -> None:
         """Places what has no place, and releases what fits into the windows."""
         job = schedule.job
-        if not self._cluster.names or job.cancel_asked is not None:
+        if not self._living.names or job.cancel_asked is not None:
             return
-        recovery.rehouse(schedule, self._cluster)
+        recovery.reassign(schedule, self._living)
         if joined:
-            recovery.share_with(schedule, joined, self._cluster)
+            recovery.share_with(schedule, joined, self._living)
         self._recover(schedule, stamp, out)
         self._release(schedule, stamp, out)
         schedule.follow()
@@ -294,16 +294,16 @@ class Scheduler:
 
     def _recover(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
         """Assigns what has no place, whatever the windows: what fills them may be waiting for it. Reroutes who asked elsewhere so far."""
-        if not schedule.loose and not schedule.moved:
+        if not schedule.unplaced and not schedule.moved:
             return
         job, integers = schedule.job, self.settings.message_integers
         back = self._back.get(job.job, {})
         if job.interrupted or job.failures:
             self._place_suspects(schedule, stamp, out)
-        placed = recovery.place_loose(schedule, self._cluster, back)
-        rerouted = recovery.reroutes(schedule, self._cluster, self.now, self.settings.say_again_seconds)
-        for host, queue in placed.items():
-            for part in queue.take(len(queue.chains), integers):
+        placed = recovery.place_unplaced(schedule, self._living, back)
+        rerouted = recovery.reroutes(schedule, self._living, self.now, self.settings.say_again_seconds)
+        for host, backlog in placed.items():
+            for part in backlog.take(len(backlog.chains), integers):
                 self._assign(schedule, host, part, stamp, out, again=True)
                 for task in part.tasks.tolist() if back else ():
                     back.pop(task, None)
@@ -313,37 +313,37 @@ class Scheduler:
                 self._decide(message, out)
 
     def _place_suspects(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
-        """Assigns each task that runs alone. One that no living host can take stays loose."""
+        """Assigns each task that runs alone. One that no living host can take stays unplaced."""
         job = schedule.job
-        for task in [task for task in sorted(schedule.loose) if runs_alone(job, task)]:
-            name = suspects.place(job, task, self._cluster, self.ledger.hosts, self._suspects.hosts)
+        for task in [task for task in sorted(schedule.unplaced) if runs_alone(job, task)]:
+            name = suspects.place(job, task, self._living, self.ledger.hosts, self._suspects.hosts)
             if not name:
                 continue
             host = job.host_id(name)
-            schedule.loose.discard(task)
+            schedule.unplaced.discard(task)
             schedule.move(ints([task]), host)
             self._back.get(job.job, {}).pop(task, None)
-            queue = Queue(job.topology, ints([len(job.chains)]), ints([1]), ints([task]))
-            [part] = queue.take(1, self.settings.message_integers)
+            backlog = Backlog(job.topology, ints([len(job.chains)]), ints([1]), ints([task]))
+            [part] = backlog.take(1, self.settings.message_integers)
             self._assign(schedule, host, part, stamp, out, again=True, alone=True)
             self._suspects.placed(job.job, task, name)
 
     def _relieve_hosts(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
         """Asks back what waits on hosts that are held up, if others have come to be idle, or may have. Yields the jobs of which something
         was moved, and is to be released."""
-        names = [name for name in self._cluster.names if not self._cluster.is_held_up(name)]
+        names = [name for name in self._living.names if not self._living.is_held_up(name)]
         before, self._idle = self._idle, set(filter(self._has_nothing, names))
-        if len(names) == len(self._cluster.names) or not (self._idle - before or self.now - self._looked >= self.settings.relief_seconds):
+        if len(names) == len(self._living.names) or not (self._idle - before or self.now - self._looked >= self.settings.relief_seconds):
             return
         self._looked = self.now
         jobs = self.ledger.jobs
         alone = [(jobs[name], host) for name, host in self.single.items() if host and jobs[name].states[0] == ASSIGNED]
         pending = sum(jobs[name].states[task] == ASSIGNED for name, tasks in self._back.items() for task in tasks)
-        relief = Relief(self._cluster, self.schedules, alone, self.running.executing, self._back, pending)
+        relief = Relief(self._living, self.schedules, alone, self.running.executing, self._back, pending)
         for back in relief.asks():
             self._ask_back(back, stamp, out)
         for schedule, host, tasks in relief.moves():
-            recovery.relocate(schedule, host, tasks, names, self._cluster)
+            recovery.relocate(schedule, host, tasks, names, self._living)
             yield schedule.job.job
 
     def _has_nothing(self, host: str) -> bool:
@@ -351,7 +351,7 @@ class Scheduler:
         return self.load[host] <= self.running.executing[host]
 
     def _ask_back(self, back: Back, stamp: Stamp, out: list[Decision]) -> None:
-        name, epoch, integers = back.job.job, self._cluster.epochs[back.host], self.settings.message_integers
+        name, epoch, integers = back.job.job, self._living.epochs[back.host], self.settings.message_integers
         rows = zip(back.chains, back.tasks, strict=True)
         self._back.setdefault(name, {}).update((task, chain) for chain, tasks in rows for task in tasks)
         for first in range(0, len(back.chains), integers):
@@ -359,9 +359,9 @@ class Scheduler:
             self._decide(Revoke(at=stamp.at, term=stamp.term, job=name, host=back.host, epoch=epoch, chains=chains), out)
 
     def _release(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
-        for host in sorted(schedule.queues):
+        for host in sorted(schedule.backlogs):
             name = schedule.job.hosts[host]
-            if name in self._cluster.epochs:
+            if name in self._living.epochs:
                 window = self.settings.window(self.ledger.hosts[name].runners)
                 for part in schedule.release(host, window, self.settings.message_integers):
                     self._assign(schedule, host, part, stamp, out)
@@ -380,7 +380,7 @@ class Scheduler:
         target = self._target(job, host)
         graph = graph_source(job) if schedule.told.get(host) != target.epoch else None
         schedule.told[host] = target.epoch
-        sources = recovery.living(schedule, self._cluster, schedule.sources(release.inputs), host)
+        sources = recovery.living_sources(schedule, self._living, schedule.sources(release.inputs), host)
         self._decide(assign_message(job, release, sources, target, stamp, graph, again, alone), out)
 
     def _target(self, job: JobLedger, host: int) -> Target:

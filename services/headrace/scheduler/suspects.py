@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from headrace.graph.resources import fits
 from headrace.ledger import ASSIGNED, STARTED, HostRecord, JobLedger, too_small_for
-from headrace.scheduler.cluster import Cluster
+from headrace.scheduler.living_hosts import LivingHosts
 
 
 class Suspects:
@@ -41,11 +41,11 @@ def _is_there(job: JobLedger | None, task: int, host: str) -> bool:
     return job.states[task] in (ASSIGNED, STARTED) and job.hosts[job.placed[task]] == host
 
 
-def place(job: JobLedger, task: int, cluster: Cluster, hosts: Mapping[str, HostRecord], suspects: Mapping[str, int]) -> str:
+def place(job: JobLedger, task: int, living: LivingHosts, hosts: Mapping[str, HostRecord], suspects: Mapping[str, int]) -> str:
     """The host for a task that runs alone: one that has what it needs, and more memory than was too little if any has; then one without
     others of its kind, and with the least to do. Empty if none has what it needs."""
     need = job.spec.functions[job.spec.function[task]].resources
-    able = [name for name in cluster.names if fits(need, cluster.resources[name])]
+    able = [name for name in living.names if fits(need, living.resources[name])]
     too_small = too_small_for(job, task)
     larger = [name for name in able if hosts[name].memory > too_small] if too_small and job.n_failures(task) > 1 else []
-    return min(larger or able, key=lambda name: (suspects.get(name, 0), cluster.busy_seconds(name)), default="")
+    return min(larger or able, key=lambda name: (suspects.get(name, 0), living.busy_seconds(name)), default="")

@@ -9,9 +9,9 @@ import numpy as np
 
 from headrace.graph.naming import some_tasks
 from headrace.ledger import JobLedger
+from headrace.scheduler.backlog import Release
 from headrace.scheduler.chains import SMALL_TASKS
 from headrace.scheduler.plan import Placed
-from headrace.scheduler.queue import Release
 from headrace_schemas import Assign, GraphSource, Plan, Reroute
 
 

@@ -12,7 +12,7 @@ from headrace.scheduler.fitting import rates_of
 from headrace.scheduler.placing import Balance, Floats
 
 
-class Cluster:
+class LivingHosts:
     """The living hosts at one moment. names: in ascending order. epochs, resources, runners_of: by name. runners: of all of them.
 
     A host's rate is its number of runners: tasks cost a second each unless something better is known. A runner that executes a long task is
@@ -70,7 +70,7 @@ class Cluster:
         names = self.names if names is None else names
         return rates_of(needs, [self._rates[name] for name in names], [self.resources[name] for name in names])
 
-    def joined_since(self, before: Cluster) -> set[str]:
+    def joined_since(self, before: LivingHosts) -> set[str]:
         """The hosts that have taken up work since, also those that started anew."""
         return {name for name, epoch in self.epochs.items() if before.epochs.get(name) != epoch}
 

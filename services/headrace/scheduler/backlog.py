@@ -13,7 +13,7 @@ from headrace.scheduler.inputs import outside
 
 
 class Release(NamedTuple):
-    """Consecutive chains of a queue. inputs: the datasets that they take from outside themselves, tasks and inputs in order."""
+    """Consecutive chains of a backlog. inputs: the datasets that they take from outside themselves, tasks and inputs in order."""
 
     chains: Ints
     lengths: Ints
@@ -29,7 +29,7 @@ class Release(NamedTuple):
 _ONE_TASK = Release(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
-class Queue:
+class Backlog:
     """Chains with their tasks and outside inputs as columns; taken from the front."""
 
     def __init__(self, topology: Topology, chains: Ints, lengths: Ints, tasks: Ints) -> None:
@@ -44,17 +44,17 @@ class Queue:
         self._next = 0
 
     @classmethod
-    def of(cls, topology: Topology, table: ChainTable, chains: Ints) -> Queue:
-        """A queue of chains that are in the ledger's table."""
+    def of(cls, topology: Topology, table: ChainTable, chains: Ints) -> Backlog:
+        """A backlog of chains that are in the ledger's table."""
         return cls(topology, chains, table.lengths(chains), table.expand(chains)[0])
 
     @property
     def n_tasks(self) -> int:
-        """Tasks still in the queue."""
+        """Tasks still in the backlog."""
         return int(self._task_end[-1] - self._task_end[self._next])
 
     def rest(self) -> Ints:
-        """Ids of the chains still in the queue."""
+        """Ids of the chains still in the backlog."""
         return self.chains[self._next :]
 
     @property

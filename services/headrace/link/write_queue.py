@@ -13,7 +13,7 @@ Sent = Callable[[bool], None]
 is free in both cases."""
 
 
-class Batch(NamedTuple):
+class Writes(NamedTuple):
     """Buffers to write now, and the functions to call when they are written."""
 
     buffers: list[bytes | bytearray | memoryview]
@@ -25,12 +25,12 @@ class _Large(NamedTuple):
     sent: Sent | None
 
 
-class Outbox:
+class WriteQueue:
     """The frames that are not yet written. nbytes: their size, including payloads."""
 
     def __init__(self) -> None:
         self.nbytes = 0
-        self._small = Batch([], [])
+        self._small = Writes([], [])
         self._large: deque[_Large] = deque()
         self._begun = False  # whether the first large frame has started
 
@@ -50,10 +50,10 @@ class Outbox:
         self._large.append(_Large(deque(buffer for buffer in (memoryview(header), *payload) if len(buffer)), sent))
         self.nbytes += len(header) + sum(map(len, payload))
 
-    def take(self, limit: int) -> Batch:
+    def take(self, limit: int) -> Writes:
         """Remove and return the next buffers to write: the small frames, unless they would split a large one, and `limit` bytes of large
         ones."""
-        batch = Batch([], [])
+        batch = Writes([], [])
         if not self._begun:
             batch, self._small = self._small, batch
             self.nbytes -= sum(map(len, batch.buffers))
@@ -61,7 +61,7 @@ class Outbox:
             limit -= self._take_slice(batch, limit)
         return batch
 
-    def _take_slice(self, batch: Batch, limit: int) -> int:
+    def _take_slice(self, batch: Writes, limit: int) -> int:
         buffers, sent = self._large[0]
         self._begun = True
         piece = buffers[0][:limit]
@@ -82,7 +82,7 @@ class Outbox:
         """Drop all frames, and return the functions to call because they will not be written."""
         untold = [*self._small.sent, *(large.sent for large in self._large if large.sent is not None)]
         self.nbytes = 0
-        self._small = Batch([], [])
+        self._small = Writes([], [])
         self._large.clear()
         self._begun = False
         return untold

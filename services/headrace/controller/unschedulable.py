@@ -1,9 +1,10 @@
 """Tasks that need what no living host has: when their job fails for that, and what it says then.
 
 A job fails at once when it is submitted, if hosts live and none can take some task of it. Later, hosts come and go: one that restarts
-is back within seconds. So what became homeless has a while, by a timer whose end is written into the log (`Stranded`) before it is acted
-on. Both are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives at all, a job waits for
-much longer: workers may be started after jobs are submitted, and a whole cluster may be started again. Then the job fails for that.
+is back within seconds. So a job that became unschedulable has a while, by a timer whose end is written into the log (`Stranded`) before
+the controller acts on it. Both are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives
+at all, a job waits for much longer: workers may be started after jobs are submitted, and a whole cluster may be started again. Then the
+job fails for that.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ NO_HOSTS = (
 )
 
 
-class Homeless:
+class Unschedulable:
     """Follows all jobs. failures: of those that must end, by job."""
 
     def __init__(self) -> None:
@@ -48,9 +49,9 @@ class Homeless:
                 self.failures.setdefault(message.job, failure)
 
     def due(self, ledger: Ledger, now: float, after: float) -> list[str]:
-        """The jobs that have had homeless tasks for `after` seconds. now: of any clock that goes on."""
-        homeless = [name for name, job in ledger.jobs.items() if job.needs is not None and no_host(job, ledger.hosts) is not None]
-        self._since, due = _waited(self._since, homeless, now, after)
+        """The jobs that have had unschedulable tasks for `after` seconds. now: of any clock that goes on."""
+        unschedulable = [name for name, job in ledger.jobs.items() if job.needs is not None and no_host(job, ledger.hosts) is not None]
+        self._since, due = _waited(self._since, unschedulable, now, after)
         return due
 
     def alone(self, ledger: Ledger, now: float, after: float) -> list[str]:
