@@ -466,7 +466,7 @@ def test_who_asks_and_does_not_read_loses_the_link(
             await ours.close()
 
     runner.run(main())
-    assert agent.stock.store.used == 0
+    assert agent.memory.store.used == 0
 
 
 class Spoilt:

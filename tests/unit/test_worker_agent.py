@@ -53,10 +53,10 @@ def end_and_leave_nothing(world: World, rng) -> None:
     world.run(rng)
     for (name, slot), runner in world.runners.items():
         agent = world.agents[name]
-        for block, count in agent.stock.store.held_by(agent.runners.slots[slot].client).items():
+        for block, count in agent.memory.store.held_by(agent.runners.slots[slot].client).items():
             agent.released(slot, protocol.Released([block], [count]))
         assert runner.idle
-    assert all(agent.stock.store.used == 0 and agent.stock.disk.empty for agent in world.agents.values())
+    assert all(agent.memory.store.used == 0 and agent.memory.disk.empty for agent in world.agents.values())
 
 
 @settings(max_examples=150, deadline=None)
@@ -177,9 +177,9 @@ def test_a_host_with_a_disk_stays_within_its_memory_though_nothing_is_purged():
     world.assign([[task] for task in range(2 * n)], [0] * (2 * n), list(range(2 * n)))
     world.run(random.Random(5))
     assert sorted(world.done_chains()) == list(range(2 * n))
-    store = world.agents["h0"].stock.store
+    store = world.agents["h0"].memory.store
     assert store.high_water <= store.capacity
-    assert world.agents["h0"].stock.disk.spilled_bytes > (n - 10) * nbytes
+    assert world.agents["h0"].memory.disk.spilled_bytes > (n - 10) * nbytes
 
 
 @settings(max_examples=60, deadline=None)
@@ -197,9 +197,9 @@ def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):
     for (name, slot), runner in world.runners.items():
         assert runner.idle
         agent = world.agents[name]
-        for block in list(agent.stock.store.held_by(agent.runners.slots[slot].client).items()):
+        for block in list(agent.memory.store.held_by(agent.runners.slots[slot].client).items()):
             agent.released(slot, protocol.Released([block[0]], [block[1]]))
-    assert all(agent.stock.store.used == 0 and not agent.jobs for agent in world.agents.values())
+    assert all(agent.memory.store.used == 0 and not agent.jobs for agent in world.agents.values())
 
 
 def test_a_stream_of_ten_times_the_capacity_stays_within_it():
@@ -219,7 +219,7 @@ def test_a_stream_of_ten_times_the_capacity_stays_within_it():
         if not moved and not ready:
             break
     assert sorted(world.done_chains()) == list(range(2 * n))
-    store = world.agents["h0"].stock.store
+    store = world.agents["h0"].memory.store
     assert store.high_water <= store.capacity
     assert store.used == 0
 
@@ -256,7 +256,7 @@ def test_without_purges_results_go_above_the_capacity_and_fail_when_the_address_
         while world.step(rng):
             pass
         world.tick(2.0)
-    assert world.agents["h0"].stock.store.used > 25 * nbytes, "the address space is eight times the capacity"
+    assert world.agents["h0"].memory.store.used > 25 * nbytes, "the address space is eight times the capacity"
     assert runner.refused, "what does not fit there is refused"
     assert len(world.produced()) + len(runner.refused) == n
 
@@ -308,9 +308,9 @@ def test_a_place_that_a_runner_may_still_write_to_is_given_to_nobody_else():
     agent.allocate(0, protocol.Allocate(2, 0, 50_000, 2))
     [other] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
     assert other.offset != grant.offset
-    used = agent.stock.store.used
+    used = agent.memory.store.used
     agent.closed(0, protocol.Closed(1))
-    assert agent.stock.store.used < used
+    assert agent.memory.store.used < used
 
 
 def _with_a_runner_that_died_over_its_result() -> Agent:
@@ -338,7 +338,7 @@ def test_a_task_whose_runner_died_over_its_result_gets_another_place_for_it():
 def test_a_job_whose_runner_died_over_its_result_can_end():
     agent = _with_a_runner_that_died_over_its_result()
     agent.end(Ended(at=1, term=1, job="job", state="failed"))
-    assert agent.stock.store.used == 0
+    assert agent.memory.store.used == 0
     assert not agent.jobs
 
 
@@ -376,7 +376,7 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
     wants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
     assert wants == [actions.ToHost("b", frames.Want("job", [0], [0], agent.address))]
     agent.host_unreachable("a")
-    assert agent.stock.store.used == 0
+    assert agent.memory.store.used == 0
 
 
 def test_an_input_that_never_fits_fails_the_task_that_takes_it():
@@ -428,7 +428,7 @@ def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_f
     agent.restored(restore.key, True)
     assert [action.frame.tasks for action in agent.take() if isinstance(action, actions.ToRunner)] == [[2]]
     agent.results(0, protocol.Results(1, segments=[3], datasets=[0], values=[grant.block]))
-    assert agent.stock.store.used == agent.jobs["job"].entries[0].block.size
+    assert agent.memory.store.used == agent.jobs["job"].entries[0].block.size
 
 
 def test_two_cancelled_jobs_do_not_hide_one_another():
@@ -464,7 +464,7 @@ def test_a_purge_of_what_is_still_needed_is_answered_with_kept():
     world.purge("h0", [0])
     world.pump()
     assert sum(0 in events.kept for events in world.events) == 1
-    assert world.agents["h0"].stock.store.used == 0
+    assert world.agents["h0"].memory.store.used == 0
 
 
 def test_a_runner_that_dies_gives_its_task_up_and_what_waited_there_runs_again():

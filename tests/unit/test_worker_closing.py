@@ -128,7 +128,7 @@ def test_nor_is_the_room_that_it_was_granted() -> None:
     _end(agent, "one")
     assert _sent(agent) == [protocol.CloseJob(1)]
     agent.closed(0, protocol.Closed(1))
-    assert agent.stock.store.used == 0
+    assert agent.memory.store.used == 0
 
 
 def test_if_it_has_neither_nothing_waits_for_the_answer() -> None:

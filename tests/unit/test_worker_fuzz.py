@@ -68,8 +68,8 @@ def expect_nothing_left(world: World) -> None:
             agent.peer_left(peer)
         for host in (*world.names, "evil"):
             agent.host_unreachable(host)
-        assert agent.stock.store.used == 0
-        assert not agent.stock.sending
+        assert agent.memory.store.used == 0
+        assert not agent.serving.sending
         assert not agent._early_wants
 
 
@@ -280,7 +280,7 @@ def test_what_another_runner_has_cannot_be_ended_failed_or_written():
     assert say(world, other, protocol.Allocate(NUMBER, 0, 9_000, 1))
     assert say(world, other, R(NUMBER, datasets=[1], values=[1]))
     assert 1 in agent.runners.slots[owner].outstanding
-    assert agent.stock.store.used == 0
+    assert agent.memory.store.used == 0
     world.pump()
     assert world.produced() == set()
     world.run(random.Random(3))
@@ -474,12 +474,12 @@ def test_an_offer_that_waits_for_memory_waits_once():
     world = World([[], [0]], [1], {0: 10_000}, 2, 1, 1 << 14)
     world.assign([[0], [1]], [0, 1], [0, 1])
     agent = world.agents["h1"]
-    taken = agent.stock.store.allocate(-1, 1 << 14, "someone")
+    taken = agent.memory.store.allocate(-1, 1 << 14, "someone")
     for _ in range(100):
         agent.offered("h0", frames.Offer(JOB, [0, 0], [0, 0], [10_000, 10_000]))
         agent.offered("evil", frames.Offer(JOB, [0], [0], [10_000]))
-    assert [claim.who.host for claim in agent.stock._claims] == ["h0"]
-    agent.stock.store.abort(taken.id)
+    assert [claim.who.host for claim in agent.memory._claims] == ["h0"]
+    agent.memory.store.abort(taken.id)
     grants = [action for action in agent.take() if isinstance(action, actions.ToHost) and isinstance(action.frame, frames.Grant)]
     assert [grant.frame.datasets for grant in grants] == [[0]]
 

@@ -47,7 +47,7 @@ def test_a_message_that_raises_fails_its_job_and_those_behind_it_are_told(monkey
     agent, guard, intake = host()
     intake.hear([assign("one", [0])])
     with monkeypatch.context() as patch:
-        patch.setattr(agent.stock, "purge", fail)
+        patch.setattr(agent.datasets, "purge", fail)
         intake.hear([purge("one"), assign("two", [0])])
     [(job, error)] = failed(agent)
     assert (job, error.task, error.reason) == ("one", 0, "internal")
@@ -61,7 +61,7 @@ def test_an_assignment_that_raises_in_the_middle_is_given_up(monkeypatch: pytest
     agent, guard, intake = host(part_chains=1)
     intake.hear([assign("one", [0, 1, 2]), assign("two", [0])])
     with monkeypatch.context() as patch:
-        patch.setattr(agent.stock, "use", fail)
+        patch.setattr(agent.datasets, "use", fail)
         intake.go_on()
     assert next(job for job, _ in failed(agent)) == "one"
     while intake.busy:

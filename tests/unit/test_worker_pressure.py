@@ -194,8 +194,8 @@ def shops(draw: st.DrawFn) -> tuple[Shop, random.Random]:
 def may_fail(shop: Shop) -> bool:
     """Whether a result is larger than the store, or a task needs more at a time; or everything, where nothing goes to disk."""
     agent = shop.agents["h0"]
-    capacity = agent.stock.store.capacity
-    if not agent.stock.disk.enabled and sum(shop.large.values()) > capacity:
+    capacity = agent.memory.store.capacity
+    if not agent.memory.disk.enabled and sum(shop.large.values()) > capacity:
         return True
     needs = [sum(shop.large.get(d, 0) for d in {t, *given}) for t, given in enumerate(shop.inputs)]
     return max(shop.large.values(), default=0) > capacity or max(needs) > 2 * capacity
@@ -217,8 +217,8 @@ def test_nothing_waits_for_ever(drawn):
     for client in shop.clients.values():
         assert client.values == {d: expected_value(shop.inputs, d, memo) for d in client.wanted}
     for agent in shop.agents.values():
-        assert not agent.stock.sending
-        assert agent.stock.first_claim is None
+        assert not agent.serving.sending
+        assert agent.memory.first_claim is None
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -234,4 +234,4 @@ def test_a_client_that_leaves_keeps_nothing(drawn):
     if not any(events.failed for events in shop.events):
         assert sorted(shop.done_chains()) == list(range(len(shop.inputs)))
     for agent in shop.agents.values():
-        assert not agent.stock.sending
+        assert not agent.serving.sending

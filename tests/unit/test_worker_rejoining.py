@@ -81,7 +81,7 @@ def test_a_job_that_is_over_brings_back_only_the_outputs_that_are_kept_for_the_c
     assert [(events.produced, events.sizes, events.epoch, events.rejoining) for events in told] == [([0], [9_000], 8, True)]
     agent.purge(Purge(at=1, term=1, job=JOB, host="h0", epoch=8, datasets=[0]))
     assert not agent.jobs
-    assert not agent.stock.store.used
+    assert not agent.memory.store.used
 
 
 def test_a_job_that_failed_while_the_host_was_away_brings_nothing_back() -> None:

@@ -273,12 +273,12 @@ class Broadcasting(World):
     def expect_nothing_held(self) -> None:
         for name, agent in self.agents.items():
             if name not in self.dead:
-                assert not agent.stock.cut_through._takers
-                assert agent.stock.transfers == 0
+                assert not agent.serving.cut_through._takers
+                assert agent.grants.transfers == 0
         self.end("failed")
         self.pump()
         for name, agent in self.agents.items():
-            assert name in self.dead or agent.stock.store.used == 0
+            assert name in self.dead or agent.memory.store.used == 0
 
 
 def test_a_broadcast_leaves_the_origin_once_and_every_host_at_most_once():

@@ -138,12 +138,12 @@ def test_a_result_without_memory_behind_its_place_waits_until_something_went_to_
     decided = agent.take()
     assert [action.frame for action in of_kind(decided, actions.ToRunner)] == [protocol.Grant(1, 1, 0, protocol.NO_ROOM_YET)]
     [spill] = of_kind(decided, actions.Spill)
-    assert agent.stock.store.capacity == LARGE
+    assert agent.memory.store.capacity == LARGE
     agent.spilled(spill.key, True)
     [grant] = frames_to_runner(agent, protocol.Grant)
     assert grant.frame.offset >= 0
     agent.clock(agent.settings.memory_pause_seconds)
-    assert agent.stock.store.capacity == 8 * LARGE
+    assert agent.memory.store.capacity == 8 * LARGE
 
 
 def test_a_result_that_finds_no_memory_twice_waits_without_being_told_again():
@@ -156,7 +156,7 @@ def test_a_result_that_finds_no_memory_twice_waits_without_being_told_again():
     [grant] = frames_to_runner(agent, protocol.Grant)
     agent.action_failed(grant, Setback("full", memory=0))
     assert frames_to_runner(agent, protocol.Grant) == []
-    assert agent.stock.n_claims == 1
+    assert agent.memory.n_claims == 1
 
 
 def test_a_result_that_has_no_memory_even_above_the_capacity_fails_and_the_cure_is_named():
@@ -185,7 +185,7 @@ def test_without_memory_behind_a_slab_the_runner_does_without_and_the_store_keep
     [action] = frames_to_runner(agent, protocol.GrantSlab)
     agent.action_failed(action, Setback("full", memory=2 * PAGE))
     assert [answer.frame for answer in frames_to_runner(agent, protocol.GrantSlab)] == [protocol.GrantSlab(0, protocol.NEVER, 0)]
-    assert (agent.stock.store.used, agent.stock.store.capacity) == (0, 2 * PAGE)
+    assert (agent.memory.store.used, agent.memory.store.capacity) == (0, 2 * PAGE)
     assert "the folder of shared memory is full with 8,192 bytes" in agent.trouble()[0]
 
 
@@ -194,7 +194,7 @@ def spilled_one() -> tuple[Agent, actions.Restore]:
     agent = agent_with([[], [], [0]], [0, 1], spills=True, unknown_seconds=0.001)
     agent.take()
     make(agent, 0, 1)
-    agent.stock.disk._spill(*agent.stock.disk.resident[agent.jobs["job"].entries[0].block.id])
+    agent.memory.disk._spill(*agent.memory.disk.resident[agent.jobs["job"].entries[0].block.id])
     [spill] = of_kind(agent.take(), actions.Spill)
     agent.spilled(spill.key, True)
     agent.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
@@ -237,7 +237,7 @@ def test_a_dataset_that_cannot_be_written_stays_in_memory_and_the_disk_has_a_pau
     agent = agent_with([[], [0]], [0], spills=True)
     agent.take()
     make(agent, 0, 1)
-    disk, pauses = agent.stock.disk, []
+    disk, pauses = agent.memory.disk, []
     for _ in range(6):
         disk._spill(*disk.resident[agent.jobs["job"].entries[0].block.id])
         [spill] = of_kind(agent.take(), actions.Spill)
@@ -260,7 +260,7 @@ def test_a_dataset_that_cannot_be_read_is_gone():
     reported(agent)
     agent.action_failed(restore, BROKEN)
     assert [events.gone for events in reported(agent)] == [[0]]
-    assert agent.stock.store.used == 0
+    assert agent.memory.store.used == 0
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_a_peer_that_cannot_be_answered_loses_its_link_and_waits_for_nothing_her
 
 def test_a_part_that_cannot_be_read_for_a_peer_is_gone():
     agent, restore = spilled_one()
-    agent.stock.disk.unread(restore.key)
+    agent.memory.disk.unread(restore.key)
     agent.peer_came(5, PeerHost("a", EPOCH, ""))
     agent.wanted(5, frames.Want("job", [0], [0]))
     agent.take()

@@ -8,7 +8,7 @@ import pytest
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER
 from headrace.worker.agent.actions import ToRunner
-from headrace.worker.agent.stock import Claim, Claimant
+from headrace.worker.agent.memory import Claim, Claimant
 from headrace_schemas import Ended
 from tests.unit.worker_world import JOB, World
 
@@ -39,7 +39,7 @@ def hand_over(world: World, block: int, slot: int = 0, job: int = NUMBER) -> Non
 
 
 def store_of(world: World):  # type: ignore[no-untyped-def]
-    return world.agents["h0"].stock.store
+    return world.agents["h0"].memory.store
 
 
 def test_a_slab_that_is_returned_becomes_the_dataset_where_it_is(world):
@@ -67,12 +67,12 @@ def test_the_size_that_is_reported_is_that_of_the_slab(world):
 
 def test_a_slab_that_is_not_returned_is_free_when_its_array_is_gone(world):
     grant = grant_of(world)
-    before = world.agents["h0"].stock.progress
+    before = world.agents["h0"].grants.progress
     world.agents["h0"].released(1, protocol.Released([grant.block], [1]))
     assert store_of(world).used, "it is another runner's"
     world.agents["h0"].released(0, protocol.Released([grant.block], [1]))
     assert store_of(world).used == 0
-    assert world.agents["h0"].stock.progress > before, "who waits for memory is looked at again"
+    assert world.agents["h0"].grants.progress > before, "who waits for memory is looked at again"
     world.agents["h0"].released(0, protocol.Released([grant.block], [1]))
 
 
@@ -122,7 +122,7 @@ def test_what_a_runner_that_dies_was_filling_is_free_and_what_it_returned_stays(
     agent = world.agents["h0"]
     agent.runner_died(0, None, -9, 1)
     assert store_of(world).used == used
-    assert not agent.stock.slabs._blocks, "nothing is remembered of it"
+    assert not agent.grants.slabs._blocks, "nothing is remembered of it"
     agent.runner_started(0)
     for grant in lost:
         hand_over(world, grant.block)
@@ -144,7 +144,7 @@ def test_who_waits_for_memory_goes_first(world):
     agent, store = world.agents["h0"], store_of(world)
     filled = grant_of(world, nbytes=store.capacity - NBYTES)
     claim = Claim(0, 0, agent.jobs[JOB], 0, 3 * NBYTES, Claimant(slot=1, generation=1, segment=1))
-    assert not agent.stock.claim(claim)
+    assert not agent.memory.claim(claim)
     assert grant_of(world, nbytes=NBYTES // 2).offset == NEVER, "there would be room, but not for the claim then"
     agent.released(0, protocol.Released([filled.block], [1]))
     agent.take()

@@ -188,7 +188,7 @@ def test_a_reroute_to_whom_it_was_asked_of_anyway_changes_nothing() -> None:
     agent.take()
     agent.reroute(reroute(0, "a"))
     assert agent.take() == []
-    assert agent.stock.transfers == 1
+    assert agent.grants.transfers == 1
 
 
 def dropped(agent: Agent, dataset: int) -> None:

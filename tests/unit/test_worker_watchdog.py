@@ -98,7 +98,7 @@ def test_tasks_whose_inputs_were_lost_on_disk_keep_no_other_from_running() -> No
     for k in range(n):
         agent.take()
         make(agent, k, k + 1)
-    disk = agent.stock.disk
+    disk = agent.memory.disk
     for job, entry in list(disk.resident.values()):
         disk._spill(job, entry)
     for spill in of_kind(agent.take(), actions.Spill):

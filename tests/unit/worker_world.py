@@ -499,7 +499,7 @@ class World:
         ):
             if isinstance(action, actions.ToRunner) and action.frame.offset < 0:  # type: ignore[union-attr]
                 return None
-            memory = self.agents[name].stock.store.used
+            memory = self.agents[name].memory.store.used
         elif isinstance(
             action, actions.ToRunner | actions.SendSpilled | actions.Unspill | actions.DropPeer | actions.Disconnect | actions.Warn
         ):

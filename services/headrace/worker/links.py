@@ -260,7 +260,7 @@ class Links(Handler):
         """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
         host = self._hosts.get(link)
         last = not frame.size or frame.start + nbytes >= frame.size
-        if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.stock.shortage.full_capacity:
+        if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.memory.shortage.full_capacity:
             return None
         self._began[link] = perf_counter()
         place = self._agent.receiving(host, frame, nbytes)

@@ -226,7 +226,7 @@ class Worker:
             epoch=self._agent.epoch,
             address=self._agent.address,
             runners=self._settings.runners,
-            capacity=self._agent.stock.shortage.full_capacity,
+            capacity=self._agent.memory.shortage.full_capacity,
             pid=os.getpid(),
             resources=self._settings.resources,
             memory=self._settings.memory(),
@@ -447,7 +447,7 @@ class Worker:
                 "jobs": sorted(self._agent.jobs),
                 "impossible": self._agent.impossible,
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
-                "spilled": self._agent.stock.disk.spilled_bytes,
+                "spilled": self._agent.memory.disk.spilled_bytes,
                 "trouble": self._agent.trouble(),
                 "waiting": self._agent.waits(self._runners.executing()),
             }
@@ -458,7 +458,7 @@ class Worker:
         agent, links = self._agent, self._links
         parts = (
             metrics.task_families(agent.counts),
-            metrics.store_families(agent.stock, agent.counts.overcommits),
+            metrics.store_families(agent.memory, agent.counts.overcommits),
             metrics.traffic_families(links.traffic, links.open_links(), links.refused()),
             metrics.error_families(self._guard.failures),
             metrics.runner_families(

@@ -16,7 +16,7 @@ from headrace_schemas import Events, GraphSpec, SinkSpec
 from headrace_shm import Block
 
 if TYPE_CHECKING:
-    from headrace.worker.agent.stock import Claim
+    from headrace.worker.agent.memory import Claim
 
 JOB_BITS = 20
 """Low bits of a chain's order: the job, so that jobs take turns at the same places of their plans."""

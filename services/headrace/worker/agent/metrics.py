@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headrace.telemetry import OTHER, Family, Timing, Timings, counter, gauge, summary
+from headrace.worker.agent.memory import Memory
 from headrace.worker.agent.slots import RunnerSlot
-from headrace.worker.agent.stock import Stock
 
 MOST_FUNCTIONS = 100
 """Functions that have a label of their own, by their names, since this service started; all others are "other"."""
@@ -52,19 +52,19 @@ def task_families(counts: Counts) -> Iterator[Family]:
     )
 
 
-def store_families(stock: Stock, overcommits: int) -> Iterator[Family]:
+def store_families(memory: Memory, overcommits: int) -> Iterator[Family]:
     """The store and the disk behind it. The states in memory add up to the capacity, unless that is exceeded."""
-    store, disk = stock.store, stock.disk
+    store, disk = memory.store, memory.disk
     states = {"live": store.used - store.held_purged, "purged": store.held_purged, "free": store.free, "spilled": disk.held_bytes}
     help = "Bytes of datasets by state: live; purged, and still held by someone; free; spilled to disk, and not in memory."
     yield gauge("headrace_store_bytes", help, states, "state")
     yield gauge("headrace_store_capacity_bytes", "What the datasets in memory are to take at most.", store.capacity)
     yield gauge("headrace_store_high_water_bytes", "The most that they ever took.", store.high_water)
     yield gauge("headrace_store_backed_bytes", "Memory behind the store, free space that was used before included.", store.backed)
-    yield gauge("headrace_store_waiting_results", "Results, and datasets of other hosts, that wait for room.", stock.n_claims)
+    yield gauge("headrace_store_waiting_results", "Results, and datasets of other hosts, that wait for room.", memory.n_claims)
     yield counter("headrace_store_overcommits_total", "Times that room was given above the capacity.", overcommits)
     yield gauge("headrace_spilling_paused", "1 while nothing is moved to disk, since that failed.", float(disk.spills and not disk.enabled))
-    yield counter("headrace_shared_memory_full_total", "Times that the folder of shared memory was full.", stock.shortage.times)
+    yield counter("headrace_shared_memory_full_total", "Times that the folder of shared memory was full.", memory.shortage.times)
     yield counter("headrace_spilled_bytes_total", "Bytes of datasets that were moved to disk.", disk.spilled_bytes)
     yield counter("headrace_restored_bytes_total", "Bytes of datasets that were read back from disk.", disk.restored_bytes)
 

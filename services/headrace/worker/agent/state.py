@@ -51,16 +51,20 @@ from headrace.worker.agent.checks import (
     check_released,
     check_results,
 )
+from headrace.worker.agent.datasets import Datasets
+from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.dispatch import Dispatcher, run_frame
 from headrace.worker.agent.early import EarlyWants
+from headrace.worker.agent.grants import Grants
 from headrace.worker.agent.jobs import Chain, Entry, HostJob, Segment
+from headrace.worker.agent.memory import Claim, Claimant, Memory
 from headrace.worker.agent.metrics import Counts
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.report import JobReport
 from headrace.worker.agent.segmentation import chains_of
+from headrace.worker.agent.serving import LINK, Serving, forget_peer
 from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.agent.sources import Sources
-from headrace.worker.agent.stock import LINK, Claim, Claimant, Stock
 from headrace.worker.agent.watchdog import Watchdog, waits_of
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
@@ -116,8 +120,11 @@ class Agent:
         self._forgotten: dict[int, str] = {}
         """Numbers and names of jobs that are over, whose runners may still write to sinks."""
         self._actions: list[Action] = []
-        self.stock = Stock(store, self._actions, spills, settings)
-        self.runners = Dispatcher(settings, self.stock.prepare, self.stock.may_park, lambda: not self.stock.disk.empty)
+        self.serving = Serving(store, self._actions, settings)
+        self.grants = Grants(store, self.serving)
+        self.memory = Memory(store, self._actions, Disk(store, self._actions, spills, settings), self.grants, settings)
+        self.datasets = Datasets(self.memory, self.serving, settings)
+        self.runners = Dispatcher(settings, self.datasets.prepare, self.datasets.may_park, lambda: not self.memory.disk.empty)
         self.sources = Sources(settings, self.jobs, self._actions, self._unreceived, now)
         self._early_wants = EarlyWants()
         self.assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
@@ -186,7 +193,7 @@ class Agent:
                 job.attempts.update(chain.attempts)
             for dataset, source in given:
                 self.sources.want(job, job.entry(dataset), source)
-        self.stock.use(job, [segment for chain, _ in part for segment in chain.segments])
+        self.datasets.use(job, [segment for chain, _ in part for segment in chain.segments])
         self.runners.ready([chain.segments[0] for chain, _ in part if not chain.segments[0].missing])
 
     def give_up_assignment(self) -> str:
@@ -268,16 +275,17 @@ class Agent:
                 self.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
         entries = [entry for job in self.jobs.values() for entry in job.entries.values()]
         for runner in self.runners.slots:
-            self.stock.runner_died(runner, entries)
+            self.grants.runner_died(runner, entries)
+            self.memory.drop_claims(runner.slot)
             self.runners.runner_died(runner.slot)
         for job in list(self.jobs.values()):
             for chain in job.live_chains():
                 self._drop_chain(chain)
             job.begin_again(JobReport(job.name, self.host, epoch, self.news))
-            self.stock.begin_again(job)
+            self.datasets.begin_again(job)
             if job.ended and not job.entries:
                 self._forget(job)
-        self.stock.forget_claims()
+        self.memory.forget_claims()
         self.sources.begin_again()
         self.news.clear()
         self._doomed.clear()
@@ -290,7 +298,7 @@ class Agent:
         job = self._addressed(message, "controller")
         if job is None or not self._fits(check_datasets, job, message.datasets):
             return
-        for dataset in self.stock.purge(job, message.datasets):
+        for dataset in self.datasets.purge(job, message.datasets):
             job.report.kept(dataset)
         if job.ended and not job.entries:
             self._forget(job)
@@ -341,10 +349,10 @@ class Agent:
         job.ended = message.state
         executing = self._drop_chains(job) if job.n_live else set()
         job.chains.clear()
-        self.stock.drop_job(job, keep_outputs=message.state == "done")
+        self.datasets.drop_job(job, keep_outputs=message.state == "done")
         for slot in job.runners:
             runner, number = self.runners.slots[slot], job.number
-            awaited = slot in executing or self.stock.has_orphans(runner) or self.runners.holds_resources(slot, number)
+            awaited = slot in executing or self.grants.has_orphans(runner) or self.runners.holds_resources(slot, number)
             if message.state == "done" and not awaited:
                 runner.closing.append(number)
             else:
@@ -417,19 +425,19 @@ class Agent:
             return
         check_allocate(job, segment, frame)
         who = Claimant(slot=slot, generation=runner.generation, segment=segment.id)
-        if not self.stock.claim(Claim(segment.chain.order, 0, job, frame.dataset, frame.nbytes, who)):
+        if not self.memory.claim(Claim(segment.chain.order, 0, job, frame.dataset, frame.nbytes, who)):
             self.runners.defer(slot, segment)
 
     def allocate_slab(self, slot: int, frame: protocol.AllocateSlab) -> None:
         """A runner wants room for an array that a task is about to fill. Raises ValueError for what it may not ask."""
         check_allocate_slab(frame)
-        self.stock.grant_slab(self.runners.slots[slot], frame.nbytes)
+        self.memory.grant_slab(self.runners.slots[slot], frame.nbytes)
 
     def slab_refused(self, slot: int, block: int, memory: int | None) -> None:
         """There is no memory behind the place of a slab. memory: bytes that the arena has, if its folder is full."""
-        self.stock.slabs.drop(self.runners.slots[slot].client, block)
+        self.grants.slabs.drop(self.runners.slots[slot].client, block)
         if memory is not None:
-            self.stock.shortage.found(memory, self._now)
+            self.memory.shortage.found(memory, self._now)
 
     def called(self, number: int, task: int = -1) -> dict[str, str]:
         """What a job that has this number here is called, and a task of it, for people; nothing for a job that is gone."""
@@ -452,14 +460,14 @@ class Agent:
             self._actions.append(ToRunner(slot, protocol.Grant(grant.job, grant.dataset, 0, NO_ROOM_YET)))
             return
         segment = self.runners.slots[slot].outstanding.get(entry.claim.who.segment)
-        if self.stock.unbacked(entry, memory):
+        if self.memory.unbacked(entry, memory):
             self._actions.append(ToRunner(slot, protocol.Grant(grant.job, grant.dataset, 0, NO_ROOM_YET)))
         if segment is not None:
             self.runners.defer(slot, segment)
 
     def closed(self, slot: int, frame: protocol.Closed) -> None:
         """A runner executes nothing more of a job that is over, and writes nothing for it."""
-        self.stock.closed(self.runners.slots[slot], frame.job)
+        self.grants.closed(self.runners.slots[slot], frame.job)
         self.runners.closed(slot, frame.job)
 
     def released(self, slot: int, frame: protocol.Released) -> None:
@@ -467,8 +475,8 @@ class Agent:
         check_released(frame)
         client = self.runners.slots[slot].client
         for block, count in zip(frame.blocks, frame.counts, strict=True):
-            if self.stock.store.release(block, client, count) or self.stock.slabs.drop(client, block):
-                self.stock.progress += 1
+            if self.memory.store.release(block, client, count) or self.grants.slabs.drop(client, block):
+                self.grants.progress += 1
 
     def results(self, slot: int, frame: protocol.Results) -> None:
         """What a runner has done. Raises ValueError for what it may not say; then nothing of it counts."""
@@ -476,9 +484,9 @@ class Agent:
         self.runners.heard(frame.segments, frame.failed_segments)
         for value in frame.values:
             if isinstance(value, int):
-                self.stock.written(self.runners.slots[slot], value)
+                self.grants.written(self.runners.slots[slot], value)
         if job is None or job.ended:
-            self.stock.drop_slabs(self.runners.slots[slot], frame.values)
+            self.grants.drop_slabs(self.runners.slots[slot], frame.values)
             self._late(job, frame)
             return
         check_results(job, self.runners.slots[slot].outstanding, frame)
@@ -524,22 +532,22 @@ class Agent:
         job.report.values(list(small), list(attempts.values()), list(small.values()), job.is_held)
         taken = {dataset: value for dataset, value in small.items() if job.is_taken[dataset] or dataset in job.entries}
         if taken:
-            self.runners.ready(self.stock.values(job, taken, attempts, made=True))
+            self.runners.ready(self.datasets.values(job, taken, attempts, made=True))
 
     def _stored(self, job: HostJob, slot: int, dataset: int, block: int) -> None:
         """A runner wrote a dataset to a block of the arena."""
-        made = self.stock.made(job, dataset, block, self.runners.slots[slot])
+        made = self.grants.made(job, dataset, block, self.runners.slots[slot])
         if made is not None:
             attempt = job.attempts.get(job.producer[dataset], 0)
-            self.runners.ready(self.stock.stored(job, dataset, attempt, made))
+            self.runners.ready(self.datasets.stored(job, dataset, attempt, made))
             job.report.produced(dataset, attempt, made.nbytes, job.is_held[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:
             job.report.gone(dataset)  # its room was taken back meanwhile
 
     def _segments_ended(self, job: HostJob, slot: int, ids: list[int]) -> None:
         ended = self.runners.ended(slot, job, ids)
-        self.stock.unuse(job, ended)
-        self.stock.progress += len(ended)
+        self.datasets.unuse(job, ended)
+        self.grants.progress += len(ended)
         done = []
         for segment in ended:
             segment.over = True
@@ -563,7 +571,7 @@ class Agent:
         job, dropped = chain.job, [segment for segment in chain.segments if not segment.over]
         for segment in dropped:
             segment.over = True
-        self.stock.unuse(job, dropped)
+        self.datasets.unuse(job, dropped)
         if chain.slot >= 0:
             self.runners.ended(chain.slot, job, [segment.id for segment in dropped])
             self.runners.slots[chain.slot].kept.discard(chain)
@@ -575,7 +583,8 @@ class Agent:
         shortage: if the kernel killed it for want of memory.
         """
         runner = self.runners.slots[slot]
-        self.stock.runner_died(runner, (entry for job in self.jobs.values() for entry in job.entries.values()))
+        self.memory.drop_claims(slot)
+        self.grants.runner_died(runner, (entry for job in self.jobs.values() for entry in job.entries.values()))
         for key in [key for key in self._doomed if key[0] == slot]:
             del self._doomed[key]
         self._alive_after_kill.discard(slot)
@@ -594,7 +603,7 @@ class Agent:
         chain, job = segment.chain, segment.chain.job
         if task is not None and task[0] == job.number and task[1] in segment.tasks:
             error = _death(job, task[1], chain.attempts.get(task[1], 0), code, pid)
-            self._fail(job, chain, error if shortage is None else shortage.told_in(error, self.host, self.stock.store.used))
+            self._fail(job, chain, error if shortage is None else shortage.told_in(error, self.host, self.memory.store.used))
         elif chain.ended or segment.place:
             self._give_back(chain)
         else:
@@ -611,7 +620,7 @@ class Agent:
     def clock(self, now: float) -> None:
         """What time it is, by the clock of `tick`; to be told with each batch of events."""
         self._now = self.runners.now = now
-        self.stock.clock(now)
+        self.memory.clock(now)
 
     @property
     def look_at(self) -> float:
@@ -630,7 +639,7 @@ class Agent:
         taken = self.runners.recalled(runner, begun)
         self._actions.append(ToRunner(slot, protocol.Recall(number, [segment.id for _, segments in taken for segment in segments])))
         for chain, segments in taken:
-            self.stock.unpin(segments)
+            self.datasets.unpin(segments)
             if chain.asked_back:
                 self._give_back(chain)
             else:
@@ -640,16 +649,16 @@ class Agent:
 
     def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
         """What was to be written to disk is there, or could not be written. trouble: why."""
-        self.stock.spilled(key, ok, trouble)
+        self.datasets.spilled(key, ok, trouble)
 
     def unread(self, key: str, memory: int) -> None:
         """There is no memory behind the place that a dataset was to be read into. memory: bytes that the arena has."""
-        held = self.stock.disk.found(key)
-        self.stock.unbacked(held[1] if held is not None else Entry(-1), memory, read=key)
+        held = self.memory.disk.found(key)
+        self.memory.unbacked(held[1] if held is not None else Entry(-1), memory, read=key)
 
     def restored(self, key: str, ok: bool) -> None:
         """What was to be read from disk is in the arena, or could not be read."""
-        self.runners.ready(self.stock.restored(key, ok))
+        self.runners.ready(self.datasets.restored(key, ok))
 
     # --- other hosts: what this one asked for ---------------------------------------------------------------------------
 
@@ -659,8 +668,8 @@ class Agent:
 
     def host_unreachable(self, host: str) -> None:
         """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
-        self.stock.drop_offers(host)
-        self.stock.arrived(host)
+        self.memory.drop_offers(host)
+        self.grants.arrived(host)
         self.sources.disconnected(host)
 
     def host_lost(self, message: HostLost) -> None:
@@ -683,7 +692,7 @@ class Agent:
     def _unreceived(self, job: HostJob, entry: Entry) -> None:
         """Take back the room for what another host was to send."""
         if entry.granted is not None and entry.granted.writer == LINK:
-            self.stock.take_back(job, entry)
+            self.grants.take_back(job, entry)
 
     def retry_links(self) -> None:
         """Open links again from which something is awaited. What waits for a host that has been out of reach for too long is given up."""
@@ -715,7 +724,7 @@ class Agent:
             if entry is not None and entry.source == host:
                 values[dataset], attempts[dataset] = bytes(payload[start : start + length]), attempt
             start += length
-        self.runners.ready(self.stock.values(job, values, attempts))
+        self.runners.ready(self.datasets.values(job, values, attempts))
 
     def offered(self, host: str, frame: frames.Offer) -> None:
         """Large datasets exist elsewhere: grant them as memory allows, in plan order."""
@@ -726,14 +735,14 @@ class Agent:
             entry = job.entries.get(dataset)
             if entry is not None and entry.source == host and not entry.here and entry.granted is None and entry.offered != host:
                 order = min((segment.chain.order for segment in entry.waiters), default=0)
-                self.stock.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
+                self.memory.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
 
     def receiving(self, host: str, frame: frames.Data, nbytes: int) -> tuple[int, int] | None:
         """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
         self.sources.failover.heard(host)
-        block = self.stock.arriving(host, entry, frame, nbytes)
+        block = self.grants.arriving(host, entry, frame, nbytes)
         if block is not None:
             return block.offset + frame.start, nbytes
         if frame.size and entry is not None and entry.granted is not None and entry.source == host:
@@ -742,12 +751,12 @@ class Agent:
 
     def received(self, host: str, frame: frames.Data, nbytes: int) -> None:
         """Bytes that `receiving` was told of are here, in the arena if it gave a place."""
-        block = self.stock.arrived(host)
+        block = self.grants.arrived(host)
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
-        if job is None or entry is None or block is None or not self.stock.fill(entry, block, frame, nbytes):
+        if job is None or entry is None or block is None or not self.grants.fill(entry, block, frame, nbytes):
             return
-        self.runners.ready(self.stock.stored(job, frame.dataset, frame.attempt, block))
+        self.runners.ready(self.datasets.stored(job, frame.dataset, frame.attempt, block))
         job.report.copied(frame.dataset)
 
     def relayed(self, host: str, frame: frames.Relay) -> None:
@@ -761,7 +770,7 @@ class Agent:
         job = self.jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
         if entry is not None and entry.source == host and entry.claim is not None and entry.claim.who.host == host:
-            self.stock.unbacked(entry, memory)
+            self.memory.unbacked(entry, memory)
 
     def gone(self, host: str, frame: frames.Gone) -> None:
         """Another host has not got what it was asked for."""
@@ -778,11 +787,11 @@ class Agent:
 
     def peer_came(self, peer: int, host: PeerHost) -> None:
         """Another host has opened a link."""
-        self.stock.relays.came(peer, host)
+        self.serving.relays.came(peer, host)
 
     def wanted(self, peer: int, frame: frames.Want) -> None:
         """A peer asks for datasets. For a job that is not known here yet, the question is kept. Raises ValueError if that are too many."""
-        self.stock.relays.reachable(peer, frame.address)
+        self.serving.relays.reachable(peer, frame.address)
         job = self.jobs.get(frame.job)
         if job is not None:
             self._expect_again(job, frame)
@@ -808,7 +817,7 @@ class Agent:
 
     def _want(self, job: HostJob, datasets: Iterable[int], peer: int) -> None:
         for dataset in dict.fromkeys(datasets):
-            self.stock.wanted(job, dataset, peer)
+            self.serving.wanted(job, dataset, peer)
 
     def unwanted(self, peer: int, frame: frames.Unwant) -> None:
         """A peer needs datasets no longer."""
@@ -818,7 +827,7 @@ class Agent:
         for dataset in frame.datasets:
             entry = job.entries.get(dataset)
             if entry is not None:
-                entry.wanted_by = [other for other in entry.wanted_by if other != peer]
+                forget_peer(entry, peer)
 
     def granted(self, peer: int, frame: frames.Grant) -> None:
         """A peer has room for offers."""
@@ -828,31 +837,24 @@ class Agent:
             return
         starts = dict(zip(frame.datasets, frame.starts, strict=bool(frame.starts)))
         for dataset in dict.fromkeys(frame.datasets):
-            self.stock.granted(job, dataset, peer, starts.get(dataset))
+            self.serving.granted(job, dataset, peer, starts.get(dataset))
 
     def sent(self, peer: int, frame: frames.Data, nbytes: int, block: int = 0) -> None:
         """Bytes of a block (0: of the disk) are out, or their link is gone: let go of them."""
-        if block and self.stock.store.release(block, ("peer", peer)):
-            self.stock.progress += 1
-        if self.stock.cut_through.takes(peer, block):
-            self.stock.cut_through.sent(peer, block)
-        else:
-            self.stock.sending.sent(peer, frame, nbytes)
+        if self.serving.sent(peer, frame, nbytes, block):
+            self.grants.progress += 1
 
     def unreadable(self, key: str) -> None:
         """A part of what is on disk under a key, which was to be sent, cannot be read."""
-        self.stock.unreadable(key)
+        self.datasets.unreadable(key)
 
     def peer_left(self, peer: int) -> None:
         """A link that a peer opened is closed: nobody waits there any more."""
         for job in self.jobs.values():
             for entry in job.entries.values():
-                if peer in entry.wanted_by:
-                    entry.wanted_by = [other for other in entry.wanted_by if other != peer]
+                forget_peer(entry, peer)
         self._early_wants.drop(peer)
-        self.stock.cut_through.left(peer)
-        self.stock.sending.left(peer)
-        self.stock.relays.left(peer)
+        self.serving.left(peer)
 
     # --- time, and what follows ------------------------------------------------------------------------------------------
 
@@ -895,19 +897,19 @@ class Agent:
 
     def _watch_for_stall(self, now: float) -> None:
         """With nothing at work that could free memory, results get room above the capacity: at first one, then more at every tick."""
-        if self.stock.first_claim is None:
+        if self.memory.first_claim is None:
             self._stalls = 0
-        if self.stock.first_claim is None or self._at_work() or (not self._stalls and self.stock.progress != self._stalled_since[0]):
-            self._stalled_since = (self.stock.progress, now)
+        if self.memory.first_claim is None or self._at_work() or (not self._stalls and self.grants.progress != self._stalled_since[0]):
+            self._stalled_since = (self.grants.progress, now)
         elif self._stalls or now - self._stalled_since[1] > self.settings.stall_seconds:
-            granted = self.stock.overcommit(1 if self.stock.disk.enabled else 1 << self._stalls)
+            granted = self.memory.overcommit(1 if self.memory.disk.enabled else 1 << self._stalls)
             self.counts.overcommits += len(granted)
             self._undefer(granted)
             self._stalls = min(self._stalls + 1, MOST_STALLS)
-            self._stalled_since = (self.stock.progress, now)
+            self._stalled_since = (self.grants.progress, now)
 
     def _at_work(self) -> bool:
-        return any(runner.busy for runner in self.runners.slots) or self.stock.transfers > 0 or self.stock.disk.busy
+        return any(runner.busy for runner in self.runners.slots) or self.grants.transfers > 0 or self.memory.disk.busy
 
     def executing(self, tasks: Sequence[tuple[int, int] | None]) -> None:
         """What the status page shows, a slot each: (job number, task). Each task is reported as started once."""
@@ -928,37 +930,37 @@ class Agent:
         """Under pressure: whether a segment may start, because it frees memory or is the earliest there is."""
         if any(entry.block is not None or entry.spill_key for entry in segment.entries):
             return True
-        first = self.stock.first_claim
+        first = self.memory.first_claim
         return segment.chain.order <= first if first is not None else not any(runner.busy for runner in self.runners.slots)
 
     def take(self) -> list[Action]:
         """Everything that follows from the events so far, save reports."""
-        if granted := self.stock.settle():
+        if granted := self.memory.settle():
             self._undefer(granted)
-        if self.stock.refused:
+        if self.memory.refused:
             self._fail_refused()
         if self.runners.has_ready:
-            self.runners.fill(self._allowed if self.stock.pressed else None)
+            self.runners.fill(self._allowed if self.memory.pressed else None)
         if self.runners.queued:
             self._actions.extend(Nudge(runner.slot) for runner in self.runners.overdue())
             for runner in self.runners.to_recall():
                 self._recall(runner)
         if self.runners.batched:
             self._send_batches()
-        if self.stock.outgoing.parcels:
-            self.stock.outgoing.send()
+        if self.serving.outgoing.parcels:
+            self.serving.outgoing.send()
         if self.sources.asks:
             self._actions.extend(self.sources.wants())
         actions, self._actions[:] = list(self._actions), ()
         return actions
 
     def _fail_refused(self) -> None:
-        refused, self.stock.refused = self.stock.refused, []
+        refused, self.memory.refused = self.memory.refused, []
         for claim in refused:
             entry = claim.job.entries.get(claim.dataset)
             if entry is not None:
                 what = f"on host {self.host}, an input of {claim.nbytes:,} bytes"
-                self._fail_waiters(claim.job, entry, "too_large", self.stock.shortage.in_words(what, claim.nbytes))
+                self._fail_waiters(claim.job, entry, "too_large", self.memory.shortage.in_words(what, claim.nbytes))
 
     # --- actions that could not be carried out ----------------------------------------------------------------------------
 
@@ -968,7 +970,7 @@ class Agent:
 
     def trouble(self) -> list[str]:
         """For people: what does not work on this host just now."""
-        return [*self.stock.trouble(), *self.watchdog.in_words()]
+        return [*self.memory.trouble(), *self.watchdog.in_words()]
 
     def act(self, action: Action) -> None:
         """Have an action carried out."""
@@ -1007,11 +1009,11 @@ class Agent:
             if slot not in job.runners:
                 job.runners.add(slot)
                 self._actions.append(ToRunner(slot, self._open_job(job)))
-            frame = run_frame(job, segments, runner.number(segments), partial(self.stock.locate, runner=runner))
+            frame = run_frame(job, segments, runner.number(segments), partial(self.datasets.locate, runner=runner))
             if frame.attempts:
                 self._say_started(job, frame)
             self._actions.append(ToRunner(slot, frame))
-            self.stock.dispatched(segments)
+            self.datasets.dispatched(segments)
             self._close_quietly(runner)
 
     def _say_started(self, job: HostJob, frame: protocol.Run) -> None:
@@ -1045,7 +1047,7 @@ class Agent:
                 return self.settings.report_seconds
             urgent = urgent or report.urgent
             soon = soon or report.soon
-        if self.stock.pressed:
+        if self.memory.pressed:
             return self.settings.report_seconds
         if urgent:
             return self.settings.busy_report_seconds
@@ -1055,7 +1057,7 @@ class Agent:
 
     def reports(self) -> list[Action]:
         """The facts to publish now: all that were collected, or, of many jobs, those of the jobs that have nothing left to do here."""
-        names, used = self._due_reports(), self.stock.store.used
+        names, used = self._due_reports(), self.memory.store.used
         for name in names:
             del self.news[name]
         jobs = [self.jobs[name] for name in names]
@@ -1070,7 +1072,7 @@ class Agent:
 
     def all_reports(self) -> list[Events]:
         """All facts that were not published, also those that would wait for more."""
-        jobs, used = [self.jobs[name] for name in self.news], self.stock.store.used
+        jobs, used = [self.jobs[name] for name in self.news], self.memory.store.used
         self.news.clear()
         reported = [action.events for action in [*self._actions, *self._unreported] if isinstance(action, Report)]
         self._unreported.clear()
@@ -1081,7 +1083,7 @@ class Agent:
         those wait for more, but only so many times."""
         names = list(self.news)
         ended = [name for name in names if not self.jobs[name].n_live] if len(names) > FEW_JOBS else []
-        if not ended or self.stock.pressed or self._left_out >= LEFT_OUT:
+        if not ended or self.memory.pressed or self._left_out >= LEFT_OUT:
             self._left_out = 0
             return names
         self._left_out += 1

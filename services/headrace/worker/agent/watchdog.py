@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from headrace.graph.naming import task_name
 from headrace.worker.agent.failover import CONNECTING, DOWN
 from headrace.worker.agent.jobs import Entry, HostJob, Segment
-from headrace.worker.agent.stock import LINK
+from headrace.worker.agent.serving import LINK
 
 if TYPE_CHECKING:
     from headrace.worker.agent.state import Agent
@@ -107,7 +107,7 @@ def wait_of(agent: Agent, job: HostJob, segment: Segment, executing: Sequence[tu
 
 def _at_runner(agent: Agent, job: HostJob, segment: Segment, slot: int, executing: Sequence[tuple[int, int] | None]) -> Wait:
     if segment.id in agent.runners.slots[slot].deferred:
-        claimed = agent.stock.claims_for(slot, segment.id)
+        claimed = agent.memory.claims_for(slot, segment.id)
         return Wait("room in memory for its result", overdue=not claimed)
     task = executing[slot]
     if task is None:
@@ -123,8 +123,8 @@ def _for_a_runner(agent: Agent, segment: Segment, executing: Sequence[tuple[int,
     busy = [runner.slot for runner in agent.runners.slots if runner.alive and (runner.busy or executing[runner.slot] is not None)]
     if segment.chain.alone or agent.runners.holds_back(segment):
         return Wait("its turn: a task that runs alone, or what it needs of this host", overdue=not busy)
-    if agent.stock.first_claim is not None or agent.stock.disk.parked:
-        return Wait("memory, or the disk", overdue=not (busy or agent.stock.disk.busy or agent.stock.transfers))
+    if agent.memory.first_claim is not None or agent.memory.disk.parked:
+        return Wait("memory, or the disk", overdue=not (busy or agent.memory.disk.busy or agent.grants.transfers))
     return Wait("a runner, all of which are busy" if len(busy) >= len(slots) else "a runner, although one is idle", len(busy) < len(slots))
 
 
@@ -139,7 +139,7 @@ def _for_inputs(agent: Agent, job: HostJob, segment: Segment) -> Wait:
 def _for_input(agent: Agent, job: HostJob, entry: Entry) -> Wait:
     name = f"dataset {job.name_of(entry.dataset)!r}"
     if entry.spill_key:
-        coming = agent.stock.disk.is_reading(entry.spill_key) or agent.stock.claims_of(job, entry.dataset)
+        coming = agent.memory.disk.is_reading(entry.spill_key) or agent.memory.claims_of(job, entry.dataset)
         return Wait(f"{name} to come back from disk", overdue=not coming)
     if entry.granted is not None and entry.granted.writer == LINK:
         return Wait(
@@ -151,7 +151,7 @@ def _for_input(agent: Agent, job: HostJob, entry: Entry) -> Wait:
             return Wait(f"{name}, which a task here makes")
         return Wait(f"{name}, whose place nobody has named", overdue=True, lost=entry.dataset)
     if entry.offered:
-        return Wait(f"memory for {name} of host {entry.offered}", overdue=not agent.stock.claims_of(job, entry.dataset))
+        return Wait(f"memory for {name} of host {entry.offered}", overdue=not agent.memory.claims_of(job, entry.dataset))
     state = agent.sources.state(entry.source)
     if state in (CONNECTING, DOWN):
         return Wait(f"a link to host {entry.source}, which has {name}", overdue=True)
