@@ -36,6 +36,7 @@ from headrace_schemas.messages import (
     TaskError,
     Written,
 )
+from headrace_schemas.options import JobOptions
 from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "HostJoined",
     "HostLost",
     "JobEntry",
+    "JobOptions",
     "JobState",
     "LeaseEntry",
     "LedgerSnapshot",

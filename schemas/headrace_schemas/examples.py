@@ -9,6 +9,7 @@ from headrace_schemas import messages as m
 from headrace_schemas.base import SCHEMA_VERSION, Record
 from headrace_schemas.fetching import Fetch, Fetching
 from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec, SourceSpec
+from headrace_schemas.options import JobOptions
 from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn
 from headrace_schemas.streams import GRAPHS, JOBS, LOG
 
@@ -45,6 +46,7 @@ GRAPH = GraphSpec(
     metadata=[{"param": "2t", "statistic": "mean", "hour": 0}],
 )
 SOURCE = GraphSource(inline=GRAPH, sink=SINK)
+OPTIONS = JobOptions(sink=SINK)
 ERROR = m.TaskError(
     task=3,
     name="load-3",
@@ -81,7 +83,7 @@ TURN = Turn(seq=12, time=1_795_358_460.9, message=m.HostLost(at=11, term=7, host
 
 _ALL: list[Record] = [
     # requests of the client
-    m.Submitted(job=JOB, name="uk-march", n_tasks=6, graph=SOURCE, client="anna@notebook"),
+    m.Submitted(job=JOB, name="uk-march", n_tasks=6, graph=SOURCE, options=OPTIONS, client="anna@notebook"),
     m.Cancel(job=JOB, reason="the wrong month"),
     m.Release(job=JOB, datasets=[4]),
     # decisions of the controller
@@ -125,6 +127,7 @@ _ALL: list[Record] = [
         tasks=[0, 1, 4],
         sources=[0],
         graph=SOURCE,
+        options=OPTIONS,
         about="load-0, load-1, mean-0",
     ),
     m.Revoke(at=6, term=8, job=JOB, host="beta", epoch=BETA_EPOCH, chains=[3], cuts=[0]),
@@ -197,6 +200,7 @@ _ALL: list[Record] = [
     MEAN,
     GRAPH,
     SOURCE,
+    OPTIONS,
     LOG,
     JOBS,
     GRAPHS,

@@ -104,4 +104,4 @@ class GraphSource(Record, kw_only=True):
     inline: GraphSpec | None = None
     key: str = ""
     sink: SinkSpec | None = None
-    """The job's sink for outputs that have none of their own. None: the hosts hold them for the client."""
+    """The job's sink, where services of the release before look for it. `JobOptions.sink` replaces it, and counts if a message has both."""

@@ -14,6 +14,7 @@ from headrace_schemas import subjects
 from headrace_schemas.base import Decision, Message, Record
 from headrace_schemas.graph import GraphSource
 from headrace_schemas.limits import Amount, Attempt, ChainId, Count, HostIndex, Id, Length, Moment, Seconds, Size, Stamp
+from headrace_schemas.options import JobOptions
 
 EndState = Literal["done", "failed", "cancelled"]
 """How a job ends."""
@@ -34,6 +35,8 @@ class Submitted(Message, tag="submitted", kw_only=True):
     name: str = ""
     n_tasks: Count = 0
     graph: GraphSource
+    options: JobOptions | None = None
+    """None: the defaults, or those of an older client, see `options.options_of`."""
     client: str = ""
 
 
@@ -298,6 +301,8 @@ class Assign(Decision, tag="assign", kw_only=True):
     """Per input from outside its chain, ordered by task and then by input: index of the host that has or will have it."""
     graph: GraphSource | None = None
     """The job's graph, in the first assignment of the job to a host."""
+    options: JobOptions | None = None
+    """The job's options, beside `graph`. None: the defaults, or those of an older scheduler, see `options.options_of`."""
     reopens: bool = False
     """Whether the job is done, and these chains compute lost outputs again. The host resumes the job until it ends once more."""
     again: bool = False

@@ -28,13 +28,14 @@ from headrace_schemas import (
     Assign,
     Events,
     HostJoined,
+    JobOptions,
     LogMessage,
     Message,
     Plan,
     Submitted,
     encode,
 )
-from headrace_schemas.examples import ALPHA_EPOCH, BETA_EPOCH, EXAMPLES, JOB, SOURCE
+from headrace_schemas.examples import ALPHA_EPOCH, BETA_EPOCH, EXAMPLES, JOB, OPTIONS, SOURCE
 from headrace_shm import Store
 from tests import edges
 
@@ -45,14 +46,15 @@ BETA = msgspec.structs.replace(EXAMPLES[HostJoined], host="beta", epoch=BETA_EPO
 def story(held: bool) -> list[Message]:
     """What is in the log before. held: the outputs are held for the client, and do not go to a sink."""
     source = msgspec.structs.replace(SOURCE, sink=None) if held else SOURCE
+    options = JobOptions() if held else OPTIONS
     assign = EXAMPLES[Assign]
     started = Events(job=JOB, host="alpha", epoch=ALPHA_EPOCH, started=[0], chains=[0], produced=[0], sizes=[9])
     return [
         EXAMPLES[HostJoined],  # type: ignore[list-item]
         BETA,
-        msgspec.structs.replace(EXAMPLES[Submitted], graph=source),
+        msgspec.structs.replace(EXAMPLES[Submitted], graph=source, options=options),
         EXAMPLES[Plan],  # type: ignore[list-item]
-        msgspec.structs.replace(assign, graph=source),
+        msgspec.structs.replace(assign, graph=source, options=options),
         msgspec.structs.replace(assign, host="beta", epoch=BETA_EPOCH, chains=[1, 3], lengths=[1, 2], tasks=[2, 3, 5], sources=[0]),
         started,
     ]

@@ -19,7 +19,7 @@ from headrace.worker.agent.rejoining import held, still_true
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
-from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, Purge, SinkSpec, TaskError, Written
+from headrace_schemas import Assign, Ended, Events, FunctionSpec, GraphSource, GraphSpec, JobOptions, Purge, SinkSpec, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 from tests.unit.worker_flags import check_flags
@@ -339,7 +339,7 @@ class World:
             at=1, term=1, job=JOB, host=name, epoch=self.epoch, hosts=self.names, addresses=[f"{n}:1" for n in self.names],
             chains=[id for id, _ in mine], lengths=[len(chain) for _, chain in mine], tasks=[t for _, chain in mine for t in chain],
             attempts=[attempts.get(t, 0) for _, chain in mine for t in chain] if attempts else [], sources=sources,
-            graph=GraphSource(inline=self.graph, sink=self.sink),
+            graph=GraphSource(inline=self.graph), options=JobOptions(sink=self.sink),
         )  # fmt: skip
 
     def purge(self, name: str, datasets: list[int]) -> None:

@@ -29,6 +29,7 @@ from headrace_schemas import (
     Events,
     GraphSource,
     GraphSpec,
+    JobOptions,
     Needed,
     Release,
     Request,
@@ -111,8 +112,11 @@ class Following(Follower):
         """Submit the graph and follow the job, both at the same time. The graph is not read back from the log. sink: of the job."""
         if self._connection.bus.tracing is not None:
             self._connection.bus.tracing.begin(self.job, spec.name)
-        graph = GraphSource(inline=spec, sink=sink)
-        self._submitted = Submitted(job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, client=self._connection.name)
+        graph = GraphSource(inline=spec, sink=sink)  # the sink is for services of the release before
+        options = JobOptions(sink=sink) if sink is not None else None
+        self._submitted = Submitted(
+            job=self.job, name=spec.name, n_tasks=spec.n_tasks, graph=graph, options=options, client=self._connection.name
+        )
         self._early = []
         whole = encode(self._submitted)
         if len(whole) <= streams.INLINE_GRAPH_BYTES:

@@ -8,6 +8,7 @@ from headrace.bus import Bus, Record, read_value
 from headrace.controller.room import Remnant, has_values
 from headrace.ledger import JobLedger, Ledger
 from headrace_schemas import JobEntry, LogMessage, Submitted, decoder, subjects
+from headrace_schemas.options import options_of
 from headrace_schemas.streams import JOBS, LOG
 
 _entry = decoder(JobEntry)
@@ -39,7 +40,7 @@ async def _has_values(bus: Bus, entry: JobEntry) -> bool:
         message = None if record is None else read_value(_message, LOG.name, record, bus.reading)
         if record is not None and message is not None:
             if isinstance(message, Submitted) and message.graph.inline is None:
-                return message.graph.sink is None
+                return options_of(message.options, message.graph).sink is None
             ledger.apply(message, record.time)
     job: JobLedger | None = ledger.jobs.get(entry.job)
     return job is not None and has_values(job)

@@ -21,6 +21,7 @@ from headrace.ledger.hardships import Interruption
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Ended, GraphSpec, JobState, NotCommitted, SinkSpec, Submitted, TaskError, Written
 from headrace_schemas.limits import MAX_HOSTS
+from headrace_schemas.options import options_of
 
 if TYPE_CHECKING:
     from headrace.ledger.placing import Placing
@@ -99,12 +100,10 @@ class JobLedger:
         "n_values",
         "name",
         "needs",
-        "one_output_each",
+        "one_output_each", "options",
         "placed",
-        "planned",
-        "problem",
-        "profile",
-        "refused",
+        "planned", "problem",
+        "profile", "refused",
         "release_reason",
         "reopened",
         "reopened_at",
@@ -127,6 +126,7 @@ class JobLedger:
     def __init__(self, submitted: Submitted, time: float, *, keep_values: bool = False) -> None:
         self.job, self.name, self.client, self.n_tasks = submitted.job, submitted.name, submitted.client, submitted.n_tasks
         self.source = submitted.graph
+        self.options = options_of(submitted.options, submitted.graph)
         self.submitted, self.ended_at = time, 0.0
         self.seq = self.last_seq = 0
         self.end: Ended | None = None
@@ -185,7 +185,7 @@ class JobLedger:
     def _mark_sunk(self) -> Sunk | None:
         """Outputs with a sink are not held for the client. None if there are none."""
         spec = self.source.inline
-        if (self.source.sink is None and (spec is None or not spec.sunk)) or not self.flag:
+        if (self.options.sink is None and (spec is None or not spec.sunk)) or not self.flag:
             return None
         asked = (self.flags & ASKED) != 0
         if self.sinks.default is None:
@@ -196,7 +196,7 @@ class JobLedger:
     @property
     def sinks(self) -> Sinks:
         """The sinks of its outputs."""
-        return Sinks.of_job(self.source.inline or _EMPTY, self.source.sink)
+        return Sinks.of_job(self.source.inline or _EMPTY, self.options.sink)
 
     # --- questions ------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from headrace.scheduler.backlog import Release
 from headrace.scheduler.chains import SMALL_TASKS
 from headrace.scheduler.plan import Placed
 from headrace_schemas import Assign, GraphSource, Plan, Reroute
+from headrace_schemas.options import DEFAULTS
 
 
 class Stamp(NamedTuple):
@@ -103,6 +104,7 @@ def assign_message(
         attempts=attempts.tolist() if attempts is not None and attempts.any() else [],
         sources=sources,
         graph=graph,
+        options=None if graph is None or job.options is DEFAULTS else job.options,
         again=again,
         reopens=job.end is not None,
         alone=alone,
@@ -134,4 +136,7 @@ def reroute_messages(
 
 def graph_source(job: JobLedger) -> GraphSource:
     """The graph as it was submitted: by its key if it has one, else whole."""
-    return GraphSource(key=job.source.key, sink=job.source.sink) if job.source.key else job.source
+    source, sink = job.source, job.options.sink
+    if not source.key and source.sink is sink:
+        return source
+    return GraphSource(inline=None if source.key else source.inline, key=source.key, sink=sink)  # the sink is for older hosts

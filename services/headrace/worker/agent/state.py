@@ -68,6 +68,7 @@ from headrace.worker.agent.sources import Sources
 from headrace.worker.agent.watchdog import Watchdog, waits_of
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
+from headrace_schemas.options import options_of
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
@@ -240,7 +241,7 @@ class Agent:
         except GraphError as error:
             self._reject(message, f"host {self.host} has another graph for the job than was submitted: {error}")
             return None
-        return self._open(message.job, graph, topology, message.graph.sink if message.graph is not None else None)
+        return self._open(message.job, graph, topology, options_of(message.options, message.graph).sink)
 
     def _reject(self, message: Assign, text: str) -> None:
         """Its job cannot run here; the host goes on."""
