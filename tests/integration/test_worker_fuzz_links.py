@@ -499,7 +499,7 @@ def test_what_the_agent_fails_on_ends_that_runner_and_no_exception_gets_into_the
         await asyncio.get_running_loop().create_unix_connection(lambda: made, sock=ours)
         theirs.sendall(protocol.pack(protocol.Released([1], [1])) * 3)
         await until(lambda: "lost" in owner.calls)
-        assert made.add(protocol.CloseJob(1))
+        protocol.pack_behind(made.unsent, protocol.CloseJob(1))
         made.flush()  # to one that is gone
         assert owner.calls == ["frames", "kill", "lost"]
         assert not escaped

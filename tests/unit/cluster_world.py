@@ -118,7 +118,7 @@ class ClusterWorld(World):
         for other in self.names:
             if other != name and other not in self.down:
                 self._lose_link(other, name)
-                self.agents[other].peer_left(self.names.index(name))
+                self.agents[other].peers.left(self.names.index(name))
         self.down.add(name)
         self.unsaid.append(HostLost(at=0, term=1, host=name, epoch=self.epochs[name]))
         self.recalls = [pair for pair in self.recalls if pair[0] != name]
@@ -149,16 +149,16 @@ class ClusterWorld(World):
         was_up = self.agents[name].sources.is_up(host)
         self._wire(name, host, "up").clear()
         self._wire(host, name, "down").clear()
-        self.agents[host].peer_left(self.names.index(name))
+        self.agents[host].peers.left(self.names.index(name))
         if was_up:
-            self.agents[name].host_unreachable(host)
+            self.agents[name].fetching.host_unreachable(host)
 
     def _connect(self, name: str, host: str) -> None:
         if host in self.down:
-            self.agents[name].host_unreachable(host)
+            self.agents[name].fetching.host_unreachable(host)
             return
-        self.agents[host].peer_came(self.names.index(name), PeerHost(name, self.epochs[name], ""))
-        self.agents[name].host_connected(host, self.epochs[host])
+        self.agents[host].peers.came(self.names.index(name), PeerHost(name, self.epochs[name], ""))
+        self.agents[name].fetching.host_connected(host, self.epochs[host])
 
     def _pump_one(self, name: str) -> bool:
         return name not in self.down and super()._pump_one(name)
@@ -176,7 +176,7 @@ class ClusterWorld(World):
         for name, agent in self.agents.items():
             if name not in self.down:
                 agent.tick(self.now, [None])
-                agent.retry_links()
+                agent.fetching.retry_links()
         for due in self.controller.due(self.now):
             self.publish(due)
         self._read("scheduler", 0)

@@ -128,8 +128,8 @@ class World:
         check(self.entries)
         for agent in self.agents:
             agent.tick(1e6, [])
-            agent.reports()
-            agent.retry_links()
+            agent.reporting.due()
+            agent.fetching.retry_links()
             agent.take()
         if JOB in self.client._ledger.jobs:
             self.client.counts()

@@ -344,7 +344,7 @@ def test_a_job_whose_runner_died_over_its_result_can_end():
 
 def test_what_a_runner_died_over_is_asked_of_the_host_that_makes_it_instead():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     assert [action.frame.datasets for action in agent.take() if isinstance(action, actions.ToHost)] == [[0]]
 
@@ -353,11 +353,11 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     assert [action for action in agent.take() if isinstance(action, actions.Connect)] == [actions.Connect("a", "a:1")]
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     agent.take()
-    agent.offered("a", frames.Offer("job", [0], [0], [50_000]))
+    agent.fetching.offered("a", frames.Offer("job", [0], [0], [50_000]))
     agent.take()
-    assert agent.receiving("a", frames.Data("job", 0, 0), 50_000) is not None
+    assert agent.fetching.receiving("a", frames.Data("job", 0, 0), 50_000) is not None
     agent.reroute(
         Reroute(
             at=1,
@@ -372,10 +372,10 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
         )
     )
     assert actions.Connect("b", "b:1") in agent.take()
-    agent.host_connected("b", EPOCH)
+    agent.fetching.host_connected("b", EPOCH)
     wants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
     assert wants == [actions.ToHost("b", frames.Want("job", [0], [0], agent.address))]
-    agent.host_unreachable("a")
+    agent.fetching.host_unreachable("a")
     assert agent.memory.store.used == 0
 
 
@@ -383,11 +383,11 @@ def test_an_input_that_never_fits_fails_the_task_that_takes_it():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     agent.take()
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     agent.take()
-    agent.offered("a", frames.Offer("job", [0], [0], [1 << 24]))
+    agent.fetching.offered("a", frames.Offer("job", [0], [0], [1 << 24]))
     agent.take()
-    [report] = agent.reports()
+    [report] = agent.reporting.due()
     assert [(error.task, error.reason) for error in report.events.failed] == [(1, "too_large")]
     assert not report.events.gone
 
@@ -396,12 +396,12 @@ def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     agent.take()
-    agent.host_unreachable("a")
+    agent.fetching.host_unreachable("a")
     agent.revoke(Revoke(at=1, term=1, job="job", host="h0", epoch=EPOCH, chains=[1]))
-    assert agent.reports()
-    agent.retry_links()
+    assert agent.reporting.due()
+    agent.fetching.retry_links()
     assert not agent.take()
-    assert not agent.reports()
+    assert not agent.reporting.due()
     agent.assign(_again("job", chain=2, task=1, sources=[1]), None)
     assert agent.take() == [actions.Connect("a", "a:1")]
 
@@ -488,12 +488,12 @@ def test_a_task_of_many_inputs_whose_runner_died_names_the_first_of_them():
     agent = _agent()
     _assign(agent, "job", [*([] for _ in range(n)), list(range(n))], [n], [1] * n, [n])
     agent.take()
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     agent.take()
-    agent.values_received("a", frames.Values("job", list(range(n)), [0] * n, [1] * n), memoryview(bytes(n)))
+    agent.fetching.values_received("a", frames.Values("job", list(range(n)), [0] * n, [1] * n), memoryview(bytes(n)))
     assert any(isinstance(action.frame, protocol.Run) for action in agent.take() if isinstance(action, actions.ToRunner))
     agent.runner_died(0, (1, n), -9, 123)
-    [failed] = [error for report in agent.reports() for error in report.events.failed]
+    [failed] = [error for report in agent.reporting.due() for error in report.events.failed]
     assert failed.reason == "runner_died"
     assert failed.inputs == [f"f-{dataset}" for dataset in range(INPUT_NAMES)]
 

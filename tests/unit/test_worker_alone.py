@@ -54,7 +54,7 @@ class Host:
         return [[task for _, task in having] for having in self.has.values()]
 
     def reported(self) -> list[Events]:
-        return [action.events for action in self.agent.reports() if isinstance(action, actions.Report)]
+        return [action.events for action in self.agent.reporting.due() if isinstance(action, actions.Report)]
 
 
 def test_one_waits_until_no_runner_executes_anything_and_nothing_starts_before_it_has_ended() -> None:
@@ -92,7 +92,7 @@ def test_others_go_on_if_the_job_of_one_is_over() -> None:
 def test_a_retried_task_is_reported_as_started_when_it_is_handed_over_and_again_at_its_next_attempt() -> None:
     host = Host(1, 2)
     host.assign([0], attempt=1)
-    assert host.agent.report_seconds == host.agent.settings.report_seconds, "at once"
+    assert host.agent.reporting.seconds == host.agent.settings.report_seconds, "at once"
     assert [events.started for events in host.reported()] == [[0]]
     host.agent.runner_died(0, (1, 0), -9, 5)
     host.agent.runner_started(0)

@@ -108,8 +108,8 @@ def _with_a_chain_that_was_dropped_at_its_runner(**settings: object) -> Agent:
 
 def _drop(agent: Agent) -> None:
     for _ in range(agent.settings.least_failures):
-        agent.host_unreachable("a")
-    agent.retry_links()
+        agent.fetching.host_unreachable("a")
+    agent.fetching.retry_links()
     assert not agent.runners.slots[0].outstanding
 
 

@@ -65,12 +65,12 @@ def expect_nothing_left(world: World) -> None:
     world.pump()
     for agent in world.agents.values():
         for peer in (STRANGER, *range(len(world.names))):
-            agent.peer_left(peer)
+            agent.peers.left(peer)
         for host in (*world.names, "evil"):
-            agent.host_unreachable(host)
+            agent.fetching.host_unreachable(host)
         assert agent.memory.store.used == 0
         assert not agent.serving.sending
-        assert not agent._early_wants
+        assert not agent.peers._early_wants
 
 
 # --- the stream of a runner -------------------------------------------------------------------------------------------
@@ -340,9 +340,9 @@ class Crowd(World):
 
     def _deliver(self, key: tuple[str, str, str]) -> None:
         frame, payload = self.wires[key][0]
-        if isinstance(frame, frames.Data) and self.agents[key[1]].receiving(key[0], frame, len(payload)) is None:
+        if isinstance(frame, frames.Data) and self.agents[key[1]].fetching.receiving(key[0], frame, len(payload)) is None:
             self.wires[key].popleft()  # its room was taken back, or filled already
-            self.agents[key[1]].received(key[0], frame, len(payload))
+            self.agents[key[1]].fetching.received(key[0], frame, len(payload))
         else:
             super()._deliver(key)
 
@@ -352,28 +352,28 @@ class Crowd(World):
 
     def send_what_is_owed(self) -> None:
         for name, action in self.unsent:
-            self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
+            self.agents[name].peers.sent(action.peer, action.frame, action.nbytes, action.block)
         self.unsent.clear()
 
     def hear(self, name: str, host: str, frame: frames.Frame) -> None:
         agent = self.agents[name]
         if isinstance(frame, frames.Want):
-            agent.wanted(STRANGER, frame)
+            agent.peers.wanted(STRANGER, frame)
         elif isinstance(frame, frames.Grant):
-            agent.granted(STRANGER, frame)
+            agent.peers.granted(STRANGER, frame)
         elif isinstance(frame, frames.Unwant):
-            agent.unwanted(STRANGER, frame)
+            agent.peers.unwanted(STRANGER, frame)
         elif isinstance(frame, frames.Values):
-            agent.values_received(host, frame, memoryview(bytes(sum(frame.lengths))))
+            agent.fetching.values_received(host, frame, memoryview(bytes(sum(frame.lengths))))
         elif isinstance(frame, frames.Offer):
-            agent.offered(host, frame)
+            agent.fetching.offered(host, frame)
         elif isinstance(frame, frames.Gone):
-            agent.gone(host, frame)
+            agent.fetching.gone(host, frame)
         elif isinstance(frame, frames.Data):
-            assert agent.receiving(host, frame, 9_000) is None, "nothing was granted to it"
-            agent.received(host, frame, 9_000)
+            assert agent.fetching.receiving(host, frame, 9_000) is None, "nothing was granted to it"
+            agent.fetching.received(host, frame, 9_000)
         elif isinstance(frame, frames.Relay):
-            agent.relayed(host, frame)
+            agent.fetching.relayed(host, frame)
 
 
 @settings(FUZZ, max_examples=300)
@@ -408,7 +408,7 @@ def test_the_host_that_was_asked_may_say_anything(said, rng):
         except (ValueError, AssertionError):
             break
     world.pump()
-    world.agents["h0"].host_unreachable("h1")
+    world.agents["h0"].fetching.host_unreachable("h1")
     world.tick(5.0)
     world.pump()
     expect_readable_facts(world)
@@ -450,21 +450,21 @@ def test_what_is_wanted_twice_is_sent_once_and_what_is_granted_twice_goes_out_on
     world = world_of(world=Crowd)
     world.run(random.Random(1))
     agent = world.agents["h0"]
-    agent.wanted(STRANGER, frames.Want(JOB, [3, 3, 3, 5, 5], [0] * 5))
+    agent.peers.wanted(STRANGER, frames.Want(JOB, [3, 3, 3, 5, 5], [0] * 5))
     assert [action.frame.datasets for action in agent.take()] == [[3, 5]]
-    agent.granted(STRANGER, frames.Grant(JOB, [5, 5, 5]))
-    agent.granted(STRANGER, frames.Grant(JOB, [5]))
+    agent.peers.granted(STRANGER, frames.Grant(JOB, [5, 5, 5]))
+    agent.peers.granted(STRANGER, frames.Grant(JOB, [5]))
     sends = [action for action in agent.take() if isinstance(action, actions.SendBlock)]
     assert len(sends) == 1
-    agent.sent(STRANGER, sends[0].frame, sends[0].nbytes, sends[0].block)
-    agent.granted(STRANGER, frames.Grant(JOB, [5]))
+    agent.peers.sent(STRANGER, sends[0].frame, sends[0].nbytes, sends[0].block)
+    agent.peers.granted(STRANGER, frames.Grant(JOB, [5]))
     assert len(agent.take()) == 1, "and again, once it is out"
 
 
 def test_answers_fit_into_frames_however_much_is_asked():
     world = world_of()
     agent = world.agents["h0"]
-    agent.wanted(STRANGER, frames.Want(JOB, list(range(N, 3 * MOST_IDS)), [0] * (3 * MOST_IDS - N)))
+    agent.peers.wanted(STRANGER, frames.Want(JOB, list(range(N, 3 * MOST_IDS)), [0] * (3 * MOST_IDS - N)))
     gone = [action.frame.datasets for action in agent.take() if isinstance(action, actions.ToPeer)]
     assert max(map(len, gone)) <= MOST_IDS
     assert sum(map(len, gone)) == 3 * MOST_IDS - N
@@ -476,8 +476,8 @@ def test_an_offer_that_waits_for_memory_waits_once():
     agent = world.agents["h1"]
     taken = agent.memory.store.allocate(-1, 1 << 14, "someone")
     for _ in range(100):
-        agent.offered("h0", frames.Offer(JOB, [0, 0], [0, 0], [10_000, 10_000]))
-        agent.offered("evil", frames.Offer(JOB, [0], [0], [10_000]))
+        agent.fetching.offered("h0", frames.Offer(JOB, [0, 0], [0, 0], [10_000, 10_000]))
+        agent.fetching.offered("evil", frames.Offer(JOB, [0], [0], [10_000]))
     assert [claim.who.host for claim in agent.memory._claims] == ["h0"]
     agent.memory.store.abort(taken.id)
     grants = [action for action in agent.take() if isinstance(action, actions.ToHost) and isinstance(action.frame, frames.Grant)]

@@ -39,7 +39,7 @@ def purge(job: str) -> Purge:
 
 
 def failed(agent: Agent) -> list[tuple[str, TaskError]]:
-    events = [action.events for action in agent.reports() if isinstance(action, actions.Report)]
+    events = [action.events for action in agent.reporting.due() if isinstance(action, actions.Report)]
     return [(each.job, error) for each in events for error in each.failed]
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.worker.agent.failures import MemoryShortage
 from headrace.worker.agent.oom import KillCount, OomKills
-from headrace.worker.agent.state import Agent, MemoryShortage
+from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign
 from headrace_shm import Store
@@ -88,7 +89,7 @@ def test_the_report_of_its_task_has_the_numbers() -> None:
     )  # fmt: skip
     agent.take()
     agent.runner_died(0, (1, 0), -9, 123, MemoryShortage(peak=900 << 20, limit=1 << 30))
-    [error] = [error for report in agent.reports() for error in report.events.failed]  # type: ignore[union-attr]
+    [error] = [error for report in agent.reporting.due() for error in report.events.failed]  # type: ignore[union-attr]
     assert (error.reason, error.memory, error.limit) == ("out_of_memory", 900 << 20, 1 << 30)
     assert error.error == (
         "the kernel killed the runner (process 123) for want of memory while it executed this task: it had 900 MiB at its peak, of the "

@@ -131,9 +131,9 @@ class Shop(World):
         agent = self.agents[client.host]
         if not client.asked:
             client.asked = True
-            agent.wanted(peer, frames.Want(JOB, client.wanted, [0] * len(client.wanted)))
+            agent.peers.wanted(peer, frames.Want(JOB, client.wanted, [0] * len(client.wanted)))
         elif client.to_grant and (not client.unread or rng.random() < 0.5):
-            agent.granted(peer, frames.Grant(JOB, client.to_grant))
+            agent.peers.granted(peer, frames.Grant(JOB, client.to_grant))
             client.to_grant = []
         else:
             action, data = client.unread.popleft()
@@ -141,19 +141,19 @@ class Shop(World):
                 data = bytes(self.memory[client.host][action.offset : action.offset + action.nbytes])
             assert data is not None
             client.take(action.frame, action.nbytes, data)
-            agent.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
+            agent.peers.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
 
     def leave(self, peer: int) -> None:
         """A client goes away in the middle."""
         client = self.clients[peer]
         client.left = True
-        self.agents[client.host].peer_left(peer)
+        self.agents[client.host].peers.left(peer)
         self._drop_unread(client.host, peer)
 
     def _drop_unread(self, name: str, peer: int) -> None:
         agent, client = self.agents[name], self.clients[peer]
         for action, _ in list(client.unread):
-            agent.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
+            agent.peers.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
         client.unread.clear()
 
     def _control(self, rng: random.Random) -> None:

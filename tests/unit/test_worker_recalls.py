@@ -276,7 +276,7 @@ def test_a_revoked_chain_that_a_runner_has_not_begun_is_given_back() -> None:
     [recall] = host.recalls
     host.agent.recalled(0, recall.number, host.number_of(0, mine[0]))
     host.take()
-    assert sorted(chain for report in host.agent.reports() for chain in report.events.revoked) == [mine[2], mine[4]]
+    assert sorted(chain for report in host.agent.reporting.due() for chain in report.events.revoked) == [mine[2], mine[4]]
     assert host.tasks(0) == [task for task in mine if task not in (mine[2], mine[4])], "the others are sent again"
 
 
@@ -355,6 +355,6 @@ def test_what_was_placed_anew_is_reported_task_by_task() -> None:
     host.take()
     host.ended(0, TINY)
     host.ended(0, TINY)
-    events = [report.events for report in host.agent.reports()]
+    events = [report.events for report in host.agent.reporting.due()]
     assert [task for event in events for task in event.done] == [0, 1]
     assert not [chain for event in events for chain in event.chains]

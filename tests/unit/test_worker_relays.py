@@ -185,7 +185,7 @@ class Broadcasting(World):
             if other is not None:
                 self._down(name, other, action)
             elif isinstance(action, actions.SendBlock):
-                self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
+                self.agents[name].peers.sent(action.peer, action.frame, action.nbytes, action.block)
         elif isinstance(action, actions.ToHost):
             if self.agents[name].sources.is_up(action.host):
                 super()._act(name, action)
@@ -205,7 +205,7 @@ class Broadcasting(World):
         agent, number = self.agents[receiver], self.peer_numbers[receiver, sender]
         if way == "up":
             self.wires[key].popleft()
-            {frames.Want: agent.wanted, frames.Grant: agent.granted}[type(frame)](number, frame)
+            {frames.Want: agent.peers.wanted, frames.Grant: agent.peers.granted}[type(frame)](number, frame)
             return
         block = self.sends[key].pop(0)
         if block is None:
@@ -215,11 +215,11 @@ class Broadcasting(World):
         payload = bytes(self.memory[sender][block.offset : block.offset + block.nbytes])
         self.bytes_sent[sender] += len(payload)
         assert frame.attempt == ATTEMPT
-        place = agent.receiving(sender, frame, len(payload))
+        place = agent.fetching.receiving(sender, frame, len(payload))
         if place is not None:
             self.memory[receiver][place[0] : sum(place)] = payload
-        agent.received(sender, frame, len(payload))
-        self.agents[sender].sent(block.peer, block.frame, block.nbytes, block.block)
+        agent.fetching.received(sender, frame, len(payload))
+        self.agents[sender].peers.sent(block.peer, block.frame, block.nbytes, block.block)
 
     # What breaks.
 
@@ -231,11 +231,11 @@ class Broadcasting(World):
         self.wires.pop((there, here, "down"), None)
         for block in self.sends.pop((there, here, "down"), []):
             if block is not None:
-                self.agents[there].sent(block.peer, block.frame, block.nbytes, block.block)
-        self.agents[there].peer_left(number)
-        self.agents[there].peer_came(self.peer_numbers[there, here], PeerHost(here, EPOCH, ""))
+                self.agents[there].peers.sent(block.peer, block.frame, block.nbytes, block.block)
+        self.agents[there].peers.left(number)
+        self.agents[there].peers.came(self.peer_numbers[there, here], PeerHost(here, EPOCH, ""))
         if self.agents[here].sources.is_up(there):
-            self.agents[here].host_unreachable(there)
+            self.agents[here].fetching.host_unreachable(there)
 
     def kill(self, name: str) -> None:
         """A host is gone. Whatever connects to it finds nobody."""
@@ -252,14 +252,14 @@ class Broadcasting(World):
         for pair in [pair for pair in self.connecting if self.dead & {*pair}]:
             self.connecting.remove(pair)
             if pair[0] not in self.dead:
-                self.agents[pair[0]].host_unreachable(pair[1])
+                self.agents[pair[0]].fetching.host_unreachable(pair[1])
         return super().step(rng)
 
     def tick(self, seconds: float) -> None:
         super().tick(seconds)
         for name in self.names:
             if name not in self.dead:
-                self.agents[name].retry_links()
+                self.agents[name].fetching.retry_links()
 
     # What a test looks at.
 
@@ -370,10 +370,10 @@ def _behind_a_relay(rng: random.Random) -> tuple[Broadcasting, Agent, str]:
 def test_a_transfer_goes_on_at_the_origin_where_the_relay_left_off():
     world, agent, relay = _behind_a_relay(random.Random(4))
     filled = agent.jobs[JOB].entries[0].filled
-    agent.gone(relay, frames.Gone(JOB, [0]))
+    agent.fetching.gone(relay, frames.Gone(JOB, [0]))
     grants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
     assert grants == [actions.ToHost("h0", frames.Grant(JOB, [0], [filled]))]
-    assert not agent.reports(), "the dataset is not lost"
+    assert not agent.reporting.due(), "the dataset is not lost"
     world._act(agent.host, grants[0])
     world.run(random.Random(5))
     world.expect_all()
@@ -395,7 +395,7 @@ def test_a_relay_of_another_epoch_than_the_origin_said_is_not_asked():
     _, agent, relay = _behind_a_relay(random.Random(8))
     agent.jobs[JOB].entries[0].source = "h0"
     agent.take()
-    agent.relayed("h0", frames.Relay(JOB, 0, relay, f"{relay}:1", EPOCH + 1, 1))
+    agent.fetching.relayed("h0", frames.Relay(JOB, 0, relay, f"{relay}:1", EPOCH + 1, 1))
     assert [action.host for action in agent.take() if isinstance(action, actions.ToHost)] == ["h0"]
 
 

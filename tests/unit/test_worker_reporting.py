@@ -45,40 +45,40 @@ def end_small(agent: Agent, dataset: int) -> None:
 def test_facts_that_nothing_depends_on_wait_longest():
     agent = agent_with([[], [], [0, 1]], [2])
     make_large(agent, 0)
-    assert agent.has_reports
-    assert agent.report_seconds == SETTINGS.idle_report_seconds
+    assert agent.reporting.has_some
+    assert agent.reporting.seconds == SETTINGS.idle_report_seconds
 
 
 def test_the_last_use_of_a_large_dataset_is_told_soon_for_its_memory():
     agent = agent_with([[], [0], [], [1, 2]], [3])
     make_large(agent, 0)
-    assert agent.report_seconds == SETTINGS.idle_report_seconds
+    assert agent.reporting.seconds == SETTINGS.idle_report_seconds
     end_small(agent, 1)
-    assert agent.report_seconds == SETTINGS.quiet_report_seconds
-    assert agent.reports()
-    assert not agent.has_reports
-    assert agent.report_seconds == SETTINGS.idle_report_seconds
+    assert agent.reporting.seconds == SETTINGS.quiet_report_seconds
+    assert agent.reporting.due()
+    assert not agent.reporting.has_some
+    assert agent.reporting.seconds == SETTINGS.idle_report_seconds
 
 
 def test_a_use_of_a_large_dataset_that_others_follow_is_not_told_soon():
     agent = agent_with([[], [0], [0], [1, 2]], [3])
     make_large(agent, 0)
     end_small(agent, 1)
-    assert agent.report_seconds == SETTINGS.idle_report_seconds
+    assert agent.reporting.seconds == SETTINGS.idle_report_seconds
 
 
 def test_a_host_that_has_no_work_left_says_so_soon():
     agent = agent_with([[]], [])
     make_large(agent, 0)
-    assert agent.report_seconds == SETTINGS.quiet_report_seconds
+    assert agent.reporting.seconds == SETTINGS.quiet_report_seconds
 
 
 def test_what_the_client_asked_for_goes_out_first_and_at_once_if_it_is_the_last():
     agent = agent_with([[], []], [0, 1])
     end_small(agent, 0)
-    assert agent.report_seconds == SETTINGS.busy_report_seconds
+    assert agent.reporting.seconds == SETTINGS.busy_report_seconds
     end_small(agent, 1)
-    assert agent.report_seconds == SETTINGS.report_seconds
+    assert agent.reporting.seconds == SETTINGS.report_seconds
 
 
 def test_many_facts_and_copies_are_told_soon():
@@ -120,16 +120,16 @@ def end_first(agent: Agent, number: int, task: int = 0) -> None:
 
 def reported(agent: Agent) -> list[str]:
     """The jobs that a report is about."""
-    return [action.events.job for action in agent.reports()]  # type: ignore[union-attr]
+    return [action.events.job for action in agent.reporting.due()]  # type: ignore[union-attr]
 
 
 def test_of_many_jobs_those_that_are_over_here_are_told_and_the_others_wait_for_more():
     agent = agent_with_jobs(8)
     first, *others = list(agent.jobs)
     end_first(agent, agent.jobs[first].number, 1)
-    assert agent.report_seconds == SETTINGS.report_seconds
+    assert agent.reporting.seconds == SETTINGS.report_seconds
     assert reported(agent) == [first]
-    assert agent.report_seconds == SETTINGS.busy_report_seconds
+    assert agent.reporting.seconds == SETTINGS.busy_report_seconds
     assert reported(agent) == others
 
 

@@ -48,7 +48,7 @@ def frames_to_runner(agent: Agent, kind: type) -> list[actions.ToRunner]:
 
 
 def reported(agent: Agent) -> list[Events]:
-    return [report.events for report in agent.reports()]
+    return [report.events for report in agent.reporting.due()]
 
 
 def failures(agent: Agent) -> list[tuple[int, str, str]]:
@@ -275,22 +275,22 @@ def test_a_host_to_which_no_link_can_be_begun_is_tried_again():
     agent = awaiting()
     [connect] = of_kind(agent.take(), actions.Connect)
     agent.action_failed(connect, BROKEN)
-    agent.retry_links()
+    agent.fetching.retry_links()
     assert of_kind(agent.take(), actions.Connect) == [connect]
 
 
 def test_what_cannot_be_sent_to_a_host_ends_the_link_and_is_sent_on_the_next_one():
     agent = awaiting()
     agent.take()
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     [want] = of_kind(agent.take(), actions.ToHost)
     agent.action_failed(want, BROKEN)
     [end] = agent.take()
     assert end == actions.Disconnect("a")
     agent.action_failed(end, BROKEN)
-    agent.retry_links()
+    agent.fetching.retry_links()
     assert of_kind(agent.take(), actions.Connect) == [actions.Connect("a", "a:1")]
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     assert of_kind(agent.take(), actions.ToHost) == [want]
 
 
@@ -299,10 +299,10 @@ def made_for_peer() -> tuple[Agent, actions.SendBlock]:
     agent = agent_with([[], [0]], [0])
     agent.take()
     make(agent, 0, 1)
-    agent.peer_came(5, PeerHost("a", EPOCH, ""))
-    agent.wanted(5, frames.Want("job", [0], [0]))
+    agent.peers.came(5, PeerHost("a", EPOCH, ""))
+    agent.peers.wanted(5, frames.Want("job", [0], [0]))
     agent.take()
-    agent.granted(5, frames.Grant("job", [0]))
+    agent.peers.granted(5, frames.Grant("job", [0]))
     [send] = of_kind(agent.take(), actions.SendBlock)
     return agent, send
 
@@ -319,7 +319,7 @@ def test_a_peer_that_cannot_be_answered_loses_its_link_and_waits_for_nothing_her
     agent, _ = made_for_peer()
     agent.action_failed(actions.ToPeer(5, frames.Gone("job", [1])), BROKEN)
     [drop] = of_kind(agent.take(), actions.DropPeer)
-    agent.wanted(5, frames.Want("job", [1], [0]))
+    agent.peers.wanted(5, frames.Want("job", [1], [0]))
     agent.action_failed(drop, BROKEN)
     assert not agent.jobs["job"].entries[1].wanted_by
 
@@ -327,10 +327,10 @@ def test_a_peer_that_cannot_be_answered_loses_its_link_and_waits_for_nothing_her
 def test_a_part_that_cannot_be_read_for_a_peer_is_gone():
     agent, restore = spilled_one()
     agent.memory.disk.unread(restore.key)
-    agent.peer_came(5, PeerHost("a", EPOCH, ""))
-    agent.wanted(5, frames.Want("job", [0], [0]))
+    agent.peers.came(5, PeerHost("a", EPOCH, ""))
+    agent.peers.wanted(5, frames.Want("job", [0], [0]))
     agent.take()
-    agent.granted(5, frames.Grant("job", [0]))
+    agent.peers.granted(5, frames.Grant("job", [0]))
     [send] = of_kind(agent.take(), actions.SendSpilled)
     agent.action_failed(send, BROKEN)
     assert [action.frame for action in of_kind(agent.take(), actions.ToPeer)] == [frames.Gone("job", [0])]

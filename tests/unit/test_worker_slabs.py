@@ -51,7 +51,7 @@ def test_a_slab_that_is_returned_becomes_the_dataset_where_it_is(world):
     runs = [a for a in world.agents["h0"].take() if isinstance(a, ToRunner) and isinstance(a.frame, protocol.Run)]
     readers = [(run.slot, place) for run in runs for place in run.frame.locations]
     assert [place for _, place in readers] == [(grant.block, grant.offset, NBYTES)] * 2
-    assert {k for report in world.agents["h0"].reports() for k in report.events.produced} == {0}
+    assert {k for report in world.agents["h0"].reporting.due() for k in report.events.produced} == {0}
     for slot, _ in readers:
         world.agents["h0"].released(slot, protocol.Released([grant.block], [1]))
     world.purge("h0", [0])
@@ -61,7 +61,7 @@ def test_a_slab_that_is_returned_becomes_the_dataset_where_it_is(world):
 
 def test_the_size_that_is_reported_is_that_of_the_slab(world):
     hand_over(world, grant_of(world).block)
-    [report] = world.agents["h0"].reports()
+    [report] = world.agents["h0"].reporting.due()
     assert (report.events.produced, report.events.sizes) == ([0], [NBYTES])
 
 

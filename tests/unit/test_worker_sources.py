@@ -20,7 +20,7 @@ def agent_with(inputs: list[list[int]], tasks: list[int], sources: list[int], **
     agent = Agent(Settings(host="h0", **settings), EPOCH, Store(1 << 20, 1 << 23))  # type: ignore[arg-type]
     agent.runner_started(0)
     agent.assign(assign(tasks, sources), graph_of(inputs, [len(inputs) - 1]))
-    agent.peer_came(PEER, PeerHost("b", EPOCH, "b:1"))
+    agent.peers.came(PEER, PeerHost("b", EPOCH, "b:1"))
     return agent
 
 
@@ -62,7 +62,7 @@ def ran(agent: Agent, *tasks: int) -> None:
 
 
 def said(agent: Agent) -> list[Events]:
-    return [report.events for report in agent.reports() if isinstance(report, actions.Report)]
+    return [report.events for report in agent.reporting.due() if isinstance(report, actions.Report)]
 
 
 def connects(agent: Agent) -> list[tuple[str, str]]:
@@ -84,8 +84,8 @@ def out_of_reach(agent: Agent, seconds: float) -> list[Events]:
     while now <= seconds:
         agent.tick(now, [None])
         for _ in connects(agent):
-            agent.host_unreachable("a")
-        agent.retry_links()
+            agent.fetching.host_unreachable("a")
+        agent.fetching.retry_links()
         found += said(agent)
         now += 0.5
     return found
@@ -104,21 +104,21 @@ def test_what_is_assigned_after_that_has_the_whole_time_again() -> None:
     agent = agent_with([[], [0]], [1], [1], unreachable_seconds=2.0, give_up_seconds=5.0)
     assert [error.task for events in out_of_reach(agent, 6.0) for error in events.failed] == [1]
     agent.tick(7.0, [None])
-    agent.retry_links()
+    agent.fetching.retry_links()
     agent.assign(assign([1], [1], first=1, attempt=1), None)
     assert connects(agent) == [("a", "a:1")]
-    agent.host_unreachable("a")
+    agent.fetching.host_unreachable("a")
     agent.tick(8.0, [None])
-    agent.retry_links()
+    agent.fetching.retry_links()
     assert [events.failed for events in said(agent)] == []
 
 
 def test_all_that_wait_for_such_a_host_fail_also_where_inputs_go_with_their_last_task() -> None:
     agent = agent_with([[], [], [0, 1], [0], [1]], [2, 3, 4], [2, 1, 2, 1], unreachable_seconds=2.0, give_up_seconds=5.0)
     agent.take()
-    agent.host_connected("b", EPOCH)
-    agent.host_unreachable("a")
-    agent.values_received("b", frames.Values("job", [0], [0], [5]), memoryview(b"value"))
+    agent.fetching.host_connected("b", EPOCH)
+    agent.fetching.host_unreachable("a")
+    agent.fetching.values_received("b", frames.Values("job", [0], [0], [5]), memoryview(b"value"))
     assert sorted(error.task for events in out_of_reach(agent, 6.0) for error in events.failed) == [2, 4]
 
 
@@ -126,11 +126,11 @@ def test_a_host_that_is_lost_is_not_tried_and_what_was_asked_of_it_waits_for_its
     agent = agent_with([[], [0]], [1], [1])
     assert connects(agent) == [("a", "a:1")]
     agent.host_lost(lost("a"))
-    agent.host_unreachable("a")
+    agent.fetching.host_unreachable("a")
     assert out_of_reach(agent, agent.settings.orphan_seconds - 1) == []
     agent.reroute(reroute(0, "b", attempt=1))
     assert connects(agent) == [("b", "b:1")]
-    agent.host_connected("b", EPOCH)
+    agent.fetching.host_connected("b", EPOCH)
     assert asked(agent) == [("b", [0], [1])]
 
 
@@ -147,19 +147,19 @@ def test_nor_is_one_that_an_order_names_that_was_given_before_its_loss_was_known
 def test_what_a_host_was_asked_for_before_it_started_anew_is_not_asked_of_it_again() -> None:
     agent = agent_with([[], [0]], [1], [1])
     agent.take()
-    agent.host_connected("a", 1)
+    agent.fetching.host_connected("a", 1)
     assert asked(agent) == [("a", [0], [0])]
     agent.host_joined(joined("a", 2))
     assert actions.Disconnect("a") in agent.take()
-    agent.host_unreachable("a")
-    agent.retry_links()
+    agent.fetching.host_unreachable("a")
+    agent.fetching.retry_links()
     assert agent.take() == []
 
 
 def test_what_a_host_is_asked_for_stays_when_the_log_says_again_that_it_joined() -> None:
     agent = agent_with([[], [0]], [1], [1])
     agent.take()
-    agent.host_connected("a", 1)
+    agent.fetching.host_connected("a", 1)
     assert asked(agent) == [("a", [0], [0])]
     agent.host_joined(joined("a", 1, again=True))
     assert agent.take() == []
@@ -175,16 +175,16 @@ def test_a_dataset_without_a_source_is_reported_until_it_has_one() -> None:
     assert [events.gone for events in found] == [[0], [0]]
     agent.reroute(reroute(0, "b"))
     agent.tick(4 * agent.settings.orphan_seconds, [None])
-    agent.retry_links()
+    agent.fetching.retry_links()
     assert said(agent) == []
 
 
 def test_a_reroute_to_whom_it_was_asked_of_anyway_changes_nothing() -> None:
     agent = agent_with([[], [0]], [1], [1])
     agent.take()
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     agent.take()
-    agent.offered("a", frames.Offer("job", [0], [0], [50_000]))
+    agent.fetching.offered("a", frames.Offer("job", [0], [0], [50_000]))
     agent.take()
     agent.reroute(reroute(0, "a"))
     assert agent.take() == []
@@ -202,7 +202,7 @@ def test_what_was_dropped_and_is_to_be_made_here_again_is_not_gone() -> None:
     agent = agent_with([[], [0]], [0], [])
     dropped(agent, 0)
     agent.assign(assign([0], [], first=1, attempt=1), None)
-    agent.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
+    agent.peers.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
     assert told_peers(agent) == []
     ran(agent, 0)
     agent.take()
@@ -212,7 +212,7 @@ def test_what_was_dropped_and_is_to_be_made_here_again_is_not_gone() -> None:
 def test_nor_what_is_to_be_made_as_an_attempt_that_the_peer_was_told_of() -> None:
     agent = agent_with([[], [0]], [0], [])
     dropped(agent, 0)
-    agent.wanted(PEER, frames.Want("job", [0], [1], "b:1"))
+    agent.peers.wanted(PEER, frames.Want("job", [0], [1], "b:1"))
     assert told_peers(agent) == []
     agent.assign(assign([0], [], first=1, attempt=1), None)
     agent.take()
@@ -223,7 +223,7 @@ def test_nor_what_is_to_be_made_as_an_attempt_that_the_peer_was_told_of() -> Non
 def test_what_was_dropped_for_good_is_gone_and_the_log_is_told() -> None:
     agent = agent_with([[], [0]], [0], [])
     dropped(agent, 0)
-    agent.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
+    agent.peers.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
     assert told_peers(agent) == [frames.Gone("job", [0])]
     assert [events.gone for events in said(agent)] == [[0]]
 
@@ -234,21 +234,21 @@ def test_what_is_made_here_stays_for_others_though_another_host_was_asked_for_it
     agent.assign(assign([0], [], first=1, attempt=1), None)
     ran(agent, 0)
     ran(agent, 1)
-    agent.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
+    agent.peers.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
     assert told_peers(agent) == [frames.Values("job", [0], [1], [5])]
 
 
 def test_also_if_the_other_host_was_faster() -> None:
     agent = agent_with([[], [0], [0]], [1], [1])
     agent.take()
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     agent.take()
     agent.assign(assign([0], [], first=1, attempt=1), None)
     agent.take()
-    agent.values_received("a", frames.Values("job", [0], [0], [5]), memoryview(b"value"))
+    agent.fetching.values_received("a", frames.Values("job", [0], [0], [5]), memoryview(b"value"))
     ran(agent, 0)
     ran(agent, 1)
-    agent.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
+    agent.peers.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
     assert [type(frame) for frame in told_peers(agent)] == [frames.Values]
 
 

@@ -73,7 +73,7 @@ def test_what_tasks_wait_for_in_words() -> None:
     segments = [chain.segments[0] for chain in agent.jobs["job"].chains.values() if chain is not None]
     assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 0)]) == Wait("its end: runner 0 executes it")
     assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 9)]) == Wait("runner 0, which executes another task before it")
-    agent.host_connected("a", EPOCH)
+    agent.fetching.host_connected("a", EPOCH)
     assert waits(agent)[2] == "dataset 'f-2', which host a was asked for"
     segments[1].missing, segments[1].entries[0].value = 1, b"here"
     assert waits(agent)[1] == "an input that is missing, although all of them are here"
@@ -87,7 +87,7 @@ def test_a_dataset_that_is_thought_to_be_here_and_is_not_is_reported_as_gone_aft
     for second in range(0, int(2 * PATIENCE), 10):
         agent.tick(float(second), IDLE)
         agent.take()
-        gone += [report.events.gone for report in agent.reports() if isinstance(report, actions.Report)]
+        gone += [report.events.gone for report in agent.reporting.due() if isinstance(report, actions.Report)]
     assert gone == [[0]]
 
 

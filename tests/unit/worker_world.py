@@ -291,7 +291,7 @@ class World:
         for index, (name, agent) in enumerate(self.agents.items()):
             agent.address = f"{name}:1"
             for other in self.agents.values():
-                other.peer_came(index, PeerHost(name, EPOCH, ""))
+                other.peers.came(index, PeerHost(name, EPOCH, ""))
         self.memory = {n: bytearray(8 * capacity) for n in self.names}
         self.runners = {(n, slot): ModelRunner(self, n, slot) for n in self.names for slot in range(runners)}
         self.wires: dict[tuple[str, str, str], deque[tuple[frames.Frame, bytes]]] = {}
@@ -367,16 +367,16 @@ class World:
         told: list[Events] = []
         for name, work in [pair for pair in self.disk_work if isinstance(pair[1], actions.SendSpilled)]:
             self.disk_work.remove((name, work))
-            self.agents[name].sent(work.peer, work.frame, work.nbytes)
+            self.agents[name].peers.sent(work.peer, work.frame, work.nbytes)
         for name, agent in self.agents.items():
             for index, other in enumerate(self.names):
-                agent.host_unreachable(other)
-                agent.peer_left(index)
+                agent.fetching.host_unreachable(other)
+                agent.peers.left(index)
             facts = agent.all_reports()
             agent.rejoin(self.epoch)
             self.intakes[name].hear(())
             for index, other in enumerate(self.names):
-                agent.peer_came(index, PeerHost(other, self.epoch, ""))
+                agent.peers.came(index, PeerHost(other, self.epoch, ""))
             told += held(agent.jobs.values(), name, self.epoch)
             told += [true for events in facts if (true := still_true(events, agent.jobs.get(events.job), self.epoch)) is not None]
         for name, slot in self.runners:
@@ -452,7 +452,7 @@ class World:
         check_flags(agent)
         for action in done:
             self._act(name, action)
-        for report in agent.reports():
+        for report in agent.reporting.due():
             self._act(name, report)
         return bool(done)
 
@@ -484,7 +484,7 @@ class World:
         elif isinstance(action, actions.SendBlock):
             data = bytes(self.memory[name][action.offset : action.offset + action.nbytes])
             self._wire(name, self.names[action.peer], "down").append((action.frame, data))
-            self.agents[name].sent(action.peer, action.frame, action.nbytes, action.block)
+            self.agents[name].peers.sent(action.peer, action.frame, action.nbytes, action.block)
 
         elif isinstance(action, DiskWork):
             self.disk_work.append((name, action))
@@ -509,15 +509,15 @@ class World:
 
     def _connect(self, name: str, host: str) -> None:
         peer = self.names.index(name)
-        self.agents[host].peer_came(peer, PeerHost(name, self.epoch, ""))
-        self.agents[name].host_connected(host, self.epoch)
+        self.agents[host].peers.came(peer, PeerHost(name, self.epoch, ""))
+        self.agents[name].fetching.host_connected(host, self.epoch)
 
     def _lose_link(self, name: str, host: str) -> None:
         """The link that one host opened to another ends, with all that is on it."""
         self._wire(name, host, "up").clear()
         self._wire(host, name, "down").clear()
-        self.agents[host].peer_left(self.names.index(name))
-        self.agents[name].host_unreachable(host)
+        self.agents[host].peers.left(self.names.index(name))
+        self.agents[name].fetching.host_unreachable(host)
 
     def _use_disk(self, name: str, work: DiskWork) -> None:
         if isinstance(work, actions.Spill):
@@ -526,7 +526,7 @@ class World:
         elif isinstance(work, actions.SendSpilled):
             start, data = work.frame.start, self.disk[name, work.key]
             self._wire(name, self.names[work.peer], "down").append((work.frame, data[start : start + work.nbytes]))
-            self.agents[name].sent(work.peer, work.frame, work.nbytes)
+            self.agents[name].peers.sent(work.peer, work.frame, work.nbytes)
         elif isinstance(work, actions.Unspill):
             self.disk.pop((name, work.key), None)
         else:
@@ -541,23 +541,23 @@ class World:
         frame, payload = self.wires[key].popleft()
         agent, peer = self.agents[receiver], self.names.index(sender)
         if isinstance(frame, frames.Want):
-            agent.wanted(peer, frame)
+            agent.peers.wanted(peer, frame)
         elif isinstance(frame, frames.Grant):
-            agent.granted(peer, frame)
+            agent.peers.granted(peer, frame)
         elif isinstance(frame, frames.Values):
-            agent.values_received(sender, frame, memoryview(payload))
+            agent.fetching.values_received(sender, frame, memoryview(payload))
         elif isinstance(frame, frames.Offer):
-            agent.offered(sender, frame)
+            agent.fetching.offered(sender, frame)
         elif isinstance(frame, frames.Gone):
-            agent.gone(sender, frame)
+            agent.fetching.gone(sender, frame)
         elif isinstance(frame, frames.Relay):
-            agent.relayed(sender, frame)
+            agent.fetching.relayed(sender, frame)
         elif isinstance(frame, frames.Data):
-            place = agent.receiving(sender, frame, len(payload))
+            place = agent.fetching.receiving(sender, frame, len(payload))
             assert place is not None or self.ended or self.faults is not None, "bytes came that were not granted"
             if place is not None:
                 self.memory[receiver][place[0] : sum(place)] = payload
-            agent.received(sender, frame, len(payload))
+            agent.fetching.received(sender, frame, len(payload))
 
     def _look_what_was_begun(self, name: str, recall: actions.Recall) -> None:
         self.agents[name].recalled(recall.slot, recall.number, self.runners[name, recall.slot].begun)
@@ -572,7 +572,7 @@ class World:
         for name, agent in self.agents.items():
             agent.tick(self.now, [None] * sum(1 for host, _ in self.runners if host == name))
             if self.faults is not None:
-                agent.retry_links()
+                agent.fetching.retry_links()
 
     def run(self, rng: random.Random, limit: int = 100_000) -> None:
         """Let things happen, in a random order, until nothing is left to happen: for a minute, where actions fail, for that ends pauses."""

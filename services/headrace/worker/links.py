@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
@@ -31,6 +31,10 @@ HOST = "host"
 
 _numbers = itertools.count(1)
 """Of peers. A host that joins again has other links, and their peers other numbers: what is still told of earlier ones is nobody's."""
+
+
+Failed = Callable[[BaseException], None]
+"""Told of an error that comes after an action was begun."""
 
 
 class Links(Handler):
@@ -59,6 +63,12 @@ class Links(Handler):
         """What was granted to a host and has not come, by job and dataset."""
         self._block_bytes: Counter[int] = Counter()
         """Bytes of blocks that are being sent, by peer."""
+        self._from_peers: dict[type[Any], Callable[[int, Any], None]] = {
+            frames.Want: agent.peers.wanted,
+            frames.Grant: agent.peers.granted,
+            frames.Unwant: agent.peers.unwanted,
+        }
+        """What the agent does with each kind of frame of a link that a peer opened."""
         self.traffic = Traffic()
         self._began: dict[Link, float] = {}
         """When the block that is arriving began to."""
@@ -80,25 +90,14 @@ class Links(Handler):
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def act(self, action: Action, failed: Callable[[BaseException], None] | None = None) -> None:
+    def act(self, action: Action, failed: Failed | None = None) -> None:
         """Carry out an action that concerns links. Those of links that have ended are dropped: the agent was told.
 
         failed: called with an error that comes later.
         """
-        if isinstance(action, ToPeer):
-            self._to_peer(action)
-        elif isinstance(action, SendBlock):
-            self.send_data(action, self._arena.writable(action.offset, action.nbytes))
-        elif isinstance(action, ToHost):
-            self._to_host(action)
-        elif isinstance(action, Disconnect):
-            self._disconnect(action.host)
-        elif isinstance(action, DropPeer):
-            self._drop_peer(action.peer)
-        elif isinstance(action, Connect):
-            self._connect(action, failed)
+        _ACT[type(action)](self, action, failed)
 
-    def _connect(self, action: Connect, failed: Callable[[BaseException], None] | None) -> None:
+    def _connect(self, action: Connect, failed: Failed | None) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             self._opening.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None and failed is not None:
@@ -108,7 +107,7 @@ class Links(Handler):
         self._opening.add(task)
         task.add_done_callback(ended)
 
-    def _to_peer(self, action: ToPeer) -> None:
+    def _to_peer(self, action: ToPeer, _: Failed | None) -> None:
         link = self._peers.get(action.peer)
         if link is None or link.closed:
             return
@@ -119,7 +118,7 @@ class Links(Handler):
             log.warning("a link ends: its peer does not read what it asked for", role=link.role, peer=link.peer, bytes=unread)
             link.close("it does not read what it asked for")
 
-    def _to_host(self, action: ToHost) -> None:
+    def _to_host(self, action: ToHost, _: Failed | None) -> None:
         link = self._to_hosts.get(action.host)
         if link is None or link.closed:
             return
@@ -140,7 +139,7 @@ class Links(Handler):
             if not self._block_bytes[action.peer]:
                 del self._block_bytes[action.peer]
             block = action.block if isinstance(action, SendBlock) else 0
-            told = partial(self._agent.sent, action.peer, action.frame, action.nbytes, block)
+            told = partial(self._agent.peers.sent, action.peer, action.frame, action.nbytes, block)
             self._guard.tell("bytes were sent", told, action.frame.job, action.frame)
             self._wake()
 
@@ -151,14 +150,17 @@ class Links(Handler):
         else:
             link.send(action.frame, data, on_sent=sent)
 
-    def _disconnect(self, host: str) -> None:
-        link = self._to_hosts.get(host)
+    def _send_block(self, action: SendBlock, _: Failed | None) -> None:
+        self.send_data(action, self._arena.writable(action.offset, action.nbytes))
+
+    def _disconnect(self, action: Disconnect, _: Failed | None) -> None:
+        link = self._to_hosts.get(action.host)
         if link is not None:
-            log.warning("the link to a host ends: it does not send what it was to", peer=host)
+            log.warning("the link to a host ends: it does not send what it was to", peer=action.host)
             link.close("it does not send what it was to")
 
-    def _drop_peer(self, peer: int) -> None:
-        link = self._peers.get(peer)
+    def _drop_peer(self, action: DropPeer, _: Failed | None) -> None:
+        link = self._peers.get(action.peer)
         if link is not None:
             link.close("what it asked for could not be sent")
 
@@ -171,12 +173,12 @@ class Links(Handler):
         except (LinkError, OSError, ValueError) as error:
             log.warning("no link to a host", peer=host, address=address, error=error)
             self.traffic.unreachable += 1
-            self._guard.tell("no link to a host", partial(self._agent.host_unreachable, host), event=host)
+            self._guard.tell("no link to a host", partial(self._agent.fetching.host_unreachable, host), event=host)
         else:
             self._to_hosts[host] = link
             self._hosts[link] = host
             self._owed[link] = Counter()
-            self._guard.tell("a link to a host", partial(self._agent.host_connected, host, link.epoch), event=host)
+            self._guard.tell("a link to a host", partial(self._agent.fetching.host_connected, host, link.epoch), event=host)
         self._wake()
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -192,10 +194,10 @@ class Links(Handler):
         if host is not None:
             log.info("the link to a host has ended", peer=host, error=reason)
             del self._to_hosts[host]
-            self._guard.tell("a link to a host ended", partial(self._agent.host_unreachable, host), event=host)
+            self._guard.tell("a link to a host ended", partial(self._agent.fetching.host_unreachable, host), event=host)
         if number is not None:
             del self._peers[number]
-            self._guard.tell("a link of a peer ended", partial(self._agent.peer_left, number), event=number)
+            self._guard.tell("a link of a peer ended", partial(self._agent.peers.left, number), event=number)
         self._wake()
 
     def frame_received(self, link: Link, frame: frames.Frame, payload: memoryview) -> None:
@@ -214,31 +216,34 @@ class Links(Handler):
             self._wake()
 
     def _from_host(self, host: str, frame: frames.Frame, payload: memoryview) -> None:
-        agent = self._agent
         self.traffic.received_bytes += len(payload)
-        if isinstance(frame, frames.Values):
-            agent.values_received(host, frame, payload)
-        elif isinstance(frame, frames.Offer):
-            agent.offered(host, frame)
-        elif isinstance(frame, frames.Data):
-            seconds = perf_counter() - self._began.pop(self._to_hosts[host])
-            self.traffic.received.add(seconds)
-            if self._tracing is not None:
-                transferred(self._tracing, "receive dataset", host, frame, len(payload), seconds)
-            agent.received(host, frame, len(payload))
-        elif isinstance(frame, frames.Relay):
-            self._relayed(host, frame)
-        elif isinstance(frame, frames.Gone):
-            agent.gone(host, frame)
-        else:
+        handle = _FROM_HOST.get(type(frame))
+        if handle is None:
             raise ValueError("the other side did not open this link")
+        handle(self, host, frame, payload)
 
-    def _relayed(self, host: str, frame: frames.Relay) -> None:
+    def _values(self, host: str, frame: frames.Values, payload: memoryview) -> None:
+        self._agent.fetching.values_received(host, frame, payload)
+
+    def _offer(self, host: str, frame: frames.Offer, payload: memoryview) -> None:
+        self._agent.fetching.offered(host, frame)
+
+    def _data(self, host: str, frame: frames.Data, payload: memoryview) -> None:
+        seconds = perf_counter() - self._began.pop(self._to_hosts[host])
+        self.traffic.received.add(seconds)
+        if self._tracing is not None:
+            transferred(self._tracing, "receive dataset", host, frame, len(payload), seconds)
+        self._agent.fetching.received(host, frame, len(payload))
+
+    def _gone(self, host: str, frame: frames.Gone, payload: memoryview) -> None:
+        self._agent.fetching.gone(host, frame)
+
+    def _relay(self, host: str, frame: frames.Relay, payload: memoryview) -> None:
         """A host owes a dataset no longer, for another one is to send it."""
         if not self._pay(self._to_hosts[host], (frame.job, frame.dataset)):
             raise ValueError(f"dataset {frame.dataset} of job {frame.job} was not granted")
         log.info("a dataset is to come through another host", job=frame.job, dataset=frame.dataset, peer=host, through=frame.host)
-        self._agent.relayed(host, frame)
+        self._agent.fetching.relayed(host, frame)
 
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:
         number = self._numbers.get(link)
@@ -246,15 +251,11 @@ class Links(Handler):
             number = self._numbers[link] = next(_numbers)
             self._peers[number] = link
             if link.role == HOST:
-                self._agent.peer_came(number, PeerHost(link.peer, link.epoch, ""))
-        if isinstance(frame, frames.Want):
-            self._agent.wanted(number, frame)
-        elif isinstance(frame, frames.Grant):
-            self._agent.granted(number, frame)
-        elif isinstance(frame, frames.Unwant):
-            self._agent.unwanted(number, frame)
-        else:
+                self._agent.peers.came(number, PeerHost(link.peer, link.epoch, ""))
+        handle = self._from_peers.get(type(frame))
+        if handle is None:
             raise ValueError("nobody asked for it")
+        handle(number, frame)
 
     def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | Place | None:
         """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
@@ -263,7 +264,7 @@ class Links(Handler):
         if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.memory.shortage.full_capacity:
             return None
         self._began[link] = perf_counter()
-        place = self._agent.receiving(host, frame, nbytes)
+        place = self._agent.fetching.receiving(host, frame, nbytes)
         if place is None:
             return memoryview(bytearray(nbytes))
         memory = self._arena.writable(*place)
@@ -276,7 +277,7 @@ class Links(Handler):
         try:
             self._arena.write(offset, data)
         except ArenaFull as error:
-            self._agent.no_memory(host, frame, self._arena.backed)
+            self._agent.fetching.no_memory(host, frame, self._arena.backed)
             raise LinkError(f"dataset {frame.dataset} of job {frame.job} has no room: {error}") from error
 
     def _pay(self, link: Link, what: tuple[str, int], last: bool = True) -> bool:
@@ -300,3 +301,23 @@ class Links(Handler):
         deadline = perf_counter() + self._agent.settings.link_close_seconds
         while (self._hosts or self._numbers or self._block_bytes) and perf_counter() < deadline:
             await asyncio.sleep(0)
+
+
+_ACT: dict[type[Any], Callable[[Links, Any, Failed | None], None]] = {
+    ToPeer: Links._to_peer,
+    SendBlock: Links._send_block,
+    ToHost: Links._to_host,
+    Disconnect: Links._disconnect,
+    DropPeer: Links._drop_peer,
+    Connect: Links._connect,
+}
+"""Per kind of action that concerns links."""
+
+_FROM_HOST: dict[type[Any], Callable[[Links, str, Any, memoryview], None]] = {
+    frames.Values: Links._values,
+    frames.Offer: Links._offer,
+    frames.Data: Links._data,
+    frames.Relay: Links._relay,
+    frames.Gone: Links._gone,
+}
+"""Per kind of frame of a link that this host opened."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import msgspec
 
@@ -22,11 +23,12 @@ from headrace.variables import shm_folder
 from headrace.worker.addresses import advertised, is_wildcard, outgoing_ip
 from headrace.worker.agent import metrics, rejoining
 from headrace.worker.agent.actions import Action
+from headrace.worker.agent.failures import MemoryShortage
 from headrace.worker.agent.guard import Guard, MachineBroken
 from headrace.worker.agent.intake import Intake
 from headrace.worker.agent.rejoining import still_true
 from headrace.worker.agent.spans import Spans
-from headrace.worker.agent.state import Agent, MemoryShortage
+from headrace.worker.agent.state import Agent
 from headrace.worker.exile import Exile, addresses_of, until_reached
 from headrace.worker.links import Links
 from headrace.worker.membership import next_epoch, register
@@ -129,6 +131,14 @@ class Worker:
         """Stays open from epoch to epoch: what ended, or is to be dropped, in between is read, too."""
         self._kept_facts: list[Events] = []
         """Those of earlier epochs."""
+        self._on_frame: dict[type[protocol.ToAgent], Callable[[int, Any], None]] = {
+            protocol.Results: self._on_results,
+            protocol.Allocate: self._agent.allocate,
+            protocol.AllocateSlab: self._agent.allocate_slab,
+            protocol.Closed: self._agent.closed,
+            protocol.Released: self._agent.released,
+        }
+        """What is done with each kind of frame of a runner."""
         self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
         self._expelled = asyncio.Event()
         """Set when the log says that this host is lost, though it has its lease."""
@@ -297,7 +307,7 @@ class Worker:
         self._wake()
         for frame in frames:
             try:
-                self._on_frame(slot, frame)
+                self._on_frame[type(frame)](slot, frame)
             except ValueError:  # what a runner may not say: it is replaced
                 raise
             except Exception as error:
@@ -305,19 +315,10 @@ class Worker:
                 self._guard.caught("what a runner sent", error, job, type(frame).__name__)
                 raise
 
-    def _on_frame(self, slot: int, frame: protocol.ToAgent) -> None:
-        if isinstance(frame, protocol.Results):
-            if self._spans is not None:
-                self._spans.ended(slot, frame)
-            self._agent.results(slot, frame)
-        elif isinstance(frame, protocol.Allocate):
-            self._agent.allocate(slot, frame)
-        elif isinstance(frame, protocol.AllocateSlab):
-            self._agent.allocate_slab(slot, frame)
-        elif isinstance(frame, protocol.Closed):
-            self._agent.closed(slot, frame)
-        else:
-            self._agent.released(slot, frame)
+    def _on_results(self, slot: int, frame: protocol.Results) -> None:
+        if self._spans is not None:
+            self._spans.ended(slot, frame)
+        self._agent.results(slot, frame)
 
     def _on_started(self, slot: int) -> None:
         self._guard.tell("a runner started", partial(self._agent.runner_started, slot))
@@ -343,7 +344,7 @@ class Worker:
             if self._guard.broken and not self._broken.done():
                 self._broken.set_exception(MachineBroken(f"events that raise: {dict(self._guard.failures)}"))
             if count % self._settings.link_retry_ticks == 0:
-                self._guard.tell("links are tried again", self._agent.retry_links)
+                self._guard.tell("links are tried again", self._agent.fetching.retry_links)
                 self._look_at_memory()
                 self._runners.oom_kills.look(self._loop.time())
             self._pump()
@@ -375,7 +376,7 @@ class Worker:
         self._act(self._agent.take)
         if self._runners.unsent:
             self._runners.flush()
-        if self._agent.news:
+        if self._agent.reporting.news:
             self._schedule_report()
         if self._look_timer is None and self._agent.runners.queued:
             self._schedule_look()
@@ -413,7 +414,7 @@ class Worker:
 
     def _schedule_report(self) -> None:
         """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
-        wait = self._agent.report_seconds
+        wait = self._agent.reporting.seconds
         due = self._last_report + wait
         if self._report_timer is not None:
             if self._report_due <= due:
@@ -428,8 +429,8 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        self._act(self._agent.reports)
-        if self._agent.news:
+        self._act(self._agent.reporting.due)
+        if self._agent.reporting.news:
             self._schedule_report()
 
     def _publish(self, events: Events) -> asyncio.Future[int]:

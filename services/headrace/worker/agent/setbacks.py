@@ -74,7 +74,7 @@ def _nothing(agent: Agent, action: Action, setback: Setback) -> None:
 
 
 def _link(agent: Agent, action: actions.Connect | actions.Disconnect, setback: Setback) -> None:
-    agent.host_unreachable(action.host)
+    agent.fetching.host_unreachable(action.host)
 
 
 def _to_host(agent: Agent, action: actions.ToHost, setback: Setback) -> None:
@@ -86,17 +86,17 @@ def _to_peer(agent: Agent, action: actions.ToPeer, setback: Setback) -> None:
 
 
 def _drop_peer(agent: Agent, action: actions.DropPeer, setback: Setback) -> None:
-    agent.peer_left(action.peer)
+    agent.peers.left(action.peer)
 
 
 def _send_block(agent: Agent, action: actions.SendBlock, setback: Setback) -> None:
     agent.act(actions.DropPeer(action.peer))
-    agent.sent(action.peer, action.frame, action.nbytes, action.block)
+    agent.peers.sent(action.peer, action.frame, action.nbytes, action.block)
 
 
 def _send_spilled(agent: Agent, action: actions.SendSpilled, setback: Setback) -> None:
     agent.unreadable(action.key)
-    agent.sent(action.peer, action.frame, action.nbytes)
+    agent.peers.sent(action.peer, action.frame, action.nbytes)
 
 
 # --- the disk ---------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _restore(agent: Agent, action: actions.Restore, setback: Setback) -> None:
 def _report(agent: Agent, action: actions.Report, setback: Setback) -> None:
     """Facts that the log does not take. What is too large even alone fails its task: who waits for the fact is told why."""
     if not setback.final:
-        agent.report_later(action)
+        agent.reporting.again(action)
         return
     parts = in_parts(action.events)
     if parts:
@@ -135,7 +135,7 @@ def _report(agent: Agent, action: actions.Report, setback: Setback) -> None:
         text = f"host {agent.host} could not report on this task: {setback.why}"
         agent.fail_task(job, TaskError(task=task, attempt=attempt, reason="too_large", error=text))
     else:
-        agent.report_later(action)
+        agent.reporting.again(action)
 
 
 ANSWERS: dict[type[Any], Callable[[Agent, Any, Setback], None]] = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -20,14 +20,11 @@ from headrace.errors import GraphError
 from headrace.graph.naming import task_name
 from headrace.graph.topology import Topology
 from headrace.graph.validation import validate
-from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NO_ROOM_YET
-from headrace.sizes import shown_size
 from headrace.worker.agent import setbacks
 from headrace.worker.agent.actions import (
     Action,
-    Disconnect,
     KillRunner,
     Nudge,
     Recall,
@@ -37,7 +34,6 @@ from headrace.worker.agent.actions import (
     SendSpilled,
     Setback,
     Spill,
-    ToPeer,
     ToRunner,
     Unspill,
     Warn,
@@ -54,48 +50,28 @@ from headrace.worker.agent.checks import (
 from headrace.worker.agent.datasets import Datasets
 from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.dispatch import Dispatcher, run_frame
-from headrace.worker.agent.early import EarlyWants
+from headrace.worker.agent.failures import MemoryShortage, killed_under, not_executed
+from headrace.worker.agent.fetching import Fetching
 from headrace.worker.agent.grants import Grants
 from headrace.worker.agent.jobs import Chain, Entry, HostJob, Segment
 from headrace.worker.agent.memory import Claim, Claimant, Memory
 from headrace.worker.agent.metrics import Counts
-from headrace.worker.agent.relays import PeerHost
+from headrace.worker.agent.peers import Peers
 from headrace.worker.agent.report import JobReport
+from headrace.worker.agent.reporting import Reporting
 from headrace.worker.agent.segmentation import chains_of
-from headrace.worker.agent.serving import LINK, Serving, forget_peer
+from headrace.worker.agent.serving import Serving
 from headrace.worker.agent.slots import RunnerSlot
-from headrace.worker.agent.sources import Sources
 from headrace.worker.agent.watchdog import Watchdog, waits_of
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
 from headrace_schemas.options import options_of
-from headrace_schemas.streams import INLINE_VALUE_BYTES
 from headrace_shm import Store
 
 MOST_STALLS = 10
 """Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
-FEW_JOBS = 4
-"""Jobs whose facts go out together, whoever of them is in a hurry."""
-LEFT_OUT = 8
-"""Reports that may leave a job out before its facts go out with the next one: they come a millisecond apart."""
 MOST_SHOWN = 20
 """Segments of which `waits` tells."""
-
-
-class MemoryShortage(NamedTuple):
-    """Bytes of memory that a runner had at its peak when the kernel killed it for want of memory, and that its host has."""
-
-    peak: int
-    limit: int
-
-    def told_in(self, error: TaskError, host: str, used: int) -> TaskError:
-        """What is reported of the task instead. used: bytes of the host's store in use."""
-        text = (
-            f"the kernel killed the runner (process {error.pid}) for want of memory while it executed this task: it had "
-            f"{shown_size(self.peak)} at its peak, of the {shown_size(self.limit)} that host {host} has, with "
-            f"{shown_size(used)} in its store"
-        )
-        return msgspec.structs.replace(error, reason="out_of_memory", error=text, memory=self.peak, limit=self.limit)
 
 
 class Agent:
@@ -112,10 +88,6 @@ class Agent:
         self.impossible = 0
         self.jobs: dict[str, HostJob] = {}
         self._by_number: dict[int, HostJob] = {}
-        self.news: dict[str, None] = {}
-        """Jobs of which facts wait to be published."""
-        self._left_out = 0
-        """Reports in succession that left jobs out."""
         self._over: dict[str, None] = {}
         self._over_remembered = settings.over_remembered
         self._forgotten: dict[int, str] = {}
@@ -126,8 +98,12 @@ class Agent:
         self.memory = Memory(store, self._actions, Disk(store, self._actions, spills, settings), self.grants, settings)
         self.datasets = Datasets(self.memory, self.serving, settings)
         self.runners = Dispatcher(settings, self.datasets.prepare, self.datasets.may_park, lambda: not self.memory.disk.empty)
-        self.sources = Sources(settings, self.jobs, self._actions, self._unreceived, now)
-        self._early_wants = EarlyWants()
+        self.fetching = Fetching(
+            self.jobs, self.datasets, self.memory, self._actions, settings, now, self.runners.ready, self._fail_waiters
+        )
+        self.sources = self.fetching.sources
+        self.peers = Peers(self.jobs, self._over, self.serving, self.grants, self._actions)
+        self.reporting = Reporting(self.jobs, self.memory, self.runners.slots, settings)
         self.assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
         """The assignment that is being taken in: its chains that have not been yet, each with the inputs that other hosts have; None if
         there is none."""
@@ -142,8 +118,6 @@ class Agent:
         """Since when a runner (slot) executes a task of a job (number) that is over."""
         self._alive_after_kill: set[int] = set()
         """Slots whose runners could not be killed."""
-        self._unreported: list[Report] = []
-        """Facts that the log did not take, until the next tick."""
         self._lost_epoch = 0
 
     @property
@@ -260,10 +234,11 @@ class Agent:
 
     def _open(self, name: str, graph: GraphSpec, topology: Topology, sink: SinkSpec | None) -> HostJob:
         timings = [self.counts.functions.of(function.name) for function in graph.functions]
-        job = HostJob(next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self.news), timings, topology, sink)
+        job = HostJob(
+            next(self._numbers), name, graph, JobReport(name, self.host, self.epoch, self.reporting.news), timings, topology, sink
+        )
         self.jobs[name] = self._by_number[job.number] = job
-        for peer, datasets in self._early_wants.take(name):
-            self._want(job, datasets, peer)
+        self.peers.job_opened(job)
         return job
 
     def rejoin(self, epoch: int) -> None:
@@ -273,7 +248,7 @@ class Agent:
         self.assigned = None
         for action in list(self._actions):
             if isinstance(action, SendBlock | SendSpilled):
-                self.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
+                self.peers.sent(action.peer, action.frame, action.nbytes, action.block if isinstance(action, SendBlock) else 0)
         entries = [entry for job in self.jobs.values() for entry in job.entries.values()]
         for runner in self.runners.slots:
             self.grants.runner_died(runner, entries)
@@ -282,16 +257,15 @@ class Agent:
         for job in list(self.jobs.values()):
             for chain in job.live_chains():
                 self._drop_chain(chain)
-            job.begin_again(JobReport(job.name, self.host, epoch, self.news))
+            job.begin_again(JobReport(job.name, self.host, epoch, self.reporting.news))
             self.datasets.begin_again(job)
             if job.ended and not job.entries:
                 self._forget(job)
         self.memory.forget_claims()
         self.sources.begin_again()
-        self.news.clear()
+        self.reporting.begin_again()
         self._doomed.clear()
         self._alive_after_kill.clear()
-        self._left_out = 0
         self._actions[:] = [action for action in self._actions if isinstance(action, Spill | Restore | Unspill)]
 
     def purge(self, message: Purge) -> None:
@@ -342,8 +316,7 @@ class Agent:
         self._over[message.job] = None
         if len(self._over) > self._over_remembered:
             del self._over[next(iter(self._over))]
-        for peer, datasets in self._early_wants.take(message.job):
-            self._actions.append(ToPeer(peer, frames.Gone(message.job, datasets)))
+        self.peers.job_ended(message.job)
         job = self.jobs.get(message.job)
         if job is None or job.ended:
             return
@@ -398,7 +371,7 @@ class Agent:
                 del self._forgotten[next(iter(self._forgotten))]
         del self.jobs[job.name]
         del self._by_number[job.number]
-        self.news.pop(job.name, None)
+        self.reporting.news.pop(job.name, None)
 
     def _addressed(self, message: Purge | Revoke | Reroute, service: str) -> HostJob | None:
         """The job that a message is about, if it is known here and the message is of this epoch and of no older term."""
@@ -603,7 +576,7 @@ class Agent:
         """A segment was at a runner that died: run it again, unless it was the one that was executed, or its chain's values died too."""
         chain, job = segment.chain, segment.chain.job
         if task is not None and task[0] == job.number and task[1] in segment.tasks:
-            error = _death(job, task[1], chain.attempts.get(task[1], 0), code, pid)
+            error = killed_under(job, task[1], chain.attempts.get(task[1], 0), code, pid)
             self._fail(job, chain, error if shortage is None else shortage.told_in(error, self.host, self.memory.store.used))
         elif chain.ended or segment.place:
             self._give_back(chain)
@@ -661,17 +634,7 @@ class Agent:
         """What was to be read from disk is in the arena, or could not be read."""
         self.runners.ready(self.datasets.restored(key, ok))
 
-    # --- other hosts: what this one asked for ---------------------------------------------------------------------------
-
-    def host_connected(self, host: str, epoch: int) -> None:
-        """A link that this host opened is ready."""
-        self.sources.connected(host, epoch)
-
-    def host_unreachable(self, host: str) -> None:
-        """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
-        self.memory.drop_offers(host)
-        self.grants.arrived(host)
-        self.sources.disconnected(host)
+    # --- other hosts -----------------------------------------------------------------------------------------------
 
     def host_lost(self, message: HostLost) -> None:
         """The log says that a host is lost: this one, or another one, of which nothing more is expected."""
@@ -690,172 +653,15 @@ class Agent:
         if message.host != self.host:
             self.sources.host_joined(message.host, message.epoch, again=message.again)
 
-    def _unreceived(self, job: HostJob, entry: Entry) -> None:
-        """Take back the room for what another host was to send."""
-        if entry.granted is not None and entry.granted.writer == LINK:
-            self.grants.take_back(job, entry)
-
-    def retry_links(self) -> None:
-        """Open links again from which something is awaited. What waits for a host that has been out of reach for too long is given up."""
-        for job, entry in self.sources.retry():
-            host = entry.source
-            address = job.addresses.get(host, "an unknown address")
-            text = (
-                f"host {self.host} cannot reach host {host} at {address}: give each worker an address that the others can reach "
-                "(--listen, --advertise)"
-            )
-            self._fail_waiters(job, entry, "unreachable", text)
-
     def _fail_waiters(self, job: HostJob, entry: Entry, reason: str, text: str) -> None:
         """A dataset can never be had here: the tasks that wait for it fail."""
         for segment in list(entry.waiters):
             if not segment.over:
-                self._fail(job, segment.chain, _error(job, segment.chain, segment.tasks[0], reason, text))
-
-    def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
-        """Small datasets came. Those of a job that is over, or not asked for there, are ignored. Raises ValueError for large ones."""
-        if frame.lengths and max(frame.lengths) > INLINE_VALUE_BYTES:
-            raise ValueError(f"a value of {max(frame.lengths)} bytes, where up to {INLINE_VALUE_BYTES} travel so")
-        job = self.jobs.get(frame.job)
-        if job is None or job.ended:
-            return
-        start, values, attempts = 0, {}, {}
-        for dataset, attempt, length in zip(frame.datasets, frame.attempts, frame.lengths, strict=True):
-            entry = job.entries.get(dataset)
-            if entry is not None and entry.source == host:
-                values[dataset], attempts[dataset] = bytes(payload[start : start + length]), attempt
-            start += length
-        self.runners.ready(self.datasets.values(job, values, attempts))
-
-    def offered(self, host: str, frame: frames.Offer) -> None:
-        """Large datasets exist elsewhere: grant them as memory allows, in plan order."""
-        job = self.jobs.get(frame.job)
-        if job is None or job.ended:
-            return
-        for dataset, nbytes in zip(frame.datasets, frame.sizes, strict=True):
-            entry = job.entries.get(dataset)
-            if entry is not None and entry.source == host and not entry.here and entry.granted is None and entry.offered != host:
-                order = min((segment.chain.order for segment in entry.waiters), default=0)
-                self.memory.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
-
-    def receiving(self, host: str, frame: frames.Data, nbytes: int) -> tuple[int, int] | None:
-        """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
-        job = self.jobs.get(frame.job)
-        entry = job.entries.get(frame.dataset) if job is not None else None
-        self.sources.failover.heard(host)
-        block = self.grants.arriving(host, entry, frame, nbytes)
-        if block is not None:
-            return block.offset + frame.start, nbytes
-        if frame.size and entry is not None and entry.granted is not None and entry.source == host:
-            self._actions.append(Disconnect(host))  # these bytes do not go on where those before have ended: all anew
-        return None
-
-    def received(self, host: str, frame: frames.Data, nbytes: int) -> None:
-        """Bytes that `receiving` was told of are here, in the arena if it gave a place."""
-        block = self.grants.arrived(host)
-        job = self.jobs.get(frame.job)
-        entry = job.entries.get(frame.dataset) if job is not None else None
-        if job is None or entry is None or block is None or not self.grants.fill(entry, block, frame, nbytes):
-            return
-        self.runners.ready(self.datasets.stored(job, frame.dataset, frame.attempt, block))
-        job.report.copied(frame.dataset)
-
-    def relayed(self, host: str, frame: frames.Relay) -> None:
-        """Another host says whom to have a dataset from that it was granted."""
-        job = self.jobs.get(frame.job)
-        if job is not None and not job.ended:
-            self.sources.failover.redirected(job, host, frame)
-
-    def no_memory(self, host: str, frame: frames.Data, memory: int) -> None:
-        """There is no memory behind the place that a dataset of another host was granted. memory: bytes that the arena has."""
-        job = self.jobs.get(frame.job)
-        entry = job.entries.get(frame.dataset) if job is not None else None
-        if entry is not None and entry.source == host and entry.claim is not None and entry.claim.who.host == host:
-            self.memory.unbacked(entry, memory)
-
-    def gone(self, host: str, frame: frames.Gone) -> None:
-        """Another host has not got what it was asked for."""
-        job = self.jobs.get(frame.job)
-        if job is None or job.ended:
-            return
-        for dataset in frame.datasets:
-            entry = job.entries.get(dataset)
-            if entry is not None and entry.source == host and not entry.here and not self.sources.failover.gone(host, entry):
-                self.sources.ask_nobody(job, entry)
-                job.report.gone(dataset)
-
-    # --- peers: what others ask of this host ----------------------------------------------------------------------------
-
-    def peer_came(self, peer: int, host: PeerHost) -> None:
-        """Another host has opened a link."""
-        self.serving.relays.came(peer, host)
-
-    def wanted(self, peer: int, frame: frames.Want) -> None:
-        """A peer asks for datasets. For a job that is not known here yet, the question is kept. Raises ValueError if that are too many."""
-        self.serving.relays.reachable(peer, frame.address)
-        job = self.jobs.get(frame.job)
-        if job is not None:
-            self._expect_again(job, frame)
-            self._want(job, frame.datasets, peer)
-        elif frame.job in self._over:
-            self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
-        else:
-            self._early_wants.add(peer, frame.job, frame.datasets)
-
-    def _expect_again(self, job: HostJob, frame: frames.Want) -> None:
-        """What was dropped here is not gone if it is to be made here again: by a task that this host has, or as an attempt that the log has
-        not told it of yet. Otherwise, say that this host does not have it, whatever was thought."""
-        dropped = job.dropped.intersection(frame.datasets) if job.dropped and not job.ended else None
-        if not dropped:
-            return
-        unfinished, promised = job.unfinished(), dict(zip(frame.datasets, frame.attempts, strict=False))
-        for dataset in dropped:
-            task = job.producer[dataset]
-            if task in unfinished or promised.get(dataset, 0) > job.attempts.get(task, 0):
-                job.dropped.discard(dataset)
-            else:
-                job.report.gone(dataset)
-
-    def _want(self, job: HostJob, datasets: Iterable[int], peer: int) -> None:
-        for dataset in dict.fromkeys(datasets):
-            self.serving.wanted(job, dataset, peer)
-
-    def unwanted(self, peer: int, frame: frames.Unwant) -> None:
-        """A peer needs datasets no longer."""
-        job = self.jobs.get(frame.job)
-        if job is None:
-            return
-        for dataset in frame.datasets:
-            entry = job.entries.get(dataset)
-            if entry is not None:
-                forget_peer(entry, peer)
-
-    def granted(self, peer: int, frame: frames.Grant) -> None:
-        """A peer has room for offers."""
-        job = self.jobs.get(frame.job)
-        if job is None:
-            self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
-            return
-        starts = dict(zip(frame.datasets, frame.starts, strict=bool(frame.starts)))
-        for dataset in dict.fromkeys(frame.datasets):
-            self.serving.granted(job, dataset, peer, starts.get(dataset))
-
-    def sent(self, peer: int, frame: frames.Data, nbytes: int, block: int = 0) -> None:
-        """Bytes of a block (0: of the disk) are out, or their link is gone: let go of them."""
-        if self.serving.sent(peer, frame, nbytes, block):
-            self.grants.progress += 1
+                self._fail(job, segment.chain, not_executed(job, segment.chain, segment.tasks[0], reason, text))
 
     def unreadable(self, key: str) -> None:
         """A part of what is on disk under a key, which was to be sent, cannot be read."""
         self.datasets.unreadable(key)
-
-    def peer_left(self, peer: int) -> None:
-        """A link that a peer opened is closed: nobody waits there any more."""
-        for job in self.jobs.values():
-            for entry in job.entries.values():
-                forget_peer(entry, peer)
-        self._early_wants.drop(peer)
-        self.serving.left(peer)
 
     # --- time, and what follows ------------------------------------------------------------------------------------------
 
@@ -983,7 +789,11 @@ class Agent:
         for segment in [outstanding[id] for id in ids if id in outstanding]:
             if segment.chain.job is job and not segment.over:
                 task = segment.tasks[0]
-                self._fail(job, segment.chain, _error(job, segment.chain, task, "runner_died", text))
+                self._fail(job, segment.chain, not_executed(job, segment.chain, task, "runner_died", text))
+
+    def all_reports(self) -> list[Events]:
+        """All facts that were not published, also those that would wait for more."""
+        return self.reporting.everything(self._actions)
 
     def fail_task(self, job: HostJob, error: TaskError) -> None:
         """A task failed whose chain may be over here."""
@@ -994,15 +804,10 @@ class Agent:
         """A runner could not be killed: try again at the next tick."""
         self._alive_after_kill.add(slot)
 
-    def report_later(self, report: Report) -> None:
-        """The log did not take facts: report them again at the next tick."""
-        self._unreported.append(report)
-
     def _try_again_at_tick(self) -> None:
         self._actions += [KillRunner(slot) for slot in sorted(self._alive_after_kill)]
         self._alive_after_kill.clear()
-        self._actions += self._unreported
-        self._unreported.clear()
+        self._actions += self.reporting.at_tick()
 
     def _send_batches(self) -> None:
         for runner, number, segments in self.runners.batches():
@@ -1030,82 +835,3 @@ class Agent:
             return protocol.OpenJob(job.number, job.spec, protocol.SinksOfJob(job.name, self.host, self.epoch, job.sinks.default), job.name)
         lean = msgspec.structs.replace(job.spec, annotated=[], metadata=[], described=[], descriptions=[])
         return protocol.OpenJob(job.number, lean, name=job.name)
-
-    @property
-    def has_reports(self) -> bool:
-        """Whether facts wait to be published."""
-        return bool(self.news)
-
-    @property
-    def report_seconds(self) -> float:
-        """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
-        about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
-        urgent = soon = False
-        for name in self.news:
-            job = self.jobs[name]
-            report = job.report
-            if report.at_once or (report.urgent and not job.n_live):
-                return self.settings.report_seconds
-            urgent = urgent or report.urgent
-            soon = soon or report.soon
-        if self.memory.pressed:
-            return self.settings.report_seconds
-        if urgent:
-            return self.settings.busy_report_seconds
-        if soon or not any(runner.outstanding for runner in self.runners.slots):
-            return self.settings.quiet_report_seconds
-        return self.settings.idle_report_seconds
-
-    def reports(self) -> list[Action]:
-        """The facts to publish now: all that were collected, or, of many jobs, those of the jobs that have nothing left to do here."""
-        names, used = self._due_reports(), self.memory.store.used
-        for name in names:
-            del self.news[name]
-        jobs = [self.jobs[name] for name in names]
-        reports = [Report(job.worded(events)) for job in jobs for events in job.report.take(used)]
-        return [*(self._behind_unreported(reports) if self._unreported else reports)]
-
-    def _behind_unreported(self, reports: list[Report]) -> list[Report]:
-        """What is to be published now: facts of jobs of which older facts wait go out behind these."""
-        waiting = {report.events.job for report in self._unreported}
-        self._unreported += [report for report in reports if report.events.job in waiting]
-        return [report for report in reports if report.events.job not in waiting]
-
-    def all_reports(self) -> list[Events]:
-        """All facts that were not published, also those that would wait for more."""
-        jobs, used = [self.jobs[name] for name in self.news], self.memory.store.used
-        self.news.clear()
-        reported = [action.events for action in [*self._actions, *self._unreported] if isinstance(action, Report)]
-        self._unreported.clear()
-        return [*reported, *(events for job in jobs for events in job.report.take(used))]
-
-    def _due_reports(self) -> list[str]:
-        """Somebody waits for the facts of jobs that are over here, and each other job would cost a message of its own with each of them:
-        those wait for more, but only so many times."""
-        names = list(self.news)
-        ended = [name for name in names if not self.jobs[name].n_live] if len(names) > FEW_JOBS else []
-        if not ended or self.memory.pressed or self._left_out >= LEFT_OUT:
-            self._left_out = 0
-            return names
-        self._left_out += 1
-        return ended
-
-
-def _error(job: HostJob, chain: Chain, task: int, reason: str, text: str) -> TaskError:
-    """What is reported of a task of a chain that failed without having run."""
-    attempt, name, inputs = chain.attempts.get(task, 0), task_name(job.spec, task), job.input_names(task)
-    return TaskError(task=task, attempt=attempt, reason=reason, name=name, inputs=inputs, error=text)
-
-
-def _death(job: HostJob, task: int, attempt: int, code: int, pid: int) -> TaskError:
-    """What is reported of a task whose runner died under it."""
-    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-    return TaskError(
-        task=task,
-        attempt=attempt,
-        reason="runner_died",
-        name=task_name(job.spec, task),
-        inputs=job.input_names(task),
-        error=f"the runner (process {pid}) {how} while it executed this task",
-        pid=pid,
-    )

@@ -1,0 +1,151 @@
+r"""What this host wants from others: it asks for datasets, grants memory for those that are offered, and takes in what comes.
+
+    Want ---> Values: small datasets
+         \--> Offer ---> a claim on memory ---> Grant ---> Data, or a Relay: the bytes come from another host
+         \--> Gone: nobody has it there
+
+`sources` decides which host is asked, `failover` what happens when a relay fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headrace.link import frames
+from headrace.worker.agent.actions import Action, Disconnect
+from headrace.worker.agent.datasets import Datasets
+from headrace.worker.agent.jobs import Entry, HostJob, Segment
+from headrace.worker.agent.memory import Claim, Claimant, Memory
+from headrace.worker.agent.serving import LINK
+from headrace.worker.agent.sources import Sources
+from headrace.worker.settings import Settings
+from headrace_schemas.streams import INLINE_VALUE_BYTES
+
+Ready = Callable[[list[Segment]], None]
+FailWaiters = Callable[[HostJob, Entry, str, str], None]
+
+
+class Fetching:
+    """The datasets that other hosts are to send. Appends actions to the list it was given.
+
+    ready(segments): they miss nothing any more. fail_waiters(job, entry, reason, text): fail the tasks that wait for a dataset.
+    """
+
+    def __init__(
+        self,
+        jobs: dict[str, HostJob],
+        datasets: Datasets,
+        memory: Memory,
+        actions: list[Action],
+        settings: Settings,
+        now: float,
+        ready: Ready,
+        fail_waiters: FailWaiters,
+    ) -> None:
+        self.sources = Sources(settings, jobs, actions, self._take_back_grant, now)
+        self._jobs = jobs
+        self._datasets = datasets
+        self._memory = memory
+        self._grants = memory.grants
+        self._actions = actions
+        self._host = settings.host
+        self._ready = ready
+        self._fail_waiters = fail_waiters
+
+    def host_connected(self, host: str, epoch: int) -> None:
+        """A link that this host opened is ready."""
+        self.sources.connected(host, epoch)
+
+    def host_unreachable(self, host: str) -> None:
+        """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
+        self._memory.drop_offers(host)
+        self._grants.arrived(host)
+        self.sources.disconnected(host)
+
+    def _take_back_grant(self, job: HostJob, entry: Entry) -> None:
+        """Take back the room for what another host was to send."""
+        if entry.granted is not None and entry.granted.writer == LINK:
+            self._grants.take_back(job, entry)
+
+    def retry_links(self) -> None:
+        """Open links again from which something is awaited. What waits for a host that has been out of reach for too long is given up."""
+        for job, entry in self.sources.retry():
+            host = entry.source
+            address = job.addresses.get(host, "an unknown address")
+            text = (
+                f"host {self._host} cannot reach host {host} at {address}: give each worker an address that the others can reach "
+                "(--listen, --advertise)"
+            )
+            self._fail_waiters(job, entry, "unreachable", text)
+
+    def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
+        """Small datasets came. Those of a job that is over, or not asked for there, are ignored. Raises ValueError for large ones."""
+        if frame.lengths and max(frame.lengths) > INLINE_VALUE_BYTES:
+            raise ValueError(f"a value of {max(frame.lengths)} bytes, where up to {INLINE_VALUE_BYTES} travel so")
+        job = self._jobs.get(frame.job)
+        if job is None or job.ended:
+            return
+        start, values, attempts = 0, {}, {}
+        for dataset, attempt, length in zip(frame.datasets, frame.attempts, frame.lengths, strict=True):
+            entry = job.entries.get(dataset)
+            if entry is not None and entry.source == host:
+                values[dataset], attempts[dataset] = bytes(payload[start : start + length]), attempt
+            start += length
+        self._ready(self._datasets.values(job, values, attempts))
+
+    def offered(self, host: str, frame: frames.Offer) -> None:
+        """Large datasets exist elsewhere: grant them as memory allows, in plan order."""
+        job = self._jobs.get(frame.job)
+        if job is None or job.ended:
+            return
+        for dataset, nbytes in zip(frame.datasets, frame.sizes, strict=True):
+            entry = job.entries.get(dataset)
+            if entry is not None and entry.source == host and not entry.here and entry.granted is None and entry.offered != host:
+                order = min((segment.chain.order for segment in entry.waiters), default=0)
+                self._memory.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
+
+    def receiving(self, host: str, frame: frames.Data, nbytes: int) -> tuple[int, int] | None:
+        """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
+        job = self._jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        self.sources.failover.heard(host)
+        block = self._grants.arriving(host, entry, frame, nbytes)
+        if block is not None:
+            return block.offset + frame.start, nbytes
+        if frame.size and entry is not None and entry.granted is not None and entry.source == host:
+            self._actions.append(Disconnect(host))  # these bytes do not go on where those before have ended: all anew
+        return None
+
+    def received(self, host: str, frame: frames.Data, nbytes: int) -> None:
+        """Bytes that `receiving` was told of are here, in the arena if it gave a place."""
+        block = self._grants.arrived(host)
+        job = self._jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        if job is None or entry is None or block is None or not self._grants.fill(entry, block, frame, nbytes):
+            return
+        self._ready(self._datasets.stored(job, frame.dataset, frame.attempt, block))
+        job.report.copied(frame.dataset)
+
+    def relayed(self, host: str, frame: frames.Relay) -> None:
+        """Another host says whom to have a dataset from that it was granted."""
+        job = self._jobs.get(frame.job)
+        if job is not None and not job.ended:
+            self.sources.failover.redirected(job, host, frame)
+
+    def no_memory(self, host: str, frame: frames.Data, memory: int) -> None:
+        """There is no memory behind the place that a dataset of another host was granted. memory: bytes that the arena has."""
+        job = self._jobs.get(frame.job)
+        entry = job.entries.get(frame.dataset) if job is not None else None
+        if entry is not None and entry.source == host and entry.claim is not None and entry.claim.who.host == host:
+            self._memory.unbacked(entry, memory)
+
+    def gone(self, host: str, frame: frames.Gone) -> None:
+        """Another host has not got what it was asked for."""
+        job = self._jobs.get(frame.job)
+        if job is None or job.ended:
+            return
+        for dataset in frame.datasets:
+            entry = job.entries.get(dataset)
+            if entry is not None and entry.source == host and not entry.here and not self.sources.failover.gone(host, entry):
+                self.sources.ask_nobody(job, entry)
+                job.report.gone(dataset)
