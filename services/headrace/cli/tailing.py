@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -66,11 +67,16 @@ class Tail:
 
 
 def _style(message: LogMessage) -> str:
-    if isinstance(message, Ended):
-        return "bold green" if message.state == "done" else "bold red"
-    if isinstance(message, HostLost) or (isinstance(message, Events) and (message.failed or message.gone or message.unreachable)):
-        return "red"
-    return ""
+    style = _STYLES.get(type(message))
+    return "" if style is None else style(message)
+
+
+_STYLES: dict[type[Any], Callable[[Any], str]] = {
+    Ended: lambda ended: "bold green" if ended.state == "done" else "bold red",
+    HostLost: lambda _: "red",
+    Events: lambda events: "red" if events.failed or events.gone or events.unreachable else "",
+}
+"""The style of a line, by the kind of message. Other kinds are plain."""
 
 
 def tail_log(job: str, settings: BusSettings, *, follow: bool) -> None:

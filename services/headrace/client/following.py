@@ -44,6 +44,13 @@ from headrace_schemas.limits import MAX_GRAPH_BYTES
 _UNFINISHED = frozenset({WAITING, ASSIGNED, STARTED})
 
 
+_NOTED: dict[type[Any], Callable[[set[int], Any], None]] = {
+    Events: lambda started, events: started.update(events.started),
+    Needed: lambda started, needed: started.difference_update(needed.tasks),
+}
+"""How the set of started tasks follows the log."""
+
+
 class Waiter:
     """An event that is set when a dataset is available, or when the job is over without it."""
 
@@ -365,10 +372,9 @@ class Following(Follower):
             self.ledger  # noqa: B018 - made here if the log was faster
         for entry in entries:
             self._ledger.fold(entry)
-            if isinstance(entry.message, Events):
-                self._started.update(entry.message.started)
-            elif isinstance(entry.message, Needed):
-                self._started.difference_update(entry.message.tasks)
+            note = _NOTED.get(type(entry.message))
+            if note is not None:
+                note(self._started, entry.message)
         ledger = self._ledger.jobs.get(self.job)
         if ledger is None:  # messages about hosts, before those of the job
             return

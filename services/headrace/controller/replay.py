@@ -9,11 +9,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.controller.settings import Limits
-from headrace.controller.state import Controller, Decided
+from headrace.controller.state import DECIDED, Controller, Decided
 from headrace.ledger import LogEntry
 from headrace.ledger.narration import Narrator
 
-Groups = dict[int, list[LogEntry]]
+
+class Recorded(NamedTuple):
+    """A decision as it is in the log, and its sequence there."""
+
+    seq: int
+    decision: Decided
+
+
+Groups = dict[int, list[Recorded]]
 """at -> the decisions recorded with it."""
 
 
@@ -43,8 +51,9 @@ def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Dif
     """
     by_term: dict[int, Groups] = {}
     for entry in entries:
-        if isinstance(entry.message, Decided):
-            by_term.setdefault(entry.message.term, {}).setdefault(entry.message.at, []).append(entry)
+        message = entry.message
+        if isinstance(message, DECIDED):
+            by_term.setdefault(message.term, {}).setdefault(message.at, []).append(Recorded(entry.seq, message))
     return [difference for term in sorted(by_term) for difference in _check_term(entries, term, by_term[term], limits)]
 
 
@@ -60,14 +69,14 @@ def _check_term(entries: Sequence[LogEntry], term: int, groups: Groups, limits: 
     return differences
 
 
-def _compare(recorded: list[LogEntry], follows: list[Decided], at: int, term: int, last: bool) -> list[Difference]:
+def _compare(recorded: list[Recorded], follows: list[Decided], at: int, term: int, last: bool) -> list[Difference]:
     expected = Counter(map(_canonical, follows))
     differences: list[Difference] = []
-    for text, entry in {_canonical(entry.message): entry for entry in recorded}.items():
+    for text, entry in {_canonical(entry.decision): entry for entry in recorded}.items():
         if expected[text]:
             expected[text] -= 1
         else:
-            differences.append(Difference(at, term, entry.seq, entry.message))  # type: ignore[arg-type]
+            differences.append(Difference(at, term, entry.seq, entry.decision))
     if not last:
         missing = +expected
         differences += [Difference(at, term, 0, decision) for decision in follows if _canonical(decision) in missing]

@@ -49,8 +49,6 @@ from headrace_schemas import (
     Ended,
     HostEntry,
     LedgerSnapshot,
-    Needed,
-    Purge,
     Refused,
     Release,
     Request,
@@ -194,7 +192,7 @@ class Leading:
         decisions = self._controller.decide(at)
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began)
-        notes = [Note(_subject(decision), decision, f"decided.{self._term}.{at}.{place}") for place, decision in enumerate(decisions)]
+        notes = [Note(decision.subject(), decision, f"decided.{self._term}.{at}.{place}") for place, decision in enumerate(decisions)]
         if all(map(self._is_known, decisions)):
             self._later.do(*(partial(self._publish, note) for note in notes))
         else:
@@ -422,12 +420,6 @@ class Leading:
             "log_share": self._room.usage.share,
             "admits": self._room.is_open,
         }
-
-
-def _subject(decision: Decided) -> str:
-    if type(decision) is Purge:
-        return subjects.purge(decision.job, decision.host)
-    return subjects.needed(decision.job) if type(decision) is Needed else subjects.state(decision.job)
 
 
 def _released(job: JobLedger) -> bool:

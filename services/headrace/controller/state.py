@@ -51,7 +51,7 @@ from headrace_schemas import (
 )
 
 Decided = Ended | Needed | Purge
-DECIDED = frozenset({Ended, Needed, Purge})
+DECIDED = (Ended, Needed, Purge)
 """What the controller decides on; whatever else it writes, it only writes down."""
 
 
@@ -84,8 +84,8 @@ class Controller:
         self.time = entry.time
         message = entry.message
         kind = type(message)
-        if kind in DECIDED and message.term == self.term:  # type: ignore[union-attr]
-            self.ledger.read_back(entry)
+        if isinstance(message, DECIDED) and message.term == self.term:
+            self.ledger.read_back(entry.seq, entry.time, message)
             own = _READ_BACK.get(kind)
             if own is not None:
                 own(self, message)

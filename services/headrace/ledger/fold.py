@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ from headrace_schemas import (
     HostLost,
     LogMessage,
     Needed,
+    NoRoom,
     Plan,
     Published,
     Purge,
@@ -32,6 +33,7 @@ from headrace_schemas import (
     Released,
     Reroute,
     Revoke,
+    Stranded,
     Submitted,
 )
 
@@ -50,6 +52,12 @@ WRITERS: dict[type[Any], str] = {
 """Who decides on what. A decision of an older term than one of the same service that was seen before is ignored. What the controller only
 writes down (hosts that come and go, requests of clients) stays true whoever wrote it, and is not in here. Nor is what was
 published: the announcement is the commit point, and the stream takes one only from a publisher that knows the one before."""
+
+
+JobDecision = Needed | Purge | Ended | Plan | Assign | Revoke | Reroute
+"""The messages of `WRITERS`."""
+Order = JobDecision | Due | CancelAsked | Refused | Released | Stranded | NoRoom | Published
+"""The messages about one job that follow its submission and are no reports of a host."""
 
 
 class LogEntry(Protocol):
@@ -100,33 +108,32 @@ class Ledger:
         if entry.seq > self.last_seq:
             self.last_seq, self.last_time = entry.seq, entry.time
             message = entry.message
-            _FOLDS.get(type(message), Ledger._order)(self, message, entry.time)
+            _FOLDS[type(message)](self, message, entry.time)
 
     def apply(self, message: LogMessage, time: float) -> None:
         """Take a message in that is not (yet) read from the log: what its reader itself decided. time: seconds since the epoch."""
         writer = WRITERS.get(type(message))
-        if writer is not None and message.term > self.terms[writer]:  # type: ignore[union-attr]
-            self.terms[writer] = message.term  # type: ignore[union-attr]
+        if writer is not None and isinstance(message, Decision) and message.term > self.terms[writer]:
+            self.terms[writer] = message.term
             self.turns.is_open = True
-        _FOLDS.get(type(message), Ledger._order)(self, message, time)
+        _FOLDS[type(message)](self, message, time)
 
-    def read_back(self, entry: LogEntry) -> None:
-        """Take an entry in that was applied when it was decided: all that is new is where it stands."""
-        seq, message = entry.seq, entry.message
+    def read_back(self, seq: int, time: float, message: JobDecision) -> None:
+        """Take a message in that was applied when it was decided: all that is new is where it stands in the log."""
         if seq <= self.last_seq:
             return
-        self.last_seq, self.last_time = seq, entry.time
+        self.last_seq, self.last_time = seq, time
         if self.turns.is_open:
-            self.own_term_began(seq, entry.time, message)
-        job = self.jobs.get(message.job)  # type: ignore[union-attr]
+            self.own_term_began(seq, time, message)
+        job = self.jobs.get(message.job)
         if job is not None:
             job.last_seq = seq
 
-    def own_term_began(self, seq: int, time: float, message: LogMessage) -> None:
+    def own_term_began(self, seq: int, time: float, message: JobDecision) -> None:
         """The first decision that was applied in a new term is in the log, at this sequence."""
         if self.turns.is_open:
             self.turns.is_open = False
-            self._turned(seq, time, _beginning(message))  # type: ignore[arg-type]
+            self._turned(seq, time, _beginning(message))
 
     def knows(self, job: str) -> bool:
         """Whether this job was submitted, also if it was forgotten lately."""
@@ -158,7 +165,7 @@ class Ledger:
         unclaimed, self.unclaimed = self.unclaimed, []
         return unclaimed
 
-    def _decided(self, message: Decision, time: float) -> None:
+    def _decided(self, message: JobDecision, time: float) -> None:
         """Take in what a service decided, unless one of a later term was seen."""
         writer, term = WRITERS[type(message)], message.term
         known = self.terms[writer]
@@ -166,7 +173,7 @@ class Ledger:
             self.terms[writer] = term
             self._turned(self.last_seq, time, _beginning(message))
         if term >= known:
-            self._order(message, time)  # type: ignore[arg-type]
+            self._order(message, time)
 
     def _turned(self, seq: int, time: float, message: Turned) -> None:
         """Remember what changes more than one job."""
@@ -251,23 +258,32 @@ class Ledger:
                 self.changed[name] = job
                 spare(job)
 
-    def _order(self, message: LogMessage, time: float) -> None:
-        job = self.jobs.get(message.job)  # type: ignore[union-attr]
+    def _order(self, message: Order, time: float) -> None:
+        job = self.jobs.get(message.job)
         if job is None or (job.end is not None and job.over) or not self._is_possible(job, message):
             return
         self.changed[job.job] = job
         job.last_seq = self.last_seq
-        if type(message) is Ended:
-            orders.fold_ended(job, message, time)
-        elif type(message) is Assign:
-            orders.fold_assign(job, message, self._counts(message.host, message.epoch))
-        elif type(message) is Purge:
-            if self._counts(message.host, message.epoch):
-                orders.fold_purge(job, message)
-        elif (fold := _ORDERS.get(type(message))) is not None:
-            fold(job, message)
-            if type(message) is Needed and message.at < job.returned_at:  # decided before the host was back
-                spare(job)
+        fold = _ORDERS.get(type(message))
+        if fold is not None:
+            fold(self, job, message, time)
+
+    def _assign(self, job: JobLedger, assign: Assign, _time: float) -> None:
+        orders.fold_assign(job, assign, self._counts(assign.host, assign.epoch))
+
+    def _purge(self, job: JobLedger, purge: Purge, _time: float) -> None:
+        if self._counts(purge.host, purge.epoch):
+            orders.fold_purge(job, purge)
+
+    def _needed(self, job: JobLedger, needed: Needed, _time: float) -> None:
+        orders.fold_needed(job, needed)
+        if needed.at < job.returned_at:  # decided before the host was back
+            spare(job)
+
+
+def _without(fold: Callable[[JobLedger, Any], None]) -> Callable[[Ledger, JobLedger, Any, float], None]:
+    """A fold into the job alone, as one of `_ORDERS`."""
+    return lambda _ledger, job, message, _time: fold(job, message)
 
 
 _FOLDS: dict[type[Any], Callable[[Ledger, Any, float], None]] = {
@@ -275,28 +291,32 @@ _FOLDS: dict[type[Any], Callable[[Ledger, Any, float], None]] = {
     HostJoined: Ledger._host,
     HostLost: Ledger._host,
     Submitted: Ledger._submitted,
+    **dict.fromkeys(get_args(Order), Ledger._order),
     **dict.fromkeys(WRITERS, Ledger._decided),
 }
-"""How each kind of message is folded at a time; every other is an order that counts in whatever term it was written."""
+"""How each kind of message is folded at a time. An order that is no decision counts in whatever term it was written."""
 
 
-def _beginning(message: Decision) -> Turned:
+def _beginning(message: JobDecision) -> Turned:
     """A message that stands for the first decision of a term, and changes nothing besides."""
-    job: str = message.job  # type: ignore[attr-defined]
+    job = message.job
     if WRITERS[type(message)] == CONTROLLER:
         return Needed(at=message.at, term=message.term, job=job, tasks=[], attempts=[])
     return Revoke(at=message.at, term=message.term, job=job, host=SCHEDULER, epoch=0, chains=[])
 
 
-_ORDERS: dict[type[Any], Callable[[JobLedger, Any], None]] = {
-    Plan: orders.fold_plan,
-    Revoke: orders.fold_revoke,
-    Needed: orders.fold_needed,
-    Due: orders.fold_due,
-    CancelAsked: orders.fold_cancel_asked,
-    Refused: orders.fold_refused,
-    Released: orders.fold_released,
-    Published: orders.fold_published,
+_ORDERS: dict[type[Any], Callable[[Ledger, JobLedger, Any, float], None]] = {
+    Assign: Ledger._assign,
+    Purge: Ledger._purge,
+    Needed: Ledger._needed,
+    Ended: lambda _ledger, job, ended, time: orders.fold_ended(job, ended, time),
+    Plan: _without(orders.fold_plan),
+    Revoke: _without(orders.fold_revoke),
+    Due: _without(orders.fold_due),
+    CancelAsked: _without(orders.fold_cancel_asked),
+    Refused: _without(orders.fold_refused),
+    Released: _without(orders.fold_released),
+    Published: _without(orders.fold_published),
 }
 """A reroute changes what a host asks whom for, and nothing that is folded; what follows from `Stranded` and `NoRoom`, the
 controller decides."""

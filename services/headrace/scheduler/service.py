@@ -13,10 +13,10 @@ from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
 from headrace.scheduler.metrics import SchedulerCounts, families
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.spans import trace_decisions
-from headrace.scheduler.state import Scheduler
+from headrace.scheduler.state import Decided, Scheduler
 from headrace.telemetry import Family
 from headrace.telemetry.tracing import now
-from headrace_schemas import Decision, Plan, subjects
+from headrace_schemas import subjects
 
 LEASE = "scheduler"
 FOLLOWED = subjects.families("job", "event", "purge", "host")
@@ -84,18 +84,18 @@ class SchedulerService:
             return
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began or now())
-        stored = [self._bus.publish(subject_of(message), message) for message in decisions]
+        stored = [self._bus.publish(message.subject(), message) for message in decisions]
         for each in stored:
             each.add_done_callback(self._published)
         if scheduler.ledger.turns.is_open:
             self._find_beginning(scheduler, decisions[0], stored)
 
-    def _find_beginning(self, scheduler: Scheduler, first: Decision, stored: list[asyncio.Future[int]]) -> None:
+    def _find_beginning(self, scheduler: Scheduler, first: Decided, stored: list[asyncio.Future[int]]) -> None:
         """Tell the ledger where the first decisions of a term are in the log: they do not come back from there."""
 
         def found(all_stored: asyncio.Future[list[int]]) -> None:
             if not all_stored.cancelled() and all_stored.exception() is None:
-                scheduler.ledger.own_term_began(min(all_stored.result()), time.time(), first)  # type: ignore[arg-type]
+                scheduler.ledger.own_term_began(min(all_stored.result()), time.time(), first)
 
         asyncio.gather(*stored).add_done_callback(found)
 
@@ -103,12 +103,6 @@ class SchedulerService:
         error = None if done.cancelled() else done.exception()
         if error is not None:
             self._leader.fail(error)
-
-
-def subject_of(message: Decision) -> str:
-    """Where a decision of the scheduler goes."""
-    job: str = message.job  # type: ignore[attr-defined]
-    return subjects.plan(job) if isinstance(message, Plan) else subjects.assign(job, message.host)  # type: ignore[attr-defined]
 
 
 async def run(settings: Settings, bus_settings: BusSettings) -> None:

@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import Any
 
 from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry, runs_alone
 from headrace.ledger.columns import ints
@@ -38,11 +40,11 @@ from headrace.scheduler.relief import Back, Relief
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.suspects import Suspects
-from headrace_schemas import Assign, Decision, Events, HostJoined, HostLost, LedgerSnapshot, Plan, Reroute, Revoke
+from headrace_schemas import Assign, Events, HostJoined, HostLost, LedgerSnapshot, Plan, Reroute, Revoke
 
-DECIDED = frozenset({Plan, Assign, Reroute, Revoke})
+Decided = Plan | Assign | Reroute | Revoke
+DECIDED = (Plan, Assign, Reroute, Revoke)
 """What schedulers decide on."""
-HOSTS = frozenset({HostJoined, HostLost})
 
 
 class Scheduler:
@@ -82,31 +84,27 @@ class Scheduler:
         """Take entries of the log in. What this scheduler decided itself was applied then, and is passed over."""
         for entry in entries:
             message = entry.message
-            kind = type(message)
-            if kind in DECIDED and message.term == self.term:  # type: ignore[union-attr]
-                self.ledger.read_back(entry)
-            elif kind in HOSTS:
-                self._fold_host(entry, message.host)  # type: ignore[union-attr]
+            if isinstance(message, DECIDED) and message.term == self.term:
+                self.ledger.read_back(entry.seq, entry.time, message)
             else:
-                self.ledger.fold(entry)
-                if kind is Events:
-                    self._folded(message)  # type: ignore[arg-type]
+                fold = _FOLDS.get(type(message))
+                self.ledger.fold(entry) if fold is None else fold(self, entry, message)
 
-    def _folded(self, events: Events) -> None:
-        """A host's report was folded."""
+    def _fold_events(self, entry: LogEntry, events: Events) -> None:
+        self.ledger.fold(entry)
         if events.started:
             self.running.started(events, self.now)
         if events.gone and events.job in self.schedules:
             n_datasets = self.schedules[events.job].job.topology.n_datasets
             self.schedules[events.job].moved.update(d for d in events.gone if 0 <= d < n_datasets)
 
-    def _fold_host(self, entry: LogEntry, host: str) -> None:
+    def _fold_host(self, entry: LogEntry, message: HostJoined | HostLost) -> None:
         """Where this host's copies were the ones to fetch, others may be now; and the other way round, where it joins again with copies."""
         self._hosts_changed = True
-        self._move_copies(host)
+        self._move_copies(message.host)
         self.ledger.fold(entry)
-        if isinstance(entry.message, HostJoined):
-            self._move_copies(host)
+        if isinstance(message, HostJoined):
+            self._move_copies(message.host)
 
     def _move_copies(self, host: str) -> None:
         for schedule in self.schedules.values():
@@ -114,14 +112,14 @@ class Scheduler:
 
     # --- out ------------------------------------------------------------------------------------------------------------
 
-    def decide(self) -> list[Decision]:
+    def decide(self) -> list[Decided]:
         """Everything that follows from what was folded and was not decided yet, to be published in this order."""
         stamp = Stamp(self.ledger.last_seq, self.term)
-        out: list[Decision] = []
+        out: list[Decided] = []
         joined: set[str] = set()
         changed = self.ledger.take_changed()
         if len(changed) > 1:
-            changed.sort(key=_arrival)
+            changed.sort(key=attrgetter("submitted"))  # first come, first in turn
         due = {job.job for job in changed if self._look_at(job)}
         if self._suspects.hosts:
             self._suspects.look(self.ledger.jobs)
@@ -188,7 +186,7 @@ class Scheduler:
         if self.running.since:
             self.running.look(self.ledger, now)
 
-    def _admit(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
+    def _admit(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
         """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
         living = self._living
         while living.names and (job := self._admission.next(living.runners, idle=living.is_idle)) is not None:
@@ -252,7 +250,7 @@ class Scheduler:
         schedule = self.schedules[job.job] = JobSchedule(job, loaded)
         return schedule
 
-    def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> bool:
+    def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decided]) -> bool:
         """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
         needs = job.needs
         if needs is not None and self._living.lacks(needs):
@@ -270,7 +268,7 @@ class Scheduler:
         self._open(job).reassigned_among = self._living
         return True
 
-    def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decision]) -> None:
+    def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decided]) -> None:
         """The only task of a job goes to the idlest host that has what it needs."""
         name = self._living.idlest(job.spec.functions[job.spec.function[0]].resources)
         target = self._target(job, job.host_id(name))
@@ -279,7 +277,7 @@ class Scheduler:
         self.single[job.job] = name
         self.load[name] += 1
 
-    def _advance(self, schedule: JobSchedule, joined: set[str], stamp: Stamp, out: list[Decision]) -> None:
+    def _advance(self, schedule: JobSchedule, joined: set[str], stamp: Stamp, out: list[Decided]) -> None:
         """Places what has no place, and releases what fits into the windows."""
         job = schedule.job
         if not self._living.names or job.cancel_asked is not None:
@@ -292,7 +290,7 @@ class Scheduler:
         schedule.follow()
         self.ledger.changed.pop(job.job, None)
 
-    def _recover(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
+    def _recover(self, schedule: JobSchedule, stamp: Stamp, out: list[Decided]) -> None:
         """Assigns what has no place, whatever the windows: what fills them may be waiting for it. Reroutes who asked elsewhere so far."""
         if not schedule.unplaced and not schedule.moved:
             return
@@ -312,7 +310,7 @@ class Scheduler:
             for message in reroute_messages(job, datasets.tolist(), sources, target, stamp, integers):
                 self._decide(message, out)
 
-    def _place_suspects(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
+    def _place_suspects(self, schedule: JobSchedule, stamp: Stamp, out: list[Decided]) -> None:
         """Assigns each task that runs alone. One that no living host can take stays unplaced."""
         job = schedule.job
         for task in [task for task in sorted(schedule.unplaced) if runs_alone(job, task)]:
@@ -328,7 +326,7 @@ class Scheduler:
             self._assign(schedule, host, part, stamp, out, again=True, alone=True)
             self._suspects.placed(job.job, task, name)
 
-    def _relieve_hosts(self, stamp: Stamp, out: list[Decision]) -> Iterator[str]:
+    def _relieve_hosts(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
         """Asks back what waits on hosts that are held up, if others have come to be idle, or may have. Yields the jobs of which something
         was moved, and is to be released."""
         names = [name for name in self._living.names if not self._living.is_held_up(name)]
@@ -350,7 +348,7 @@ class Scheduler:
         """Whether a host has nothing besides what it is known to execute."""
         return self.load[host] <= self.running.executing[host]
 
-    def _ask_back(self, back: Back, stamp: Stamp, out: list[Decision]) -> None:
+    def _ask_back(self, back: Back, stamp: Stamp, out: list[Decided]) -> None:
         name, epoch, integers = back.job.job, self._living.epochs[back.host], self.settings.message_integers
         rows = zip(back.chains, back.tasks, strict=True)
         self._back.setdefault(name, {}).update((task, chain) for chain, tasks in rows for task in tasks)
@@ -358,7 +356,7 @@ class Scheduler:
             chains = back.chains[first : first + integers]
             self._decide(Revoke(at=stamp.at, term=stamp.term, job=name, host=back.host, epoch=epoch, chains=chains), out)
 
-    def _release(self, schedule: JobSchedule, stamp: Stamp, out: list[Decision]) -> None:
+    def _release(self, schedule: JobSchedule, stamp: Stamp, out: list[Decided]) -> None:
         for host in sorted(schedule.backlogs):
             name = schedule.job.hosts[host]
             if name in self._living.epochs:
@@ -372,7 +370,7 @@ class Scheduler:
         host: int,
         release: Release,
         stamp: Stamp,
-        out: list[Decision],
+        out: list[Decided],
         again: bool = False,
         alone: bool = False,
     ) -> None:
@@ -388,12 +386,15 @@ class Scheduler:
         addresses = [known[name].address if name in known else "" for name in job.hosts]
         return Target(job.hosts[host], known[job.hosts[host]].epoch, addresses)
 
-    def _decide(self, message: Decision, out: list[Decision]) -> None:
+    def _decide(self, message: Decided, out: list[Decided]) -> None:
         """A decision counts at once, not only when it comes back in the log."""
-        self.ledger.apply(message, 0.0)  # type: ignore[arg-type]
+        self.ledger.apply(message, 0.0)
         out.append(message)
 
 
-def _arrival(job: JobLedger) -> float:
-    """When a job was submitted: who came first is first in turn."""
-    return job.submitted
+_FOLDS: dict[type[Any], Callable[[Scheduler, LogEntry, Any], None]] = {
+    Events: Scheduler._fold_events,
+    HostJoined: Scheduler._fold_host,
+    HostLost: Scheduler._fold_host,
+}
+"""How the kinds are folded from which more follows than the ledger says."""
