@@ -445,7 +445,7 @@ def test_who_asks_and_does_not_read_loses_the_link(
     world.assign([[0], [1]], [0, 0], [0, 1])
     world.pump()
     agent, key = world.agents["h0"], bytes(range(32))
-    agent.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[bytes(8_000)]))
+    agent.execution.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[bytes(8_000)]))
 
     async def main() -> None:
         with Arena.create(1 << 20) as arena:

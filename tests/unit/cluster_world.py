@@ -136,7 +136,7 @@ class ClusterWorld(World):
         agent.address = f"{name}:{self.epochs[name]}"
         self.agents[name], self.intakes[name] = agent, Intake(agent)
         self.runners[name, 0] = ModelRunner(self, name, 0)
-        agent.runner_started(0)
+        agent.execution.runner_started(0)
         self.read[name] = len(self.log)
         self._join(name)
 

@@ -240,7 +240,7 @@ def test_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
         for (name, slot), runner in world.runners.items():
             agent = world.agents[name]
             for block, count in agent.memory.store.held_by(agent.runners.slots[slot].client).items():
-                agent.released(slot, worker_world.protocol.Released([block], [count]))
+                agent.execution.released(slot, worker_world.protocol.Released([block], [count]))
             assert runner.idle
         world.run(rng)
         assert not any(agent.jobs for agent in agents)

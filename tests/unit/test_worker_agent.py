@@ -54,7 +54,7 @@ def end_and_leave_nothing(world: World, rng) -> None:
     for (name, slot), runner in world.runners.items():
         agent = world.agents[name]
         for block, count in agent.memory.store.held_by(agent.runners.slots[slot].client).items():
-            agent.released(slot, protocol.Released([block], [count]))
+            agent.execution.released(slot, protocol.Released([block], [count]))
         assert runner.idle
     assert all(agent.memory.store.used == 0 and agent.memory.disk.empty for agent in world.agents.values())
 
@@ -198,7 +198,7 @@ def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):
         assert runner.idle
         agent = world.agents[name]
         for block in list(agent.memory.store.held_by(agent.runners.slots[slot].client).items()):
-            agent.released(slot, protocol.Released([block[0]], [block[1]]))
+            agent.execution.released(slot, protocol.Released([block[0]], [block[1]]))
     assert all(agent.memory.store.used == 0 and not agent.jobs for agent in world.agents.values())
 
 
@@ -264,12 +264,12 @@ def test_without_purges_results_go_above_the_capacity_and_fail_when_the_address_
 def _agent(**settings: object) -> Agent:
     """An agent with one runner, and the first assignment of a job of three tasks: 0 and 1 here, 2 takes dataset 1 of another host."""
     agent = Agent(Settings(host="h0", **settings), EPOCH, Store(1 << 20, 1 << 23))  # type: ignore[arg-type]
-    agent.runner_started(0)
+    agent.execution.runner_started(0)
     return agent
 
 
 def _assign(agent: Agent, job: str, inputs: list[list[int]], tasks: list[int], sources: list[int], outputs: list[int]) -> None:
-    agent.assign(
+    agent.assignments.assign(
         Assign(
             at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0", "a", "b"], addresses=["h0:1", "a:1", "b:1"],
             chains=tasks, lengths=[1] * len(tasks), tasks=tasks, sources=sources,
@@ -289,10 +289,10 @@ def _again(job: str, chain: int, task: int, sources: list[int] | None = None) ->
 def _make(agent: Agent, dataset: int, nbytes: int, segment: int) -> list[actions.Spill]:
     """The runner writes a dataset where it gets room, and is through with the segment. Returns what goes to disk for that."""
     agent.take()
-    agent.allocate(0, protocol.Allocate(1, dataset, nbytes, segment))
+    agent.execution.allocate(0, protocol.Allocate(1, dataset, nbytes, segment))
     decided = agent.take()
     [grant] = [action.frame for action in decided if isinstance(action, actions.ToRunner)]
-    agent.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
+    agent.execution.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
     return [action for action in [*decided, *agent.take()] if isinstance(action, actions.Spill)]
 
 
@@ -300,16 +300,16 @@ def test_a_place_that_a_runner_may_still_write_to_is_given_to_nobody_else():
     agent = _agent()
     _assign(agent, "one", [[]], [0], [], [0])
     agent.take()
-    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
     [grant] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
-    agent.end(Ended(at=1, term=1, job="one", state="cancelled"))
+    agent.assignments.end(Ended(at=1, term=1, job="one", state="cancelled"))
     _assign(agent, "two", [[]], [0], [], [0])
     agent.take()
-    agent.allocate(0, protocol.Allocate(2, 0, 50_000, 2))
+    agent.execution.allocate(0, protocol.Allocate(2, 0, 50_000, 2))
     [other] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
     assert other.offset != grant.offset
     used = agent.memory.store.used
-    agent.closed(0, protocol.Closed(1))
+    agent.execution.closed(0, protocol.Closed(1))
     assert agent.memory.store.used < used
 
 
@@ -318,26 +318,26 @@ def _with_a_runner_that_died_over_its_result() -> Agent:
     agent = _agent()
     _assign(agent, "job", [[], [0]], [0], [], [1])
     agent.take()
-    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
     agent.take()
-    agent.runner_died(0, (1, 0), -9, 123)
-    agent.runner_started(0)
+    agent.execution.runner_died(0, (1, 0), -9, 123)
+    agent.execution.runner_started(0)
     return agent
 
 
 def test_a_task_whose_runner_died_over_its_result_gets_another_place_for_it():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.assign(_again("job", chain=2, task=0, sources=[]), None)
+    agent.assignments.assign(_again("job", chain=2, task=0, sources=[]), None)
     agent.take()
-    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 2))
+    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 2))
     assert [action.frame.offset >= 0 for action in agent.take() if isinstance(action, actions.ToRunner)] == [True]
-    agent.results(0, protocol.Results(1, segments=[2], datasets=[0], values=[agent.jobs["job"].entries[0].granted.id]))
+    agent.execution.results(0, protocol.Results(1, segments=[2], datasets=[0], values=[agent.jobs["job"].entries[0].granted.id]))
     assert agent.jobs["job"].entries[0].attempt == 1
 
 
 def test_a_job_whose_runner_died_over_its_result_can_end():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.end(Ended(at=1, term=1, job="job", state="failed"))
+    agent.assignments.end(Ended(at=1, term=1, job="job", state="failed"))
     assert agent.memory.store.used == 0
     assert not agent.jobs
 
@@ -358,7 +358,7 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
     agent.fetching.offered("a", frames.Offer("job", [0], [0], [50_000]))
     agent.take()
     assert agent.fetching.receiving("a", frames.Data("job", 0, 0), 50_000) is not None
-    agent.reroute(
+    agent.assignments.reroute(
         Reroute(
             at=1,
             term=1,
@@ -397,26 +397,29 @@ def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     agent.take()
     agent.fetching.host_unreachable("a")
-    agent.revoke(Revoke(at=1, term=1, job="job", host="h0", epoch=EPOCH, chains=[1]))
+    agent.assignments.revoke(Revoke(at=1, term=1, job="job", host="h0", epoch=EPOCH, chains=[1]))
     assert agent.reporting.due()
     agent.fetching.retry_links()
     assert not agent.take()
     assert not agent.reporting.due()
-    agent.assign(_again("job", chain=2, task=1, sources=[1]), None)
+    agent.assignments.assign(_again("job", chain=2, task=1, sources=[1]), None)
     assert agent.take() == [actions.Connect("a", "a:1")]
 
 
 @pytest.mark.parametrize("asked_for_first", [True, False])
 def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_first):
     agent = Agent(Settings(host="h0", unknown_seconds=SHORT), EPOCH, Store(1 << 20, 1 << 23), spills=True)
-    agent.runner_started(0)
+    agent.execution.runner_started(0)
     _assign(agent, "job", [[], [], [0]], [0, 1], [], [2])
     assert not _make(agent, 0, 450_000, segment=1)
     [spill] = _make(agent, 1, 500_000, segment=2)
     agent.spilled(spill.key, True)
-    agent.assign(_again("job", chain=2, task=0, sources=[]), None)
+    agent.assignments.assign(_again("job", chain=2, task=0, sources=[]), None)
     decided = agent.take()
-    ask = [lambda: agent.allocate(0, protocol.Allocate(1, 0, 450_000, 3)), lambda: agent.assign(_again("job", chain=3, task=2), None)]
+    ask = [
+        lambda: agent.execution.allocate(0, protocol.Allocate(1, 0, 450_000, 3)),
+        lambda: agent.assignments.assign(_again("job", chain=3, task=2), None),
+    ]
     for event in reversed(ask) if asked_for_first else ask:
         event()
         decided += agent.take()
@@ -427,7 +430,7 @@ def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_f
     [restore] = [action for action in decided if isinstance(action, actions.Restore)]
     agent.restored(restore.key, True)
     assert [action.frame.tasks for action in agent.take() if isinstance(action, actions.ToRunner)] == [[2]]
-    agent.results(0, protocol.Results(1, segments=[3], datasets=[0], values=[grant.block]))
+    agent.execution.results(0, protocol.Results(1, segments=[3], datasets=[0], values=[grant.block]))
     assert agent.memory.store.used == agent.jobs["job"].entries[0].block.size
 
 
@@ -438,7 +441,7 @@ def test_two_cancelled_jobs_do_not_hide_one_another():
         _assign(agent, job, [[]], [0], [], [0])
     agent.take()
     for job in ("x", "y"):
-        agent.end(Ended(at=1, term=1, job=job, state="cancelled"))
+        agent.assignments.end(Ended(at=1, term=1, job=job, state="cancelled"))
     for step in range(5):
         agent.tick(10.1 + step, [(1, 0)])
     assert [action for action in agent.take() if isinstance(action, actions.KillRunner)] == [actions.KillRunner(0)]
@@ -446,7 +449,7 @@ def test_two_cancelled_jobs_do_not_hide_one_another():
 
 def test_a_job_without_a_graph_fails_and_the_host_goes_on():
     agent = _agent()
-    agent.assign(
+    agent.assignments.assign(
         Assign(at=1, term=1, job="j", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[0], lengths=[1], tasks=[0]), None
     )
     [report] = agent.take()
@@ -473,9 +476,9 @@ def test_a_runner_that_dies_gives_its_task_up_and_what_waited_there_runs_again()
     world.pump()
     agent, runner = world.agents["h0"], world.runners["h0", 0]
     number = agent.jobs[JOB].number
-    agent.runner_died(0, (number, 0), -9, 123)
+    agent.execution.runner_died(0, (number, 0), -9, 123)
     runner.inbox.clear()
-    agent.runner_started(0)
+    agent.execution.runner_started(0)
     world.run(random.Random(1))
     failed = [error for events in world.events for error in events.failed]
     assert [(error.task, error.reason) for error in failed] == [(0, "runner_died")]
@@ -492,7 +495,7 @@ def test_a_task_of_many_inputs_whose_runner_died_names_the_first_of_them():
     agent.take()
     agent.fetching.values_received("a", frames.Values("job", list(range(n)), [0] * n, [1] * n), memoryview(bytes(n)))
     assert any(isinstance(action.frame, protocol.Run) for action in agent.take() if isinstance(action, actions.ToRunner))
-    agent.runner_died(0, (1, n), -9, 123)
+    agent.execution.runner_died(0, (1, n), -9, 123)
     [failed] = [error for report in agent.reporting.due() for error in report.events.failed]
     assert failed.reason == "runner_died"
     assert failed.inputs == [f"f-{dataset}" for dataset in range(INPUT_NAMES)]
@@ -507,7 +510,7 @@ def test_a_chain_that_has_not_started_is_given_back_and_one_that_has_is_not():
     runner.step()
     assert not runner.inbox
     runner.step()
-    agent.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[0, 1]))
+    agent.assignments.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[0, 1]))
     world.run(random.Random(1))
     assert [chain for events in world.events for chain in events.revoked] == [1]
     assert sorted(world.done_chains()) == [0, 2]
@@ -518,10 +521,10 @@ def test_messages_of_an_older_epoch_or_term_change_nothing():
     message = world._assign("h0", [(0, [0])], {0: 0}, {})
     agent = world.agents["h0"]
     message.epoch = EPOCH - 1
-    agent.assign(message, world.graph)
+    agent.assignments.assign(message, world.graph)
     assert not agent.jobs
     message.epoch, message.term = EPOCH, 5
-    agent.assign(message, world.graph)
+    agent.assignments.assign(message, world.graph)
     message.term, message.chains = 4, [1]
-    agent.assign(message, world.graph)
+    agent.assignments.assign(message, world.graph)
     assert list(agent.jobs[JOB].chains) == [0]

@@ -26,10 +26,10 @@ class Host:
         self.graph = graph_of([[] for _ in range(n_tasks)], list(range(n_tasks)))
         self.done: list[int] = []
         for slot in range(runners):
-            self.agent.runner_started(slot)
+            self.agent.execution.runner_started(slot)
 
     def assign(self, tasks: list[int], alone: bool = False, attempt: int = 0) -> None:
-        self.agent.assign(
+        self.agent.assignments.assign(
             Assign(
                 at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=tasks,
                 lengths=[1] * len(tasks), tasks=tasks, attempts=[attempt] * len(tasks), alone=alone, again=alone,
@@ -47,7 +47,7 @@ class Host:
     def end_first(self, slot: int) -> None:
         segment, task = self.has[slot].pop(0)
         self.done.append(task)
-        self.agent.results(slot, protocol.Results(1, segments=[segment], datasets=[task], values=[b"x"]))
+        self.agent.execution.results(slot, protocol.Results(1, segments=[segment], datasets=[task], values=[b"x"]))
         self.take()
 
     def tasks(self) -> list[list[int]]:
@@ -83,8 +83,8 @@ def test_others_go_on_if_the_job_of_one_is_over() -> None:
     host = Host(1, 3)
     host.assign([0])
     host.assign([1], alone=True, attempt=2)
-    host.agent.end(Ended(at=2, term=1, job="job", state="cancelled"))
-    host.agent.closed(0, protocol.Closed(1))
+    host.agent.assignments.end(Ended(at=2, term=1, job="job", state="cancelled"))
+    host.agent.execution.closed(0, protocol.Closed(1))
     host.take()
     assert not host.agent.runners._alone
 
@@ -94,10 +94,10 @@ def test_a_retried_task_is_reported_as_started_when_it_is_handed_over_and_again_
     host.assign([0], attempt=1)
     assert host.agent.reporting.seconds == host.agent.settings.report_seconds, "at once"
     assert [events.started for events in host.reported()] == [[0]]
-    host.agent.runner_died(0, (1, 0), -9, 5)
-    host.agent.runner_started(0)
+    host.agent.execution.runner_died(0, (1, 0), -9, 5)
+    host.agent.execution.runner_started(0)
     host.reported()
-    host.agent.assign(
+    host.agent.assignments.assign(
         Assign(
             at=2, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[7], lengths=[1], tasks=[0],
             attempts=[2], again=True,

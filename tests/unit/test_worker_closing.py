@@ -15,7 +15,7 @@ from tests.unit.worker_world import EPOCH, graph_of
 
 def _agent(**settings: object) -> Agent:
     agent = Agent(Settings(host="h0", runners=1, **settings), EPOCH, Store(1 << 20, 1 << 22))
-    agent.runner_started(0)
+    agent.execution.runner_started(0)
     return agent
 
 
@@ -28,17 +28,17 @@ def _assign(agent: Agent, job: str) -> None:
     message = Assign(
         at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[0], lengths=[1], tasks=[0]
     )  # fmt: skip
-    agent.assign(message, graph_of([[]], [0]))
+    agent.assignments.assign(message, graph_of([[]], [0]))
 
 
 def _end(agent: Agent, job: str, state: str = "done") -> None:
-    agent.end(Ended(at=2, term=1, job=job, state=state))
+    agent.assignments.end(Ended(at=2, term=1, job=job, state=state))
 
 
 def _executed(agent: Agent, job: str, number: int) -> None:
     _assign(agent, job)
     agent.take()
-    agent.results(0, protocol.Results(number, segments=[number], datasets=[0], values=[b"v"]))
+    agent.execution.results(0, protocol.Results(number, segments=[number], datasets=[0], values=[b"v"]))
     agent.take()
 
 
@@ -86,8 +86,8 @@ def test_a_new_runner_is_not_told_of_what_was_over_before() -> None:
     agent = _agent()
     _executed(agent, "one", 1)
     _end(agent, "one")
-    agent.runner_died(0, None, -9, 1)
-    agent.runner_started(0)
+    agent.execution.runner_died(0, None, -9, 1)
+    agent.execution.runner_started(0)
     agent.tick(1.0, [None])
     assert _sent(agent) == []
 
@@ -101,7 +101,7 @@ def _with_a_chain_that_was_dropped_at_its_runner(**settings: object) -> Agent:
         at=1, term=1, job="one", host="h0", epoch=EPOCH, hosts=["h0", "a"], addresses=["h0:1", "a:1"],
         chains=[0], lengths=[2], tasks=[0, 2], sources=[1],
     )  # fmt: skip
-    agent.assign(message, graph)
+    agent.assignments.assign(message, graph)
     assert any(isinstance(frame, protocol.Run) for frame in _sent(agent))
     return agent
 
@@ -122,12 +122,12 @@ def test_resources_are_not_lost_with_a_chain_that_was_dropped_at_its_runner() ->
 
 def test_nor_is_the_room_that_it_was_granted() -> None:
     agent = _with_a_chain_that_was_dropped_at_its_runner()
-    agent.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
     assert [type(frame) for frame in _sent(agent)] == [protocol.Grant]
     _drop(agent)
     _end(agent, "one")
     assert _sent(agent) == [protocol.CloseJob(1)]
-    agent.closed(0, protocol.Closed(1))
+    agent.execution.closed(0, protocol.Closed(1))
     assert agent.memory.store.used == 0
 
 

@@ -61,7 +61,7 @@ def expect_readable_facts(world: World) -> None:
 def expect_nothing_left(world: World) -> None:
     world.end("failed")
     for (name, slot), _ in world.runners.items():
-        world.agents[name].runner_died(slot, None, -9, 1)
+        world.agents[name].execution.runner_died(slot, None, -9, 1)
     world.pump()
     for agent in world.agents.values():
         for peer in (STRANGER, *range(len(world.names))):
@@ -163,13 +163,13 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
     try:
         (frame,) = buffer.to_agent()
         if isinstance(frame, protocol.Results):
-            agent.results(slot, frame)
+            agent.execution.results(slot, frame)
         elif isinstance(frame, protocol.Allocate):
-            agent.allocate(slot, frame)
+            agent.execution.allocate(slot, frame)
         elif isinstance(frame, protocol.AllocateSlab):
-            agent.allocate_slab(slot, frame)
+            agent.execution.allocate_slab(slot, frame)
         else:
-            agent.released(slot, frame)
+            agent.execution.released(slot, frame)
     except (ValueError, msgspec.DecodeError):
         replace(world, slot)
         return False
@@ -178,10 +178,10 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
 
 def replace(world: World, slot: int) -> None:
     agent = world.agents["h0"]
-    agent.runner_died(slot, None, -9, 1)
+    agent.execution.runner_died(slot, None, -9, 1)
     world.pump()
     world.runners["h0", slot] = ModelRunner(world, "h0", slot)
-    agent.runner_started(slot)
+    agent.execution.runner_started(slot)
 
 
 @settings(FUZZ, max_examples=300)
@@ -193,7 +193,7 @@ def test_a_runner_may_say_anything(said, rng):
             world.step(rng)
         say(world, 1, frame)
         world.tick(0.3)
-        world.agents["h0"].executing([(NUMBER, rng.choice([-1, 0, N, 1 << 40])), (9, 0)])
+        world.agents["h0"].execution.executing([(NUMBER, rng.choice([-1, 0, N, 1 << 40])), (9, 0)])
         world.pump()
     replace(world, 1)
     world.run(rng)
@@ -251,12 +251,12 @@ def test_a_runner_that_says_what_it_may_not_is_replaced_and_nothing_of_it_counts
     """The first half of a bad frame would have counted: segment 1 ended, dataset 0 exists."""
     world = world_of(runners=1)
     second = msgspec.structs.replace(world._assign("h0", [(100, [0])], {0: 0}, {}), job="other")
-    world.agents["h0"].assign(second, world.graph)
+    world.agents["h0"].assignments.assign(second, world.graph)
     world.pump()
     if isinstance(frame, protocol.Results) and not frame.failed:
         frame = msgspec.structs.replace(frame, segments=[1])
     assert not say(world, 0, frame)
-    world.agents["h0"].end(msgspec.structs.replace(_ended(), job="other"))
+    world.agents["h0"].assignments.end(msgspec.structs.replace(_ended(), job="other"))
     world.run(random.Random(5))
     world.events = [events for events in world.events if events.job == JOB]
     expect_all_done(world)
@@ -290,7 +290,7 @@ def test_what_another_runner_has_cannot_be_ended_failed_or_written():
 def test_a_segment_of_another_job_cannot_be_ended_in_the_name_of_this_one():
     world = world_of(runners=1)
     agent = world.agents["h0"]
-    agent.assign(msgspec.structs.replace(world._assign("h0", [(0, [0])], {0: 0}, {}), job="other"), world.graph)
+    agent.assignments.assign(msgspec.structs.replace(world._assign("h0", [(0, [0])], {0: 0}, {}), job="other"), world.graph)
     agent.take()
     other = agent.jobs["other"]
     mine = next(id for id, segment in agent.runners.slots[0].outstanding.items() if segment.chain.job is other)

@@ -22,8 +22,8 @@ def fail(*_: object) -> NoReturn:
 
 def host(part_chains: int = 256) -> tuple[Agent, Guard, Intake]:
     agent = Agent(Settings(host="h0", part_chains=part_chains), EPOCH, Store(1 << 20, 1 << 23))
-    agent.runner_started(0)
-    guard = Guard(agent.fail_job, agent.settings.failures_in_a_row)
+    agent.execution.runner_started(0)
+    guard = Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
     return agent, guard, Intake(agent, guard)
 
 
@@ -111,6 +111,6 @@ def test_a_job_that_cannot_even_be_failed_ends_nothing() -> None:
 def test_without_a_guard_what_the_agent_raises_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, _, _ = host()
     intake = Intake(agent)
-    monkeypatch.setattr(agent, "assign", fail)
+    monkeypatch.setattr(agent.assignments, "assign", fail)
     with pytest.raises(KeyError):
         intake.hear([assign("one", [0])])

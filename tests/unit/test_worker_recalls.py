@@ -35,14 +35,14 @@ class Host:
         self.nudged: list[int] = []
         self.said: list[protocol.Recall] = []
         for slot in range(runners):
-            self.agent.runner_started(slot)
+            self.agent.execution.runner_started(slot)
         self.graph = graph_of([[] for _ in functions], list(range(len(functions))))
         self.graph.functions = self.graph.functions * (max(functions) + 1)
         self.graph.function = functions
 
     def assign(self, tasks: list[int], chains: list[list[int]] | None = None, job: str = JOB) -> None:
         rows = chains if chains is not None else [[task] for task in tasks]
-        self.agent.assign(
+        self.agent.assignments.assign(
             Assign(
                 at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[row[0] for row in rows],
                 lengths=[len(row) for row in rows], tasks=[task for row in rows for task in row], sources=[],
@@ -80,7 +80,7 @@ class Host:
             frame = protocol.Results(number, segments=[segment], datasets=[task], values=[b"x"])
             frame.functions, frame.function_counts = [self.functions[task]], [1]
             frame.function_seconds, frame.function_longest = [seconds], [seconds]
-            self.agent.results(slot, frame)
+            self.agent.execution.results(slot, frame)
         self.take()
 
     def number_of(self, slot: int, task: int) -> int:
@@ -167,7 +167,7 @@ def test_what_waits_behind_a_task_that_takes_longer_than_was_thought_is_recalled
     assert recall == actions.Recall(0, 1)
     host.take()
     assert host.recalls == [recall], "one at a time"
-    host.agent.recalled(0, 1, host.number_of(0, mine[1]))
+    host.agent.chains.recalled(0, 1, host.number_of(0, mine[1]))
     host.take()
     assert host.tasks(0) == mine[:2], "what it began stays"
     assert host.tasks(1) == mine[2:]
@@ -179,7 +179,7 @@ def test_a_recall_is_answered_also_if_everything_was_begun() -> None:
     mine = host.tasks(0)
     host.ended(1, TINY, len(host.tasks(1)))
     host.at(1.0)
-    host.agent.recalled(0, 1, host.number_of(0, mine[-1]))
+    host.agent.chains.recalled(0, 1, host.number_of(0, mine[-1]))
     host.take()
     assert host.said == [protocol.Recall(1, [])]
     host.at(2.0)
@@ -213,7 +213,7 @@ def test_what_was_recalled_is_recalled_again_from_the_next() -> None:
     for slot in (1, 2):
         host.ended(slot, TINY, len(host.tasks(slot)))
     host.at(host.now + LATE + MS)
-    host.agent.recalled(0, 1, host.number_of(0, mine[0]))
+    host.agent.chains.recalled(0, 1, host.number_of(0, mine[0]))
     host.take()
     moved = host.tasks(1) + host.tasks(2)
     assert sorted(moved) == mine[1:]
@@ -222,7 +222,7 @@ def test_what_was_recalled_is_recalled_again_from_the_next() -> None:
     host.at(host.now + LATE + MS)
     slots = [(recall.slot, recall.number) for recall in host.recalls]
     assert slots == [(0, 1), (1, 1)]
-    host.agent.recalled(1, 1, host.number_of(1, first[0]))
+    host.agent.chains.recalled(1, 1, host.number_of(1, first[0]))
     host.take()
     assert (host.tasks(1), host.tasks(2)) == (first[:1], first[1:])
 
@@ -241,9 +241,9 @@ def test_what_may_take_long_goes_to_a_runner_that_no_chain_waits_for() -> None:
     """Tasks 0 and 2 are a chain that goes on with what task 1 makes, which comes from another host."""
     agent = Agent(Settings(host="h0", runners=2), EPOCH, Store(1 << 20, 1 << 23))
     for slot in (0, 1):
-        agent.runner_started(slot)
+        agent.execution.runner_started(slot)
     for job, inputs, tasks, sources in (("reduce", [[], [], [0, 1]], [0, 2], [1]), ("long", [[]], [0], [])):
-        agent.assign(
+        agent.assignments.assign(
             Assign(
                 at=1, term=1, job=job, host="h0", epoch=EPOCH, hosts=["h0", "h1"], addresses=["h0:1", "h1:1"], chains=[0],
                 lengths=[len(tasks)], tasks=tasks, sources=sources,
@@ -253,7 +253,7 @@ def test_what_may_take_long_goes_to_a_runner_that_no_chain_waits_for() -> None:
         runs = [action for action in agent.take() if isinstance(action, actions.ToRunner) and isinstance(action.frame, protocol.Run)]
         if job == "reduce":
             assert [(run.slot, run.frame.tasks) for run in runs] == [(0, [0])]
-            agent.results(0, protocol.Results(1, segments=runs[0].frame.segments))
+            agent.execution.results(0, protocol.Results(1, segments=runs[0].frame.segments))
     assert [(run.slot, run.frame.tasks) for run in runs] == [(1, [0])]
 
 
@@ -261,9 +261,9 @@ def test_a_runner_that_died_meanwhile_is_not_sent_the_answer_to_a_recall() -> No
     host = known_short(2, 40)
     host.ended(1, TINY, len(host.tasks(1)))
     host.at(1.0)
-    host.agent.runner_died(0, (1, host.tasks(0)[0]), -9, 1)
-    host.agent.runner_started(0)
-    host.agent.recalled(0, 1, 3)
+    host.agent.execution.runner_died(0, (1, host.tasks(0)[0]), -9, 1)
+    host.agent.execution.runner_started(0)
+    host.agent.chains.recalled(0, 1, 3)
     host.take()
     assert not host.said
 
@@ -271,10 +271,10 @@ def test_a_runner_that_died_meanwhile_is_not_sent_the_answer_to_a_recall() -> No
 def test_a_revoked_chain_that_a_runner_has_not_begun_is_given_back() -> None:
     host = known_short(1, 10)
     mine = host.tasks(0)
-    host.agent.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[mine[0], mine[2], mine[4]]))
+    host.agent.assignments.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[mine[0], mine[2], mine[4]]))
     host.take()
     [recall] = host.recalls
-    host.agent.recalled(0, recall.number, host.number_of(0, mine[0]))
+    host.agent.chains.recalled(0, recall.number, host.number_of(0, mine[0]))
     host.take()
     assert sorted(chain for report in host.agent.reporting.due() for chain in report.events.revoked) == [mine[2], mine[4]]
     assert host.tasks(0) == [task for task in mine if task not in (mine[2], mine[4])], "the others are sent again"
@@ -284,12 +284,12 @@ def test_a_runner_that_executes_something_of_a_job_that_is_over_counts_as_busy()
     host = Host(2, [0] * 2)
     host.assign([0])
     host.at(1.0)
-    host.agent.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
+    host.agent.assignments.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
     host.take()
     host.has[0].clear()
     host.assign([0, 1], job="other")
     assert [host.tasks(0), host.tasks(1)] == [[], [0]]
-    host.agent.closed(0, protocol.Closed(1))
+    host.agent.execution.closed(0, protocol.Closed(1))
     host.take()
     assert [host.tasks(0), host.tasks(1)] == [[1], [0]]
 
@@ -299,7 +299,7 @@ def test_what_nobody_waits_for_is_ended_sooner_where_no_other_runner_is_idle(run
     host = Host(runners, [0])
     host.assign([0])
     host.agent.tick(1.0, [(1, 0)] * runners)
-    host.agent.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
+    host.agent.assignments.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
     host.agent.tick(1.0 + after - 0.01, [(1, 0)] + [None] * (runners - 1))
     assert not [action for action in host.agent.take() if isinstance(action, actions.KillRunner)]
     host.agent.tick(1.0 + after + 0.01, [(1, 0)] + [None] * (runners - 1))
@@ -345,7 +345,7 @@ def test_however_long_tasks_take_every_chain_runs_once_and_recalls_lose_nothing(
 def test_what_was_placed_anew_is_reported_task_by_task() -> None:
     """Who submitted a job reads the plan and no assignments, so it does not know other chains than those of the plan."""
     host = Host(1, [0, 0])
-    host.agent.assign(
+    host.agent.assignments.assign(
         Assign(
             at=1, term=1, job=JOB, host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[0, 7], lengths=[1, 1],
             tasks=[0, 1], sources=[], again=True,

@@ -75,18 +75,18 @@ def _with_outputs() -> Agent:
 
 def test_a_job_that_is_over_brings_back_only_the_outputs_that_are_kept_for_the_client() -> None:
     agent = _with_outputs()
-    agent.end(Ended(at=1, term=1, job=JOB, state="done"))
+    agent.assignments.end(Ended(at=1, term=1, job=JOB, state="done"))
     agent.rejoin(8)
     told = list(held(agent.jobs.values(), "h", 8))
     assert [(events.produced, events.sizes, events.epoch, events.rejoining) for events in told] == [([0], [9_000], 8, True)]
-    agent.purge(Purge(at=1, term=1, job=JOB, host="h0", epoch=8, datasets=[0]))
+    agent.assignments.purge(Purge(at=1, term=1, job=JOB, host="h0", epoch=8, datasets=[0]))
     assert not agent.jobs
     assert not agent.memory.store.used
 
 
 def test_a_job_that_failed_while_the_host_was_away_brings_nothing_back() -> None:
     agent = _with_outputs()
-    agent.end(Ended(at=1, term=1, job=JOB, state="failed"))
+    agent.assignments.end(Ended(at=1, term=1, job=JOB, state="failed"))
     agent.rejoin(8)
     assert list(held(agent.jobs.values(), "h", 8)) == []
     assert still_true(Events(job=JOB, host="h", epoch=7, produced=[0]), agent.jobs.get(JOB), 8) is None
@@ -105,21 +105,21 @@ def test_of_earlier_facts_only_those_are_told_again_that_are_still_true() -> Non
 
 def test_a_job_that_is_done_is_taken_up_again_to_make_outputs_that_were_lost() -> None:
     agent = _with_outputs()
-    agent.end(Ended(at=1, term=1, job=JOB, state="done"))
+    agent.assignments.end(Ended(at=1, term=1, job=JOB, state="done"))
     agent.take()
-    agent.closed(0, protocol.Closed(1))
+    agent.execution.closed(0, protocol.Closed(1))
     late = _again(JOB, 5, 1, [])
-    agent.assign(late, graph_of([[], []], [0, 1]))
+    agent.assignments.assign(late, graph_of([[], []], [0, 1]))
     agent.take()
     assert agent.jobs[JOB].ended == "done", "an assignment that came late"
-    agent.assign(msgspec.structs.replace(late, reopens=True), graph_of([[], []], [0, 1]))
+    agent.assignments.assign(msgspec.structs.replace(late, reopens=True), graph_of([[], []], [0, 1]))
     job, frames = agent.jobs[JOB], [action.frame for action in agent.take() if isinstance(action, actions.ToRunner)]
     assert [type(frame) for frame in frames[:2]] == [protocol.OpenJob, protocol.Run]
     assert frames[1].tasks == [1]
     assert frames[1].job == job.number != 1
     assert not any(isinstance(frame, protocol.CloseJob) and frame.job == job.number for frame in frames)
     assert job.entries[0].here, "what was kept is still there"
-    agent.end(Ended(at=2, term=1, job=JOB, state="done"))
+    agent.assignments.end(Ended(at=2, term=1, job=JOB, state="done"))
     assert list(agent.jobs[JOB].entries) == [0]
-    agent.assign(late, graph_of([[], []], [0, 1]))
+    agent.assignments.assign(late, graph_of([[], []], [0, 1]))
     assert not agent.jobs[JOB].chains

@@ -402,7 +402,7 @@ def test_a_relay_of_another_epoch_than_the_origin_said_is_not_asked():
 def test_a_reroute_in_the_middle_tells_those_behind_at_once():
     world, _, relay = _behind_a_relay(random.Random(9))
     hosts = [*world.names]
-    world.agents[relay].reroute(
+    world.agents[relay].assignments.reroute(
         Reroute(
             at=1,
             term=1,

@@ -16,29 +16,29 @@ SETTINGS = Settings(host="h0")
 def agent_with(inputs: list[list[int]], outputs: list[int]) -> Agent:
     """An agent whose only runner has the first tasks of a job already."""
     agent = Agent(SETTINGS, EPOCH, Store(1 << 20, 1 << 23), spills=False)
-    agent.runner_started(0)
+    agent.execution.runner_started(0)
     tasks = list(range(len(inputs)))
     sources = [0 for row in inputs for _ in row]
     assign = Assign(
         at=1, term=1, job=JOB, host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"],
         chains=tasks, lengths=[1] * len(tasks), tasks=tasks, sources=sources,
     )  # fmt: skip
-    agent.assign(assign, graph_of(inputs, outputs))
+    agent.assignments.assign(assign, graph_of(inputs, outputs))
     agent.take()
     return agent
 
 
 def make_large(agent: Agent, dataset: int) -> None:
     """The runner writes a dataset to a block, and ends the segment that makes it."""
-    agent.allocate(0, protocol.Allocate(1, dataset, 50_000, dataset + 1))
+    agent.execution.allocate(0, protocol.Allocate(1, dataset, 50_000, dataset + 1))
     [grant] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
-    agent.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[grant.block]))
+    agent.execution.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[grant.block]))
     agent.take()
 
 
 def end_small(agent: Agent, dataset: int) -> None:
     """The runner ends the segment that makes a small dataset."""
-    agent.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[b"value"]))
+    agent.execution.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[b"value"]))
     agent.take()
 
 
@@ -96,13 +96,13 @@ def test_many_facts_and_copies_are_told_soon():
 def agent_with_jobs(count: int) -> Agent:
     """An agent that has two tasks of each of some jobs, of which the first is done."""
     agent = Agent(SETTINGS, EPOCH, Store(1 << 20, 1 << 23), spills=False)
-    agent.runner_started(0)
+    agent.execution.runner_started(0)
     for number in range(count):
         assign = Assign(
             at=1, term=1, job=f"job-{number}", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"],
             chains=[0, 1], lengths=[1, 1], tasks=[0, 1], sources=[],
         )  # fmt: skip
-        agent.assign(assign, graph_of([[], []], [0, 1]))
+        agent.assignments.assign(assign, graph_of([[], []], [0, 1]))
     agent.take()
     for job in agent.jobs.values():
         end_first(agent, job.number)
@@ -114,7 +114,7 @@ def end_first(agent: Agent, number: int, task: int = 0) -> None:
     job = next(job for job in agent.jobs.values() if job.number == number)
     chain = job.chains[task]
     assert chain is not None
-    agent.results(0, protocol.Results(number, segments=[chain.segments[0].id], datasets=[task], values=[b"value"]))
+    agent.execution.results(0, protocol.Results(number, segments=[chain.segments[0].id], datasets=[task], values=[b"value"]))
     agent.take()
 
 

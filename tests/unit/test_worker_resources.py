@@ -62,9 +62,9 @@ class ScarceWorld(World):
 
     def kill(self, slot: int) -> None:
         """A runner dies, and another takes its place."""
-        self.agent.runner_died(slot, None, -9, 1)
+        self.agent.execution.runner_died(slot, None, -9, 1)
         self.runners["h0", slot] = ModelRunner(self, "h0", slot)
-        self.agent.runner_started(slot)
+        self.agent.execution.runner_started(slot)
 
 
 def chain_of(world: ScarceWorld, task: int) -> int:
@@ -185,7 +185,7 @@ def test_a_task_that_fails_gives_it_back() -> None:
     while not runner.queue:
         runner.step()
     segment = runner.queue.popleft()[0]
-    world.agent.results(0, protocol.Results(runner.job, failed=[TaskError(task=0)], failed_segments=[segment]))
+    world.agent.execution.results(0, protocol.Results(runner.job, failed=[TaskError(task=0)], failed_segments=[segment]))
     assert first_of(world) == [1]
 
 

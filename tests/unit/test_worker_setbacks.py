@@ -28,8 +28,8 @@ def agent_with(
 ) -> Agent:
     """An agent with one runner that has taken in an assignment of some tasks. sources: 1 for what host `a` has."""
     agent = Agent(Settings(host="h0", **changed), EPOCH, Store(8 * LARGE, 64 * LARGE), spills)  # type: ignore[arg-type]
-    agent.runner_started(0)
-    agent.assign(
+    agent.execution.runner_started(0)
+    agent.assignments.assign(
         Assign(
             at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0", "a"], addresses=["h0:1", "a:1"],
             chains=tasks, lengths=[1] * len(tasks), tasks=tasks, sources=sources or [],
@@ -57,9 +57,9 @@ def failures(agent: Agent) -> list[tuple[int, str, str]]:
 
 def make(agent: Agent, dataset: int, segment: int) -> None:
     """The runner makes a large dataset."""
-    agent.allocate(0, protocol.Allocate(1, dataset, LARGE, segment))
+    agent.execution.allocate(0, protocol.Allocate(1, dataset, LARGE, segment))
     grant = next(action.frame for action in frames_to_runner(agent, protocol.Grant))
-    agent.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
+    agent.execution.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
 
 
 def test_every_kind_of_action_has_an_answer():
@@ -85,8 +85,8 @@ def test_a_runner_that_cannot_be_told_something_else_is_replaced_and_its_work_ru
     agent.take()
     agent.action_failed(actions.ToRunner(0, protocol.CloseJob(9)), BROKEN)
     assert agent.take() == [actions.KillRunner(0)]
-    agent.runner_died(0, None, -9, 1)
-    agent.runner_started(0)
+    agent.execution.runner_died(0, None, -9, 1)
+    agent.execution.runner_started(0)
     [run] = frames_to_runner(agent, protocol.Run)
     assert run.frame.tasks == [0]
 
@@ -98,7 +98,7 @@ def test_a_runner_that_cannot_be_killed_is_tried_again_at_each_tick_until_it_is_
     agent.tick(1.0, [None])
     assert agent.take() == [actions.KillRunner(0)]
     agent.action_failed(actions.KillRunner(0), BROKEN)
-    agent.runner_died(0, None, 0, 1)
+    agent.execution.runner_died(0, None, 0, 1)
     agent.tick(2.0, [None])
     assert of_kind(agent.take(), actions.KillRunner) == []
 
@@ -125,7 +125,7 @@ def test_nobody_waits_for_a_nudge_or_for_room_on_disk():
 
 
 def granted(agent: Agent, dataset: int, segment: int) -> actions.ToRunner:
-    agent.allocate(0, protocol.Allocate(1, dataset, LARGE, segment))
+    agent.execution.allocate(0, protocol.Allocate(1, dataset, LARGE, segment))
     [action] = frames_to_runner(agent, protocol.Grant)
     return action
 
@@ -181,7 +181,7 @@ def test_a_result_that_has_no_memory_even_above_the_capacity_fails_and_the_cure_
 def test_without_memory_behind_a_slab_the_runner_does_without_and_the_store_keeps_to_what_there_is():
     agent = agent_with([[]], [0])
     agent.take()
-    agent.allocate_slab(0, protocol.AllocateSlab(LARGE))
+    agent.execution.allocate_slab(0, protocol.AllocateSlab(LARGE))
     [action] = frames_to_runner(agent, protocol.GrantSlab)
     agent.action_failed(action, Setback("full", memory=2 * PAGE))
     assert [answer.frame for answer in frames_to_runner(agent, protocol.GrantSlab)] == [protocol.GrantSlab(0, protocol.NEVER, 0)]
@@ -197,8 +197,8 @@ def spilled_one() -> tuple[Agent, actions.Restore]:
     agent.memory.disk._spill(*agent.memory.disk.resident[agent.jobs["job"].entries[0].block.id])
     [spill] = of_kind(agent.take(), actions.Spill)
     agent.spilled(spill.key, True)
-    agent.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
-    agent.assign(
+    agent.execution.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
+    agent.assignments.assign(
         Assign(
             at=2,
             term=1,

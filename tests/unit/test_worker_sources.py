@@ -18,8 +18,8 @@ PEER = 4
 def agent_with(inputs: list[list[int]], tasks: list[int], sources: list[int], **settings: float) -> Agent:
     """Host h0 with one runner and some tasks of a job; hosts a (1) and b (2) have the rest. The first action is to connect to a."""
     agent = Agent(Settings(host="h0", **settings), EPOCH, Store(1 << 20, 1 << 23))  # type: ignore[arg-type]
-    agent.runner_started(0)
-    agent.assign(assign(tasks, sources), graph_of(inputs, [len(inputs) - 1]))
+    agent.execution.runner_started(0)
+    agent.assignments.assign(assign(tasks, sources), graph_of(inputs, [len(inputs) - 1]))
     agent.peers.came(PEER, PeerHost("b", EPOCH, "b:1"))
     return agent
 
@@ -57,7 +57,7 @@ def ran(agent: Agent, *tasks: int) -> None:
     agent.take()
     for task in tasks:
         [segment] = [id for id, segment in agent.runners.slots[0].outstanding.items() if segment.tasks == [task]]
-        agent.results(0, protocol.Results(1, segments=[segment], datasets=[task], values=[b"value"], tasks=[task]))
+        agent.execution.results(0, protocol.Results(1, segments=[segment], datasets=[task], values=[b"value"], tasks=[task]))
         agent.take()
 
 
@@ -105,7 +105,7 @@ def test_what_is_assigned_after_that_has_the_whole_time_again() -> None:
     assert [error.task for events in out_of_reach(agent, 6.0) for error in events.failed] == [1]
     agent.tick(7.0, [None])
     agent.fetching.retry_links()
-    agent.assign(assign([1], [1], first=1, attempt=1), None)
+    agent.assignments.assign(assign([1], [1], first=1, attempt=1), None)
     assert connects(agent) == [("a", "a:1")]
     agent.fetching.host_unreachable("a")
     agent.tick(8.0, [None])
@@ -125,10 +125,10 @@ def test_all_that_wait_for_such_a_host_fail_also_where_inputs_go_with_their_last
 def test_a_host_that_is_lost_is_not_tried_and_what_was_asked_of_it_waits_for_its_new_source() -> None:
     agent = agent_with([[], [0]], [1], [1])
     assert connects(agent) == [("a", "a:1")]
-    agent.host_lost(lost("a"))
+    agent.assignments.host_lost(lost("a"))
     agent.fetching.host_unreachable("a")
     assert out_of_reach(agent, agent.settings.orphan_seconds - 1) == []
-    agent.reroute(reroute(0, "b", attempt=1))
+    agent.assignments.reroute(reroute(0, "b", attempt=1))
     assert connects(agent) == [("b", "b:1")]
     agent.fetching.host_connected("b", EPOCH)
     assert asked(agent) == [("b", [0], [1])]
@@ -136,11 +136,11 @@ def test_a_host_that_is_lost_is_not_tried_and_what_was_asked_of_it_waits_for_its
 
 def test_nor_is_one_that_an_order_names_that_was_given_before_its_loss_was_known() -> None:
     agent = agent_with([[], [0]], [], [])
-    agent.host_lost(lost("a"))
-    agent.assign(assign([1], [1]), None)
+    agent.assignments.host_lost(lost("a"))
+    agent.assignments.assign(assign([1], [1]), None)
     assert connects(agent) == []
-    agent.host_joined(joined("a", 2))
-    agent.reroute(reroute(0, "a", address="a:2"))
+    agent.assignments.host_joined(joined("a", 2))
+    agent.assignments.reroute(reroute(0, "a", address="a:2"))
     assert connects(agent) == [("a", "a:2")]
 
 
@@ -149,7 +149,7 @@ def test_what_a_host_was_asked_for_before_it_started_anew_is_not_asked_of_it_aga
     agent.take()
     agent.fetching.host_connected("a", 1)
     assert asked(agent) == [("a", [0], [0])]
-    agent.host_joined(joined("a", 2))
+    agent.assignments.host_joined(joined("a", 2))
     assert actions.Disconnect("a") in agent.take()
     agent.fetching.host_unreachable("a")
     agent.fetching.retry_links()
@@ -161,19 +161,19 @@ def test_what_a_host_is_asked_for_stays_when_the_log_says_again_that_it_joined()
     agent.take()
     agent.fetching.host_connected("a", 1)
     assert asked(agent) == [("a", [0], [0])]
-    agent.host_joined(joined("a", 1, again=True))
+    agent.assignments.host_joined(joined("a", 1, again=True))
     assert agent.take() == []
-    agent.host_joined(joined("a", 2))
+    agent.assignments.host_joined(joined("a", 2))
     assert actions.Disconnect("a") in agent.take()
 
 
 def test_a_dataset_without_a_source_is_reported_until_it_has_one() -> None:
     agent = agent_with([[], [0]], [1], [1])
     agent.take()
-    agent.host_lost(lost("a"))
+    agent.assignments.host_lost(lost("a"))
     found = out_of_reach(agent, 2 * agent.settings.orphan_seconds + 1)
     assert [events.gone for events in found] == [[0], [0]]
-    agent.reroute(reroute(0, "b"))
+    agent.assignments.reroute(reroute(0, "b"))
     agent.tick(4 * agent.settings.orphan_seconds, [None])
     agent.fetching.retry_links()
     assert said(agent) == []
@@ -186,7 +186,7 @@ def test_a_reroute_to_whom_it_was_asked_of_anyway_changes_nothing() -> None:
     agent.take()
     agent.fetching.offered("a", frames.Offer("job", [0], [0], [50_000]))
     agent.take()
-    agent.reroute(reroute(0, "a"))
+    agent.assignments.reroute(reroute(0, "a"))
     assert agent.take() == []
     assert agent.grants.transfers == 1
 
@@ -194,14 +194,14 @@ def test_a_reroute_to_whom_it_was_asked_of_anyway_changes_nothing() -> None:
 def dropped(agent: Agent, dataset: int) -> None:
     """A dataset is made here, and dropped."""
     ran(agent, dataset)
-    agent.purge(purge(dataset))
+    agent.assignments.purge(purge(dataset))
     said(agent)
 
 
 def test_what_was_dropped_and_is_to_be_made_here_again_is_not_gone() -> None:
     agent = agent_with([[], [0]], [0], [])
     dropped(agent, 0)
-    agent.assign(assign([0], [], first=1, attempt=1), None)
+    agent.assignments.assign(assign([0], [], first=1, attempt=1), None)
     agent.peers.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
     assert told_peers(agent) == []
     ran(agent, 0)
@@ -214,9 +214,9 @@ def test_nor_what_is_to_be_made_as_an_attempt_that_the_peer_was_told_of() -> Non
     dropped(agent, 0)
     agent.peers.wanted(PEER, frames.Want("job", [0], [1], "b:1"))
     assert told_peers(agent) == []
-    agent.assign(assign([0], [], first=1, attempt=1), None)
+    agent.assignments.assign(assign([0], [], first=1, attempt=1), None)
     agent.take()
-    agent.results(0, protocol.Results(1, segments=[2], datasets=[0], values=[b"again"], tasks=[0]))
+    agent.execution.results(0, protocol.Results(1, segments=[2], datasets=[0], values=[b"again"], tasks=[0]))
     assert told_peers(agent) == [frames.Values("job", [0], [1], [5])]
 
 
@@ -231,7 +231,7 @@ def test_what_was_dropped_for_good_is_gone_and_the_log_is_told() -> None:
 def test_what_is_made_here_stays_for_others_though_another_host_was_asked_for_it_first() -> None:
     agent = agent_with([[], [0], [0]], [1], [1])
     agent.take()
-    agent.assign(assign([0], [], first=1, attempt=1), None)
+    agent.assignments.assign(assign([0], [], first=1, attempt=1), None)
     ran(agent, 0)
     ran(agent, 1)
     agent.peers.wanted(PEER, frames.Want("job", [0], [0], "b:1"))
@@ -243,7 +243,7 @@ def test_also_if_the_other_host_was_faster() -> None:
     agent.take()
     agent.fetching.host_connected("a", EPOCH)
     agent.take()
-    agent.assign(assign([0], [], first=1, attempt=1), None)
+    agent.assignments.assign(assign([0], [], first=1, attempt=1), None)
     agent.take()
     agent.fetching.values_received("a", frames.Values("job", [0], [0], [5]), memoryview(b"value"))
     ran(agent, 0)
@@ -254,8 +254,8 @@ def test_also_if_the_other_host_was_faster() -> None:
 
 def test_a_host_whose_return_was_before_this_one_read_the_log_is_tried_when_an_order_names_it() -> None:
     agent = agent_with([[], [0]], [], [])
-    agent.host_lost(lost("a"))
+    agent.assignments.host_lost(lost("a"))
     order = assign([1], [1])
     order.at = 2
-    agent.assign(order, None)
+    agent.assignments.assign(order, None)
     assert connects(agent) == [("a", "a:1")]

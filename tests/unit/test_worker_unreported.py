@@ -30,10 +30,10 @@ def test_facts_that_the_log_does_not_take_now_are_reported_again():
 def test_later_facts_of_a_job_go_out_behind_those_that_the_log_did_not_take():
     agent = agent_with([[], []], [0, 1], unknown_seconds=0.001)
     agent.take()
-    agent.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[b"v"]))
+    agent.execution.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[b"v"]))
     [first] = agent.reporting.due()
     agent.action_failed(first, BROKEN)
-    agent.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
+    agent.execution.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
     assert agent.reporting.due() == []
     agent.tick(1.0, [None])
     assert [action.events.produced for action in of_kind(agent.take(), actions.Report)] == [[0], [1]]

@@ -103,13 +103,13 @@ def test_tasks_whose_inputs_were_lost_on_disk_keep_no_other_from_running() -> No
         disk._spill(job, entry)
     for spill in of_kind(agent.take(), actions.Spill):
         agent.spilled(spill.key, True)
-    agent.assign(_assign(list(range(n, 2 * n))), None)
+    agent.assignments.assign(_assign(list(range(n, 2 * n))), None)
     for restore in of_kind(agent.take(), actions.Restore):
         agent.restored(restore.key, False)
     while restores := of_kind(agent.take(), actions.Restore):
         for restore in restores:
             agent.restored(restore.key, False)
-    agent.assign(_assign([2 * n]), None)
+    agent.assignments.assign(_assign([2 * n]), None)
     runs = [action.frame.tasks for action in of_kind(agent.take(), actions.ToRunner) if isinstance(action.frame, protocol.Run)]
     assert runs == [[2 * n]]
 

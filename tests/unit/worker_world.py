@@ -244,15 +244,15 @@ class ModelRunner:
     def _send(self, frame: protocol.ToAgent) -> None:
         agent = self.world.agents[self.host]
         if isinstance(frame, protocol.Results):
-            agent.results(self.slot, frame)
+            agent.execution.results(self.slot, frame)
         elif isinstance(frame, protocol.Allocate):
-            agent.allocate(self.slot, frame)
+            agent.execution.allocate(self.slot, frame)
         elif isinstance(frame, protocol.Closed):
-            agent.closed(self.slot, frame)
+            agent.execution.closed(self.slot, frame)
         elif isinstance(frame, protocol.AllocateSlab):
-            agent.allocate_slab(self.slot, frame)
+            agent.execution.allocate_slab(self.slot, frame)
         else:
-            agent.released(self.slot, frame)
+            agent.execution.released(self.slot, frame)
 
 
 UNFAILING = actions.ToRunner, actions.SendSpilled, actions.Unspill, actions.DropPeer, actions.Disconnect, actions.Warn
@@ -314,7 +314,7 @@ class World:
         """So many actions may fail yet."""
         self.ended = False
         for n, slot in self.runners:
-            self.agents[n].runner_started(slot)
+            self.agents[n].execution.runner_started(slot)
 
     def settings(self, host: str, runners: int) -> Settings:
         """Of a host: large datasets that several want go from host to host in some pieces. Runners get several tasks from the start."""
@@ -352,11 +352,11 @@ class World:
             segment, _, (task, *_), (leaves, *_), _ = runner.queue[0]
             executed = (runner.job, task)
             if leaves == 1 and task in self.large:
-                agent.allocate(slot, protocol.Allocate(runner.job, task, self.large[task], segment))
+                agent.execution.allocate(slot, protocol.Allocate(runner.job, task, self.large[task], segment))
         self.pump()
-        agent.runner_died(slot, executed, -9, 1)
+        agent.execution.runner_died(slot, executed, -9, 1)
         self.runners[name, slot] = ModelRunner(self, name, slot)
-        agent.runner_started(slot)
+        agent.execution.runner_started(slot)
 
     def rejoin(self) -> list[Events]:
         """Every host loses its lease, ends its runners and links, and joins again. Returns what they say before they do."""
@@ -381,7 +381,7 @@ class World:
             told += [true for events in facts if (true := still_true(events, agent.jobs.get(events.job), self.epoch)) is not None]
         for name, slot in self.runners:
             self.runners[name, slot] = ModelRunner(self, name, slot)
-            self.agents[name].runner_started(slot)
+            self.agents[name].execution.runner_started(slot)
         return told
 
     def end(self, state: str) -> None:
@@ -560,7 +560,7 @@ class World:
             agent.fetching.received(sender, frame, len(payload))
 
     def _look_what_was_begun(self, name: str, recall: actions.Recall) -> None:
-        self.agents[name].recalled(recall.slot, recall.number, self.runners[name, recall.slot].begun)
+        self.agents[name].chains.recalled(recall.slot, recall.number, self.runners[name, recall.slot].begun)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

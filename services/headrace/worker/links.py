@@ -47,14 +47,14 @@ class Links(Handler):
         self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None, guard: Guard | None = None
     ) -> None:
         """guard: hears of events on which the agent fails."""
-        self._guard = guard or Guard(agent.fail_job, agent.settings.failures_in_a_row)
+        self._guard = guard or Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
         self._agent = agent
         self._unread_bytes = agent.settings.unread_bytes
         self._arena = arena
         self._key = key
         self._wake = wake
         self._tracing = tracing
-        self._identity = Identity(agent.host, HOST, agent.epoch)
+        self._identity = Identity(agent.host, HOST, agent.known.epoch)
         self._to_hosts: dict[str, Link] = {}
         self._hosts: dict[Link, str] = {}
         self._peers: dict[int, Link] = {}

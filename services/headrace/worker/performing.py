@@ -63,7 +63,7 @@ class Performer:
         self._publish = publish
         self._wake = wake
         self._spans = spans
-        self._guard = guard or Guard(agent.fail_job, agent.settings.failures_in_a_row)
+        self._guard = guard or Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
         self._unanswered: dict[asyncio.Future[int], Events] = {}
         """Facts that the log does not have yet, as far as is known."""
         self._disk: Spilling | None = None
@@ -113,7 +113,7 @@ class Performer:
 
     def _back_grant(self, _: int, frame: protocol.Grant) -> None:
         if frame.offset >= 0:
-            self._memory.reserve(frame.offset, self._agent.granted_bytes(frame.job, frame.dataset))
+            self._memory.reserve(frame.offset, self._agent.known.granted_bytes(frame.job, frame.dataset))
 
     def _back_slab(self, _: int, frame: protocol.GrantSlab) -> None:
         if frame.offset >= 0:
@@ -136,7 +136,7 @@ class Performer:
     def _recalled(self, action: actions.Recall) -> None:
         if not self._ended:
             begun = self._page.begun(action.slot)
-            self._guard.tell("a runner was recalled", partial(self._agent.recalled, action.slot, action.number, begun))
+            self._guard.tell("a runner was recalled", partial(self._agent.chains.recalled, action.slot, action.number, begun))
             self._wake()
 
     # --- links --------------------------------------------------------------------------------------------------------

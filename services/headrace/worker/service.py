@@ -121,7 +121,7 @@ class Worker:
         self._page = status
         self._store: Store[int] = Store(arena.address_space // settings.address_space_factor, arena.address_space)
         self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
-        self._guard = Guard(self._agent.fail_job, settings.failures_in_a_row)
+        self._guard = Guard(self._agent.assignments.fail_job, settings.failures_in_a_row)
         self._intake = Intake(self._agent, self._guard)
         self._zygote = zygote
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
@@ -133,13 +133,13 @@ class Worker:
         """Those of earlier epochs."""
         self._on_frame: dict[type[protocol.ToAgent], Callable[[int, Any], None]] = {
             protocol.Results: self._on_results,
-            protocol.Allocate: self._agent.allocate,
-            protocol.AllocateSlab: self._agent.allocate_slab,
-            protocol.Closed: self._agent.closed,
-            protocol.Released: self._agent.released,
+            protocol.Allocate: self._agent.execution.allocate,
+            protocol.AllocateSlab: self._agent.execution.allocate_slab,
+            protocol.Closed: self._agent.execution.closed,
+            protocol.Released: self._agent.execution.released,
         }
         """What is done with each kind of frame of a runner."""
-        self._spans = Spans(bus.tracing, settings.runners, self._agent.called) if bus.tracing is not None else None
+        self._spans = Spans(bus.tracing, settings.runners, self._agent.known.called) if bus.tracing is not None else None
         self._expelled = asyncio.Event()
         """Set when the log says that this host is lost, though it has its lease."""
         self._exile = Exile(settings)
@@ -195,7 +195,7 @@ class Worker:
         """The log lost its last messages: forget the jobs that went with them. Tries on while NATS does not answer."""
         self._feed = None
         submitted = [(job, subjects.submitted(job)) for job in self._agent.jobs]
-        self._agent.log_rewound([job for job, subject in submitted if await self._is_gone(subject)])
+        self._agent.assignments.log_rewound([job for job, subject in submitted if await self._is_gone(subject)])
 
     async def _is_gone(self, subject: str) -> bool:
         while True:
@@ -218,7 +218,7 @@ class Worker:
 
     async def _bring_back(self) -> None:
         """Say what this host held before it lost its lease. The log has that before the host joins again."""
-        jobs, epoch = self._agent.jobs, self._agent.epoch
+        jobs, epoch = self._agent.jobs, self._agent.known.epoch
         again = [told for events in self._kept_facts if (told := still_true(events, jobs.get(events.job), epoch)) is not None]
         held = [*rejoining.held(jobs.values(), self._settings.host, epoch), *again]
         stored = [self._bus.publish(subjects.event(events.job, events.host), events) for events in held]
@@ -233,7 +233,7 @@ class Worker:
         await self._bring_back()
         entry = HostEntry(
             host=self._settings.host,
-            epoch=self._agent.epoch,
+            epoch=self._agent.known.epoch,
             address=self._agent.address,
             runners=self._settings.runners,
             capacity=self._agent.memory.shortage.full_capacity,
@@ -292,7 +292,7 @@ class Worker:
     def _on_entries(self, entries: list[Entry]) -> None:
         self._wake()
         self._intake.hear([entry.message for entry in entries])
-        if self._agent.expelled and not self._expelled.is_set():
+        if self._agent.assignments.expelled and not self._expelled.is_set():
             log.error(
                 "the other hosts cannot reach this one: it joins again once it reaches one of them. If this goes on, give it an address "
                 "that they can reach (--listen, --advertise)",
@@ -311,25 +311,25 @@ class Worker:
             except ValueError:  # what a runner may not say: it is replaced
                 raise
             except Exception as error:
-                job = self._agent.called(getattr(frame, "job", -1)).get("job", "")
+                job = self._agent.known.called(getattr(frame, "job", -1)).get("job", "")
                 self._guard.caught("what a runner sent", error, job, type(frame).__name__)
                 raise
 
     def _on_results(self, slot: int, frame: protocol.Results) -> None:
         if self._spans is not None:
             self._spans.ended(slot, frame)
-        self._agent.results(slot, frame)
+        self._agent.execution.results(slot, frame)
 
     def _on_started(self, slot: int) -> None:
-        self._guard.tell("a runner started", partial(self._agent.runner_started, slot))
+        self._guard.tell("a runner started", partial(self._agent.execution.runner_started, slot))
         self._wake()
 
     def _on_death(self, slot: int, task: tuple[int, int] | None, death: Death) -> None:
-        executing = self._agent.called(*task) if task is not None else {}
+        executing = self._agent.known.called(*task) if task is not None else {}
         why = {"error": "the kernel killed it for want of memory"} if death.out_of_memory else {}
         log.warning("a runner ended", runner=slot, pid=death.pid, status=death.code, peak=death.peak, **why, **executing)
         shortage = MemoryShortage(death.peak, self._settings.memory()) if death.out_of_memory else None
-        died = partial(self._agent.runner_died, slot, task, death.code, death.pid, shortage)
+        died = partial(self._agent.execution.runner_died, slot, task, death.code, death.pid, shortage)
         self._guard.tell("a runner died", died, executing.get("job", ""), task)
         self._wake()
 
@@ -339,7 +339,7 @@ class Worker:
             await asyncio.sleep(self._settings.tick_seconds)
             count += 1
             executing = self._runners.executing()
-            self._guard.tell("what is executed", partial(self._agent.executing, executing))
+            self._guard.tell("what is executed", partial(self._agent.execution.executing, executing))
             self._guard.tell("time passed", partial(self._agent.tick, self._loop.time(), executing))
             if self._guard.broken and not self._broken.done():
                 self._broken.set_exception(MachineBroken(f"events that raise: {dict(self._guard.failures)}"))
@@ -380,7 +380,7 @@ class Worker:
             self._schedule_report()
         if self._look_timer is None and self._agent.runners.queued:
             self._schedule_look()
-        if self._agent.assigned is not None:
+        if self._agent.assignments.assigned is not None:
             self._go_on()
 
     def _act(self, take: Callable[[], list[Action]]) -> None:
@@ -443,10 +443,10 @@ class Worker:
                 "host": self._settings.host,
                 "metrics": self._bus.metrics_address,
                 **self._bus.reading.status(),
-                "epoch": self._agent.epoch,
+                "epoch": self._agent.known.epoch,
                 "runners": self._runners.pids(),
                 "jobs": sorted(self._agent.jobs),
-                "impossible": self._agent.impossible,
+                "impossible": self._agent.assignments.impossible,
                 "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
                 "spilled": self._agent.memory.disk.spilled_bytes,
                 "trouble": self._agent.trouble(),

@@ -19,24 +19,24 @@ class Intake:
     """The log's messages that an agent was not told yet. guard: what hears of messages that the agent fails on; without one, they raise."""
 
     def __init__(self, agent: Agent, guard: Guard | None = None) -> None:
-        self._agent = agent
+        self._assignments = agent.assignments
         self._guard = guard
         self._waiting: deque[LogMessage] = deque()
         self._handlers: dict[type[LogMessage], Callable[[Any], None]] = {
             Assign: self._assign,
-            Purge: agent.purge,
-            Ended: agent.end,
-            Revoke: agent.revoke,
-            Reroute: agent.reroute,
-            HostLost: agent.host_lost,
-            HostJoined: agent.host_joined,
+            Purge: self._assignments.purge,
+            Ended: self._assignments.end,
+            Revoke: self._assignments.revoke,
+            Reroute: self._assignments.reroute,
+            HostLost: self._assignments.host_lost,
+            HostJoined: self._assignments.host_joined,
         }
         """What is told of each kind of message that concerns hosts."""
 
     @property
     def busy(self) -> bool:
         """Whether there is more to tell: `go_on` is to be called soon."""
-        return self._agent.assigned is not None
+        return self._assignments.assigned is not None
 
     def hear(self, messages: Iterable[LogMessage]) -> None:
         """Messages came, in the log's order. Tells the agent those that need not wait."""
@@ -47,13 +47,13 @@ class Intake:
         """Tell the agent the next part of an assignment, and what waits behind it if it was the last."""
         if self.busy:
             try:
-                self._agent.assign_more()
+                self._assignments.assign_more()
             except Exception as error:
-                self._failed(error, self._agent.give_up_assignment(), None)
+                self._failed(error, self._assignments.give_up_assignment(), None)
             self._tell()
 
     def _tell(self) -> None:
-        while self._waiting and self._agent.assigned is None:
+        while self._waiting and self._assignments.assigned is None:
             message = self._waiting.popleft()
             told = self._handlers.get(type(message))
             if told is None:
@@ -61,11 +61,11 @@ class Intake:
             try:
                 told(message)
             except Exception as error:
-                self._agent.give_up_assignment()
+                self._assignments.give_up_assignment()
                 self._failed(error, getattr(message, "job", ""), message)
 
     def _assign(self, message: Assign) -> None:
-        self._agent.assign(message, message.graph.inline if message.graph is not None else None)
+        self._assignments.assign(message, message.graph.inline if message.graph is not None else None)
 
     def _failed(self, error: Exception, job: str, message: LogMessage | None) -> None:
         """The agent raised an exception, which is being handled."""

@@ -45,21 +45,21 @@ def answer(agent: Agent, action: Action, setback: Setback) -> None:
 def _to_runner(agent: Agent, action: actions.ToRunner, setback: Setback) -> None:
     slot, frame = action.slot, action.frame
     if isinstance(frame, protocol.GrantSlab) and frame.offset >= 0:
-        agent.slab_refused(slot, frame.block, setback.memory)
+        agent.execution.slab_refused(slot, frame.block, setback.memory)
         agent.act(actions.ToRunner(slot, protocol.GrantSlab(0, protocol.NEVER, 0)))
     elif isinstance(frame, protocol.Grant) and frame.offset >= 0 and setback.memory is not None:
-        agent.unbacked(slot, frame, setback.memory)
+        agent.execution.unbacked(slot, frame, setback.memory)
     else:
         text = f"host {agent.host} could not hand this task to a runner: {setback.why}"
         if isinstance(frame, protocol.Run):
-            agent.fail_segments(slot, frame.job, frame.segments, text)
+            agent.chains.fail_segments(slot, frame.job, frame.segments, text)
         elif isinstance(frame, protocol.OpenJob):
-            agent.fail_segments(slot, frame.job, list(agent.runners.slots[slot].outstanding), text)
+            agent.chains.fail_segments(slot, frame.job, list(agent.runners.slots[slot].outstanding), text)
         agent.act(actions.KillRunner(slot))
 
 
 def _kill(agent: Agent, action: actions.KillRunner, setback: Setback) -> None:
-    agent.kill_again(action.slot)
+    agent.execution.kill_again(action.slot)
 
 
 def _recall(agent: Agent, action: actions.Recall, setback: Setback) -> None:
@@ -133,7 +133,7 @@ def _report(agent: Agent, action: actions.Report, setback: Setback) -> None:
     if job is not None and task >= 0:
         attempt = failed[0].attempt if failed else job.attempts.get(task, 0)
         text = f"host {agent.host} could not report on this task: {setback.why}"
-        agent.fail_task(job, TaskError(task=task, attempt=attempt, reason="too_large", error=text))
+        agent.chains.fail_task(job, TaskError(task=task, attempt=attempt, reason="too_large", error=text))
     else:
         agent.reporting.again(action)
 
