@@ -1,7 +1,10 @@
 """The wire contract of Headrace: every message, subject, stream and bucket. Depends on msgspec only."""
 
 from headrace_schemas.base import SCHEMA_VERSION, Decision, Message, Record, SchemaMismatch, check_version, decoder, encode
+from headrace_schemas.entries import HostEntry, JobEntry, LeaseEntry
+from headrace_schemas.facts import Events, FunctionProfile, NotCommitted, Output, Published, Written
 from headrace_schemas.graph import FunctionSpec, GraphSource, GraphSpec, SinkSpec, SourceSpec
+from headrace_schemas.log_message import LogMessage
 from headrace_schemas.messages import (
     Assign,
     Cancel,
@@ -9,21 +12,12 @@ from headrace_schemas.messages import (
     Due,
     Ended,
     EndState,
-    Events,
-    FunctionProfile,
-    HostEntry,
     HostJoined,
     HostLost,
-    JobEntry,
     JobState,
-    LeaseEntry,
-    LogMessage,
     Needed,
     NoRoom,
-    NotCommitted,
-    Output,
     Plan,
-    Published,
     Purge,
     Refused,
     Release,
@@ -34,7 +28,6 @@ from headrace_schemas.messages import (
     Stranded,
     Submitted,
     TaskError,
-    Written,
 )
 from headrace_schemas.options import JobOptions
 from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn

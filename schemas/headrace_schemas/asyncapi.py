@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
+from headrace_schemas import entries, facts, streams, subjects
 from headrace_schemas import messages as m
-from headrace_schemas import streams, subjects
 from headrace_schemas.base import SCHEMA_VERSION, Message, Record
 from headrace_schemas.examples import EXAMPLES
 from headrace_schemas.snapshot import LedgerSnapshot
@@ -103,13 +103,15 @@ CHANNELS = [
         sender="scheduler",
         receivers=["worker", "controller", "client"],
     ),
-    Channel(name="event", subject=subjects.event, messages=[m.Events], sender="worker", receivers=[*SERVICES, "client"]),
-    Channel(name="output", subject=subjects.output, messages=[m.Published], sender="publisher", receivers=["client"]),
-    Channel(name="committed", subject=subjects.committed, messages=[m.Published], sender="publisher", receivers=["controller", "client"]),
+    Channel(name="event", subject=subjects.event, messages=[facts.Events], sender="worker", receivers=[*SERVICES, "client"]),
+    Channel(name="output", subject=subjects.output, messages=[facts.Published], sender="publisher", receivers=["client"]),
+    Channel(
+        name="committed", subject=subjects.committed, messages=[facts.Published], sender="publisher", receivers=["controller", "client"]
+    ),
     Channel(
         name="hosts",
         subject=_key_of(streams.HOSTS, "host"),
-        messages=[m.HostEntry],
+        messages=[entries.HostEntry],
         sender="worker",
         receivers=["controller", "client"],
         bucket="hosts",
@@ -117,7 +119,7 @@ CHANNELS = [
     Channel(
         name="leases",
         subject=_key_of(streams.LEASES, "service"),
-        messages=[m.LeaseEntry],
+        messages=[entries.LeaseEntry],
         sender="service",
         receivers=["service"],
         bucket="leases",
@@ -133,7 +135,7 @@ CHANNELS = [
     Channel(
         name="jobs",
         subject=_key_of(streams.JOBS, "job"),
-        messages=[m.JobEntry],
+        messages=[entries.JobEntry],
         sender="controller",
         receivers=["client"],
         bucket="jobs",

@@ -5,6 +5,7 @@ They tell one story: the job `k3v7mzq2ha5x` computes two monthly means on the ho
 
 from __future__ import annotations
 
+from headrace_schemas import entries, facts
 from headrace_schemas import messages as m
 from headrace_schemas.base import SCHEMA_VERSION, Record
 from headrace_schemas.fetching import Fetch, Fetching
@@ -56,7 +57,7 @@ ERROR = m.TaskError(
     runner=1,
     pid=4242,
 )
-WRITTEN = m.Written(
+WRITTEN = facts.Written(
     dataset=4,
     part="s3://means/2t/.mean-0.npy.k3v7mzq2ha5x-0.part",
     location="s3://means/2t/mean-0.npy",
@@ -66,9 +67,9 @@ WRITTEN = m.Written(
     dtype="float64",
     shape=[721, 1440],
 )
-NOT_COMMITTED = m.NotCommitted(dataset=5, error="FileNotFoundError: s3://means/2t/.mean-1.npy.k3v7mzq2ha5x-0.part")
-PROFILE = m.FunctionProfile(function=0, count=4, total=0.084, longest=0.031)
-OUTPUT = m.Output(
+NOT_COMMITTED = facts.NotCommitted(dataset=5, error="FileNotFoundError: s3://means/2t/.mean-1.npy.k3v7mzq2ha5x-0.part")
+PROFILE = facts.FunctionProfile(function=0, count=4, total=0.084, longest=0.031)
+OUTPUT = facts.Output(
     dataset=4,
     name="mean-0",
     metadata={"param": "2t", "statistic": "mean", "hour": 0},
@@ -144,7 +145,7 @@ _ALL: list[Record] = [
         sources=[0],
     ),
     # facts
-    m.Events(
+    facts.Events(
         job=JOB,
         host="alpha",
         epoch=ALPHA_EPOCH,
@@ -171,10 +172,10 @@ _ALL: list[Record] = [
         memory_used=16_640_940,
         about="made load-0, mean-0; failed load-3",
     ),
-    m.Published(at=15, term=9, job=JOB, outputs=[OUTPUT], failed=[NOT_COMMITTED]),
+    facts.Published(at=15, term=9, job=JOB, outputs=[OUTPUT], failed=[NOT_COMMITTED]),
     # values in buckets
-    m.HostEntry(host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, pid=4100, resources={"gpu": 1}),
-    m.LeaseEntry(holder="scheduler-4217", terms=[2, 8]),
+    entries.HostEntry(host="alpha", epoch=ALPHA_EPOCH, address=ALPHA, runners=4, capacity=32 << 30, pid=4100, resources={"gpu": 1}),
+    entries.LeaseEntry(holder="scheduler-4217", terms=[2, 8]),
     LedgerSnapshot(
         service="scheduler",
         schema=SCHEMA_VERSION,
@@ -187,7 +188,7 @@ _ALL: list[Record] = [
         turns=[TURN],
         over=["9c1xw5d0r7tm"],
     ),
-    m.JobEntry(job=JOB, name="uk-march", state="running", n_tasks=6, n_done=4, client="anna@notebook", submitted=1_795_358_460.5),
+    entries.JobEntry(job=JOB, name="uk-march", state="running", n_tasks=6, n_done=4, client="anna@notebook", submitted=1_795_358_460.5),
     # parts of the above, and the streams
     TURN,
     ERROR,

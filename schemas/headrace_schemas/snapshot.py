@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from headrace_schemas import subjects
 from headrace_schemas.base import Message, Record
+from headrace_schemas.facts import Events
 from headrace_schemas.limits import Count, Moment, Stamp
-from headrace_schemas.messages import Events, HostJoined, HostLost, Needed, Revoke
+from headrace_schemas.messages import HostJoined, HostLost, Needed, Revoke
 
 SNAPSHOT_LAYOUT = 2
 """Version of the snapshot. It rises when a service needs more of the log than the snapshots of earlier releases list."""

@@ -37,7 +37,7 @@ from headrace_schemas import (
     decoder,
     subjects,
 )
-from headrace_schemas.messages import LogMessage
+from headrace_schemas.log_message import LogMessage
 from tests.scheduler_graphs import flat
 from tests.waiting import eventually, wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,15 +13,12 @@ import msgspec
 
 from headrace.bus import Entry, LogFeed, graph_key
 from headrace.client.connection import Connection, Follower, cannot_follow, until_followed
-from headrace.client.fetching import Fetcher
-from headrace.client.holders import Holders
-from headrace.client.latch import Latch
-from headrace.client.patience import Patience
+from headrace.client.latch import Latch, Waiter
 from headrace.client.settings import SETTINGS
-from headrace.errors import GraphError, HeadraceError, JobFailed, NoSuchJob, OutputsLost
-from headrace.ledger import ASSIGNED, CONTROLLER, RELEASED, STARTED, WAITING, JobLedger, Ledger
+from headrace.client.values import fetch_values
+from headrace.errors import GraphError, HeadraceError, JobFailed, NoSuchJob
+from headrace.ledger import ASSIGNED, CONTROLLER, STARTED, WAITING, JobLedger, Ledger
 from headrace.ledger.entry import entry_of
-from headrace.link import job_key
 from headrace.telemetry.tracing import now
 from headrace_schemas import (
     Cancel,
@@ -49,14 +46,6 @@ _NOTED: dict[type[Any], Callable[[set[int], Any], None]] = {
     Needed: lambda started, needed: started.difference_update(needed.tasks),
 }
 """How the set of started tasks follows the log."""
-
-
-class Waiter:
-    """An event that is set when a dataset is available, or when the job is over without it."""
-
-    def __init__(self, dataset: int) -> None:
-        self.dataset = dataset
-        self.event = Latch()
 
 
 class Following(Follower):
@@ -304,40 +293,7 @@ class Following(Follower):
         Raises OutputsLost for outputs that were released (even if a host happens to still have them), that cannot be computed again, or
         that cannot be fetched although the log says that a host has them.
         """
-        ledger, began = self.ledger, now()
-        found: dict[int, memoryview | bytes] = {dataset: value for dataset in datasets if (value := ledger.values.get(dataset)) is not None}
-        missing = [dataset for dataset in datasets if dataset not in found]
-        if not missing:
-            return found
-        if any(ledger.flag[dataset] & RELEASED for dataset in missing):
-            raise self._lost(ledger, missing, {})
-        connection = self._connection
-        fetcher = Fetcher(self.job, connection.name, job_key(await connection.data_key(), self.job), connection.bus, connection.routes)
-        found.update(await self._fetch_all(fetcher, missing))
-        if self._connection.bus.tracing is not None:
-            about = {"headrace.outputs": len(found), "headrace.bytes": sum(map(len, found.values()))}
-            self._connection.bus.tracing.span(self.job, "fetch results", began, about)
-        return found
-
-    async def _fetch_all(self, fetcher: Fetcher, missing: list[int]) -> dict[int, memoryview]:
-        """Fetch the values of outputs that are or were held by hosts. Those of a lost host come from the host that computes them again."""
-        found: dict[int, memoryview] = {}
-        holders, patience = Holders(self), Patience(SETTINGS.lost_seconds)
-        fetcher.still = holders.still
-        try:
-            while True:
-                came = await fetcher.fetch(holders.of(missing), self._connection.addresses)
-                found.update(came)
-                missing = [dataset for dataset in missing if dataset not in came]
-                if not missing:
-                    return found
-                ledger = await holders.look()
-                patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened)
-                if patience.is_over or any(ledger.flag[dataset] & RELEASED for dataset in missing):
-                    raise self._lost(ledger, missing, fetcher.problems, holders.problem)
-                await asyncio.sleep(SETTINGS.fetch_again_seconds)
-        finally:
-            await holders.stop()
+        return await fetch_values(self, self._connection, datasets)
 
     async def follow_again(self) -> Following:
         """Read the log of the job from its beginning, and continue to follow it. Raises the errors of `attach`."""
@@ -349,20 +305,6 @@ class Following(Follower):
         """Stop following the job, if this was attached to stay."""
         if self._stays and self._feed is not None:
             await self._feed.close()
-
-    def _lost(self, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str], unread: str = "") -> OutputsLost:
-        """Return the error for outputs that cannot be fetched: for the released ones, if there are any. unread: why the log was not read
-        again."""
-        datasets = [dataset for dataset in datasets if ledger.flag[dataset] & RELEASED] or datasets
-        names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
-        what = f"outputs {', '.join(names)} of job {self.job}"
-        if ledger.flag[datasets[0]] & RELEASED:
-            why = ledger.release_reason or "a client fetched or released them"
-            return OutputsLost(f"{what} are gone: {why}. Submit the graph again; with a sink, outputs are kept")
-        hosts = sorted({ledger.holder(dataset) or "no host" for dataset in datasets})
-        why = "".join(f"; {host}: {problems[host]}" for host in hosts if host in problems)
-        why += f"; the log could not be read again: {unread}" if unread else ""
-        return OutputsLost(f"{what} can no longer be fetched from {', '.join(hosts)}: submit the graph again{why}")
 
     # --- what the log says -----------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headrace.bus.storing import NOT_STORED
 from headrace.client.catalogue import Catalogue, OutputRecord, having, read_catalogue
 from headrace.client.failure import exception_for, said, without_modules
-from headrace.client.following import Following, Waiter
-from headrace.client.latch import Latch
+from headrace.client.following import Following
+from headrace.client.latch import Latch, Waiter
 from headrace.client.progress import Bar, TaskCounts, is_wanted
 from headrace.client.settings import SETTINGS, check_timeout
 from headrace.client.sunk import published, read_file, read_published

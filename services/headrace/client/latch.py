@@ -47,3 +47,11 @@ class Latch:
             self._lock.release()
         except RuntimeError:  # another thread released it first, because it saw that the latch is set
             return
+
+
+class Waiter:
+    """An event that is set when a dataset is available, or when the job is over without it."""
+
+    def __init__(self, dataset: int) -> None:
+        self.dataset = dataset
+        self.event = Latch()

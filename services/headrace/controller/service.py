@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-
-import msgspec
 
 from headrace.bus import Bus, BusSettings, Ends, Entry, Feed, Leader, Record, Role, ensure_data_key, read_value, until_caught_up
 from headrace.bus.bus import Consumption
@@ -22,41 +19,36 @@ from headrace.bus.later import Later
 from headrace.controller.entries import Entries
 from headrace.controller.metrics import families, stream_families
 from headrace.controller.rejoining import until_back
+from headrace.controller.requests import Requests
 from headrace.controller.room import Room
 from headrace.controller.roomkeeper import RoomKeeper
 from headrace.controller.settings import Settings
-from headrace.controller.spans import begin_adopted, processing, trace_decisions
+from headrace.controller.spans import begin_adopted, trace_decisions
 from headrace.controller.state import Controller, Decided
 from headrace.controller.written import (
-    Asked,
     Note,
     is_news,
     missing,
     note_of_host,
     note_of_loss,
-    note_of_request,
     notes_of_presence,
     refused_sink,
 )
-from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family
 from headrace.telemetry.tracing import now
 from headrace.usage import Usage
 from headrace_schemas import (
-    Cancel,
     Ended,
     HostEntry,
     LedgerSnapshot,
     Refused,
-    Release,
-    Request,
     Submitted,
     decoder,
     subjects,
 )
-from headrace_schemas.streams import HOSTS, LOG, REQUESTS
+from headrace_schemas.streams import HOSTS, REQUESTS
 
 log = get_log(__name__)
 
@@ -67,7 +59,6 @@ DURABLE = "controller"
 FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host"), subjects.ALL_COMMITTED]
 """Everything but what was announced of outputs that are held for the client, from which nothing follows."""
 _host_entry = decoder(HostEntry)
-_request: msgspec.json.Decoder[Cancel | Release] = decoder(Request)
 
 
 class ControllerService:
@@ -113,8 +104,8 @@ class Leading:
         """What is written of hosts at the beginning of the term; None once all of it is in the log."""
         self._decides_from = 0
         """Where in the log the last of that is."""
-        self._refused: Counter[str] = Counter()
         self._later = Later(settings.linger_seconds)
+        self._requests = Requests(bus, self._controller.ledger, term, self._later)
         self._looked = 0.0
         self._folded = time.monotonic()
         self._due_timer: asyncio.TimerHandle | None = None
@@ -150,7 +141,7 @@ class Leading:
             await self._look_for_hosts(hosts)
             self._decide()
             self._check_sinks(self._controller.ledger.jobs.values())
-            open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._on_request))
+            open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._requests.on_request))
             log.info("leading", term=self._term, seq=self.last_seq)
             yield hosts.ended, ticking, keeping
         finally:
@@ -260,53 +251,6 @@ class Leading:
                 self._publish(Note(subjects.needed(due.job), due, f"due.{due.job}.{due.at}.{due.tasks[0]}.{due.attempts[0]}"))
             self._await_pauses()
 
-    # --- requests ---------------------------------------------------------------------------------------------------------
-
-    def _on_request(self, record: Record) -> Awaitable[object]:
-        """Write a request down at once; it is done when the log has it, and that can be said later. What can never be written down is
-        refused, and does not come again."""
-        request = read_value(_request, REQUESTS.name, record, self._bus.reading)
-        if request is None:
-            self._refused["unreadable"] += 1
-            return _nothing()
-        note = note_of_request(request, self.last_seq, self._term)
-        if self._controller.ledger.knows(note.message.job):
-            return self._write_down(note, record.headers)
-        return self._write_down_if_submitted(note, record.headers)
-
-    async def _write_down_if_submitted(self, note: Asked, headers: bytes) -> None:
-        """What is asked of a job that was not read yet, which there may be: the log knows whether it was submitted."""
-        job = note.message.job
-        if await self._bus.last(LOG.name, subjects.submitted(job)) is None:
-            self._refuse("unknown_job", f"there is no job {job!r} in the log")
-        else:
-            await self._write_down(note, headers)
-
-    def _write_down(self, note: Asked, headers: bytes) -> asyncio.Future[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._bus.tracing is not None:
-            done.add_done_callback(processing(self._bus.tracing, note, headers))
-        self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(partial(self._written, done))
-        return done
-
-    def _written(self, done: asyncio.Future[None], stored: asyncio.Future[int]) -> None:
-        if stored.cancelled():
-            done.cancel()
-            return
-        error = stored.exception()
-        if isinstance(error, PublishRefused) and error.code in TOO_LARGE:
-            self._refuse("too_large", error)
-            error = None
-        if error is not None:
-            done.set_exception(error)
-        else:
-            self._later.do(partial(_finish, done))
-
-    def _refuse(self, why: str, error: object) -> None:
-        """A request that cannot be written down, however often it comes, is taken off the queue."""
-        self._refused[why] += 1
-        log.warning("a request is refused", why=why, error=error)
-
     # --- hosts ------------------------------------------------------------------------------------------------------------
 
     async def _look_for_hosts(self, hosts: Feed) -> None:
@@ -400,7 +344,7 @@ class Leading:
 
     def metrics(self) -> Iterator[Family]:
         """For Prometheus."""
-        yield from families(self._controller.counts, self._controller.ledger, self._hosts_lost, self._refused)
+        yield from families(self._controller.counts, self._controller.ledger, self._hosts_lost, self._requests.refused)
         yield from stream_families(self._keeper.usages)
 
     def status(self) -> dict[str, object]:
@@ -415,7 +359,7 @@ class Leading:
             "jobs": jobs,
             "n_jobs": len(ledger.jobs),
             "hosts": hosts,
-            "requests_refused": dict(self._refused),
+            "requests_refused": dict(self._requests.refused),
             "streams": {name: {"bytes": usage.bytes, "limit": usage.limit} for name, usage in self._keeper.usages.items()},
             "log_share": self._room.usage.share,
             "admits": self._room.is_open,
@@ -424,15 +368,6 @@ class Leading:
 
 def _released(job: JobLedger) -> bool:
     return job.over or job.nothing_kept
-
-
-def _finish(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
-
-
-async def _nothing() -> None:
-    """A request that needs nothing done is done."""
 
 
 async def run(settings: Settings, bus_settings: BusSettings) -> None:

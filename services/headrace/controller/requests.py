@@ -1,0 +1,91 @@
+"""Requests of clients: each is written into the log, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from functools import partial
+
+import msgspec
+
+from headrace.bus import Bus, Record, read_value
+from headrace.bus.later import Later
+from headrace.controller.spans import processing
+from headrace.controller.written import Asked, note_of_request
+from headrace.errors import TOO_LARGE, PublishRefused
+from headrace.ledger import Ledger
+from headrace.logs import get_log
+from headrace_schemas import Cancel, Release, Request, decoder, subjects
+from headrace_schemas.streams import LOG, REQUESTS
+
+log = get_log(__name__)
+_request: msgspec.json.Decoder[Cancel | Release] = decoder(Request)
+
+
+class Requests:
+    """Takes the requests of one term from their queue. refused: how many were refused, by why.
+
+    later: what waits until the controller has published what it decided.
+    """
+
+    def __init__(self, bus: Bus, ledger: Ledger, term: int, later: Later) -> None:
+        self._bus = bus
+        self._ledger = ledger
+        self._term = term
+        self._later = later
+        self.refused: Counter[str] = Counter()
+
+    def on_request(self, record: Record) -> Awaitable[object]:
+        """Write a request down at once; it is done when the log has it, and that can be said later. What can never be written down is
+        refused, and does not come again."""
+        request = read_value(_request, REQUESTS.name, record, self._bus.reading)
+        if request is None:
+            self.refused["unreadable"] += 1
+            return _nothing()
+        note = note_of_request(request, self._ledger.last_seq, self._term)
+        if self._ledger.knows(note.message.job):
+            return self._write_down(note, record.headers)
+        return self._write_down_if_submitted(note, record.headers)
+
+    async def _write_down_if_submitted(self, note: Asked, headers: bytes) -> None:
+        """What is asked of a job that was not read yet, which there may be: the log knows whether it was submitted."""
+        job = note.message.job
+        if await self._bus.last(LOG.name, subjects.submitted(job)) is None:
+            self._refuse("unknown_job", f"there is no job {job!r} in the log")
+        else:
+            await self._write_down(note, headers)
+
+    def _write_down(self, note: Asked, headers: bytes) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._bus.tracing is not None:
+            done.add_done_callback(processing(self._bus.tracing, note, headers))
+        self._bus.publish(note.subject, note.message, msg_id=note.msg_id).add_done_callback(partial(self._written, done))
+        return done
+
+    def _written(self, done: asyncio.Future[None], stored: asyncio.Future[int]) -> None:
+        if stored.cancelled():
+            done.cancel()
+            return
+        error = stored.exception()
+        if isinstance(error, PublishRefused) and error.code in TOO_LARGE:
+            self._refuse("too_large", error)
+            error = None
+        if error is not None:
+            done.set_exception(error)
+        else:
+            self._later.do(partial(_finish, done))
+
+    def _refuse(self, why: str, error: object) -> None:
+        """A request that cannot be written down, however often it comes, is taken off the queue."""
+        self.refused[why] += 1
+        log.warning("a request is refused", why=why, error=error)
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+async def _nothing() -> None:
+    """A request that needs nothing done is done."""
