@@ -13,11 +13,12 @@ from headrace.worker.agent.actions import Action, KillRunner, Report, ToRunner
 from headrace.worker.agent.chains import Chains
 from headrace.worker.agent.checks import check_allocate, check_allocate_slab, check_fits, check_released, check_results
 from headrace.worker.agent.datasets import Datasets
-from headrace.worker.agent.dispatch import Dispatcher, run_frame
+from headrace.worker.agent.dispatch import Dispatcher
 from headrace.worker.agent.failures import MemoryShortage, killed_under
 from headrace.worker.agent.jobs import HostJob, Segment
 from headrace.worker.agent.known import KnownJobs
 from headrace.worker.agent.memory import Claim, Claimant, Memory
+from headrace.worker.agent.run_frames import run_frame
 from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.settings import Settings
 from headrace_schemas import Events

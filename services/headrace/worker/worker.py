@@ -1,0 +1,394 @@
+"""A host in one epoch after the other: the agent's state machine joined to the bus, to its runners and to other hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from headrace.bus import NEW, Bus, Entry, LogFeed, ensure_data_key
+from headrace.errors import NatsUnreachable, SettingsError
+from headrace.link.addresses import split_address
+from headrace.logs import get_log
+from headrace.runner import protocol
+from headrace.runner.status import StatusPage
+from headrace.telemetry import Family, labelled
+from headrace.worker.addresses import advertised
+from headrace.worker.agent import metrics, rejoining
+from headrace.worker.agent.actions import Action
+from headrace.worker.agent.failures import MemoryShortage
+from headrace.worker.agent.guard import Guard, MachineBroken
+from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.rejoining import still_true
+from headrace.worker.agent.spans import Spans
+from headrace.worker.agent.state import Agent
+from headrace.worker.exile import Exile, addresses_of, until_reached
+from headrace.worker.links import Links
+from headrace.worker.membership import register
+from headrace.worker.performing import Memory, Performer
+from headrace.worker.runners import Death, Runners
+from headrace.worker.settings import NO_SPILLING, Settings
+from headrace.worker.zygote import Zygote
+from headrace_schemas import Events, HostEntry, streams, subjects
+from headrace_shm import Arena, Store
+
+log = get_log(__name__)
+
+LOOK_SLACK_SECONDS = 0.001
+"""A look that was asked for comes so much later: timers are exact to a millisecond."""
+
+
+class Worker:
+    """A host: `run` serves in one epoch, `rejoin` begins the next one with what the host holds. `close` at the end."""
+
+    def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote, epoch: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._bus = bus
+        self._arena = arena
+        self._page = status
+        self._store: Store[int] = Store(arena.address_space // settings.address_space_factor, arena.address_space)
+        self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
+        self._guard = Guard(self._agent.assignments.fail_job, settings.failures_in_a_row)
+        self._intake = Intake(self._agent, self._guard)
+        self._zygote = zygote
+        self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
+        self._links: Links
+        self._performer: Performer | None = None
+        self._feed: LogFeed | None = None
+        """Stays open from epoch to epoch: what ended, or is to be dropped, in between is read, too."""
+        self._kept_facts: list[Events] = []
+        """Those of earlier epochs."""
+        self._on_frame: dict[type[protocol.ToAgent], Callable[[int, Any], None]] = {
+            protocol.Results: self._on_results,
+            protocol.Allocate: self._agent.execution.allocate,
+            protocol.AllocateSlab: self._agent.execution.allocate_slab,
+            protocol.Closed: self._agent.execution.closed,
+            protocol.Released: self._agent.execution.released,
+        }
+        """What is done with each kind of frame of a runner."""
+        self._spans = Spans(bus.tracing, settings.runners, self._agent.known.called) if bus.tracing is not None else None
+        self._expelled = asyncio.Event()
+        """Set when the log says that this host is lost, though it has its lease."""
+        self._exile = Exile(settings)
+        self._broken: asyncio.Future[None] = self._loop.create_future()
+        """Has MachineBroken once the state machine fails at whatever it does."""
+        self._pumping = self._ended = False
+        self._report_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._last_report = self._report_due = 0.0
+        self._above = self._rejoins = False
+
+    async def run(self) -> None:
+        """Serve until cancelled, until this host cannot go on, or until its lease is lost: then no process and no link is left."""
+        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing, self._guard)
+        if self._performer is None:
+            memory, publish, wake = Memory(self._arena, self._store), self._publish, self._wake
+            parts = self._agent, self._runners, self._links, self._page, memory
+            self._performer = Performer(*parts, self._settings.spill_dir, publish, wake, self._spans, self._guard)
+        else:
+            self._performer.begin_again(self._runners, self._links)
+        self._agent.address = advertised(self._settings.advertise, await self._listen())
+        work: list[asyncio.Future[None]] = []
+        try:
+            await self._runners.start(self._on_started)
+            if self._feed is None:
+                self._feed = await LogFeed.open(
+                    self._bus, subjects.for_host(self._settings.host), self._on_entries, from_seq=NEW, whole=True
+                )
+            work += [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self._belong())]
+            ends = (self._feed.ended, self._broken, *work, self._runners.failed)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for ended in ends:
+                if ended.done():
+                    ended.result()
+        finally:
+            await self._stop(work)
+
+    def keep_facts(self) -> None:
+        """Remember facts that the log may not have: they are told again under the next epoch."""
+        unanswered = self._performer.forget_reports() if self._performer is not None else []
+        self._kept_facts += [*unanswered, *self._agent.all_reports()]
+
+    async def log_rewound(self) -> None:
+        """The log lost its last messages: forget the jobs that went with them. Tries on while NATS does not answer."""
+        self._feed = None
+        submitted = [(job, subjects.submitted(job)) for job in self._agent.jobs]
+        self._agent.assignments.log_rewound([job for job, subject in submitted if await self._is_gone(subject)])
+
+    async def _is_gone(self, subject: str) -> bool:
+        while True:
+            try:
+                return await self._bus.last(streams.LOG.name, subject) is None
+            except NatsUnreachable as error:
+                log.warning("NATS does not answer: this host tries on to join again", error=error)
+                await asyncio.sleep(self._settings.rejoin_seconds)
+
+    def rejoin(self, epoch: int) -> None:
+        """Begin another epoch, with what is here."""
+        self._agent.clock(self._loop.time())
+        self._agent.rejoin(epoch)
+        self._rejoins = True
+        self._runners = Runners(self._zygote, self._page, self._settings, self._on_frames, self._on_death)
+        self._ended = False
+        self._expelled.clear()
+        self._intake.hear(())  # what came behind an assignment that is void
+        self._wake()
+
+    async def _bring_back(self) -> None:
+        """Say what this host held before it lost its lease. The log has that before the host joins again."""
+        jobs, epoch = self._agent.jobs, self._agent.known.epoch
+        again = [told for events in self._kept_facts if (told := still_true(events, jobs.get(events.job), epoch)) is not None]
+        held = [*rejoining.held(jobs.values(), self._settings.host, epoch), *again]
+        stored = [self._bus.publish(subjects.event(events.job, events.host), events) for events in held]
+        for events, error in zip(held, await asyncio.gather(*stored, return_exceptions=True), strict=True):
+            if isinstance(error, BaseException):
+                log.error("what this host still holds could not be put into the log: it is made again", job=events.job, error=error)
+
+    async def _belong(self) -> None:
+        """Register this host, until its lease is lost, or the log says that this host is. At the end it is given back, unless it was
+        lost."""
+        await until_reached(self._exile, self._peers)
+        await self._bring_back()
+        entry = HostEntry(
+            host=self._settings.host,
+            epoch=self._agent.known.epoch,
+            address=self._agent.address,
+            runners=self._settings.runners,
+            capacity=self._agent.memory.shortage.full_capacity,
+            pid=os.getpid(),
+            resources=self._settings.resources,
+            memory=self._settings.memory(),
+            rejoins=self._rejoins,
+        )
+        lease = await register(self._bus, self._settings, entry)
+        self._kept_facts.clear()
+        self._exile.joined(self._loop.time())
+        ends = [asyncio.ensure_future(each.wait()) for each in (lease.lost, self._expelled)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in ends:
+                each.cancel()
+            await lease.release()
+
+    async def _peers(self) -> list[tuple[str, int]]:
+        """Where the other hosts that are registered can be reached."""
+        entries = await self._bus.kv(streams.HOSTS.name).entries()
+        return addresses_of(self._settings.host, [found.value for found in entries.values()])
+
+    async def _listen(self) -> tuple[str, int]:
+        host, port = split_address(self._settings.listen)
+        try:
+            return await self._links.listen(host, port)
+        except OSError as error:
+            raise SettingsError(
+                f"nothing can listen on {self._settings.listen}: {error}; set HEADRACE_LISTEN (--listen) to an address of this machine"
+            ) from error
+
+    async def _stop(self, work: list[asyncio.Future[None]]) -> None:
+        """End the runners and links of this epoch."""
+        self._ended = True
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        if self._report_timer is not None:
+            self._report_timer.cancel()
+            self._report_timer = None
+        await self._links.close()
+        await self._runners.close()
+
+    async def close(self) -> None:
+        """Give everything back; memory only once nobody can write to it."""
+        if self._feed is not None:
+            await self._feed.close()
+        if self._performer is not None:
+            self._performer.close()
+        self._arena.release_pages(0, self._arena.address_space)
+
+    # --- events in --------------------------------------------------------------------------------------------------
+
+    def _on_entries(self, entries: list[Entry]) -> None:
+        self._wake()
+        self._intake.hear([entry.message for entry in entries])
+        if self._agent.assignments.expelled and not self._expelled.is_set():
+            log.error(
+                "the other hosts cannot reach this one: it joins again once it reaches one of them. If this goes on, give it an address "
+                "that they can reach (--listen, --advertise)",
+                address=self._agent.address,
+            )
+            self._exile.lost(self._loop.time())
+            self._expelled.set()
+        if self._spans is not None:
+            self._spans.hear(entry.message for entry in entries)
+
+    def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
+        self._wake()
+        for frame in frames:
+            try:
+                self._on_frame[type(frame)](slot, frame)
+            except ValueError:  # what a runner may not say: it is replaced
+                raise
+            except Exception as error:
+                job = self._agent.known.called(getattr(frame, "job", -1)).get("job", "")
+                self._guard.caught("what a runner sent", error, job, type(frame).__name__)
+                raise
+
+    def _on_results(self, slot: int, frame: protocol.Results) -> None:
+        if self._spans is not None:
+            self._spans.ended(slot, frame)
+        self._agent.execution.results(slot, frame)
+
+    def _on_started(self, slot: int) -> None:
+        self._guard.tell("a runner started", partial(self._agent.execution.runner_started, slot))
+        self._wake()
+
+    def _on_death(self, slot: int, task: tuple[int, int] | None, death: Death) -> None:
+        executing = self._agent.known.called(*task) if task is not None else {}
+        why = {"error": "the kernel killed it for want of memory"} if death.out_of_memory else {}
+        log.warning("a runner ended", runner=slot, pid=death.pid, status=death.code, peak=death.peak, **why, **executing)
+        shortage = MemoryShortage(death.peak, self._settings.memory()) if death.out_of_memory else None
+        died = partial(self._agent.execution.runner_died, slot, task, death.code, death.pid, shortage)
+        self._guard.tell("a runner died", died, executing.get("job", ""), task)
+        self._wake()
+
+    async def _tick(self) -> None:
+        count = 0
+        while True:
+            await asyncio.sleep(self._settings.tick_seconds)
+            count += 1
+            executing = self._runners.executing()
+            self._guard.tell("what is executed", partial(self._agent.execution.executing, executing))
+            self._guard.tell("time passed", partial(self._agent.tick, self._loop.time(), executing))
+            if self._guard.broken and not self._broken.done():
+                self._broken.set_exception(MachineBroken(f"events that raise: {dict(self._guard.failures)}"))
+            if count % self._settings.link_retry_ticks == 0:
+                self._guard.tell("links are tried again", self._agent.fetching.retry_links)
+                self._look_at_memory()
+                self._runners.oom_kills.look(self._loop.time())
+            self._pump()
+
+    def _look_at_memory(self) -> None:
+        """Say when the store is above its capacity, and give memory back that it does not need any more."""
+        store = self._store
+        above = store.used > store.capacity
+        if above and not self._above:
+            log.warning("the store is above its capacity: nothing else could go on", used=store.used, capacity=store.capacity)
+        self._above = above
+        if store.backed > store.capacity + store.capacity // 5:
+            for offset, nbytes in store.trim(store.capacity):
+                self._arena.release_pages(offset, nbytes)
+
+    # --- decisions out ----------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Decide once after everything that this turn of the event loop brings. What it brings is taken to happen now."""
+        if not self._pumping:
+            self._pumping = True
+            self._agent.clock(self._loop.time())
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if self._ended:
+            return
+        self._act(self._agent.take)
+        if self._runners.unsent:
+            self._runners.flush()
+        if self._agent.reporting.news:
+            self._schedule_report()
+        if self._look_timer is None and self._agent.runners.queued:
+            self._schedule_look()
+        if self._agent.assignments.assigned is not None:
+            self._go_on()
+
+    def _act(self, take: Callable[[], list[Action]]) -> None:
+        """Carry out what the state machine wants done; nothing if it fails."""
+        if self._performer is None:
+            return
+        try:
+            actions = take()
+        except Exception as error:
+            self._guard.caught("deciding", error)
+            return
+        if self._guard.in_a_row:
+            self._guard.succeeded("deciding")
+        if actions:
+            self._performer.perform(actions)
+
+    def _schedule_look(self) -> None:
+        """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
+        due = self._agent.look_at
+        if due < math.inf:
+            self._look_timer = self._loop.call_at(due + LOOK_SLACK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        self._wake()
+
+    def _go_on(self) -> None:
+        """Take in more of an assignment, now that the runners have the tasks known so far."""
+        self._intake.go_on()
+        self._wake()
+
+    def _schedule_report(self) -> None:
+        """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
+        wait = self._agent.reporting.seconds
+        due = self._last_report + wait
+        if self._report_timer is not None:
+            if self._report_due <= due:
+                return
+            self._report_timer.cancel()
+        self._report_due = due
+        if wait == self._settings.report_seconds and due <= self._loop.time():
+            self._report()
+        else:
+            self._report_timer = self._loop.call_at(max(due, self._loop.time()), self._report)
+
+    def _report(self) -> None:
+        self._report_timer = None
+        self._last_report = self._loop.time()
+        self._act(self._agent.reporting.due)
+        if self._agent.reporting.news:
+            self._schedule_report()
+
+    def _publish(self, events: Events) -> asyncio.Future[int]:
+        return self._bus.publish(subjects.event(events.job, events.host), events)
+
+    async def status(self, _: bytes) -> bytes:
+        """What the micro service answers."""
+        return msgspec.json.encode(
+            {
+                "host": self._settings.host,
+                "metrics": self._bus.metrics_address,
+                **self._bus.reading.status(),
+                "epoch": self._agent.known.epoch,
+                "runners": self._runners.pids(),
+                "jobs": sorted(self._agent.jobs),
+                "impossible": self._agent.assignments.impossible,
+                "store": {"used": self._store.used, "capacity": self._store.capacity, "high_water": self._store.high_water},
+                "spilled": self._agent.memory.disk.spilled_bytes,
+                "trouble": self._agent.trouble(),
+                "waiting": self._agent.waits(self._runners.executing()),
+            }
+        )
+
+    def metrics(self) -> Iterator[Family]:
+        """For Prometheus: how this host stands."""
+        agent, links = self._agent, self._links
+        parts = (
+            metrics.task_families(agent.counts),
+            metrics.store_families(agent.memory, agent.counts.overcommits),
+            metrics.traffic_families(links.traffic, links.open_links(), links.refused()),
+            metrics.error_families(self._guard.failures),
+            metrics.runner_families(
+                agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values()), len(agent.watchdog.overdue)
+            ),
+        )
+        return labelled(chain.from_iterable(parts), host=self._settings.host)
