@@ -145,8 +145,9 @@ class Execution:
         for written in frame.written:
             check_fits(written, "what is said to be in a sink")
         if frame.written and name is not None:
-            late = {"written": frame.written, "metadata_ids": frame.metadata_ids, "metadata": frame.metadata}
-            self._actions.append(Report(Events(job=name, host=self._host, epoch=self._known.epoch, **late)))  # type: ignore[arg-type]
+            late = Events(job=name, host=self._host, epoch=self._known.epoch, written=frame.written)
+            late.metadata_ids, late.metadata = frame.metadata_ids, frame.metadata
+            self._actions.append(Report(late))
 
     def _produced(self, job: HostJob, slot: int, frame: protocol.Results) -> None:
         small = {dataset: value for dataset, value in zip(frame.datasets, frame.values, strict=True) if isinstance(value, bytes)}
