@@ -54,7 +54,6 @@ ERROR = m.TaskError(
     error="OSError: no such field: 2t at step 3",
     traceback='Traceback (most recent call last):\n  File "fields.py", line 12, in load\nOSError: no such field: 2t at step 3\n',
     pickled=b"\x80\x05N.",
-    runner=1,
     pid=4242,
 )
 WRITTEN = facts.Written(

@@ -123,7 +123,6 @@ class TaskError(Record, kw_only=True):
     """The traceback as the runner printed it."""
     pickled: bytes = b""
     """The pickled exception, if it could be pickled and is small. Only clients unpickle it."""
-    runner: Count = 0
     pid: Count = 0
     memory: Size = 0
     """With out_of_memory: peak memory of the runner, in bytes."""

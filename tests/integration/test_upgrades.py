@@ -112,6 +112,15 @@ def processes(nats_server: EmbeddedServer, runner: asyncio.Runner, tmp_path: Pat
         found.kill()
 
 
+def start_services(processes: Processes) -> dict[str, object]:
+    """Start the services and a host `old` of this release. Returns the term in which each service is led."""
+    for service in LEADERS:
+        processes.start(service, service, {})
+    terms = {service: processes.until_led(service) for service in LEADERS}
+    processes.start("worker", "worker", {}, HEADRACE_HOST="old")
+    return terms
+
+
 def gated(gate: Path) -> hr.Graph:
     names: dict[str, object] = {}
     exec(GATED, names)
@@ -125,10 +134,7 @@ def test_with_unchanged_messages_services_are_replaced_one_by_one(
 ) -> None:
     """A job goes on, on a host of this release, and its client too, while all other services become those of the next."""
     newer = next_release(tmp_path / "next", all_kinds=False)
-    for service in LEADERS:
-        processes.start(service, service, {})
-    terms = {service: processes.until_led(service) for service in LEADERS}
-    processes.start("worker", "worker", {}, HEADRACE_HOST="old")
+    terms = start_services(processes)
     with hr.Cluster.connect(nats_server.url, token=nats_server.token, progress=False) as cluster:
         gate = tmp_path / "gate"
         job = cluster.submit(gated(gate))
@@ -151,10 +157,7 @@ def test_with_changed_messages_newer_hosts_wait_and_older_ones_end_and_the_job_g
     processes: Processes, nats_server: EmbeddedServer, tmp_path: Path
 ) -> None:
     newer = next_release(tmp_path / "next", all_kinds=True)
-    for service in LEADERS:
-        processes.start(service, service, {})
-    terms = {service: processes.until_led(service) for service in LEADERS}
-    processes.start("worker", "worker", {}, HEADRACE_HOST="old")
+    terms = start_services(processes)
     gate = tmp_path / "gate"
     with hr.Cluster.connect(nats_server.url, token=nats_server.token, progress=False) as cluster:
         job = cluster.submit(gated(gate))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -167,6 +167,19 @@ def assert_equal(part: Ledger, full: Ledger, jobs: set[str] | None = None) -> No
     assert (part.last_seq, part.last_time) == (full.last_seq, full.last_time)
 
 
+def fold_all(entries: Iterable[Entry], *ledgers: Ledger) -> None:
+    for entry in entries:
+        for ledger in ledgers:
+            ledger.fold(entry)
+
+
+def forget_some(rnd: random.Random, share: float, *ledgers: Ledger) -> None:
+    """Some jobs that are over are forgotten by all of these ledgers. share: the probability for each."""
+    for name in [name for name, job in ledgers[0].jobs.items() if job.end is not None and rnd.random() < share]:
+        for ledger in ledgers:
+            ledger.forget(name)
+
+
 @given(seed=st.integers(0, 10**9), again=st.booleans())
 @quick
 def test_a_ledger_is_the_same(seed: int, again: bool) -> None:
@@ -175,12 +188,8 @@ def test_a_ledger_is_the_same(seed: int, again: bool) -> None:
     log = numbered(rnd, told_again(messages) if again else messages)
     cut = rnd.randint(1, len(log))
     writer, full = Ledger(reads_own=True), Ledger()
-    for entry in log[:cut]:
-        writer.fold(entry)
-        full.fold(entry)
-    for name in [name for name, job in writer.jobs.items() if job.end is not None and rnd.random() < 0.7]:
-        writer.forget(name)
-        full.forget(name)
+    fold_all(log[:cut], writer, full)
+    forget_some(rnd, 0.7, writer, full)
     snapshot = snapshot_of(SERVICE, writer)
     assert snapshot is not None
     part = Ledger()
@@ -205,12 +214,8 @@ def test_a_snapshot_of_a_ledger_that_came_from_a_snapshot_leads_there_too(seed: 
     at = 0
     while at < len(log):
         cut = rnd.randint(at + 1, len(log))
-        for entry in log[at:cut]:
-            ledger.fold(entry)
-            full.fold(entry)
-        for name in [name for name, job in ledger.jobs.items() if job.end is not None and rnd.random() < 0.5]:
-            ledger.forget(name)
-            full.forget(name)
+        fold_all(log[at:cut], ledger, full)
+        forget_some(rnd, 0.5, ledger, full)
         snapshot = snapshot_of(SERVICE, ledger)
         assert snapshot is not None
         ledger = Ledger(reads_own=True)

@@ -26,6 +26,7 @@ from headrace_schemas import (
     Record,
     Request,
     SchemaMismatch,
+    TaskError,
     asyncapi,
     streams,
     subjects,
@@ -292,3 +293,10 @@ def test_examples_in_the_document_are_messages() -> None:
         (example,) = message["examples"]
         struct = next(s for s in MESSAGES if s.__name__ == name)
         assert msgspec.json.decode(json.dumps(example["payload"]), type=struct) == EXAMPLES[struct]
+
+
+def test_a_failure_of_an_older_release_is_read_without_the_runner_that_it_names() -> None:
+    events = Events(job="j", host="a", epoch=1, failed=[TaskError(task=3, pid=4242)])
+    written = msgspec.json.decode(encode(events))
+    written["failed"][0]["runner"] = 7
+    assert decoder(LogMessage).decode(msgspec.json.encode(written)) == events

@@ -138,9 +138,7 @@ def test_a_truncated_frame_is_waited_for_whatever_its_parts():
 ids = st.one_of(st.integers(0, N), st.integers(-2, 12), st.sampled_from([-(2**63), 2**40, 2**63, 2**64 - 1]))
 columns = st.lists(ids, max_size=4)
 numbers = st.one_of(st.floats(), st.floats(0, 1))
-errors = st.builds(
-    TaskError, task=ids, attempt=st.sampled_from([0, 0, 1, -1]), error=st.text(max_size=3), pickled=st.binary(max_size=3), runner=ids
-)
+errors = st.builds(TaskError, task=ids, attempt=st.sampled_from([0, 0, 1, -1]), error=st.text(max_size=3), pickled=st.binary(max_size=3))
 metadata = st.dictionaries(st.text(max_size=2), st.one_of(ids, st.binary(max_size=3), st.floats(), columns), max_size=2)
 results = st.builds(
     protocol.Results, st.sampled_from([NUMBER, NUMBER, 0, 2, -1]), columns, columns, columns,
