@@ -127,7 +127,7 @@ class Leading:
 
     def recognise(self, forgotten: Iterable[str]) -> None:
         """Ignore these jobs, which are over, if they are submitted again."""
-        self._controller.ledger.remember_forgotten(forgotten)
+        self._controller.recognise(forgotten)
 
     @asynccontextmanager
     async def attend(self) -> AsyncIterator[Ends]:

@@ -30,8 +30,8 @@ from headrace.controller.unschedulable import Unschedulable
 from headrace.graph.naming import some_datasets, some_tasks
 from headrace.ledger import NOWHERE, Changes, JobLedger, Ledger, LogEntry
 from headrace.ledger.changes import Touched
+from headrace.ledger.machine import LedgerMachine
 from headrace.ledger.orders import drop_what_was_passed_on, missing_outputs, reopen
-from headrace.ledger.snapshot import snapshot_of
 from headrace.usage import Usage, reason
 from headrace_schemas import (
     Due,
@@ -40,7 +40,6 @@ from headrace_schemas import (
     Events,
     HostJoined,
     HostLost,
-    LedgerSnapshot,
     Needed,
     NoRoom,
     Purge,
@@ -55,7 +54,7 @@ DECIDED = (Ended, Needed, Purge)
 """What the controller decides on; whatever else it writes, it only writes down."""
 
 
-class Controller:
+class Controller(LedgerMachine):
     """The life of all jobs. term: of this controller's lease; decisions carry it. counts: what it decided."""
 
     def __init__(self, term: int, limits: Limits | None = None) -> None:
@@ -227,10 +226,6 @@ class Controller:
     def no_room(self, job: str, usage: Usage, admitted: bool) -> NoRoom:
         """What to write down of a job that the log has no room for. admitted: whether it is under way."""
         return NoRoom(at=self.ledger.last_seq, term=self.term, job=job, used=usage.bytes, limit=usage.limit, admitted=admitted)
-
-    def snapshot(self, service: str) -> LedgerSnapshot | None:
-        """What of the log leads to the same state. None if that cannot be said just now."""
-        return snapshot_of(service, self.ledger)
 
     def forget(self, job: str) -> None:
         """Drop a job that is over from memory."""

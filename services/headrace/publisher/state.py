@@ -21,6 +21,7 @@ import msgspec
 
 from headrace.errors import GraphError
 from headrace.ledger import SUNK, VALUE, JobLedger, Ledger, LogEntry
+from headrace.ledger.machine import LedgerMachine
 from headrace.ledger.placing import Placing
 from headrace.ledger.snapshot import Span, snapshot_of
 from headrace.publisher.commits import Action, Commit, Commits, Remove
@@ -55,7 +56,7 @@ class Announcement(NamedTuple):
         return not self.message.failed and all(output.checksum and not output.location for output in self.message.outputs)
 
 
-class Publisher:
+class Publisher(LedgerMachine):
     """The decisions about all jobs, for the leader of a term.
 
     ledger: everything folded so far. jobs, sinks: lanes of the jobs that are not yet finished and announced, for held outputs and for
@@ -131,20 +132,11 @@ class Publisher:
         """Seconds for which the publisher need not read the log, see `Settings`."""
         return self.settings.sink_rest_seconds if self._commits else self.settings.rest_seconds
 
-    @property
-    def last_seq(self) -> int:
-        """Sequence of the last folded entry."""
-        return self.ledger.last_seq
-
     def snapshot(self, service: str) -> LedgerSnapshot | None:
         """Return the parts of the log that lead to the same state. None if they cannot be determined at the moment."""
         seq, since = self.ledger.last_seq, self.ledger.last_time - self.settings.late_seconds
         late = [(name, Span(left.seq, seq)) for name, left in self._left.items() if left.seq and left.ended_at > since]
         return snapshot_of(service, self.ledger, late)
-
-    def recognise(self, forgotten: Iterable[str]) -> None:
-        """Ignore these jobs, which are over, if they are submitted again."""
-        self.ledger.remember_forgotten(forgotten)
 
     def status(self) -> dict[str, object]:
         """Return, for people, the number of announced outputs and of those that are due."""

@@ -27,7 +27,7 @@ from typing import Any
 
 from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry, runs_alone
 from headrace.ledger.columns import ints
-from headrace.ledger.snapshot import snapshot_of
+from headrace.ledger.machine import LedgerMachine
 from headrace.scheduler import recovery, suspects
 from headrace.scheduler.admission import Admission
 from headrace.scheduler.backlog import Backlog, Release
@@ -40,14 +40,14 @@ from headrace.scheduler.relief import Back, Relief
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.suspects import Suspects
-from headrace_schemas import Assign, Events, HostJoined, HostLost, LedgerSnapshot, Plan, Reroute, Revoke
+from headrace_schemas import Assign, Events, HostJoined, HostLost, Plan, Reroute, Revoke
 
 Decided = Plan | Assign | Reroute | Revoke
 DECIDED = (Plan, Assign, Reroute, Revoke)
 """What schedulers decide on."""
 
 
-class Scheduler:
+class Scheduler(LedgerMachine):
     """Decides for all jobs, as the leader of a term.
 
     ledger: everything folded so far. schedules: the planned jobs that go on. single: jobs of one task that need no schedule, for its first
@@ -138,19 +138,6 @@ class Scheduler:
         if self._idle:
             self._idle = set(filter(self._has_nothing, self._idle))
         return out
-
-    @property
-    def last_seq(self) -> int:
-        """Sequence of the last entry that was folded."""
-        return self.ledger.last_seq
-
-    def snapshot(self, service: str) -> LedgerSnapshot | None:
-        """What of the log leads to the same state. None if that cannot be said just now."""
-        return snapshot_of(service, self.ledger)
-
-    def recognise(self, forgotten: Iterable[str]) -> None:
-        """Ignore these jobs, which are over, if they are submitted again."""
-        self.ledger.remember_forgotten(forgotten)
 
     def window(self) -> dict[str, int]:
         """Per host at work: tasks released to it and not done."""
