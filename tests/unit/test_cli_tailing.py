@@ -31,7 +31,7 @@ def over_after(*messages: Any) -> list[bool]:
         followed = Tail("j", lines.append)
         found = []
         for seq, message in enumerate((JOINED, SUBMITTED, *messages), 1):
-            followed.take([Entry(seq, float(seq), "", message)])
+            followed.print_entries([Entry(seq, float(seq), "", message)])
             found.append(followed.over.done())
         assert len(lines) == len(found)
         assert not any(found[:2])

@@ -50,9 +50,9 @@ def test_reasons_of_failures_are_bounded() -> None:
 
 def test_decisions_of_the_controller() -> None:
     counts = ControllerCounts()
-    counts.add(Ended(at=1, term=1, job="j", state="failed"), 2.0)
-    counts.add(Needed(at=1, term=1, job="j", tasks=[1, 2], attempts=[1, 1]), 2.0)
-    counts.add(Purge(at=1, term=1, job="j", host="h", epoch=1, datasets=[1, 2, 3]), 2.0)
+    counts.add_decision(Ended(at=1, term=1, job="j", state="failed"), 2.0)
+    counts.add_decision(Needed(at=1, term=1, job="j", tasks=[1, 2], attempts=[1, 1]), 2.0)
+    counts.add_decision(Purge(at=1, term=1, job="j", host="h", epoch=1, datasets=[1, 2, 3]), 2.0)
     assert (counts.jobs["failed"].count, counts.jobs["failed"].total, counts.jobs["done"].count) == (1, 2.0, 0)
     assert (counts.needed, counts.purged) == (2, 3)
 
@@ -79,8 +79,8 @@ def test_a_plan_in_parts_is_one_plan() -> None:
     assign = Assign(
         at=1, term=1, job="j", host="h", epoch=1, chains=[0], lengths=[2], tasks=[0, 1], sources=[], hosts=["h"], addresses=[""]
     )
-    counts.add([*parts, assign], 0.5)
-    counts.add([assign], 0.25)
+    counts.add_decisions([*parts, assign], 0.5)
+    counts.add_decisions([assign], 0.25)
     assert (counts.planning.count, counts.planning.total, counts.planned) == (1, 0.5, 4)
     assert (counts.deciding.count, counts.deciding.total) == (2, 0.75)
     assert (counts.assignments, counts.assigned) == (2, 4)

@@ -34,7 +34,7 @@ class Tail:
         self._ledger = Ledger()
         self._made: set[int] = set()
 
-    def take(self, entries: list[Entry]) -> None:
+    def print_entries(self, entries: list[Entry]) -> None:
         """Write a line for each entry."""
         try:
             for entry in entries:
@@ -91,7 +91,7 @@ async def _tail(write: Callable[[Text], None], job: str, settings: BusSettings, 
     tail = Tail(job, write)
     async with await Bus.connect(settings, "headrace-tail") as bus:
         wanted = subjects.for_job(job) if job else subjects.LOG_SUBJECTS
-        feed = await LogFeed.open(bus, wanted, tail.take, from_seq=1 if job or not follow else NEW)
+        feed = await LogFeed.open(bus, wanted, tail.print_entries, from_seq=1 if job or not follow else NEW)
         await until_read(feed)
         _check(tail.over)
         if job and not tail.seen:

@@ -282,7 +282,7 @@ class Following(Follower):
 
     # --- waiting and values ----------------------------------------------------------------------------------------------
 
-    def add(self, waiter: Waiter) -> None:
+    def add_waiter(self, waiter: Waiter) -> None:
         """Set this waiter's event when its dataset is available. On the connection's thread."""
         self._waiters.append(waiter)
         self._wake()

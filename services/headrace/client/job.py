@@ -179,7 +179,7 @@ class Job:
         end = _deadline(timeout)
         if dataset not in self._values and not self.done:
             waiter = Waiter(dataset)
-            self._connection.thread.soon(self._following.add, waiter)
+            self._connection.thread.soon(self._following.add_waiter, waiter)
             self._await(waiter.event, timeout, progress)
         if not ledger.readable(dataset):
             self._raise_failure()

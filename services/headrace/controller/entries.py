@@ -52,7 +52,7 @@ class Entries:
             self._waiting[job.job] = job
             self._flush_in(self._settings.entry_delay_seconds if changed else self._settings.entry_interval_seconds)
 
-    def forget(self, job: str) -> None:
+    def forget_job(self, job: str) -> None:
         """A job is not in memory any more. Its entry stays, and is written if that is not done yet."""
         if job in self._waiting:
             self._write_entry(self._waiting.pop(job))

@@ -24,7 +24,7 @@ class ControllerCounts:
         self.needed = 0
         self.purged = 0
 
-    def add(self, decision: Ended | Needed | Purge, job_seconds: float) -> None:
+    def add_decision(self, decision: Ended | Needed | Purge, job_seconds: float) -> None:
         """One decision, that many seconds after its job was submitted."""
         if isinstance(decision, Ended):
             self.jobs[decision.state].add(job_seconds)

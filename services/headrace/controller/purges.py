@@ -50,7 +50,7 @@ class Purges:
         self._touched: list[Touched] = []
         self._released = Batch()
 
-    def note(self, changes: Changes) -> None:
+    def note_changes(self, changes: Changes) -> None:
         """Remember what changed, for `take`."""
         if len(self._job.topology.inputs):
             for batch in (changes.done, changes.moved, changes.needed):
@@ -59,7 +59,7 @@ class Purges:
         self._touched += changes.touched
         self._released.few += changes.released.list()
 
-    def take(self) -> Drops:
+    def take_drops(self) -> Drops:
         """What can be dropped now, going by all that was noted. The caller folds it as purges before it asks again."""
         self._uses.follow(self._tasks)
         self._uses.touch(self._touched)

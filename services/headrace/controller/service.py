@@ -326,7 +326,7 @@ class Leading:
             if job.end is not None and now - job.ended_at > self._settings.forget_seconds and _released(job):
                 self._room.forgotten(job)
                 self._controller.forget(job.job)
-                self._entries.forget(job.job)
+                self._entries.forget_job(job.job)
 
     def _release(self, now: float) -> None:
         """Give up outputs that nobody fetched. That is written down like a client's release, and acted on when it is in the log."""

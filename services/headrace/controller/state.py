@@ -107,7 +107,7 @@ class Controller(LedgerMachine):
         self._cuts.changed(message, self.time)
 
     def _unschedulable_folded(self, message: Submitted | Stranded) -> None:
-        self._unschedulable.folded(message, self.ledger)
+        self._unschedulable.note_message(message, self.ledger)
 
     def _no_room_folded(self, message: NoRoom) -> None:
         if message.job in self.ledger.jobs:
@@ -165,7 +165,7 @@ class Controller(LedgerMachine):
         ]
         for purge in purges:
             self.ledger.apply(purge, self.time)  # it may be the first decision of the term
-            self.counts.add(purge, 0.0)
+            self.counts.add_decision(purge, 0.0)
         return list[Decided](purges)
 
     def expired(self, now: float, after: float) -> list[Released]:
@@ -232,7 +232,7 @@ class Controller(LedgerMachine):
         self._no_room.pop(job, None)
         self._reopened_at.pop(job, None)
         self._ending.pop(job, None)
-        self._unschedulable.forget(job)
+        self._unschedulable.forget_job(job)
         self.ledger.forget(job)
         self._purges.pop(job, None)
 
@@ -246,7 +246,7 @@ class Controller(LedgerMachine):
                 if isinstance(decision, Ended):
                     self._ending[job.job] = at
                 if not isinstance(decision, Ended) or job.end is decision:
-                    self.counts.add(decision, self.time - job.submitted)
+                    self.counts.add_decision(decision, self.time - job.submitted)
                 yield decision
             changes = job.take_changes()
             if not decisions or not changes:
@@ -263,11 +263,11 @@ class Controller(LedgerMachine):
         if purges is None and may_drop(job, changes):
             purges = self._purges[job.job] = Purges(job)
         if purges is not None:
-            purges.note(changes)
+            purges.note_changes(changes)
         tasks = needed(job, changes)
         if tasks:
             return self._needed(job, tasks, at)
-        return self._purge(job, purges.take(), at) if purges is not None else []
+        return self._purge(job, purges.take_drops(), at) if purges is not None else []
 
     def _after_done(self, job: JobLedger, changes: Changes, at: int) -> list[Decided]:
         """A job that is done makes outputs again that were lost since, while they are kept for the client. A second `Ended` closes that."""

@@ -38,7 +38,7 @@ class Unschedulable:
         self._since: dict[str, float] = {}
         self._alone_since: dict[str, float] = {}
 
-    def folded(self, message: Submitted | Stranded, ledger: Ledger) -> None:
+    def note_message(self, message: Submitted | Stranded, ledger: Ledger) -> None:
         """An entry was folded that may end its job for want of hosts."""
         if isinstance(message, Stranded) and message.alone:
             if is_alone(ledger.jobs.get(message.job), ledger.hosts):
@@ -60,7 +60,7 @@ class Unschedulable:
         self._alone_since, due = _waited(self._alone_since, alone, now, after)
         return due
 
-    def forget(self, job: str) -> None:
+    def forget_job(self, job: str) -> None:
         """A job is over."""
         self.failures.pop(job, None)
 

@@ -68,7 +68,7 @@ class Backlog:
         room = self._task_end[first] + max(0, tasks - int(self._task_end[first] - self._task_end[self._next]))
         return int(np.searchsorted(self._task_end, room, side="right")) - 1 - self._next
 
-    def take(self, count: int, integers: int) -> list[Release]:
+    def take_chains(self, count: int, integers: int) -> list[Release]:
         """Takes chains from the front, in parts of about `integers` integers each (more only where one chain alone has more)."""
         stop, parts = self._next + count, []
         weight = self._task_end + self._input_end + 2 * np.arange(len(self._task_end))

@@ -135,7 +135,7 @@ class JobSchedule:
         if not count:
             return []
         before = backlog.n_tasks
-        parts = backlog.take(count, integers)
+        parts = backlog.take_chains(count, integers)
         self._loaded(host, backlog.n_tasks - before)
         if not backlog.n_tasks:
             del self.backlogs[host]

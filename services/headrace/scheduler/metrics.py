@@ -17,7 +17,7 @@ class SchedulerCounts:
         self.planning = Timing()
         self.planned = self.assignments = self.assigned = self.rerouted = 0
 
-    def add(self, decisions: Iterable[Decision], seconds: float) -> None:
+    def add_decisions(self, decisions: Iterable[Decision], seconds: float) -> None:
         """What followed from one batch of the log, and how long that took."""
         self.deciding.add(seconds)
         n_plans = 0

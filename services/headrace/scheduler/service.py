@@ -77,7 +77,7 @@ class SchedulerService:
         """Publish what follows from what was folded since `began`, by the clock of spans. Tell the scheduler the time before."""
         started = perf_counter()
         decisions = scheduler.decide()
-        self._counts.add(decisions, perf_counter() - started)
+        self._counts.add_decisions(decisions, perf_counter() - started)
         if not decisions:
             return
         if self._leader.machine is not scheduler:  # planning took so long that another scheduler may lead by now

@@ -288,7 +288,7 @@ class Scheduler(LedgerMachine):
         placed = recovery.place_unplaced(schedule, self._living, back)
         rerouted = recovery.reroutes(schedule, self._living, self.now, self.settings.say_again_seconds)
         for host, backlog in placed.items():
-            for part in backlog.take(len(backlog.chains), integers):
+            for part in backlog.take_chains(len(backlog.chains), integers):
                 self._assign(schedule, host, part, stamp, out, again=True)
                 for task in part.tasks.tolist() if back else ():
                     back.pop(task, None)
@@ -309,7 +309,7 @@ class Scheduler(LedgerMachine):
             schedule.move(ints([task]), host)
             self._back.get(job.job, {}).pop(task, None)
             backlog = Backlog(job.topology, ints([len(job.chains)]), ints([1]), ints([task]))
-            [part] = backlog.take(1, self.settings.message_integers)
+            [part] = backlog.take_chains(1, self.settings.message_integers)
             self._assign(schedule, host, part, stamp, out, again=True, alone=True)
             self._suspects.placed(job.job, task, name)
 
