@@ -27,9 +27,9 @@ def published(job: str, **metadata: dict[str, Any]) -> Published:
 @pytest.fixture
 def catalogue() -> Catalogue:
     catalogue = Catalogue()
-    catalogue.add(published("a", o2=RECORDS[2], o0=RECORDS[0]))
-    catalogue.add(published("b", o3=RECORDS[3]))
-    catalogue.add(published("a", o1=RECORDS[1]))
+    catalogue.add_announcement(published("a", o2=RECORDS[2], o0=RECORDS[0]))
+    catalogue.add_announcement(published("b", o3=RECORDS[3]))
+    catalogue.add_announcement(published("a", o1=RECORDS[1]))
     return catalogue
 
 
@@ -63,7 +63,7 @@ def test_records_are_found_by_equal_metadata(catalogue: Catalogue, wanted: dict[
 
 
 def test_the_first_announcement_of_an_output_counts(catalogue: Catalogue) -> None:
-    catalogue.add(published("a", o0={"param": "other"}))
+    catalogue.add_announcement(published("a", o0={"param": "other"}))
     assert len(catalogue) == 4
     assert catalogue.find(having(None, {"param": "other"})) == []
 
@@ -72,7 +72,7 @@ def test_a_record_says_what_was_announced() -> None:
     catalogue = Catalogue()
     output = Output(dataset=4, name="x", metadata={"a": 1}, host="h", bytes=800, location="/x.npy", checksum="sha256:0", encoding="npy",
                     dtype="float64", shape=[2, 5])  # fmt: skip
-    catalogue.add(Published(at=1, term=1, job="j", outputs=[output]))
+    catalogue.add_announcement(Published(at=1, term=1, job="j", outputs=[output]))
     (record,) = catalogue.find(lambda record: True)
     assert (record.name, record.job, record.dataset, record.metadata, record.host, record.bytes) == ("x", "j", 4, {"a": 1}, "h", 800)
     assert (record.location, record.checksum, record.encoding) == ("/x.npy", "sha256:0", "npy")

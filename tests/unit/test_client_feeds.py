@@ -41,7 +41,7 @@ class _Connection:
 
     async def begin(self, job: str) -> None:
         self.heard[job] = _Heard()
-        if not self.feeds.add(job, self.heard[job]):
+        if not self.feeds.add_follower(job, self.heard[job]):
             self.own += await self.feeds.open_for(job) is not None
 
     async def end(self, job: str) -> None:
@@ -83,7 +83,7 @@ def test_many_at_the_same_moment_open_one_feed_together() -> None:
         connection = _Connection()
         await asyncio.gather(*(connection.begin(f"job-{number}") for number in range(20)))
         assert connection.n_feeds == SETTINGS.feeds_of_jobs + 1
-        assert connection.feeds.add("another", _Heard()), "it is open"
+        assert connection.feeds.add_follower("another", _Heard()), "it is open"
 
     asyncio.run(body())
 

@@ -64,7 +64,7 @@ class Catalogue:
         """Return the number of outputs of one job."""
         return len(self._jobs.get(job, ()))
 
-    def add(self, published: Published) -> None:
+    def add_announcement(self, published: Published) -> None:
         """Add an announcement."""
         records = self._jobs.setdefault(published.job, {})
         for output in published.outputs:
@@ -127,7 +127,7 @@ async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | 
             if isinstance(found, Claim):  # the term does not matter here, unless the message cannot be read
                 found = found.entry or reader.settle(found, not latest or bus.terms.known(PUBLISHER, found.term))
             if found is not None and isinstance(found.message, Published):
-                catalogue.add(found.message)
+                catalogue.add_announcement(found.message)
         more.set()
 
     wanted = subjects.outputs_of(job) if job else [subjects.ALL_OUTPUTS]

@@ -38,7 +38,7 @@ class Feeds:
         self._opening: asyncio.Task[LogFeed] | None = None
         self._closed: set[asyncio.Task[None]] = set()
 
-    def add(self, job: str, follower: Follower) -> bool:
+    def add_follower(self, job: str, follower: Follower) -> bool:
         """Add a job before it is submitted. Returns whether an open feed receives its messages; if not, call `open_for` first."""
         of_their_own = len(self.open) - len(self.shared)
         self.open[job] = follower

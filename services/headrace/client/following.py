@@ -160,7 +160,7 @@ class Following(Follower):
         self._connection.watch(self)
         self._connection.known.begin(self.job, lambda: entry_of(self.ledger))
         self._connection.submissions.begin(self.job)
-        if self._connection.feeds.add(self.job, self) and self._connection.admission.is_sure:
+        if self._connection.feeds.add_follower(self.job, self) and self._connection.admission.is_sure:
             send(encoded)
         else:
             self._start(self._send_when_ready(send, encoded))

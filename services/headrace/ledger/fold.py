@@ -177,7 +177,7 @@ class Ledger:
 
     def _turned(self, seq: int, time: float, message: Turned) -> None:
         """Remember what changes more than one job."""
-        if self.turns.note(seq, time, message):
+        if self.turns.note_turn(seq, time, message):
             self.turns.drop(min((job.seq for job in self.jobs.values()), default=seq))
 
     def _is_possible(self, job: JobLedger, message: LogMessage) -> bool:
@@ -195,7 +195,7 @@ class Ledger:
     def _events(self, events: Events, _time: float) -> None:
         job = self.jobs.get(events.job)
         if events.rejoining and self._is_ahead(events):
-            self.returns.add(self.last_seq, self.last_time, events)
+            self.returns.add_events(self.last_seq, self.last_time, events)
             if job is not None:
                 job.last_seq = self.last_seq
         elif self._counts(events.host, events.epoch):
@@ -220,7 +220,7 @@ class Ledger:
         return self.hosts.counts(host, epoch)
 
     def _host(self, message: HostJoined | HostLost, time: float) -> None:
-        returned = self.returns.take(message.host, message.epoch)
+        returned = self.returns.take_events(message.host, message.epoch)
         if isinstance(message, HostLost):
             self._turned(self.last_seq, time, message)
             if self.hosts.lost(message):

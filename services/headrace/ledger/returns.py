@@ -32,7 +32,7 @@ class Returns:
     def __init__(self) -> None:
         self._lists: dict[str, dict[str, list[Noted]]] = {}
 
-    def add(self, seq: int, time: float, events: Events) -> None:
+    def add_events(self, seq: int, time: float, events: Events) -> None:
         """Keep a part of a list, which is in the log at this sequence and time, until its host has joined."""
         jobs = self._lists.setdefault(events.host, {})
         part, kept = Noted(seq, time, events), jobs.get(events.job)
@@ -46,7 +46,7 @@ class Returns:
         """All parts of lists that wait for their hosts."""
         return [part for jobs in self._lists.values() for parts in jobs.values() for part in parts]
 
-    def take(self, host: str, epoch: int) -> list[Events]:
+    def take_events(self, host: str, epoch: int) -> list[Events]:
         """Take the lists of a host that joined, or was lost, in this epoch, in log order. Lists of earlier epochs are dropped."""
         if host not in self._lists:
             return []

@@ -33,7 +33,7 @@ class Turns:
     def __len__(self) -> int:
         return len(self._noted)
 
-    def note(self, seq: int, time: float, message: Turned) -> bool:
+    def note_turn(self, seq: int, time: float, message: Turned) -> bool:
         """Take one in. Returns whether there are so many that old ones are to be dropped."""
         insort(self._noted, Noted(seq, time, message), key=_seq)
         return len(self._noted) > self._limit

@@ -29,7 +29,7 @@ class Lane:
             if dataset not in self.announced:
                 self.due[dataset] = None
 
-    def add(self, found: Written | NotCommitted) -> None:
+    def add_output(self, found: Written | NotCommitted) -> None:
         """Add an output in a sink that was committed, or that could not be."""
         if found.dataset not in self.announced:
             self.due[found.dataset] = found

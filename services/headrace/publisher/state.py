@@ -107,7 +107,7 @@ class Publisher(LedgerMachine):
         commits = self._commits.get(commit.job)
         found = commits.ended(commit.written, error) if commits is not None else None
         if found is not None:
-            self._of(self.sinks, commit.job).add(found)
+            self._of(self.sinks, commit.job).add_output(found)
             self._look_at.add(commit.job)
 
     def decide(self) -> list[Announcement]:
