@@ -16,7 +16,7 @@ import pytest
 
 import headrace as hr
 from examples import ensemble
-from headrace_schemas import messages, streams, subjects
+from headrace_schemas import Output, Published, streams, subjects
 
 ROOT = Path(__file__).resolve().parents[2]
 ERA5 = "weather/era5-2mt-2019-03-uk.grib"
@@ -70,14 +70,14 @@ def compare(results: Mapping[str, Any], days: int, expected: Mapping[str, np.nda
         np.testing.assert_allclose(products[name], values, rtol=RTOL, atol=ATOL, err_msg=name)
 
 
-async def announcements(url: str, token: str, job: str, count: int) -> list[messages.Output]:
+async def announcements(url: str, token: str, job: str, count: int) -> list[Output]:
     """What the OUTPUTS stream tells a stranger of this job, once it has told of so many outputs."""
     connection = await nats.connect(url, token=token)
     subscription = await connection.jetstream().subscribe(subjects.output(job), stream=streams.OUTPUTS.name, ordered_consumer=True)
-    outputs: list[messages.Output] = []
+    outputs: list[Output] = []
     async with asyncio.timeout(ANNOUNCED_WITHIN):
         while len(outputs) < count:
-            outputs += msgspec.json.decode((await subscription.next_msg(timeout=None)).data, type=messages.Published).outputs
+            outputs += msgspec.json.decode((await subscription.next_msg(timeout=None)).data, type=Published).outputs
     await connection.close()
     return outputs
 

@@ -50,8 +50,8 @@ def test_what_needs_none_runs_meanwhile(tmp_path: Path) -> None:
     needy.mkdir()
     free.mkdir()
     with hr.Cluster.local(hosts=1, runners=2, resources={"gpu": 1}) as cluster:
-        first = [hr.delayed(stay, resources={"gpu": 1})(str(needy), k, 0.2) for k in range(3)]
-        others = [hr.delayed(stay)(str(free), k, 0.2) for k in range(3)]
+        first = [hr.delayed(stay, resources={"gpu": 1})(str(needy), k, 0.2) for k in range(8)]
+        others = [hr.delayed(stay)(str(free), k, 0.2) for k in range(8)]
         cluster.compute([*first, *others], timeout=WAIT)
     assert any(a[0] < b[1] and b[0] < a[1] for a in spans(needy) for b in spans(free))
 
