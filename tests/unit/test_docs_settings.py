@@ -79,7 +79,7 @@ def test_the_other_variables_are_read() -> None:
 
 @pytest.mark.parametrize("service", ["controller", "scheduler", "publisher", "worker"])
 def test_the_help_of_a_service_names_its_variables(service: str) -> None:
-    words = set(re.findall(r"(?<=HEADRACE)_[A-Z_]+|(?<= )_[A-Z_]+", getattr(services, service).__doc__))
+    words = set(re.findall(r"(?<=HEADRACE)_[A-Z_]+|(?<=\s)_[A-Z_]+", getattr(services, service).__doc__))
     own = {row.variable for row in rows() if service in row.readers or row.variable in ("HEADRACE_METRICS", "HEADRACE_LOG_LEVEL")}
     assert words == {variable.removeprefix("HEADRACE") for variable in own - set(flags())}
 
