@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinMethodType, FunctionType, MethodType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+CONSTANTS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+"""Types whose values never change and refer to nothing."""
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 """Modules that differ from process to process."""
@@ -110,3 +113,16 @@ def _by_value(module: str) -> bool:
     cloudpickle = sys.modules.get("cloudpickle")
     registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
     return any(module == name or module.startswith(f"{name}.") for name in registered)
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object, and those of the functions that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes_in(constant)
+
+
+def is_imported_module(value: Any) -> bool:
+    """Return whether a value is a module that this process finds under its name."""
+    return type(value) is ModuleType and sys.modules.get(value.__name__) is value

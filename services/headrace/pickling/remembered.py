@@ -8,21 +8,19 @@ anything that can change unnoticed has no identity, and is pickled each time.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import cloudpickle
 
+from headrace.callables import CONSTANTS, codes_in, is_imported_module
 from headrace.pickling import by_value
 from headrace.pickling.sources import Sources
 from headrace_schemas.graph import SourceSpec
 
 Identity = tuple[Any, ...]
 
-_CONSTANTS = frozenset({int, float, complex, bool, str, bytes, type(None)})
-"""Types whose values never change and refer to nothing."""
 _OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
 """The globals that cloudpickle sends with every function."""
 _NONE: Any = ()
@@ -34,18 +32,6 @@ _MISSING: Any = object()
 
 class _Changeable(Exception):
     """Something in a function may change without a change of its identity."""
-
-
-class _Noted(Sources):
-    """The code objects of one pickle."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.added: list[CodeType] = []
-
-    def add(self, code: CodeType) -> None:
-        self.added.append(code)
-        super().add(code)
 
 
 class _Parts(NamedTuple):
@@ -100,8 +86,8 @@ def _renewed(function: FunctionType, known: _Pickle | None) -> _Pickle:
     """Compute the identity, pickle the function if it has changed, and remember the pickle if there is an identity."""
     identity = identity_of(function)
     if known is None or identity is None or known.identity != identity:
-        noted = _Noted()
-        known = _Pickle(identity or (), None, by_value.dumps(function, sources=noted), noted.added, noted.specs())
+        noted = Sources()
+        known = _Pickle(identity or (), None, by_value.dumps(function, sources=noted), noted.codes, noted.specs())
     if identity is not None:
         known = _pickles[function] = known._replace(parts=_parts_of(function))
     return known
@@ -110,7 +96,7 @@ def _renewed(function: FunctionType, known: _Pickle | None) -> _Pickle:
 def _parts_of(function: FunctionType) -> _Parts | None:
     """Return the parts of a function that has an identity. None if something in it can be replaced without changing these parts."""
     given = function.__globals__
-    names = {*_OF_THE_MODULE, *(name for code in _codes(function.__code__) for name in code.co_names)}
+    names = {*_OF_THE_MODULE, *(name for code in codes_in(function.__code__) for name in code.co_names)}
     variables = [(name, given.get(name, _MISSING)) for name in names]
     annotations = dict(function.__annotations__)
     fixed = all(isinstance(value, type | str) for value in annotations.values())
@@ -160,24 +146,16 @@ def _function(function: FunctionType, seen: set[FunctionType]) -> Identity:
     parts += [_constant(value) for value in function.__defaults__ or ()]
     for values in (function.__kwdefaults__, function.__annotations__):
         parts.append(tuple((name, _annotation(value)) for name, value in values.items()) if values else None)
-    for each in _codes(code):
+    for each in codes_in(code):
         for name in each.co_names:
             if name in given:
                 parts.append((name, _global(given[name], seen)))
     return tuple(parts)
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield a code object and those of the functions defined in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
-
-
 def _global(value: Any, seen: set[FunctionType]) -> Any:
     """Return the identity of a global that a function refers to."""
-    if type(value) is ModuleType and sys.modules.get(value.__name__) is value:
+    if is_imported_module(value):
         return value.__name__
     if type(value) is FunctionType:
         return value.__qualname__ if value in seen else _function(value, seen)
@@ -193,6 +171,6 @@ def _annotation(value: Any) -> Any:
 
 def _constant(value: Any) -> Any:
     kind = type(value)
-    if kind not in _CONSTANTS:
+    if kind not in CONSTANTS:
         raise _Changeable
     return (kind, repr(value)) if kind in (float, complex) else (kind, value)

@@ -33,23 +33,23 @@ class Sources:
     """The files and lines of the code objects in one or more pickles."""
 
     def __init__(self) -> None:
-        self._codes: list[CodeType] = []
+        self.codes: list[CodeType] = []
         self._specs: list[SourceSpec] | None = None
 
     def add(self, code: CodeType) -> None:
         """Record a code object."""
-        self._codes.append(code)
+        self.codes.append(code)
         self._specs = None
 
     def add_known(self, codes: list[CodeType], specs: list[SourceSpec]) -> None:
         """Add code objects for which `specs` is known."""
-        self._specs = None if self._codes else specs
-        self._codes += codes
+        self._specs = None if self.codes else specs
+        self.codes += codes
 
     def specs(self) -> list[SourceSpec]:
         """Return what travels: for each file, the code objects defined in it, and its lines in runs. Do not modify it."""
         if self._specs is None:
-            self._specs = _specs_of(self._codes)
+            self._specs = _specs_of(self.codes)
         return self._specs
 
 

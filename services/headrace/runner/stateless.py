@@ -1,21 +1,20 @@
 """Functions that keep nothing from one call to the next, which a runner loads once for all jobs that send the same pickle.
 
-A program that submits many small graphs sends the same functions each time, and to unpickle one and to look for what it draws random
-numbers from takes longer than a short task. A function qualifies if all that it refers to is its arguments, builtins, imported modules and
+A program that submits many small graphs sends the same functions each time. To unpickle one, and to find out whether it draws random
+numbers, takes longer than a short task. A function qualifies if all that it refers to is its arguments, builtins, imported modules and
 constants, so that no job can see what another one did. One that may draw random numbers is prepared for each job, and so not kept here.
 """
 
 from __future__ import annotations
 
 import opcode
-import sys
 from collections.abc import Callable
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any
 
+from headrace.callables import CONSTANTS, codes_in, is_imported_module
 from headrace.pickling.sources import locate
 
-_CONSTANTS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _REBINDING = {opcode.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL")}
 _MAX_FUNCTIONS = 1_000
 """Functions that are kept; when there are more, the runner begins anew."""
@@ -40,23 +39,21 @@ def keep(pickled: bytes, function: Any) -> None:
 
 
 def is_stateless(function: Any) -> bool:
-    """Whether nothing that a call does can be seen in a later call through the function itself."""
+    """Return whether no call can see, through the function itself, what an earlier call did."""
     if type(function) is not FunctionType or function.__closure__ or function.__dict__ or function.__kwdefaults__:
         return False
-    return all(type(value) in _CONSTANTS for value in function.__defaults__ or ()) and _is_stateless(
-        function.__code__, function.__globals__
+    variables = function.__globals__
+    return all(type(value) in CONSTANTS for value in function.__defaults__ or ()) and all(
+        _keeps_nothing(code, variables) for code in codes_in(function.__code__)
     )
 
 
-def _is_stateless(code: CodeType, variables: dict[str, Any]) -> bool:
+def _keeps_nothing(code: CodeType, variables: dict[str, Any]) -> bool:
     if not _REBINDING.isdisjoint(code.co_code[::2]):
         return False
-    for name in code.co_names:
-        if name in variables and not _is_fixed(variables[name]):
-            return False
-    return all(_is_stateless(constant, variables) for constant in code.co_consts if type(constant) is CodeType)
+    return all(_is_fixed(variables[name]) for name in code.co_names if name in variables)
 
 
 def _is_fixed(value: Any) -> bool:
     """Whether it is a constant, or a module, which all jobs share anyway."""
-    return type(value) in _CONSTANTS or (type(value) is ModuleType and sys.modules.get(value.__name__) is value)
+    return type(value) in CONSTANTS or is_imported_module(value)
