@@ -37,7 +37,7 @@ FREEZING = 273.15  # K
 
 @dataclass(frozen=True)
 class Month:
-    """A month, and the grid of its fields. `grib` is None for the synthetic month."""
+    """The days of a month and the grid of its fields. `grib` is None for synthetic fields."""
 
     title: str
     days: int

@@ -50,7 +50,7 @@ class FreeRanges:
         return self._start_of.get(end)
 
     def find(self, size: int) -> int | None:
-        """Return the start of the smallest range of at least `size` bytes, the one freed last among equals; None if there is none."""
+        """Return the start of the smallest range of at least `size` bytes; of equal ones, the one freed last. None if none is so large."""
         same = self._by_size.get(size)
         if same is None:
             place = bisect_left(self._sizes, size)

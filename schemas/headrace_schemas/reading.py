@@ -164,7 +164,7 @@ Check = Callable[[Any], str]
 
 
 def fault(message: Record) -> str:
-    """Describe the first violated rule between the fields of a message whose types are right; empty if there is none."""
+    """Check the rules between the fields of a message. Return a text on the first one that is broken; empty if none is."""
     for check in _rules_of(type(message))[0]:
         found = check(message)
         if found:

@@ -136,8 +136,7 @@ def decided_of(job: str) -> list[str]:
 
 
 def bulk_of(job: str) -> list[str]:
-    """Return the subjects of the messages that are written while a job runs: most of what it takes in the log. These are all but its
-    submission, its decisions, and its announcements."""
+    """Return the subjects that hold most of a job's messages: its plan, assignments, events and purges."""
     t = token(job)
     return [f"{ROOT}.event.{t}.*", f"{ROOT}.assign.{t}.*", f"{ROOT}.purge.{t}.*", plan(job)]
 
