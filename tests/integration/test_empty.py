@@ -69,9 +69,14 @@ def cluster() -> Iterator[hr.Cluster]:
 
 def store(cluster: hr.Cluster, host: int = 0) -> dict[str, int]:
     """The books of a host's store, in bytes."""
-    request = cluster._connection.bus.request(f"headrace.service.headrace-worker.status-{cluster.hosts[host]}")
-    books: dict[str, int] = msgspec.json.decode(cluster._connection.call(request))["store"]
+    books: dict[str, int] = status(cluster, host)["store"]
     return books
+
+
+def status(cluster: hr.Cluster, host: int = 0) -> dict[str, Any]:
+    request = cluster._connection.bus.request(f"headrace.service.headrace-worker.status-{cluster.hosts[host]}")
+    found: dict[str, Any] = msgspec.json.decode(cluster._connection.call(request))
+    return found
 
 
 def test_a_result_takes_its_array_and_nothing_else_however_many_read_it(cluster):
@@ -117,7 +122,7 @@ def test_a_runner_that_is_killed_leaves_nothing_in_the_store(cluster):
     graph.output(graph.add(die, graph.add(filled, 1), name="die"))
     with pytest.raises(hr.TaskFailed, match="signal 9"):
         cluster.submit(graph).results(WAIT)
-    assert store(cluster)["high_water"] >= 4 * SLAB
+    assert store(cluster)["high_water"] >= 4 * SLAB, status(cluster)
     eventually(lambda: store(cluster)["used"] == 0)
 
 

@@ -76,6 +76,15 @@ def test_a_job_is_planned_around_a_host_that_is_held_up() -> None:
     assert placed(driver.admit(flat(20))) == {"b": list(range(20))}
 
 
+def test_tasks_of_a_graph_that_cannot_be_run_are_not_running() -> None:
+    driver = Driver()
+    backwards = msgspec.structs.replace(flat(2), inputs=[[1], []])
+    driver.admit(backwards)
+    driver.tell(Events(job=JOB, host="a", epoch=1, started=[0, 1, 2]))
+    assert driver.after(Settings().long_seconds) == []
+    assert not driver.scheduler.running.since
+
+
 def test_also_where_its_inputs_are_there_and_where_it_is_one_chain() -> None:
     driver = Driver()
     driver.hold_up("a")

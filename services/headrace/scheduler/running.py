@@ -48,6 +48,6 @@ class Running:
 
 def _runs(ledger: Ledger, each: _Task, host: str) -> bool:
     job = ledger.jobs.get(each.job)
-    if job is None or job.over or not 0 <= each.task < job.n_tasks or job.states[each.task] != STARTED:
+    if job is None or job.over or not 0 <= each.task < len(job.states) or job.states[each.task] != STARTED:
         return False
     return host in ledger.hosts and ledger.hosts[host].alive and job.hosts[job.placed[each.task]] == host
