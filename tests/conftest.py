@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# The tests start some thousand Python processes. Where the environment forbids bytecode beside the sources, as many images do, each of them
+# would compile all of Headrace and its dependencies anew, which takes longer than most tests.
+if sys.dont_write_bytecode:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parents[1] / "build" / "bytecode"))
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real data beside the checkout; not part of the project."""
