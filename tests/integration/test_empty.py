@@ -63,7 +63,8 @@ def total(field: np.ndarray) -> float:
 
 @pytest.fixture
 def cluster() -> Iterator[hr.Cluster]:
-    with hr.Cluster.local(runners=1, capacity=CAPACITY) as cluster:
+    """A cluster of one host: which of two a task runs on is open, since a busy machine may start the second one first."""
+    with hr.Cluster.local(hosts=1, capacity=CAPACITY) as cluster:
         yield cluster
 
 
@@ -154,7 +155,7 @@ def test_a_field_larger_than_the_store_is_refused_as_any_result_is():
     graph = hr.Graph("large")
     graph.output(graph.add(filled, 1, name="field"))
     told = r"a result of 8,388,\d{3} bytes is larger than the store of 1,048,576 bytes"
-    with hr.Cluster.local(runners=1, capacity=MiB) as cluster:
+    with hr.Cluster.local(hosts=1, capacity=MiB) as cluster:
         with pytest.raises(hr.TaskFailed, match=told) as caught:
             cluster.submit(graph).results(WAIT)
         assert isinstance(caught.value.__cause__, MemoryError)
