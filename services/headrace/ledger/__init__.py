@@ -1,9 +1,10 @@
-"""What is true so far: the one pure fold of the log, used by controller, scheduler, publisher, client and replay.
+"""The state of all jobs and hosts, folded from the log by controller, scheduler, publisher, client and replay alike.
 
     entries of the LOG --Ledger.fold--> jobs: JobLedger (tasks, datasets, chains, copies), hosts: HostRecord
 
-It never does I/O and never reads a clock: the same entries give the same ledger. Repeated entries change nothing, and anything of a host's
-older epoch or of a service's older term is ignored. `Ledger.take_changed` and `JobLedger.take_changes` say where to look after a batch.
+The fold does no I/O and reads no clock: the same entries give the same ledger. An entry that is folded twice changes nothing, and the fold
+ignores messages from an older epoch of a host or an older term of a service. After a batch, `Ledger.take_changed` returns the jobs that
+changed, and `JobLedger.take_changes` returns what changed in one of them.
 """
 
 from headrace.ledger.chains import ChainTable

@@ -1,4 +1,4 @@
-"""The chains of a job: which tasks, where. Grows through Plan and Assign."""
+"""The table of a job's chains: the tasks of each, and its host. Plan and Assign add to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Few = tuple[int, ...]
 
 
 class ChainTable:
-    """Chain id -> tasks, their attempts, and the host it is placed on (index; -1 if unknown)."""
+    """For each chain id: the tasks, their attempts, and the index of the host that the chain is placed on (-1 if unknown)."""
 
     __slots__ = ("_attempts", "_host", "_length", "_start", "_tasks")
 
@@ -25,18 +25,18 @@ class ChainTable:
 
     @classmethod
     def of_one_task(cls) -> ChainTable:
-        """The table of a graph of one task, which is one chain, not placed yet."""
+        """Make the table of a graph with one task: one chain, not placed yet."""
         return cls(starts=(0,), lengths=(1,), hosts=(-1,), tasks=(0,))
 
     def __len__(self) -> int:
-        """One more than the highest chain id."""
+        """Return the highest chain id plus one."""
         return len(self._start)
 
     def __contains__(self, chain: int) -> bool:
         return self._start_of(chain) >= 0
 
     def define(self, chains: Ints, lengths: Ints, tasks: Ints, hosts: Ints | int, attempts: Ints | int = 0) -> None:
-        """Say what chains are: `lengths` and `hosts` per chain, `tasks` and `attempts` concatenated. A later word replaces an earlier."""
+        """Define chains, or define them anew. lengths, hosts: one for each chain. tasks, attempts: those of all chains, concatenated."""
         if not len(chains):
             return
         self._make_room(int(chains.max()) + 1)
@@ -52,7 +52,7 @@ class ChainTable:
         numbers(self._host)[chains] = hosts
 
     def define_one(self, chain: int, tasks: list[int], host: int) -> None:
-        """`define` for one chain of first attempts."""
+        """Define one chain of first attempts."""
         self._make_room(chain + 1)
         self._start[chain] = len(self._tasks)
         self._length[chain] = len(tasks)
@@ -61,25 +61,25 @@ class ChainTable:
         lengthen(self._attempts, len(self._tasks), 0)
 
     def place(self, chain: int, host: int) -> None:
-        """Say that a known chain is placed there."""
+        """Place a known chain on another host."""
         self._host[chain] = host
 
     def known(self, chains: Ints) -> Ints:
-        """Those of the chains that are in the table."""
+        """Return those of the chains that are in the table."""
         inside = chains[(chains >= 0) & (chains < len(self._start))]
         return inside[numbers(self._start)[inside] >= 0]
 
     def lengths(self, chains: Ints) -> Ints:
-        """How many tasks each of some known chains has."""
+        """Return the number of tasks of each of these known chains."""
         return numbers(self._length)[chains]
 
     def expand(self, chains: Ints) -> tuple[Ints, Ints]:
-        """The tasks of known chains, concatenated, and their attempts."""
+        """Return the tasks of known chains, concatenated, and their attempts."""
         slots = self._slots(chains)
         return numbers(self._tasks)[slots], numbers(self._attempts)[slots]
 
     def one(self, chain: int) -> tuple[list[int], list[int]]:
-        """The tasks of a chain and their attempts; empty if it is unknown."""
+        """Return the tasks of a chain and their attempts. Both are empty if the chain is unknown."""
         start = self._start_of(chain)
         if start < 0:
             return [], []
@@ -87,12 +87,12 @@ class ChainTable:
         return self._tasks[start:end].tolist(), self._attempts[start:end].tolist()
 
     def tasks_of(self, chain: int) -> list[int]:
-        """The tasks of a chain, in the order in which they run; empty if it is unknown."""
+        """Return the tasks of a chain in the order in which they run. Empty if the chain is unknown."""
         start = self._start_of(chain)
         return self._tasks[start : start + self._length[chain]].tolist() if start >= 0 else []
 
     def host_of(self, chain: int) -> int:
-        """Index of the host that a chain is placed on; -1 if it is unknown."""
+        """Return the index of the host that a chain is placed on, or -1 if it is unknown."""
         return self._host[chain] if 0 <= chain < len(self._host) else -1
 
     def _start_of(self, chain: int) -> int:
@@ -106,7 +106,7 @@ class ChainTable:
         return ranges(numbers(self._start)[chains], numbers(self._length)[chains])
 
     def _same(self, chains: Ints, lengths: Ints, tasks: Ints) -> bool:
-        """Whether the table says the same already: every chain of a plan is named again when it is assigned."""
+        """Whether the table has these chains with these tasks already. That is usual: an assignment repeats the chains of the plan."""
         starts = numbers(self._start)[chains]
         if (starts < 0).any() or not np.array_equal(numbers(self._length)[chains], lengths):
             return False
@@ -114,5 +114,5 @@ class ChainTable:
 
 
 def consecutive(first: int, count: int) -> Ints:
-    """The ids of a plan part's chains."""
+    """Return `count` ids from `first` on: those of the chains in one part of a plan."""
     return ints(range(first, first + count)) if count < 8 else np.arange(first, first + count)

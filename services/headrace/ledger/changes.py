@@ -1,4 +1,4 @@
-"""What changed in a job since somebody last looked: so that deciding takes time in proportion to the batch, not to the graph."""
+"""The changes of a job since they were last taken, so that a decision takes time in proportion to the batch, not to the graph."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Literal, NamedTuple
 from headrace.ledger.columns import NOTHING, Batch, Ints
 
 Name = Literal["done", "moved", "assigned", "needed", "failed", "revoked", "lost", "outputs", "released", "written", "refused"]
-"""Of a batch of changes."""
+"""The name of a batch of changes."""
 
 
 class Touched(NamedTuple):
-    """Datasets whose copy on a host came, was lost, or became the home. What went by a purge is not told: nothing follows from it."""
+    """Datasets whose copy on a host was added, was lost, or became the home. Purged copies are left out: no decision depends on them."""
 
     host: int
     datasets: Ints | list[int]
 
 
 class Changes:
-    """Everything may be named several times; look at the ledger for what is true now. Batches are read here, and added to by `to`.
+    """The ids of tasks and datasets that changed. An id may occur several times, and the ledger has its present state.
 
-    done: tasks that are done now. moved: tasks that were placed on another host than before (or on their first).
-    assigned: tasks released to a host. needed: tasks that must run (again). revoked: tasks that a host gave back.
-    failed: tasks whose attempt failed, or was lost with its host; and again when the pause after that is over.
-    touched: where copies came or were lost. lost: datasets without a copy that was not purged (a host lost or dropped it, or says it never
-    had it). outputs: asked-for outputs that are available now. released: outputs that need not be kept any more.
-    written: outputs in sinks that are to be committed now. refused: outputs that could not be.
+    done: tasks that are done. moved: tasks that were placed on a host for the first time, or on another one. assigned: tasks that were
+    released to a host. needed: tasks that must run, or run again. revoked: tasks that a host gave back. failed: tasks whose attempt failed
+    or was lost with its host, and once more when the pause after the failure is over.
+    lost: datasets without a copy that were not purged: a host was lost with them, or reported that it does not have them.
+    outputs: requested outputs that became available. released: outputs that need no longer be kept. written: outputs in sinks that are
+    ready to be committed. refused: outputs that could not be committed. touched: copies that were added or lost.
     """
 
     done: Batch = NOTHING
@@ -44,7 +44,7 @@ class Changes:
         self.touched: list[Touched] = []
 
     def to(self, name: Name) -> Batch:
-        """A batch to add to. Most are never added to, so each is made when it is."""
+        """Return the batch of this name to add ids to. It is made at the first call, since most batches stay empty."""
         batch: Batch | None = self.__dict__.get(name)
         if batch is None:
             batch = self.__dict__[name] = Batch()

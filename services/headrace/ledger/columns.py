@@ -1,7 +1,7 @@
-"""Columns of integers, and what batches of them have in common.
+"""Columns of integers that plain loops and numpy share, and functions on them.
 
-A numpy call costs about a microsecond whatever it is given; a step of a plain loop costs a tenth of that. So a batch of up to `FEW` entries
-is handled by a loop over `Cells`, a longer one by numpy, which looks at the same memory.
+A numpy call costs at least about a microsecond; an iteration of a plain loop costs a tenth of that. So a loop over `Cells` handles a batch
+of up to `FEW` entries, and numpy handles a longer one in the same memory.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 FEW = 32
-"""The longest batch that a plain loop handles faster than numpy calls do."""
+"""The longest batch that a plain loop handles faster than numpy."""
 
 Ints = npt.NDArray[Any]
 """A column or a batch of integers of any width."""
 Cells: TypeAlias = "array[int]"
-"""A column for plain loops: quickly made, read and written, and it can grow."""
+"""A column for plain loops. It is fast to make, read and write, and can grow."""
 
 
 view: Callable[[Ints], memoryview[int]] = memoryview  # type: ignore[assignment]
-"""The same column for plain loops: entries are read and written as ints, five times as fast as through numpy."""
+"""View a numpy column as Python ints, which plain loops read and write five times as fast as through numpy."""
 
 
 def cells(typecode: str, length: int, fill: int = 0) -> Cells:
-    """A column of equal entries, 0 or -1: so that also its bytes are all equal.
+    """Make a column with equal entries. fill: 0 or -1, whose bytes are all equal.
 
     >>> one, other = cells("i", 1), cells("i", 1)
     >>> one[0] = 5
@@ -41,8 +41,9 @@ def cells(typecode: str, length: int, fill: int = 0) -> Cells:
 
 
 class Numbers:
-    """An attribute: the column of another attribute for numpy, which is the same memory. Made when it is first asked for; from then on
-    the column cannot grow.
+    """A descriptor that shows the column of another attribute as a numpy array in the same memory.
+
+    The array is made when it is first read. From then on the column cannot grow.
     """
 
     def __init__(self, cells: str) -> None:
@@ -57,12 +58,12 @@ class Numbers:
 
 
 def ints(column: Iterable[int]) -> Ints:
-    """A list of ids as an array to index with."""
+    """Make an index array of ids."""
     return np.array(column, dtype=np.int64)
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:
-    """The ranges [start, start + length) one after the other.
+    """Concatenate the ranges [start, start + length).
 
     >>> ranges(ints([5, 0]), ints([2, 3])).tolist()
     [5, 6, 0, 1, 2]
@@ -75,7 +76,7 @@ def ranges(starts: Ints, lengths: Ints) -> Ints:
 
 
 def distinct(values: Ints) -> Ints:
-    """The distinct values, in ascending order: np.unique, but by sorting, which numpy does several times as fast as hashing.
+    """Return the distinct values in ascending order, like np.unique, but by sorting, which is several times as fast as numpy's hashing.
 
     >>> distinct(ints([3, 1, 3])).tolist()
     [1, 3]
@@ -87,25 +88,25 @@ def distinct(values: Ints) -> Ints:
 
 
 def add_at(column: Ints, places: Ints, amounts: Ints | int) -> None:
-    """column[places] += amounts, also where a place comes several times. numpy has a quick way for amounts of the column's own type."""
-    if isinstance(amounts, int):
+    """Add amounts to entries of a column. An index may occur several times in `places`."""
+    if isinstance(amounts, int):  # np.add.at is fast only if both have the same type
         amounts = np.full(len(places), amounts, dtype=column.dtype)
     np.add.at(column, places, amounts.astype(column.dtype, copy=False))
 
 
 def within(column: list[int], size: int) -> bool:
-    """Whether every id is one of `size`: a host may say anything, and a fold must survive it."""
+    """Whether every id is at least 0 and less than `size`. A host may send any number, and the fold must not fail on it."""
     return not column or (min(column) >= 0 and max(column) < size)
 
 
 _TRUE = np.ones(1, dtype=np.bool_)
 _ITEM_SIZES = {typecode: array(typecode).itemsize for typecode in "BhiqQ"}
 _SINGLE = {(typecode, fill): array(typecode, (fill,)) for typecode in "BhiqQ" for fill in (0, -1) if typecode.islower() or not fill}
-"""The columns of one entry: of each job of one task nine are made, and to copy one takes a third of the time."""
+"""Columns with one entry, to be copied. A job of one task makes nine of these, and a copy takes a third of the time of a new array."""
 
 
 class Batch:
-    """Ids collected one by one or in arrays, handed out together; an id may be in it several times."""
+    """A collection of ids, added one by one (`few`) or as arrays (`many`). An id may occur several times."""
 
     __slots__ = ("few", "many")
 
@@ -120,22 +121,22 @@ class Batch:
         return len(self.few) + sum(map(len, self.many))
 
     def add(self, ids: Ints) -> None:
-        """Add the ids of an array."""
+        """Add an array of ids. It is kept, not copied."""
         if len(ids):
             self.many.append(ids)
 
     def array(self) -> Ints:
-        """All ids, as an array."""
+        """Return all ids as an array."""
         parts = [*self.many, ints(self.few)] if self.few else self.many
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else ints(())
 
     def list(self) -> list[int]:
-        """All ids, as a list."""
+        """Return all ids as a list."""
         return [*self.few, *(id for ids in self.many for id in ids.tolist())] if self.many else [*self.few]
 
 
 NOTHING = Batch()
-"""The batch that stays empty: what is not a list, nobody adds to."""
+"""The empty batch. Its parts are tuples, so that nothing can be added."""
 NOTHING.few = NOTHING.many = ()  # type: ignore[assignment]
 
 
@@ -143,7 +144,7 @@ NOTHING.few = NOTHING.many = ()  # type: ignore[assignment]
 
 
 def numbers(column: Cells) -> Ints:
-    """A growing column for numpy: the same memory, to be read or written at once and not kept, for while it is, the column cannot grow.
+    """View a column as a numpy array in the same memory. Do not keep the array: while it exists, the column cannot grow.
 
     >>> column = array("i", [3, 4])
     >>> numbers(column)[1:] = 5; column.tolist()
@@ -153,7 +154,7 @@ def numbers(column: Cells) -> Ints:
 
 
 def lengthen(column: Cells, length: int, fill: int) -> None:
-    """Make a growing column at least so long; new entries are `fill`."""
+    """Append entries with the value `fill` until a column has at least `length` entries."""
     missing = length - len(column)
     if missing == 1:
         column.append(fill)
@@ -162,5 +163,5 @@ def lengthen(column: Cells, length: int, fill: int) -> None:
 
 
 def extend(column: Cells, values: Ints) -> None:
-    """Add values at the end of a growing column."""
+    """Append values to a column."""
     column.frombytes(values.astype(column.typecode, copy=False).tobytes())

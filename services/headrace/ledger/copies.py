@@ -1,4 +1,4 @@
-"""Which hosts hold which datasets of a job."""
+"""The copies of a job's datasets on hosts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NOWHERE = -1
 
 
 class Copies:
-    """Per dataset: the hosts that hold a copy, as bits, and its home, the copy that others fetch from.
+    """For each dataset: the hosts that hold a copy, as bits, and its home, the copy that other hosts fetch.
 
-    A host that is known to have dropped a copy (purged, or gone) is remembered, so that a message that comes late or twice does not bring
-    the copy back; `allow` forgets it, when there is a reason for a new copy.
+    The table also remembers which hosts dropped a copy (by a purge, or as `gone`), so that a late or repeated message does not bring the
+    copy back. `allow` clears this where new work is a reason for a new copy.
     """
 
     __slots__ = ("__dict__", "_dropped", "_held", "any_dropped", "homes", "n_datasets")
@@ -32,7 +32,7 @@ class Copies:
         self.any_dropped = False
 
     def _word(self, host: int) -> int:
-        """The column that has this host's bit; made if there is none."""
+        """Return the index of the column with this host's bit, and make the column if necessary."""
         word = host // WORD
         while word >= len(self._held):
             self._held.append(cells("Q", self.n_datasets))
@@ -47,7 +47,7 @@ class Copies:
         return word < len(self._held) and bool(self._held[word][dataset] >> host % WORD & 1)
 
     def hosts(self, dataset: int) -> list[int]:
-        """The hosts that hold a copy, in ascending order."""
+        """List the hosts that hold a copy of a dataset, in ascending order."""
         found: list[int] = []
         for word, column in enumerate(self._held):
             bits = column[dataset]
@@ -58,11 +58,11 @@ class Copies:
         return found
 
     def held_by(self, host: int, datasets: Ints) -> Ints:
-        """Per dataset: whether this host holds a copy."""
+        """Tell for each dataset whether this host holds a copy."""
         return self._test(self._held, datasets, host)
 
     def held_at(self, datasets: Ints, hosts: Ints) -> Ints:
-        """Per pair of dataset and host: whether it holds a copy."""
+        """Tell for each pair of a dataset and a host whether the host holds a copy."""
         if len(self._held) == 1:
             held: Ints = (numbers(self._held[0])[datasets] >> hosts.astype(np.uint64) & _ONE) != _ZERO
             return held
@@ -79,11 +79,11 @@ class Copies:
         return word < len(self._dropped) and bool(self._dropped[word][dataset] >> host % WORD & 1)
 
     def dropped_by(self, host: int, datasets: Ints) -> Ints:
-        """Per dataset: whether this host is known to have dropped its copy."""
+        """Tell for each dataset whether this host is known to have dropped its copy."""
         return self._test(self._dropped, datasets, host)
 
     def all_held_by(self, host: int) -> Ints:
-        """Every dataset that the host holds, in ascending order."""
+        """Return the datasets that a host holds, in ascending order."""
         return np.flatnonzero(numbers(self._held[self._word(host)]) & _bit(host))
 
     def _test(self, words: list[Cells], datasets: Ints, host: int) -> Ints:
@@ -93,7 +93,7 @@ class Copies:
     # --- changes --------------------------------------------------------------------------------------------------
 
     def add(self, host: int, datasets: Ints) -> tuple[Ints, Ints]:
-        """Copies come to be on a host. Returns the datasets for which that is new, and those of them that were nowhere before."""
+        """Add copies on a host. Return the datasets that the host did not hold before, and those of them that no host held."""
         word, bit = self._word(host), _bit(host)
         held = numbers(self._held[word])
         new = datasets[(held[datasets] & bit) == 0]
@@ -105,7 +105,7 @@ class Copies:
         return new, first
 
     def add_one(self, host: int, dataset: int) -> tuple[bool, bool]:
-        """`add` for one dataset: whether it is new here, and whether it was nowhere before."""
+        """Add one copy on a host. Return whether the host did not hold it before, and whether no host did."""
         word, bit = self._word(host), 1 << host % WORD
         held = self._held[word]
         bits = held[dataset]
@@ -120,7 +120,10 @@ class Copies:
         return True, True
 
     def drop(self, host: int, datasets: Ints) -> tuple[Ints, Ints]:
-        """A host drops copies. Returns the datasets of which it had one, and those whose home it was: they have another now, or none."""
+        """Drop copies of a host. Return the datasets that it held, and those of them whose home it was.
+
+        The latter have their home on the lowest other host that holds them, or nowhere.
+        """
         word, bit = self._word(host), _bit(host)
         numbers(self._dropped[word])[datasets] |= bit
         self.any_dropped = True
@@ -132,7 +135,7 @@ class Copies:
         return had, moved
 
     def drop_one(self, host: int, dataset: int) -> bool:
-        """`drop` for one dataset: whether it was the home of it."""
+        """Drop one copy of a host. Return whether the host was the home of the dataset."""
         word, bit = self._word(host), 1 << host % WORD
         self._dropped[word][dataset] |= bit
         self.any_dropped = True
@@ -145,19 +148,19 @@ class Copies:
         return True
 
     def lose(self, host: int) -> tuple[Ints, Ints]:
-        """A host is lost with all that it held; what it dropped does not matter any more. Returns the same as `drop`."""
+        """Drop everything that a lost host held, and forget what it had dropped before. Return the same as `drop`."""
         had, moved = self.drop(host, self.all_held_by(host))
         numbers(self._dropped[self._word(host)])[:] &= ~_bit(host)
         return had, moved
 
     def forget(self, datasets: Ints) -> None:
-        """No host holds any of these datasets."""
+        """Remove all copies of datasets."""
         for column in self._held:
             numbers(column)[datasets] = 0
         self.home[datasets] = NOWHERE
 
     def allow(self, datasets: Ints, hosts: Ints) -> None:
-        """New work on these hosts takes these datasets: a copy there may come again."""
+        """Accept copies again that hosts had dropped, because new work on these hosts takes the datasets as inputs."""
         if not self.any_dropped:
             return
         for word, column in enumerate(self._dropped):
@@ -166,7 +169,7 @@ class Copies:
             np.bitwise_and.at(numbers(column), datasets[here], ~bits)
 
     def _lowest(self, datasets: Ints) -> Ints:
-        """Per dataset: the lowest host that holds it, or NOWHERE."""
+        """Return for each dataset the lowest host that holds it, or NOWHERE."""
         result = np.full(len(datasets), NOWHERE, dtype=np.int16)
         for word in reversed(range(len(self._held))):
             bits = numbers(self._held[word])[datasets]

@@ -1,4 +1,4 @@
-"""Jobs as people see them: what the bucket `jobs` says of one, and a client of its own."""
+"""Entries of the bucket `jobs`, which shows the state of each job to people and clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from headrace_schemas import JobEntry
 
 
 def entry_of(job: JobLedger) -> JobEntry:
-    """What the bucket says of a job."""
+    """Summarise a job for the bucket `jobs`."""
     end = job.end
     return JobEntry(
         job=job.job,

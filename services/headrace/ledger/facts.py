@@ -1,4 +1,4 @@
-"""Folds what a host reports into a job: what is possible there, see `possible`."""
+"""Functions that fold the reports of hosts into a job. `possible` has checked the reports before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace_schemas import Events, NotCommitted, TaskError
 
 
 def fold_events(job: JobLedger, events: Events) -> None:
-    """One batch of facts. What exists is folded before what is done, so that a task's datasets are there when it counts as done."""
+    """Fold a batch of facts. Datasets come before tasks, so that a task's datasets are available when it becomes done."""
     host = job.host_id(events.host)
     before = job.n_done
     if events.produced:
@@ -24,7 +24,7 @@ def fold_events(job: JobLedger, events: Events) -> None:
         job.arrays.update(zip(events.typed, zip(events.dtypes, events.shapes, strict=True), strict=True))
     if events.metadata_ids:
         job.yielded.update(zip(events.metadata_ids, events.metadata, strict=True))
-    if events.written and job.sunk is not None:  # after the metadata, which is part of the files' names
+    if events.written and job.sunk is not None:  # after the metadata, which file names contain
         _written(job, job.sunk, events)
     if events.copied:
         _copied(job, host, events.copied)
@@ -41,7 +41,6 @@ def fold_events(job: JobLedger, events: Events) -> None:
 
 
 def _rare(job: JobLedger, host: int, events: Events) -> None:
-    """What goes wrong or comes back."""
     for error in events.failed:
         _failed(job, error)
     for chain in events.revoked:
@@ -74,7 +73,7 @@ def _produced(job: JobLedger, host: int, events: Events) -> None:
 
 
 def _produced_many(job: JobLedger, host: int, datasets: Ints, attempts: Ints | int, sizes: Ints | int) -> None:
-    """A copy that the host has dropped since does not come back by an old message: only a newer attempt makes it again."""
+    # A copy that the host has dropped comes back only with a newer attempt, not with an old message.
     if job.copies.any_dropped:
         fresh = ~job.copies.dropped_by(host, datasets) | (attempts > job.made[datasets])
         if not fresh.all():
@@ -113,7 +112,7 @@ def _add_copies(job: JobLedger, host: int, datasets: Ints) -> Ints:
 
 
 def _values(job: JobLedger, events: Events) -> None:
-    """Outputs that need no host any more."""
+    """Mark outputs whose values came with the report: no host need keep them."""
     for dataset, value in zip(events.value_ids, events.values, strict=True):
         flags = job.flag[dataset]
         if flags & VALUE or not flags & ASKED:
@@ -127,12 +126,12 @@ def _values(job: JobLedger, events: Events) -> None:
 
 
 def _written(job: JobLedger, sunk: Sunk, events: Events) -> None:
-    """Outputs were written to their sinks; the first word on each counts, until it cannot be committed."""
+    """Mark outputs that were written to their sinks. The first report of each output counts, until the publisher refuses the file."""
     for each in events.written:
         dataset = each.dataset
         if job.flag[dataset] & (SUNK | WRITTEN) != SUNK:
             continue
-        if each.attempt > job.attempts[int(job.topology.producer[dataset])]:  # nobody asked for that attempt
+        if each.attempt > job.attempts[int(job.topology.producer[dataset])]:  # no service asked for that attempt
             continue
         placed = job.place_written(each, events.host)
         if isinstance(placed, NotCommitted):
@@ -144,13 +143,13 @@ def _written(job: JobLedger, sunk: Sunk, events: Events) -> None:
 
 
 def _kept(job: JobLedger, host: int, datasets: list[int]) -> None:
-    """A purge was refused: the copy is there after all, and is not purged again before its consumers went on."""
+    """Restore copies whose purge the host refused. They are not purged again before their consumers have gone on."""
     new = _add_copies(job, host, ints(datasets))
     job.kept.update((dataset, host) for dataset in new.tolist())
 
 
 def _gone(job: JobLedger, host: int, datasets: list[int]) -> None:
-    """The host has no copy of these, whatever was thought."""
+    """Drop copies that the host reports as missing."""
     many = ints(datasets)
     had, moved = job.copies.drop(host, many)
     if len(had):
@@ -199,7 +198,7 @@ def _done_few(job: JobLedger, tasks: list[int], attempts: list[int]) -> None:
 
 
 def _counts(job: JobLedger, task: int, attempt: int) -> bool:
-    """Whether the end of this attempt is the end of the task: the one that is needed now, or one whose datasets all exist."""
+    """Whether the task is done with this attempt: it is the newest one, or all datasets of the task exist."""
     return attempt >= job.attempts[task] or all(map(job.available, job.topology.outputs_of(task)))
 
 
@@ -221,7 +220,7 @@ def _done_many(job: JobLedger, tasks: Ints, attempts: Ints | int) -> None:
 
 
 def _failed(job: JobLedger, error: TaskError) -> None:
-    """The first word on an attempt counts; an attempt older than the needed one, or of a task that is done, changes nothing."""
+    """Note a failed attempt. The first report counts. The task fails only if the attempt is its newest, and it is not done."""
     task = error.task
     attempts = job.failures.setdefault(task, {})
     if error.attempt in attempts:
@@ -235,7 +234,7 @@ def _failed(job: JobLedger, error: TaskError) -> None:
 
 
 def _revoked(job: JobLedger, chain: int) -> None:
-    """The host gives back what it has not done of a chain, from the cut on."""
+    """Take back the tasks of a chain, from its cut on, that the host has not executed."""
     cut = job.cuts.pop(chain, 0)
     for task in job.chains.tasks_of(chain)[cut:]:
         if job.chain_of[task] == chain and job.states[task] in (ASSIGNED, STARTED):
@@ -245,7 +244,7 @@ def _revoked(job: JobLedger, chain: int) -> None:
 
 
 def _profile(job: JobLedger, events: Events) -> None:
-    """Adds up how long tasks took. Only from batches that finished something, so that a message that comes twice counts once."""
+    """Add up the durations of tasks, in seconds. The caller skips batches that finished no task, so that a repeated message counts once."""
     for entry in events.profile:
         count, total, longest = job.profile.get(entry.function, (0, 0.0, 0.0))
         job.profile[entry.function] = (count + entry.count, total + entry.total, max(longest, entry.longest))

@@ -1,4 +1,4 @@
-"""The fold of the log: every entry in its order, into jobs and hosts."""
+"""The fold of the log's entries, in their order, into jobs and hosts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from headrace_schemas import (
 
 CONTROLLER, SCHEDULER = "controller", "scheduler"
 FORGOTTEN_REMEMBERED = 2_000
-"""Forgotten jobs that are still recognised: another submission of one of them counts for nothing."""
+"""The number of forgotten jobs whose ids are still remembered, so that a repeated submission of one is ignored."""
 WRITERS: dict[type[Any], str] = {
     Needed: CONTROLLER,
     Purge: CONTROLLER,
@@ -49,44 +49,46 @@ WRITERS: dict[type[Any], str] = {
     Revoke: SCHEDULER,
     Reroute: SCHEDULER,
 }
-"""Who decides on what. A decision of an older term than one of the same service that was seen before is ignored. What the controller only
-writes down (hosts that come and go, requests of clients) stays true whoever wrote it, and is not in here. Nor is what was
-published: the announcement is the commit point, and the stream takes one only from a publisher that knows the one before."""
+"""The service that writes each type of decision. The fold ignores a decision if it has seen one from a later term of the same service.
+
+Other messages count whatever their term is. What the controller only records (hosts that join or are lost, requests of clients) is true
+whichever controller wrote it. A `Published` is the commit point itself, and the stream accepts it only from a publisher that knows the one
+before.
+"""
 
 
 JobDecision = Needed | Purge | Ended | Plan | Assign | Revoke | Reroute
 """The messages of `WRITERS`."""
 Order = JobDecision | Due | CancelAsked | Refused | Released | Stranded | NoRoom | Published
-"""The messages about one job that follow its submission and are no reports of a host."""
+"""The messages about a job other than its submission and the reports of hosts."""
 
 
 class LogEntry(Protocol):
-    """A message of the log with its place in it. `bus.Entry` is one."""
+    """A message with its place in the log, such as `bus.Entry`."""
 
     @property
     def seq(self) -> int:
-        """Its sequence in the stream."""
+        """The sequence of the message in the stream."""
 
     @property
     def time(self) -> float:
-        """When the server took it: seconds since the epoch."""
+        """The time at which the server stored the message, in seconds since 1970."""
 
     @property
     def message(self) -> LogMessage:
-        """What it says."""
+        """The decoded message."""
 
 
 class Ledger:
-    """What is true of all jobs and hosts, given the log so far.
+    """The state of all jobs and hosts after the entries folded so far. Entries up to `last_seq` are ignored, so a feed may restart early.
 
-    keep_values: keep what events say of the values of outputs (for client and publisher): small values themselves, and what arrays are.
-    jobs, hosts: by name. last_seq, last_time: of the last entry folded. changed: the jobs that an entry was folded for since
-    `take_changed`. impossible: entries passed over, for they cannot be said of their job.
-    turns: what was folded that changes more than one job. forgotten: the jobs that were forgotten last, the latest at the end.
-    reads_own: whether what its reader decided comes back to it in the log, see `snapshot`.
-    unclaimed: what a host that joined again holds of jobs that are not known, or failed or were cancelled; of the last entry that there was
-    such of. returns: what hosts that have not joined again yet hold.
-    An entry at or before `last_seq` is ignored, so a feed may begin again anywhere.
+    keep_values: whether to keep small output values, and dtypes and shapes of arrays; client and publisher need them.
+    reads_own: whether the reader's own decisions come back to it in the log, see `snapshot`.
+    jobs, hosts: by name. last_seq, last_time: sequence, and time in seconds since 1970, of the last folded entry.
+    changed: the jobs that changed since the last `take_changed`. impossible: the number of entries ignored because they do not fit their
+    job. turns: the folded messages that changed more than one job. forgotten: the ids of jobs forgotten last, the latest at the end.
+    returns: the datasets of hosts that have not rejoined yet. unclaimed: datasets that a rejoined host holds of jobs that are unknown,
+    failed or cancelled, as the last such entry listed them.
     """
 
     def __init__(self, *, keep_values: bool = False, reads_own: bool = False) -> None:
@@ -104,14 +106,14 @@ class Ledger:
         self.returns = Returns()
 
     def fold(self, entry: LogEntry) -> None:
-        """Take one entry in."""
+        """Fold one entry."""
         if entry.seq > self.last_seq:
             self.last_seq, self.last_time = entry.seq, entry.time
             message = entry.message
             _FOLDS[type(message)](self, message, entry.time)
 
     def apply(self, message: LogMessage, time: float) -> None:
-        """Take a message in that is not (yet) read from the log: what its reader itself decided. time: seconds since the epoch."""
+        """Fold a message that the reader itself decided, before it is read back from the log. time: seconds since 1970."""
         writer = WRITERS.get(type(message))
         if writer is not None and isinstance(message, Decision) and message.term > self.terms[writer]:
             self.terms[writer] = message.term
@@ -119,7 +121,7 @@ class Ledger:
         _FOLDS[type(message)](self, message, time)
 
     def read_back(self, seq: int, time: float, message: JobDecision) -> None:
-        """Take a message in that was applied when it was decided: all that is new is where it stands in the log."""
+        """Note the place in the log of a message that was folded with `apply` when it was decided. time: seconds since 1970."""
         if seq <= self.last_seq:
             return
         self.last_seq, self.last_time = seq, time
@@ -130,23 +132,23 @@ class Ledger:
             job.last_seq = seq
 
     def own_term_began(self, seq: int, time: float, message: JobDecision) -> None:
-        """The first decision that was applied in a new term is in the log, at this sequence."""
+        """Note the place in the log of the first decision that was applied in a new term. time: seconds since 1970."""
         if self.turns.is_open:
             self.turns.is_open = False
             self._turned(seq, time, _beginning(message))
 
     def knows(self, job: str) -> bool:
-        """Whether this job was submitted, also if it was forgotten lately."""
+        """Whether a job of this id was submitted. Recently forgotten jobs are known, too."""
         return job in self.jobs or job in self.forgotten
 
     def forget(self, job: str) -> None:
-        """Drop a job that is over from memory; nothing of it is folded any more."""
+        """Drop a job that is over from memory. Later messages about it are ignored."""
         if self.jobs.pop(job, None) is not None:
             self._remember_forgotten(job)
         self.changed.pop(job, None)
 
     def remember_forgotten(self, jobs: Iterable[str]) -> None:
-        """Recognise these jobs as ones that were forgotten."""
+        """Ignore later submissions of these jobs."""
         for job in jobs:
             self._remember_forgotten(job)
 
@@ -156,17 +158,17 @@ class Ledger:
             del self.forgotten[next(iter(self.forgotten))]
 
     def take_changed(self) -> list[JobLedger]:
-        """The jobs that something was folded for since the last call, in the order of their ids."""
+        """Return the jobs that changed since the last call, in the order of their ids."""
         changed, self.changed = self.changed, {}
         return [changed[name] for name in sorted(changed)]
 
     def take_unclaimed(self) -> list[Events]:
-        """What is `unclaimed`, once."""
+        """Return `unclaimed`, and empty it."""
         unclaimed, self.unclaimed = self.unclaimed, []
         return unclaimed
 
     def _decided(self, message: JobDecision, time: float) -> None:
-        """Take in what a service decided, unless one of a later term was seen."""
+        """Fold a decision, unless one from a later term of the same service was seen."""
         writer, term = WRITERS[type(message)], message.term
         known = self.terms[writer]
         if term > known:
@@ -176,7 +178,6 @@ class Ledger:
             self._order(message, time)
 
     def _turned(self, seq: int, time: float, message: Turned) -> None:
-        """Remember what changes more than one job."""
         if self.turns.note_turn(seq, time, message):
             self.turns.drop(min((job.seq for job in self.jobs.values()), default=seq))
 
@@ -207,14 +208,19 @@ class Ledger:
                 self.unclaimed = [events]
 
     def _is_ahead(self, events: Events) -> bool:
-        """Whether a host has not joined yet in the epoch under which it lists what it holds. That also holds for a host of which this
-        reader has read nothing: the list of an epoch precedes its `HostJoined`, and the loss of the epoch before may come in between."""
+        """Whether a host lists its datasets under an epoch in which it has not joined yet.
+
+        That includes a host whose `HostJoined` was not read: the list of an epoch precedes its `HostJoined`, and the loss of the epoch
+        before may stand between them.
+        """
         known = self.hosts.get(events.host)
         return known is None or events.epoch > known.epoch
 
     def _counts(self, host: str, epoch: int) -> bool:
-        """Whether what a host of this epoch says or is told counts. What a reader that began after the host had joined heard of an earlier
-        epoch is lost."""
+        """Whether messages from or to a host in this epoch count.
+
+        If the host's `HostJoined` was not read, and the epoch is a new one, everything that the host held and ran before is lost.
+        """
         if host not in self.hosts and self.hosts.hear(host, epoch):
             self._lose(host, "it started anew")
         return self.hosts.counts(host, epoch)
@@ -227,7 +233,7 @@ class Ledger:
                 self._lose(message.host, message.reason)
             return
         rejoins = message.rejoins or bool(returned)
-        # A snapshot must say it: who starts from one does not read the lists for forgotten jobs.
+        # The turn must say that the host rejoined: a service that starts from a snapshot does not read its lists for forgotten jobs.
         self._turned(self.last_seq, time, message if rejoins == message.rejoins else replace(message, rejoins=True))
         if self.hosts.joined(message, time):
             self._lose(message.host, "it lost its lease" if rejoins else "it started anew")
@@ -277,12 +283,12 @@ class Ledger:
 
     def _needed(self, job: JobLedger, needed: Needed, _time: float) -> None:
         orders.fold_needed(job, needed)
-        if needed.at < job.returned_at:  # decided before the host was back
+        if needed.at < job.returned_at:  # decided before the host rejoined
             spare(job)
 
 
 def _without(fold: Callable[[JobLedger, Any], None]) -> Callable[[Ledger, JobLedger, Any, float], None]:
-    """A fold into the job alone, as one of `_ORDERS`."""
+    """Adapt a function that changes a job only to the signature in `_ORDERS`."""
     return lambda _ledger, job, message, _time: fold(job, message)
 
 
@@ -294,11 +300,11 @@ _FOLDS: dict[type[Any], Callable[[Ledger, Any, float], None]] = {
     **dict.fromkeys(get_args(Order), Ledger._order),
     **dict.fromkeys(WRITERS, Ledger._decided),
 }
-"""How each kind of message is folded at a time. An order that is no decision counts in whatever term it was written."""
+"""The function that folds each type of message. The time is in seconds since 1970."""
 
 
 def _beginning(message: JobDecision) -> Turned:
-    """A message that stands for the first decision of a term, and changes nothing besides."""
+    """Make a message that begins a term like the given decision, and changes nothing else."""
     job = message.job
     if WRITERS[type(message)] == CONTROLLER:
         return Needed(at=message.at, term=message.term, job=job, tasks=[], attempts=[])
@@ -318,5 +324,8 @@ _ORDERS: dict[type[Any], Callable[[Ledger, JobLedger, Any, float], None]] = {
     Released: _without(orders.fold_released),
     Published: _without(orders.fold_published),
 }
-"""A reroute changes what a host asks whom for, and nothing that is folded; what follows from `Stranded` and `NoRoom`, the
-controller decides."""
+"""The function that folds each type of order into a job.
+
+Reroute, Stranded and NoRoom are missing: a reroute only changes which host another one fetches from, and the controller decides what
+follows from the others.
+"""

@@ -1,4 +1,4 @@
-"""The hosts of the cluster, as the log tells of them."""
+"""The hosts of the cluster, folded from the log."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from headrace_schemas import HostJoined, HostLost
 
 @dataclass(slots=True)
 class HostRecord:
-    """A host. epoch: of its newest start. alive: whether that one has joined and is not lost. capacity: bytes of its store. memory: bytes
-    that it may use; 0 if it does not say. told: when the log last said that it joined, in seconds since the epoch."""
+    """A host.
+
+    epoch: the epoch of its newest start. alive: whether it joined in that epoch and was not lost since. capacity: bytes of its store.
+    memory: bytes of memory that it may use; 0 if unknown. told: time of its last `HostJoined` in the log, in seconds since 1970.
+    """
 
     name: str
     epoch: int
@@ -24,10 +27,10 @@ class HostRecord:
 
 
 class Hosts(dict[str, HostRecord]):
-    """Hosts by name. Both folds return whether what the host held and did until now is lost.
+    """Hosts by name. `joined` and `lost` return whether everything that the host held and ran before is lost.
 
-    heard: of hosts that were not read of to join, the earliest epoch that counts: the newest one in which the host did something, or the
-    one after that in which it was lost. A host that does something joined before its reader began.
+    heard: for each host whose `HostJoined` was not read, the earliest epoch whose messages count. Such a host joined before the reader
+    began to read. The epoch is the newest one in which the host did something, or the one after the epoch in which it was lost.
     """
 
     def __init__(self) -> None:
@@ -35,7 +38,7 @@ class Hosts(dict[str, HostRecord]):
         self.heard: dict[str, int] = {}
 
     def changes(self, message: HostJoined | HostLost) -> bool:
-        """Whether a message says anything that is not known, or not out of date."""
+        """Whether a message changes what is known of its host."""
         known = self.get(message.host)
         if known is None:
             return message.epoch >= self.heard.get(message.host, 0)
@@ -44,12 +47,12 @@ class Hosts(dict[str, HostRecord]):
         return isinstance(message, HostLost) and message.epoch == known.epoch and known.alive
 
     def repeats(self, message: HostJoined) -> bool:
-        """Whether a host that is at work joined in this very epoch before."""
+        """Whether a host that is alive joined in this epoch before."""
         known = self.get(message.host)
         return known is not None and known.alive and message.epoch == known.epoch
 
     def joined(self, message: HostJoined, time: float = 0.0) -> bool:
-        """A host took up work; one that had joined before has started anew. time: seconds since the epoch."""
+        """Fold a host's start. time: when the server stored the message, in seconds since 1970."""
         known = self.get(message.host)
         if known is not None and message.epoch <= known.epoch:
             if self.repeats(message):
@@ -72,7 +75,7 @@ class Hosts(dict[str, HostRecord]):
         return known.alive if known is not None else heard < message.epoch
 
     def lost(self, message: HostLost) -> bool:
-        """A host of some epoch is gone."""
+        """Fold the loss of a host."""
         known = self.get(message.host)
         if known is None:
             if message.epoch < self.heard.get(message.host, 0):
@@ -88,9 +91,10 @@ class Hosts(dict[str, HostRecord]):
         return True
 
     def counts(self, host: str, epoch: int) -> bool:
-        """Whether what a host of this epoch says or is told counts: not if the log says that this epoch is over, or not begun.
+        """Whether messages from or to a host in this epoch count.
 
-        A reader of a part of the log that says nothing of a host believes it, as of the newest epoch that it heard of.
+        They do not if the epoch has ended, or has not begun, according to the log. If the reader has not read the host's `HostJoined`,
+        messages of the newest epoch that it has read of count.
         """
         known = self.get(host)
         if known is None:
@@ -98,8 +102,10 @@ class Hosts(dict[str, HostRecord]):
         return epoch == known.epoch and known.alive
 
     def hear(self, host: str, epoch: int) -> bool:
-        """Take in that a host of which nothing was read does something in an epoch, or is told to. Returns whether what it held and did
-        until now is lost, for that was in an earlier epoch."""
+        """Note the epoch of a message from or to a host whose `HostJoined` was not read.
+
+        Returns whether everything that the host held and ran before is lost, because that was in an earlier epoch.
+        """
         if host in self:
             return False
         before = self.heard.get(host, epoch)
@@ -107,5 +113,5 @@ class Hosts(dict[str, HostRecord]):
         return before < epoch
 
     def alive(self) -> list[str]:
-        """The hosts that are at work, by name."""
+        """List the names of the hosts that are alive, in alphabetical order."""
         return sorted(name for name, record in self.items() if record.alive)

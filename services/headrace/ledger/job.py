@@ -1,4 +1,4 @@
-"""What is true of one job: the fold of its part of the log."""
+"""The state of one job, folded from its part of the log."""
 
 from __future__ import annotations
 
@@ -27,97 +27,54 @@ if TYPE_CHECKING:
     from headrace.ledger.placing import Placing
 
 WAITING, ASSIGNED, STARTED, DONE, FAILED = range(5)
-"""States of a task. WAITING: to be placed or released. ASSIGNED: released to a host. FAILED: its last attempt failed, or was lost with
-its host."""
+"""States of a task. WAITING: not released to a host. ASSIGNED: released. FAILED: the last attempt failed, or was lost with its host."""
 STATE_NAMES = ("waiting", "assigned", "started", "done", "failed")
 
 ASKED, RELEASED, VALUE, PUBLISHED, SUNK, WRITTEN = 1, 2, 4, 8, 16, 32
-"""Flags of a dataset. ASKED: an asked-for output that is held for the client; RELEASED by it. VALUE: it travelled in an event. PUBLISHED:
-announced. SUNK: an asked-for output that goes to a sink; WRITTEN there, to be committed or committed already."""
+"""Flags of a dataset.
+
+ASKED: a requested output that is held for the client. RELEASED: the client released it. VALUE: its value is in the log. PUBLISHED: it was
+announced. SUNK: a requested output that goes to a sink. WRITTEN: its file was written, and is or will be committed.
+"""
 
 UNPLACED = -1
-"""Host or chain of a task that has none yet."""
+"""The host, or chain, of a task without one."""
 
 
 class JobLedger:
-    """Tasks, datasets, chains and hosts of one job, as columns; hosts and datasets are indexes throughout.
+    """The tasks, datasets, chains and hosts of one job, as columns that are indexed by their ids.
 
-    Per task: `state`, `attempt` (the newest that is needed or was assigned), `host` (where it is placed), `chain`.
-    Per dataset: `copies`, `size` (bytes, once produced), `flags`, `made` (newest attempt that produced it). For plain loops these are
-    `states`, `attempts`, `placed`, `chain_of`, `sizes`, `flag` and `made_by`; most small jobs are never looked at through numpy.
-    With `keep_values`: `values`, the encoded values that travelled in events; `arrays`, dtype and shape of outputs that are one array.
-    `n_missing`: asked-for outputs that are neither available nor released. `n_done`: tasks. `n_values`: outputs with their value
-    in the log. `sunk`: what became of outputs that go to sinks, if there are any; those are available once they are published.
-    `n_planned`: chains of the plan, as far as it is known; `planned`: whether that is all of it. A job of one task has no Plan: it is one
-    chain, and planned once that is assigned.
-    `again`: tasks that ended well, and run again because what they made was lost. `returned_at`: the last entry that brought some back.
-    `failures`: per task, the errors of its attempts that failed; `interrupted`: those that were running on a host that was lost; `due`: the
-    newest one after which the pause is over.
-    `reopened`: whether it is done and makes outputs again that were lost since. `reopened_at`, `closed_at`: the `at` of the last `Needed`
-    that says so, and of the last `Ended`: messages of one writer may be in the log in another order than they were decided in.
-    `release_reason`: why outputs were released, if no client asked for it.
-    `problem`: why the graph cannot be run; then there are no columns, and nothing but the end of the job is folded.
-    `refused`: why it may not run where it was submitted. `needs`: what its tasks need of their hosts, if anything.
-    `seq`, `last_seq`: of its submission, and of the last entry that was folded for it; 0 if they were not read from the log.
-    `orders` and `facts` hold the functions that change it; consumers only read, and `take_changes`.
+    The functions in `orders` and `facts` change it. Its users only read, and call `take_changes`.
+
+    Columns by task: `state`, `attempt` (the newest one that is needed or was assigned), `host`, `chain`. Columns by dataset: `copies`,
+    `size` (bytes; 0 until it is produced), `flags`, `made` (the newest attempt that produced it). Plain loops use the same columns as
+    `states`, `attempts`, `placed`, `chain_of`, `sizes`, `flag` and `made_by`, so that a small job makes no numpy arrays.
+
+    - `n_done`: the number of done tasks. `n_missing`: requested outputs that are neither available nor released. `n_values`: outputs whose
+      value is in the log. With `keep_values`, `values` has the encoded values, and `arrays` the dtype and shape of each output that is one
+      array.
+    - `sunk`: the state of outputs in sinks, or None. An output in a sink is available once it is published.
+    - `n_planned`: the number of chains in the parts of the plan that were read. `planned`: whether that is the whole plan. A job of one
+      task has no Plan: it consists of one chain, and is planned once that chain is assigned.
+    - `failures`: for each task, the errors of its failed attempts. `interrupted`: the attempts that ran on a host that was lost. `due`: the
+      newest attempt whose pause is over.
+    - `again`: tasks that were done, and run again because their datasets were lost. `returned_at`: the sequence of the last entry with
+      which a host brought datasets back.
+    - `reopened`: whether the job is done and recomputes lost outputs. `reopened_at`: `at` of the last `Needed` after the end. `closed_at`:
+      `at` of the last `Ended`. Messages of one writer may be in the log in another order than they were decided in.
+    - `release_reason`: why outputs were released, if not by a client. `refused`: why the job may not run. `problem`: why the graph cannot
+      run; then there are no columns, and only the end of the job is folded.
+    - `needs`: the resources that tasks need, if any. `seq`, `last_seq`: the sequences of the submission and of the last entry about the
+      job; 0 if they were not read from the log.
     """
 
     __slots__ = (
-        "__dict__",
-        "_placing",
-        "_scratch",
-        "again",
-        "arrays",
-        "attempts",
-        "cancel_asked",
-        "chain_of",
-        "chains",
-        "changes",
-        "client",
-        "closed_at",
-        "copies",
-        "cuts",
-        "due",
-        "end",
-        "ended_at",
-        "failures",
-        "flag",
-        "host_ids",
-        "hosts",
-        "interrupted",
-        "job",
-        "keep_values",
-        "kept",
-        "last_seq",
-        "made_by",
-        "memory_used",
-        "n_done",
-        "n_missing",
-        "n_outputs",
-        "n_planned",
-        "n_released",
-        "n_tasks",
-        "n_values",
-        "name",
-        "needs",
-        "one_output_each", "options",
-        "placed",
-        "planned", "problem",
-        "profile", "refused",
-        "release_reason",
-        "reopened",
-        "reopened_at",
-        "retried",
-        "returned_at",
-        "seq",
-        "sizes",
-        "source",
-        "states",
-        "submitted",
-        "sunk",
-        "topology",
-        "values",
-        "yielded",
+        "__dict__", "_placing", "_scratch", "again", "arrays", "attempts", "cancel_asked", "chain_of", "chains", "changes", "client",
+        "closed_at", "copies", "cuts", "due", "end", "ended_at", "failures", "flag", "host_ids", "hosts", "interrupted", "job",
+        "keep_values", "kept", "last_seq", "made_by", "memory_used", "n_done", "n_missing", "n_outputs", "n_planned", "n_released",
+        "n_tasks", "n_values", "name", "needs", "one_output_each", "options", "placed", "planned", "problem", "profile", "refused",
+        "release_reason", "reopened", "reopened_at", "retried", "returned_at", "seq", "sizes", "source", "states", "submitted", "sunk",
+        "topology", "values", "yielded",
     )  # fmt: skip
 
     state, attempt, host, chain = Numbers("states"), Numbers("attempts"), Numbers("placed"), Numbers("chain_of")
@@ -183,7 +140,7 @@ class JobLedger:
         self._placing: Placing | None = None
 
     def _mark_sunk(self) -> Sunk | None:
-        """Outputs with a sink are not held for the client. None if there are none."""
+        """Mark the outputs that go to sinks, which are not held for the client. Return their state, or None if there are none."""
         spec = self.source.inline
         if (self.options.sink is None and (spec is None or not spec.sunk)) or not self.flag:
             return None
@@ -195,69 +152,73 @@ class JobLedger:
 
     @property
     def sinks(self) -> Sinks:
-        """The sinks of its outputs."""
+        """The sink of each output."""
         return Sinks.of_job(self.source.inline or _EMPTY, self.options.sink)
 
     # --- questions ------------------------------------------------------------------------------------------------
 
     @property
     def spec(self) -> GraphSpec:
-        """The graph, as it was submitted. Raises GraphError if the job has none."""
+        """The submitted graph. Raises GraphError if the job has none."""
         if self.source.inline is None:
             raise GraphError(self.problem)
         return self.source.inline
 
     @property
     def phase(self) -> JobState:
-        """The state of the job: queued, running, done, failed or cancelled."""
+        """The state of the job as people see it: queued, running, done, failed or cancelled."""
         return self.end.state if self.end is not None else "running" if self.hosts and self.n_planned else "queued"
 
     @property
     def n_held(self) -> int:
-        """How many outputs are held for the client, or have their values in the log: all but those in sinks."""
+        """The number of outputs that do not go to a sink."""
         return self.n_outputs if self.sunk is None else int(np.count_nonzero(self.flags & ASKED))
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing can go wrong any more: every output is available (or released), and every task ended well, if only once. A task
-        may fail after the last output of it that was asked for."""
+        """Whether every output is available or released, and every task was done at least once.
+
+        Outputs alone are not enough: a task may fail after it has yielded its last requested output.
+        """
         return not self.n_missing and self.n_done + len(self.again) == self.n_tasks
 
     @property
     def done_by_values(self) -> bool:
-        """Whether the value of every output is in the log, every task ended well, and nothing can have ended the job in another way: so it
-        is done, which whoever reads the values knows without being told."""
+        """Whether the job must be done because all its values are in the log. A client can then return before it reads `Ended`.
+
+        That holds if every output has its value in the log, every task is done, no attempt failed, and no client asked to cancel the job.
+        """
         if self.n_values != self.n_outputs or not self.n_outputs or self.cancel_asked is not None or self.failures:
             return False
         return self.is_complete
 
     @property
     def nothing_kept(self) -> bool:
-        """Whether no output is kept for the client: each was released, or its value is in the log."""
+        """Whether no host keeps an output for the client: each was released, or its value is in the log."""
         if self.n_outputs in (self.n_values, self.n_released):
             return True
         return not ((self.flags & (ASKED | RELEASED | VALUE)) == ASKED).any()
 
     @property
     def over(self) -> bool:
-        """Whether nothing counts any more: it failed or was cancelled."""
+        """Whether the job failed or was cancelled, so that later messages about it are ignored."""
         return self.end is not None and self.end.state != "done"
 
     def counts(self) -> dict[str, int]:
-        """How many tasks are in each state."""
+        """Count the tasks in each state."""
         return dict(zip(STATE_NAMES, np.bincount(self.state, minlength=len(STATE_NAMES)).tolist(), strict=True))
 
     def status(self) -> dict[str, Any]:
-        """For people: the phase, and how many tasks are in each state."""
+        """Summarise the job for people: its phase, its outputs, and the number of tasks in each state."""
         outputs = {"outputs": self.n_outputs, "available": self.n_outputs - self.n_missing}
         return {"job": self.job, "name": self.name, "state": self.phase, "n_tasks": self.n_tasks, **self.counts(), **outputs}
 
     def available(self, dataset: int) -> bool:
-        """Whether a host that lives holds it, its value is in the log, or it was written to its sink."""
+        """Whether a living host holds a dataset, its value is in the log, or it was written to its sink."""
         return self.copies.homes[dataset] != NOWHERE or bool(self.flag[dataset] & (VALUE | WRITTEN))
 
     def n_failures(self, task: int) -> int:
-        """How many attempts of a task failed, or were running on a host that was lost."""
+        """Count the attempts of a task that failed, or were running on a host that was lost."""
         return len(self.failures.get(task, ())) + len(self.interrupted.get(task, ()))
 
     def is_paused(self, task: int) -> bool:
@@ -268,46 +229,46 @@ class JobLedger:
         return attempt in self.failures.get(task, ()) or any(each.attempt == attempt for each in self.interrupted.get(task, ()))
 
     def readable(self, dataset: int) -> bool:
-        """Whether a client can have this output: from a host, from the log, or from its sink, once it is published there."""
+        """Whether a client can read an output: from a host, from the log, or from its sink once it is published."""
         flags = self.flag[dataset]
         return bool(flags & PUBLISHED) if flags & SUNK else self.available(dataset)
 
     def are_available(self, datasets: Ints) -> Ints:
-        """`available` for each of many."""
+        """Tell for each of these datasets whether it is available."""
         found: Ints = (self.copies.home[datasets] != NOWHERE) | ((self.flags[datasets] & (VALUE | WRITTEN)) != 0)
         return found
 
     def outputs(self) -> list[int]:
-        """The datasets asked for, in ascending order."""
+        """List the requested outputs in ascending order."""
         asked: list[int] = np.flatnonzero(self.flags & (ASKED | SUNK)).tolist()
         return asked
 
     def holder(self, dataset: int) -> str:
-        """Name of the host to fetch a dataset from; empty if there is none."""
+        """Return the name of the host to fetch a dataset from, or "" if no host holds it."""
         home = self.copies.homes[dataset]
         return "" if home == NOWHERE else self.hosts[home]
 
     def task_name(self, task: int) -> str:
-        """The task's name."""
+        """Return the name of a task. Raises GraphError if the job has no graph."""
         return task_name(self.spec, task)
 
     def dataset_name(self, dataset: int) -> str:
-        """The dataset's name."""
+        """Return the name of a dataset. Raises GraphError if the job has no graph."""
         return dataset_name(self.spec, dataset, self.topology)
 
     def metadata(self, dataset: int) -> dict[str, Any]:
-        """What a dataset is announced with: its task's metadata, overlaid with what was given for it and with what came with its yield."""
+        """Return the metadata that a dataset is announced with: its task's, overlaid with its own, and then with that of its yield."""
         if not (self.spec.annotated or self.spec.described or self.yielded):
             return {}
         return {**dataset_metadata(self.spec, int(self.topology.producer[dataset]), dataset), **self.yielded.get(dataset, {})}
 
     def sink_of(self, dataset: int) -> SinkSpec | None:
-        """The sink that an output goes to; None for one that is held for the client, and for what is no output."""
+        """Return the sink of an output; None for an output that is held for the client, and for a dataset that is not an output."""
         return self.sinks.of(dataset) if self.flag[dataset] & SUNK else None
 
     @property
     def placing(self) -> Placing:
-        """Where its outputs in sinks are."""
+        """The locations of the job's outputs in sinks."""
         if self._placing is None:
             from headrace.ledger.placing import Placing
 
@@ -315,14 +276,14 @@ class JobLedger:
         return self._placing
 
     def place_written(self, written: Written, host: str) -> Written | NotCommitted:
-        """What a host has written, with the names that its file has by the job's sink; or why it can have none."""
+        """Return a host's report of a written file with the paths that the job's sink gives it, or the reason why it has no valid path."""
         try:
             return self.placing.placed(written, host, self.yielded.get(written.dataset, {}))
         except GraphError as error:
             return NotCommitted(dataset=written.dataset, attempt=written.attempt, error=str(error))
 
     def host_id(self, name: str) -> int:
-        """Index of a host in the job's table; added if it is new."""
+        """Return the index of a host in the job's table. A new host is added."""
         index = self.host_ids.get(name)
         if index is None:
             index = self.host_ids[name] = len(self.hosts)
@@ -330,18 +291,18 @@ class JobLedger:
         return index
 
     def has_room(self, *names: str) -> bool:
-        """Whether the table can take these hosts, and `host_id` be asked for each of them."""
+        """Whether the table has room for these hosts, so that `host_id` may add those that are new."""
         return len(self.hosts) + len(names) <= MAX_HOSTS or len(self.hosts) + len({*names}.difference(self.host_ids)) <= MAX_HOSTS
 
     def take_changes(self) -> Changes:
-        """What changed since the last call."""
+        """Return what changed since the last call."""
         changes, self.changes = self.changes, Changes()
         return changes
 
-    # --- changes that orders and facts have in common ----------------------------------------------------------------
+    # --- changes that orders and facts share --------------------------------------------------------------------------
 
     def distinct(self, tasks: Ints) -> Ints:
-        """The tasks without repetitions, in their order."""
+        """Remove repetitions from a list of tasks, and keep its order."""
         order = np.arange(len(tasks), dtype=np.int32)
         if self._scratch is None:
             self._scratch = np.empty(self.topology.n_tasks, dtype=np.int32)
@@ -350,25 +311,25 @@ class JobLedger:
         return first
 
     def take_back(self, tasks: list[int]) -> None:
-        """These tasks were done, and are to run again."""
+        """Note that tasks that were done must run again."""
         distinct_tasks = set(tasks)
         self.n_done -= len(distinct_tasks)
         self.again |= distinct_tasks
 
     def found(self, datasets: Ints) -> None:
-        """These datasets, which were nowhere, are on a host."""
+        """Note that a host now holds these datasets, which no host held before."""
         outputs = datasets[(self.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED]
         self.n_missing -= len(outputs)
         self.changes.to("outputs").add(outputs)
 
     def found_one(self, dataset: int) -> None:
-        """`found` for one dataset."""
+        """Note that a host now holds this dataset, which no host held before."""
         if self.flag[dataset] & (ASKED | RELEASED | VALUE) == ASKED:
             self.n_missing -= 1
             self.changes.to("outputs").few.append(dataset)
 
     def rehomed(self, datasets: Ints) -> Ints:
-        """The home of these datasets dropped them: they have another home now, or are nowhere. Returns the latter."""
+        """Note that these datasets have another home, because the old one dropped them. Return those without any copy."""
         homes = self.copies.home[datasets]
         for home in distinct(homes[homes != NOWHERE]).tolist():
             self.changes.touched.append(Touched(home, datasets[homes == home]))
@@ -377,7 +338,7 @@ class JobLedger:
         return nowhere
 
     def unkeep(self, datasets: Ints | list[int]) -> None:
-        """Consumers of these datasets went on: a host that kept one may be asked again to drop it."""
+        """Allow hosts that kept these datasets to be asked again to drop them, because consumers have gone on."""
         wanted = set(datasets if isinstance(datasets, list) else datasets.tolist())
         for dataset, host in sorted(pair for pair in self.kept if pair[0] in wanted):
             self.kept.discard((dataset, host))

@@ -1,4 +1,4 @@
-"""What the state machines of controller, scheduler and publisher have in common."""
+"""The base class of the state machines of controller, scheduler and publisher."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from headrace_schemas import LedgerSnapshot
 
 
 class LedgerMachine:
-    """A machine whose state follows from a ledger. It can begin from a snapshot. ledger: everything folded so far."""
+    """A state machine whose state follows from a ledger, so that it can start from a snapshot."""
 
     ledger: Ledger
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last folded entry."""
+        """The sequence of the last folded entry."""
         return self.ledger.last_seq
 
     def snapshot(self, service: str) -> LedgerSnapshot | None:
-        """Return the parts of the log that lead to the same state. None if they cannot be determined at the moment."""
+        """Describe the parts of the log that lead to the same state. None while the start of the present term is not in the log yet."""
         return snapshot_of(service, self.ledger)
 
     def recognise(self, forgotten: Iterable[str]) -> None:
-        """Ignore these jobs, which are over, if they are submitted again."""
+        """Ignore later submissions of these jobs, which are over."""
         self.ledger.remember_forgotten(forgotten)

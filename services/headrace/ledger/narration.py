@@ -1,4 +1,4 @@
-"""What the messages of the log say, in words, with the names of tasks where a job's graph is known. Pure: entries in, text out."""
+"""Descriptions of log messages in one line of English each, with the names of tasks where the job's graph is known."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from headrace_schemas import (
 )
 
 SHOWN = 6
-"""Names shown of a list; the others are counted."""
+"""The number of names that are shown of a longer list, before "and 12 more"."""
 REMEMBERED = 64
-"""Jobs whose graphs are kept for their names; of older ones, ids are shown."""
+"""The number of jobs whose graphs are kept in memory. Tasks of older jobs are shown by their ids."""
 
 
 class Names:
-    """What the tasks, chains and datasets of a job are called: by a graph and what was assigned so far, or by their ids."""
+    """The names of a job's tasks, chains and datasets, taken from its graph and its assignments. Ids stand in where these are unknown."""
 
     def __init__(self, spec: GraphSpec | None = None) -> None:
         self._spec = spec
@@ -52,19 +52,19 @@ class Names:
         self._chains: dict[int, list[int]] = {}
 
     def assigned(self, assign: Assign) -> None:
-        """Learn which tasks its chains are of."""
+        """Remember the tasks of the assigned chains."""
         begin = 0
         for chain, length in zip(assign.chains, assign.lengths, strict=True):
             self._chains[chain] = assign.tasks[begin : begin + length]
             begin += length
 
     def tasks(self, ids: list[int]) -> str:
-        """Some tasks, by name if the graph is known."""
+        """List tasks by name, or by id if the graph is unknown."""
         spec = self._spec
         return _shown("task", ids, None if spec is None else lambda task: task_name(spec, task))
 
     def datasets(self, ids: list[int]) -> str:
-        """Some datasets."""
+        """List datasets by name, or by id if the graph is unknown or invalid."""
         spec = self._spec
         if spec is None:
             return _shown("dataset", ids, None)
@@ -75,7 +75,7 @@ class Names:
         return _shown("dataset", ids, lambda dataset: dataset_name(spec, dataset, topology))
 
     def chains(self, ids: list[int]) -> str:
-        """Some chains: their tasks, if it is known which they are of."""
+        """List the tasks of chains by name, or the chains by id if their tasks are unknown."""
         if self._spec is None or any(chain not in self._chains for chain in ids):
             return _shown("chain", ids, None)
         return self.tasks([task for chain in ids for task in self._chains[chain]])
@@ -83,25 +83,25 @@ class Names:
 
 def _shown(what: str, ids: list[int], name: Callable[[int], str] | None) -> str:
     if name is not None:
-        with contextlib.suppress(IndexError):  # what is not in the graph is shown by its id
+        with contextlib.suppress(IndexError):  # an id that is not in the graph has no name
             return _some(ids, name)
     return f"{what}{'s' * (len(ids) != 1)} {_some(ids, str)}"
 
 
 def _some(items: list[Any], name: Callable[[Any], str]) -> str:
-    """The first of a list, and how many there are besides."""
+    """Join the first names of a list, and count the others."""
     shown = ", ".join(map(name, items[:SHOWN]))
     return shown if len(items) <= SHOWN else f"{shown} and {len(items) - SHOWN} more"
 
 
 class Narrator:
-    """Describes messages in the order of the log, and remembers of each job what later ones need to be understood."""
+    """Describes messages in log order. It remembers graphs and assignments, from which later messages get their names."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Names] = {}
 
     def describe(self, message: LogMessage) -> str:
-        """What the message says, in one line."""
+        """Describe a message in one line."""
         names = self._learn(message)
         return one_line(_DESCRIPTIONS[type(message)](message, names))
 
@@ -119,12 +119,8 @@ class Narrator:
 
 
 def writer(message: LogMessage) -> str:
-    """Who wrote a message: a service, or the name of a host."""
-    if isinstance(message, Events):
-        return message.host
-    if isinstance(message, Submitted):
-        return "client"
-    return "publisher" if isinstance(message, Published) else WRITERS.get(type(message), CONTROLLER)
+    """Return the name of the service or host that wrote a message."""
+    return message.host if isinstance(message, Events) else _WRITERS.get(type(message), CONTROLLER)
 
 
 def _events(events: Events, names: Names) -> str:
@@ -143,7 +139,7 @@ def _events(events: Events, names: Names) -> str:
     parts = [f"{what} {said(ids)}" for what, ids, said in columns if ids]
     parts += [_failure(error, names) for error in events.failed]
     parts += [f"cannot reach {host}" for host in events.unreachable]
-    return "; ".join(parts) or "nothing but its memory"
+    return "; ".join(parts) or "reports its memory only"
 
 
 def _failure(error: TaskError, names: Names) -> str:
@@ -181,6 +177,7 @@ def _joined(joined: HostJoined, _: Names) -> str:
     return f"{joined.host} (epoch {joined.epoch}) at {joined.address}, {runners}"
 
 
+_WRITERS: dict[type[Any], str] = {**WRITERS, Submitted: "client", Published: "publisher"}
 _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Submitted: lambda m, _: f"{m.name!r}, {m.n_tasks} tasks" + (f", of {m.client}" if m.client else ""),
     Needed: lambda m, names: f"{names.tasks(m.tasks)} again: {m.reason}",

@@ -1,4 +1,4 @@
-"""Folds what controller, scheduler and publisher decided into a job: what is possible there, see `possible`."""
+"""Functions that fold messages of controller, scheduler and publisher into a job. `possible` has checked the messages before."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from headrace.ledger.job import (
 from headrace.ledger.sunk import Sunk
 from headrace_schemas import Assign, CancelAsked, Due, Ended, Needed, Plan, Published, Purge, Refused, Released, Revoke
 
-# --- the scheduler's ------------------------------------------------------------------------------------------------
+# --- messages of the scheduler ----------------------------------------------------------------------------------------
 
 
 def fold_plan(job: JobLedger, plan: Plan) -> None:
-    """A part of the plan: what the chains are and where they are placed. A chain that was assigned already stays as it was assigned."""
+    """Fold a part of the plan: define its chains, and place their tasks. Tasks that were assigned before stay where they are."""
     job.n_planned, job.planned = plan.first + len(plan.lengths), plan.part + 1 == plan.parts
     table = ints([job.host_id(name) for name in plan.hosts])
     chains, lengths = consecutive(plan.first, len(plan.lengths)), ints(plan.lengths)
@@ -46,7 +46,7 @@ def fold_plan(job: JobLedger, plan: Plan) -> None:
 
 
 def fold_assign(job: JobLedger, assign: Assign, alive: bool) -> None:
-    """Chains are released to a host; `alive`: whether that host, of that epoch, lives as far as the log says."""
+    """Fold the release of chains to a host. alive: whether the host is alive in this epoch, according to the log."""
     tasks, lengths = assign.tasks, assign.lengths
     for name in assign.hosts:
         job.host_id(name)
@@ -63,7 +63,7 @@ def fold_assign(job: JobLedger, assign: Assign, alive: bool) -> None:
 
 
 def _assign_few(job: JobLedger, chain: int, tasks: list[int], host: int, alive: bool) -> None:
-    """One chain of first attempts."""
+    """Assign one chain of first attempts."""
     if job.chains.tasks_of(chain) != tasks:
         job.chains.define_one(chain, tasks, host)
     elif job.chains.host_of(chain) != host:
@@ -107,7 +107,7 @@ def _assign_many(job: JobLedger, assign: Assign, host: int, alive: bool) -> None
 
 
 def _place(job: JobLedger, tasks: Ints, hosts: Ints) -> None:
-    """These tasks run there; so what they take may be copied there, also if it was dropped there before."""
+    """Place tasks on hosts. From now on, copies of their inputs count there, even if the host dropped them before."""
     if not len(tasks):
         return
     job.changes.to("moved").add(tasks)
@@ -121,7 +121,7 @@ def _place(job: JobLedger, tasks: Ints, hosts: Ints) -> None:
 
 
 def _place_one(job: JobLedger, task: int, host: int) -> None:
-    """`_place` for one task."""
+    """Place one task on a host."""
     if job.copies.any_dropped:
         _place(job, ints([task]), ints([host]))
         return
@@ -130,7 +130,7 @@ def _place_one(job: JobLedger, task: int, host: int) -> None:
 
 
 def fold_revoke(job: JobLedger, revoke: Revoke) -> None:
-    """Remembers from where chains are asked back, until the host says `revoked`."""
+    """Remember the place in each chain from which on the scheduler asks for its tasks, until the host reports them as revoked."""
     for place, chain in enumerate(revoke.chains):
         cut = revoke.cuts[place] if place < len(revoke.cuts) else 0
         if cut:
@@ -139,12 +139,14 @@ def fold_revoke(job: JobLedger, revoke: Revoke) -> None:
             job.cuts.pop(chain, None)
 
 
-# --- the controller's -----------------------------------------------------------------------------------------------
+# --- messages of the controller ---------------------------------------------------------------------------------------
 
 
 def reopen(job: JobLedger) -> None:
-    """A job that is done makes outputs again. What was still to run when it ended runs no more, for its hosts gave it up when they heard of
-    the end: it is as done as everything else, until somebody needs it."""
+    """Make a done job run again, to recompute lost outputs.
+
+    Hosts gave up what was still to run when they read of the job's end. These tasks count as done, like all others, until they are needed.
+    """
     if not job.reopened:
         job.reopened = True
         drop_what_was_passed_on(job)
@@ -155,7 +157,10 @@ def reopen(job: JobLedger) -> None:
 
 
 def drop_what_was_passed_on(job: JobLedger) -> Ints:
-    """Hosts dropped everything but outputs when they heard of the job's end. Returns the datasets that some host was believed to hold."""
+    """Remove the copies of all datasets except held outputs: hosts dropped these when they read of the job's end.
+
+    Returns the datasets of which a copy was removed.
+    """
     passed_on = np.flatnonzero((job.flags & (ASKED | VALUE)) != ASKED)
     held: Ints = passed_on[job.copies.home[passed_on] != NOWHERE]
     job.copies.forget(passed_on)
@@ -163,14 +168,14 @@ def drop_what_was_passed_on(job: JobLedger) -> Ints:
 
 
 def fold_needed(job: JobLedger, needed: Needed) -> None:
-    """Tasks must run (again), wherever the scheduler will place them."""
+    """Fold new attempts of tasks. The tasks wait until the scheduler places them."""
     for task, attempt in zip(needed.tasks, needed.attempts, strict=True):
         if attempt <= job.attempts[task]:
             continue
         job.retried = True
         job.attempts[task] = attempt
         if job.end is not None:
-            if needed.at < job.closed_at:  # it was decided before the end: what is still to run then, runs no more
+            if needed.at < job.closed_at:  # decided before the job ended: the task does not run
                 continue
             reopen(job)
             job.reopened_at = max(job.reopened_at, needed.at)
@@ -182,7 +187,7 @@ def fold_needed(job: JobLedger, needed: Needed) -> None:
 
 
 def fold_due(job: JobLedger, due: Due) -> None:
-    """The pauses after some failed attempts are over; those that are not a task's newest any more are passed over."""
+    """Fold the end of pauses after failed attempts. Attempts that are not the newest of their task are ignored."""
     for task, attempt in zip(due.tasks, due.attempts, strict=True):
         if attempt == job.attempts[task] and job.is_paused(task):
             job.due[task] = attempt
@@ -190,7 +195,7 @@ def fold_due(job: JobLedger, due: Due) -> None:
 
 
 def fold_purge(job: JobLedger, purge: Purge) -> None:
-    """A host drops its copies. What it keeps in spite of that, it says."""
+    """Drop the copies that a host was asked to drop. If it keeps one, it reports that."""
     host = job.host_id(purge.host)
     if len(purge.datasets) > FEW:
         _, moved = job.copies.drop(host, ints(purge.datasets))
@@ -201,8 +206,11 @@ def fold_purge(job: JobLedger, purge: Purge) -> None:
 
 
 def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
-    """The job is over. The first word counts; a later one ends that outputs were made again, and may say why the rest is given up. One that
-    was decided before these outputs were needed, and is in the log once more, says nothing new."""
+    """Fold the end of a job. time: when the server stored the message, in seconds since 1970.
+
+    The first message ends the job. A later one ends the recomputation of lost outputs; with a reason, it gives up the missing ones. A
+    repeated message that was decided before the recomputation is ignored.
+    """
     if job.end is not None:
         if ended.at < job.reopened_at:
             return
@@ -217,14 +225,14 @@ def fold_ended(job: JobLedger, ended: Ended, time: float) -> None:
 
 
 def missing_outputs(job: JobLedger) -> Ints:
-    """Outputs that are to be kept for the client and are nowhere."""
+    """Return the outputs that must be kept for the client, and of which no host has a copy."""
     outputs = np.flatnonzero((job.flags & (ASKED | RELEASED | VALUE)) == ASKED)
     missing: Ints = outputs[~job.are_available(outputs)]
     return missing
 
 
 def _give_up(job: JobLedger, reason: str) -> None:
-    """Outputs that are nowhere will not be made again."""
+    """Release the outputs without a copy, which will not be recomputed. reason: for people."""
     gone = missing_outputs(job)
     job.flags[gone] |= RELEASED
     job.n_released += len(gone)
@@ -233,18 +241,18 @@ def _give_up(job: JobLedger, reason: str) -> None:
 
 
 def fold_cancel_asked(job: JobLedger, asked: CancelAsked) -> None:
-    """Somebody wants the job stopped."""
+    """Fold the request to cancel a job. The first one counts."""
     if job.cancel_asked is None:
         job.cancel_asked = asked.reason
 
 
 def fold_refused(job: JobLedger, refused: Refused) -> None:
-    """The job may not run."""
+    """Fold the refusal of a job. The first reason counts."""
     job.refused = job.refused or refused.reason
 
 
 def fold_released(job: JobLedger, released: Released) -> None:
-    """Outputs need not be kept for the client."""
+    """Fold the release of outputs: hosts need no longer keep them for the client. A message without datasets releases all."""
     datasets = distinct(ints(released.datasets)) if released.datasets else ints(job.outputs())
     datasets = datasets[(job.flags[datasets] & (ASKED | RELEASED)) == ASKED]
     job.n_missing -= int((~job.are_available(datasets)).sum())
@@ -257,11 +265,11 @@ def fold_released(job: JobLedger, released: Released) -> None:
         job.unkeep(datasets)
 
 
-# --- the publisher's ------------------------------------------------------------------------------------------------
+# --- messages of the publisher ----------------------------------------------------------------------------------------
 
 
 def fold_published(job: JobLedger, published: Published) -> None:
-    """Outputs were announced. For those in sinks that is what makes them available."""
+    """Fold the announcement of outputs. It is what makes an output in a sink available."""
     for output in published.outputs:
         dataset = output.dataset
         if job.flag[dataset] & (SUNK | PUBLISHED) == SUNK:
@@ -283,18 +291,18 @@ def _fold_committed(job: JobLedger, sunk: Sunk, published: Published) -> None:
             job.changes.to("refused").few.append(failed.dataset)
 
 
-# --- hosts that are lost ----------------------------------------------------------------------------------------------
+# --- lost hosts -------------------------------------------------------------------------------------------------------
 
 
 def fold_host_returned(job: JobLedger, host: str) -> None:
-    """A host is back with what it held: it had lost its lease, and did not die."""
+    """Note that a host rejoined with its datasets: it had lost its lease, and had not died."""
     for lost in job.interrupted.values():
         if lost[-1].host == host and lost[-1].died:
             lost[-1] = lost[-1]._replace(died=False)
 
 
 def fold_host_lost(job: JobLedger, host: int, why: str) -> None:
-    """A host is gone with all that it held, and what it was to do failed. why: for people."""
+    """Drop all copies of a lost host, and fail the tasks that were assigned to it. why: the reason, for people."""
     had, moved = job.copies.lose(host)
     if len(had):
         job.changes.touched.append(Touched(host, had))

@@ -1,4 +1,4 @@
-"""Where the files of a job's outputs are, as everybody computes it who reads of them: no name is taken from an event."""
+"""The locations of a job's output files. Every reader of the log computes them; an event that names a path is not trusted."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from headrace_schemas import GraphSpec, SinkSpec, Written
 
 
 class Placing:
-    """The places of one job's outputs that go to sinks."""
+    """The locations of one job's outputs in sinks."""
 
     def __init__(self, job: str, spec: GraphSpec, topology: Topology, sinks: Sinks) -> None:
         self._job = job
-        self._spec = msgspec.structs.replace(spec, blocks=[])  # arguments may be large, and are part of no name
+        self._spec = msgspec.structs.replace(spec, blocks=[])  # arguments may be large, and no name depends on them
         self.n_datasets = topology.n_datasets
         self._topology = topology
         self._sinks = sinks
 
     def sink_of(self, dataset: int) -> SinkSpec | None:
-        """The sink of a dataset, if it is an output that goes to one."""
+        """Return the sink of a dataset, or None if the dataset is not an output that goes to a sink."""
         if not 0 <= dataset < self._topology.n_datasets or not self._topology.is_output[dataset]:
             return None
         return self._sinks.of(dataset)
 
     def placed(self, written: Written, host: str, yielded: Mapping[str, Any]) -> Written:
-        """The same, with its final and its temporary name as they are computed. yielded: metadata that came with the output.
+        """Return the report with the computed final and temporary paths. yielded: the metadata that came with the output.
 
-        Raises GraphError if there can be no such file, and KeyError for what is no output in a sink.
+        Raises GraphError if the sink's path template gives no valid path, and KeyError if the dataset is not an output in a sink.
         """
         dataset = written.dataset
         sink = self.sink_of(dataset)

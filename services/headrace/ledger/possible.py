@@ -1,7 +1,8 @@
-"""Whether a message can be said of a job as it is: its ids are in the graph, its attempts are some that were asked for, its hosts have room
-in the job's table. A message that cannot be is passed over whole, by everybody who folds the log alike.
+"""Checks whether a message fits the job that it is about.
 
-What a message says of itself (columns of one length, indexes in range) was looked at when it was read, see `headrace_schemas.reading`.
+Its ids must be in the graph, its attempts must have been asked for, and its hosts must fit into the job's table. Every reader of the log
+ignores a message that does not fit, all of it, so that all readers agree. `headrace_schemas.reading` has checked before that a message is
+consistent in itself: that its columns have the same length and its indexes are in range.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from headrace.ledger.job import JobLedger
 from headrace_schemas import Assign, Due, Events, Needed, Plan, Published, Purge, Released
 
 MOST_AHEAD = 100
-"""Attempts that one task may be ahead by. It is more than one where the server lost a message that asked for a task, and took the next one
-before the first was sent again."""
+"""The most attempts by which a message may be ahead of the ledger, for one task.
+
+It can be ahead by more than one if the server lost a `Needed`, and stored the next one before the controller sent the first again.
+"""
 
 
 def _events(job: JobLedger, events: Events) -> bool:
@@ -53,7 +56,7 @@ def _makers(job: JobLedger, datasets: list[int]) -> list[int]:
 
 
 def _were_asked_for(job: JobLedger, tasks: list[int], attempts: list[int]) -> bool:
-    """Whether no attempt is a later one than its task has."""
+    """Whether no attempt is later than the newest known attempt of its task."""
     if len(tasks) > FEW:
         return bool((ints(attempts) <= job.attempt[ints(tasks)]).all())
     return all(attempt <= job.attempts[task] for task, attempt in zip(tasks, attempts, strict=True))
@@ -65,7 +68,7 @@ def _plan(job: JobLedger, plan: Plan) -> bool:
 
 
 def _assign(job: JobLedger, assign: Assign) -> bool:
-    """Each assignment of new attempts makes chains beyond those that there are, never more than there are tasks."""
+    # An assignment of new attempts defines new chains, whose ids follow the known ones. There are never more of them than tasks.
     n = job.topology.n_tasks
     if not within(assign.tasks, n) or not within(assign.chains, len(job.chains) + n) or not job.has_room(assign.host, *assign.hosts):
         return False
@@ -73,7 +76,7 @@ def _assign(job: JobLedger, assign: Assign) -> bool:
 
 
 def _needed(job: JobLedger, needed: Needed) -> bool:
-    """The next attempts of each task, or some that are there already."""
+    """Whether each attempt is known already, or follows closely on the newest known one."""
     if not within(needed.tasks, job.topology.n_tasks):
         return False
     return bool(np.all(ints(needed.attempts) <= job.attempt[ints(needed.tasks)] + MOST_AHEAD))
@@ -106,4 +109,4 @@ CHECKS: dict[type[Any], Callable[[JobLedger, Any], bool]] = {
     Released: _released,
     Due: _due,
 }
-"""Whether a message of each kind can be folded into a job. One of any other kind always can."""
+"""The check for each type of message. A message of another type always fits."""

@@ -1,6 +1,6 @@
-"""A log read again: what happened, line by line, and where it led. Pure functions over entries; the command line prints what they return.
+"""Pure functions behind `headrace replay`: a log as lines of text, and the state that it leads to.
 
-Whether the controller's decisions follow from the log is checked by `controller.replay`.
+`controller.replay` checks whether the controller's decisions follow from the log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from headrace.ledger.narration import Narrator, writer
 
 
 class Line(NamedTuple):
-    """One entry of the log for people. seconds: since the first entry. who: the service or host that wrote it."""
+    """An entry of the log as text.
+
+    seconds: time since the first entry. who: the service or host that wrote the entry.
+    """
 
     seq: int
     seconds: float
@@ -26,7 +29,7 @@ class Line(NamedTuple):
 
 
 def timeline(entries: Iterable[LogEntry]) -> list[Line]:
-    """What each entry says, in the order of the log."""
+    """Describe each entry in one line, in log order."""
     lines: list[Line] = []
     start: float | None = None
     narrator = Narrator()
@@ -39,7 +42,7 @@ def timeline(entries: Iterable[LogEntry]) -> list[Line]:
 
 
 def final_state(entries: Iterable[LogEntry]) -> Ledger:
-    """What is true after the last entry."""
+    """Fold all entries and return the ledger."""
     ledger = Ledger()
     for entry in entries:
         ledger.fold(entry)

@@ -1,11 +1,11 @@
-"""What hosts that lost their lease bring back when they join again.
+"""The datasets that hosts bring back when they rejoin after they lost their lease.
 
     Events(epoch=2, rejoining)   Events(epoch=2, rejoining)   HostJoined(epoch=2)
-    '------------- kept aside here ------------------------'   folded with this, before anybody decides
+    '------------- `Returns` keeps these ------------------'   folded with this entry, before any service decides
 
-A lease is lost where a process, a machine or NATS stood still for a while. The datasets that the host holds are still there. It lists them
-under its new epoch, and joins when the log has the list: so the copies count from the very entry with which the host counts, and nobody
-begins to make again what is there.
+A host loses its lease when its process, its machine or NATS stands still for a while. The host still holds its datasets. It lists them
+under its new epoch, and joins once the list is in the log. So the copies are known as soon as the host is, and no service has a dataset
+computed again that still exists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headrace_schemas import Events
 
 
 class Noted(NamedTuple):
-    """A part of a list, and where it is in the log."""
+    """A part of a host's list of datasets, with its sequence and time in the log."""
 
     seq: int
     time: float
@@ -26,14 +26,17 @@ class Noted(NamedTuple):
 
 
 class Returns:
-    """Lists of hosts that have not joined yet; for each job of a host, those of the newest epoch in which the host listed it. So whether a
-    list counts does not depend on lists for other jobs, which a reader that starts from a snapshot does not read."""
+    """The lists of hosts that have not joined yet.
+
+    For each job of a host, only the lists of the newest epoch that listed the job are kept. Whether a list counts therefore does not depend
+    on the lists for other jobs, which a reader that starts from a snapshot does not read.
+    """
 
     def __init__(self) -> None:
         self._lists: dict[str, dict[str, list[Noted]]] = {}
 
     def add_events(self, seq: int, time: float, events: Events) -> None:
-        """Keep a part of a list, which is in the log at this sequence and time, until its host has joined."""
+        """Keep a part of a list until its host has joined. seq, time: its place in the log."""
         jobs = self._lists.setdefault(events.host, {})
         part, kept = Noted(seq, time, events), jobs.get(events.job)
         if kept is None or kept[0].message.epoch < events.epoch:
@@ -43,11 +46,11 @@ class Returns:
 
     @property
     def kept(self) -> list[Noted]:
-        """All parts of lists that wait for their hosts."""
+        """All parts whose hosts have not joined yet."""
         return [part for jobs in self._lists.values() for parts in jobs.values() for part in parts]
 
     def take_events(self, host: str, epoch: int) -> list[Events]:
-        """Take the lists of a host that joined, or was lost, in this epoch, in log order. Lists of earlier epochs are dropped."""
+        """Remove and return, in log order, the lists of a host that joined or was lost in this epoch. Drop lists of earlier epochs."""
         if host not in self._lists:
             return []
         lists = self._lists.pop(host)
@@ -63,8 +66,11 @@ def _seq(part: Noted) -> int:
 
 
 def spare(job: JobLedger) -> None:
-    """Do not run tasks again that were to run again only for what has come back: those that nobody has taken up yet, and whose datasets
-    are there or not needed. Those that take other tasks' datasets come first, so that with a task its inputs are spared, too."""
+    """Cancel the recomputation of tasks whose datasets came back with a host.
+
+    A task is spared if it is not assigned yet and each of its datasets exists or is not needed. Consumers are visited before producers, so
+    that the producers of a spared task's inputs can be spared too.
+    """
     for task in sorted(job.again, reverse=True):
         if job.states[task] == WAITING and all(_is_settled(job, dataset) for dataset in job.topology.outputs_of(task)):
             job.states[task] = DONE

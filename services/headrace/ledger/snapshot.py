@@ -1,12 +1,12 @@
-"""Which part of the log a ledger came from, so that a service that starts need not read the rest. Pure functions.
+"""The parts of the log that a ledger was folded from, so that a service that starts need not read the rest.
 
     while a service leads   Ledger --snapshot_of--> LedgerSnapshot
     when it starts          LedgerSnapshot --Selection--> the entries to fold, then all entries after the snapshot's sequence
 
-Nothing of a ledger is stored: a service that starts folds the messages themselves, those of every job that the ledger still has. All
-other jobs are over and forgotten. It ends with the same ledger because a message changes nothing beyond its own job, except for three
-kinds, which the snapshot has in full: hosts that came or went, what hosts hold that have not joined again yet, and the first decision of
-each term.
+A snapshot stores no state. A service that starts folds the messages of every job that the ledger still has; all other jobs are over and
+forgotten. This leads to the same ledger, because a message changes only its own job, with three exceptions. The snapshot contains all
+messages of these three kinds: hosts that joined or were lost, the lists of hosts that have not rejoined yet, and the first decision of each
+term.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from headrace.ledger.turns import Turned
 from headrace_schemas import SCHEMA_VERSION, SNAPSHOT_LAYOUT, Events, LedgerSnapshot, Turn, subjects
 
 GAP = 500
-"""Messages between two ranges that are read as one: to skip these takes less time than to begin to read elsewhere."""
+"""Two ranges with at most this many messages between them are joined: reading on takes less time than a new read request."""
 _FAMILY, _JOB = 1, 2
-"""Places of tokens in a subject."""
+"""Positions of the tokens in a subject."""
 _HOST_FAMILY = subjects.ALL_HOSTS.split(".")[_FAMILY]
 
 
 class Span(NamedTuple):
-    """Where the messages of a job are: from its submission to the last one that counted."""
+    """A range of sequences; of a job, from its submission to its last message that counted."""
 
     first: int
     last: int
 
 
 class Found(NamedTuple):
-    """An entry that comes from a snapshot."""
+    """An entry that is stored in a snapshot. time: seconds since 1970."""
 
     seq: int
     time: float
@@ -44,10 +44,10 @@ class Found(NamedTuple):
 
 
 def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]] = ()) -> LedgerSnapshot | None:
-    """What a service needs to read to come to this ledger again.
+    """Describe what a service must read to arrive at this ledger again.
 
-    others: jobs that the ledger has forgotten, and whose messages the service needs yet.
-    Returns None while it is not known where in the log the present term began.
+    others: jobs that the ledger has forgotten, and whose messages the service still needs.
+    Returns None while the first decision of the present term has not been read back from the log.
     """
     seq = ledger.last_seq
     if ledger.turns.is_open or not seq:
@@ -71,20 +71,20 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
 
 
 def _last(job: JobLedger, reads_own: bool, seq: int) -> int:
-    """Where the last message of a job is that counts. Of a job that goes on, its reader may have written later ones."""
+    """Return the sequence up to which a job's messages must be read. Of a job that goes on, the reader may have written later ones."""
     goes_on = job.end is None or job.reopened
     return job.last_seq if job.end is not None and (reads_own or not goes_on) else seq
 
 
 def _turns(ledger: Ledger, first: int) -> list[Turn]:
-    """What changes more than one job, in the order of the log. first: from which on all of it is needed."""
+    """List the messages that change more than one job, in log order. first: the sequence from which on all of them are needed."""
     turns = [Turn(seq=turn.seq, time=turn.time, message=turn.message) for turn in ledger.turns.since(first)]
     turns += [Turn(seq=part.seq, time=part.time, message=part.message) for part in ledger.returns.kept]
     return sorted(turns, key=_seq)
 
 
 def _is_read(turn: Turn, spans: dict[str, Span]) -> bool:
-    """Whether it is a message of a job that is read, and is read with it."""
+    """Whether a turn is a message of a job in the snapshot, and is read with that job."""
     span = spans.get(getattr(turn.message, "job", ""))
     return span is not None and span.first <= turn.seq <= span.last
 
@@ -94,7 +94,7 @@ def _seq(turn: Turn) -> int:
 
 
 def _joined(spans: Iterable[Span], end: int) -> list[Span]:
-    """The spans up to `end`, in their order, with those joined that overlap or nearly touch."""
+    """Cut spans off after `end`, and join those that overlap or nearly touch. spans: in ascending order."""
     joined: list[Span] = []
     for first, last in spans:
         last = min(last, end)
@@ -106,7 +106,7 @@ def _joined(spans: Iterable[Span], end: int) -> list[Span]:
 
 
 class Selection:
-    """The entries of the log that a snapshot selects. ranges: those in which there are any."""
+    """The entries of the log that a snapshot selects. ranges: the sequences to read."""
 
     def __init__(self, snapshot: LedgerSnapshot) -> None:
         self.snapshot = snapshot
@@ -115,12 +115,12 @@ class Selection:
         self._turns = deque(Found(turn.seq, turn.time, turn.message.subject(), turn.message) for turn in snapshot.turns)
 
     def is_needed(self, subject: str) -> bool:
-        """Whether a message on this subject is to be read: hosts that came and went are not, for the snapshot has them."""
+        """Whether a message on this subject must be folded. Messages about hosts need not be: the snapshot contains them."""
         tokens = subject.split(".", 3)
         return len(tokens) > _JOB and tokens[_JOB] in self._jobs and tokens[_FAMILY] != _HOST_FAMILY
 
     def merged(self, entries: Sequence[LogEntry]) -> list[LogEntry]:
-        """Add what the snapshot has before the last of some entries that were read."""
+        """Insert the entries of the snapshot that precede the last of these entries from the log."""
         merged: list[LogEntry] = []
         for entry in entries:
             merged += self.until(entry.seq)
@@ -128,7 +128,7 @@ class Selection:
         return merged
 
     def until(self, seq: int) -> list[LogEntry]:
-        """What the snapshot has before a sequence, and was not returned yet."""
+        """Return the entries of the snapshot before a sequence that were not returned yet."""
         found: list[LogEntry] = []
         while self._turns and self._turns[0].seq < seq:
             found.append(self._turns.popleft())

@@ -1,4 +1,4 @@
-"""Snapshots that are too large for one message, split into several. Pure functions.
+"""Splits snapshots that are too large for one message, and joins them again.
 
 LedgerSnapshot --in_parts--> first, second, ...     each small enough to be stored
 first, second, ... --whole--> LedgerSnapshot
@@ -14,26 +14,26 @@ import msgspec
 from headrace_schemas import LedgerSnapshot, encode
 
 _FIXED_BYTES = 2_000
-"""Of a part without what is in its lists: field names, stamps, and the revisions of up to 100 parts."""
+"""Bytes of a part with empty lists: field names, stamps, and the revisions of up to 100 parts."""
 _RANGE_BYTES = 34
-"""Of two sequences of up to 16 digits."""
+"""Bytes of a range: two sequences of up to 16 digits each."""
 _LISTS = ("jobs", "first", "last", "turns", "over")
 
 
 class _Item(NamedTuple):
-    """Something that stands in one part, in these lists."""
+    """Values that must be in the same part, each with the name of its list. nbytes: their encoded size."""
 
     nbytes: int
     values: tuple[tuple[str, Any], ...]
 
 
 def part_name(service: str, number: int) -> str:
-    """Return the name under which a part after the first is stored; the first one has number 0."""
+    """Return the key under which a part is stored. number: 0 for the first part, whose key is the name of the service."""
     return f"{service}-{number}" if number else service
 
 
 def in_parts(snapshot: LedgerSnapshot, most: int) -> list[LedgerSnapshot]:
-    """Split a snapshot into parts of at most `most` bytes. A part is larger only if a single message in it is."""
+    """Split a snapshot into parts of at most `most` bytes. Only a part with a single larger message may be larger."""
     if len(encode(snapshot)) <= most:
         return [snapshot]
     packed = _packed(_items(snapshot), most - _FIXED_BYTES)
@@ -45,7 +45,7 @@ def in_parts(snapshot: LedgerSnapshot, most: int) -> list[LedgerSnapshot]:
 
 
 def whole(parts: Sequence[LedgerSnapshot]) -> LedgerSnapshot:
-    """Join the parts of a snapshot, in their order."""
+    """Join the parts of a snapshot. parts: in the order of their numbers."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -64,7 +64,7 @@ def _items(snapshot: LedgerSnapshot) -> Iterator[_Item]:
 
 
 def _packed(items: Iterable[_Item], most: int) -> list[dict[str, list[Any]]]:
-    """The lists of each part."""
+    """Distribute items over parts of at most `most` bytes, and return the lists of each part."""
     parts: list[dict[str, list[Any]]] = [{}]
     size = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""Outputs that go to sinks: what was written of them, and what was committed."""
+"""The outputs of a job that go to sinks: which were written, refused and published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headrace_schemas import NotCommitted, Output, Written
 
 
 class Clash(NamedTuple):
-    """Two outputs of a job that lead to one file."""
+    """Two outputs of a job with the same path. one, other: their datasets."""
 
     one: int
     other: int
@@ -16,11 +16,10 @@ class Clash(NamedTuple):
 
 
 class Sunk:
-    """Of one job that has any.
+    """The state of each output of a job that goes to a sink. All mappings have the dataset as key.
 
-    written: what is to be committed, or is being; of several attempts the first in the log. refused: what could not be committed,
-    by attempt, with the reason. published: as announced, where the ledger keeps values.
-    clash: two outputs that were written for one place, and which that is.
+    written: files that wait for their commit; of several attempts the first one in the log. refused: for each attempt that could not be
+    committed, the reason. published: announcements, if the ledger keeps values. clash: the first two outputs with the same path, if any.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,10 @@ class Sunk:
         self._places: dict[str, int] = {}
 
     def write(self, written: Written) -> bool:
-        """Something was written. Whether it is the one to commit: of an attempt that was refused, or an older one, it is not."""
+        """Note a written file. Return whether it is the one to commit.
+
+        It is not if another attempt was written before, or if this or a later attempt was refused.
+        """
         dataset = written.dataset
         if dataset in self.written or written.attempt <= max(self.refused.get(dataset, ()), default=-1):
             return False
@@ -42,7 +44,7 @@ class Sunk:
         return True
 
     def turn_down(self, failed: NotCommitted) -> bool:
-        """Something was written that can have no place in its sink. Whether that is news."""
+        """Note that a written file has no valid path in its sink. Return whether this was unknown."""
         dataset = failed.dataset
         if failed.attempt <= max(self.refused.get(dataset, ()), default=-1):
             return False
@@ -50,7 +52,7 @@ class Sunk:
         return True
 
     def refuse(self, failed: NotCommitted) -> bool:
-        """Something could not be committed. Whether it was what the output was to be."""
+        """Note that a file could not be committed. Return whether it was the file that waited for its commit."""
         self.refused.setdefault(failed.dataset, {}).setdefault(failed.attempt, failed.error)
         written = self.written.get(failed.dataset)
         if written is None or written.attempt != failed.attempt:

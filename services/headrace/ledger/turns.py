@@ -1,4 +1,7 @@
-"""The messages that changed more than one job: hosts that came or went, and the first decision of each term."""
+"""The messages that changed more than one job: hosts that joined or were lost, and the first decision of each term.
+
+Such a message is called a turn.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from headrace_schemas import HostJoined, HostLost, Needed, Revoke
 
 Turned = HostJoined | HostLost | Needed | Revoke
 FEWEST = 1_000
-"""Turns before old ones are dropped for the first time."""
+"""The number of turns from which on old ones are dropped."""
 
 
 class Noted(NamedTuple):
-    """A turn, and where it is in the log. time: seconds since the epoch."""
+    """A turn with its place in the log. time: seconds since 1970."""
 
     seq: int
     time: float
@@ -22,8 +25,10 @@ class Noted(NamedTuple):
 
 
 class Turns:
-    """The turns that were folded. is_open: whether this process decided in a new term, and where its first decision is in the log
-    is not known yet."""
+    """The turns that were folded.
+
+    is_open: whether this process has made its first decision in a new term, and has not read it back from the log yet.
+    """
 
     def __init__(self) -> None:
         self.is_open = False
@@ -34,18 +39,20 @@ class Turns:
         return len(self._noted)
 
     def note_turn(self, seq: int, time: float, message: Turned) -> bool:
-        """Take one in. Returns whether there are so many that old ones are to be dropped."""
+        """Add a turn. Return whether there are now enough turns to drop old ones. time: seconds since 1970."""
         insort(self._noted, Noted(seq, time, message), key=_seq)
         return len(self._noted) > self._limit
 
     def drop(self, first: int) -> None:
-        """Drop turns from before a sequence that are not true any more."""
+        """Drop turns before sequence `first` that later turns replaced."""
         self._noted = self.since(first)
         self._limit = max(FEWEST, 2 * len(self._noted))
 
     def since(self, first: int) -> list[Noted]:
-        """The turns from a sequence on; and of those before it, the ones that are still true: how each host joined last, whether it was
-        lost since, and the last term of each service."""
+        """List the turns from sequence `first` on, and those before it that no later turn replaced.
+
+        The latter are the last start of each host, its loss if it was lost since, and the last term of each service.
+        """
         before = [turn for turn in self._noted if turn.seq < first]
         return _still_true(before) + self._noted[len(before) :]
 
@@ -65,7 +72,7 @@ def _still_true(turns: list[Noted]) -> list[Noted]:
                 hosts.lost(message)
             latest[type(message), message.host] = turn
         elif isinstance(message, HostJoined) and hosts.repeats(message):
-            latest[HostJoined, message.host] = turn  # when the log said so last is part of what is known of a host
+            latest[HostJoined, message.host] = turn  # its time is `HostRecord.told`
     return sorted(latest.values(), key=_seq)
 
 
