@@ -97,7 +97,7 @@ def test_a_job_without_any_host_says_so_and_fails_after_a_while(tmp_path: Path, 
         os.kill(pid, signal.SIGSTOP)
         try:
             assert "no host is at work: start a worker" in eventually(lambda: job.status().waits)
-            with pytest.raises(hr.JobFailed, match="no host has been at work for 2 s: start a worker"):
+            with pytest.raises(hr.JobFailed, match=r"no host has been at work for 2 s\. Start a worker"):
                 job.results(WAIT)
         finally:
             os.kill(pid, signal.SIGCONT)

@@ -80,14 +80,14 @@ def test_a_host_that_comes_back_with_the_output_ends_the_search_for_it() -> None
     assert (job.holder(1), job.again, job.reopened) == ("a", set(), False)
 
 
-def test_outputs_that_cannot_be_made_again_are_given_up_and_say_why() -> None:
+def test_gives_up_outputs_that_cannot_be_computed_again_and_says_why() -> None:
     play = chain_of_two()
     play.tell(lost())
     play.tell(play.assignment("b", ["a", "b"], [(2, [0]), (3, [1])], [1, 1]))
     [end] = play.hear("b", failed=[TaskError(task=0, attempt=1, name="load", error="OSError: no such file")])
     assert isinstance(end, Ended)
     assert end.state == "done"
-    assert end.reason.startswith("outputs that were lost could not be made again: task 'load' failed")
+    assert end.reason.startswith("lost outputs could not be computed again: task 'load' failed")
     job = play.controller.ledger.jobs["j"]
     assert (job.phase, job.release_reason, job.n_missing) == ("done", end.reason, 0)
     assert job.flag[1] & RELEASED

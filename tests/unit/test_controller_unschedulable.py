@@ -108,7 +108,7 @@ def test_where_no_host_lives_for_long_the_job_fails_for_that() -> None:
     [ended] = log.tell(stranded)
     assert isinstance(ended, Ended)
     assert (ended.state, ended.error) == ("failed", None)
-    assert ended.reason.startswith("no host has been at work for 60 s: start a worker")
+    assert ended.reason.startswith("no host has been at work for 60 s. Start a worker")
     assert log.controller.alone(999.0, 60.0) == []
     assert check(log.log) == []
 

@@ -1,9 +1,10 @@
-"""The life of jobs: progress, purges, recovery.
+"""The controller: it starts and ends jobs, has lost work done again, and frees memory.
 
-written.py    requests and hosts' leases -> what is written into the log before it is acted on
-state.py      the log so far -> decisions, by recovery.py (what must run again), retries.py (when), purges.py (what can be dropped, from
-              uses.py) and unschedulable.py (what no host can take)
-service.py    the log in, decisions out; requests.py writes down what clients ask for; entries.py shows
-              jobs in a bucket
-replay.py     makes every decision again and compares
+state.py      the log so far -> decisions, with recovery.py (which tasks must run again), retries.py (when), purges.py and uses.py (which
+              copies hosts may drop), unschedulable.py (jobs that no host can run) and cuts.py (hosts that peers cannot reach)
+written.py    requests of clients, and leases of hosts -> messages for the log
+room.py       how full the log is -> jobs to refuse, to end and to remove
+service.py    feeds the log to the state machine and publishes its decisions, with requests.py (the queue of requests), entries.py (the
+              bucket of jobs) and roomkeeper.py (the space in the log)
+replay.py     makes every decision again from a log, and compares
 """

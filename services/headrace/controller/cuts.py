@@ -1,14 +1,14 @@
-"""Hosts that their peers cannot reach, though they keep their leases: which of them the cluster goes on without.
+"""Hosts that keep their leases but cannot be reached by their peers, and which of them the controller declares lost.
 
-A host says whom it needs data from and has not been able to open a link to for some seconds (`Events.unreachable`). A network that is cut
-between two hosts looks the same from both sides, so what counts is with how many others a host has lost touch, whoever says it:
+A host reports peers that it needs data from and could not open a link to for some seconds (`Events.unreachable`). A network that is cut
+between two hosts looks the same from both sides. So the controller counts the peers that a host is cut off from, whichever side reports it:
 
-    two hosts        either is enough to go on: one that lost touch with the other
-    more             a host that has lost touch with two others. With one only, that path alone may be broken: tasks that need it fail as
-                     `unreachable`, and are tried on other hosts
+    two hosts        one of them is declared lost if they are cut off from each other
+    more             a host is declared lost if it is cut off from two others. If it is only one, that path alone may be broken: tasks that
+                     need it fail as `unreachable`, and are retried on other hosts
 
-The host with the most such peers is lost first, by a `HostLost` like that of a host whose lease ran out: what it holds and does is made
-again by the others. It hears of that by the log, and joins again once it reaches a peer.
+The host that is cut off from the most peers is declared lost first, by a `HostLost` like that of a host whose lease ran out. Other hosts do
+its work again. The host reads of this in the log, and rejoins once it reaches a peer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 
 
 class Cuts:
-    """What hosts said lately, by pair: when."""
+    """The recent reports of hosts about peers that they cannot reach."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -36,19 +36,22 @@ class Cuts:
         return bool(self._said)
 
     def said(self, events: Events, time: float, hosts: Hosts) -> None:
-        """A host names others that it cannot reach. time: by the log's clock."""
+        """Note a report of peers that a host cannot reach. time: by the log's clock."""
         if hosts.counts(events.host, events.epoch):
             others = [other for other in events.unreachable if time - self._joined.get(other, -math.inf) >= self._limits.fresh_host_seconds]
             self._said.update(((events.host, other), time) for other in others if other != events.host)
 
     def changed(self, message: HostJoined | HostLost, time: float) -> None:
-        """A host came or went: what was said of it, or by it, was of another epoch. time: by the log's clock."""
+        """Drop the reports by and about a host that joined or was lost: they were of another epoch. time: by the log's clock."""
         if isinstance(message, HostJoined):
             self._joined[message.host] = time
         self._said = {pair: time for pair, time in self._said.items() if message.host not in pair}
 
     def lost(self, now: float, hosts: Hosts) -> list[tuple[str, list[str]]]:
-        """The hosts to go on without, each with the peers that it has lost touch with; each once. now: by the log's clock."""
+        """Return the hosts to declare lost, each with the peers that it is cut off from. now: by the log's clock.
+
+        The reports about a returned host are dropped, so that it is returned once.
+        """
         self._said = {pair: time for pair, time in self._said.items() if now - time <= self._limits.cut_seconds}
         living = set(hosts.alive())
         pairs = [pair for pair in self._said if living.issuperset(pair)]
@@ -62,7 +65,10 @@ class Cuts:
 
 
 def _worst(pairs: list[Pair], enough: int) -> str | None:
-    """The host that has lost touch with the most others, if these are enough; of several, whom others cannot reach, the last by name."""
+    """Find the host that is cut off from the most peers, if there are at least `enough`.
+
+    Of several such hosts, the one that the most others report as unreachable is taken, and then the last one by name.
+    """
     peers = Counter(host for pair in {frozenset(pair) for pair in pairs} for host in pair)
     accused = Counter(other for _, other in pairs)
     worst = max(peers, key=lambda host: (peers[host], accused[host], host), default=None)

@@ -1,4 +1,4 @@
-"""Jobs as people see them: the bucket `jobs`, a projection of the ledger."""
+"""The writer of the bucket `jobs`, in which people and clients see the state of each job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _entry = decoder(JobEntry)
 
 
 class Entries:
-    """Writes entries that changed: soon if the state did, now and then if only the progress did."""
+    """Writes the entries of jobs that changed: soon after a change of state, and at intervals after mere progress."""
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bucket = bus.kv(JOBS.name)
@@ -34,7 +34,7 @@ class Entries:
         self._writing: set[asyncio.Task[int]] = set()
 
     async def load(self, jobs: Collection[str]) -> None:
-        """Read what is there of some jobs, so that what is right is not written again."""
+        """Read the entries of some jobs, so that those that are up to date are not written again."""
         if len(jobs) > self._settings.single_entries:
             entries = await self._bucket.entries()
         else:
@@ -46,20 +46,20 @@ class Entries:
                     self._written[key] = entry.state
 
     def changed(self, job: JobLedger) -> None:
-        """Something happened to a job."""
+        """Schedule the entry of a job that changed."""
         changed = self._written.get(job.job) != job.phase
         if changed or job.end is None:
             self._waiting[job.job] = job
             self._flush_in(self._settings.entry_delay_seconds if changed else self._settings.entry_interval_seconds)
 
     def forget_job(self, job: str) -> None:
-        """A job is not in memory any more. Its entry stays, and is written if that is not done yet."""
+        """Drop a job that the controller forgets. Its entry stays in the bucket, and is written first if it waits to be."""
         if job in self._waiting:
             self._write_entry(self._waiting.pop(job))
         self._written.pop(job, None)
 
     async def close(self) -> None:
-        """Write what waits, if that can be done now."""
+        """Write the entries that wait, and wait until they are stored, for a limited time."""
         self._cancel()
         self._write(len(self._waiting))
         if self._writing:
@@ -80,7 +80,7 @@ class Entries:
         self._timer = None
 
     def _some(self) -> None:
-        """Write some of those that wait, the first ones first."""
+        """Write a portion of the entries that wait, the oldest first."""
         self._timer = None
         self._write(portion(len(self._waiting)))
         if self._waiting:
@@ -99,4 +99,4 @@ class Entries:
     def _written_one(self, task: asyncio.Task[int]) -> None:
         self._writing.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("an entry of the bucket 'jobs' could not be written", error=task.exception())
+            log.error("could not write an entry of the bucket 'jobs'", error=task.exception())

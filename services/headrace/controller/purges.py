@@ -1,12 +1,12 @@
-"""Which copies a job's hosts may drop: as early as known, host by host.
+"""The copies of a job's datasets that hosts may drop.
 
-The rules, for a copy that is known to exist (a dataset that never leaves a chain has none):
+The rules hold for copies in a host's store. Datasets that never leave a chain have none.
 
-- A copy on a host that is not the dataset's home goes when every consumer placed on that host is done.
-- The home copy goes when nothing blocks it (see `uses.Uses`): every consumer placed there is done, and every other host with unfinished
-  consumers has its own copy. A consumer that is not placed yet might be placed anywhere, so it blocks.
-- The home copy of an asked-for output stays until the client has released it; once the job is done, nothing else keeps it.
-- A copy that its host kept in spite of a purge stays until one of its consumers went on.
+- A copy that is not the home may be dropped when every consumer placed on its host is done.
+- The home copy may be dropped when nothing blocks it (see `uses.Uses`): every consumer placed on its host is done, and every other host
+  with unfinished consumers has a copy. A consumer that is not placed blocks, because it might be placed on any host.
+- The home copy of a requested output stays until the client has released it. Once the job is done, only that keeps it.
+- A copy that its host kept in spite of a purge stays until one of its consumers has gone on.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from headrace.ledger import ASKED, NOWHERE, RELEASED, UNPLACED, Changes, JobLedg
 from headrace.ledger.columns import FEW, Batch, Ints, distinct
 
 Drops = dict[int, list[int]]
-"""Host -> datasets that it may drop, in ascending order."""
+"""For each host, the datasets that it may drop, in ascending order."""
 
 
 def may_drop(job: JobLedger, changes: Changes) -> bool:
-    """Whether something came that can be dropped before the job ends: anything but outputs that no task takes, each on one host.
+    """Whether a copy was added that can be dropped before the job ends.
 
-    Until then there is nothing to follow, which in a graph of long chains, or of outputs alone, is the case to its end.
+    Outputs without consumers that are on one host only cannot be. A job that has no other copies needs no `Purges`: one of long chains,
+    or one whose tasks are all outputs.
     """
     return bool(changes.released) or not all(_is_kept(job, some) for some in changes.touched)
 
@@ -39,7 +40,7 @@ def _is_kept(job: JobLedger, touched: Touched) -> bool:
 
 
 class Purges:
-    """Follows one job, from any moment on at which nothing could be dropped yet, and says what can be dropped."""
+    """Finds the copies of one job that can be dropped. It may start at any time before the first copy can be."""
 
     def __init__(self, job: JobLedger) -> None:
         self._job = job
@@ -51,7 +52,7 @@ class Purges:
         self._released = Batch()
 
     def note_changes(self, changes: Changes) -> None:
-        """Remember what changed, for `take`."""
+        """Remember what changed, for `take_drops`."""
         if len(self._job.topology.inputs):
             for batch in (changes.done, changes.moved, changes.needed):
                 self._tasks.few += batch.few
@@ -60,7 +61,7 @@ class Purges:
         self._released.few += changes.released.list()
 
     def take_drops(self) -> Drops:
-        """What can be dropped now, going by all that was noted. The caller folds it as purges before it asks again."""
+        """Return the copies that can be dropped after all noted changes. The caller folds them as purges before the next call."""
         self._uses.follow(self._tasks)
         self._uses.touch(self._touched)
         pairs, datasets = self._uses.candidates()
@@ -94,7 +95,7 @@ class Purges:
 
 
 def released_outputs(job: JobLedger) -> Drops:
-    """What can be dropped of a job that is done: every copy of the outputs that were released."""
+    """Find the copies that can be dropped of a done job: all those of released outputs."""
     outputs = np.flatnonzero((job.flags & (ASKED | RELEASED)) == ASKED | RELEASED)
     drops: Drops = {}
     for host in range(len(job.hosts)):

@@ -1,11 +1,12 @@
-"""What must run (again) after something broke; and when that is no use.
+"""The tasks that must run again after a failure or a loss, and the failures after which a job ends.
 
-One rule for all that can break: whatever is needed and cannot come any more, is made again. Tasks whose attempt failed or was lost with its
-host are needed as a new attempt, with what is left of their chain, for a chain that breaks is given up from there on. After a failure that
-is after a pause, see `retries`. A dataset that exists
-nowhere, though its task is done, makes that task needed if somebody still waits for it; and so do the inputs of what is needed, and theirs.
-That includes what only ever passed between the tasks of a chain. An output that was written to its sink and cannot be committed is
-written again, by its task.
+One rule covers everything that can break: a dataset that is needed and does not exist is computed again.
+
+- A task whose attempt failed, or was lost with its host, runs again, together with the unfinished rest of its chain: the host gives a
+  broken chain up. After a failure this happens after a pause, see `retries`.
+- A done task runs again if one of its datasets has no copy, and an unfinished task or the client needs it. The same holds for the producers
+  of its own inputs, and so on up the graph. That includes datasets that were only passed on within a chain.
+- A task runs again if an output that it wrote to a sink cannot be committed.
 """
 
 from __future__ import annotations
@@ -41,29 +42,26 @@ from headrace.text import shown_place
 from headrace_schemas import TaskError
 
 DEATHS = ("runner_died", "out_of_memory")
-"""Reasons of a failed attempt that may not be the task's fault."""
+"""Reasons for a failed attempt that may not be the task's fault."""
 UNREACHABLE = "unreachable"
-"""Reason of an attempt that could not have its inputs: a failure of its host's network, so that it is tried again on another host."""
+"""The reason for an attempt that failed because its host could not fetch an input. The task is retried on another host."""
 OUT_OF_MEMORY = "out_of_memory"
-"""Reason of an attempt whose runner the kernel killed for memory: it is tried again alone, and then on a host with more memory."""
+"""The reason for an attempt whose runner the kernel killed for memory. The task is retried alone, then on a host with more memory."""
 
 RAISED = ("raised", "sink_failed")
-"""Reasons that are tried again as often as the function's `retries` say."""
+"""Reasons for which a task is retried as often as the `retries` of its function allow."""
 _NONE = ints(())
 
 
 class Failure(NamedTuple):
-    """Why a job cannot go on. error: of the task that it fails for, if it is one."""
+    """The reason for which a job ends. error: that of the task that failed, if one did."""
 
     error: TaskError | None
     reason: str
 
 
 def hopeless(job: JobLedger, changes: Changes, limits: Limits, hosts: Hosts) -> Failure | None:
-    """The first failure among the changes that no retry is left for.
-
-    hosts: on which a task may run that was out of memory.
-    """
+    """Find the first failure among the changes for which no retry is left. hosts: those on which a task may be retried."""
     for task in changes.failed.list():
         attempts = job.failures.get(task, {})
         if job.states[task] == FAILED and len(deaths_of_hosts(job, task)) >= limits.host_deaths:
@@ -79,7 +77,7 @@ def hopeless(job: JobLedger, changes: Changes, limits: Limits, hosts: Hosts) -> 
 
 
 def _brings_hosts_down(job: JobLedger, task: int) -> Failure:
-    """A task that was running on hosts each time they were lost."""
+    """Describe the failure of a task that was running on several hosts when they were lost."""
     lost = deaths_of_hosts(job, task)
     where = "; ".join(f"attempt {each.attempt} on {each.host}" + (f" ({each.why})" if each.why else "") for each in lost)
     text = (
@@ -98,13 +96,15 @@ def _brings_hosts_down(job: JobLedger, task: int) -> Failure:
 
 
 def _ran_alone(error: TaskError, attempts: dict[int, TaskError]) -> bool:
-    """Whether an attempt was out of memory that was not the first one to be, so that it ran alone."""
+    """Whether an attempt ran out of memory although it ran alone. It did if an earlier attempt had run out of memory."""
     return error.reason == OUT_OF_MEMORY and sum(each.reason == OUT_OF_MEMORY for each in attempts.values()) > 1
 
 
 def too_large_for_hosts(job: JobLedger, task: int, error: TaskError, hosts: Hosts) -> Failure | None:
-    """Why a task that was out of memory although it ran alone is not tried again: no living host has more memory. None if one has, or if
-    it is not known."""
+    """Describe the failure of a task that ran out of memory although it ran alone, if no living host has more memory.
+
+    Returns None if a host has more, or if the memory of the hosts is not known.
+    """
     tried = too_small_for(job, task)
     living = [hosts[name] for name in hosts.alive() if hosts[name].memory]
     if not living or not error.limit or any(host.memory > tried for host in living):
@@ -116,7 +116,7 @@ def too_large_for_hosts(job: JobLedger, task: int, error: TaskError, hosts: Host
 
 
 def clashing(job: JobLedger) -> Failure | None:
-    """Two outputs that lead to one file: the job fails, also if both were announced by now, for one of them is lost."""
+    """Find two outputs with the same path. The job fails even if both were announced already, since one of them is lost."""
     if job.sunk is None or job.sunk.clash is None:
         return None
     clash = job.sunk.clash
@@ -129,7 +129,7 @@ def clashing(job: JobLedger) -> Failure | None:
 
 
 def _lost_in_sink(job: JobLedger, sunk: Sunk, changes: Changes, tries: int) -> Failure | None:
-    """An output that cannot be committed, however often it is written."""
+    """Find an output that was written as often as allowed, and could not be committed."""
     for dataset in changes.refused.list():
         reasons = sunk.refused[dataset]
         if len(reasons) >= tries:
@@ -157,14 +157,14 @@ def _retry(job: JobLedger, task: int, limits: Limits) -> bool:
 
 
 def describe(error: TaskError, attempts: int) -> str:
-    """The failure in one line, for people who look at the job."""
+    """Describe the failure of a task in one line, for people."""
     how = "" if error.reason == "raised" else f" ({error.reason.replace('_', ' ')})"
     tries = f" after {attempts} attempts" if attempts > 1 else ""
     return f"task {error.name or error.task!r} failed{how}{tries}: {error.error or 'no message'}"
 
 
 def needed(job: JobLedger, changes: Changes) -> list[int]:
-    """The tasks that must run as a new attempt, in ascending order."""
+    """Find the tasks that must run in a new attempt, in ascending order."""
     broken = _broken(job, changes.failed.list()) if changes.failed else set()
     missing = _missing(job, changes)
     unwritten = _unwritten(job, changes) if job.sunk is not None else []
@@ -176,7 +176,7 @@ def needed(job: JobLedger, changes: Changes) -> list[int]:
 
 
 def _broken(job: JobLedger, failed: list[int]) -> set[int]:
-    """Tasks whose attempt failed, once the pause after that is over, and what their chains still had to do."""
+    """Find tasks whose attempt failed, once the pause is over, and the unfinished tasks of their chains."""
     tasks = {task for task in failed if job.states[task] == FAILED and not job.is_paused(task)}
     for chain in {job.chain_of[task] for task in tasks}:
         tasks.update(task for task in job.chains.tasks_of(chain) if job.chain_of[task] == chain and _is_broken(job, task))
@@ -184,14 +184,14 @@ def _broken(job: JobLedger, failed: list[int]) -> set[int]:
 
 
 def _is_broken(job: JobLedger, task: int) -> bool:
-    """Whether a task of a chain that is given up is to run again now."""
+    """Whether a task of a broken chain must run again now."""
     return job.states[task] in (ASSIGNED, STARTED, FAILED) and not job.is_paused(task)
 
 
 def _missing(job: JobLedger, changes: Changes) -> Ints:
-    """Datasets that were lost, and those that tasks which are done now did not leave anywhere; by tasks that are done, once each.
+    """Find datasets of done tasks that no host holds: those that were lost, and those of tasks that became done without leaving a copy.
 
-    On a host, that is: a value in the log is for the client, no task can have it.
+    A dataset whose value is in the log is missing too, since only clients can read it there. Each dataset is returned once.
     """
     topology, home = job.topology, job.copies.home
     if len(changes.done) > FEW:
@@ -218,7 +218,7 @@ def _left_nowhere(job: JobLedger, done: list[int]) -> list[int]:
 
 
 def _unwritten(job: JobLedger, changes: Changes) -> list[int]:
-    """Tasks that are done and have an output that is not in its sink: what was written there cannot be committed."""
+    """Find done tasks with an output that is not in its sink, because the written file could not be committed."""
     topology = job.topology
     done = changes.done.array()
     made = ranges(topology.first_output[done], topology.n_outputs[done])
@@ -229,9 +229,10 @@ def _unwritten(job: JobLedger, changes: Changes) -> list[int]:
 
 
 def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
-    """Per dataset: whether it is an output that the client must have yet, or a task takes it that is not done.
+    """Tell for each dataset whether it is needed: the client has yet to fetch it, or an unfinished task takes it as an input.
 
-    A task that is at work further on in the chain of its maker has it already. One that failed takes nothing before its pause is over.
+    Two kinds of unfinished tasks are left out: assigned or started tasks of the producer's own chain, which got the dataset within the
+    chain, and failed tasks whose pause is not over.
     """
     topology = job.topology
     wanted: Ints = (job.flags[datasets] & (ASKED | RELEASED | VALUE)) == ASKED
@@ -248,7 +249,7 @@ def _wanted(job: JobLedger, datasets: Ints, broken: set[int]) -> Ints:
 
 
 def _with_makers_of_inputs(job: JobLedger, tasks: Ints) -> Ints:
-    """The tasks, and those that make inputs of them which exist nowhere, and so on up the graph."""
+    """Add the producers of inputs that no host holds, and so on up the graph."""
     topology = job.topology
     found: Ints = np.zeros(topology.n_tasks, dtype=np.bool_)
     while len(tasks):

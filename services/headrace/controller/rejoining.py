@@ -1,7 +1,7 @@
-"""The wait of a new term for hosts that lost their lease together with the controller.
+"""The wait of a new leader for hosts that lost their lease at the same time as the old one.
 
-While NATS stands still, the leases of all services and hosts run out. Hosts that still hold their datasets join again within a second of
-its return, one after the other. Whoever took those that are not back yet for lost would have their datasets made again on the first one.
+While NATS stands still, the leases of all services and hosts run out. When it is back, hosts that still hold their datasets rejoin within a
+second, one after the other. A controller that did not wait would have the datasets of the slower hosts computed again on the first one.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Callable, Sized
 
 LOOK_SECONDS = 0.02
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 async def until_back(absent: Callable[[], Sized], seconds: float) -> None:
-    """Wait until no host is absent, for `seconds` at most. absent: the hosts that are missing now."""
+    """Wait until no host is absent, for at most `seconds`. absent: returns the hosts that are missing at present."""
     deadline = asyncio.get_running_loop().time() + seconds
     while absent() and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(LOOK_SECONDS)

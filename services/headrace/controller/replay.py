@@ -1,4 +1,4 @@
-"""Makes every decision of the controller again from the log, and compares it with the one recorded."""
+"""The check of a log: makes every decision of the controller again, and compares it with the recorded one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from headrace.ledger.narration import Narrator
 
 
 class Recorded(NamedTuple):
-    """A decision as it is in the log, and its sequence there."""
+    """A decision in the log, with its sequence."""
 
     seq: int
     decision: Decided
 
 
 Groups = dict[int, list[Recorded]]
-"""at -> the decisions recorded with it."""
+"""The recorded decisions by their `at`."""
 
 
 class Difference(NamedTuple):
-    """Where the log and what follows from it part. at, term: as recorded. seq: of the recorded decision; 0 for one that is missing."""
+    """A decision that is recorded and does not follow from the log, or the other way around.
+
+    at, term: those of the decision. seq: the sequence of the recorded decision; 0 if it is missing from the log.
+    """
 
     at: int
     term: int
@@ -37,17 +40,17 @@ class Difference(NamedTuple):
         what = f"{self.decision.__struct_config__.tag} of job {self.decision.job}: {Narrator().describe(self.decision)}"
         if self.seq:
             return f"entry {self.seq} (term {self.term}) records a decision that does not follow from the log up to {self.at}: {what}"
-        return f"from the log up to {self.at} follows a decision (term {self.term}) that is not recorded: {what}"
+        return f"a decision (term {self.term}) that follows from the log up to {self.at} is not recorded: {what}"
 
 
 def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Difference]:
-    """Every difference between the recorded decisions and those that follow; none if the log is sound.
+    """Find every difference between the recorded decisions and those that follow from the log. A sound log has none.
 
-    entries: the whole log, or everything of some jobs and of all hosts, in order. limits: of the controller that wrote it.
+    entries: the whole log, or all messages of some jobs and of all hosts, in log order. limits: those of the controller that wrote it.
 
-    Each term is replayed as its controller lived it: it took in what others had written before it led, and decided from then on. What it
-    decided last may be recorded in part, for it may have ended between two messages. (If it lost its connection, and then ended before it
-    had sent again what was lost, later decisions are in the log without an earlier one: that is reported too.)
+    Each term is replayed from the view of its controller, which folded earlier entries without deciding, and decided from its first
+    decision on. The last decisions of a term may be incomplete, since a controller may end between two messages. One case is reported as a
+    difference though the decisions were right: a controller lost its connection, and ended before it had sent the lost messages again.
     """
     by_term: dict[int, Groups] = {}
     for entry in entries:
@@ -84,7 +87,7 @@ def _compare(recorded: list[Recorded], follows: list[Decided], at: int, term: in
 
 
 def _canonical(decision: Any) -> bytes:
-    """A decision without its stamps and words, equal for equal decisions. A message that is in the log twice is one decision."""
+    """Encode a decision without its stamps and texts, so that equal decisions are equal."""
     fields = msgspec.to_builtins(decision)
     for stamp in ("v", "at", "term", "about"):
         fields.pop(stamp, None)

@@ -1,4 +1,4 @@
-"""Requests of clients: each is written into the log, or refused."""
+"""Requests of clients. The controller writes each into the log, or refuses it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _request: msgspec.json.Decoder[Cancel | Release] = decoder(Request)
 
 
 class Requests:
-    """Takes the requests of one term from their queue. refused: how many were refused, by why.
+    """Handles the requests that arrive in the queue during one term.
 
-    later: what waits until the controller has published what it decided.
+    refused: the number of refused requests, by reason. later: runs a function once the controller has published its decisions.
     """
 
     def __init__(self, bus: Bus, ledger: Ledger, term: int, later: Later) -> None:
@@ -37,8 +37,10 @@ class Requests:
         self.refused: Counter[str] = Counter()
 
     def on_request(self, record: Record) -> Awaitable[object]:
-        """Write a request down at once; it is done when the log has it, and that can be said later. What can never be written down is
-        refused, and does not come again."""
+        """Write a request into the log. The result is done once the log has it, and the request may leave the queue.
+
+        A request that can never be written is refused: it leaves the queue at once.
+        """
         request = read_value(_request, REQUESTS.name, record, self._bus.reading)
         if request is None:
             self.refused["unreadable"] += 1
@@ -49,7 +51,7 @@ class Requests:
         return self._write_down_if_submitted(note, record.headers)
 
     async def _write_down_if_submitted(self, note: Asked, headers: bytes) -> None:
-        """What is asked of a job that was not read yet, which there may be: the log knows whether it was submitted."""
+        """Write a request for a job that the ledger does not know, if the log has its submission, which may not have been read yet."""
         job = note.message.job
         if await self._bus.last(LOG.name, subjects.submitted(job)) is None:
             self._refuse("unknown_job", f"there is no job {job!r} in the log")
@@ -77,9 +79,8 @@ class Requests:
             self._later.do(partial(_finish, done))
 
     def _refuse(self, why: str, error: object) -> None:
-        """A request that cannot be written down, however often it comes, is taken off the queue."""
         self.refused[why] += 1
-        log.warning("a request is refused", why=why, error=error)
+        log.warning("refused a request of a client", why=why, error=error)
 
 
 def _finish(done: asyncio.Future[None]) -> None:
@@ -88,4 +89,4 @@ def _finish(done: asyncio.Future[None]) -> None:
 
 
 async def _nothing() -> None:
-    """A request that needs nothing done is done."""
+    """Return at once: the request needs no further work."""

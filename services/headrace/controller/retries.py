@@ -1,8 +1,8 @@
-"""When a task is tried again after its attempt failed: after a pause, which doubles from attempt to attempt.
+"""The pauses between attempts of a task. They double from attempt to attempt.
 
-The pause is a timer: that it is over is written into the log (`Due`) before it is acted on, so what is decided follows from the log alone,
-and a controller that takes over waits for what is left of the pause. Meanwhile nobody holds anything for the task: its attempt is over on
-the host, and the scheduler hears of the next one when it is due. A job that ends meanwhile ends the pause.
+When a pause is over, the controller writes `Due` into the log before it acts. So its decisions follow from the log alone, and a controller
+that takes over waits for the rest of the pause. During the pause no host or service holds anything for the task: the attempt is over on the
+host, and the scheduler reads of the next one when it is due. The end of the job ends the pause.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headrace_schemas import Events
 
 
 def pause_seconds(limits: Limits, job: str, task: int, attempt: int, failures: int) -> float:
-    """How long to wait after this attempt, with which the task has failed so many times.
+    """Return the pause after a failed attempt, in seconds. failures: how many attempts of the task have failed, including this one.
 
     >>> [round(pause_seconds(Limits(), "k3v7", 4, attempt, attempt + 1), 3) for attempt in (0, 1, 9)]
     [0.095, 0.145, 22.961]
@@ -29,7 +29,7 @@ def pause_seconds(limits: Limits, job: str, task: int, attempt: int, failures: i
 
 
 class Pause(NamedTuple):
-    """What waits to be due. time: when, by the log's clock."""
+    """A pause of a task. time: its end, by the log's clock."""
 
     time: float
     job: str
@@ -38,33 +38,33 @@ class Pause(NamedTuple):
 
 
 class Retries:
-    """The pauses of all jobs, the next to end first. Those that nothing waits for any more are passed over."""
+    """The pauses of all jobs, the next to end first. Pauses whose task no longer waits are skipped."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pauses: list[Pause] = []
 
     def next(self, ledger: Ledger) -> float | None:
-        """When the next pause ends, by the log's clock; None if there is none."""
+        """Return the time at which the next pause ends, by the log's clock, or None if there is no pause."""
         while self._pauses and not _matters(self._pauses[0], ledger):
             heappop(self._pauses)
         return self._pauses[0].time if self._pauses else None
 
     def failed(self, events: Events, time: float, ledger: Ledger) -> None:
-        """A host's report was folded: begin the pauses of tasks that failed by it. time: by the log's clock."""
+        """Begin the pauses of tasks that failed in a host's report. time: that of the report, by the log's clock."""
         job = ledger.jobs.get(events.job)
         if job is not None:
             for error in events.failed:
                 self._begin(job, error.task, time)
 
     def interrupted(self, time: float, ledger: Ledger) -> None:
-        """It was folded that a host joined or was lost: begin the pauses of tasks that were interrupted by it. time: by the log's clock."""
+        """Begin the pauses of tasks that were running on a host that was lost. time: that of the loss, by the log's clock."""
         for job in ledger.jobs.values():
             for task in job.interrupted:
                 self._begin(job, task, time)
 
     def due(self, ledger: Ledger, now: float, most: int) -> list[tuple[str, list[Pause]]]:
-        """The tasks whose pause is over, by job, at most so many of each. now: by the log's clock."""
+        """Return the pauses that are over, by job, at most `most` of each job. now: by the log's clock."""
         over: dict[str, list[Pause]] = {}
         later: list[Pause] = []
         while self._pauses and self._pauses[0].time <= now:
@@ -84,6 +84,6 @@ class Retries:
 
 
 def _matters(pause: Pause, ledger: Ledger) -> bool:
-    """Whether the task still waits for it."""
+    """Whether a task still waits for a pause."""
     job = ledger.jobs.get(pause.job)
     return job is not None and (job.end is None or job.reopened) and job.attempts[pause.task] == pause.attempt and job.is_paused(pause.task)

@@ -1,16 +1,16 @@
-"""Room in the log: which jobs are not admitted, which have to end, and what is removed. Pure: how full the log is arrives as a `Usage`.
+"""Room in the log: whether jobs are admitted, which ones must end, and which ones are removed. Pure functions of a `Usage`.
 
-The log refuses what it has no room for, and a fact that is missing leaves its job waiting for ever. So the controller looks at it, and
+A full log refuses messages, and a job whose messages are missing waits for ever. So the controller checks how full the log is, and
 
-    from 70 %   removes jobs that are over and that nobody can want to hear of any more, the oldest first, until 60 % are left
-    from 80 %   admits no new job: each that is submitted ends at once, with that as the reason
-    from 95 %   ends jobs that are under way, the largest first, and removes what they wrote
+    from 70 %   removes finished jobs, the oldest first, until the log is 60 % full
+    from 80 %   admits no new job: a submitted job fails at once, and its error says that the log is full
+    from 95 %   ends running jobs, the largest first, and removes their messages
 
-A job is removed when it is over and its outputs were fetched, were in a sink, or have expired. One whose values are in the log itself stays
-until its outputs would expire, or, above 80 %, for ten minutes.
+A finished job is removed once its outputs were fetched, are in a sink, or have expired. A job whose output values are in the log stays
+until its outputs would expire; above 80 %, it stays for ten minutes.
 
-Of the jobs that are over, only some are remembered, the oldest of either kind. When these are removed, or a controller that has just
-started knows none, the others are looked up (`remnants`).
+The controller remembers a limited number of finished jobs, the oldest of each kind. When these are removed, or when it has just started, it
+looks up others (`remnants`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from headrace.usage import ADMIT_BELOW, Usage
 
 
 class Remnant(NamedTuple):
-    """A job that is over, and still in the log. has_values: whether values of outputs are there that no client released."""
+    """A finished job that is still in the log.
+
+    ended_at: seconds since 1970. has_values: whether the log has output values that no client released.
+    """
 
     job: str
     ended_at: float
@@ -32,16 +35,16 @@ class Remnant(NamedTuple):
 
 
 class Room:
-    """How full the log is, and what of it can go. expiry: seconds after a job's end for which its values are kept."""
+    """The usage of the log, and the finished jobs in it. expiry: seconds after a job's end for which its values are kept."""
 
     def __init__(self, expiry: float, settings: RoomSettings | None = None) -> None:
         self.settings = settings or RoomSettings()
         self.usage = Usage(0, 0)
         self._expiry = expiry
         self._remnants: dict[bool, list[Remnant]] = {False: [], True: []}
-        """Those without and with values in the log; in the order in which the jobs ended, or nearly."""
+        """Finished jobs without and with values in the log, roughly in the order in which they ended."""
         self._missed = True
-        """Whether there may be others."""
+        """Whether the log may have more finished jobs than these."""
         self._trimming = False
         self._emptied: set[str] = set()
 
@@ -52,16 +55,16 @@ class Room:
 
     @property
     def has_much(self) -> bool:
-        """Whether nothing has to be removed."""
+        """Whether no job has to be removed."""
         return self.usage.share < self.settings.trim_to_share
 
     @property
     def is_critical(self) -> bool:
-        """Whether jobs that are under way have to end."""
+        """Whether running jobs have to end."""
         return self.usage.share >= self.settings.end_from_share
 
     def forgotten(self, job: JobLedger) -> None:
-        """A job is over, and no host holds anything of it."""
+        """Remember a finished job of which no host holds any data."""
         self._emptied.discard(job.job)
         self._remember(Remnant(job.job, job.ended_at, has_values(job)))
 
@@ -74,11 +77,11 @@ class Room:
 
     @property
     def is_short(self) -> bool:
-        """Whether jobs are to be looked up: something has to be removed, and there may be jobs that can be and are not remembered."""
+        """Whether finished jobs must be looked up: jobs have to be removed, and none is remembered, but there may be some."""
         return self._trimming and self._missed and not self._remnants[False]
 
     def looked_up(self, found: Sequence[Remnant], complete: bool) -> None:
-        """Take in jobs that are over. complete: whether these are all that are in the log, apart from those still in memory."""
+        """Remember finished jobs that were looked up. complete: whether these are all, apart from those still in memory."""
         known = {remnant.job for kind in self._remnants.values() for remnant in kind}
         self._missed = not complete
         for remnant in sorted(found, key=_ended_at):
@@ -86,12 +89,12 @@ class Room:
                 self._remember(remnant)
 
     def looked(self, usage: Usage) -> None:
-        """The log was looked at."""
+        """Note how full the log is."""
         self.usage = usage
         self._trimming = usage.share >= (self.settings.trim_to_share if self._trimming else self.settings.trim_from_share)
 
     def take_removable(self, now: float) -> list[str]:
-        """Jobs to be removed from the log, the oldest first. Each is named once. now: by the log's clock."""
+        """Return the jobs to remove from the log, the oldest first, each once. now: by the log's clock."""
         if not self._trimming:
             return []
         oldest = sorted((remnant for kind in self._remnants.values() for remnant in kind), key=_ended_at)
@@ -106,12 +109,12 @@ class Room:
         return now - remnant.ended_at > max(self.settings.settled_seconds, wanted)
 
     def to_end(self, jobs: Iterable[JobLedger]) -> JobLedger | None:
-        """The job to end now, if one has to: of those under way the one with the most tasks, which writes the most."""
+        """Return the running job to end, if one has to: the one with the most tasks, since it writes the most."""
         under_way = [job for job in jobs if job.end is None] if self.is_critical else []
         return max(under_way, key=lambda job: (job.n_tasks, job.submitted), default=None)
 
     def take_emptied(self, jobs: Iterable[JobLedger]) -> list[str]:
-        """Jobs that failed or were cancelled, of which only their submission and their end need stay. Each is named once."""
+        """Return failed and cancelled jobs, each once. All their messages except submission and end can be removed."""
         if not self.is_critical:
             return []
         found = [job.job for job in jobs if job.over and job.job not in self._emptied]
@@ -120,7 +123,7 @@ class Room:
 
 
 def has_values(job: JobLedger) -> bool:
-    """Whether values of its outputs are in the log, and no client said that it has them."""
+    """Whether the log has output values of a job that no client has released."""
     return not job.over and bool(((job.flags & (ASKED | RELEASED)) == ASKED).any())
 
 

@@ -1,4 +1,4 @@
-"""Looks at the streams now and then, and does to the log what `room` says."""
+"""The task that checks the streams at intervals, and makes room in the log as `room` decides."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ WATCHED = [
 
 
 class RoomKeeper:
-    """While a controller leads. jobs: those that it has in memory. end: is told of a job that the log has no room for.
-    last_seq: of the log, as far as the controller has read it."""
+    """Checks the streams while a controller leads.
+
+    jobs: returns the jobs in memory. end: is called with a job that must end because the log has no room. last_seq: returns the last
+    sequence of the log that the controller has read.
+    """
 
     def __init__(
         self,
@@ -49,27 +52,27 @@ class RoomKeeper:
         self._seen = -1
 
     async def run(self) -> None:
-        """Look again and again."""
+        """Check the streams until cancelled. An error is logged, and the next check tries again."""
         settings = self._room.settings
         while True:
             try:
                 if self._may_differ():
                     await self.look()
-            except (HeadraceError, TimeoutError) as error:  # the next look will do
-                log.warning("the streams cannot be looked at", error=error)
+            except (HeadraceError, TimeoutError) as error:
+                log.warning("could not check how full the streams are; the next check tries again", error=error)
             await asyncio.sleep(settings.look_closely_seconds if self._room.is_critical else settings.look_seconds)
 
     def _may_differ(self) -> bool:
-        """Whether a look may show something new: nothing is written to a log that rests."""
+        """Whether a check may show something new: not if the log has not grown and has much room."""
         seen, self._seen = self._seen, self._last_seq()
         return seen != self._seen or not self._room.has_much or time.monotonic() >= self._round_at
 
     async def look(self) -> None:
-        """See how full the log is, and make room where it is needed."""
+        """Check how full the log is, and make room if necessary. Raises HeadraceError or TimeoutError if NATS does not answer."""
         room = self._room
         self.usages[LOG.name] = await self._bus.usage(LOG.name)
         room.looked(self.usages[LOG.name])
-        self._say()
+        self._log_admission()
         if room.is_short and time.monotonic() >= self._look_up_at:
             self._look_up_at = time.monotonic() + room.settings.look_round_seconds
             room.looked_up(*await find_remnants(self._bus, {job.job for job in self._jobs()}, room.settings.remnants))
@@ -83,14 +86,14 @@ class RoomKeeper:
             self._round_at = time.monotonic() + room.settings.look_round_seconds
             await self._look_round()
 
-    def _say(self) -> None:
+    def _log_admission(self) -> None:
         if self._room.is_open != self._was_open:
             self._was_open = self._room.is_open
-            text = "there is room in the log again: jobs are admitted" if self._was_open else "the log is nearly full: no job is admitted"
+            text = "the log has room again; jobs are admitted" if self._was_open else "the log is nearly full; no job is admitted"
             log.warning(text, used=self._room.usage.bytes, limit=self._room.usage.limit)
 
     async def _make_room(self) -> None:
-        """End a job, and remove what those wrote that ended."""
+        """End a running job, and remove the messages of failed and cancelled ones."""
         await self._bus.purge(LOG.name, subjects.RESERVE)
         self._has_reserve = False
         job = self._room.to_end(self._jobs())
@@ -102,7 +105,7 @@ class RoomKeeper:
         self._bus.send_again()
 
     async def _keep_reserve(self) -> None:
-        """Store the message that is purged when there is no room left, unless it is there."""
+        """Store the message that is purged when the log is full, unless it is stored already."""
         if self._has_reserve:
             return
         if await self._bus.last(LOG.name, subjects.RESERVE) is None:
@@ -113,7 +116,7 @@ class RoomKeeper:
         self._has_reserve = True
 
     async def _remove(self, job: str) -> None:
-        """Remove a job from the log, its end last: a job without an end would begin again; and from the list of jobs."""
+        """Remove a job from the log and from the list of jobs. Its end is removed last, for a job without an end would start again."""
         for subject in [*subjects.bulk_of(job), *subjects.outputs_of(job), f"{subjects.ROOT}.job.{job}.>"]:
             await self._bus.purge(LOG.name, subject)
         await self._bus.purge(f"KV_{JOBS.name}", f"$KV.{JOBS.name}.{job}")

@@ -1,4 +1,4 @@
-"""Spans of the controller: requests that it wrote down, and what it decided for jobs. See `headrace.telemetry.tracing`."""
+"""The controller's spans: requests that it wrote into the log, recoveries, and ends of jobs. See `headrace.telemetry.tracing`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def processing(tracing: Tracing, note: Asked, headers: bytes) -> Callable[[asyncio.Future[None]], None]:
-    """Begin with a request; what is returned is to be called when the log has it."""
+    """Begin the span of a request. The caller ends it by calling the result, once the log has the request."""
     began = now()
     job = note.message.job
     tracing.learn(job, headers)
@@ -30,14 +30,14 @@ def processing(tracing: Tracing, note: Asked, headers: bytes) -> Callable[[async
 
 
 def begin_adopted(tracing: Tracing, entries: list[Entry]) -> None:
-    """Jobs whose clients make no traces get their roots here."""
+    """Begin a root span for each submitted job whose client makes no traces."""
     for entry in entries:
         if isinstance(entry.message, Submitted):
             tracing.begin_adopted(entry.message.job, entry.message.name)
 
 
 def trace_decisions(tracing: Tracing, decisions: list[Decided], began: int) -> None:
-    """What was decided just now: that tasks are needed again, and that jobs are over. Purges are too many to be worth a span."""
+    """Make spans for decisions that tasks are needed and that jobs end. Purges are too frequent. began: start, in ns since 1970."""
     for decision in decisions:
         if isinstance(decision, Needed):
             about = {"headrace.tasks": len(decision.tasks), "headrace.reason": decision.reason}

@@ -1,16 +1,16 @@
-"""The controller's decisions: a pure function of the log so far.
+"""The controller's decisions, as a pure function of the log.
 
-Events in, decisions out. `fold` takes the log's entries in; `decide` returns everything that follows from them and was not decided yet:
+`fold` takes the entries of the log. `decide` returns the decisions that follow from them and were not made before:
 
-    Ended    every output is there and every task ended well; or somebody asked to cancel; or a failure is left no retry; or two outputs
-             lead to one file; or the graph cannot be run, or may not; or a task needs what no host has, see `unschedulable`; or the log has
-             no room for it, see `room`
-    Needed   tasks that must run (again), see `recovery`; also of a job that is done, for outputs that were lost before a client had them,
-             once its `Ended` is in the log
-    Purge    copies that a host may drop, see `purges`; and what a host that joins again holds of jobs that are over and forgotten
+    Ended    a job is over: every output is available and every task is done; or a client asked to cancel it; or no retry is left for a
+             failure; or two outputs have the same path; or the graph is invalid, or may not run; or no host has what a task needs (see
+             `unschedulable`); or the log has no room for the job (see `room`)
+    Needed   tasks must run, or run again (see `recovery`). In a done job, this recomputes outputs that were lost before the client fetched
+             them, once its `Ended` is in the log
+    Purge    a host may drop copies (see `purges`), or must drop what it brought back of jobs that are over and forgotten
 
-Decisions take effect at once, and not again when they come back in the log: an entry of this controller's own term is passed over. So what
-is decided at a sequence follows from the entries up to it alone, however they were batched, and replay can make every decision again.
+A decision takes effect when it is made, and not again when it comes back in the log. So the decisions at a sequence follow from the entries
+up to it alone, in whatever batches they were read, and a replay can make every decision again.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ from headrace_schemas import (
 
 Decided = Ended | Needed | Purge
 DECIDED = (Ended, Needed, Purge)
-"""What the controller decides on; whatever else it writes, it only writes down."""
+"""The types of the controller's decisions. Its other messages record facts."""
 
 
 class Controller(LedgerMachine):
-    """The life of all jobs. term: of this controller's lease; decisions carry it. counts: what it decided."""
+    """The state machine of the controller. term: that of its lease, which its decisions carry. counts: its decisions, for metrics."""
 
     def __init__(self, term: int, limits: Limits | None = None) -> None:
         self.term = term
@@ -63,23 +63,23 @@ class Controller(LedgerMachine):
         self.counts = ControllerCounts()
         self.ledger = Ledger(reads_own=True)
         self.seen: list[JobLedger] = []
-        """The jobs that the last `decide` looked at: those that something happened to."""
+        """The jobs that had changed at the last `decide`."""
         self._purges: dict[str, Purges] = {}
         self._unclaimed: list[Events] = []
         self._unschedulable = Unschedulable()
         self._retries = Retries(self.limits)
         self._cuts = Cuts(self.limits)
         self.time = 0.0
-        """By the log's clock: when the last entry was written."""
+        """The time of the last entry, in seconds since 1970, by the server's clock. This is the log's clock."""
         self._reopened_at: dict[str, set[int]] = {}
-        """Of each job that is done and makes outputs again: the `at` of those `Needed` that say so and are not in the log yet."""
+        """For each done job that recomputes outputs: the `at` of each `Needed` that began this and is not in the log yet."""
         self._ending: dict[str, int] = {}
-        """Jobs whose last `Ended` is not in the log yet, with its `at`."""
+        """The `at` of the last `Ended` of each job, until that is in the log."""
         self._no_room: dict[str, str] = {}
-        """Jobs that must end for want of room in the log, and why."""
+        """The reason for each job that must end because the log has no room."""
 
     def fold(self, entry: LogEntry) -> None:
-        """Take an entry of the log in."""
+        """Fold an entry of the log."""
         self.time = entry.time
         message = entry.message
         kind = type(message)
@@ -114,8 +114,11 @@ class Controller(LedgerMachine):
             self._no_room[message.job] = reason(message.used, message.limit, message.admitted)
 
     def _purge_again(self, purge: Purge) -> None:
-        """A purge is in the log. What was made again on the host since it was decided is dropped there too: whoever needs it is to have it
-        made once more."""
+        """Drop the datasets of a purge once more when it is in the log.
+
+        The host drops its copies when it reads the purge, even those that it made after the decision. They are lost, and recomputed if
+        they are needed.
+        """
         job = self.ledger.jobs.get(purge.job)
         host = job.host_ids.get(purge.host) if job is not None else None
         if job is None or host is None or job.end is not None:
@@ -127,8 +130,10 @@ class Controller(LedgerMachine):
             job.changes.to("lost").few.extend(dataset for dataset in again if job.copies.homes[dataset] == NOWHERE)
 
     def _drop_again(self, needed: Needed) -> None:
-        """A job that is done makes outputs again, as everybody else hears only now. What was reported since that was decided, they drop
-        too."""
+        """Drop the intermediate datasets of a reopened job once more when its `Needed` is in the log.
+
+        The other readers drop them when they read this entry, even those that hosts reported after the decision.
+        """
         reopened_at, job = self._reopened_at.get(needed.job), self.ledger.jobs.get(needed.job)
         if reopened_at is None or needed.at not in reopened_at or job is None:
             return
@@ -137,8 +142,10 @@ class Controller(LedgerMachine):
         self.ledger.changed[job.job] = job
 
     def _end_stored(self, ended: Ended) -> None:
-        """The end of a job is in the log. Outputs that were lost since it was decided can be made again from now on: had that been in the
-        log before the end, readers would have taken it to be over with the end."""
+        """Begin to recompute outputs that were lost since the end of a job was decided, now that the end is in the log.
+
+        A `Needed` before the `Ended` in the log would have been ended by it.
+        """
         if self._ending.get(ended.job) != ended.at:
             return
         del self._ending[ended.job]
@@ -148,7 +155,7 @@ class Controller(LedgerMachine):
             self.ledger.changed[job.job] = job
 
     def decide(self, at: int) -> list[Decided]:
-        """Everything that follows from the entries folded so far, the last of which has sequence `at`."""
+        """Return all new decisions that follow from the folded entries. at: the sequence of the last entry."""
         self.seen = self.ledger.take_changed()
         decisions = [decision for job in self.seen for decision in self._decide_job(job, at)]
         if self._unclaimed:
@@ -157,21 +164,21 @@ class Controller(LedgerMachine):
         return decisions
 
     def _disown(self, at: int) -> list[Decided]:
-        """Have hosts that joined again drop what they hold of jobs that nobody knows any more, or that failed or were cancelled."""
+        """Purge the datasets that rejoined hosts hold of jobs that are unknown, failed or cancelled."""
         unclaimed, self._unclaimed = self._unclaimed, []
         purges = [
             Purge(at=at, term=self.term, job=events.job, host=events.host, epoch=events.epoch, datasets=sorted({*events.produced}))
             for events in unclaimed
         ]
         for purge in purges:
-            self.ledger.apply(purge, self.time)  # it may be the first decision of the term
+            self.ledger.apply(purge, self.time)  # this may be the first decision of the term
             self.counts.add_decision(purge, 0.0)
         return list[Decided](purges)
 
     def expired(self, now: float, after: float) -> list[Released]:
-        """What to write down of outputs that no client fetched within `after` seconds of their job's end. now: by the log's clock.
+        """Make messages for outputs that no client fetched within `after` seconds of their job's end. now: by the log's clock.
 
-        That a timer fired is a fact like any other: what follows from it, follows once it is in the log.
+        An expired timer is a fact like any other: it takes effect once it is in the log.
         """
         due = [job for job in self.ledger.jobs.values() if job.end is not None and now - job.ended_at > after]
         why = f"no client fetched them within {after:g} s of the job's end (HEADRACE_OUTPUT_EXPIRY)"
@@ -180,22 +187,22 @@ class Controller(LedgerMachine):
         ]
 
     def stranded(self, now: float, after: float) -> list[Stranded]:
-        """What to write down of jobs with tasks that for `after` seconds no living host could take. now: of any clock that goes on."""
+        """Make messages for jobs with tasks that no living host could run for `after` seconds. now: seconds of any monotonic clock."""
         due = self._unschedulable.due(self.ledger, now, after)
         return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after) for job in due]
 
     def alone(self, now: float, after: float) -> list[Stranded]:
-        """What to write down of jobs that for `after` seconds no host has lived for. now: of any clock that goes on."""
+        """Make messages for jobs that have waited for `after` seconds without any living host. now: seconds of any monotonic clock."""
         due = self._unschedulable.alone(self.ledger, now, after)
         return [Stranded(at=self.ledger.last_seq, term=self.term, job=job, seconds=after, alone=True) for job in due]
 
     @property
     def next_due(self) -> float | None:
-        """When the next task that failed is to be tried again, by the log's clock; None if none is."""
+        """The time at which the next pause after a failure ends, by the log's clock; None if there is no pause."""
         return self._retries.next(self.ledger)
 
     def due(self, now: float) -> list[Due]:
-        """What to write down of tasks whose pause after a failure is over. now: by the log's clock."""
+        """Make messages for tasks whose pause after a failure is over. now: by the log's clock."""
         return [
             Due(
                 at=self.ledger.last_seq,
@@ -209,7 +216,7 @@ class Controller(LedgerMachine):
         ]
 
     def cut_off(self) -> list[HostLost]:
-        """What to write down of hosts that their peers cannot reach: the cluster goes on without them."""
+        """Make messages for hosts that their peers cannot reach, which are declared lost."""
         lost = self._cuts.lost(self.time, self.ledger.hosts) if self._cuts else []
         return [
             HostLost(
@@ -224,7 +231,7 @@ class Controller(LedgerMachine):
         ]
 
     def no_room(self, job: str, usage: Usage, admitted: bool) -> NoRoom:
-        """What to write down of a job that the log has no room for. admitted: whether it is under way."""
+        """Make the message for a job that the log has no room for. admitted: whether the job was admitted before."""
         return NoRoom(at=self.ledger.last_seq, term=self.term, job=job, used=usage.bytes, limit=usage.limit, admitted=admitted)
 
     def forget(self, job: str) -> None:
@@ -237,7 +244,7 @@ class Controller(LedgerMachine):
         self._purges.pop(job, None)
 
     def _decide_job(self, job: JobLedger, at: int) -> Iterator[Decided]:
-        """One thing after another, until nothing follows any more."""
+        """Decide and fold the decisions, step by step, until no further decision follows."""
         changes = job.take_changes()
         while True:
             decisions = self._step(job, changes, at)
@@ -270,13 +277,13 @@ class Controller(LedgerMachine):
         return self._purge(job, purges.take_drops(), at) if purges is not None else []
 
     def _after_done(self, job: JobLedger, changes: Changes, at: int) -> list[Decided]:
-        """A job that is done makes outputs again that were lost since, while they are kept for the client. A second `Ended` closes that."""
+        """Recompute lost outputs of a done job while they are kept for the client. A second `Ended` ends that."""
         if job.reopened and job.is_complete:
             return [self._end(job, at, "done")]
         if job.reopened and changes.failed:
             failure = hopeless(job, changes, self.limits, self.ledger.hosts)
             if failure is not None:
-                return [self._end(job, at, "done", f"outputs that were lost could not be made again: {failure.reason}", failure.error)]
+                return [self._end(job, at, "done", f"lost outputs could not be computed again: {failure.reason}", failure.error)]
         if job.n_missing and job.job not in self._ending:
             if not job.reopened:
                 self._reopened_at.setdefault(job.job, set()).add(at)
@@ -353,7 +360,7 @@ _READ_BACK: dict[type[Any], Callable[[Controller, Any], None]] = {
     Needed: Controller._drop_again,
     Ended: Controller._end_stored,
 }
-"""What follows from a decision of this controller when it comes back in the log."""
+"""The function for each type of decision that comes back in the log."""
 _FOLDED: dict[type[Any], Callable[[Controller, Any], None]] = {
     Events: Controller._events_folded,
     HostJoined: Controller._host_folded,
@@ -362,20 +369,20 @@ _FOLDED: dict[type[Any], Callable[[Controller, Any], None]] = {
     Stranded: Controller._unschedulable_folded,
     NoRoom: Controller._no_room_folded,
 }
-"""What is remembered of each kind of message besides what the ledger says."""
+"""The function for each type of message that changes more than the ledger."""
 
 
 def _matters(changes: Changes) -> bool:
-    """Whether a job that is done may have outputs to drop since."""
+    """Whether a done job may have outputs to drop after these changes."""
     return bool(changes.released or changes.touched)
 
 
 def _why(job: JobLedger, tasks: list[int]) -> str:
-    """For people: the first failure among the tasks, or that something was lost, or not committed."""
+    """Describe for people why tasks must run: by the first failure among them, or else by the loss of their datasets."""
     for task in tasks:
         error = job.failures.get(task, {}).get(job.attempts[task])
         if error is not None:
             return f"attempt {error.attempt} of {error.name or task!r}: {error.reason.replace('_', ' ')}"
     if job.sunk is not None and any(dataset in job.sunk.refused for task in tasks for dataset in job.topology.outputs_of(task)):
-        return "not committed to its sink, or lost"
-    return "lost with its host, or dropped there"
+        return "an output was not committed to its sink, or was lost"
+    return "a dataset was lost with its host, or dropped there"

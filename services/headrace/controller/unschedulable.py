@@ -1,10 +1,10 @@
-"""Tasks that need what no living host has: when their job fails for that, and what it says then.
+"""Jobs with tasks that need resources which no living host has: when such a job fails, and with which error.
 
-A job fails at once when it is submitted, if hosts live and none can take some task of it. Later, hosts come and go: one that restarts
-is back within seconds. So a job that became unschedulable has a while, by a timer whose end is written into the log (`Stranded`) before
-the controller acts on it. Both are judged at the entry itself, whatever came after it: so replay comes to the same. Where no host lives
-at all, a job waits for much longer: workers may be started after jobs are submitted, and a whole cluster may be started again. Then the
-job fails for that.
+A job fails as soon as it is submitted if hosts are alive and none of them can run one of its tasks. A job that becomes unschedulable later
+gets a grace period, because a host that restarts is back within seconds. When the period ends, the controller writes `Stranded` into the
+log before it acts. Both cases are judged at the entry (`Submitted` or `Stranded`) itself, whatever follows it, so that a replay decides the
+same. While no host is alive at all, a job waits for much longer: workers may be started after jobs are submitted, and a whole cluster may
+restart.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from headrace.ledger import DONE, Hosts, JobLedger, Ledger
 from headrace_schemas import Stranded, Submitted, TaskError
 
 SHOWN = 4
-"""Hosts, and sets of resources, that an error names."""
+"""The number of hosts, and of sets of resources, that an error names."""
 
 
 NO_HOSTS = (
-    "no host has been at work for {:g} s: start a worker (headrace worker), see in its log why it does not join, and submit the job again. "
-    "Jobs wait for HEADRACE_NO_HOSTS_GRACE of the controller"
+    "no host has been at work for {:g} s. Start a worker (headrace worker); if one runs, its log says why it does not join. Then submit "
+    "the job again. HEADRACE_NO_HOSTS_GRACE of the controller sets for how long jobs wait"
 )
 
 
 class Unschedulable:
-    """Follows all jobs. failures: of those that must end, by job."""
+    """The jobs without hosts that can run them. failures: for each job that must end for that, its error."""
 
     def __init__(self) -> None:
         self.failures: dict[str, Failure] = {}
@@ -39,7 +39,7 @@ class Unschedulable:
         self._alone_since: dict[str, float] = {}
 
     def note_message(self, message: Submitted | Stranded, ledger: Ledger) -> None:
-        """An entry was folded that may end its job for want of hosts."""
+        """Judge a job at an entry that may end it for lack of hosts. The ledger has folded the entry."""
         if isinstance(message, Stranded) and message.alone:
             if is_alone(ledger.jobs.get(message.job), ledger.hosts):
                 self.failures.setdefault(message.job, Failure(None, NO_HOSTS.format(message.seconds)))
@@ -49,36 +49,36 @@ class Unschedulable:
                 self.failures.setdefault(message.job, failure)
 
     def due(self, ledger: Ledger, now: float, after: float) -> list[str]:
-        """The jobs that have had unschedulable tasks for `after` seconds. now: of any clock that goes on."""
+        """List the jobs that have had unschedulable tasks for `after` seconds. now: seconds of any monotonic clock."""
         unschedulable = [name for name, job in ledger.jobs.items() if job.needs is not None and no_host(job, ledger.hosts) is not None]
         self._since, due = _waited(self._since, unschedulable, now, after)
         return due
 
     def alone(self, ledger: Ledger, now: float, after: float) -> list[str]:
-        """The jobs that have had no living host for `after` seconds. now: of any clock that goes on."""
+        """List the jobs that have had no living host for `after` seconds. now: seconds of any monotonic clock."""
         alone = [] if ledger.hosts.alive() else [name for name, job in ledger.jobs.items() if is_alone(job, ledger.hosts)]
         self._alone_since, due = _waited(self._alone_since, alone, now, after)
         return due
 
     def forget_job(self, job: str) -> None:
-        """A job is over."""
+        """Drop a job that is over."""
         self.failures.pop(job, None)
 
 
 def _waited(since: dict[str, float], jobs: list[str], now: float, after: float) -> tuple[dict[str, float], list[str]]:
-    """Since when each of some jobs waits, and those that have waited for long enough: these begin to wait anew."""
+    """Update the times since which jobs wait, and list the jobs that have waited for `after` seconds. Those begin to wait anew."""
     since = {name: since.get(name, now) for name in jobs}
     due = [name for name, begun in since.items() if now - begun >= after]
     return {**since, **dict.fromkeys(due, now)}, due
 
 
 def is_alone(job: JobLedger | None, hosts: Hosts) -> bool:
-    """Whether a job has tasks that are not done, and no host lives."""
+    """Whether a job has unfinished tasks, and no host is alive."""
     return job is not None and job.end is None and job.n_done < job.n_tasks and not hosts.alive()
 
 
 def no_host(job: JobLedger | None, hosts: Hosts) -> Failure | None:
-    """Why the job cannot go on on the hosts that live: the first of its unfinished tasks that none of them can take."""
+    """Return the error of the first unfinished task that no living host can run; None if there is no such task, or no living host."""
     if job is None or job.end is not None or job.problem or (needs := job.needs) is None:
         return None
     living = hosts.alive()
@@ -104,7 +104,7 @@ def _failure(job: JobLedger, task: int, hosts: Hosts, living: list[str]) -> Fail
 
 
 def _have(hosts: Hosts, living: list[str]) -> str:
-    """In words, what hosts have: those with the same together."""
+    """Describe the resources of hosts. Hosts with the same resources are named together."""
     pairs = sorted((in_words(hosts[name].resources) or "nothing", name) for name in living)
     groups = [f"{_shown([name for _, name in group])}: {has}" for has, group in groupby(pairs, key=lambda pair: pair[0])]
     return "; ".join(groups[:SHOWN]) + (f"; and {len(groups) - SHOWN} other kinds of hosts" if len(groups) > SHOWN else "")

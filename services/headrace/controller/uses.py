@@ -1,4 +1,4 @@
-"""Where the datasets of a job are still used: how many unfinished consumers each has on each host."""
+"""The unfinished consumers of each dataset of a job on each host."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from headrace.ledger import DONE, UNPLACED, JobLedger, Touched
 from headrace.ledger.columns import FEW, Batch, Ints, add_at, distinct, extend, ints, lengthen, numbers, ranges, view
 
 OVER = -2
-"""Instead of a host: the task is done and uses nothing any more."""
+"""Stands for the host of a done task, which uses no dataset any more."""
 HOST_BITS = 16
-"""A pair of dataset and host is one integer, dataset << HOST_BITS | host: it sorts and is looked up as one."""
+"""A pair of dataset and host is one integer, dataset << HOST_BITS | host, so that pairs are sorted and looked up as integers."""
 HOST_MASK = (1 << HOST_BITS) - 1
 
 
 class Candidates(NamedTuple):
-    """Copies that might be dropped now. pairs: away from home, with no unfinished consumers there. datasets: whose home copy it may be."""
+    """Copies that might be dropped.
+
+    pairs: copies without unfinished consumers on their host. datasets: those whose home copy might be dropped.
+    """
 
     pairs: Batch
     datasets: Batch
 
 
 class Uses:
-    """Counts, per pair of dataset and host, the consumers placed there that are not done.
+    """Counts of the unfinished consumers of each dataset on each host.
 
-    A pair *blocks* the home copy of its dataset while it has such consumers and still depends on the home: the home is on that host, or
-    that host has no copy yet. A consumer that is not placed blocks too. `blocking` (per dataset) counts what blocks.
+    A pair of dataset and host *blocks* the dataset's home copy while the host has unfinished consumers and depends on the home: because it
+    is the home, or because it has no copy yet. A consumer that is not placed blocks too. `blocking` counts, for each dataset, what blocks
+    it.
 
-    Counts follow the ledger by comparison (what a task was counted as, and what it is), so the order of changes does not matter: tell all
-    changes by `follow` and `touch`, then ask for the `candidates`.
+    The counts follow the ledger by comparing how a task was counted with its present state, so the order of changes does not matter. Pass
+    all changes to `follow` and `touch`, then call `candidates`.
     """
 
     def __init__(self, job: JobLedger) -> None:
@@ -53,7 +57,7 @@ class Uses:
     # --- tasks that were placed, are done, or are needed again ---------------------------------------------------------
 
     def follow(self, tasks: Batch) -> None:
-        """Count some tasks as what they are now: unfinished on a host, not placed, or done."""
+        """Count tasks by their present state: unfinished on a host, not placed, or done."""
         if len(tasks) > FEW:
             self._follow_many(self._job.distinct(tasks.array()))
             return
@@ -62,7 +66,7 @@ class Uses:
             self._follow_many(ints(rest))
 
     def _finish(self, task: int) -> bool:
-        """Count a task as done, if it is, was placed, and its inputs are few. A shorter way than `_follow_many`."""
+        """Count a task that is done, was placed, and has few inputs. Faster than `_follow_many`. Returns whether the task is counted."""
         topology = self._job.topology
         start, end = int(topology.input_start[task]), int(topology.input_start[task + 1])
         if start == end:
@@ -108,10 +112,10 @@ class Uses:
             add_at(numbers(self._left), uses, 1)
             self._stale.add(uses[numbers(self._blocks)[uses] == 0])
 
-    # --- copies that came or went ---------------------------------------------------------------------------------------
+    # --- copies that were added or lost ---------------------------------------------------------------------------------
 
     def touch(self, touched: list[Touched]) -> None:
-        """Hosts have, or have no more, copies of some datasets, or are their home now."""
+        """Note copies that were added, were lost, or became the home."""
         if sum(len(some.datasets) for some in touched) <= FEW:
             for some in touched:
                 self._touch_few(some.host, some.datasets if isinstance(some.datasets, list) else some.datasets.tolist())
@@ -134,7 +138,7 @@ class Uses:
         self._found.datasets.few += datasets
 
     def candidates(self) -> Candidates:
-        """What might be dropped since the last call, after seeing which pairs block now."""
+        """Return the copies that might be dropped after the changes since the last call, and update `blocking`."""
         if len(self._stale) > FEW:
             self._refresh(distinct(self._stale.array()))
         else:
@@ -173,7 +177,7 @@ class Uses:
     # --- the table of pairs -----------------------------------------------------------------------------------------------
 
     def _find(self, pairs: Ints) -> Ints:
-        """Per pair: its place in the columns, or -1."""
+        """Return for each pair its index in the columns, or -1."""
         if not len(self._keys):
             return np.full(len(pairs), -1)
         places = np.searchsorted(self._keys, pairs)
@@ -200,7 +204,7 @@ class Uses:
         return uses
 
     def _make(self, new: Ints) -> Ints:
-        """New pairs, distinct and in ascending order. Returns their places."""
+        """Add new pairs and return their indexes. new: distinct, in ascending order."""
         before = np.searchsorted(self._keys, new)
         ids = np.arange(len(self._pair), len(self._pair) + len(new))
         self._keys, self._ids = np.insert(self._keys, before, new), np.insert(self._ids, before, ids)

@@ -1,6 +1,6 @@
-"""What the controller writes into the log before it acts on it: requests of clients, and hosts that come and go. Pure functions.
+"""The messages that the controller writes into the log before it acts on them: requests of clients, and hosts that join or are lost.
 
-These are no decisions: they say what somebody asked for or what became of a lease. What follows from them is decided in `state`.
+They are facts, not decisions: what a client asked for, and which leases exist. `state` decides what follows from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from headrace_schemas import (
 
 
 class Note(NamedTuple):
-    """A message for the log. msg_id: the same for the same fact, whoever writes it how often."""
+    """A message for the log. msg_id: the same for the same fact, so that the server drops repetitions."""
 
     subject: str
     message: Decision
@@ -32,7 +32,7 @@ class Note(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A `Note` of what a client asks for."""
+    """A `Note` of a client's request."""
 
     subject: str
     message: CancelAsked | Released
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
 
 
 def note_of_request(request: Cancel | Release, at: int, term: int) -> Asked:
-    """What to write for a request of a client."""
+    """Make the message for a request of a client."""
     job = request.job
     if isinstance(request, Cancel):
         asked = CancelAsked(at=at, term=term, job=job, reason=request.reason)
@@ -53,7 +53,7 @@ def note_of_request(request: Cancel | Release, at: int, term: int) -> Asked:
 
 
 def refused_sink(job: JobLedger, allowed: Allowed) -> str:
-    """Why a job may not run: a sink of it is where no file may be written. Empty if none is."""
+    """Return the reason why a job may not run: a sink in a folder that is not allowed. Empty if all sinks are allowed."""
     if job.sunk is None:
         return ""
     sinks = job.sinks
@@ -69,7 +69,7 @@ def refused_sink(job: JobLedger, allowed: Allowed) -> str:
 
 
 def note_of_host(entry: HostEntry, at: int, term: int) -> Note:
-    """What to write for a host that registered."""
+    """Make the message for a host that registered."""
     message = HostJoined(
         at=at,
         term=term,
@@ -86,13 +86,13 @@ def note_of_host(entry: HostEntry, at: int, term: int) -> Note:
 
 
 def note_of_loss(host: str, epoch: int, at: int, term: int) -> Note:
-    """What to write for a host whose lease ran out, or that left."""
+    """Make the message for a host whose lease ran out, or that left."""
     message = HostLost(at=at, term=term, host=host, epoch=epoch, reason="its lease ran out, or it left")
     return Note(subjects.host(host), message, f"lost.{host}.{epoch}")
 
 
 def notes_of_presence(hosts: Hosts, now: float, after: float, at: int, term: int) -> list[Note]:
-    """What to write of hosts that are at work, and of which the log said so last `after` seconds ago. now: by the log's clock."""
+    """Make a new `HostJoined` for each living host whose last one is `after` seconds old. now: by the log's clock."""
     due = [hosts[name] for name in hosts.alive() if now - hosts[name].told >= after]
     return [
         Note(subjects.host(host.name), _joined_again(host, at, term), f"again.{host.name}.{host.epoch}.{host.told:.6f}") for host in due
@@ -115,11 +115,11 @@ def _joined_again(host: HostRecord, at: int, term: int) -> HostJoined:
 
 
 def is_news(entry: HostEntry, hosts: Hosts) -> bool:
-    """Whether the log does not say yet that this host, in this epoch, joined."""
+    """Whether the log does not have the start of this host in this epoch yet."""
     known = hosts.get(entry.host)
     return known.epoch < entry.epoch if known is not None else entry.epoch >= hosts.heard.get(entry.host, 0)
 
 
 def missing(hosts: Hosts, registered: set[str]) -> list[tuple[str, int]]:
-    """Hosts, with their epochs, that are alive as far as the log says, but are not registered."""
+    """List the hosts, with their epochs, that are alive according to the log, and not registered."""
     return [(name, hosts[name].epoch) for name in hosts.alive() if name not in registered]
