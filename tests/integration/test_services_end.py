@@ -62,7 +62,7 @@ def test_a_second_host_of_a_name_is_told_so_and_the_first_goes_on(
             second = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=60)
             assert second.returncode == 1
             assert "HostTaken" in second.stderr
-            assert "another worker is registered as 'lonely': give each host its own name" in second.stderr
+            assert "another worker is registered as 'lonely'. Give each host its own name" in second.stderr
             now = runner.run(bus.kv("hosts").get("lonely"))
             assert now is not None
             assert now.value == held.value

@@ -59,7 +59,7 @@ def test_what_the_folder_of_shared_memory_has_no_room_for_goes_to_disk(tmp_path,
     assert in_a_small_folder(tmp_path, str(tmp_path), hosts) == str([k / 2 for k in range(24)])
     log = (tmp_path / "small.log").read_text()
     assert "HEADRACE_CAPACITY (--capacity) is 209,715,200 bytes, but " in log
-    assert "has room for 67,108,864: what does not fit there is moved to disk" in log
+    assert "has room for 67,108,864. Datasets that do not fit there are moved to disk" in log
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mount namespaces")

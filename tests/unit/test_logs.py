@@ -46,16 +46,16 @@ def test_text_is_a_line_with_time_level_logger_sentence_and_keys(written: Callab
 
 def test_json_is_an_object_a_line_also_with_a_traceback(written: Callable[..., io.StringIO]) -> None:
     out = written(format="json", level="info")
-    log.info("a dataset is to come through another host", job="j1", dataset=7, through="c")
+    log.info("a dataset will be relayed by another host", job="j1", dataset=7, through="c")
     try:
         raise ValueError("two\nlines")
     except ValueError as error:
-        log.exception("an action cannot be carried out", error=error)
+        log.exception("could not carry out an action", error=error)
     first, second = map(json.loads, out.getvalue().splitlines())
     assert first.pop("timestamp")
     assert first.pop("process")
     assert first == {
-        "event": "a dataset is to come through another host",
+        "event": "a dataset will be relayed by another host",
         "level": "info",
         "logger": "headrace.worker.links",
         "service": "worker",

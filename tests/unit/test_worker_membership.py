@@ -48,7 +48,7 @@ def test_a_second_host_of_a_name_is_refused_and_the_first_goes_on() -> None:
     async def body() -> None:
         bus = MemoryBus()
         first = await register(bus, SETTINGS, entry(1))
-        with pytest.raises(HostTaken, match="'a': give each host its own name"):
+        with pytest.raises(HostTaken, match=r"'a'\. Give each host its own name"):
             await register(bus, SETTINGS, entry(2))
         assert first.held
         await first.release()

@@ -1,1 +1,1 @@
-"""The host: the shell around its agent, which is in `agent/`: processes, sockets, files and shared memory."""
+"""The worker: processes, sockets, files and shared memory of a host. The decisions are made by the agent in `agent/`."""

@@ -1,4 +1,4 @@
-"""Under which address other hosts and clients find this one."""
+"""The address at which other hosts and clients reach this host."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import socket
 from urllib.parse import urlsplit
 
 WILDCARDS = frozenset({"", "0.0.0.0", "::", "[::]"})
-"""To listen on: every address of the machine. Nobody can connect to these."""
+"""Names that stand for every address of the machine. A host can listen on them, but no peer can connect to them."""
 NATS_PORT = 4222
 
 
 def is_wildcard(listen: str) -> bool:
-    """Whether "host:port" to listen on names no address that others could use."""
+    """Whether a "host:port" to listen on names no address that peers can connect to."""
     return listen.rpartition(":")[0] in WILDCARDS
 
 
 def outgoing_ip(url: str) -> str:
-    """The address that this machine has on the way to the (first) NATS server: the others, who reach that server too, know it.
+    """Return the address from which this machine reaches the (first) NATS server. Peers that reach the server can usually reach it.
 
-    Sends nothing. Raises OSError if there is no way there.
+    Sends nothing. Raises OSError if there is no route to the server.
     """
     hub = urlsplit(url.split(",")[0] if "://" in url else f"nats://{url.split(',')[0]}")
     found = socket.getaddrinfo(hub.hostname, hub.port or NATS_PORT, type=socket.SOCK_DGRAM)
@@ -29,7 +29,7 @@ def outgoing_ip(url: str) -> str:
 
 
 def advertised(advertise: str, bound: tuple[str, int]) -> str:
-    """What to tell the others: the setting, with the port that is listened on if it names none; or else the address listened on."""
+    """Return the address that peers are told: the setting, with the bound port if it names none, or else the bound address."""
     host, port = bound
     if not advertise:
         return f"{host}:{port}"

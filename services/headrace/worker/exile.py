@@ -1,7 +1,7 @@
-"""A host that the log says is lost though it keeps its lease, for its peers cannot reach it: it joins again once it reaches one of them.
+"""The wait of a host that was declared lost because its peers cannot reach it, though it keeps its lease.
 
-Where only one direction is broken (an address that others cannot reach, above all), it reaches them and is lost again. So it waits longer
-each time that this happens soon after it joined.
+It rejoins once it reaches a peer. If only one direction is broken, for example because peers cannot reach the advertised address, it
+reaches them, rejoins, and is lost again. So the wait grows each time it is lost soon after it joined.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Reach = Callable[[tuple[str, int], float], Awaitable[bool]]
 
 
 class Exile:
-    """How often a host was lost in this way. All times by any clock that goes on."""
+    """The losses of this host for lack of links, and the wait after the last one. Times are in seconds of any monotonic clock."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -34,26 +34,26 @@ class Exile:
         self._again = 0
         self._until = 0.0
         self.out = False
-        """Whether the host is to stay out until it reaches a peer."""
+        """Whether the host must stay out until it reaches a peer."""
 
     def joined(self, now: float) -> None:
-        """The host took up work."""
+        """Note that the host joined."""
         self._joined, self.out = now, False
 
     def lost(self, now: float) -> None:
-        """The log says that this host is lost."""
+        """Note that the log declares this host lost."""
         self._again = self._again + 1 if self._joined and now - self._joined < self.settings.exile_soon_seconds else 0
         seconds = self.settings.exile_seconds * 2.0 ** (self._again - 1)
         self._until = now + min(self.settings.longest_exile_seconds, seconds) if self._again else now
         self.out = True
 
     def may_look(self, now: float) -> bool:
-        """Whether it has waited for long enough to try to reach its peers."""
+        """Whether the host has waited long enough to try to reach its peers."""
         return now >= self._until
 
 
 def addresses_of(host: str, entries: Iterable[bytes]) -> list[tuple[str, int]]:
-    """Where the other hosts that are registered can be reached."""
+    """List the addresses of the other registered hosts. entries: the values of the bucket of hosts."""
     found = []
     for value in entries:
         with contextlib.suppress(Unreadable, ValueError):
@@ -64,7 +64,7 @@ def addresses_of(host: str, entries: Iterable[bytes]) -> list[tuple[str, int]]:
 
 
 async def reaches(address: tuple[str, int], seconds: float) -> bool:
-    """Whether something accepts a connection there within this time."""
+    """Whether an address accepts a connection within this time."""
     try:
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(*address)
@@ -75,7 +75,7 @@ async def reaches(address: tuple[str, int], seconds: float) -> bool:
 
 
 async def until_reached(exile: Exile, registered: Callable[[], Awaitable[list[tuple[str, int]]]], reach: Reach = reaches) -> None:
-    """Wait until this host reaches one of the others that are registered, or there is none."""
+    """Wait until this host reaches another registered host, or no other is registered."""
     loop, seconds = asyncio.get_running_loop(), exile.settings.exile_look_seconds
     while exile.out:
         if exile.may_look(loop.time()):

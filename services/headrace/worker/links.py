@@ -1,4 +1,4 @@
-"""The agent's links: those it opened to have datasets, and those that others opened to have its."""
+"""The links of a host: those that it opened to fetch datasets, and those that its peers opened to fetch its datasets."""
 
 from __future__ import annotations
 
@@ -26,27 +26,24 @@ if TYPE_CHECKING:
 log = get_log(__name__)
 
 HOST = "host"
-"""The role of an agent on a link; it takes the cluster's key to have it."""
+"""The role of an agent on a link. It requires the cluster's key."""
 
 
 _numbers = itertools.count(1)
-"""Of peers. A host that joins again has other links, and their peers other numbers: what is still told of earlier ones is nobody's."""
+"""The numbers of peers. They are never used again, so that late events about links from before a rejoin are not taken for present ones."""
 
 
 Failed = Callable[[BaseException], None]
-"""Told of an error that comes after an action was begun."""
+"""A function that is called with an error that occurs after an action was begun."""
 
 
 class Links(Handler):
-    """Carries frames between the agent's state machine and other processes. `wake` is called after every event.
-
-    traffic: what was carried so far.
-    """
+    """Carries frames between the agent's state machine and the links. wake: is called after every event. traffic: counts, for metrics."""
 
     def __init__(
         self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None, guard: Guard | None = None
     ) -> None:
-        """guard: hears of events on which the agent fails."""
+        """guard: handles events on which the agent raises an exception."""
         self._guard = guard or Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
         self._agent = agent
         self._unread_bytes = agent.settings.unread_bytes
@@ -60,40 +57,40 @@ class Links(Handler):
         self._peers: dict[int, Link] = {}
         self._numbers: dict[Link, int] = {}
         self._owed: dict[Link, Counter[tuple[str, int]]] = {}
-        """What was granted to a host and has not come, by job and dataset."""
+        """For each link, the datasets that were granted and have not arrived: how often each was granted, by job and dataset."""
         self._block_bytes: Counter[int] = Counter()
-        """Bytes of blocks that are being sent, by peer."""
+        """Bytes of blocks in flight, by peer."""
         self._from_peers: dict[type[Any], Callable[[int, Any], None]] = {
             frames.Want: agent.peers.wanted,
             frames.Grant: agent.peers.granted,
             frames.Unwant: agent.peers.unwanted,
         }
-        """What the agent does with each kind of frame of a link that a peer opened."""
+        """The agent's function for each type of frame on a link that a peer opened."""
         self.traffic = Traffic()
         self._began: dict[Link, float] = {}
-        """When the block that is arriving began to."""
+        """The time at which the first bytes of the block arrived that is being received on a link."""
         self._opening: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Accept links. Returns the address that came out. Raises OSError if it cannot be listened on."""
+        """Accept links, and return the address with the chosen port. Raises OSError if the address cannot be used."""
         self._server = await serve(host, port, self._identity, self._key, self)
         return self._server.address
 
     def open_links(self) -> dict[str, int]:
-        """How many there are, by who opened them: this host (out), or others (in)."""
+        """Count the open links: those that this host opened (out), and those that peers opened (in)."""
         return {"out": len(self._to_hosts), "in": len(self._peers)}
 
     def refused(self) -> dict[str, int]:
-        """How many links were ended for being too many, by reason."""
+        """Count the links that were refused because there were too many, by reason."""
         return dict(self._server.refused) if self._server is not None else {}
 
     # --- out --------------------------------------------------------------------------------------------------------
 
     def act(self, action: Action, failed: Failed | None = None) -> None:
-        """Carry out an action that concerns links. Those of links that have ended are dropped: the agent was told.
+        """Carry out an action on a link. If the link has ended, the action is dropped, because the agent has had an event about that.
 
-        failed: called with an error that comes later.
+        failed: is called with an error that occurs later.
         """
         _ACT[type(action)](self, action, failed)
 
@@ -115,8 +112,8 @@ class Links(Handler):
         self.traffic.sent_bytes += len(action.payload)
         unread = link.queued_bytes - self._block_bytes[action.peer]
         if unread > self._unread_bytes:
-            log.warning("a link ends: its peer does not read what it asked for", role=link.role, peer=link.peer, bytes=unread)
-            link.close("it does not read what it asked for")
+            log.warning("closed a link: its peer does not read what it asked for", role=link.role, peer=link.peer, bytes=unread)
+            link.close("the peer does not read what it asked for")
 
     def _to_host(self, action: ToHost, _: Failed | None) -> None:
         link = self._to_hosts.get(action.host)
@@ -127,7 +124,7 @@ class Links(Handler):
         link.send(action.frame)
 
     def send_data(self, action: SendBlock | SendSpilled, data: memoryview) -> None:
-        """Send bytes of a dataset, and tell the agent when they are out, or cannot be sent."""
+        """Send bytes of a dataset. The agent gets an event when they were sent, or could not be."""
 
         def sent(ok: bool) -> None:
             if ok:
@@ -156,20 +153,20 @@ class Links(Handler):
     def _disconnect(self, action: Disconnect, _: Failed | None) -> None:
         link = self._to_hosts.get(action.host)
         if link is not None:
-            log.warning("the link to a host ends: it does not send what it was to", peer=action.host)
-            link.close("it does not send what it was to")
+            log.warning("closed the link to a host: it does not send the datasets that it was asked for", peer=action.host)
+            link.close("the host does not send the datasets that it was asked for")
 
     def _drop_peer(self, action: DropPeer, _: Failed | None) -> None:
         link = self._peers.get(action.peer)
         if link is not None:
-            link.close("what it asked for could not be sent")
+            link.close("a dataset that the peer asked for could not be sent")
 
     async def _open(self, host: str, address: str) -> None:
         try:
             link = await connect(split_address(address), self._identity, self._key, self)
             if link.closed or link.peer != host:
                 link.close("another host is at this address")
-                raise LinkError(f"{link.role} {link.peer!r} answers there" if link.peer != host else "it ended at once")
+                raise LinkError(f"{link.role} {link.peer!r} answers at this address" if link.peer != host else "the link ended at once")
         except (LinkError, OSError, ValueError) as error:
             log.warning("no link to a host", peer=host, address=address, error=error)
             self.traffic.unreachable += 1
@@ -184,10 +181,10 @@ class Links(Handler):
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def link_opened(self, link: Link) -> None:
-        """Links of others are numbered; one that this host opened is known by its host, when `connect` returns."""
+        """Do nothing yet: a peer's link gets a number with its first frame, and `_open` notes a link that this host opened."""
 
     def link_closed(self, link: Link, reason: str) -> None:
-        """Tell the agent who is gone."""
+        """Tell the agent which host or peer can no longer be reached."""
         host, number = self._hosts.pop(link, None), self._numbers.pop(link, None)
         self._owed.pop(link, None)
         self._began.pop(link, None)
@@ -201,16 +198,16 @@ class Links(Handler):
         self._wake()
 
     def frame_received(self, link: Link, frame: frames.Frame, payload: memoryview) -> None:
-        """Pass a frame to the agent. What it may not say ends the link."""
+        """Pass a frame to the agent. Raises MalformedFrame, which ends the link, if the frame is not allowed or not valid."""
         try:
             if link in self._hosts:
                 self._from_host(self._hosts[link], frame, payload)
             else:
                 self._from_peer(link, frame)
         except ValueError as error:
-            raise MalformedFrame(f"a {type(frame).__name__} frame that may not come: {error}") from error
-        except Exception as error:  # the link ends for it
-            self._guard.caught("what came over a link", error, frame.job, frame)
+            raise MalformedFrame(f"a {type(frame).__name__} frame is not allowed here: {error}") from error
+        except Exception as error:  # the exception ends the link
+            self._guard.caught("a frame of a link", error, frame.job, frame)
             raise
         finally:
             self._wake()
@@ -219,7 +216,7 @@ class Links(Handler):
         self.traffic.received_bytes += len(payload)
         handle = _FROM_HOST.get(type(frame))
         if handle is None:
-            raise ValueError("the other side did not open this link")
+            raise ValueError("only the side that opened the link may send it")
         handle(self, host, frame, payload)
 
     def _values(self, host: str, frame: frames.Values, payload: memoryview) -> None:
@@ -239,10 +236,10 @@ class Links(Handler):
         self._agent.fetching.gone(host, frame)
 
     def _relay(self, host: str, frame: frames.Relay, payload: memoryview) -> None:
-        """A host owes a dataset no longer, for another one is to send it."""
+        """Note that another host will send a dataset that this one was granted."""
         if not self._pay(self._to_hosts[host], (frame.job, frame.dataset)):
             raise ValueError(f"dataset {frame.dataset} of job {frame.job} was not granted")
-        log.info("a dataset is to come through another host", job=frame.job, dataset=frame.dataset, peer=host, through=frame.host)
+        log.info("a dataset will be relayed by another host", job=frame.job, dataset=frame.dataset, peer=host, through=frame.host)
         self._agent.fetching.relayed(host, frame)
 
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:
@@ -254,11 +251,14 @@ class Links(Handler):
                 self._agent.peers.came(number, PeerHost(link.peer, link.epoch, ""))
         handle = self._from_peers.get(type(frame))
         if handle is None:
-            raise ValueError("nobody asked for it")
+            raise ValueError("this host did not ask for it")
         handle(number, frame)
 
     def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | Place | None:
-        """The granted place in the arena; somewhere else for what was granted and is not needed any more. Unasked bytes end the link."""
+        """Return the memory for incoming bytes: the granted block, or a scratch buffer if the dataset is not needed any more.
+
+        Returns None, which ends the link, for bytes that were not granted.
+        """
         host = self._hosts.get(link)
         last = not frame.size or frame.start + nbytes >= frame.size
         if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.memory.shortage.full_capacity:
@@ -273,7 +273,7 @@ class Links(Handler):
         return Place(memory, lambda data, start: self._write(host, frame, place[0] + start, data))
 
     def _write(self, host: str, frame: frames.Data, offset: int, data: memoryview) -> None:
-        """Write what came for a dataset. If there is no memory for it, the agent hears of that, and the link ends: both begin anew."""
+        """Write received bytes of a dataset. If there is no memory, tell the agent and raise LinkError, so that both sides start again."""
         try:
             self._arena.write(offset, data)
         except ArenaFull as error:
@@ -281,7 +281,7 @@ class Links(Handler):
             raise LinkError(f"dataset {frame.dataset} of job {frame.job} has no room: {error}") from error
 
     def _pay(self, link: Link, what: tuple[str, int], last: bool = True) -> bool:
-        """Whether a host owes this dataset; from now on once less, if this is the last of it."""
+        """Whether a dataset was granted on a link and is still due. last: whether these bytes complete it, so that it is due once less."""
         owed = self._owed[link]
         if not last:
             return what in owed
@@ -291,7 +291,7 @@ class Links(Handler):
         return owed.pop(what, 0) == 1
 
     async def close(self) -> None:
-        """End all links, and wait until the agent knows."""
+        """Close all links, and wait for a limited time until the agent has been told."""
         for task in self._opening:
             task.cancel()
         for link in [*self._to_hosts.values(), *self._peers.values()]:
@@ -311,7 +311,7 @@ _ACT: dict[type[Any], Callable[[Links, Any, Failed | None], None]] = {
     DropPeer: Links._drop_peer,
     Connect: Links._connect,
 }
-"""Per kind of action that concerns links."""
+"""The function for each type of action on links."""
 
 _FROM_HOST: dict[type[Any], Callable[[Links, str, Any, memoryview], None]] = {
     frames.Values: Links._values,
@@ -320,4 +320,4 @@ _FROM_HOST: dict[type[Any], Callable[[Links, str, Any, memoryview], None]] = {
     frames.Relay: Links._relay,
     frames.Gone: Links._gone,
 }
-"""Per kind of frame of a link that this host opened."""
+"""The function for each type of frame on a link that this host opened."""

@@ -14,7 +14,7 @@ from headrace_schemas import HostEntry, HostJoined, HostLost, encode, streams, s
 from headrace_schemas.reading import Unreadable, decode
 
 _POLLS = 20
-"""How often a name that somebody holds is looked at within one time to live."""
+"""The number of tries to take a held name within the duration of a lease."""
 _facts: msgspec.json.Decoder[HostJoined | HostLost] = msgspec.json.Decoder(HostJoined | HostLost)
 
 
@@ -23,8 +23,10 @@ class HostTaken(HeadraceError):
 
 
 async def next_epoch(bus: Bus, host: str, before: int) -> int:
-    """An epoch for a host that joins (again): the time in milliseconds, or more, so that it is above the last epoch of this process
-    (`before`) and of the last host with this name in the log. A clock that was set back must not make a host older."""
+    """Return an epoch for a host that joins or rejoins: the time in milliseconds since 1970, or more.
+
+    It is above the last epoch of this process (`before`) and above the last epoch of this name in the log, even if the clock was set back.
+    """
     record = await bus.last(streams.LOG.name, subjects.host(host))
     try:
         logged = decode(_facts, record.data).epoch if record is not None else 0
@@ -34,7 +36,7 @@ async def next_epoch(bus: Bus, host: str, before: int) -> int:
 
 
 async def register(bus: Bus, settings: Settings, entry: HostEntry) -> Lease:
-    """Take the host's name. A worker that was killed holds it until its lease runs out.
+    """Acquire the lease of the host's name. The name of a worker that was killed is free once its lease has run out.
 
     Raises HostTaken if another worker holds the name and keeps renewing its lease.
     """
@@ -44,15 +46,15 @@ async def register(bus: Bus, settings: Settings, entry: HostEntry) -> Lease:
     while not await lease.try_acquire():
         held = await bucket.get(settings.host)
         if held is not None and contention.is_lost(held.revision, time.monotonic()):
-            raise HostTaken(f"another worker is registered as {settings.host!r}: give each host its own name (--host or HEADRACE_HOST)")
+            raise HostTaken(f"another worker is registered as {settings.host!r}. Give each host its own name (--host or HEADRACE_HOST)")
         await asyncio.sleep(settings.lease_seconds / _POLLS)
     return lease
 
 
 class Contention:
-    """Whether a living worker holds a name: its lease was renewed after the first look, and is still there `seconds` later.
+    """The check whether a living worker holds a name: its lease was renewed after the first look, and still exists `seconds` later.
 
-    A lease that is merely there proves nothing: the server may have been stopped, so that it has not removed expired leases yet.
+    The mere existence of a lease proves nothing: if the server was stopped, it has not removed expired leases yet.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -60,7 +62,7 @@ class Contention:
         self._first: tuple[int, float] | None = None
 
     def is_lost(self, revision: int, now: float) -> bool:
-        """Look at the lease's revision."""
+        """Note the revision of the lease, and return whether another worker holds it. now: seconds of any monotonic clock."""
         if self._first is None:
             self._first = revision, now
         seen, since = self._first

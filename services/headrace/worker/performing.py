@@ -1,6 +1,6 @@
-"""Carries out what the agent decided. An action that fails, at once or later, comes back to the agent as an event; none is only logged.
+"""The performer: it carries out the actions that the agent decided.
 
-`Performer` is the only place where actions are carried out: each kind has one function in `_PERFORM`.
+Each type of action has one function in `_PERFORM`. An action that fails, at once or later, comes back to the agent as an event.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = get_log(__name__)
 
 
 class Publish(Protocol):
-    """Puts facts into the log."""
+    """Publishes facts into the log."""
 
     def __call__(self, events: Events) -> asyncio.Future[int]:
-        """The future has the sequence in the log, or the reason why the log does not take them."""
+        """Return a future with the sequence in the log, or with the error for which the log refused the facts."""
 
 
 class Performer:
-    """The hands of one host. `wake` is called after every event that comes of an action."""
+    """Carries out the actions of one host. wake: is called after every event that follows from an action."""
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class Performer:
         self._spans = spans
         self._guard = guard or Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
         self._unanswered: dict[asyncio.Future[int], Events] = {}
-        """Facts that the log does not have yet, as far as is known."""
+        """The facts whose publish was not acknowledged yet."""
         self._disk: Spilling | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = False
 
     def perform(self, decided: Iterable[Action]) -> None:
-        """Carry out actions in their order. One that fails does not keep the others from being carried out."""
+        """Carry out actions in their order. If one fails, the others are still carried out."""
         for action in decided:
             try:
                 _PERFORM[type(action)](self, action)
@@ -79,25 +79,25 @@ class Performer:
                 self.failed(action, error)
 
     def failed(self, action: Action, error: BaseException) -> None:
-        """An action could not be carried out: the agent decides what follows."""
+        """Tell the agent that an action failed. The agent decides what follows."""
         setback = setback_of(error, self._memory.nbytes)
         expected = isinstance(error, OSError | PublishRefused)
-        log.error("an action cannot be carried out", action=_name(action), error=setback.why, exc_info=None if expected else error)
+        log.error("could not carry out an action", action=_name(action), error=setback.why, exc_info=None if expected else error)
         self._guard.tell("an action failed", partial(self._agent.action_failed, action, setback), event=_name(action))
         self._wake()
 
     def begin_again(self, runners: Runners, links: Links) -> None:
-        """The host joins again: it has other runners and links."""
+        """Use the new runners and links of a host that rejoins."""
         self._runners, self._links = runners, links
 
     def forget_reports(self) -> list[Events]:
-        """Return the facts that the log may not have: the caller has them told again."""
+        """Return the facts that the log may not have, and forget them. The caller has them reported again."""
         facts = list(self._unanswered.values())
         self._unanswered.clear()
         return facts
 
     def close(self) -> None:
-        """Wait for the disk; nothing that ends from here on is told to the agent."""
+        """Wait for the disk. The agent gets no events of actions that end later."""
         self._ended = True
         if self._disk is not None:
             self._disk.close()
@@ -176,7 +176,7 @@ class Performer:
 
 
 class Memory:
-    """The arena, and the store whose free pages can be given back when the folder is full."""
+    """The arena, and the store that can release free pages when the folder of shared memory is full."""
 
     def __init__(self, arena: Arena, store: Store[int]) -> None:
         self.arena = arena
@@ -184,11 +184,11 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the arena has."""
+        """The bytes of memory that the arena uses."""
         return self.arena.backed
 
     def reserve(self, offset: int, nbytes: int) -> None:
-        """Put memory behind a range. If the folder is full, what lies free elsewhere in the arena is given back first.
+        """Allocate memory for a range of the arena. If the folder is full, free pages elsewhere in the arena are released first.
 
         Raises ArenaFull if the folder has no room even then.
         """
@@ -201,7 +201,7 @@ class Memory:
 
 
 def setback_of(error: BaseException, memory: int) -> Setback:
-    """What the agent is told of an error. memory: bytes of memory that the arena has."""
+    """Convert an error to an event for the agent. memory: the bytes of memory that the arena uses."""
     why = str(error) if isinstance(error, OSError | PublishRefused) else f"{type(error).__name__}: {error}"
     if isinstance(error, ArenaFull):
         return Setback(why, memory)
@@ -209,7 +209,7 @@ def setback_of(error: BaseException, memory: int) -> Setback:
 
 
 def _name(action: Action) -> str:
-    """An action in the log: its kind and whom it is for, without data."""
+    """Describe an action for the log: its type and its target, without data."""
     whom = [f"{name}={getattr(action, name)}" for name in ("slot", "host", "peer", "key") if hasattr(action, name)]
     frame = getattr(action, "frame", None)
     return " ".join([type(action).__name__, *whom, *([] if frame is None else [type(frame).__name__])])
@@ -220,7 +220,7 @@ _BEFORE_SENDING: dict[type[Any], Callable[[Performer, int, Any], None]] = {
     protocol.GrantSlab: Performer._back_slab,
     protocol.Run: Performer._begin_spans,
 }
-"""What is done before a runner is sent a frame, per kind of frame."""
+"""The function to call before a frame of each type is sent to a runner."""
 
 _PERFORM: dict[type[Any], Callable[[Performer, Any], None]] = {
     actions.ToRunner: Performer._to_runner,
@@ -240,4 +240,4 @@ _PERFORM: dict[type[Any], Callable[[Performer, Any], None]] = {
     actions.Warn: Performer._warn,
     actions.Report: Performer._report,
 }
-"""Per kind of action."""
+"""The function for each type of action."""

@@ -27,8 +27,11 @@ OnDeath = Callable[[int, "tuple[int, int] | None", "Death"], None]
 
 
 class Death(NamedTuple):
-    """How a runner ended. code: its exit code, or minus a signal. peak: bytes of memory that it had at its peak. out_of_memory: whether
-    the kernel killed it for want of memory."""
+    """The end of a runner.
+
+    code: its exit code, or minus the number of a signal. peak: its peak memory in bytes. out_of_memory: whether the kernel killed it
+    because memory ran out.
+    """
 
     code: int
     pid: int
@@ -37,7 +40,7 @@ class Death(NamedTuple):
 
 
 class RunnersFailed(RuntimeError):
-    """Runners of this host end before they execute anything, again and again."""
+    """The runners of this host cannot be started, be kept alive, or be ended."""
 
 
 class _Connection(asyncio.Protocol):
@@ -57,7 +60,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Pass complete frames on. A stream that is corrupt, or says what no runner may say, ends the runner, nothing else."""
+        """Pass complete frames on. Corrupt bytes, or a frame that no runner may send, end this runner only."""
         if self._corrupt:
             return
         try:
@@ -66,12 +69,12 @@ class _Connection(asyncio.Protocol):
             if frames:
                 self._runners.on_frames(self._slot, frames)
         except (ValueError, msgspec.DecodeError, RecursionError, MemoryError) as error:
-            self._refuse("a runner sent what it may not: it is replaced", error=error)
-        except Exception:  # a mistake of the agent's; all the same the others go on
-            self._refuse("what a runner sent could not be dealt with: it is replaced", exc_info=True)
+            self._refuse("replacing a runner that sent an invalid frame", error=error)
+        except Exception:  # an error in the agent; the other runners go on
+            self._refuse("replacing a runner after an internal error in handling its frames", exc_info=True)
 
     def _refuse(self, event: str, *, error: object = None, exc_info: bool = False) -> None:
-        """End the runner. The loop must see no exception: it would keep the process and lose its socket."""
+        """End the runner. An exception must not reach the event loop, which would close the socket and leave the process running."""
         self._corrupt = True
         log.error(event, runner=self._slot, **({} if error is None else {"error": error}), exc_info=exc_info)
         self._frames = protocol.FrameBuffer()
@@ -79,24 +82,24 @@ class _Connection(asyncio.Protocol):
         self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Everything that the runner sent has been read."""
+        """Note that everything that the runner sent has been read."""
         self._transport = None
         self._runners.lost(self._slot)
 
     def flush(self) -> None:
-        """Write to the runner; to one that is gone, nothing."""
+        """Write the unsent frames to the runner, or drop them if it has ended."""
         unsent, self.unsent = self.unsent, bytearray()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(unsent)
 
     def close(self) -> None:
-        """Let the runner see the end of its input."""
+        """Close the socket, so that the runner sees the end of its input."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class _Slot:
-    """One place for a runner, and the process in it."""
+    """A slot for a runner, and the process in it."""
 
     def __init__(self) -> None:
         self.connection: _Connection | None = None
@@ -109,7 +112,11 @@ class _Slot:
 
 
 class Runners:
-    """Keeps every slot filled. A death is passed on once the process is gone and all that it sent was read."""
+    """The runners of a host. A runner that ends is replaced.
+
+    on_frames: is called with a slot and the frames that its runner sent. on_death: is called with a slot, the job and task that it
+    executed, and the `Death`, once the process has ended and everything that it sent was read.
+    """
 
     def __init__(self, zygote: Zygote, status: StatusPage, settings: Settings, on_frames: OnFrames, on_death: OnDeath) -> None:
         self._zygote = zygote
@@ -119,21 +126,21 @@ class Runners:
         self._on_death = on_death
         self._slots = [_Slot() for _ in range(settings.runners)]
         self.unsent: list[_Connection] = []
-        """To runners that are to be sent something with the next `flush`."""
+        """The connections with frames that go out with the next `flush`."""
         self._idle_deaths = 0
         self._ending = False
         self._changed = asyncio.Event()
-        """Set when a runner started or ended, for who waits until none is left."""
+        """Set when a runner started or ended; `close` waits for it."""
         self._forking: set[asyncio.Task[None]] = set()
         self.oom_kills = OomKills(KillCount(), settings.oom_seconds)
         self.deaths = 0
-        """Runners that ended so far."""
+        """The number of runners that have ended."""
         self._started: Callable[[int], None] = lambda slot: None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Has the exception when no runners can be kept alive."""
+        """Gets a RunnersFailed exception when no runner can be kept alive."""
 
     async def start(self, on_started: Callable[[int], None]) -> None:
-        """Fork the first runners. `on_started` is called for each, and for each replacement."""
+        """Fork the first runners. on_started: is called with the slot of each runner that starts, replacements included."""
         self._started = on_started
         asyncio.get_running_loop().add_reader(self._zygote.socket, self._read_zygote)
         for slot in range(len(self._slots)):
@@ -166,7 +173,7 @@ class Runners:
         self._changed.set()
 
     def lost(self, slot: int) -> None:
-        """The runner's socket is at its end. A process that only closed it, and cannot be heard any more, is ended after a while."""
+        """Handle the end of a runner's socket. If the process only closed the socket and does not end soon, it is killed."""
         state = self._slots[slot]
         state.drained = True
         if state.exited is None:
@@ -175,11 +182,11 @@ class Runners:
 
     def _end_deaf(self, slot: int, state: _Slot) -> None:
         if self._slots[slot] is state and state.exited is None and not self.failed.done():
-            log.error("a runner has closed its socket and goes on: it is replaced", runner=slot, pid=state.pid)
+            log.error("replacing a runner that closed its socket and did not end", runner=slot, pid=state.pid)
             self.kill(slot)
 
     def _bury(self, number: int) -> None:
-        """Once a runner is dead and drained: say so, and start another."""
+        """Report a runner that has ended, once everything that it sent was read, and start another."""
         slot = self._slots[number]
         if slot.exited is None or not slot.drained or self._ending or self.failed.done():
             return
@@ -189,7 +196,7 @@ class Runners:
         self._idle_deaths = 0 if task is not None else self._idle_deaths + 1
         self._on_death(number, task, self._death(slot, slot.exited))
         if self._idle_deaths > self._settings.death_limit:
-            self._fail(RunnersFailed(f"{self._idle_deaths} runners ended one after another with nothing to do; see the log of this host"))
+            self._fail(RunnersFailed(f"{self._idle_deaths} runners in a row ended before they executed a task. See the log of this host"))
             return
         replacement = asyncio.ensure_future(self._fork(number))
         self._forking.add(replacement)
@@ -211,7 +218,7 @@ class Runners:
         self._changed.set()
 
     def send(self, slot: int, frame: protocol.Frame) -> None:
-        """Have a frame go to the runner in a slot with the next `flush`."""
+        """Queue a frame for the runner in a slot. It goes out with the next `flush`."""
         connection = self._slots[slot].connection
         if connection is None:
             return
@@ -221,35 +228,35 @@ class Runners:
             self.unsent.append(connection)
 
     def flush(self) -> None:
-        """Send what there is, to each runner in one go: it wakes once, and has a job's graph together with its first tasks."""
+        """Send the queued frames, those for one runner in a single write: it wakes once, and gets a job's graph with its first tasks."""
         unsent, self.unsent = self.unsent, []
         for connection in unsent:
             connection.flush()
 
     def kill(self, slot: int) -> None:
-        """End the runner in a slot by force; another takes its place."""
+        """Kill the runner in a slot. Another takes its place."""
         self._slots[slot].killed = True
         self._signal(slot, signal.SIGKILL)
 
     def nudge(self, slot: int) -> None:
-        """Have the runner in a slot send what it has finished, in the middle of a task."""
+        """Make the runner in a slot send its finished work at once, in the middle of a task."""
         self._signal(slot, protocol.NUDGE)
 
     def _signal(self, slot: int, number: int) -> None:
         if self._slots[slot].pid and self._slots[slot].exited is None:
-            with contextlib.suppress(ProcessLookupError):  # gone, which is not told yet
+            with contextlib.suppress(ProcessLookupError):  # it ended, and the report has not arrived yet
                 os.kill(self._slots[slot].pid, number)
 
     def pids(self) -> list[int]:
-        """The runners' process ids; 0 for one that is starting."""
+        """List the process ids of the runners by slot; 0 for one that is starting."""
         return [slot.pid for slot in self._slots]
 
     def executing(self) -> list[tuple[int, int] | None]:
-        """(job number, task) that each slot executes now."""
+        """List what each slot executes: the number of the job and the task, or None."""
         return [self._status.get(slot) for slot in range(len(self._slots))]
 
     async def close(self) -> None:
-        """End every runner, and wait until none is left. The fork server stays. Raises RunnersFailed if one cannot be ended."""
+        """Kill all runners and wait until they have ended. The fork server stays. Raises RunnersFailed if one does not end."""
         self._ending = True
         for slot in range(len(self._slots)):
             self.kill(slot)
@@ -258,7 +265,7 @@ class Runners:
             async with asyncio.timeout(seconds):
                 await self._all_gone()
         except TimeoutError:
-            raise RunnersFailed(f"a runner that was killed is still there after {seconds:g} s: it hangs in the kernel") from None
+            raise RunnersFailed(f"a killed runner has not ended after {seconds:g} s: it hangs in the kernel") from None
         finally:
             self._let_go()
 
@@ -271,7 +278,7 @@ class Runners:
             self.failed.cancel()
 
     async def _all_gone(self) -> None:
-        """Until every process that was asked for has started and ended, or the fork server is gone."""
+        """Wait until every requested process has started and ended, or the fork server has failed."""
         await asyncio.gather(*self._forking, return_exceptions=True)
         while any(slot.connection is not None and slot.exited is None for slot in self._slots) and not self.failed.done():
             self._changed.clear()

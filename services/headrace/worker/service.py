@@ -1,4 +1,4 @@
-"""The worker service: a host that joins the cluster, and joins again when its lease was lost."""
+"""The worker service: it joins the cluster as a host, and rejoins after it has lost its lease."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ log = get_log(__name__)
 
 
 class Host:
-    """One host's service: joins the cluster, and joins again under a new epoch when its lease was lost.
+    """The service of one host.
 
-    A lease is lost where process, machine or NATS server were stopped for longer than it runs. The cluster goes on without the host then:
-    what it had to do is somebody else's. So it ends its runners and its links, and begins anew; but what it holds stays, and it says so
-    before it joins. arena, status, zygote: its memory and its fork server.
+    The host loses its lease when its process, its machine or the NATS server stands still for longer than the lease runs. Other hosts then
+    take over its tasks. So it ends its runners and links, and rejoins under a new epoch. It keeps its datasets, and lists them before it
+    rejoins. arena, status, zygote: its shared memory, the status page of its runners, and its fork server.
     """
 
     def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote) -> None:
@@ -40,7 +40,10 @@ class Host:
         self._worker: Worker | None = None
 
     async def run(self) -> None:
-        """Serve until cancelled, or until this host cannot go on."""
+        """Serve until cancelled.
+
+        Raises HostTaken if another worker has the host's name, and RunnersFailed if no runner can be kept alive.
+        """
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
         self._bus.wait_for_room()
@@ -67,16 +70,18 @@ class Host:
                 else:
                     self._worker.rejoin(epoch)
                 await self._worker.run()
-                log.warning("this host's lease was lost: it joins again under a new epoch", epoch=epoch)
+                log.warning("this host lost its lease, and rejoins under a new epoch", epoch=epoch)
             except NatsUnreachable as error:
-                log.warning("NATS does not answer: this host tries to join again", epoch=epoch, error=error)
+                log.warning("NATS does not answer; this host will try to join again", epoch=epoch, error=error)
                 await asyncio.sleep(self._settings.rejoin_seconds)
             except LogRewound as error:
-                log.error("this host joins again, with what it holds of jobs that the log knows", epoch=epoch, error=error)
+                log.error("the log went back; this host rejoins with its datasets of jobs that are in the log", epoch=epoch, error=error)
                 assert self._worker is not None
                 await self._worker.log_rewound()
             except MachineBroken as error:
-                log.error("this host begins anew, with nothing: it failed at whatever it did", epoch=epoch, error=error)
+                log.error(
+                    "the state machine of this host fails on every event; it starts again without its datasets", epoch=epoch, error=error
+                )
                 await self._discard_worker()
             if self._worker is not None:
                 self._worker.keep_facts()
@@ -90,7 +95,7 @@ class Host:
 
 
 def main(settings: Settings, bus_settings: BusSettings) -> int:
-    """Run a worker until SIGTERM or SIGINT. To be called in a process with one thread and no event loop. Returns the exit code.
+    """Run a worker until SIGTERM or SIGINT, and return the exit code. Call it in a process with one thread and no event loop.
 
     Raises SettingsError for settings that cannot be used.
     """
@@ -102,7 +107,7 @@ def main(settings: Settings, bus_settings: BusSettings) -> int:
     arena = Arena.create(settings.resolved_capacity_bytes() * settings.address_space_factor, shm_folder(settings.shm_dir))
     status = StatusPage(settings.runners)
     about = {"service": "worker", "host": settings.host}
-    set_up_logging(lambda: about)  # runners are forked from here
+    set_up_logging(lambda: about)  # before the fork server starts, whose runners inherit it
     if shortage := settings.shm_shortage():
         log.warning(shortage)
     zygote = start_zygote(arena, status, settings.host)

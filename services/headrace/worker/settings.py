@@ -22,7 +22,7 @@ from headrace.worker.addresses import advertised
 from headrace_schemas import subjects
 
 NO_SPILLING = "none"
-"""As `spill_dir`: data that does not fit stays in memory, above the capacity."""
+"""The value of `spill_dir` with which datasets that do not fit stay in memory, above the capacity."""
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         "advertise": "HEADRACE_ADVERTISE",
         "lease_seconds": "HEADRACE_HOST_LEASE",
     }
-    """The variable of each field that users set. Only tests set the others."""
+    """The environment variable of each field that users set. Only tests set the others."""
 
     host: str
     """The host's name, unique in the cluster; by default the machine's name. It is a token of subjects: up to 64 letters, digits, `-` and
@@ -65,25 +65,25 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """How long a host counts as alive without contact to NATS, at least 1 s. With a shorter lease, other hosts take over the tasks of a
     dead host sooner, but a machine that pauses for longer has to start its tasks again, which costs more than a new leader."""
     tick_seconds: float = 0.1
-    """Time between two times that the state machine is told the time: only what goes wrong waits for that."""
+    """Time between two ticks of the state machine, by which it notices what takes too long."""
     rejoin_seconds: float = 0.5
-    """Time until a host that could not join, because NATS did not answer, tries again."""
+    """Pause before a host tries again to join, after NATS did not answer."""
     exile_look_seconds: float = 1.0
-    """Time between two tries of a host that others could not reach to reach one of them, and until a try is given up."""
+    """How often a host that was lost, because peers could not reach it, tries to reach one of them. Also the timeout of each try."""
     exile_soon_seconds: float = 60.0
-    """A host that is lost again within this time after it joined still has the same trouble with its network: it stays out for a while."""
+    """A host that is lost again this soon after it joined still has the same network fault, and stays out for a while."""
     exile_seconds: float = 10.0
-    """Time for which it stays out at least in that case. It doubles each time."""
+    """Shortest time for which such a host stays out. It doubles each time."""
     longest_exile_seconds: float = 300.0
-    """Time for which it stays out at most."""
+    """Longest time for which such a host stays out."""
     failures_in_a_row: int = 20
-    """Events of one kind on which the state machine may fail one after another, with none in between that succeeds, before the host begins
-    anew."""
+    """Consecutive events of one kind on which the state machine may raise an exception, before the host starts again without its
+    datasets."""
     over_remembered: int = 10_000
-    """Jobs that are over and whose late messages are still recognised."""
+    """Finished jobs whose late messages are still recognised."""
     report_seconds: float = 0.001
-    """Delay of reports that somebody waits for (outputs, failures, memory to free), so that they are sent together. None if the host was
-    quiet."""
+    """Delay of reports that a client or service waits for (outputs, failures, memory to free), so that they are sent together. A host that
+    sent no report just before sends at once."""
     busy_report_seconds: float = 0.005
     """Delay of outputs and failures while the host has more tasks of their job, since the job is not over then. With a delay of 1 ms,
     10,000 short tasks with an output each cost a fifth of a service's CPU time for receiving messages."""
@@ -94,80 +94,79 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Delay of all other reports: those of few, long tasks, while more of them wait here. A message costs all services together 2 to 3 ms
     if tasks fill the caches with their arrays. Progress bars move at this interval."""
     queue_seconds: float = 0.01
-    """A runner gets more work while it has less than this, as predicted: more than sending takes, but little enough that work is shared
-    evenly and the last task begins soon."""
+    """A runner gets more work while it has less than this predicted time of it: more than sending takes, and little enough that work is
+    shared evenly and the last task begins soon."""
     queue_segments: int = 512
     """The most segments that a runner has at a time, however short."""
     part_chains: int = 256
-    """Chains of an assignment that are read before runners are given work again: this takes 1 ms, a whole window 25 ms."""
+    """Chains of an assignment that are read before runners get work again. This takes 1 ms; a whole window would take 25 ms."""
     unknown_seconds: float = 1.0
     """Predicted duration of tasks of a function that never ran: long, so that no task is queued behind one until the duration is known."""
     late_seconds: float = 0.02
     """A runner whose task takes this much longer than predicted gets no more work: usually longer than a runner waits for a core on a busy
     machine, and short enough that the tasks behind hardly wait."""
     unreachable_seconds: float = 2.0
-    """A host to which no link can be opened for this time is reported, again and again while that lasts. With the four seconds after which
-    a link over a network that is cut ends, a host that its peers cannot reach is known after less than ten."""
+    """A host to which no link can be opened for this time is reported, repeatedly while that lasts. A link over a cut network ends after
+    four seconds, so the controller knows of a host that its peers cannot reach within ten."""
     give_up_seconds: float = 5.0
-    """After this time, the tasks that wait for such a host fail here, and are tried on other hosts. As long as a lease, so that a host that
-    has ended is known to be lost at about that time."""
+    """After this time, tasks that wait for data of such a host fail here, and are retried on other hosts. As long as a lease, so that the
+    loss of a dead host is known at about that time."""
     relay_bytes: int = 4 << 20
-    """If several hosts ask for a dataset of at least this size, it goes from host to host. For smaller ones, that takes about as long as to
-    send it to each."""
+    """If several hosts ask for a dataset of at least this size, it is relayed from host to host. For smaller ones, that takes about as long
+    as sending it to each."""
     relay_fan_out: int = 1
     """Number of hosts that each host sends such a dataset to: they share its network link, so with 2 a large dataset takes twice as
     long."""
     piece_bytes: int = 1 << 20
-    """Size of the pieces of such a dataset. A host passes on whole pieces, so each host on the way adds the time of one."""
+    """Size of the pieces of a relayed dataset. A host passes on whole pieces, so each host on the way adds the time of one."""
     relay_seconds: float = 5.0
-    """A relay that sends nothing for this time, multiplied by the number of hosts on the way, has failed. As long as a lease, so that slow
+    """A relay has failed if it sends nothing for this time, multiplied by the number of hosts on the way. As long as a lease, so that slow
     relays go on, and a lost host costs no more than that."""
     relay_failures: int = 3
-    """After this number of failures a host is not sent to a relay again, as long as both keep their links: one may have dropped its copy a
-    moment ago, but one that fails more often cannot be reached."""
+    """After this number of failures between a host and a relay, the host is not sent to that relay again while both keep their links. A
+    relay may fail once because it has just dropped its copy, but one that fails more often cannot be reached."""
     least_failures: int = 2
-    """Links to a host that must have failed before it counts as out of reach, however late it is: this host itself may have stood still
-    meanwhile."""
+    """Failed links after which a host may count as unreachable. Time alone is not enough, because this host itself may have stood still."""
     orphan_seconds: float = 5.0
-    """A dataset that has had no source for this time is reported as gone, in case the word of its new source was lost: as long as a
+    """A dataset without a source for this time is reported as gone, in case the message with its new source was lost. As long as a
     lease."""
     link_retry_ticks: int = 5
-    """Links that ended are opened again every time this number of ticks has passed: twice a second."""
+    """Number of ticks after which ended links are opened again: twice a second."""
     unread_bytes: int = 256 << 20
-    """Small values and answers that may wait for a peer to read them; the link to one that asks for more and does not read ends. Blocks of
-    the store do not count: they stay where they are until they are sent."""
+    """Bytes of small values and answers that may wait for a peer to read them. Beyond that, its link is closed. Blocks of the store do not
+    count, since they stay in the store until they are sent."""
     link_close_seconds: float = 1.0
-    """Time until all links have ended that were closed. It takes two turns of the event loop."""
+    """Longest wait for closed links to end. It normally takes two turns of the event loop."""
     send_window_bytes: int = 32 << 20
-    """Bytes under way to a peer, from which on it is not sent another dataset: what a fast network takes in some milliseconds."""
+    """Bytes in flight to a peer, from which on no further dataset is sent to it: what a fast network takes in some milliseconds."""
     disk_piece_bytes: int = 4 << 20
-    """Bytes read from disk at a time to be sent: few enough that other reads of the disk come soon, and a hundredth of a second's work."""
+    """Bytes of a spilled dataset that are read at a time to be sent. This takes about 10 ms, so other reads of the disk wait no longer."""
     disk_pieces_ahead: int = 2
-    """Pieces from disk under way to a peer: one is read while the other one is sent."""
+    """Pieces of a spilled dataset in flight to a peer: one is read while the other is sent."""
     pressure_share: float = 0.9
-    """Share of the capacity from which on a host that cannot spill starts only what frees memory or is earliest in the plan."""
+    """Share of the capacity from which on a host that cannot spill starts only tasks that free memory or are earliest in the plan."""
     address_space_factor: int = 4
-    """Address space of the store per byte of capacity: it costs nothing and keeps fragmentation away. No store becomes larger than that."""
+    """Address space of the store per byte of capacity. It costs nothing and avoids fragmentation. The store cannot grow beyond it."""
     spill_headroom_share: float = 0.1
     """Share of the capacity that is kept free by spilling ahead, so that results need not wait for the disk."""
     spill_bytes: int = 64 << 20
-    """Bytes written to disk at a time: some tens of milliseconds, for which a restore may have to wait."""
+    """Bytes written to disk at a time. This takes some tens of milliseconds, for which a restore may have to wait."""
     parked_segments: int = 4
-    """Segments that may wait for inputs to come back from disk at a time: each pins its inputs."""
+    """Segments that may wait for inputs from disk at a time. Each pins its inputs in memory."""
     longest_spill_pause_seconds: float = 60.0
-    """A pause after a failed write lasts at most this long: a disk that was repaired is used again within a minute."""
+    """Longest pause after a failed write, so that a repaired disk is used again within a minute."""
     spill_pause_seconds: float = 5.0
-    """After a dataset could not be moved to disk, nothing is moved there for this time, which doubles with each failure in succession, up
-    to a minute: short enough to use a repaired disk soon, long enough not to fill the log."""
+    """Pause after a dataset could not be written to disk. It doubles with each consecutive failure, up to a minute: short enough to use a
+    repaired disk soon, long enough not to fill the log."""
     memory_pause_seconds: float = 30.0
-    """After the folder of shared memory was found full, the store keeps to what it has there for this time. Each try with the full capacity
-    costs one write that fails."""
+    """After the folder of shared memory was full, the store does not grow for this time. Each try to grow to the full capacity costs one
+    failed write."""
     stuck_seconds: float = 60.0
-    """A segment that has waited for this time for something that should come at once is told of: longer than anything that mends itself
-    takes, like a link that is opened again, or a dataset that is made again after a pause."""
+    """A segment that waits this long for something that should come at once is reported. Faults that the cluster repairs by itself take
+    less time: a link that is opened again, or a dataset that is computed again after a pause."""
     watched_segments: int = 500
-    """Segments that are looked at each time for such waits, the earliest of each job first: those that wait longest are among them, and it
-    takes 1 ms."""
+    """Segments that are checked for such waits each time, the earliest of each job first. Those that wait longest are among them, and the
+    check takes 1 ms."""
     stall_seconds: float = 1.0
     """After this time with a full store and no running task, the earliest result gets room above the capacity."""
     grace_seconds: float = 1.0
@@ -177,21 +176,21 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     runner_linger_seconds: float = 1.0
     """Time between the end of a runner's socket and its exit. Both come together, unless a task closed the socket."""
     runner_kill_seconds: float = 10.0
-    """Time in which a runner that was killed is gone. One that is not hangs in the kernel."""
+    """Longest wait for a killed runner to end. One that has not ended by then hangs in the kernel."""
     oom_seconds: float = 3.0
-    """A runner that ends within this time after the kernel's count of kills for memory rose was killed for memory: its death is known
-    within milliseconds, or, on a machine that has no memory left, within a second or two."""
+    """A runner that ends within this time after the kernel's count of out-of-memory kills rose is taken to be killed for memory. Its death
+    is usually known within milliseconds, and on a machine without free memory within a second or two."""
     death_limit: int = 100
-    """The host gives up after this number of runners died before they executed anything, instead of starting more for ever."""
+    """The host gives up after this number of consecutive runners died before they executed a task."""
 
     def with_env(self, env: Mapping[str, str] | None = None) -> Settings:
-        """Return these settings with those that have a variable and no flag. Raises SettingsError, which names it, for an invalid value."""
+        """Add the settings that have a variable and no flag. Raises SettingsError, which names the variable, for an invalid value."""
         lease = read_lease(self.VARIABLES["lease_seconds"], os.environ if env is None else env, self.lease_seconds)
         return msgspec.structs.replace(self, lease_seconds=lease)
 
     def check(self) -> None:
-        """Raises SettingsError for settings that would fail later, or only on other hosts."""
-        Allowed.from_env()  # the runners read it again
+        """Raise SettingsError for settings that would fail later, or only on other hosts."""
+        Allowed.from_env()  # raises early; the runners read it again
         try:
             subjects.token(self.host)
         except ValueError:
@@ -211,7 +210,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
             )
 
     def resolved_capacity_bytes(self) -> int:
-        """Bytes of the store. Raises SettingsError for a folder that does not exist."""
+        """Return the size of the store in bytes. Raises SettingsError if the folder of shared memory does not exist."""
         if self.capacity_bytes:
             return self.capacity_bytes
         folder = shm_folder(self.shm_dir)
@@ -222,23 +221,23 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         return int(min(self.memory(), free) // 2)
 
     def shm_shortage(self) -> str:
-        """What to say of a capacity that the folder of shared memory can never hold; empty if it can."""
+        """Return a warning if the folder of shared memory is smaller than the capacity, or an empty text."""
         folder = shm_folder(self.shm_dir)
         total = psutil.disk_usage(str(folder)).total
         if self.capacity_bytes <= total:
             return ""
         return (
-            f"HEADRACE_CAPACITY (--capacity) is {self.capacity_bytes:,} bytes, but {folder} has room for {total:,}: what does not fit "
-            "there is moved to disk. Enlarge that folder (for a container: its shm size), or lower the capacity"
+            f"HEADRACE_CAPACITY (--capacity) is {self.capacity_bytes:,} bytes, but {folder} has room for {total:,}. Datasets that do "
+            "not fit there are moved to disk. Enlarge the folder (for a container: its shm size), or lower the capacity"
         )
 
     def memory(self) -> int:
-        """Bytes of memory that this host's processes may use together."""
+        """Return the bytes of memory that this host's processes may use together."""
         return int(min(psutil.virtual_memory().total, memory_limit()))
 
 
 def memory_limit() -> float:
-    """Bytes that this process's control group may use; infinity without a limit."""
+    """Return the bytes of memory that this process's control groups may use. Infinity without a limit."""
     limits = [math.inf]
     try:
         groups = [line.strip().split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
@@ -264,5 +263,5 @@ def _read(file: Path) -> str:
 
 
 def host_name() -> str:
-    """The machine's name, made into a single token."""
+    """Return the machine's name, made into a single token of a subject."""
     return "".join(c if c.isalnum() and c.isascii() else "-" for c in socket.gethostname())[:64] or "host"

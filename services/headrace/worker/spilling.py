@@ -1,4 +1,4 @@
-"""Writes datasets to disk and reads them back, in a thread of its own and in the order in which the agent decided."""
+"""The thread that writes datasets to disk and reads them back, in the order in which the agent decided."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from headrace.worker.agent.actions import Restore, SendSpilled, Spill, Unspill
 from headrace.worker.agent.state import Agent
@@ -16,10 +17,10 @@ DiskAction = Spill | Restore | Unspill | SendSpilled
 
 
 class Spilling:
-    """The disk of one host. `wake` is called after every event; `send` is given what was read for a peer; `failed` is told what could not
-    be done.
+    """The disk of one host.
 
-    Raises OSError if the folder cannot be written.
+    wake: is called after every event. send: is called with bytes that were read for a peer. failed: is called with each action that failed,
+    and its error. Raises OSError if the folder cannot be written.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Spilling:
         self._loop = asyncio.get_running_loop()
 
     def act(self, action: DiskAction) -> None:
-        """Begin to carry out an action; the agent hears when it is done. There must be memory where a `Restore` reads to."""
+        """Begin to carry out an action. The agent gets an event when it is done. The memory for a `Restore` must be reserved."""
         self._loop.run_in_executor(self._thread, self._work, action).add_done_callback(partial(self._done, action))
 
     def _work(self, action: DiskAction) -> memoryview | None:
@@ -61,7 +62,7 @@ class Spilling:
             self._file.read_into(action.key, memory)
 
     def _read(self, action: SendSpilled) -> memoryview:
-        """The bytes that a frame names."""
+        """Read the bytes that a frame names."""
         data = memoryview(bytearray(action.nbytes))
         self._file.read_part(action.key, action.frame.start, data)
         return data
@@ -72,16 +73,21 @@ class Spilling:
         error = future.exception()
         if error is not None:
             self._failed(action, error)
-        elif isinstance(action, SendSpilled):
-            self._sent(action, future.result())
-        elif isinstance(action, Spill):
-            self._agent.spilled(action.key, True)
-            self._wake()
-        elif isinstance(action, Restore):
-            self._agent.restored(action.key, True)
-            self._wake()
+        else:
+            _DONE[type(action)](self, action, future.result())
 
-    def _sent(self, action: SendSpilled, data: memoryview | None) -> None:
+    def _spilled(self, action: Spill, _: object) -> None:
+        self._agent.spilled(action.key, True)
+        self._wake()
+
+    def _restored(self, action: Restore, _: object) -> None:
+        self._agent.restored(action.key, True)
+        self._wake()
+
+    def _discarded(self, action: Unspill, _: object) -> None:
+        """Tell the agent nothing: it has forgotten the dataset."""
+
+    def _was_read(self, action: SendSpilled, data: memoryview | None) -> None:
         try:
             assert data is not None
             self._send(action, data)
@@ -89,6 +95,15 @@ class Spilling:
             self._failed(action, error)
 
     def close(self) -> None:
-        """Wait for what is under way, and forget everything."""
+        """Wait for the present action, drop the others, and delete the files."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._file.close()
+
+
+_DONE: dict[type[Any], Callable[[Spilling, Any, memoryview | None], None]] = {
+    SendSpilled: Spilling._was_read,
+    Spill: Spilling._spilled,
+    Restore: Spilling._restored,
+    Unspill: Spilling._discarded,
+}
+"""The function for each type of action that succeeded."""

@@ -1,8 +1,8 @@
-"""Threads of the numerical libraries in a runner: its share of the cores, unless the user sets another number.
+"""The number of threads that numerical libraries use in a runner: its share of the cores, unless the user sets another number.
 
 By default, BLAS and OpenMP start a thread for every core in every process: eight runners on eight cores have 64 threads, which wait for one
-another. The libraries read environment variables when they are loaded, so these are set before numpy is imported, if possible. For a
-library that is loaded already, a function call sets the number.
+another. The libraries read environment variables when they are loaded, so the worker sets these before numpy is imported, if possible. For
+a library that is loaded already, it calls the library's function.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MAPS = Path("/proc/self/maps")
 
 
 class ThreadSettings(msgspec.Struct, kw_only=True, frozen=True):
-    """The threads of runners. Apart from `worker.settings`, since it is read before a library is loaded that starts threads."""
+    """The threads of runners. They are not in `worker.settings`, because they are read before any library that starts threads is loaded."""
 
     VARIABLES: ClassVar[dict[str, str]] = {"runner_threads": "HEADRACE_RUNNER_THREADS"}
 
@@ -56,8 +56,8 @@ class ThreadSettings(msgspec.Struct, kw_only=True, frozen=True):
 def set_variables(runners: int, env: MutableMapping[str, str] | None = None) -> None:
     """Set the variables that the user did not set, for a machine with this number of runners. Runners inherit them.
 
-    HEADRACE_RUNNER_THREADS sets all of them. Without it, OMP_NUM_THREADS also applies to libraries that have their own variable. Raises
-    SettingsError if HEADRACE_RUNNER_THREADS is not a positive integer.
+    HEADRACE_RUNNER_THREADS overrides all of them. Without it, OMP_NUM_THREADS also applies to libraries that have their own variable.
+    Raises SettingsError if HEADRACE_RUNNER_THREADS is not a positive integer.
     """
     env = os.environ if env is None else env
     settings = read_settings(ThreadSettings, env)
@@ -68,7 +68,7 @@ def set_variables(runners: int, env: MutableMapping[str, str] | None = None) -> 
 
 
 def share(cores: float, runners: int) -> int:
-    """The threads of each runner, if this number of runners shares the cores.
+    """Return the number of threads of each runner, if `runners` of them share the cores.
 
     >>> share(8, 2), share(2, 8)
     (4, 1)
@@ -77,9 +77,9 @@ def share(cores: float, runners: int) -> int:
 
 
 def tell_loaded() -> None:
-    """Apply the variables to the libraries that this process has loaded, even if it loaded them before the variables were set.
+    """Apply the variables to the libraries that this process loaded before the variables were set.
 
-    Only for libraries with another number: setting it makes OpenBLAS start its threads.
+    A library that has the right number already is left alone, because setting it makes OpenBLAS start its threads.
     """
     for _, variable, setter, getter in _loaded():
         wanted = os.environ.get(variable, "").partition(",")[0]
@@ -88,12 +88,12 @@ def tell_loaded() -> None:
 
 
 def loaded_threads() -> dict[str, int]:
-    """Threads that each of the libraries in this process uses, by the library's file name."""
+    """Return the number of threads that each library in this process uses, by the library's file name."""
     return {os.path.basename(library._name): getter() for library, _, _, getter in _loaded()}
 
 
 def _loaded() -> Iterator[tuple[ctypes.CDLL, str, Callable[[int], object], Callable[[], int]]]:
-    """The libraries of `CALLS` in this process, with the variable and the functions of each."""
+    """Find the libraries of `CALLS` in this process, with the variable and the functions of each."""
     try:
         paths = {line.split(maxsplit=5)[-1] for line in MAPS.read_text().splitlines() if ".so" in line}
     except OSError:  # not Linux
@@ -118,13 +118,13 @@ def _open(path: str) -> ctypes.CDLL | None:
 
 
 def available_cores() -> float:
-    """Cores that this process may use: those that it is bound to, or fewer if its control group has a quota."""
+    """Return how many cores this process may use: those that it is bound to, or fewer if its control group has a quota."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(bound, cpu_quota())
 
 
 def cpu_quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """CPU quota of this process's control groups, in cores; infinity without a quota."""
+    """Return the CPU quota of this process's control groups, in cores. Infinity without a quota."""
     quotas = [math.inf]
     for line in _read(groups).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -137,13 +137,13 @@ def cpu_quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/
 
 
 def _with_parents(root: Path, path: str) -> list[Path]:
-    """The folders of a control group and its parents. In a container, the path may lead outside of it."""
+    """List the folders of a control group and its parents. Those outside the container are left out."""
     own = root / path.strip("/")
     return [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
 
 
 def _quota(values: list[str]) -> float:
-    """Cores from the quota and the period, both in microseconds."""
+    """Convert a quota and a period, both in microseconds, to cores."""
     if len(values) < 2 or not values[0].isdigit() or not values[1].isdigit() or not int(values[1]):
         return math.inf
     return int(values[0]) / int(values[1])

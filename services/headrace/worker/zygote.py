@@ -1,8 +1,9 @@
 """The fork server of a host: a small single-threaded process from which runners are forked.
 
-It is forked from the worker before that has an event loop, threads or connections, so a runner inherits imports and nothing else,
-and a dead runner is replaced in milliseconds. It dies with its agent, and runners die with it. What a task starts ends with its runner;
-if it is in a session of its own, it becomes a child of the fork server (Linux) when its parent ends, and ends with that.
+The worker forks it before it has an event loop, threads or connections. So a runner inherits only the imports, and a dead runner is
+replaced in milliseconds. The fork server ends with the agent, and the runners end with the fork server. The processes that a task starts
+end with its runner. Those that moved to another session become children of the fork server (on Linux) when their parent ends, and end with
+it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from headrace.worker.agent.oom import be_killed_first
 from headrace_shm import Arena
 
 KILL_SECONDS = 5.0
-"""In which everything that tasks started is gone once it is killed. What is not, hangs in the kernel."""
+"""The wait for the processes that tasks started, after they were killed. One that has not ended by then hangs in the kernel."""
 NICENESS = 5
-"""Runners give way to agents and services, which need little time but need it at once: a purge that comes late costs fresh memory."""
+"""The niceness of runners. Agents and services need little CPU time, but at once: after a late purge, a task takes fresh memory."""
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes per unit of `ru_maxrss`."""
 log = get_log(__name__)
@@ -43,7 +44,7 @@ _FORKED, _EXITED = b"f", b"x"
 
 @dataclass(frozen=True)
 class Forked:
-    """A runner runs in this slot."""
+    """The report that a runner was forked for a slot."""
 
     slot: int
     pid: int
@@ -51,13 +52,13 @@ class Forked:
 
 @dataclass(frozen=True)
 class Exited:
-    """A runner ended: `code` is its exit code, or minus the signal that killed it."""
+    """The report that a runner ended. code: its exit code, or minus the number of the signal that killed it."""
 
     slot: int
     pid: int
     code: int
     peak: int = field(default=0, compare=False)
-    """Bytes of memory that it had at its peak, the datasets that it mapped included."""
+    """Its peak memory in bytes, including the datasets that it mapped."""
 
 
 class Zygote:
@@ -68,11 +69,11 @@ class Zygote:
         self.pid = pid
 
     def fork(self, slot: int, runner_socket: socket.socket) -> None:
-        """Ask for a runner in this slot that talks over the socket; a Forked report follows. Raises OSError if the zygote is gone."""
+        """Request a runner for a slot, with its end of a socket. A Forked report follows. Raises OSError if the fork server has ended."""
         socket.send_fds(self.socket, [_FORK.pack(slot)], [runner_socket.fileno()])
 
     def read(self) -> list[Forked | Exited]:
-        """Reports that have arrived; does not wait. Raises ConnectionError if the zygote is gone."""
+        """Return the reports that have arrived, without waiting. Raises ConnectionError if the fork server has ended."""
         reports: list[Forked | Exited] = []
         while True:
             try:
@@ -85,14 +86,14 @@ class Zygote:
             reports.append(Forked(slot, pid) if kind == _FORKED else Exited(slot, pid, code, peak))
 
     def close(self) -> None:
-        """End the fork server and wait for it; its runners are killed by it."""
+        """End the fork server, which kills its runners, and wait for it."""
         self.socket.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
 
 def start_zygote(arena: Arena, status: StatusPage, host: str = "") -> Zygote:
-    """Fork the fork server. To be called from a process with one thread and no event loop. host: whose runners these are, for their log."""
+    """Start the fork server. Call it in a process with one thread and no event loop. host: the host's name, for the runners' log."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -103,7 +104,7 @@ def start_zygote(arena: Arena, status: StatusPage, host: str = "") -> Zygote:
 
 
 def _leave(main: Callable[[], object]) -> NoReturn:
-    """Run a child's main function and end the process without the parent's exit handlers."""
+    """Run the main function of a forked process, and end the process without its parent's exit handlers."""
     code = 1
     try:
         main()
@@ -113,19 +114,19 @@ def _leave(main: Callable[[], object]) -> NoReturn:
     except OSError:
         code = 0
     except BaseException:
-        log.exception("a runner, or its fork server, ends with an error of its own")
+        log.exception("a runner or the fork server ended with an internal error")
     finally:
         os._exit(code)
 
 
 def _kill_group(leader: int) -> None:
-    """Kill a runner, or what is left of what it started."""
+    """Kill a runner and the processes that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 class _Server:
-    """The fork server's own process."""
+    """The main loop of the fork server's process."""
 
     def __init__(self, sock: socket.socket, arena: Arena, status: StatusPage, host: str) -> None:
         self._sock = sock
@@ -135,7 +136,7 @@ class _Server:
         self._slots: dict[int, int] = {}
 
     def serve(self) -> None:
-        """Fork on request and report ends until the agent is gone, however it went; then kill what still runs, and what that started."""
+        """Fork runners on request and report their ends, until the agent has ended. Then kill the runners and their processes."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         wake, woken = socket.socketpair()
@@ -158,7 +159,7 @@ class _Server:
                 _kill_group(pid)
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            kill_descendants(KILL_SECONDS)  # what tasks started in sessions of its own
+            kill_descendants(KILL_SECONDS)  # processes that tasks started in other sessions
 
     def _serve_one(self, *wakers: socket.socket) -> bool:
         data, fds, _, _ = socket.recv_fds(self._sock, _FORK.size, 1)
@@ -173,7 +174,7 @@ class _Server:
             _leave(lambda: self._become_runner(fds[0], slot))
         os.close(fds[0])
         with contextlib.suppress(OSError):  # it may have ended already
-            os.setpgid(pid, pid)  # what a task starts ends with its runner
+            os.setpgid(pid, pid)  # so that `_kill_group` also ends the processes that its tasks start
         self._slots[pid] = slot
         self._sock.send(_REPORT.pack(_FORKED, slot, pid, 0, 0))
         return True
