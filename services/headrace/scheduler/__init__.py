@@ -1,1 +1,1 @@
-"""Plans jobs, releases windows to hosts in plan order, finds new places for what was lost. Decisions in `state`, the bus in `service`."""
+"""The scheduler: it plans jobs, releases chains to hosts in plan order, and places lost work anew. `state` decides, `service` publishes."""

@@ -1,12 +1,12 @@
-"""Which submitted jobs are planned now, and which wait for their turn: a pure queue.
+"""The queue of submitted jobs that wait to be planned.
 
-All jobs that are open share the runners, and advance together. With hundreds open, each gets a task done now and then, and every service
-hears of each of these by itself: the messages cost more than the tasks. So only so many jobs are open at a time, and the others wait in the
-order in which they arrived. Three rules keep a job from waiting for what it does not need:
+All open jobs share the runners and advance together. With hundreds of open jobs, each gets a task done now and then, and each such task is
+reported in a message by itself: the messages cost more than the tasks. So the number of open jobs is limited, and the others wait in the
+order of submission. Three rules keep a job from waiting without need:
 
-- Jobs count while they are young. Whatever has been open for `grown_seconds` is long, and its messages are few.
-- While some host has fewer tasks than runners, the next job is admitted, whatever the limits say.
-- A job whose tasks need resources is admitted at once: those before it may wait for a resource that it does not need.
+- Only young jobs count. A job that has been open for `grown_seconds` is a long one, and its messages are few.
+- While a host has fewer tasks than runners, the next job is admitted, whatever the limits say.
+- A job whose tasks need resources is admitted at once: the jobs before it may wait for a resource that it does not need.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from headrace.scheduler.settings import Settings
 
 
 class Admission:
-    """Jobs that wait for their turn, and those that count because they had it a short time ago.
+    """The jobs that wait to be admitted, and the young jobs, which were admitted a short time ago.
 
-    The clock may be any that goes on; it stands still unless `tick` is called.
+    The clock may be any monotonic clock. It advances with `tick`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._waiting: dict[str, JobLedger] = {}
         self._needy: dict[str, JobLedger] = {}
-        """Those whose tasks need resources; they have their turn before the others."""
+        """Waiting jobs whose tasks need resources. They are admitted before the others."""
         self._young: dict[str, tuple[float, int]] = {}
-        """When each was admitted, and how many tasks it has; the longest ago first."""
+        """The time of admission and the number of tasks of each young job, the oldest first."""
         self._young_tasks = 0
         self._grown_at = math.inf
-        """When the first of them, or one that was before it, has been open for long enough not to count."""
+        """The time from which on the oldest job may no longer be young."""
         self._now = 0.0
 
     @property
@@ -42,16 +42,16 @@ class Admission:
         return bool(self._needy or self._waiting)
 
     def __len__(self) -> int:
-        """How many jobs wait."""
+        """Return the number of waiting jobs."""
         return len(self._needy) + len(self._waiting)
 
     @property
     def names(self) -> list[str]:
-        """The jobs that wait, the first to be admitted first."""
+        """The waiting jobs, in the order in which they will be admitted."""
         return [*self._needy, *self._waiting]
 
     def tick(self, now: float) -> None:
-        """Take in how late it is. Jobs that were admitted long enough ago do not count any more."""
+        """Advance the clock, and stop counting jobs that are no longer young. now: seconds."""
         self._now = now
         if now >= self._grown_at:
             self._let_grow()
@@ -78,9 +78,9 @@ class Admission:
             self._forget(job)
 
     def next(self, runners: float, *, idle: Callable[[], bool]) -> JobLedger | None:
-        """The job whose turn it is, or None. It does not wait any more.
+        """Remove and return the next job to admit, or None if no job may be admitted.
 
-        runners: of all living hosts. idle: returns whether some of them has less to do than it has runners.
+        runners: the number of runners of all living hosts. idle: returns whether a host has fewer tasks than runners.
         """
         if self._needy:
             return self._needy.pop(next(iter(self._needy)))

@@ -13,7 +13,7 @@ from headrace.scheduler.inputs import outside
 
 
 class Release(NamedTuple):
-    """Consecutive chains of a backlog. inputs: the datasets that they take from outside themselves, tasks and inputs in order."""
+    """Consecutive chains of a backlog. inputs: the datasets that each takes from outside itself, in the order of its tasks."""
 
     chains: Ints
     lengths: Ints
@@ -22,7 +22,7 @@ class Release(NamedTuple):
 
     @classmethod
     def of_one_task(cls) -> Release:
-        """The only chain of a graph of one task."""
+        """Return the only chain of a graph with one task."""
         return _ONE_TASK
 
 
@@ -30,10 +30,10 @@ _ONE_TASK = Release(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), np.
 
 
 class Backlog:
-    """Chains with their tasks and outside inputs as columns; taken from the front."""
+    """A queue of chains, with their tasks and inputs from outside as columns. Chains are taken from the front."""
 
     def __init__(self, topology: Topology, chains: Ints, lengths: Ints, tasks: Ints) -> None:
-        """chains: ids in ascending order. lengths: tasks per chain. tasks: concatenated."""
+        """chains: ids in ascending order. lengths: the number of tasks of each chain. tasks: those of all chains, concatenated."""
         self.chains = chains
         self._lengths = lengths
         self._tasks = tasks
@@ -45,31 +45,31 @@ class Backlog:
 
     @classmethod
     def of(cls, topology: Topology, table: ChainTable, chains: Ints) -> Backlog:
-        """A backlog of chains that are in the ledger's table."""
+        """Make a backlog of chains that are in the ledger's table."""
         return cls(topology, chains, table.lengths(chains), table.expand(chains)[0])
 
     @property
     def n_tasks(self) -> int:
-        """Tasks still in the backlog."""
+        """The number of tasks in the backlog."""
         return int(self._task_end[-1] - self._task_end[self._next])
 
     def rest(self) -> Ints:
-        """Ids of the chains still in the backlog."""
+        """Return the ids of the chains in the backlog."""
         return self.chains[self._next :]
 
     @property
     def first(self) -> int:
-        """Id of the chain at the front."""
+        """The id of the chain at the front."""
         return int(self.chains[self._next])
 
     def within(self, tasks: int, before: int) -> int:
-        """How many chains from the front may be taken: those with ids below `before`, then as many as have no more than `tasks` tasks."""
+        """Count the chains at the front that may be taken: those with ids below `before`, and more up to `tasks` tasks in total."""
         first = max(self._next, int(np.searchsorted(self.chains, before)))
         room = self._task_end[first] + max(0, tasks - int(self._task_end[first] - self._task_end[self._next]))
         return int(np.searchsorted(self._task_end, room, side="right")) - 1 - self._next
 
     def take_chains(self, count: int, integers: int) -> list[Release]:
-        """Takes chains from the front, in parts of about `integers` integers each (more only where one chain alone has more)."""
+        """Take chains from the front, in parts of about `integers` integers each. Only a single chain with more makes a larger part."""
         stop, parts = self._next + count, []
         weight = self._task_end + self._input_end + 2 * np.arange(len(self._task_end))
         while self._next < stop:

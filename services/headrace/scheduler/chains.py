@@ -1,8 +1,9 @@
-"""Fusing: tasks that run back to back on one runner, so that what passes between them never leaves its process.
+"""Fusion of tasks into chains, which run back to back on one runner, so that the datasets within a chain never leave its process.
 
-An edge u -> v is fused where u's only dataset has v as its only consumer and was not asked for. Of several such u, v takes the deepest: the
-others are ready earlier and can run elsewhere meanwhile. So chains are paths, and only the last task of a chain has successors outside it;
-hence the chains, ordered by their last tasks, are in topological order. A generator heads or ends its chain.
+An edge u -> v is fused if u's only dataset has v as its only consumer and is not a requested output. Of several such u, v is fused with the
+deepest one: the others are ready earlier and can run elsewhere meanwhile. So chains are paths, and only the last task of a chain has
+successors outside. Hence the chains are in topological order if they are sorted by their last tasks. A generator is the first or the last
+task of its chain.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from headrace.graph.topology import Flags, Ids, Offsets, Topology
 from headrace.scheduler.ranks import Ranks
 
 SMALL_TASKS = 128
-"""Up to so many tasks plain loops are quicker than numpy, whose 30 calls cost about 60 microseconds whatever the size."""
+"""Up to this number of tasks, plain loops are faster than numpy, whose 30 calls cost about 60 microseconds at any size."""
 
 
 class Chains(NamedTuple):
-    """Chains in plan order, a linear extension of the graph between them. lengths: tasks per chain. tasks: concatenated, as they run."""
+    """Chains in plan order, which is a topological order. lengths: in tasks. tasks: concatenated, in the order in which they run."""
 
     lengths: list[int]
     tasks: list[int]
 
 
 def fuse(topology: Topology, ranks: Ranks, longest: int) -> Chains:
-    """The chains of a graph, none longer than `longest` tasks."""
+    """Fuse the tasks of a graph into chains of at most `longest` tasks."""
     if not len(topology.inputs):
         return Chains([1] * topology.n_tasks, list(range(topology.n_tasks)))
     if topology.n_tasks <= SMALL_TASKS:
@@ -35,7 +36,7 @@ def fuse(topology: Topology, ranks: Ranks, longest: int) -> Chains:
 
 
 def _fusible(topology: Topology) -> Flags:
-    """Per dataset: whether its edge may be fused: the only dataset of its task, with one consumer, not asked for."""
+    """Tell for each dataset whether its edge may be fused: it is the only one of its task, has one consumer, and is not an output."""
     alone = topology.n_outputs == 1
     fusible: Flags = (topology.n_consumers == 1) & ~topology.is_output & alone[topology.producer]
     return fusible
@@ -60,7 +61,7 @@ def _fuse_few(topology: Topology, ranks: Ranks, longest: int) -> Chains:
 
 
 def _predecessors_few(topology: Topology, ranks: Ranks) -> list[int]:
-    """Per task: the task that it is fused to, or -1."""
+    """Return for each task the task before it in its chain, or -1."""
     fusible, producer, generator = _fusible(topology).tolist(), topology.producer.tolist(), topology.is_generator.tolist()
     inputs, start, level = topology.inputs.tolist(), topology.input_start.tolist(), ranks.level
     before = [-1] * topology.n_tasks
@@ -88,12 +89,12 @@ def _fuse_many(topology: Topology, ranks: Ranks, longest: int) -> Chains:
 
 
 def _successors_many(topology: Topology, level: Ids) -> Ids:
-    """Per task: the task that is fused to it, or -1."""
+    """Return for each task the task after it in its chain, or -1."""
     n = topology.n_tasks
     edges = np.flatnonzero(_fusible(topology)[topology.inputs])
     makers = topology.producer[topology.inputs[edges]]
     takers = np.repeat(np.arange(n, dtype=np.int32), topology.n_inputs)[edges]
-    # Of repeated indices numpy keeps the last value: that is the deepest maker, and among equals the first input.
+    # numpy keeps the last value of repeated indices. So the deepest producer comes last, and among equals that of the first input.
     deepest_last = np.argsort(level[makers[::-1]], kind="stable")
     before = np.full(n, -1, dtype=np.int32)
     before[takers[::-1][deepest_last]] = makers[::-1][deepest_last]
@@ -106,7 +107,7 @@ def _successors_many(topology: Topology, level: Ids) -> Ids:
 
 
 def _collect(following: Ids, urgency: Ids) -> tuple[Offsets, Ids]:
-    """Lengths and tasks of the chains in plan order, from each task's successor. Tails are found by doubling the steps."""
+    """Collect chains in plan order from each task's successor. Returns their lengths and tasks. Pointer doubling finds the last tasks."""
     tail = np.where(following >= 0, following, np.arange(len(following), dtype=np.int32))
     while True:
         further = tail[tail]

@@ -1,7 +1,7 @@
-"""Placement where tasks need something of their host: each only where that is, and in proportion to how much of it there is.
+"""Placement of tasks that need resources: on hosts that have these, and in proportion to their amounts.
 
-Chains are cut where what their tasks need changes, so that a chain needs one thing throughout: a GPU is not held while a chain does what
-any processor could, and that goes to any host.
+Chains are cut where the needs of their tasks change, so that all tasks of a chain need the same. So a chain does not hold a GPU for tasks
+that any host can run, and these tasks may go to any host.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from headrace.scheduler.chains import Chains
 from headrace.scheduler.placing import Balance, Floats, choose_many
 
 NO_HOST = -1
-"""Of a chain that no host can take."""
+"""Stands for the host of a chain that no host can run."""
 
 
 class Demand(NamedTuple):
-    """What is needed where. kind (n_tasks): what each task needs, by its kind. rates (kinds, hosts): how many tasks of a kind a host can
-    execute at once; 0 where it has not what they need."""
+    """The needs of tasks, and what hosts offer.
+
+    kind: for each task, the kind of its needs; shape (n_tasks). rates: the number of tasks of a kind that a host can execute at a time, 0
+    if it lacks the resources; shape (kinds, hosts).
+    """
 
     kind: Ids
     rates: Floats
 
 
 def rates_of(needs: Needs, runners: Sequence[float], resources: Sequence[Resources]) -> Floats:
-    """The rates of `Demand`, for hosts with so many runners and with these resources."""
+    """Compute the rates of `Demand` for hosts with these numbers of runners and these resources."""
     rows = [[_rate(need, *host) for host in zip(runners, resources, strict=True)] for need in needs.kinds]
     return np.array(rows, dtype=np.float64).reshape(len(needs.kinds), len(runners))
 
@@ -44,7 +47,7 @@ def _rate(need: Resources, runners: float, has: Resources) -> float:
 
 
 def cut(chains: Chains, kind: Ids) -> Chains:
-    """The chains in pieces, each of one kind of tasks: as many chains in the same order, or more."""
+    """Cut chains where the kind of their tasks changes. The order stays."""
     tasks = np.array(chains.tasks, dtype=np.int64)
     begins = np.zeros(len(tasks) + 1, dtype=np.bool_)
     begins[np.concatenate(([0], np.cumsum(chains.lengths)))] = True
@@ -55,10 +58,10 @@ def cut(chains: Chains, kind: Ids) -> Chains:
 def choose_fit(
     costs: Floats, votes: Floats, kinds: Ints, rates: Floats, balance: Balance, ready: float, slack: float
 ) -> tuple[Ints, float]:
-    """A host for each of some chains, as `choose_many`, or NO_HOST; and when all of them are done. What is placed is added to the balance.
+    """Choose a host for each chain, as `choose_many` does, or NO_HOST. Return the hosts, and the time at which all chains are done.
 
-    costs (n): seconds. votes (n, hosts): how much of its input is on each host. kinds (n): what each needs; those that few hosts can take
-    choose first. rates: as in `Demand`.
+    The chains are added to the balance. Kinds that few hosts can run choose first. costs: seconds of each chain; shape (n). votes: the
+    amount of its inputs on each host; shape (n, hosts). kinds: the kind of its needs; shape (n). rates: as in `Demand`.
     """
     chosen, done = np.full(len(costs), NO_HOST, dtype=np.int64), ready
     for kind in sorted(np.unique(kinds).tolist(), key=lambda kind: int(np.count_nonzero(rates[kind]))):

@@ -1,4 +1,4 @@
-"""What chains take from outside themselves: which datasets, chain by chain, in the order in which assignments name their sources."""
+"""The datasets that chains take from outside themselves, in the order in which assignments name the sources."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from headrace.ledger.columns import Ints, ranges
 
 
 class Outside(NamedTuple):
-    """counts: per chain, how many inputs come from outside it. datasets: these inputs, concatenated, tasks and inputs in order."""
+    """The inputs that chains take from outside themselves. counts: the number for each chain. datasets: all of them, in task order."""
 
     counts: Ints
     datasets: Ints
 
 
 def outside(topology: Topology, lengths: Ints, tasks: Ints) -> Outside:
-    """The inputs of chains (lengths per chain, tasks concatenated) that are not handed over inside them.
+    """Find the inputs of chains that come from outside. lengths: tasks of each chain. tasks: those of all chains, concatenated.
 
-    An input is handed over inside a chain if the task just before makes it: fused tasks have one dataset with one consumer.
+    An input comes from inside its chain if the task just before produces it: fused tasks have one dataset with one consumer.
     """
     if not len(topology.inputs):
         return Outside(np.zeros_like(lengths), topology.inputs)

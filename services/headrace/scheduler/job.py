@@ -1,4 +1,4 @@
-"""One job as the scheduler sees it: the ledger's facts, and what was not released yet."""
+"""The schedule of one job: the places of its tasks, and the chains that are not released yet."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from headrace.scheduler.backlog import Backlog, Release
 from headrace.scheduler.living_hosts import LivingHosts
 
 _AGAIN = -2
-"""Where a task is counted that was placed anew on host 0; on host 1 at one less, and so on."""
+"""The place of a task that was placed anew on host 0. The place for host 1 is one less, and so on."""
 Loaded = Callable[[int, int], None]
-"""Called with a host's index and by how many tasks its load changed."""
+"""A function that is called with the index of a host and the number of tasks by which its load changed."""
 
 
 class JobSchedule:
-    """A planned job. Hosts are indexes in the ledger's table of the job.
-
-    backlogs: per host, chains placed there and not released. open: per host, tasks of the plan released and not done; again: the same of
-    tasks that were placed anew, of which no window is made.
-    where (n_tasks): the host that each task is placed on, also before an assignment says so in the log.
-    top: per host, the highest chain of the plan released to it. told: per host, the epoch to which the graph was sent.
-    unplaced: tasks that are needed again, or were given back, and have no place yet.
-    moved: datasets that may be, or be made, elsewhere than was last said. said: per host and dataset, what the host was told of it by the
-    last reroute, and when.
-    needs: what its tasks need of their hosts, if anything; kind (n_tasks): what each does, by its kind. stranded: chains of the plan that
-    no living host can take. reassigned_among: the hosts that lived when what waits was last moved to hosts that can take it.
+    """The schedule of a planned job. Hosts are indexes in the job's table in the ledger.
 
     It is made from the ledger alone, so that a scheduler that takes over goes on where the last one stopped.
+
+    - `backlogs`: for each host, the chains that are placed there and not released. `open`: for each host, the number of tasks of the plan
+      that are released and not done. `again`: the same for tasks that were placed anew, which are outside the windows.
+    - `where` (n_tasks): the host of each task, even before an assignment in the log names it. `unplaced`: tasks that are needed again, or
+      were given back, and have no place yet.
+    - `top`: for each host, the highest chain of the plan that was released to it. `told`: for each host, the epoch to which the graph was
+      sent.
+    - `moved`: datasets that may have another source than hosts were told. `said`: for each host and dataset, the last reroute and its time.
+    - `needs`: the needs of the tasks, if any. `kind` (n_tasks): the kind of each task's needs. `stranded`: chains of the plan that no
+      living host can run. `reassigned_among`: the living hosts among which unreleased chains were last distributed.
     """
 
     def __init__(self, job: JobLedger, loaded: Loaded) -> None:
@@ -62,7 +62,7 @@ class JobSchedule:
         job.take_changes()
 
     def _find_released(self) -> None:
-        """What an earlier scheduler released."""
+        """Count the tasks that an earlier scheduler released."""
         released = np.flatnonzero(self.job.state != WAITING)
         if not len(released):
             return
@@ -71,10 +71,10 @@ class JobSchedule:
             chains = self.job.chain[released[self.where[released] == host]]
             self.top[host] = int(chains[chains < self.n_planned].max(initial=-1))
 
-    # --- what is placed and not released ------------------------------------------------------------------------------
+    # --- placed and not released ----------------------------------------------------------------------------------------
 
     def enqueue(self, chains: Ints) -> None:
-        """Puts chains (ascending ids, of the plan) into the backlogs of the hosts that their tasks are placed on, in plan order."""
+        """Add chains of the plan to the backlogs of their tasks' hosts, in plan order. chains: ids in ascending order."""
         if not len(chains):
             return
         table, topology = self.job.chains, self.job.topology
@@ -93,7 +93,7 @@ class JobSchedule:
             self.backlogs[host] = backlog
 
     def withdraw(self, host: int, last_tasks: int | None = None) -> Ints:
-        """Takes chains back from a host's backlog: all, or those at its end that make up about so many tasks. Returns their ids."""
+        """Remove chains from a host's backlog, and return their ids: all, or about `last_tasks` tasks at its end."""
         backlog = self.backlogs[host]
         keep = 0 if last_tasks is None else backlog.within(max(0, backlog.n_tasks - last_tasks), 0)
         chains = backlog.rest()
@@ -102,27 +102,27 @@ class JobSchedule:
         return chains[keep:]
 
     def strand(self, chains: Ints) -> None:
-        """Keeps chains that no living host can take until other hosts live."""
+        """Keep chains that no living host can run until other hosts join."""
         if len(chains):
             self.stranded = np.union1d(self.stranded, chains)
 
     def move(self, tasks: Ints, hosts: Ints | int) -> None:
-        """These tasks are placed there from now on."""
+        """Place tasks on hosts."""
         self.where[tasks] = hosts
         topology = self.job.topology
         self.moved.update(ranges(topology.first_output[tasks], topology.n_outputs[tasks]).tolist())
 
     def say_all_sources(self) -> None:
-        """An earlier scheduler may have moved what it had not released, and whether it said so to those who wait is not known."""
+        """Have the sources of all datasets sent again: an earlier scheduler may have moved chains without rerouting the hosts that wait."""
         self.moved.update(range(self.job.topology.n_datasets))
 
     # --- releasing ------------------------------------------------------------------------------------------------------
 
     def release(self, host: int, window: int, integers: int) -> list[Release]:
-        """What the host gets now: nothing while more than half of its window is open, else as much as fits.
+        """Take chains from a host's backlog that can be released: none while more than half of its window is open, else those that fit.
 
-        Chains that come before one released already (they were another host's before) do not wait for room: what fills the window may
-        be waiting for them.
+        Chains that precede a released one in the plan (they were placed on another host before) do not wait for room: the tasks in the
+        window may wait for them. window: the most open tasks. integers: the size of the parts, see `Backlog.take_chains`.
         """
         backlog = self.backlogs.get(host)
         if backlog is None:
@@ -145,7 +145,7 @@ class JobSchedule:
         return parts
 
     def sources(self, datasets: Ints) -> list[int]:
-        """Per dataset: the host that holds it, or will make it."""
+        """Return for each dataset the host that holds it, or will produce it."""
         homes = self.job.copies.home[datasets]
         sources: list[int] = np.where(homes != NOWHERE, homes, self.where[self.job.topology.producer[datasets]]).tolist()
         return sources
@@ -153,7 +153,7 @@ class JobSchedule:
     # --- following the ledger -------------------------------------------------------------------------------------------
 
     def follow(self) -> None:
-        """Takes in what changed in the ledger since the last call."""
+        """Update the counts by the changes in the ledger since the last call."""
         changes = self.job.take_changes()
         for batch in (changes.assigned, changes.done, changes.failed, changes.needed, changes.revoked):
             if len(batch.few) > FEW:
@@ -195,7 +195,7 @@ class JobSchedule:
         self._counted[tasks] = now
 
     def _open(self, place: int, change: int) -> None:
-        """place: index of a host; counted down from `_AGAIN` for what was placed anew."""
+        """Change the number of open tasks at a place: the index of a host, or counted down from `_AGAIN` for tasks placed anew."""
         if place == UNPLACED:
             return
         host = place if place >= 0 else _AGAIN - place
@@ -203,13 +203,13 @@ class JobSchedule:
         self._loaded(host, change)
 
     def status(self) -> dict[str, object]:
-        """For people: per host, how many tasks it has and how many wait for its window."""
+        """Summarise for people how many tasks each host has, and how many wait for its window."""
         hosts = self.job.hosts
         queued = {hosts[host]: backlog.n_tasks for host, backlog in self.backlogs.items()}
         return {"open": {hosts[host]: tasks for host, tasks in self.open.items()}, "queued": queued, "unplaced": len(self.unplaced)}
 
     def close(self) -> None:
-        """The job is over: its hosts are rid of it."""
+        """Take the tasks of a job that is over off the load of its hosts."""
         for host, tasks in (*self.open.items(), *self.again.items()):
             self._loaded(host, -tasks)
         for host in list(self.backlogs):

@@ -1,4 +1,4 @@
-"""The hosts that live, as the scheduler weighs them."""
+"""The living hosts, with their load and resources."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from headrace.scheduler.placing import Balance, Floats
 
 
 class LivingHosts:
-    """The living hosts at one moment. names: in ascending order. epochs, resources, runners_of: by name. runners: of all of them.
+    """The hosts that are alive at one moment. names: in ascending order. epochs, resources, runners_of: by name. runners: their total.
 
-    A host's rate is its number of runners: tasks cost a second each unless something better is known. A runner that executes a long task is
-    none meanwhile; a host that has no other is held up, and gets nothing while there are others.
+    The rate of a host is its number of runners, since each task is taken to cost a second if its duration is unknown. A runner that
+    executes a long task is not counted. A host whose runners all do is held up, and gets no work while other hosts can take it.
     """
 
     def __init__(
@@ -26,8 +26,11 @@ class LivingHosts:
         long: Mapping[str, int] | None = None,
         alone: Mapping[str, int] | None = None,
     ) -> None:
-        """hosts: all that are known. load: per host, tasks placed there and not done. long: per host, those of them that run for long.
-        alone: per host, those that run alone. All but `hosts` may change later."""
+        """Select the living ones of all known hosts.
+
+        load: for each host, the tasks that are placed there and not done. long: those of them that have run for long. alone: those that run
+        alone. These three mappings may change later, and are read when they are needed.
+        """
         living = sorted((record.name, record) for record in hosts.values() if record.alive)
         self.names = [name for name, _ in living]
         self.epochs = {name: record.epoch for name, record in living}
@@ -40,7 +43,7 @@ class LivingHosts:
         self._alone = {} if alone is None else alone
 
     def idlest(self, need: Resources | None = None) -> str:
-        """The host that has the least to do for each of its runners, of those that have what is needed."""
+        """Return the host with the least work for each of its runners, among those that have the needed resources."""
         able = [name for name in self.names if fits(need, self.resources[name])] if need else self.names
         if len(able) == 1:
             return able[0]
@@ -51,7 +54,7 @@ class LivingHosts:
         return self._long.get(name, 0) >= self.runners_of[name] or name in self._alone
 
     def busy_seconds(self, name: str) -> float:
-        """How long a host is busy with what it has, besides its long tasks, if tasks cost a second each."""
+        """Return the time for which a host is busy with its tasks other than long ones, if each costs a second."""
         if self.is_held_up(name):
             return self._load.get(name, 0) / self._rates[name]
         long = self._long.get(name, 0)
@@ -66,16 +69,16 @@ class LivingHosts:
         return bool(needs.missing(self.resources.values()))
 
     def rates(self, needs: Needs, names: list[str] | None = None) -> Floats:
-        """How many tasks of each kind each host (of all, or some) can execute at once; see `fitting.Demand`."""
+        """Return how many tasks of each kind each of the hosts (all by default) can execute at a time; see `fitting.Demand`."""
         names = self.names if names is None else names
         return rates_of(needs, [self._rates[name] for name in names], [self.resources[name] for name in names])
 
     def joined_since(self, before: LivingHosts) -> set[str]:
-        """The hosts that have taken up work since, also those that started anew."""
+        """Return the hosts that have joined, or restarted, since the earlier moment `before`."""
         return {name for name, epoch in self.epochs.items() if before.epochs.get(name) != epoch}
 
     def balance(self, names: list[str] | None = None, task_seconds: float = 1.0) -> Balance:
-        """The hosts (all, or some) with what they are busy with."""
+        """Return the rates of the hosts (all by default), and the time for which each is busy."""
         names = self.names if names is None else names
         if all(map(self.is_held_up, names)):
             return Balance([self._rates[name] for name in names], [self.busy_seconds(name) * task_seconds for name in names])
@@ -83,5 +86,5 @@ class LivingHosts:
         return Balance(rates, [math.inf if self.is_held_up(name) else self.busy_seconds(name) * task_seconds for name in names])
 
     def share_of(self, names: set[str]) -> float:
-        """The part of the cluster's runners that these hosts have."""
+        """Return the share of all runners that these hosts have."""
         return sum(self._rates[name] for name in names) / self.runners

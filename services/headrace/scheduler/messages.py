@@ -1,4 +1,4 @@
-"""Builds the scheduler's messages: columns in, none larger than about a given number of integers out."""
+"""Functions that make the scheduler's messages from columns, and split those that would be too large."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from headrace_schemas.options import DEFAULTS
 
 
 class Stamp(NamedTuple):
-    """What every decision carries. at: last sequence folded. term: revision of the lease."""
+    """The fields that every decision carries. at: the last folded sequence. term: the revision of the lease."""
 
     at: int
     term: int
 
 
 class Target(NamedTuple):
-    """A host that gets orders, and the addresses of all hosts of the job's table."""
+    """A host that receives orders. addresses: those of all hosts in the job's table."""
 
     host: str
     epoch: int
@@ -32,7 +32,10 @@ class Target(NamedTuple):
 
 
 def plan_messages(job: str, placed: Placed, hosts: list[str], epochs: list[int], stamp: Stamp, integers: int) -> list[Plan]:
-    """A plan in as many parts as its size needs. hosts, epochs: the table that `placed` refers to; hosts without a chain are left out."""
+    """Make the messages of a plan, in parts of about `integers` integers.
+
+    hosts, epochs: the table that `placed` refers to. Hosts without a chain are left out of the messages.
+    """
     used = sorted(set(placed.placed))
     column = placed.placed
     if used[-1] != len(used) - 1:
@@ -63,7 +66,7 @@ def plan_messages(job: str, placed: Placed, hosts: list[str], epochs: list[int],
 
 
 def _cuts(lengths: list[int], integers: int) -> list[tuple[int, int, int, int]]:
-    """Where to cut a plan: per part, the first chain and the one after the last, and the same for tasks."""
+    """Cut a plan into parts. Returns for each part the range of its chains and the range of its tasks: start, end, start, end."""
     if 3 * sum(lengths) <= integers:
         return [(0, len(lengths), 0, sum(lengths))]
     task_end = np.concatenate(([0], np.cumsum(lengths)))
@@ -86,8 +89,11 @@ def assign_message(
     again: bool = False,
     alone: bool = False,
 ) -> Assign:
-    """Releases chains to a host. graph: with the first assignment to this host. again: whether the chains are not of the plan. alone:
-    whether nothing else is to run beside each of them."""
+    """Make the message that releases chains to a host.
+
+    graph: the graph, for the first assignment to this host. again: whether the chains were made after the plan. alone: whether each of them
+    must run alone on the host.
+    """
     attempts = job.attempt[release.tasks] if job.retried else None
     tasks = release.tasks.tolist()
     return Assign(
@@ -115,7 +121,7 @@ def assign_message(
 def reroute_messages(
     job: JobLedger, datasets: list[int], sources: list[int], target: Target, stamp: Stamp, integers: int
 ) -> Iterator[Reroute]:
-    """Tells a host where it gets datasets now."""
+    """Make the messages that tell a host from which hosts to fetch datasets, in parts of about `integers` integers."""
     step = max(1, integers // 3)
     for first in range(0, len(datasets), step):
         some = datasets[first : first + step]
@@ -135,8 +141,10 @@ def reroute_messages(
 
 
 def graph_source(job: JobLedger) -> GraphSource:
-    """The graph as it was submitted: by its key if it has one, else whole."""
+    """Return the graph as it was submitted: its key in the object store if it has one, or else the graph itself."""
     source, sink = job.source, job.options.sink
     if not source.key and source.sink is sink:
         return source
-    return GraphSource(inline=None if source.key else source.inline, key=source.key, sink=sink)  # the sink is for older hosts
+    return GraphSource(
+        inline=None if source.key else source.inline, key=source.key, sink=sink
+    )  # hosts of the previous release read the sink here

@@ -1,6 +1,8 @@
-"""Where the chains of one wave go: shares of the hosts by water-filling, then chains to hosts, those with the clearest preference first.
+"""Placement of the chains of one wave.
 
-Two implementations with the same result: loops for narrow waves, numpy for wide ones.
+Water-filling gives each host a share of the work. Then each chain goes to the host with most of its inputs, as far as the shares allow;
+chains with the clearest preference choose first. There are two implementations with the same result: loops for narrow waves, numpy for wide
+ones.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ Ids = npt.NDArray[np.int32]
 
 
 class Balance:
-    """How long each host is busy with what was placed so far, in seconds from the start of the job.
+    """The time for which each host is busy with the chains placed on it, in seconds from the start of the job.
 
-    rates: seconds of work that a host does in a second: its runners. free: when each host has done what was placed on it; infinity for a
-    host that is to get nothing, which is heeded unless all are such.
+    rates: the seconds of work that each host does in a second, which is its number of runners. free: the time at which each host has done
+    its work. Infinity means that a host must get none; if that holds for all hosts, it is ignored.
     """
 
     def __init__(self, rates: Sequence[float], free: Sequence[float] = ()) -> None:
@@ -31,17 +33,18 @@ class Balance:
 
     @property
     def done(self) -> float:
-        """When all hosts that get something have done what was placed on them."""
+        """The time at which all hosts that may get work have done theirs."""
         return max(free for free in self.free if not math.isinf(free))
 
     def idlest(self) -> int:
-        """The host that is free first."""
+        """Return the index of the host that is free first."""
         return self.free.index(min(self.free))
 
     def shares(self, work: float, ready: float) -> tuple[list[float], float]:
-        """How much of `work` (seconds) each host should take so that all that take some finish together, none starting before `ready`.
+        """Divide `work` (seconds) among the hosts so that all that get some finish together, and none starts before `ready`.
 
-        Also returns when they would finish. Minus infinity for a host that is to get nothing.
+        Returns the share of each host in seconds, and the time at which they finish. The share of a host that must get none is minus
+        infinity.
         """
         base = [max(free, ready) for free in self.free]
         order = sorted(range(len(base)), key=base.__getitem__)
@@ -57,17 +60,17 @@ class Balance:
         return [-math.inf if math.isinf(start) else share for share, start in zip(shares, base, strict=True)], level
 
     def take(self, loads: Sequence[float], ready: float) -> None:
-        """Adds what was placed on each host (seconds)."""
+        """Add the work that was placed on each host, in seconds, none of which starts before `ready`."""
         for host, load in enumerate(loads):
             if load:
                 self.free[host] = max(self.free[host], ready) + load / self.rates[host]
 
 
 def choose_few(costs: list[float], votes: list[list[float]], shares: list[float], slack: float) -> list[int]:
-    """A host for each chain of a wave.
+    """Choose a host for each chain of a wave, by loops.
 
-    costs: seconds per chain. votes: per chain, how much of its input is on each host. shares: seconds of work that each host should take.
-    slack: by how much (seconds) a host may exceed its share rather than have inputs moved.
+    costs: seconds of each chain. votes: for each chain, the amount of its inputs on each host. shares: seconds of work for each host.
+    slack: seconds by which a host may exceed its share to avoid moving inputs.
     """
     left = list(shares)
     placed = _all_preferred(costs, votes, left, slack) or _clearest_first(costs, votes, left, slack)
@@ -79,7 +82,7 @@ def choose_few(costs: list[float], votes: list[list[float]], shares: list[float]
 
 
 def _all_preferred(costs: list[float], votes: list[list[float]], left: list[float], slack: float) -> list[int] | None:
-    """The usual case: every host can take all chains that prefer it, whichever comes last. None if that is not so."""
+    """Give every chain to the host that it prefers, which is the usual case. None if a host cannot take all chains that prefer it."""
     placed, demand = [], [0.0] * len(left)
     for cost, vote in zip(costs, votes, strict=True):
         best = max(vote)
@@ -98,7 +101,10 @@ def _all_preferred(costs: list[float], votes: list[list[float]], left: list[floa
 
 
 def _clearest_first(costs: list[float], votes: list[list[float]], left: list[float], slack: float) -> list[int]:
-    """Host by host, the chains that prefer it most; those that find no room there ask for the next best host. -1: no preference left."""
+    """Give chains to the hosts that they prefer, the clearest cases first. A chain without room there takes its next best host.
+
+    Returns -1 for chains without any preference left.
+    """
     placed, shut = [-1] * len(costs), [False] * len(left)
     pool = [c for c, vote in enumerate(votes) if any(vote)]
     while pool:
@@ -113,7 +119,7 @@ def _clearest_first(costs: list[float], votes: list[list[float]], left: list[flo
 
 
 def _preferences_few(votes: list[list[float]], shut: list[bool], pool: list[int]) -> list[list[int]]:
-    """Per host: the chains of the pool that have most of their input there, the clearest cases first."""
+    """List for each host the chains of the pool that have most of their inputs there, the clearest cases first."""
     wanted: list[list[tuple[float, int]]] = [[] for _ in shut]
     for c in pool:
         best, second, where = 0.0, 0.0, -1
@@ -128,7 +134,7 @@ def _preferences_few(votes: list[list[float]], shut: list[bool], pool: list[int]
 
 
 def _accept_few(host: int, chains: list[int], costs: list[float], left: list[float], slack: float, placed: list[int]) -> bool:
-    """Places chains on a host until its share is used up. Returns whether any was refused."""
+    """Place chains on a host until its share is used up. Return whether any chain was refused."""
     for c in chains:
         if costs[c] / 2 > left[host] + slack:
             return True
@@ -138,7 +144,7 @@ def _accept_few(host: int, chains: list[int], costs: list[float], left: list[flo
 
 
 def _runs_few(costs: list[float], left: list[float]) -> list[int]:
-    """A host for each of some chains without a preference: neighbours together, in proportion to what is left of the shares."""
+    """Choose hosts for chains without a preference: consecutive chains together, in proportion to what is left of the shares."""
     room = list(accumulate(max(0.0, share) for share in left))
     if not costs or room[-1] <= 0:
         return [int(np.argmax(left))] * len(costs)
@@ -153,7 +159,7 @@ def _runs_few(costs: list[float], left: list[float]) -> list[int]:
 
 
 def choose_many(costs: Floats, votes: Floats, shares: list[float], slack: float) -> Ids:
-    """As `choose_few`, for columns: costs (n), votes (n, hosts)."""
+    """Choose a host for each chain of a wave, by numpy. The result is that of `choose_few`. costs: shape (n). votes: shape (n, hosts)."""
     placed, left, shut = np.full(len(costs), -1, dtype=np.int32), list(shares), np.zeros(len(shares), dtype=np.bool_)
     pool = np.flatnonzero(votes.any(axis=1))
     while len(pool):
@@ -169,7 +175,7 @@ def choose_many(costs: Floats, votes: Floats, shares: list[float], slack: float)
 
 
 def _preferences_many(votes: Floats, shut: npt.NDArray[np.bool_], pool: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Ids]:
-    """The chains of the pool that want a host, the clearest cases first, and the host that each wants."""
+    """Return the chains of the pool that prefer a host, the clearest cases first, and the host that each prefers."""
     open_votes = np.where(shut, 0.0, votes[pool])
     where = open_votes.argmax(axis=1)
     rows = np.arange(len(pool))

@@ -1,7 +1,8 @@
-"""The fast plan: chains in depth-first order, placed wave by wave. A pure function graph x cluster x costs -> plan, at about 1 us a task.
+"""The fast planner: a pure function of graph, hosts and costs that takes about 1 us for each task.
 
-A wave is the chains whose last tasks lie equally deep, so that whatever a chain takes was placed in an earlier wave. Each wave is shared
-out among the hosts so that they finish it together; a chain goes where most of its input is, unless that host has its share already.
+Chains are in depth-first order and are placed wave by wave. A wave consists of the chains whose last tasks are equally deep, so the inputs
+of a chain come from earlier waves. The hosts share a wave so that they finish it together. A chain goes to the host with most of its
+inputs, unless that host has its share already.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from headrace.scheduler.placing import Balance, Floats, choose_few, choose_many
 from headrace.scheduler.ranks import rank
 
 NARROW = 64
-"""Chains per wave, on average, below which loops over chains (about 2 microseconds each) beat numpy (about 100 a wave)."""
+"""The average number of chains in a wave below which loops (about 2 microseconds for a chain) beat numpy (about 100 for a wave)."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What tasks cost. Without measurements every task costs the same.
+    """The costs of tasks and transfers. Without measurements all tasks cost the same.
 
-    function_seconds: per function of the graph; empty if unknown. default_seconds: of a task whose function was not measured.
-    dataset_bytes: per dataset, so that inputs weigh by size; empty: all weigh the same.
-    transfer_seconds: how much later a chain may start on the host that has its inputs rather than have them moved.
+    function_seconds: the duration of each function's tasks; empty if unknown. default_seconds: the duration of a task if that is unknown.
+    dataset_bytes: the size of each dataset; empty if all weigh the same. transfer_seconds: how much later a chain may start on the host
+    that has its inputs, to avoid moving them.
     """
 
     function_seconds: tuple[float, ...] = ()
@@ -39,14 +40,14 @@ class Costs:
     transfer_seconds: float = 0.5
 
     def task_seconds(self, topology: Topology) -> Floats:
-        """Seconds of each task."""
+        """Return the duration of each task in seconds."""
         if not self.function_seconds:
             return np.full(topology.n_tasks, self.default_seconds)
         return np.array(self.function_seconds)[topology.function]
 
 
 class Placed(NamedTuple):
-    """A plan: chains in plan order. placed: per chain, index of its host. makespan: predicted seconds; 0 without measured costs."""
+    """A plan: chains in plan order. placed: the index of each chain's host. makespan: predicted seconds; 0 without measured costs."""
 
     lengths: list[int]
     tasks: list[int]
@@ -57,8 +58,8 @@ class Placed(NamedTuple):
 def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int, demand: Demand | None = None) -> Placed:
     """Fuse, order and place a graph's tasks on hosts.
 
-    balance: the hosts, with what they are busy with already; what is placed is added to it. longest_chain: in tasks. demand: what the tasks
-    need of their hosts, if anything; each kind of them can be taken by some host.
+    balance: the hosts, and the time for which they are busy; the plan's work is added. longest_chain: the most tasks of a chain. demand:
+    the needs of the tasks, if any; for each kind there must be a host that can run it.
     """
     ranks = rank(topology)
     chains = fuse(topology, ranks, longest_chain)
@@ -79,11 +80,11 @@ def plan(topology: Topology, balance: Balance, costs: Costs, longest_chain: int,
 
 
 class Waves:
-    """The chains of a graph sorted by wave, and in plan order within each, with what they cost and take.
+    """The chains of a graph, sorted by wave and then in plan order, with their costs and inputs.
 
-    chains (n): plan index of each. start (waves + 1): where each wave begins. seconds (n): cost of each.
-    latest (n): the latest wave that it takes something from, -1 for none.
-    row_start (n + 1), row, maker, weight: its inputs from outside: place of the taker here, plan index of the maker's chain, weight.
+    chains (n): the plan index of each chain. start (waves + 1): the position at which each wave begins. seconds (n): the cost of each
+    chain. latest (n): the latest wave that the chain has inputs from; -1 without inputs. The inputs of chain i from outside are the rows
+    row_start[i] to row_start[i + 1] of `row` (the position i), `maker` (the plan index of the producer's chain) and `weight`.
     """
 
     def __init__(self, topology: Topology, chains: Chains, level: Ints, costs: Costs) -> None:
@@ -109,18 +110,18 @@ class Waves:
 
     @property
     def count(self) -> int:
-        """How many waves there are."""
+        """The number of waves."""
         return len(self.start) - 1
 
     def votes(self, first: int, last: int, placed: Ints, n_hosts: int) -> Floats:
-        """Per chain of a wave, how much of its input each host has. placed: per chain in plan order, its host."""
+        """Return the amount of inputs that each host has, for the chains in [first, last). placed: the host of each chain in plan order."""
         inputs = slice(self.row_start[first], self.row_start[last])
         cells = (self.row[inputs] - first) * n_hosts + placed[self.maker[inputs]]
         return np.bincount(cells, self.weight[inputs], (last - first) * n_hosts).astype(np.float64).reshape(last - first, n_hosts)
 
 
 def _place_fit(waves: Waves, kinds: Ints, rates: Floats, balance: Balance, slack: float) -> tuple[list[int], float]:
-    """As `_place_many`, each chain on a host that has what its tasks need. kinds: per chain in plan order. rates: as in `Demand`."""
+    """Place chains that need resources. kinds: for each chain in plan order. rates: as in `Demand`. Returns the same as `_place_many`."""
     n_hosts = len(balance.rates)
     placed = np.zeros(len(waves.chains), dtype=np.int32)
     done = np.zeros(waves.count + 1)
@@ -133,7 +134,7 @@ def _place_fit(waves: Waves, kinds: Ints, rates: Floats, balance: Balance, slack
 
 
 def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
-    """A host for each chain, in plan order, and when all of it is done."""
+    """Place chains by numpy. Return the host of each chain in plan order, and the time at which all are done."""
     n_hosts = len(balance.rates)
     placed = np.zeros(len(waves.chains), dtype=np.int32)
     done = np.zeros(waves.count + 1)
@@ -150,7 +151,7 @@ def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int]
 
 
 def _place_few(waves: Waves, balance: Balance, slack: float) -> tuple[list[int], float]:
-    """As `_place_many`, by loops."""
+    """Place chains by loops. Returns the same as `_place_many`."""
     n_hosts = len(balance.rates)
     chains, starts, row_start, maker = (c.tolist() for c in (waves.chains, waves.start, waves.row_start, waves.maker))
     all_seconds, weight, latest = waves.seconds.tolist(), waves.weight.tolist(), waves.latest.tolist()

@@ -1,7 +1,7 @@
-"""How deep each task lies, and when it should run: two columns that fusing and the plan's order are made from.
+"""The level and the urgency of each task, from which chains and the plan's order are made.
 
-The order is depth-first in effect, so that datasets live shortly, without a search: sources run in the order of the first output that they
-lead to, and everything else as soon as its last input can be there.
+The order is depth-first in effect, so that datasets live shortly, but needs no search: sources run in the order of the first output that
+they lead to, and all other tasks as soon as their last input can be there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from headrace.graph.topology import Topology
 
 
 class Ranks(NamedTuple):
-    """Per task. level: edges on the longest path to it from a source. urgency: lower runs earlier; never lower than that of an input."""
+    """Columns by task. level: the edges on the longest path from a source. urgency: lower runs earlier, and never before an input."""
 
     level: list[int]
     urgency: list[int]
 
 
 def rank(topology: Topology) -> Ranks:
-    """Levels and urgencies of all tasks; about 0.1 microseconds an edge and 0.3 a task."""
+    """Compute levels and urgencies. This takes about 0.1 microseconds for an edge and 0.3 for a task."""
     n = topology.n_tasks
     if not len(topology.inputs):
         return Ranks([0] * n, list(range(n)))
@@ -43,7 +43,7 @@ def rank(topology: Topology) -> Ranks:
 
 
 def _first_ends(topology: Topology, n_inputs: list[int], makers: list[int]) -> list[int]:
-    """Per task: the lowest id of a task that it leads to (itself included) and that ends a path or makes an output."""
+    """Find for each task the lowest id among the tasks that it leads to (or itself) and that end a path or produce an output."""
     unknown = topology.n_tasks
     first = [unknown] * topology.n_tasks
     for task in topology.producer[topology.is_output].tolist():
@@ -62,7 +62,7 @@ def _first_ends(topology: Topology, n_inputs: list[int], makers: list[int]) -> l
 
 
 def _source_order(n_inputs: list[int], first_end: list[int]) -> list[int]:
-    """Per source: its place among the sources, by the first end that it leads to, then by id. 0 for other tasks."""
+    """Number the sources by the first end that they lead to, and then by id. Other tasks get 0."""
     sources = [task for task, count in enumerate(n_inputs) if not count]
     sources.sort(key=first_end.__getitem__)
     place = [0] * len(n_inputs)

@@ -1,6 +1,6 @@
-"""Finding a new place: for chains that were not released yet, for tasks needed again, and for what others fetch.
+"""New places for chains that were not released, for tasks that are needed again, and for the datasets that hosts fetch.
 
-All of it works on one job's schedule, and on as many tasks as are concerned.
+Each function works on the schedule of one job, in time proportional to the tasks that it moves.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from headrace.scheduler.living_hosts import LivingHosts
 from headrace.scheduler.placing import choose_many
 
 UNREACHABLE = "unreachable"
-"""Reason of an attempt whose host could not reach a host that has one of its inputs: the next one is placed on another."""
+"""The reason for an attempt that failed because its host could not fetch an input. The next attempt is placed on another host."""
 
 # --- chains that were not released ------------------------------------------------------------------------------------
 
 
 def reassign(schedule: JobSchedule, living: LivingHosts) -> None:
-    """Moves what waits for hosts that are lost, or that have not what it needs any more, to those that live: once for each
-    `LivingHosts`."""
+    """Move chains that wait for lost hosts, or for hosts without the resources they need, to living hosts.
+
+    Does so once for each `LivingHosts`.
+    """
     if schedule.reassigned_among is living:
         return
     schedule.reassigned_among = living
@@ -52,14 +54,14 @@ def _reassign_by_needs(schedule: JobSchedule, living: LivingHosts) -> None:
 
 
 def _heads(schedule: JobSchedule, chains: Ints) -> Ints:
-    """Where the chains begin among their tasks."""
+    """Return the index of each chain's first task among the tasks of all these chains."""
     lengths = schedule.job.chains.lengths(chains)
     heads: Ints = np.cumsum(lengths) - lengths
     return heads
 
 
 def _are_able(schedule: JobSchedule, living: LivingHosts, tasks: Ints) -> Flags:
-    """Per task: whether the host that it is placed on lives, and has what it needs."""
+    """Tell for each task whether its host is alive and has the resources that it needs."""
     if schedule.needs is None or schedule.kind is None:
         return _alive(schedule.job, living)[schedule.where[tasks]]
     able = np.zeros((len(schedule.needs.kinds), len(schedule.job.hosts)), dtype=np.bool_)
@@ -70,7 +72,7 @@ def _are_able(schedule: JobSchedule, living: LivingHosts, tasks: Ints) -> Flags:
 
 
 def share_with(schedule: JobSchedule, joined: set[str], living: LivingHosts) -> None:
-    """Moves their share of what waits to hosts that have just joined: of every other host, the end of its backlog."""
+    """Move a share of the waiting chains to hosts that have just joined: the end of the backlog of every other host."""
     share = living.share_of(joined)
     for host, backlog in list(schedule.backlogs.items()):
         if schedule.job.hosts[host] not in joined:
@@ -78,12 +80,12 @@ def share_with(schedule: JobSchedule, joined: set[str], living: LivingHosts) -> 
 
 
 def relocate(schedule: JobSchedule, host: int, tasks: int, names: list[str], living: LivingHosts) -> None:
-    """Moves about so many tasks at the end of a host's backlog to some others, save what none of these can take."""
+    """Move about `tasks` tasks from the end of a host's backlog to the named hosts. Chains that none of these can run stay."""
     schedule.enqueue(_move(schedule, schedule.withdraw(host, tasks), names, living))
 
 
 def _move(schedule: JobSchedule, chains: Ints, names: list[str], living: LivingHosts) -> Ints:
-    """Moves chains to some hosts. Returns those that none of these can take."""
+    """Move chains to the named hosts. Return the chains that none of these can run."""
     if not len(chains):
         return chains
     table = schedule.job.chains
@@ -100,8 +102,10 @@ def _move(schedule: JobSchedule, chains: Ints, names: list[str], living: LivingH
 
 
 def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str], living: LivingHosts) -> Ints:
-    """A host (index in the job's table) for each of some chains: where most of its inputs are, in proportion to what the hosts can take.
-    NO_HOST where none of them has what its tasks need."""
+    """Choose one of the named hosts for each chain: that with most of its inputs, in proportion to the hosts' capacity.
+
+    Returns indexes in the job's table; NO_HOST for a chain that none of the hosts can run.
+    """
     job = schedule.job
     table = ints([job.host_id(name) for name in names])
     place_of = np.full(len(job.hosts), -1)
@@ -125,13 +129,14 @@ def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str],
 
 
 def place_unplaced(schedule: JobSchedule, living: LivingHosts, back: Mapping[int, int]) -> dict[int, Backlog]:
-    """Places every unplaced task: on its host again if that lives, else by its inputs. What no living host can take stays unplaced.
+    """Place all unplaced tasks: on their old host if it is alive, or else near their inputs. Return the new chains of each host.
 
-    back: tasks that a host was asked to give back, with the chain of each: these go to the hosts that can begin them first, and those of
-    one chain stay one. Every other task is a chain of its own. Returns the chains per host, with ids beyond all that there are.
+    Tasks that no living host can run stay unplaced. back: tasks that a host was asked to give back, with their chains. These go to the
+    hosts that can begin them first, and the tasks of one chain stay together. Every other task becomes a chain by itself. The ids of the
+    new chains follow all existing ones.
     """
     job = schedule.job
-    # others came back with a host that joined again
+    # the others are done: their datasets came back with a host that rejoined
     schedule.unplaced = {task for task in schedule.unplaced if job.states[task] == WAITING}
     if not schedule.unplaced:
         return {}
@@ -152,7 +157,7 @@ def place_unplaced(schedule: JobSchedule, living: LivingHosts, back: Mapping[int
 
 
 def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, living: LivingHosts) -> Ints:
-    """`_spread` over all hosts, each chain away from the host that could not have its inputs, unless that is the only one."""
+    """Choose hosts among all living ones, and avoid for each chain the host that could not fetch its inputs, unless it is the only one."""
     avoided = _cut_off_from(schedule, tasks[np.cumsum(lengths) - lengths])
     found = np.full(len(lengths), NO_HOST)
     for host in np.unique(avoided).tolist():
@@ -163,7 +168,7 @@ def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, living: Liv
 
 
 def _cut_off_from(schedule: JobSchedule, tasks: Ints) -> Ints:
-    """Per task: the host on which its last attempt could not have its inputs; NO_HOST if it was not that."""
+    """Return for each task the host on which its last attempt could not fetch its inputs; NO_HOST if it did not fail for that."""
     job = schedule.job
     if not job.failures:
         return np.full(len(tasks), NO_HOST)
@@ -173,7 +178,7 @@ def _cut_off_from(schedule: JobSchedule, tasks: Ints) -> Ints:
 
 
 def _gather(schedule: JobSchedule, back: Mapping[int, int]) -> tuple[Ints, Ints]:
-    """The tasks without a place, as lengths and tasks of chains."""
+    """Group the unplaced tasks into chains. Returns the lengths of the chains, and their tasks."""
     unplaced = sorted(schedule.unplaced)
     if not back:
         return np.ones(len(unplaced), dtype=np.int64), ints(unplaced)
@@ -185,12 +190,12 @@ def _gather(schedule: JobSchedule, back: Mapping[int, int]) -> tuple[Ints, Ints]
 
 
 def _in_order(schedule: JobSchedule, chain: int, tasks: list[int]) -> list[int]:
-    """Tasks of a chain as they run."""
+    """Sort tasks of a chain by the order in which they run."""
     return [task for task in schedule.job.chains.tasks_of(chain) if task in tasks] if len(tasks) > 1 else tasks
 
 
 def _backlogs(schedule: JobSchedule, lengths: Ints, tasks: Ints) -> dict[int, Backlog]:
-    """New chains by the hosts that they are placed on."""
+    """Make new chains, and group them by the hosts that their tasks are placed on."""
     hosts, first, placed = schedule.where[tasks], len(schedule.job.chains), {}
     schedule.move(tasks, hosts)
     host_of = hosts[np.cumsum(lengths) - lengths] if len(lengths) else hosts
@@ -203,21 +208,24 @@ def _backlogs(schedule: JobSchedule, lengths: Ints, tasks: Ints) -> dict[int, Ba
 
 
 def _alive(job: JobLedger, living: LivingHosts) -> Flags:
-    """Per host of the job's table: whether it lives."""
+    """Tell for each host of the job's table whether it is alive."""
     return np.array([name in living.epochs for name in job.hosts], dtype=np.bool_)
 
 
-# --- what others fetch ------------------------------------------------------------------------------------------------
+# --- the datasets that hosts fetch ------------------------------------------------------------------------------------
 
 
 def held_at(job: JobLedger, host: str) -> Ints:
-    """The datasets that are fetched from this host."""
+    """Return the datasets whose home is this host."""
     index = job.host_ids.get(host)
     return ints([]) if index is None else np.flatnonzero(job.copies.home == index)
 
 
 class Said(NamedTuple):
-    """What a host was told of a dataset. source: who has it or makes it, in that host's `epoch`. told: epoch of the host that was told."""
+    """The contents of a reroute for one dataset.
+
+    source, epoch: the host that holds or will produce the dataset, and its epoch. told: the epoch of the host that received the reroute.
+    """
 
     source: int
     epoch: int
@@ -226,16 +234,20 @@ class Said(NamedTuple):
 
 
 def living_sources(schedule: JobSchedule, living: LivingHosts, sources: list[int], host: int) -> list[int]:
-    """The sources of what a host takes, with the host itself in place of those that are lost: it asks nobody, and waits for the reroute
-    that follows once the dataset is placed anew."""
+    """Replace lost sources of a host's inputs by the host itself.
+
+    The host then asks no other one, and waits for the reroute that follows when the dataset is placed anew.
+    """
     lost = {index for index, name in enumerate(schedule.job.hosts) if name not in living.epochs}
     return [host if source in lost else source for source in sources] if lost else sources
 
 
 def reroutes(schedule: JobSchedule, living: LivingHosts, now: float, pause: float) -> dict[int, Ints]:
-    """Which of the datasets that moved a host must ask another for: those that its released tasks take and that it neither holds nor will
-    make. Not those of which nobody knows yet where they will be, nor what the host was told less than `pause` seconds ago. now: by the
-    clock of `tick`."""
+    """Find for each host the moved datasets that it must ask another host for.
+
+    These are inputs of its released tasks that it neither holds nor will produce. Left out are datasets that have no new place yet, and
+    those for which the host got the same reroute less than `pause` seconds ago. now: by the clock of `tick`.
+    """
     if not schedule.moved:
         return {}
     job = schedule.job
@@ -255,7 +267,7 @@ def reroutes(schedule: JobSchedule, living: LivingHosts, now: float, pause: floa
 
 
 def _not_said(schedule: JobSchedule, living: LivingHosts, host: int, datasets: Ints, now: float, pause: float) -> Ints:
-    """The datasets of which a host is to be told something that it was not told just before."""
+    """Return the datasets for which a host needs a reroute that it did not get in the last `pause` seconds."""
     job, new = schedule.job, []
     for dataset, source in zip(datasets.tolist(), schedule.sources(datasets), strict=True):
         attempt = job.attempts[int(job.topology.producer[dataset])]
@@ -268,7 +280,7 @@ def _not_said(schedule: JobSchedule, living: LivingHosts, host: int, datasets: I
 
 
 def _taken(job: JobLedger) -> tuple[Ints, Ints]:
-    """Every dataset that a released task takes, with the task's host."""
+    """Return the inputs of all released tasks, each with the host of the task."""
     busy = np.flatnonzero((job.state == ASSIGNED) | (job.state == STARTED))
     counts = job.topology.n_inputs[busy]
     return job.topology.inputs[ranges(job.topology.input_start[busy], counts)], np.repeat(job.host[busy], counts)

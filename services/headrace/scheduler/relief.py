@@ -1,8 +1,8 @@
-"""Relief: what waits on a host whose runners are all taken by long tasks is asked back, while other hosts have runners to spare.
+"""Relief of held-up hosts, whose runners all execute long tasks, by hosts with idle runners.
 
-The host gives back what it has not begun (`Revoke`, `revoked`), and that is placed on other hosts like anything that has no place. What
-was not released yet is moved at once. These hosts get their share only, for a host that is held up may be free soon; once they have nothing
-to do again, they get their share of the rest.
+The scheduler asks for waiting chains back (`Revoke`). The host gives back those that it has not begun (`revoked`), and they are placed like
+other unplaced tasks. Chains that are not released yet are moved at once. The idle hosts get only a share, since a held-up host may be free
+soon. When they are idle again, they get a share of the rest.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.living_hosts import LivingHosts
 
 Asked = Mapping[str, Mapping[int, int]]
-"""Per job the tasks that were asked back, with the chain of each."""
+"""For each job, the tasks that were asked back, with their chains."""
 
 
 class Back(NamedTuple):
-    """Chains of a job that a host is to give back. tasks: per chain."""
+    """Chains of a job that a host is asked to give back. tasks: those of each chain."""
 
     job: JobLedger
     host: str
@@ -35,7 +35,7 @@ class Back(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The chains of a job that could begin and have not, in plan order. hosts: index of the host of each. lengths: tasks of each."""
+    """The chains of a job that are ready and have not begun, in plan order. hosts: the index of each one's host. lengths: in tasks."""
 
     chains: Ints
     hosts: Ints
@@ -43,7 +43,7 @@ class Waiting(NamedTuple):
 
     @classmethod
     def of(cls, job: JobLedger, asked: Collection[int] = ()) -> Waiting:
-        """Those of a job, without those whose tasks were asked back."""
+        """Find the waiting chains of a job. asked: tasks that were asked back, whose chains are left out."""
         released = np.flatnonzero(job.state == ASSIGNED)
         if not len(released):
             return cls(ints([]), ints([]), ints([]))
@@ -58,7 +58,7 @@ class Waiting(NamedTuple):
         return cls(chains[ready], job.host[tasks[starts]][ready], lengths[ready])
 
     def first_on(self, host: int, tasks: int) -> list[int]:
-        """The first chains on a host that have so many tasks together, or all."""
+        """Return the first chains on a host that have at least `tasks` tasks together, or all its chains."""
         here = self.hosts == host
         ends = np.cumsum(self.lengths[here])
         found: list[int] = self.chains[here][: int(np.searchsorted(ends, tasks)) + 1].tolist()
@@ -66,7 +66,7 @@ class Waiting(NamedTuple):
 
 
 def _have_inputs(job: JobLedger, tasks: Ints) -> Flags:
-    """Per task: whether all that it takes exists."""
+    """Tell for each task whether all its inputs exist."""
     topology, ready = job.topology, np.ones(len(tasks), dtype=np.bool_)
     if len(topology.inputs):
         counts = topology.n_inputs[tasks]
@@ -78,7 +78,7 @@ def _have_inputs(job: JobLedger, tasks: Ints) -> Flags:
 
 
 def share(waiting: int, spare: int, runners: int) -> int:
-    """How many of the tasks that wait for so many runners go to hosts that have so many to spare.
+    """Return how many of `waiting` tasks go to hosts with `spare` idle runners, away from hosts with `runners` busy ones.
 
     >>> share(30, 1, 3), share(1, 1, 8), share(0, 1, 1)
     (8, 1, 0)
@@ -87,10 +87,11 @@ def share(waiting: int, spare: int, runners: int) -> int:
 
 
 class Relief:
-    """What waits on the hosts at one moment.
+    """The tasks that wait on hosts at one moment.
 
-    schedules: the planned jobs. alone: jobs of one task that was not begun, with the host that has it. executing: per host, tasks that are
-    known to run. asked: what hosts were asked to give back; pending: how many of these tasks they have not given back, or begun.
+    schedules: the planned jobs. alone: jobs of one task that has not begun, with its host. executing: for each host, the number of tasks
+    that are known to run. asked: the tasks that hosts were asked to give back. pending: how many of these they have neither given back nor
+    begun.
     """
 
     def __init__(
@@ -115,29 +116,29 @@ class Relief:
             for name in living.names
             if name not in self._held_up and (left := living.runners_of[name] - executing.get(name, 0) - self._tasks[name]) > 0
         }
-        """Runners that nothing waits for, per host that has some."""
+        """For each host with idle runners, their number."""
         self._left = max(0, sum(self._spare.values()) - pending)
-        """Those of them that nothing was asked for."""
+        """The number of idle runners for which no task was asked back yet."""
 
     def _has_work(self, host: str, schedules: Mapping[str, JobSchedule]) -> bool:
-        """Whether a host has anything that it has not begun, as far as is known."""
+        """Whether a host may have tasks that it has not begun."""
         if any(name == host for _, name in self._alone):
             return True
         ids = ((schedule, schedule.job.host_ids.get(host, NOWHERE)) for schedule in schedules.values())
         return any(schedule.open[index] or schedule.again[index] or index in schedule.backlogs for schedule, index in ids)
 
     def _count(self) -> None:
-        """Adds up the tasks that wait on each host, to begin."""
+        """Count the tasks that wait on each host."""
         for schedule, found in self._waiting:
             for index, lengths in zip(found.hosts.tolist(), found.lengths.tolist(), strict=True):
                 self._tasks[schedule.job.hosts[index]] += lengths
 
     def _share(self, tasks: int) -> int:
-        """How many of the tasks that wait on a host that is held up go elsewhere."""
+        """Return how many of the tasks that wait on a held-up host go to other hosts."""
         return share(tasks, self._left, sum(self._living.runners_of[name] for name in self._held_up))
 
     def moves(self) -> Iterator[tuple[JobSchedule, int, int]]:
-        """What was not released to hosts that are held up, and goes elsewhere: about so many tasks of a job's host."""
+        """Yield unreleased work to move away from held-up hosts: the schedule, the index of the host, and about how many tasks."""
         for schedule, _ in self._waiting if self._left else ():
             for host in self._held_up:
                 index = schedule.job.host_ids.get(host, NOWHERE)
@@ -145,13 +146,13 @@ class Relief:
                     yield schedule, index, self._share(schedule.backlogs[index].n_tasks)
 
     def asks(self) -> Iterator[Back]:
-        """What hosts that are held up are to give back."""
+        """Yield the chains that held-up hosts are asked to give back."""
         for host in self._held_up:
             if self._left and self._tasks[host]:
                 yield from self._of(host, self._share(self._tasks[host]))
 
     def _of(self, host: str, left: int) -> Iterator[Back]:
-        """About so many tasks of a host, of those that other hosts can take."""
+        """Yield chains of a host with about `left` tasks together that other hosts can run."""
         for job, name in self._alone:
             if left > 0 and name == host and self._can_take(job, 0):
                 left -= 1
@@ -166,6 +167,6 @@ class Relief:
                 yield Back(job, host, [chain for chain, _ in rows], [tasks for _, tasks in rows])
 
     def _can_take(self, job: JobLedger, task: int) -> bool:
-        """Whether a host with runners to spare has what a task needs."""
+        """Whether a host with idle runners has the resources that a task needs."""
         need = job.spec.functions[job.spec.function[task]].resources
         return any(fits(need, self._living.resources[name]) for name in self._spare)

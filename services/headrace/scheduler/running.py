@@ -1,7 +1,7 @@
-"""Tasks that run for long, and the hosts that they keep busy.
+"""Tasks that have run for long, and the hosts that they keep busy.
 
-Hosts report which tasks they execute, ten times a second, so most short tasks are never told of. Whoever runs for longer than
-`Settings.long_seconds` may run for much longer: nobody knows what tasks take before they have ended.
+Hosts report the tasks that they execute ten times a second, so most short tasks are never reported. A task that has run for
+`Settings.long_seconds` may run for much longer: the duration of a task is not known before its end.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class _Task(NamedTuple):
 class Running:
     """The tasks that are known to run.
 
-    since: of each its host, and when that was first heard. executing, long: per host, how many do, and how many of them for long; as of
-    the last `look`. long_seconds: see `Settings`.
+    since: for each task, its host and the time of the report that it runs. executing, long: the number of such tasks on each host, and how
+    many of them have run for long, as of the last `drop_ended`. long_seconds: see `Settings`.
     """
 
     def __init__(self, long_seconds: float) -> None:
@@ -32,12 +32,12 @@ class Running:
         self.since: dict[_Task, tuple[str, float]] = {}
 
     def started(self, events: Events, now: float) -> None:
-        """A host says which tasks it executes that it did not before."""
+        """Note the tasks that a host reports as started. now: by the clock of `tick`."""
         for task in events.started:
             self.since[_Task(events.job, task)] = events.host, now
 
-    def look(self, ledger: Ledger, now: float) -> None:
-        """Forget what does not run any more, and count the rest."""
+    def drop_ended(self, ledger: Ledger, now: float) -> None:
+        """Drop the tasks that have ended, and count the others by host. now: by the clock of `tick`."""
         self.since = {each: value for each, value in self.since.items() if _runs(ledger, each, value[0])}
         self.executing.clear()
         self.long.clear()

@@ -1,4 +1,4 @@
-"""The scheduler service: the state machine joined to the bus. One leads, others may stand by."""
+"""The scheduler service, which feeds the log to the state machine and publishes its decisions. One leads, others may stand by."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from headrace_schemas import subjects
 
 LEASE = "scheduler"
 FOLLOWED = subjects.families("job", "event", "purge", "host")
-"""What others say of jobs and hosts. What was published changes nothing here."""
+"""The subjects that a leader follows: messages of other services about jobs and hosts. It needs no `Published`."""
 DECIDED = subjects.families("plan", "assign")
-"""What schedulers say: read to catch up with those before. A leader knows what it decides itself, and does not have it sent back."""
+"""The subjects of schedulers' decisions. A new leader reads those of earlier ones; its own are not sent back to it."""
 
 
 class SchedulerService:
-    """Waits for the lease, folds the log, decides while it holds the lease; and from the beginning if it loses it."""
+    """Waits for the lease, folds the log, and decides while it holds the lease. If it loses the lease, it starts again."""
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._settings = settings
@@ -43,14 +43,14 @@ class SchedulerService:
         await self._leader.run()
 
     def metrics(self) -> Iterator[Family]:
-        """For Prometheus: whether this one leads, and then what it knows."""
+        """Export whether this process leads, and the metrics of a leader."""
         yield self._leader.leading()
         if self._leader.machine is not None:
             yield from families(self._counts, self._leader.machine)
 
     @asynccontextmanager
     async def _attend(self, scheduler: Scheduler) -> AsyncIterator[Ends]:
-        """Begin with what nobody has decided, and go on also where only time goes by."""
+        """Make the decisions that are due when a term begins, and tick while it lasts."""
         scheduler.tick(perf_counter())
         self._decide(scheduler)
         ticking = asyncio.ensure_future(self._tick(scheduler))
@@ -67,20 +67,20 @@ class SchedulerService:
                 self._decide(scheduler)
 
     def _on_entries(self, scheduler: Scheduler, entries: list[Entry]) -> None:
-        """Decide on everything that others write."""
+        """Fold a batch of entries, and decide."""
         began = now()
         scheduler.tick(perf_counter())
         scheduler.fold(entries)
         self._decide(scheduler, began)
 
     def _decide(self, scheduler: Scheduler, began: int = 0) -> None:
-        """Publish what follows from what was folded since `began`, by the clock of spans. Tell the scheduler the time before."""
+        """Publish the decisions that follow from the folded entries. began: the start of the span, in ns since 1970. Call `tick` before."""
         started = perf_counter()
         decisions = scheduler.decide()
         self._counts.add_decisions(decisions, perf_counter() - started)
         if not decisions:
             return
-        if self._leader.machine is not scheduler:  # planning took so long that another scheduler may lead by now
+        if self._leader.machine is not scheduler:  # planning took so long that the lease may be lost
             return
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began or now())
@@ -91,7 +91,7 @@ class SchedulerService:
             self._find_beginning(scheduler, decisions[0], stored)
 
     def _find_beginning(self, scheduler: Scheduler, first: Decided, stored: list[asyncio.Future[int]]) -> None:
-        """Tell the ledger where the first decisions of a term are in the log: they do not come back from there."""
+        """Tell the ledger the sequence of the first decision of a term: decisions do not come back from the log."""
 
         def found(all_stored: asyncio.Future[list[int]]) -> None:
             if not all_stored.cancelled() and all_stored.exception() is None:

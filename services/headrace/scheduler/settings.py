@@ -21,13 +21,13 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         "open_tasks_per_runner": "HEADRACE_OPEN_TASKS_PER_RUNNER",
         "lease_seconds": "HEADRACE_LEADER_LEASE",
     }
-    """The variable of each field that users set. Only tests set the others."""
+    """The environment variable of each field that users set. Only tests set the others."""
 
     window_tasks: Annotated[int, msgspec.Meta(ge=1)] = 8192
     """The most tasks of one job that are released to a host and not done. The window is refilled when it is half empty, so a host of one
     runner always has 4,096 tasks: 40 ms of tasks of 10 µs, longer than a refill takes."""
     window_tasks_per_runner: int = 1024
-    """Window of a host per runner, if that is more, so that all runners find work even if the plan has long sequences."""
+    """The window for each runner of a host, if that makes a larger one, so that all runners find work even in a plan of long sequences."""
     chain_tasks: int = 1024
     """Length of the longest chain, in tasks. A chain runs on one runner and is released as a whole; cutting it every 1,024 tasks has no
     measurable cost."""
@@ -43,32 +43,32 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     grown_seconds: float = 1.0
     """A job that has been open for longer no longer counts among the open jobs, so that long jobs do not hold up short ones."""
     tick_seconds: float = 0.1
-    """Time between looks at waiting jobs and running tasks if no message arrives: as often as hosts report what they run."""
+    """Time between two checks of waiting jobs and running tasks if no message arrives. Hosts report their running tasks as often."""
     long_seconds: float = 0.2
-    """A task that runs for this time counts as long: several times what moving others to another host takes."""
+    """A task that runs for this time counts as long. It takes a fraction of this time to move waiting tasks to another host."""
     relief_seconds: float = 0.1
-    """Time between looks at what waits on hosts that long tasks hold up, unless another host has become idle: it takes a look at every
-    task."""
+    """Time between two checks of the tasks that wait on hosts with long tasks, unless another host has become idle. Each check goes through
+    every task."""
     say_again_seconds: float = 3.0
-    """A host is not told again within this time where it finds a dataset: it may have asked before its new source knew that it is to make
-    the dataset. Hosts report what they miss every five seconds, so a word that was lost is said again."""
+    """A reroute is not repeated within this time: the host may have asked its new source before that knew that it has to produce the
+    dataset. Hosts report missing datasets every five seconds, so a lost reroute is sent again."""
     lease_seconds: float = LEADER_LEASE_SECONDS
     """How long the leader leads without contact to NATS; see `bus.settings.LEADER_LEASE_SECONDS`. Hosts work through their windows until
     another one leads."""
     retry_seconds: float = 1.0
-    """Pause before this process leads again, after the log refused a decision: long enough not to be refused for the same reason again."""
+    """Pause before this process leads again after the log refused a decision. The reason for the refusal should be gone by then."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read the variables of `VARIABLES`. Raises SettingsError, which names the variable, for an invalid number or duration."""
+        """Read the settings from the variables in `VARIABLES`. Raises SettingsError, which names the variable, for an invalid value."""
         env = os.environ if env is None else env
         return read_settings(cls, env, lease_seconds=read_lease(cls.VARIABLES["lease_seconds"], env, LEADER_LEASE_SECONDS))
 
     def window(self, runners: int) -> int:
-        """The most tasks of a job that a host with this number of runners has."""
+        """Return the most tasks of a job that may be released to a host with this number of runners."""
         return max(self.window_tasks, self.window_tasks_per_runner * runners)
 
     @property
     def longest_chain(self) -> int:
-        """A chain fits into half a window, so that a refill at half always releases something."""
+        """The length of the longest chain, in tasks: at most half a window, so that a refill at half always releases a chain."""
         return max(1, min(self.chain_tasks, self.window_tasks // 2))

@@ -1,9 +1,9 @@
-"""Spans of the scheduler: plans, and what is released to hosts. See `headrace.telemetry.tracing`."""
+"""The scheduler's spans: plans, releases, reroutes and revocations. See `headrace.telemetry.tracing`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from headrace_schemas import Assign, Decision, Plan, Reroute, Revoke
 
@@ -12,14 +12,31 @@ if TYPE_CHECKING:
 
 
 def trace_decisions(tracing: Tracing, decisions: Iterable[Decision], began: int) -> None:
-    """What was decided since `began`: a plan in several messages is one span, at its last part."""
+    """Make a span for each decision. began: its start, in ns since 1970."""
     for message in decisions:
-        if isinstance(message, Plan):
-            if message.part == message.parts - 1:
-                about = {"headrace.planner": message.planner, "headrace.chains": message.first + len(message.lengths)}
-                tracing.span(message.job, "plan", began, about)
-        elif isinstance(message, Assign):
-            about = {"headrace.host": message.host, "headrace.chains": len(message.chains), "headrace.tasks": len(message.tasks)}
-            tracing.span(message.job, "release window", began, about)
-        elif isinstance(message, Reroute | Revoke):
-            tracing.span(message.job, type(message).__name__.lower(), began, {"headrace.host": message.host})
+        _TRACES[type(message)](tracing, message, began)
+
+
+def _trace_plan(tracing: Tracing, plan: Plan, began: int) -> None:
+    """Make one span for a plan in several messages, at its last part."""
+    if plan.part == plan.parts - 1:
+        about = {"headrace.planner": plan.planner, "headrace.chains": plan.first + len(plan.lengths)}
+        tracing.span(plan.job, "plan", began, about)
+
+
+def _trace_assign(tracing: Tracing, assign: Assign, began: int) -> None:
+    about = {"headrace.host": assign.host, "headrace.chains": len(assign.chains), "headrace.tasks": len(assign.tasks)}
+    tracing.span(assign.job, "release window", began, about)
+
+
+def _trace_order(tracing: Tracing, order: Reroute | Revoke, began: int) -> None:
+    tracing.span(order.job, type(order).__name__.lower(), began, {"headrace.host": order.host})
+
+
+_TRACES: dict[type[Any], Callable[[Tracing, Any, int], None]] = {
+    Plan: _trace_plan,
+    Assign: _trace_assign,
+    Reroute: _trace_order,
+    Revoke: _trace_order,
+}
+"""The function that makes the span of each type of decision."""

@@ -1,20 +1,14 @@
-"""The scheduler's decisions: a pure state machine. Entries of the log in, plans, assignments and reroutes out.
+"""The scheduler's decisions, as a pure state machine: entries of the log in; plans, assignments, reroutes and revocations out.
 
-What is true comes from the ledger; a decision is applied to it at once, and passed over when it comes back in the log. What is decided, and
-when:
+A decision is folded into the ledger when it is made, and not again when it comes back in the log.
 
-| the log says | the scheduler |
-|---|---|
-| a job was submitted | plans it when its turn has come (see `admission`) and hosts live that can take all of its tasks; releases the
-  first windows |
-| a job of one task was submitted | assigns it, for there is nothing to plan: no Plan, no window |
-| tasks are done | refills windows that are half empty |
-| tasks are needed again, or were given back | places each on its host again, or where its inputs are; reroutes who waits for them |
-| a task is needed again that runs alone (see `suspects`) | places it by itself, and others' work elsewhere meanwhile |
-| a host was lost | moves what was not released to others; reroutes to other copies what was asked of it |
-| all runners of a host execute long tasks, and others are idle | asks back what waits there; places it anew |
-| a host joined | plans what waits; moves its share of what was not released to it |
-| a job ended | forgets it; one whose outputs hosts keep for a client, when these were released |
+| event | what the scheduler does | |---|---| | a job was submitted | admits it when it may be open (see `admission`) and the living hosts
+can run all of its tasks; plans it; releases the first windows | | a job of one task was submitted | assigns it without a plan | | tasks are
+done | refills windows that are half empty | | tasks are needed again, or were given back | places each on its old host, or near its inputs;
+reroutes the hosts that wait for them | | a suspect is needed again (see `suspects`) | places it to run alone, and other work on other hosts
+meanwhile | | a host was lost | moves its unreleased chains to other hosts; reroutes hosts that fetch from it to other copies | | all
+runners of a host execute long tasks, and other hosts are idle | asks for waiting tasks back, and places them anew | | a host joined | plans
+jobs that waited for it; moves a share of the unreleased chains to it | | a job ended | forgets it, once its outputs are released |
 """
 
 from __future__ import annotations
@@ -44,15 +38,15 @@ from headrace_schemas import Assign, Events, HostJoined, HostLost, Plan, Reroute
 
 Decided = Plan | Assign | Reroute | Revoke
 DECIDED = (Plan, Assign, Reroute, Revoke)
-"""What schedulers decide on."""
+"""The types of the scheduler's decisions."""
 
 
 class Scheduler(LedgerMachine):
-    """Decides for all jobs, as the leader of a term.
+    """The state machine of the scheduler in one term.
 
-    ledger: everything folded so far. schedules: the planned jobs that go on. single: jobs of one task that need no schedule, for its first
-    attempt is all that was ever needed, with the host that has it, or "" once it is done. load: per host, tasks of plans placed there and
-    not done. costs: what tasks are thought to cost. running: tasks that hosts say to execute. now: by the clock of `tick`.
+    schedules: the planned jobs that go on. single: the host of each job of one task, or "" once the task is done. Such a job has no
+    schedule while its first attempt is its only one. load: for each host, the tasks that are placed there and not done. costs: of tasks,
+    for the planner. running: the tasks that hosts report to execute. now: seconds, by the clock of `tick`.
     """
 
     def __init__(self, settings: Settings, term: int, costs: Costs | None = None) -> None:
@@ -66,22 +60,21 @@ class Scheduler(LedgerMachine):
         self.running = Running(settings.long_seconds)
         self.now = 0.0
         self._back: dict[str, dict[int, int]] = {}
-        """By job: tasks that their hosts were asked to give back, with the chain of each."""
+        """For each job, the tasks that their hosts were asked to give back, with their chains."""
         self._idle: set[str] = set()
-        """The hosts that had nothing to do when it was last looked what waits on others; that is looked at again when there are more, or
-        some time later."""
+        """The hosts that were idle when waiting tasks were last checked. They are checked again when more hosts are idle, or later."""
         self._looked = -math.inf
         self._suspects = Suspects()
         self._living = LivingHosts({}, self.load, self.running.long, self._suspects.hosts)
         self._hosts_changed = False
         self._admission = Admission(settings)
         self._unschedulable: dict[str, JobLedger] = {}
-        """Jobs that no living hosts could take all of when their turn came."""
+        """Admitted jobs with tasks that no living host can run."""
 
-    # --- in -------------------------------------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------------------------------
 
     def fold(self, entries: Iterable[LogEntry]) -> None:
-        """Take entries of the log in. What this scheduler decided itself was applied then, and is passed over."""
+        """Fold entries of the log. This scheduler's own decisions were folded when they were made."""
         for entry in entries:
             message = entry.message
             if isinstance(message, DECIDED) and message.term == self.term:
@@ -99,7 +92,7 @@ class Scheduler(LedgerMachine):
             self.schedules[events.job].moved.update(d for d in events.gone if 0 <= d < n_datasets)
 
     def _fold_host(self, entry: LogEntry, message: HostJoined | HostLost) -> None:
-        """Where this host's copies were the ones to fetch, others may be now; and the other way round, where it joins again with copies."""
+        """Note the datasets whose home may change: those that a lost host held, and those that a host brings when it rejoins."""
         self._hosts_changed = True
         self._move_copies(message.host)
         self.ledger.fold(entry)
@@ -110,24 +103,24 @@ class Scheduler(LedgerMachine):
         for schedule in self.schedules.values():
             schedule.moved.update(recovery.held_at(schedule.job, host).tolist())
 
-    # --- out ------------------------------------------------------------------------------------------------------------
+    # --- decisions --------------------------------------------------------------------------------------------------------
 
     def decide(self) -> list[Decided]:
-        """Everything that follows from what was folded and was not decided yet, to be published in this order."""
+        """Return all new decisions that follow from the folded entries, in the order in which to publish them."""
         stamp = Stamp(self.ledger.last_seq, self.term)
         out: list[Decided] = []
         joined: set[str] = set()
         changed = self.ledger.take_changed()
         if len(changed) > 1:
-            changed.sort(key=attrgetter("submitted"))  # first come, first in turn
+            changed.sort(key=attrgetter("submitted"))  # jobs are admitted in the order of submission
         due = {job.job for job in changed if self._look_at(job)}
         if self._suspects.hosts:
-            self._suspects.look(self.ledger.jobs)
+            self._suspects.drop_ended(self.ledger.jobs)
         if self._hosts_changed:
             before, self._living = self._living, LivingHosts(self.ledger.hosts, self.load, self.running.long, self._suspects.hosts)
             joined, self._hosts_changed = self._living.joined_since(before), False
             due.update(self.schedules)
-            if self._living.names:  # what no host could take, one may now
+            if self._living.names:  # a host may have joined that can run one of these
                 due.update(job.job for job in list(self._unschedulable.values()) if self._plan(job, stamp, out))
         if self.running.long:
             due.update(self._relieve_hosts(stamp, out))
@@ -140,7 +133,7 @@ class Scheduler(LedgerMachine):
         return out
 
     def window(self) -> dict[str, int]:
-        """Per host at work: tasks released to it and not done."""
+        """Count, for each living host, the tasks that are released to it and not done."""
         found = Counter(host for host in self.single.values() if host)
         for schedule in self.schedules.values():
             for index, tasks in schedule.open.items():
@@ -149,16 +142,16 @@ class Scheduler(LedgerMachine):
 
     @property
     def n_unplanned(self) -> int:
-        """Jobs that wait for a host to be planned on."""
+        """The number of jobs that wait for a host that can run them."""
         return len(self._unschedulable) + (0 if self._living.names else len(self._admission))
 
     @property
     def n_queued(self) -> int:
-        """Jobs that wait until those before them are done."""
+        """The number of jobs that wait until earlier ones are done."""
         return len(self._admission) if self._living.names else 0
 
     def status(self) -> dict[str, object]:
-        """For people: what is planned and where the work is."""
+        """Summarise for people the planned jobs, the waiting jobs, and the load of each host."""
         jobs = {name: schedule.status() for name, schedule in self.schedules.items()}
         jobs |= {name: {"open": {host: 1} if host else {}, "queued": {}, "unplaced": 0} for name, host in self.single.items()}
         waiting = [*sorted(self._unschedulable), *self._admission.names]
@@ -166,22 +159,24 @@ class Scheduler(LedgerMachine):
         return {**of_log, "waiting": waiting, "jobs": jobs, "load": dict(self.load)}
 
     def tick(self, now: float) -> None:
-        """Take in how late it is, by any clock that goes on: jobs that wait may have their turn, and what runs may run for long. To be told
-        before each batch of entries, and now and then while jobs wait or tasks run."""
+        """Advance the clock: jobs may be admitted, and tasks may have run for long. now: seconds, by any monotonic clock.
+
+        Call it before each batch of entries, and at intervals while jobs wait or tasks run.
+        """
         self.now = now
         self._admission.tick(now)
         if self.running.since:
-            self.running.look(self.ledger, now)
+            self.running.drop_ended(self.ledger, now)
 
     def _admit(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
-        """Plan the jobs whose turn it is. Yields those of which something is to be released yet."""
+        """Plan the jobs that may be open. Yields those of which chains can be released."""
         living = self._living
         while living.names and (job := self._admission.next(living.runners, idle=living.is_idle)) is not None:
             if self._plan(job, stamp, out):
                 yield job.job
 
     def _look_at(self, job: JobLedger) -> bool:
-        """Something was folded for a job. Returns whether there may be something to release or to place."""
+        """Update the schedule of a job that changed. Returns whether it may have tasks to release or to place."""
         schedule = self.schedules.get(job.job)
         if job.problem or (job.end is not None and not job.reopened):
             self._forget(job)
@@ -210,7 +205,7 @@ class Scheduler(LedgerMachine):
             schedule.close()
         self._forget_single(job.job)
         self._drop_unplanned(job.job)
-        if job.end is not None and (job.over or job.nothing_kept):  # else outputs may have to be made again
+        if job.end is not None and (job.over or job.nothing_kept):  # otherwise lost outputs may have to be computed again
             self.ledger.forget(job.job)
 
     def _drop_unplanned(self, job: str) -> None:
@@ -222,7 +217,7 @@ class Scheduler(LedgerMachine):
         self.single.pop(job, None)
 
     def _relieve(self, job: str) -> None:
-        """The host that had the only task of a job has it no more."""
+        """Take the only task of a job off the load of its host."""
         host = self.single.get(job)
         if host:
             self.load[host] -= 1
@@ -238,7 +233,7 @@ class Scheduler(LedgerMachine):
         return schedule
 
     def _plan(self, job: JobLedger, stamp: Stamp, out: list[Decided]) -> bool:
-        """Plans a job on the hosts that live, if these can run all of it. Returns whether anything of it is to be released yet."""
+        """Plan a job on the living hosts, if these can run all of it. Returns whether it has chains to release."""
         needs = job.needs
         if needs is not None and self._living.lacks(needs):
             self._unschedulable[job.job] = job
@@ -256,7 +251,7 @@ class Scheduler(LedgerMachine):
         return True
 
     def _assign_single(self, job: JobLedger, stamp: Stamp, out: list[Decided]) -> None:
-        """The only task of a job goes to the idlest host that has what it needs."""
+        """Assign the only task of a job to the idlest host that has the resources it needs."""
         name = self._living.idlest(job.spec.functions[job.spec.function[0]].resources)
         target = self._target(job, job.host_id(name))
         self._decide(assign_message(job, Release.of_one_task(), [], target, stamp, graph_source(job)), out)
@@ -265,7 +260,7 @@ class Scheduler(LedgerMachine):
         self.load[name] += 1
 
     def _advance(self, schedule: JobSchedule, joined: set[str], stamp: Stamp, out: list[Decided]) -> None:
-        """Places what has no place, and releases what fits into the windows."""
+        """Place the unplaced tasks of a job, and release the chains that fit into the windows."""
         job = schedule.job
         if not self._living.names or job.cancel_asked is not None:
             return
@@ -278,7 +273,7 @@ class Scheduler(LedgerMachine):
         self.ledger.changed.pop(job.job, None)
 
     def _recover(self, schedule: JobSchedule, stamp: Stamp, out: list[Decided]) -> None:
-        """Assigns what has no place, whatever the windows: what fills them may be waiting for it. Reroutes who asked elsewhere so far."""
+        """Assign unplaced tasks, even if windows are full: tasks in them may wait for these. Reroute hosts that fetch from elsewhere."""
         if not schedule.unplaced and not schedule.moved:
             return
         job, integers = schedule.job, self.settings.message_integers
@@ -298,7 +293,7 @@ class Scheduler(LedgerMachine):
                 self._decide(message, out)
 
     def _place_suspects(self, schedule: JobSchedule, stamp: Stamp, out: list[Decided]) -> None:
-        """Assigns each task that runs alone. One that no living host can take stays unplaced."""
+        """Assign each unplaced task that must run alone. A task that no living host can run stays unplaced."""
         job = schedule.job
         for task in [task for task in sorted(schedule.unplaced) if runs_alone(job, task)]:
             name = suspects.place(job, task, self._living, self.ledger.hosts, self._suspects.hosts)
@@ -314,8 +309,10 @@ class Scheduler(LedgerMachine):
             self._suspects.placed(job.job, task, name)
 
     def _relieve_hosts(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
-        """Asks back what waits on hosts that are held up, if others have come to be idle, or may have. Yields the jobs of which something
-        was moved, and is to be released."""
+        """Ask for the tasks back that wait on held-up hosts, if other hosts are idle. Move unreleased chains.
+
+        Yields the jobs with moved chains, which can be released.
+        """
         names = [name for name in self._living.names if not self._living.is_held_up(name)]
         before, self._idle = self._idle, set(filter(self._has_nothing, names))
         if len(names) == len(self._living.names) or not (self._idle - before or self.now - self._looked >= self.settings.relief_seconds):
@@ -332,7 +329,7 @@ class Scheduler(LedgerMachine):
             yield schedule.job.job
 
     def _has_nothing(self, host: str) -> bool:
-        """Whether a host has nothing besides what it is known to execute."""
+        """Whether a host has no task other than those it is known to execute."""
         return self.load[host] <= self.running.executing[host]
 
     def _ask_back(self, back: Back, stamp: Stamp, out: list[Decided]) -> None:
@@ -374,7 +371,7 @@ class Scheduler(LedgerMachine):
         return Target(job.hosts[host], known[job.hosts[host]].epoch, addresses)
 
     def _decide(self, message: Decided, out: list[Decided]) -> None:
-        """A decision counts at once, not only when it comes back in the log."""
+        """Fold a decision, and add it to those to publish."""
         self.ledger.apply(message, 0.0)
         out.append(message)
 
@@ -384,4 +381,4 @@ _FOLDS: dict[type[Any], Callable[[Scheduler, LogEntry, Any], None]] = {
     HostJoined: Scheduler._fold_host,
     HostLost: Scheduler._fold_host,
 }
-"""How the kinds are folded from which more follows than the ledger says."""
+"""The function for each type of message that changes more than the ledger."""

@@ -1,7 +1,7 @@
-"""Tasks under which hosts were lost again and again, or ran out of memory: each is placed to run alone.
+"""Suspects: tasks under which several hosts died, or that ran out of memory. Each is placed to run alone.
 
-The host sees to it that nothing else runs beside such a task. The scheduler keeps others' work away meanwhile: a host that has one counts
-as held up. A task that was out of memory although it ran alone goes to a host with more memory.
+The host runs nothing else beside a suspect. The scheduler sends it no other work meanwhile: a host with a suspect counts as held up. A task
+that ran out of memory although it ran alone goes to a host with more memory.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from headrace.scheduler.living_hosts import LivingHosts
 
 
 class Suspects:
-    """The tasks that were placed to run alone. hosts: how many of them each host has, as of the last `look`."""
+    """The tasks that were placed to run alone. hosts: the number of them on each host, as of the last `drop_ended`."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, int] = {}
         self._placed: dict[tuple[str, int], str] = {}
 
     def placed(self, job: str, task: int, host: str) -> None:
-        """A task was assigned to a host, to run alone."""
+        """Note that a task was assigned to a host, to run alone."""
         self._placed[job, task] = host
         self.hosts[host] = self.hosts.get(host, 0) + 1
 
-    def look(self, jobs: Mapping[str, JobLedger]) -> None:
-        """Forget those that are not at their host any more."""
+    def drop_ended(self, jobs: Mapping[str, JobLedger]) -> None:
+        """Drop the tasks that are no longer assigned to their host, and count the others by host."""
         if not self._placed:
             return
         self._placed = {(job, task): host for (job, task), host in self._placed.items() if _is_there(jobs.get(job), task, host)}
@@ -42,8 +42,11 @@ def _is_there(job: JobLedger | None, task: int, host: str) -> bool:
 
 
 def place(job: JobLedger, task: int, living: LivingHosts, hosts: Mapping[str, HostRecord], suspects: Mapping[str, int]) -> str:
-    """The host for a task that runs alone: one that has what it needs, and more memory than was too little if any has; then one without
-    others of its kind, and with the least to do. Empty if none has what it needs."""
+    """Choose a host for a task that runs alone. Returns "" if no living host has the resources that it needs.
+
+    A task that ran out of memory alone goes to a host with more memory, if there is one. Of several hosts, the one with the fewest suspects
+    is taken, and then the one with the least to do.
+    """
     need = job.spec.functions[job.spec.function[task]].resources
     able = [name for name in living.names if fits(need, living.resources[name])]
     too_small = too_small_for(job, task)
