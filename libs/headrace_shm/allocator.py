@@ -75,8 +75,10 @@ class Zone:
         yield from self._cold
 
     def trim(self, excess: int) -> list[tuple[int, int]]:
-        """Make at least `excess` bytes of warm pages cold, or all there are. Returns `(offset, nbytes)` in whole pages, largest ranges
-        first."""
+        """Make at least `excess` bytes of warm pages cold, or all there are.
+
+        Returns `(offset, nbytes)` in whole pages, largest ranges first.
+        """
         chosen: list[tuple[int, int]] = []
         for start, end in self._warm.largest_first():
             if excess <= 0:

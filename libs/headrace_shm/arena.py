@@ -109,8 +109,9 @@ class Arena:
         return exporter.data
 
     def lend(self, offset: int, nbytes: int, on_release: Callable[[], None]) -> memoryview:
-        """Return the bytes at `offset`, to write into like `writable`, and call `on_release` like `readonly` when nothing made from the
-        view is left.
+        """Lend the bytes at `offset`, to write into, and call `on_release` when nothing made from the view is left.
+
+        It combines `writable` and the callback of `readonly`.
 
         Raises:
             ValueError: the range is not inside the arena, or the arena is closed.

@@ -98,8 +98,9 @@ class Heap:
         self._waiting_bytes = 0
 
     def empty(self, shape: Shape, dtype: npt.DTypeLike = float, order: Literal["C", "F"] = "C") -> npt.NDArray[Any]:
-        """Return a new array, not initialised, as `numpy.empty`: in a granted block if the array is large and a block is available, or else
-        in private memory.
+        """Return a new array like `numpy.empty`, if possible in shared memory.
+
+        An array that is large goes into a granted block, if one is available. All others are in private memory.
 
         Raises:
             ValueError: a negative dimension.

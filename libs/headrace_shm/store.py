@@ -212,8 +212,9 @@ class Store(Generic[K]):
         return block
 
     def release(self, block_id: int, client: Hashable, count: int = 1) -> int:
-        """Release `count` (at least 1) holds of `client`. Holds that it does not have are ignored, so repeated and late releases do no
-        harm.
+        """Release `count` (at least 1) holds of `client`.
+
+        Holds that it does not have are ignored, so repeated and late releases do no harm.
 
         Returns the bytes freed: not 0 only for the last hold of a block that was purged.
         """

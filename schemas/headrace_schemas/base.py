@@ -53,8 +53,10 @@ class Message(Record, tag_field="kind", kw_only=True):
     v: Version = since(1)
 
     def subject(self) -> str:
-        """Return the only subject that the message may have, or the key of a value in a bucket. Raises ValueError if a field cannot be part
-        of one."""
+        """Return the only subject that the message may have, or the key of a value in a bucket.
+
+        Raises ValueError if a field cannot be part of one.
+        """
         make, *fields = self.stands_on
         found: str = make(*[getattr(self, field) for field in fields])
         return found

@@ -30,8 +30,11 @@ class HostEntry(Message, tag="host", kw_only=True):
 
 
 class LeaseEntry(Message, tag="lease", kw_only=True):
-    """KV `leases`: the holder that leads a service. The revision of a holder's first entry is its term. A second entry, under the service's
-    name and `.term`, stays when the lease expires: it has the last holder, and the terms of all holders so far."""
+    """KV `leases`: the holder that leads a service.
+
+    The revision of a holder's first entry is its term. A second entry, under the service's name and `.term`, stays when the lease expires:
+    it has the last holder, and the terms of all holders so far.
+    """
 
     holder: str
     terms: list[Stamp] = []

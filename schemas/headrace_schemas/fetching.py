@@ -43,8 +43,10 @@ class Fetch(Record, kw_only=True):
 
 
 class Fetching(Record, kw_only=True):
-    """The answer to `Fetch`: send `session` to `subject` to get the pieces. An empty session means that the publisher serves too many
-    clients: ask again later."""
+    """The answer to `Fetch`: send `session` to `subject` to get the pieces.
+
+    An empty session means that the publisher serves too many clients: ask again later.
+    """
 
     v: Version = since(1)
     session: str = ""

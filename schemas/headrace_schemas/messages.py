@@ -81,8 +81,10 @@ class Needed(Decision, tag="needed", kw_only=True):
 
 
 class Refused(Decision, tag="refused", kw_only=True):
-    """This job may not run, because it has a sink where the operator (HEADRACE_SINKS) allows no files. The controller writes what it found
-    into the log before it acts on it."""
+    """This job may not run, because it has a sink where the operator (HEADRACE_SINKS) allows no files.
+
+    The controller writes what it found into the log before it acts on it.
+    """
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -91,8 +93,10 @@ class Refused(Decision, tag="refused", kw_only=True):
 
 
 class Due(Decision, tag="due", kw_only=True):
-    """The pause after these failed attempts is over, and the tasks may be tried again. The controller writes the expiry of its timer into
-    the log before it acts on it."""
+    """The pause after these failed attempts is over, and the tasks may be tried again.
+
+    The controller writes the expiry of its timer into the log before it acts on it.
+    """
 
     stands_on: ClassVar = (subjects.needed, "job")
     columns: ClassVar = (("tasks", "attempts"),)
@@ -131,8 +135,9 @@ class TaskError(Record, kw_only=True):
 
 
 class Ended(Decision, tag="ended", kw_only=True):
-    """The job is over: done (every output exists and every task succeeded), failed, or cancelled. Hosts drop what they still hold of it,
-    except outputs of a job that is done, which they keep until a purge.
+    """The job is over: done (every output exists and every task succeeded), failed, or cancelled.
+
+    Hosts drop what they still hold of it, except outputs of a job that is done, which they keep until a purge.
 
     The first `Ended` of a job is final. If outputs of a job that is done are lost before a client has fetched them, `Needed` and `Assign`
     have them computed again. Another `Ended` then says that they exist again, or, with a reason, that they cannot be computed.
@@ -167,8 +172,10 @@ class CancelAsked(Decision, tag="cancel_asked", kw_only=True):
 
 
 class Stranded(Decision, tag="stranded", kw_only=True):
-    """For `seconds`, the job has had tasks that no living host can run. The controller writes the expiry of its timer into the log before
-    it acts on it."""
+    """For `seconds`, the job has had tasks that no living host can run.
+
+    The controller writes the expiry of its timer into the log before it acts on it.
+    """
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -179,8 +186,10 @@ class Stranded(Decision, tag="stranded", kw_only=True):
 
 
 class NoRoom(Decision, tag="no_room", kw_only=True):
-    """The log has no room for this job, so the controller ends it. The controller writes what it saw of the stream into the log before it
-    acts on it."""
+    """The log has no room for this job, so the controller ends it.
+
+    The controller writes what it saw of the stream into the log before it acts on it.
+    """
 
     stands_on: ClassVar = (subjects.state, "job")
 
@@ -207,8 +216,11 @@ class Purge(Decision, tag="purge", kw_only=True):
 
 
 class HostJoined(Decision, tag="host_joined", kw_only=True):
-    """A host joined. A host that restarts, or that lost its lease, joins again with a higher epoch. Of the datasets that it held before, it
-    keeps only those that it lists in `Events` with `rejoining` under the new epoch."""
+    """A host joined.
+
+    A host that restarts, or that lost its lease, joins again with a higher epoch. Of the datasets that it held before, it keeps only those
+    that it lists in `Events` with `rejoining` under the new epoch.
+    """
 
     stands_on: ClassVar = (subjects.host, "host")
     places: ClassVar = ("address",)
@@ -230,8 +242,10 @@ class HostJoined(Decision, tag="host_joined", kw_only=True):
 
 
 class HostLost(Decision, tag="host_lost", kw_only=True):
-    """A host's lease expired, or the host left, or its peers cannot reach it. From here on, messages of this epoch of the host do not
-    count."""
+    """A host's lease expired, or the host left, or its peers cannot reach it.
+
+    From here on, messages of this epoch of the host do not count.
+    """
 
     stands_on: ClassVar = (subjects.host, "host")
 
@@ -315,8 +329,10 @@ class Assign(Decision, tag="assign", kw_only=True):
 
 
 class Revoke(Decision, tag="revoke", kw_only=True):
-    """Ask a host to give these chains back if it has not started them. `cuts`: per chain, the position of the first task to give back (0:
-    all)."""
+    """Ask a host to give these chains back if it has not started them.
+
+    `cuts`: per chain, the position of the first task to give back (0: all).
+    """
 
     stands_on: ClassVar = (subjects.assign, "job", "host")
     columns: ClassVar = (("chains", "cuts?"),)

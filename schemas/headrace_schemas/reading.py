@@ -1,5 +1,6 @@
-"""Read messages. `read` accepts a message only if it fits the contract and is on its own subject; otherwise it raises `Unreadable`, and no
-other error.
+"""Read messages.
+
+`read` accepts a message only if it fits the contract and is on its own subject; otherwise it raises `Unreadable`, and no other error.
 
     read(decoder, data, subject) -> message
         nested no deeper than every parser can go   check_nesting
@@ -128,8 +129,10 @@ def check_nesting(data: bytes) -> None:
 
 
 def _has_few_brackets(data: bytes) -> bool:
-    """Return whether the message has too few brackets for a depth of `MAX_NESTING`. In a long message, finding each bracket is faster than
-    counting."""
+    """Return whether the message has too few brackets for a depth of `MAX_NESTING`.
+
+    In a long message, finding each bracket is faster than counting.
+    """
     left = MAX_NESTING
     for bracket in (b"[", b"{"):
         at = data.find(bracket)
@@ -140,8 +143,11 @@ def _has_few_brackets(data: bytes) -> bool:
 
 
 def _is_shallow(data: bytes) -> bool:
-    """Return whether the depth is at most `MAX_NESTING`. Each round removes all innermost pairs, which leaves nothing of most messages; the
-    remaining brackets are counted one by one. A message that nests without end costs only a look at its beginning."""
+    """Return whether the depth is at most `MAX_NESTING`.
+
+    Each round removes all innermost pairs, which leaves nothing of most messages; the remaining brackets are counted one by one. A message
+    that nests without end costs only a look at its beginning.
+    """
     if max(accumulate(map(_STEP, _brackets(data[:_BEGINNING]))), default=0) > MAX_NESTING:
         return False
     brackets = _brackets(data)
@@ -267,8 +273,10 @@ def _names(field: str) -> Check:
 
 
 def _is_listed(text: str, passed: set[str]) -> bool:
-    """Return whether the text is a list of tokens. Short lists are remembered, since messages name the hosts of a cluster again and
-    again."""
+    """Return whether the text is a list of tokens.
+
+    Short lists are remembered, since messages name the hosts of a cluster again and again.
+    """
     is_list = _TOKENS.fullmatch(text) is not None
     if is_list and len(text) < _MAX_PASSED and len(passed) < _MAX_PASSED:
         passed.add(text)

@@ -26,8 +26,9 @@ class Turn(Record, kw_only=True):
 
 
 class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):
-    """KV `snapshots`: the parts of the log up to `seq` that a service needs to read when it starts. It skips the messages of all other
-    jobs: those jobs are over, and the service has nothing left to decide about them.
+    """KV `snapshots`: the parts of the log up to `seq` that a service needs to read when it starts.
+
+    It skips the messages of all other jobs: those jobs are over, and the service has nothing left to decide about them.
 
     seq, time: of one message. They tell whether the log is still the same one.
 

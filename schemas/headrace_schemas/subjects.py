@@ -73,8 +73,10 @@ def output(job: str) -> str:
 
 
 def committed(job: str) -> str:
-    """Published, of outputs in a sink, which are available by it. The subject is separate because the controller reads only these
-    announcements."""
+    """Published, of outputs in a sink, which are available by it.
+
+    The subject is separate because the controller reads only these announcements.
+    """
     return f"{ROOT}.output.{token(job)}.committed"
 
 
@@ -116,9 +118,11 @@ def for_host(name: str) -> list[str]:
 
 
 def for_client(job: str = "") -> list[str]:
-    """Return what a client reads of a job that it submitted, or of all jobs: progress, outputs and end, and which hosts joined and left. It
-    does not read the graph, which it has, nor assignments and purges. It reads all of it in one feed, since a report of a host counts only
-    in its place between the host's joins and losses."""
+    """Return what a client reads of a job that it submitted, or of all jobs: progress, outputs and end, and which hosts joined and left.
+
+    It does not read the graph, which it has, nor assignments and purges. It reads all of it in one feed, since a report of a host counts
+    only in its place between the host's joins and losses.
+    """
     t = token(job) if job else "*"
     deeper = [f"{ROOT}.{rest}" for rest in (f"job.{t}.state", f"job.{t}.needed", f"plan.{t}", f"event.{t}.*", f"output.{t}.committed")]
     return [*deeper, ALL_HOSTS]
@@ -130,8 +134,10 @@ def outputs_of(job: str) -> list[str]:
 
 
 def decided_of(job: str) -> list[str]:
-    """Return the subjects of the decisions about one job as a whole, and of its announcements. No reader can interpret the job's other
-    messages without them."""
+    """Return the subjects of the decisions about one job as a whole, and of its announcements.
+
+    No reader can interpret the job's other messages without them.
+    """
     return [state(job), needed(job), plan(job), *outputs_of(job)]
 
 

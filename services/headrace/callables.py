@@ -20,11 +20,10 @@ _CALL = "__call__"
 
 
 class Wrapper:
-    """Base class of objects that stand for a plain function on the user's side, with the options of its tasks; `unwrap` returns the
-    function.
+    """Base class of objects that stand for a plain function on the user's side, with the options of its tasks.
 
-    label: the prefix of its tasks' names. outputs: how many datasets they make, or the metadata of each; None if not given.
-    retries: how often a task that raised is retried. resources: amounts that a task needs of its host.
+    `unwrap` returns the function. label: the prefix of its tasks' names. outputs: how many datasets they make, or the metadata of each;
+    None if not given. retries: how often a task that raised is retried. resources: amounts that a task needs of its host.
     """
 
     function: Callable[..., Any]
@@ -60,8 +59,10 @@ def function_name(function: Any) -> str:
 
 
 def yields(function: Callable[..., Any]) -> bool:
-    """Return whether a call returns a generator: for a generator function, also decorated, in a partial, a method, or an object's
-    `__call__`."""
+    """Return whether a call returns a generator.
+
+    Recognises generator functions, also if they are decorated, in a partial, a method, or an object's `__call__`.
+    """
     plain = unwrap(function)
     if type(plain) is FunctionType:  # the usual case; the checks below take longer than adding a task
         return bool(plain.__code__.co_flags & inspect.CO_GENERATOR)

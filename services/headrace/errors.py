@@ -28,8 +28,10 @@ class ClusterClosed(HeadraceError, RuntimeError):
 
 
 class ClusterFailed(HeadraceError, RuntimeError):
-    """A local cluster did not start, or one of its services ended again after every restart; the message has the end of its log. Or the
-    cluster that a client connects to does not exist, or this release cannot read its messages."""
+    """A local cluster did not start, or one of its services ended again after every restart; the message has the end of its log.
+
+    Or the cluster that a client connects to does not exist, or this release cannot read its messages.
+    """
 
 
 class JobCancelled(HeadraceError):
@@ -37,8 +39,10 @@ class JobCancelled(HeadraceError):
 
 
 class JobTimeout(HeadraceError, TimeoutError):
-    """The job did not end within the given time. It continues: wait again, or cancel it. `Job.cancel` raises this error if the cluster did
-    not confirm the request in time."""
+    """The job did not end within the given time.
+
+    It continues: wait again, or cancel it. `Job.cancel` raises this error if the cluster did not confirm the request in time.
+    """
 
 
 class JobFailed(HeadraceError):
@@ -131,14 +135,18 @@ class NoSuchJob(HeadraceError, KeyError):
 
 
 class OutputsLost(JobFailed):
-    """The job was done, but its outputs are gone: a client released them, nobody fetched them in time (HEADRACE_OUTPUT_EXPIRY), they were
-    lost with their host and cannot be computed again, or the client cannot reach their host. The message says which. Submit the graph
-    again."""
+    """The job was done, but its outputs are gone. Submit the graph again.
+
+    A client released them, or no client fetched them in time (HEADRACE_OUTPUT_EXPIRY), or they were lost with their host and cannot be
+    computed again, or the client cannot reach their host. The message says which.
+    """
 
 
 class SinkFailed(HeadraceError, OSError):
-    """Headrace cannot write an output to its sink, or read it from there. The message names the output and the place; the `__cause__` has
-    the reason."""
+    """Headrace cannot write an output to its sink, or read it from there.
+
+    The message names the output and the place; the `__cause__` has the reason.
+    """
 
 
 class MissingLibrary(HeadraceError, ImportError):

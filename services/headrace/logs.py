@@ -46,8 +46,10 @@ class Event:
 
 
 class Log:
-    """A logger of events with keys. By convention, `error=` is the exception or reason, and `job`, `task` and `host` say what an event is
-    about."""
+    """A logger of events with keys.
+
+    By convention, `error=` is the exception or reason, and `job`, `task` and `host` say what an event is about.
+    """
 
     def __init__(self, name: str) -> None:
         self._log = logging.getLogger(name)

@@ -28,8 +28,9 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Parse a size into bytes: a number, optionally followed by K, M, G or T (powers of 1000) or Ki, Mi, Gi or Ti (powers of 1024). Raises
-    ValueError.
+    """Parse a size into bytes: a number, optionally followed by K, M, G or T (powers of 1000) or Ki, Mi, Gi or Ti (powers of 1024).
+
+    Raises ValueError.
 
     >>> parse_size("4G"), parse_size("1.5Gi"), parse_size("65536")
     (4000000000, 1610612736, 65536)

@@ -50,8 +50,11 @@ def duration(variable: str, env: Mapping[str, str]) -> float:
 
 
 def shm_folder(chosen: str = "") -> Path:
-    """Return the folder for shared memory: the chosen one (HEADRACE_SHM_DIR or `--shm-dir`), or else /dev/shm if it is usable, or else the
-    temporary folder. headrace_shm has the same rule, but this does not import it."""
+    """Return the folder for shared memory.
+
+    It is the chosen one (HEADRACE_SHM_DIR or `--shm-dir`), or else /dev/shm if it is usable, or else the temporary folder. headrace_shm has
+    the same rule, but this does not import it.
+    """
     if chosen:
         return Path(chosen)
     return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())

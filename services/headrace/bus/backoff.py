@@ -33,8 +33,10 @@ class Backoff:
         return self._spread(min(_SILENCE * 2**self._failures, _LONGEST))
 
     def failed(self) -> int:
-        """Count a failure: a message is missing, or the feed could not be opened. Returns the ticks to wait before the feed is opened
-        again: 0 the first time."""
+        """Count a failure: a message is missing, or the feed could not be opened.
+
+        Returns the ticks to wait before the feed is opened again: 0 the first time.
+        """
         self._failures = min(self._failures + 1, 16)
         self._quiet = 0
         return self._spread(min(_FIRST * 2 ** (self._failures - 1), _LONGEST)) if self._failures > 1 else 0

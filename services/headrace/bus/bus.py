@@ -159,8 +159,10 @@ class Bus(ABC):
         """Return how full a stream is. Raises JetStreamRefused if it does not exist."""
 
     def wait_for_room(self) -> None:  # noqa: B027 - a bus without a server is never full
-        """From now on, resend messages for which LOG has no room until it has. For services, whose facts and decisions must not get
-        lost."""
+        """From now on, resend messages for which LOG has no room until it has.
+
+        For services, whose facts and decisions must not get lost.
+        """
 
     def send_again(self) -> None:  # noqa: B027
         """Resend everything that is not acknowledged, because there may be room for it now."""
@@ -203,9 +205,11 @@ class Bus(ABC):
 
     @abstractmethod
     async def requests(self, stream: str, durable: str, on_request: OnRequest) -> Consumption:
-        """Consume a work queue. `on_request` is called with the messages in order, and may return before they are done. A message is
-        acknowledged and removed when the result of `on_request` is done without an error; after an error it is delivered again. Several
-        processes may share a `durable`."""
+        """Consume a work queue.
+
+        `on_request` is called with the messages in order, and may return before they are done. A message is acknowledged and removed when
+        the result of `on_request` is done without an error; after an error it is delivered again. Several processes may share a `durable`.
+        """
 
     @abstractmethod
     async def serve(self, name: str, description: str, endpoints: Mapping[str, Handler], metrics: Metrics = no_metrics) -> None:
@@ -216,8 +220,10 @@ class Bus(ABC):
 
     @abstractmethod
     async def request(self, subject: str, data: bytes = b"", timeout: float = 1.0) -> bytes:
-        """Send a request to a service. Raises NatsUnreachable if none answers within `timeout` seconds, RemoteError with the exception of
-        the service."""
+        """Send a request to a service.
+
+        Raises NatsUnreachable if none answers within `timeout` seconds, RemoteError with the exception of the service.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -225,8 +231,10 @@ class Bus(ABC):
 
     @abstractmethod
     def _beside(self, work: Beside, after: float) -> asyncio.Future[None]:
-        """Run a coroutine after `after` seconds, on a bus and a loop that long work of this bus's loop does not delay. Cancelling the
-        future cancels it."""
+        """Run a coroutine after `after` seconds, on a bus and a loop that long work of this bus's loop does not delay.
+
+        Cancelling the future cancels it.
+        """
 
     @abstractmethod
     def _store(self, subject: str, headers: str, data: bytes) -> asyncio.Future[int]: ...

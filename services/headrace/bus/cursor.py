@@ -36,8 +36,10 @@ class Cursor:
         self._target = -1
 
     def opened(self, last_seq: int, delivered: int, pending: int) -> int:
-        """Note that the server made the consumer. delivered: messages already sent. pending: messages to come. last_seq: the last message
-        sent or skipped. Returns the number of messages that have not arrived yet."""
+        """Note that the server made the consumer. Returns the number of messages that have not arrived yet.
+
+        delivered: messages already sent. pending: messages to come. last_seq: the sequence of the last message that was sent or skipped.
+        """
         self._target = delivered + pending
         if self.last_seq < 0:
             self.last_seq = last_seq

@@ -42,8 +42,10 @@ class Feed(ABC):
     @property
     @abstractmethod
     def last_seq(self) -> int:
-        """Sequence of the last message passed on. Before the first message: the sequence before the start of the feed (-1: not known
-        yet)."""
+        """Sequence of the last message passed on.
+
+        Before the first message: the sequence before the start of the feed (-1: not known yet).
+        """
 
     @abstractmethod
     def stop(self) -> None:
@@ -80,8 +82,10 @@ class Followed(Protocol):
 
 
 async def until_caught_up(feed: Followed) -> None:
-    """Wait until a feed has passed on everything that existed at its opening, or is closed. Raises the error that ended the feed before
-    that."""
+    """Wait until a feed has passed on everything that existed at its opening, or is closed.
+
+    Raises the error that ended the feed before that.
+    """
     caught_up = asyncio.ensure_future(feed.caught_up.wait())
     waiting: list[asyncio.Future[Any]] = [caught_up, feed.ended]
     try:
@@ -93,8 +97,11 @@ async def until_caught_up(feed: Followed) -> None:
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The source of a feed. latest: at every opening, read the last message of every subject first, instead of all messages from `from_seq`
-    on. whole: whether the feed may read the whole stream while it is behind, see `reach`."""
+    """The source of a feed.
+
+    latest: at every opening, read the last message of every subject first, instead of all messages from `from_seq` on. whole: whether the
+    feed may read the whole stream while it is behind, see `reach`.
+    """
 
     stream: str
     subjects: tuple[str, ...]
@@ -104,8 +111,10 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Snapshot(ABC):
-    """A listener of a feed with `latest`. It is told when the messages that follow are the state at an opening, and when they have been
-    passed on."""
+    """A listener of a feed with `latest`.
+
+    It is told when the messages that follow are the state at an opening, and when they have been passed on.
+    """
 
     @abstractmethod
     def begin(self) -> None:

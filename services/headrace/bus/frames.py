@@ -31,8 +31,11 @@ class Record(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """The contents of the reply subject of a delivered message. seq: position in the stream. number: position in the consumer, from 1,
-    without gaps. pending: matching messages that follow it. time: nanoseconds since 1970."""
+    """The contents of the reply subject of a delivered message.
+
+    seq: position in the stream. number: position in the consumer, from 1, without gaps. pending: matching messages that follow it. time:
+    nanoseconds since 1970.
+    """
 
     seq: int
     number: int
@@ -77,8 +80,10 @@ def pub(subject: str, reply: str, headers: str, data: bytes) -> bytes:
 
 
 def delivery(reply: bytes) -> Delivery:
-    """Parse a reply subject: `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<time>.<pending>`, in which a newer server or a
-    domain puts two more tokens before the stream. Raises ValueError for anything else."""
+    """Parse a reply subject: `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<time>.<pending>`.
+
+    A newer server or a domain puts two more tokens before the stream. Raises ValueError for anything else.
+    """
     parts = reply.split(b".")
     if len(parts) == 9:
         return Delivery(int(parts[5]), int(parts[6]), int(parts[7]), int(parts[8]))

@@ -19,8 +19,10 @@ def portion(waiting: int) -> int:
 
 
 class Later:
-    """A queue of actions that run in order: the first portion `seconds` after the first action was added, and further portions from then
-    on."""
+    """A queue of actions that run in order, in portions.
+
+    The first portion runs `seconds` after the first action was added, and further portions follow.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

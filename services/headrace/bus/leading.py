@@ -73,8 +73,10 @@ class Role(NamedTuple):
 
 
 class Leader(Generic[M]):
-    """Runs a service that elects a leader. It waits for the lease, folds the log to its end, leads until it loses the lease, and starts
-    again with a new machine. Of the log it folds what a snapshot selects, see `snapshots`.
+    """Runs a service that elects a leader.
+
+    It waits for the lease, folds the log to its end, leads until it loses the lease, and starts again with a new machine. Of the log it
+    folds what a snapshot selects, see `snapshots`.
 
     begin: makes the machine of a term. attend: entered when the machine has caught up and leads, to publish what nobody has published and
     to start other work of a leader; left when the term ends. on_entries: gets what others write from then on, and must fold it.
@@ -108,8 +110,10 @@ class Leader(Generic[M]):
         return self._machine if self._machine is not None and self._lease.held else None
 
     async def run(self) -> None:
-        """Lead, or wait to lead, until cancelled. Raises the error that ended a term, with two exceptions: after a refusal or a loss of
-        messages the log is folded anew, and if NATS does not answer, the service waits for it.
+        """Lead, or wait to lead, until cancelled.
+
+        Raises the error that ended a term, with two exceptions: after a refusal or a loss of messages the log is folded anew, and if NATS
+        does not answer, the service waits for it.
 
         The error comes from the feed of the log, from the work that was attended to, or from `fail`.
         """
@@ -225,6 +229,8 @@ class Leader(Generic[M]):
 
 
 def _holder_name() -> str:
-    """Return the name of this process as the holder of a lease: its host, its process id, and something random, because containers of one
-    image may have the first two in common."""
+    """Return the name of this process as the holder of a lease: its host, its process id, and a random part.
+
+    The random part is necessary because containers of one image may have the same host name and process id.
+    """
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

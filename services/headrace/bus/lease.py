@@ -59,8 +59,10 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the holder may act on the lease. It reads the clock, so it is correct even while a busy loop has not yet heard of a
-        loss."""
+        """Whether the holder may act on the lease.
+
+        It reads the clock, so it is correct even while a busy loop has not yet heard of a loss.
+        """
         tenure = self._tenure
         if tenure is None or self.lost.is_set():
             return False
@@ -191,8 +193,11 @@ class Lease:
         tenure.refused(found, entry.revision if entry is not None else 0)
 
     async def _answered(self, update: asyncio.Future[int], tenure: Tenure, stop: asyncio.Event) -> None:
-        """Wait for the answer to a renewal while it matters: until the lease lapses; or, after the lease is given up, a little longer,
-        because the next holder would have to wait until a late renewal expires."""
+        """Wait for the answer to a renewal while it matters.
+
+        That is until the lease lapses. If the lease was given up, it is a little longer, because the next holder would have to wait until a
+        late renewal expires.
+        """
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         try:
             while not update.done() and not stop.is_set() and tenure.is_held(moment()):

@@ -43,10 +43,10 @@ class Sign(enum.Enum):
 
 
 class Liveness:
-    """The watch over one connection after another. share: factor of the usual times, less than 1 for a connection with few and small
-    messages.
+    """The watch over consecutive connections.
 
-    A connection that dies without a single answer after its handshake may only have been slow: the next one gets twice the time.
+    A connection that dies without a single answer after its handshake may only have been slow: the next one gets twice the time. share: the
+    factor of the usual times; less than 1 for a connection with few and small messages.
     """
 
     __slots__ = ("_answers", "_asked", "_share", "_silent", "_slow", "_taken")

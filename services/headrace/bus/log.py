@@ -43,8 +43,10 @@ def graph_key(graph: bytes) -> str:
 
 
 def _learn(tracing: Tracing, records: list[Record], entries: list[Entry | None]) -> None:
-    """Learn the traces of the jobs that these messages are about, and which of the jobs are over. If a job's client creates no traces, the
-    job still has a trace, the same one in every service."""
+    """Learn the traces of the jobs that these messages are about, and which of the jobs are over.
+
+    If a job's client creates no traces, the job still has a trace, the same one in every service.
+    """
     headers = {record.seq: record.headers for record in records}
     for entry in entries:
         if entry is None:
@@ -76,8 +78,9 @@ def _unresolved(message: LogMessage) -> str:
 
 
 class LogFeed:
-    """A feed of decoded entries, each once and in order. Submitted and Assign carry their graph inline, or none if the object store does
-    not have it.
+    """A feed of decoded entries, each once and in order.
+
+    Submitted and Assign carry their graph inline, or none if the object store does not have it.
 
     The feed skips messages that it cannot read, see `reading`. A decision of a newer schema ends the feed: `ended` has NewerSchema.
     caught_up and last_seq are those of Feed, but for entries passed on.
@@ -254,8 +257,11 @@ class LogFeed:
         return []
 
     async def _may_count(self, claim: Claim) -> bool:
-        """Return whether the service can have the term. For a decision of a newer schema, which ends this feed, the term has to be the
-        present one; or, for what was stored before this feed started, any term of the service."""
+        """Return whether the service can have the term.
+
+        For a decision of a newer schema, which ends this feed, the term has to be the present one; or, for what was stored before this feed
+        started, any term of the service.
+        """
         if claim.entry is not None:
             return await self._terms.look(claim.service, claim.term)
         latest = await self._terms.latest(claim.service)

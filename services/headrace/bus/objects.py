@@ -72,8 +72,10 @@ class ObjectStore:
             await self._bus._purge(self._stream, self._chunks(before.nuid))
 
     async def get(self, key: str, most: int = MAX_EXACT) -> bytes:
-        """Return an object. Raises JetStreamRefused if there is none, if its bytes are not what was stored, or if they are more than
-        `most`."""
+        """Return an object.
+
+        Raises JetStreamRefused if there is none, if its bytes are not what was stored, or if they are more than `most`.
+        """
         self._bus.pace.hurry()
         try:
             return await self._get(key, most)

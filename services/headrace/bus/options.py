@@ -12,8 +12,10 @@ from headrace.errors import NatsUnreachable, SettingsError, WrongCredentials
 
 
 def options(settings: BusSettings, name: str) -> dict[str, Any]:
-    """Return nats-py's options for a connection with this name: it never stops reconnecting, notices a dead connection, and keeps unsent
-    data."""
+    """Return the options of nats-py for a connection with this name.
+
+    It never stops reconnecting, notices a dead connection, and keeps unsent data.
+    """
     found: dict[str, Any] = {
         "servers": [url.strip() for url in settings.url.split(",")],
         "name": name,

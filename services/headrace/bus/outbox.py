@@ -58,8 +58,10 @@ class _Sent:
 
 
 class Outbox:
-    """Sends messages, matches answers, and resends. inbox: the prefix of the reply subjects of this connection. storing: whether NATS
-    stores messages (share: see `Storing`)."""
+    """Sends messages, matches answers, and resends.
+
+    inbox: the prefix of the reply subjects of this connection. storing: whether NATS stores messages (share: see `Storing`).
+    """
 
     def __init__(self, wire: Wire, prefix: str, share: float = 1.0) -> None:
         self.inbox = f"{prefix}.{secrets.token_hex(5)}"
@@ -86,13 +88,17 @@ class Outbox:
         return self._send(subject, headers, data, self._acknowledged)
 
     async def call(self, api: str, request: Any = None, timeout: float = TIMES.api_seconds) -> bytes:
-        """Send a request to JetStream's API. Raises JetStreamRefused, NoJetStream, or NatsUnreachable after `timeout` seconds without an
-        answer."""
+        """Send a request to JetStream's API, and return the answer. timeout: seconds.
+
+        Raises JetStreamRefused, NoJetStream, or NatsUnreachable if there is no answer in time.
+        """
         return self.checked(api, (await self.ask(API + api, msgspec.json.encode(request) if request is not None else b"", timeout)).data)
 
     def start_call(self, api: str, request: Any) -> asyncio.Future[Reply]:
-        """Send a request to JetStream's API without waiting; decode the answer with `checked`. It is resent until it is answered or
-        cancelled."""
+        """Send a request to JetStream's API without waiting; decode the answer with `checked`.
+
+        It is resent until it is answered or cancelled.
+        """
         return self._send(API + api, "", msgspec.json.encode(request), self._replied)
 
     async def ask(self, subject: str, data: bytes, timeout: float) -> Reply:
@@ -288,8 +294,10 @@ class Outbox:
             sent.future.set_exception(error)
 
     async def _was_it_stored(self, n: int, sent: _Sent, ack: Ack) -> None:
-        """Find out whether a repeated publish that found an unexpected last sequence found its own, since the server compares sequences
-        before ids."""
+        """Find out whether a repeated publish was stored before, if it found an unexpected last sequence.
+
+        The server compares sequences before ids, so the unexpected sequence may be that of the publish itself.
+        """
         refusal = ack.error or frames.Refusal()
         try:
             record = await self.last(ack.stream, sent.frame.split(b" ", 2)[1].decode())

@@ -42,8 +42,10 @@ def parent_death_signal(parent: int = 0) -> None:
 
 
 def adopt_orphans() -> None:
-    """Let descendants whose parent died become children of this process, whatever session they are in (on Linux; elsewhere this does
-    nothing)."""
+    """Let descendants whose parent died become children of this process, whatever session they are in.
+
+    This works on Linux; elsewhere it does nothing.
+    """
     if _libc is not None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -22,8 +22,10 @@ second."""
 
 
 class Reach:
-    """Whether a feed reads the `whole` stream now. may: whether it is allowed to. pending: messages that remain after the last one that
-    arrived; the feed sets it."""
+    """The choice whether a feed reads the whole stream at present.
+
+    may: whether it is allowed to. pending: messages that remain after the last one that arrived; the feed sets it.
+    """
 
     __slots__ = ("_calm", "_late", "_needed", "may", "pending", "whole")
 

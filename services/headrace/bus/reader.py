@@ -16,8 +16,11 @@ Sink = Callable[[bytes, bytes, bytes, bytes], None]
 
 
 class Reader:
-    """The reader of one connection. sinks: by subscription number. others: gets everything else, in complete lines or messages. done:
-    called at the end of each `feed`."""
+    """The reader of one connection.
+
+    sinks: functions by subscription number. others: gets everything else, in complete lines or messages. done: called at the end of each
+    `feed`.
+    """
 
     __slots__ = ("_done", "_missing", "_others", "_part", "_sinks")
 

@@ -44,8 +44,10 @@ class Claim(NamedTuple):
 
 
 def read_value(decoder: msgspec.json.Decoder[M], stream: str, record: Record, reading: Reading) -> M | None:
-    """Decode a message that stands by itself: a request, or a value of a bucket, whose subject is its key. Returns None if it is
-    skipped."""
+    """Decode a message that stands by itself: a request, or a value of a bucket, whose subject is its key.
+
+    Returns None if it is skipped.
+    """
     try:
         return read(decoder, record.data, record.subject)
     except Unreadable as error:
@@ -109,8 +111,10 @@ class Reader:
         self._reading.pass_over(self._stream, record.seq, record.subject, str(why))
 
     def _unreadable_submission(self, record: Record, why: Unreadable) -> Entry | None:
-        """Return a substitute for an unreadable submission: with a graph of the newer version if that is why it cannot be read, and without
-        one otherwise."""
+        """Return a substitute for an unreadable submission.
+
+        It has a graph of the newer version if that is why the submission cannot be read, and no graph otherwise.
+        """
         self.pass_over(record, why)
         parts = record.subject.split(".")
         try:

@@ -40,8 +40,10 @@ class Renewer:
         self._thread.start()
 
     def call(self, work: Callable[[Bus], Coroutine[Any, Any, None]], after: float = 0.0) -> asyncio.Future[None]:
-        """Run the coroutine that `work` makes from the thread's bus, after `after` seconds. The future belongs to the caller's loop;
-        cancelling it cancels the coroutine."""
+        """Run the coroutine that `work` makes from the thread's bus, after `after` seconds.
+
+        The future belongs to the caller's loop; cancelling it cancels the coroutine.
+        """
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._with_bus(work, after), self._loop))
 
     async def close(self) -> None:

@@ -16,8 +16,10 @@ _DATA_KEY_BYTES = 32
 
 
 async def ensure_data_key(bus: Bus) -> bytes:
-    """Return the secret of the data plane, and create it if it does not exist. It is stored in the bucket `secrets` as hexadecimal digits.
-    A value of another size is replaced, because nobody can have used it."""
+    """Return the secret of the data plane, and create it if it does not exist.
+
+    It is stored in the bucket `secrets` as hexadecimal digits. A value of another size is replaced, because nobody can have used it.
+    """
     bucket = bus.kv(SECRETS.name)
     made = secrets.token_hex(_DATA_KEY_BYTES).encode()
     while True:

@@ -172,8 +172,10 @@ class EmbeddedServer:
 
 
 def _from_lasting_thread(spawn: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Start a process from a thread that lives as long as this process, because the kernel ends the child with the *thread* that started
-    it."""
+    """Start a process from a thread that lives as long as this process.
+
+    The kernel ends the child with the *thread* that started it.
+    """
     if threading.current_thread() is threading.main_thread():
         return spawn()
     started: list[subprocess.Popen[bytes] | Exception] = []

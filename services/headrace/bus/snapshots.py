@@ -47,8 +47,11 @@ Take = Callable[[], LedgerSnapshot | None]
 
 
 class Snapshots:
-    """The snapshots of one service. seq: sequence of the last one that was loaded or stored; 0 before the first. due: sequence of the log
-    from which on the next one is stored."""
+    """The snapshots of one service.
+
+    seq: the sequence of the last one that was loaded or stored; 0 before the first. due: the sequence of the log from which on the next one
+    is stored.
+    """
 
     def __init__(self, bus: Bus, service: str) -> None:
         self.seq = 0
@@ -147,8 +150,10 @@ class Snapshots:
             self._writing = None
 
     async def _write(self, take: Take) -> None:
-        """Store a snapshot, and rest. Most jobs of a large snapshot may be over and forgotten soon: then store another one after a
-        while."""
+        """Store a snapshot, and rest.
+
+        Most jobs of a large snapshot may be over and forgotten soon: then store another one after a while.
+        """
         while await self._write_one(take) > MANY_JOBS:
             await asyncio.sleep(REST_SECONDS)
         await asyncio.sleep(REST_SECONDS)

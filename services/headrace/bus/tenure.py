@@ -20,8 +20,10 @@ RENEWALS = 3
 
 
 class Moment(NamedTuple):
-    """Seconds by two clocks: a steady one that is never set, and that counts while the machine is suspended if the system has such a clock;
-    and the wall clock."""
+    """A time in seconds by two clocks, a steady one and the wall clock.
+
+    The steady clock is never set. It counts while the machine is suspended, if the system has such a clock.
+    """
 
     steady: float
     wall: float
@@ -103,8 +105,11 @@ class Tenure:
             self._began(sent, max(ttl, self._ttl))
 
     def refused(self, found: Found, revision: int) -> None:
-        """Note that a renewal was refused. The found value may be an earlier renewal, whose acknowledgement was lost. When that one was
-        sent is not known, so the next renewal is due at once."""
+        """Note that a renewal was refused.
+
+        The found value may be an earlier renewal, whose acknowledgement was lost. When that one was sent is not known, so the next renewal
+        is due at once.
+        """
         if self.loss is None and found is Found.OURS:
             self.revision = revision
         elif self.loss is None:

@@ -97,8 +97,11 @@ _any_version = msgspec.json.Decoder(_AnyVersion)
 
 
 def _terms(value: bytes) -> list[int]:
-    """Return the terms in an entry. An older release must know in which terms a newer one leads. Then it ends at a decision that it cannot
-    read, and does not mistake it for that of a service that never led."""
+    """Return the terms in an entry.
+
+    An older release must know in which terms a newer one leads. Then it ends at a decision that it cannot read, and does not mistake it for
+    that of a service that never led.
+    """
     try:
         return list(read(_entry, value).terms)
     except NewerVersion:

@@ -78,8 +78,10 @@ class Wire(Client):  # type: ignore[misc]
         this process."""
 
     def send(self, frame: bytes) -> bool:
-        """Write a frame now, after everything that nats-py has yet to write. Returns False without a connection; the frame is then
-        dropped."""
+        """Write a frame now, after everything that nats-py has yet to write.
+
+        Returns False without a connection; the frame is then dropped.
+        """
         if self.stale or self._status != Client.CONNECTED:
             return False
         if self._corked is not None:
@@ -232,8 +234,10 @@ class Wire(Client):  # type: ignore[misc]
             log.warning("the connection to NATS has an error", connection=name, error=str(error) or type(error).__name__)
 
     def back(self) -> None:
-        """Resume after a reconnection. nats-py has subscribed to what it knew when it started to reconnect; send the rest. The server
-        ignores a subscription that it already has."""
+        """Resume after a reconnection. nats-py has subscribed to what it knew when it started to reconnect; send the rest.
+
+        The server ignores a subscription that it already has.
+        """
         self.stale = False
         unsent, self._unsent = self._unsent, []
         for frame in unsent:
@@ -252,8 +256,10 @@ class Wire(Client):  # type: ignore[misc]
         await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """Check what a server says first. nats-py would use TLS only where the server requires it, and would log in without TLS whatever
-        the address and the options say."""
+        """Check the first message of a server.
+
+        nats-py would use TLS only if the server requires it, and would log in without TLS whatever the address and the options say.
+        """
         if self._encrypted and initial_connection and not info.get("tls_required"):
             if not info.get("tls_available"):
                 self._transport.close()

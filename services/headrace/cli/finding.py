@@ -114,8 +114,10 @@ def _is_graph(value: Any) -> bool:
 
 
 def load_demo() -> Any:
-    """Import the ensemble example, from the installed package or from the examples of a checkout. Raises typer.BadParameter if it is in
-    neither."""
+    """Import the ensemble example, from the installed package or from the examples of a checkout.
+
+    Raises typer.BadParameter if it is in neither.
+    """
     import headrace
 
     here = Path(headrace.__file__).resolve().parent

@@ -34,8 +34,10 @@ def checked_output() -> Iterator[None]:
 
 
 class _Checked:
-    """A wrapper for the methods that write to a stream. It remembers a failure and raises it again, because some callers (argparse) ignore
-    it."""
+    """A wrapper for the methods that write to a stream.
+
+    It remembers a failure and raises it again, because some callers (argparse) ignore it.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

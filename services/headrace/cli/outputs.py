@@ -32,8 +32,9 @@ Write = Callable[[IO[bytes]], object]
 
 
 def job_and_filters(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Split arguments into the job, if the first one names one, and the values of each KEY=VALUE: its text, and its meaning as JSON ("0" is
-    0 too).
+    """Split arguments into the job, if the first one names one, and the values of each KEY=VALUE.
+
+    A value has two forms: its text, and its meaning as JSON. So "0" is also 0.
 
     >>> job_and_filters(["step=0", "param=2t"])
     ('', {'step': ['0', 0], 'param': ['2t']})

@@ -12,15 +12,19 @@ from headrace.cli.options import Capacity, Login, Resources, Runners, logs_in
 
 @logs_in
 def controller(*, login: Login) -> int:
-    """Run a controller, which decides on the start, recovery and end of jobs. Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE,
-    _NO_HOSTS_GRACE, _HOST_DEATHS, _LEADER_LEASE, _SINKS, _METRICS, _LOG_LEVEL."""
+    """Run a controller, which decides on the start, recovery and end of jobs.
+
+    Also reads HEADRACE_OUTPUT_EXPIRY, _HOST_GRACE, _NO_HOSTS_GRACE, _HOST_DEATHS, _LEADER_LEASE, _SINKS, _METRICS, _LOG_LEVEL.
+    """
     return _serve("controller", login)
 
 
 @logs_in
 def scheduler(*, login: Login) -> int:
-    """Run a scheduler, which plans jobs. Also reads HEADRACE_WINDOW_TASKS, _OPEN_JOBS, _OPEN_TASKS_PER_RUNNER, _LEADER_LEASE, _METRICS,
-    _LOG_LEVEL."""
+    """Run a scheduler, which plans jobs.
+
+    Also reads HEADRACE_WINDOW_TASKS, _OPEN_JOBS, _OPEN_TASKS_PER_RUNNER, _LEADER_LEASE, _METRICS, _LOG_LEVEL.
+    """
     return _serve("scheduler", login)
 
 
@@ -62,8 +66,10 @@ def worker(
     *,
     login: Login,
 ) -> int:
-    """Run a worker: one host's agent and its runners. Also reads HEADRACE_RUNNER_THREADS, _HOST_LEASE, _SINKS, _METRICS,
-    _LOG_LEVEL."""
+    """Run a worker: one host's agent and its runners.
+
+    Also reads HEADRACE_RUNNER_THREADS, _HOST_LEASE, _SINKS, _METRICS, _LOG_LEVEL.
+    """
     from headrace.worker.threads import set_variables
 
     set_variables(runners)  # before numpy is loaded

@@ -78,8 +78,10 @@ class Catalogue:
 
 
 def having(where: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Callable[[OutputRecord], bool]:
-    """Return a function that checks whether a record's metadata has all these keys, each with an equal value, or one that is equal to an
-    item of a list."""
+    """Return a function that checks whether a record's metadata has all these keys with equal values.
+
+    If a value in `where` is a list, it is enough that one of its items is equal.
+    """
     wanted = [(key, _alternatives(value)) for key, value in {**(where or {}), **metadata}.items()]
 
     def matches(record: OutputRecord) -> bool:
@@ -111,10 +113,10 @@ def _equal(value: Any, wanted: Any) -> bool:
 
 
 async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | None = None) -> Catalogue:
-    """Read the announcements so far, of one job or of all. expected: for jobs that are done, the number of outputs that are announced, now
-    or soon; this waits for them briefly.
+    """Read the announcements so far, of one job or of all.
 
-    Raises ClusterFailed if the stream cannot be read, or not in time.
+    expected: for jobs that are done, the number of outputs that are announced, now or soon; this waits for them briefly. Raises
+    ClusterFailed if the stream cannot be read, or not in time.
     """
     catalogue, more = Catalogue(), asyncio.Event()
 
@@ -142,8 +144,10 @@ async def read_catalogue(bus: Bus, job: str = "", expected: Mapping[str, int] | 
 
 
 async def _until_announced(catalogue: Catalogue, more: asyncio.Event, expected: Mapping[str, int]) -> None:
-    """Wait for the last outputs of jobs that are done, which are announced a little later, but not for outputs that were released
-    before."""
+    """Wait for the last outputs of done jobs, which are announced a little later.
+
+    Outputs that were released before are not waited for.
+    """
     try:
         async with asyncio.timeout(SETTINGS.announce_seconds):
             while any(catalogue.count(job) < outputs for job, outputs in expected.items()):

@@ -130,8 +130,10 @@ class Cluster:
     # --- running graphs ---------------------------------------------------------------------------------------------------
 
     def submit(self, graph: Graph, *, sink: Sink | str | os.PathLike[str] | None = None) -> Job:
-        """Submit a graph. Returns once the log has stored the job: from then on it runs, even if this process dies. You may change the
-        graph and submit it again afterwards.
+        """Submit a graph.
+
+        Returns once the log has stored the job: from then on it runs, even if this process dies. You may change the graph and submit it
+        again afterwards.
 
         sink: an `hr.Sink`, or its path, for all outputs that have no sink of their own. Without one, the hosts hold these outputs until the
         client has fetched them. `Job.results` reads outputs wherever they are.
@@ -245,8 +247,7 @@ class Cluster:
         return {} if self._local is None else dict(self._local.pids)
 
     def metrics_addresses(self) -> dict[str, str]:
-        """Return the addresses at which the services have metrics for Prometheus (http://ADDRESS/metrics), by name: central services and
-        hosts.
+        """Return the addresses of the services' metrics for Prometheus (http://ADDRESS/metrics), by the name of the service or host.
 
         Empty unless the services were started with HEADRACE_METRICS in their environment, e.g. "127.0.0.1:0", with which each process uses
         a free port. Includes one of several controllers, schedulers or publishers.
@@ -258,11 +259,11 @@ class Cluster:
         return addresses
 
     def peak_memory(self) -> int:
-        """Return the peak memory of a local cluster in bytes: the sum of the private peaks of this process and of the cluster's processes,
-        and of the peaks of the stores.
+        """Return the peak memory of a local cluster in bytes.
 
-        The peaks may have been at different times, and runners that were replaced do not count. Raises ClusterFailed for a connected
-        cluster, whose processes are on other machines.
+        It is the sum of the private peaks of this process and of the cluster's processes, and of the peaks of the stores. The peaks may
+        have been at different times, and runners that were replaced do not count. Raises ClusterFailed for a connected cluster, whose
+        processes are on other machines.
         """
         from headrace.client.memory import private_peaks
         from headrace.client.standing import store_peaks

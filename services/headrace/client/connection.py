@@ -131,8 +131,10 @@ class Connection:
         return {name: split_address(hosts[name].address) for name in hosts.alive()}
 
     def call(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
-        """Run a coroutine on the connection's thread, and return its result. Raises the error that ended the connection, if it has
-        ended."""
+        """Run a coroutine on the connection's thread, and return its result.
+
+        Raises the error that ended the connection, if it has ended.
+        """
         try:
             self.check()
         except HeadraceError:
@@ -260,8 +262,10 @@ class Connection:
 
 
 async def until_read(feed: Followed) -> None:
-    """Wait until a feed has passed on everything that existed. Raises ClusterFailed if that takes too long, and the error that ended the
-    feed."""
+    """Wait until a feed has passed on everything that existed.
+
+    Raises ClusterFailed if that takes too long, and the error that ended the feed.
+    """
     try:
         async with asyncio.timeout(SETTINGS.attach_seconds):
             await until_caught_up(feed)

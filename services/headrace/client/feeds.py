@@ -25,8 +25,11 @@ OnEnded = Callable[[asyncio.Future[None]], None]
 
 
 class Feeds:
-    """Followers by job. open: of all submitted jobs that are not over. shared: those of jobs without their own feed, which get their
-    messages from a feed for several jobs. For use on the connection's loop."""
+    """The followers of jobs, for use on the connection's loop.
+
+    open: of all submitted jobs that are not over. shared: those of jobs without their own feed, which get their messages from a feed for
+    several jobs.
+    """
 
     def __init__(self, bus: Bus, on_entries: OnEntries, on_ended: OnEnded, *, for_all: bool) -> None:
         self.open: dict[str, Follower] = {}
@@ -58,8 +61,11 @@ class Feeds:
         return None
 
     def remove(self, job: str, follower: Follower) -> None:
-        """Remove a job that is over, or that no caller waits for any more. A follower that attached to the job, with a feed of its own,
-        removes nothing: it may read the job's end before the follower that submitted it."""
+        """Remove a job that is over, or that no caller waits for any more.
+
+        A follower that attached to the job, with a feed of its own, removes nothing: it may read the job's end before the follower that
+        submitted it.
+        """
         if self.open.get(job) is not follower:
             return
         del self.open[job]

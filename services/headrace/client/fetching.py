@@ -153,8 +153,10 @@ class Fetcher:
         self._routes = routes
 
     async def fetch(self, holders: Mapping[int, Held], addresses: Mapping[str, tuple[str, int]]) -> dict[int, memoryview]:
-        """Fetch the encoded values of these datasets. Those whose host does not have them, has no address or does not answer are missing.
-        May be called again."""
+        """Fetch the encoded values of these datasets.
+
+        Those whose host does not have them, has no address or does not answer are missing. May be called again.
+        """
         self._before, self.problems = self.problems, {}
         parts = await asyncio.gather(
             *(self._from_host(host, addresses[host], wanted) for host, wanted in by_host(holders).items() if host in addresses)

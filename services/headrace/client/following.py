@@ -181,8 +181,7 @@ class Following(Follower):
         send(encoded)
 
     def _send_submitted(self, encoded: bytes) -> None:
-        """Publish the submission so that the log stores it once, even if it is resent after the stream has forgotten the id of its
-        message."""
+        """Publish the submission so that the log stores it once, even if it is resent after the stream has forgotten its id."""
         stored = self._connection.bus.publish(
             subjects.submitted(self.job), encoded, msg_id=f"submitted.{self.job}", expected_last_subject_seq=0, job=self.job
         )
@@ -231,8 +230,10 @@ class Following(Follower):
     # --- requests -------------------------------------------------------------------------------------------------------
 
     async def cancel(self, reason: str) -> bool:
-        """Ask the cluster to cancel the job, and wait until the log confirms it. Returns False if the job had already ended. Raises the
-        error that ended the connection."""
+        """Ask the cluster to cancel the job, and wait until the log confirms it.
+
+        Returns False if the job had already ended. Raises the error that ended the connection.
+        """
         if not self._is_answered():
             answered = asyncio.get_running_loop().create_future()
             self._asking.append(answered)

@@ -93,8 +93,11 @@ class Job:
         return f"<Job {self._following.job} {self.name!r}: {self._following.ledger.phase}>"
 
     def wait_stored(self) -> None:
-        """Wait until the log has the job. Raises the reason if it never will. Gives the job up with NatsStoresNothing if NATS stores
-        nothing, and with NatsUnreachable after 30 s (`Settings.submit_seconds`)."""
+        """Wait until the log has the job.
+
+        Raises the reason if it never will. Gives the job up with NatsStoresNothing if NATS stores nothing, and with NatsUnreachable after
+        30 s (`Settings.submit_seconds`).
+        """
         following = self._following
         if not self._is_known(following):
             self._connection.call(following.withdraw(self._unconfirmed()))
@@ -137,8 +140,10 @@ class Job:
         return self._following.ledger.phase
 
     def cancel(self, reason: str = "", timeout: float = SETTINGS.cancel_seconds) -> bool:
-        """Stop the job. Returns True once the cluster has confirmed the request; `wait` returns once the job is over. Returns False if the
-        job had already ended.
+        """Stop the job.
+
+        Returns True once the cluster has confirmed the request; `wait` returns once the job is over. Returns False if the job had already
+        ended.
 
         timeout: seconds. Raises JobTimeout if the cluster did not confirm in time, and the error that ended the connection.
         """
@@ -172,8 +177,10 @@ class Job:
         return dict(zip(self._outputs, values, strict=True))
 
     def result(self, name: str, timeout: float | None = None, *, progress: bool | None = None) -> Any:
-        """Return the value of one output, as soon as it exists. Arguments and errors as for `results`; KeyError if no output has that
-        name."""
+        """Return the value of one output, as soon as it exists.
+
+        Arguments and errors as for `results`; KeyError if no output has that name.
+        """
         ledger = self._following.ledger
         dataset = self._output(name)
         end = _deadline(timeout)
@@ -194,8 +201,10 @@ class Job:
         return self._following.ledger.metadata(self._output(name))
 
     def read_file(self, record: OutputRecord) -> memoryview:
-        """Return the bytes of an output's file, with its checksum verified. record: one of `outputs`, with a location. Errors as for
-        `result`."""
+        """Return the bytes of an output's file, with its checksum verified. record: one of `outputs`, with a location.
+
+        Errors as for `result`.
+        """
         sink = self._following.ledger.sink_of(record.dataset)
         return read_file(record, sink.options if sink is not None else {})
 
@@ -293,8 +302,10 @@ class Job:
             self._values.update(read_published(self._following.ledger, in_sinks, end))
 
     def _decode_all(self, datasets: list[int], encoded: Mapping[int, memoryview | bytes]) -> None:
-        """Decode all values at once. If that fails, decode them one by one, so that readable values are kept, and the error names the
-        others."""
+        """Decode all values at once.
+
+        If that fails, decode them one by one, so that readable values are kept, and the error names the others.
+        """
         try:
             self._values.update(zip(datasets, decode_many(map(encoded.__getitem__, datasets)), strict=True))
         except KeyboardInterrupt:

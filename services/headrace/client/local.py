@@ -69,8 +69,11 @@ class LocalServices:
         return self._process.stdout.fileno()
 
     def check_reports(self) -> ClusterFailed | None:
-        """Read the reports since the last call. Returns why the cluster cannot continue, if it cannot: its supervisor ended, or an
-        indispensable service or the last host ended after too many restarts."""
+        """Read the reports since the last call.
+
+        Returns why the cluster cannot continue, if it cannot: its supervisor ended, or an indispensable service or the last host ended
+        after too many restarts.
+        """
         chunk = os.read(self.report_fd(), 65536)
         if not chunk:
             return self._failure("the local cluster's supervisor ended, and with it the cluster")

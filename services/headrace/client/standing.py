@@ -43,8 +43,10 @@ async def store_peaks(connection: Connection) -> int:
 
 
 async def metrics_addresses(connection: Connection) -> dict[str, str]:
-    """Return the addresses at which services answer Prometheus, by name, without those that do not. Waits briefly for services that are
-    still starting."""
+    """Return the addresses at which services answer Prometheus, by name, without those that do not.
+
+    Waits briefly for services that are still starting.
+    """
     subjects = {name: f"headrace.service.headrace-{name}.status" for name in CENTRAL} | _hosts(connection)
     clock = asyncio.get_running_loop().time
     deadline = clock() + SETTINGS.status_seconds

@@ -1,5 +1,7 @@
-"""The jobs that were submitted on a connection and are not in the log yet. Closing the connection, or looking up such a job, waits for
-them."""
+"""The jobs that were submitted on a connection and are not in the log yet.
+
+Closing the connection, or looking up such a job, waits for them.
+"""
 
 from __future__ import annotations
 

@@ -48,8 +48,10 @@ def _read(ledger: JobLedger, end: float, output: Output) -> Any:
 
 
 def read_file(record: OutputRecord, options: dict[str, Any]) -> memoryview:
-    """Return the unchanged file of an output from its sink. options: the sink's options for the file system. Errors as for
-    `read_published`."""
+    """Return the unchanged file of an output from its sink. options: the sink's options for the file system.
+
+    Errors as for `read_published`.
+    """
     from headrace.sinks.reading import read_bytes
 
     with _told(f"output {record.name!r} of job {record.job} at {shown_place(record.location)}"):

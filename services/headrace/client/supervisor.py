@@ -1,5 +1,6 @@
-"""The process that runs a local cluster. It starts every service, restarts services that end by themselves, and finally ends all of them,
-whatever happens.
+"""The process that runs a local cluster.
+
+It starts every service, restarts services that end by themselves, and finally ends all of them, whatever happens.
 
 It imports everything once and forks the services from that, so that they start in milliseconds and share the memory of the code. Its
 standard input is its lifeline: when that closes (the client closed it, or died), or at SIGTERM, the cluster ends. Where the kernel supports

@@ -66,8 +66,10 @@ async def _fetch_all(following: Following, connection: Connection, fetcher: Fetc
 
 
 def _lost(job: str, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str], unread: str = "") -> OutputsLost:
-    """Return the error for outputs that cannot be fetched: for the released ones, if there are any. unread: why the log was not read
-    again."""
+    """Return the error for outputs that cannot be fetched: for the released ones, if there are any.
+
+    unread: why the log was not read again.
+    """
     datasets = [dataset for dataset in datasets if ledger.flag[dataset] & RELEASED] or datasets
     names = [ledger.dataset_name(dataset) for dataset in datasets[:3]] + ["..."] * (len(datasets) > 3)
     what = f"outputs {', '.join(names)} of job {job}"

@@ -25,8 +25,9 @@ _ID_DIGITS = 10
 
 
 class Graph:
-    """A graph of tasks, built by adding them one by one. The inputs of a new task are nodes that already exist, so ids are in topological
-    order and the graph has no cycles.
+    """A graph of tasks, built by adding them one by one.
+
+    The inputs of a new task are nodes that already exist, so ids are in topological order and the graph has no cycles.
 
     >>> g = Graph("sums")
     >>> parts = [g.add(sum, [n, n + 1]) for n in range(3)]
@@ -100,8 +101,10 @@ class Graph:
         outputs: int | Sequence[dict[str, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Node:
-        """Add a task as `add` does, with the arguments as a tuple and a dict, so that a function may have a parameter called name, outputs
-        or metadata."""
+        """Add a task as `add` does, with the arguments as a tuple and a dict.
+
+        So the function may have a parameter called name, outputs or metadata.
+        """
         index = self._index_of(function)
         self._calls[index].check(args, kwargs)
         search = BoundSearch(self)
@@ -114,8 +117,10 @@ class Graph:
         return self._append(index, template, search.keys, outputs, name, metadata)
 
     def _add_plain(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Node | None:
-        """Add the task of a common call in a third of the time: a function with one output, called with plain values or with distinct nodes
-        of the graph. Returns None for any other call."""
+        """Add the task of a common call in a third of the time. Returns None for any other call.
+
+        A common call is that of a function with one output, called with plain values or with distinct nodes of the graph.
+        """
         index = self._known.get(id(function))
         if index is None:
             index = self._register(function)

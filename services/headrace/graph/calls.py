@@ -86,8 +86,10 @@ class Calls:
 
 
 def _takes(function: Any, count: int) -> bool:
-    """Return whether a plain function can be called with `count` positional arguments and no others. For many functions with one task each,
-    reading their code is faster than building their signatures."""
+    """Return whether a plain function can be called with `count` positional arguments and no others.
+
+    For many functions with one task each, reading their code is faster than building their signatures.
+    """
     if type(function) is not FunctionType:
         return False
     code = function.__code__
@@ -97,8 +99,9 @@ def _takes(function: Any, count: int) -> bool:
 
 
 def _signature(function: Any) -> inspect.Signature | None:
-    """Return the signature of the function itself, not of the one that it wraps, because a decorator may add arguments. None if it is not
-    known.
+    """Return the signature of the function itself, not of the one that it wraps, because a decorator may add arguments.
+
+    None if it is not known.
     """
     plain = unwrap(function)
     while type(plain) is _CachedFunction:

@@ -61,8 +61,10 @@ def check_outputs(outputs: Any, what: str) -> tuple[int, list[dict[str, Any]]]:
 
 
 def default_outputs(is_generator: bool, function: str) -> int:
-    """Return the number of datasets of a task without `outputs`: 1. Raises GraphError for a generator function, whose number of yields is
-    unknown."""
+    """Return the number of datasets of a task without `outputs`: 1.
+
+    Raises GraphError for a generator function, whose number of yields is unknown.
+    """
     if is_generator:
         raise GraphError(
             f"{function!r} is a generator function, so the number of datasets is unknown before it runs: give outputs=n "

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 class Function(NamedTuple):
-    """A distinct callable of a graph, as the user passed it. retries: how often a task of it that raised is retried. generator: whether a
-    call of it returns a generator. resources: amounts that a task of it needs of its host."""
+    """A distinct callable of a graph, as the user passed it.
+
+    retries: how often a task of it that raised is retried. generator: whether a call of it returns a generator. resources: amounts that a
+    task of it needs of its host.
+    """
 
     callable: Callable[..., Any]
     name: str

@@ -30,8 +30,9 @@ _NOTHING: tuple[Any, ...] = ((), {}, (), ())
 
 
 def freeze(graph: Graph) -> GraphSpec:
-    """Return the graph as columns, with its callables and arguments pickled and its hashes. You can still add to the graph itself
-    afterwards.
+    """Return the graph as columns, with its callables and arguments pickled and its hashes.
+
+    You can still add to the graph itself afterwards.
 
     Raises GraphError for an empty graph, a random generator that several tasks share, ambiguous names of tasks or datasets, and names or
     metadata that JSON cannot represent; NotPicklable, which names the task and the argument, for a value that cannot be pickled.

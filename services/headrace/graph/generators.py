@@ -1,5 +1,7 @@
-"""Finds random generators among the arguments of tasks. If several tasks got the same one, each would have a copy, and all would draw the
-same numbers."""
+"""Finds random generators among the arguments of tasks.
+
+If several tasks got the same one, each would have a copy, and all would draw the same numbers.
+"""
 
 from __future__ import annotations
 

@@ -26,8 +26,11 @@ _NO_DEFAULTS = pickle.dumps((None, None), 5)
 
 
 def shape_hash(topology: Topology, functions: list[FunctionSpec]) -> str:
-    """Return the hex SHA-256 of topology, requested outputs, identities of functions (module and qualified name, or the name if there is
-    none), and the resources that they need."""
+    """Return the hex SHA-256 of a graph without its code and arguments.
+
+    It covers topology, requested outputs, identities of functions (module and qualified name, or the name if there is none), and the
+    resources that they need.
+    """
     identities = [(spec.module, spec.qualname or spec.name, spec.generator, *sorted(spec.resources.items())) for spec in functions]
     columns = _ONE_TASK if topology is Topology.of_one_task() else _columns(topology)
     return _sha256(*_framed([msgspec.json.encode(identities)]), *columns)
@@ -52,8 +55,10 @@ def code_bytes(spec: FunctionSpec, function: Callable[..., Any]) -> bytes:
 
 @lru_cache(maxsize=1000)
 def _text(code: CodeType) -> bytes:
-    """Return the bytes of a code object. They are cached, because code objects never change, and programs submit the same functions again
-    and again."""
+    """Return the bytes of a code object.
+
+    They are cached, because code objects never change, and programs submit the same functions again and again.
+    """
     return repr(_code(code)).encode()
 
 

@@ -34,8 +34,10 @@ def dataset_metadata(spec: GraphSpec, task: int, dataset: int) -> dict[str, Any]
 
 
 def output_name(spec: GraphSpec, task: int, index: int) -> str:
-    """Return the name of one of a task's datasets: the task's, with the output's index in brackets if the task makes several:
-    "steps[3]"."""
+    """Return the name of one of a task's datasets.
+
+    It is the task's name, with the output's index in brackets if the task makes several outputs: "steps[3]".
+    """
     name = task_name(spec, task)
     return f"{name}[{index}]" if spec.n_outputs and spec.n_outputs[task] > 1 else name
 
@@ -47,8 +49,10 @@ def dataset_name(spec: GraphSpec, dataset: int, topology: Topology) -> str:
 
 
 def dataset_names(spec: GraphSpec, datasets: Iterable[int], topology: Topology) -> list[str]:
-    """Return the names of many datasets. This is much faster than `dataset_name` where tasks have one output each and no names of their
-    own."""
+    """Return the names of many datasets.
+
+    This is much faster than `dataset_name` where tasks have one output each and no names of their own.
+    """
     if spec.n_outputs or spec.named:
         return [dataset_name(spec, dataset, topology) for dataset in datasets]
     labels, function = [each.name for each in spec.functions], spec.function
@@ -67,8 +71,10 @@ NAME_CHARACTERS = 48
 
 
 def some_tasks(spec: GraphSpec, tasks: Sequence[int], count: int | None = None) -> str:
-    """Name some tasks for a person who reads a message: the first names, and the number of the others. count: the number of all tasks, if
-    `tasks` is only the beginning."""
+    """Name some tasks for a person who reads a message: the first names, and the number of the others.
+
+    count: the number of all tasks, if `tasks` is only the beginning.
+    """
     return _some([task_name(spec, task) for task in tasks[:SHOWN]], len(tasks) if count is None else count)
 
 

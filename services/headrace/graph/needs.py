@@ -13,8 +13,10 @@ from headrace_schemas.graph import GraphSpec
 
 
 class Needs(NamedTuple):
-    """The resources that the tasks of a graph need. kinds: the distinct needs; the first one is empty. of_function: the kind of each
-    function."""
+    """The resources that the tasks of a graph need.
+
+    kinds: the distinct needs; the first one is empty. of_function: the kind of each function.
+    """
 
     kinds: list[Resources]
     of_function: list[int]

@@ -38,8 +38,10 @@ class Call(NamedTuple):
 
 
 class NoValue:
-    """Base class of nodes and datasets, whose value does not exist yet. Code that uses one as a value gets an error that says what to do
-    instead."""
+    """Base class of nodes and datasets, whose value does not exist yet.
+
+    Code that uses one as a value gets an error that says what to do instead.
+    """
 
     __slots__ = ()
     __array_ufunc__ = None
@@ -230,8 +232,10 @@ def flat(nodes: Iterable[Any]) -> Iterator[tuple[Node, range]]:
 
 
 def missing(node: Node, known: Container[Node]) -> Iterator[Node]:
-    """Yield a free node and the nodes that it needs, inputs first, except those that are known. The caller must make each node known before
-    it asks for the next."""
+    """Yield a free node and the nodes that it needs, inputs first, except those that are known.
+
+    The caller must make each node known before it asks for the next.
+    """
     stack = [node]
     while stack:
         call = stack[-1]._call

@@ -23,8 +23,11 @@ REFUSED = {
 
 
 def check_sinks(spec: GraphSpec, sink: SinkSpec | None, job: str) -> None:
-    """Raise GraphError, which names the output, for a file system that cannot be opened here, a key that the output's metadata does not
-    have, and two outputs with the same place."""
+    """Check that the outputs of a graph can be written to its sinks.
+
+    Raises GraphError, which names the output, for a file system that cannot be opened here, for a key that the output's metadata does not
+    have, and for two outputs with the same path.
+    """
     if sink is None and not spec.sinks:
         return
     for each in (*spec.sinks, *((sink,) if sink is not None else ())):

@@ -17,8 +17,10 @@ Flags = npt.NDArray[np.bool_]
 
 
 class SpecColumns(NamedTuple):
-    """A submitted graph's columns of integers as arrays; n_outputs and n_inputs may be empty. Converting a list to an array takes longer
-    than most operations on it, so it is done once."""
+    """A submitted graph's columns of integers as arrays; n_outputs and n_inputs may be empty.
+
+    Converting a list to an array takes longer than most operations on it, so it is done once.
+    """
 
     function: Offsets
     n_outputs: Offsets

@@ -21,10 +21,10 @@ FEW_TASKS = 32
 
 
 def validate(spec: GraphSpec) -> Topology:
-    """Check a graph, and return its topology: its columns must be consistent, and every input must be made before it is taken (so it has no
-    cycles).
+    """Check a graph, and return its topology.
 
-    Raises GraphError, which says which column is wrong, where, and how. Reads only names and integers, and unpickles nothing.
+    Its columns must be consistent, and every input must be made before it is taken, so that there is no cycle. Raises GraphError, which
+    says which column is wrong, where, and how. Reads only names and integers, and unpickles nothing.
     """
     if spec.v > SCHEMA_VERSION:
         raise GraphError(
@@ -58,8 +58,10 @@ def _check_sizes(spec: GraphSpec) -> None:
 
 
 def _is_one_task(spec: GraphSpec) -> bool:
-    """Return whether the graph is the smallest there is, without labels: one task that takes nothing and makes one output. Services see
-    many of these, one by one; all share one topology."""
+    """Return whether the graph is the smallest there is, without labels: one task that takes nothing and makes one output.
+
+    Services see many of these, one by one; all share one topology.
+    """
     if spec.n_tasks != 1 or spec.function != [0] or spec.outputs != [0] or len(spec.functions) != 1 or spec.functions[0].generator:
         return False
     if spec.inputs or spec.n_inputs or spec.n_outputs or len(spec.blocks) != 1 or spec.block_size < 1:

@@ -87,8 +87,10 @@ class Relay(msgspec.Struct, frozen=True, array_like=True, tag="relay"):
 
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag="data"):
-    """Send one granted dataset, or a piece of it. Payload: its encoded value, of exactly the offered size; or, if `size` is not 0, some
-    bytes of it, beginning at offset `start`."""
+    """Send one granted dataset, or a piece of it.
+
+    Payload: its encoded value, of exactly the offered size; or, if `size` is not 0, some bytes of it, beginning at offset `start`.
+    """
 
     job: str
     dataset: Count

@@ -51,8 +51,10 @@ class WriteQueue:
         self.nbytes += len(header) + sum(map(len, payload))
 
     def take(self, limit: int) -> Writes:
-        """Remove and return the next buffers to write: the small frames, unless they would split a large one, and `limit` bytes of large
-        ones."""
+        """Remove and return the next buffers to write.
+
+        These are the small frames, unless they would split a large one, and `limit` bytes of large ones.
+        """
         batch = Writes([], [])
         if not self._begun:
             batch, self._small = self._small, batch

@@ -66,8 +66,10 @@ class ByValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpi
 
 
 def dumps(value: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None, sources: Sources | None = None) -> bytes:
-    """Pickle a value, with the code of everything that the reading process cannot import. Raises any exception that pickling the value
-    raises."""
+    """Pickle a value, with the code of everything that the reading process cannot import.
+
+    Raises any exception that pickling the value raises.
+    """
     file = io.BytesIO()
     ByValuePickler(file, buffer_callback, sources).dump(value)
     return file.getvalue()

@@ -1,5 +1,6 @@
-"""Pickles functions under the decorators of `functools`, and names from `typing`. By default they pickle as references to the module that
-defines them.
+"""Pickles functions under the decorators of `functools`, and names from `typing`.
+
+By default they pickle as references to the module that defines them.
 
 A runner lacks that module, or its `__main__` is another one. So each object is made again around its pickled parts. Caches start empty.
 """
@@ -42,8 +43,10 @@ def is_single_dispatch(function: FunctionType) -> bool:
 
 
 def reduce_single_dispatch(function: Any) -> Any:
-    """Reduce a function with `functools.singledispatch` to the plain function and the implementation for each type. Its cache of types is
-    omitted, because it holds weak references, which cannot be pickled."""
+    """Reduce a function with `functools.singledispatch` to the plain function and the implementation for each type.
+
+    Its cache of types is omitted, because it holds weak references, which cannot be pickled.
+    """
     state = dict(function.registry), {name: getattr(function, name) for name in NAMES} | _attributes(function)
     return functools.singledispatch, (function.__wrapped__,), state, None, None, set_single_dispatch
 

@@ -42,8 +42,10 @@ def _built_in(cls: type[BaseException]) -> type[BaseException]:
 
 
 def _layout(cls: type[BaseException]) -> type[BaseException]:
-    """Return the built-in class whose memory layout a `cls` has: only its `__new__` can make one. It need not be the first of several
-    bases: `MemoryError` has a `__new__` of its own, and adds nothing to the layout of `Exception`."""
+    """Return the built-in class whose memory layout a `cls` has: only its `__new__` can make one.
+
+    It need not be the first of several bases: `MemoryError` has a `__new__` of its own, and adds nothing to the layout of `Exception`.
+    """
     while cls.__flags__ & _HEAP_TYPE:
         cls = cls.__base__  # type: ignore[assignment]  # only `object` has none
     return cls

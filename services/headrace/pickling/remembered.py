@@ -35,8 +35,9 @@ class _Changeable(Exception):
 
 
 class _Parts(NamedTuple):
-    """The objects from which an identity was computed. While they are the same objects, the identity is the same. To compute it takes ten
-    times as long.
+    """The objects from which an identity was computed.
+
+    While they are the same objects, the identity is the same. To compute it takes ten times as long.
 
     variables: by name. They contain no other functions, so a function that refers to others has no such parts.
     """

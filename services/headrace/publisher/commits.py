@@ -51,8 +51,10 @@ class Commits:
         self._folders: dict[str, SinkSpec] = {}
 
     def written(self, written: list[Written]) -> list[Action]:
-        """Add outputs that a host reports as written, with the names that were computed for them; the ledger has folded the report. Returns
-        the parts to remove."""
+        """Add outputs that a host reports as written, with the names that were computed for them; the ledger has folded the report.
+
+        Returns the parts to remove.
+        """
         unused: list[Action] = []
         for each in written:
             if not self._is_output(each.dataset):
@@ -65,8 +67,11 @@ class Commits:
         return unused
 
     def begin(self, datasets: list[int]) -> list[Action]:
-        """Start to commit written outputs. Returns those to commit now, each once. Returns none for a job with two outputs that lead to one
-        file, so that neither replaces the other before the job fails."""
+        """Start to commit written outputs.
+
+        Returns those to commit now, each once. Returns none for a job with two outputs that lead to one file, so that neither replaces the
+        other before the job fails.
+        """
         begun: list[Action] = []
         if self._job.sunk is None or self._job.sunk.clash is not None:
             return begun
@@ -97,8 +102,10 @@ class Commits:
         return left
 
     def over(self) -> list[Action]:
-        """End the commits of a job that is over. Returns the parts to remove, and, if something went wrong, the folders that may have
-        others."""
+        """End the commits of a job that is over.
+
+        Returns the parts to remove, and, if something went wrong, the folders that may have others.
+        """
         left: list[Action] = [self._remove(part, dataset) for part, dataset in self._parts.items()]
         if self._job.over or self._job.retried or self._job.failures:
             left += [Sweep(folder, self._job.job, sink) for folder, sink in self._folders.items()]

@@ -40,8 +40,9 @@ class JobLane:
 
 
 class Committer:
-    """Commits and removes files: a few of each job at a time, with the jobs in turn. It retries what a file system refuses, but not files
-    that are missing or not allowed.
+    """Commits and removes files: a few of each job at a time, with the jobs in turn.
+
+    It retries what a file system refuses, but not files that are missing or not allowed.
 
     An action that takes long keeps its place in its job's lane, but none of the places that all jobs share.
     """

@@ -35,8 +35,10 @@ class Lane:
             self.due[found.dataset] = found
 
     def refused(self, message: Published) -> bool:
-        """Reduce a batch that is too large for the server: use smaller ones, and announce a single output without its metadata. Returns
-        False if that was tried before."""
+        """Reduce a batch that is too large for the server: use smaller ones, and announce a single output without its metadata.
+
+        Returns False if that was tried before.
+        """
         self.waiting = False
         if len(message.outputs) + len(message.failed) > 1:
             self.size = len(encode(message)) // 2

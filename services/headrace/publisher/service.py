@@ -33,8 +33,10 @@ none of its own announcements of held outputs."""
 
 
 class PublisherService:
-    """Runs the publisher: it waits for the lease, folds the log, and announces outputs while it holds the lease. If it loses the lease, it
-    starts again."""
+    """Runs the publisher: it waits for the lease, folds the log, and announces outputs while it holds the lease.
+
+    If it loses the lease, it starts again.
+    """
 
     def __init__(self, settings: Settings, bus: Bus, committer: Callable[[Settings], Committer] = Committer) -> None:
         self._settings = settings

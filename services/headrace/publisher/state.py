@@ -1,5 +1,6 @@
-"""Decides which outputs to announce: a pure state machine. It turns entries of the log into batches of outputs; each output is in one
-batch.
+"""Decides which outputs to announce: a pure state machine.
+
+It turns entries of the log into batches of outputs; each output is in one batch.
 
 An output is due once the log says that it exists. It is announced when a `Published` of its job contains it, whichever publisher wrote that
 in whichever term: the message in the stream is the commit point. To prevent two publishers from both committing, a batch of a job is sent

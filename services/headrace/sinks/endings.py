@@ -1,5 +1,7 @@
-"""The names of the formats of outputs, and the extensions of their files. Pure, so that code that only names files does not import the
-libraries that read them."""
+"""The names of the formats of outputs, and the extensions of their files.
+
+Pure, so that code that only names files does not import the libraries that read them.
+"""
 
 from __future__ import annotations
 

@@ -145,8 +145,9 @@ class NotThere(Exception):
 
 
 def commit(part: str, location: str, options: Options, receipt: Receipt, root: str = "") -> None:
-    """Give a part its final name, replacing any file that has it. If the part is gone and the right file is there, the part was committed
-    before.
+    """Give a part its final name, replacing any file that has it.
+
+    If the part is gone and the right file is there, the part was committed before.
 
     root: folder that local files must be below; empty: anywhere. Raises NotThere, SinkRefused, and the errors of the file system.
     """
@@ -235,8 +236,9 @@ def remove(location: str, options: Options, root: str = "") -> None:
 
 
 def sweep(folder: str, job: str, options: Options, root: str = "") -> None:
-    """Remove every temporary file of a job in a folder (see `places.part_of`). The folder may not exist: an object store has no empty
-    folders.
+    """Remove every temporary file of a job in a folder (see `places.part_of`).
+
+    The folder may not exist: an object store has no empty folders.
 
     root: as for `commit`.
     """

@@ -42,8 +42,10 @@ def _open_below(path: str, root: str) -> int:
 
 
 def below(path: str, root: str) -> str:
-    """Return the path of a folder below the root, with all symbolic links resolved. The folder need not exist. Raises SinkRefused if it is
-    not below the root."""
+    """Return the path of a folder below the root, with all symbolic links resolved.
+
+    The folder need not exist. Raises SinkRefused if it is not below the root.
+    """
     top, real = os.path.realpath(root), os.path.realpath(path)
     if real != top and not real.startswith(os.path.join(top, "")):
         raise SinkRefused(f"{path} leads through a symbolic link to {real}, outside of {root}, where sinks may write")

@@ -26,8 +26,11 @@ class Names(NamedTuple):
 
 
 def names_of(sink: SinkSpec, named: Named, encoding: str, writer: Writer) -> Names:
-    """Return the names of a writer's file. Raises GraphError if the output's metadata lacks a key of the path, for an encoding that the
-    sink does not have, and for an invalid write."""
+    """Return the names of a writer's file.
+
+    Raises GraphError if the output's metadata lacks a key of the path, for an encoding that the sink does not have, and for an invalid
+    write.
+    """
     _check_encoding(sink, encoding)
     if not _WRITE.fullmatch(writer.write):
         raise GraphError(f"the host sent {writer.write!r:.80} as the write of output {named.name!r}, which is invalid: upgrade that host")

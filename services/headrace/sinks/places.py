@@ -153,10 +153,9 @@ def _value(part: Part, known: Mapping[str, Any], path: str, name: str) -> str:
 
 
 def safe(text: str) -> str:
-    """Encode text as one part of a path that every file system and URL accepts: percent-encoded, and shortened with a hash of the whole
-    text.
+    """Encode text as one part of a path that every file system and URL accepts.
 
-    Different texts stay different.
+    It is percent-encoded, and a long one is shortened with a hash of the whole text, so different texts stay different.
 
     >>> safe("a/b.c"), safe(".."), safe("")
     ('a%2Fb.c', '%2E.', '%')
@@ -172,8 +171,10 @@ def safe(text: str) -> str:
 
 
 class Writer(NamedTuple):
-    """One write of a job's dataset. Several attempts and hosts may write the dataset, each several times. write: unique among all writes of
-    the host."""
+    """One write of a job's dataset.
+
+    Several attempts and hosts may write the dataset, each several times. write: unique among all writes of the host.
+    """
 
     job: str
     dataset: int

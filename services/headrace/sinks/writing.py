@@ -20,8 +20,10 @@ from headrace_schemas import SinkSpec, Written
 
 
 class OpenSink:
-    """A sink that is open for writing. allowed: where it may write; by default from HEADRACE_SINKS. Raises any exception of unpickling its
-    encoder."""
+    """A sink that is open for writing. allowed: where it may write; by default from HEADRACE_SINKS.
+
+    Raises any exception of unpickling its encoder.
+    """
 
     def __init__(self, spec: SinkSpec, allowed: Allowed | None = None) -> None:
         self.spec = spec

@@ -29,10 +29,10 @@ class AddressError(HeadraceError, ValueError):
 
 
 class HttpEndpoint:
-    """A server that answers GET and HEAD of `/metrics` (the service's metrics and those of its process) and `/healthz` (503 while `healthy`
-    returns False).
+    """A server that answers GET and HEAD of `/metrics` and `/healthz`.
 
-    address: the address that it listens on, as "host:port", once started.
+    `/metrics` has the service's metrics and those of its process. `/healthz` answers 503 while `healthy` returns False. address: the
+    address that it listens on, as "host:port", once started.
     """
 
     def __init__(self, healthy: Callable[[], bool], metrics: Metrics = no_metrics) -> None:

@@ -103,8 +103,11 @@ class Tracing:
 
     @classmethod
     def open(cls, name: str) -> Tracing:
-        """Use the provider of the application, if it set one up, or else one that sends by OTLP over HTTP, configured by the standard OTEL_
-        variables."""
+        """Open the tracing of a service.
+
+        It uses the provider of the application, if it set one up, or else one that sends by OTLP over HTTP, configured by the standard
+        OTEL_ variables.
+        """
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             return cls(provider, own=False)

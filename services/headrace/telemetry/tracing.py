@@ -57,8 +57,10 @@ class TracingSettings(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def is_on(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether these variables turn traces on. HEADRACE_TRACING takes precedence over all except OpenTelemetry's own
-    OTEL_SDK_DISABLED."""
+    """Return whether these variables turn traces on.
+
+    HEADRACE_TRACING takes precedence over all except OpenTelemetry's own OTEL_SDK_DISABLED.
+    """
     settings = read_settings(TracingSettings, environment)
     if settings.sdk_disabled.strip().lower() == "true":
         return False

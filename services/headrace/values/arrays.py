@@ -20,8 +20,9 @@ class ArrayType(NamedTuple):
 
 
 def array_type(value: Any) -> ArrayType | None:
-    """Return type and shape of a value that is one array, of numpy or similar libraries (xarray, pandas); None for scalars and other
-    values.
+    """Return dtype and shape of a value that is one array; None for scalars and other values.
+
+    Recognises arrays of numpy and similar libraries (xarray, pandas).
 
     >>> import numpy as np
     >>> array_type(np.zeros((2, 3), "f4"))

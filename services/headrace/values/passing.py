@@ -136,10 +136,9 @@ def renewable(value: Any) -> Passed | None:
 
 
 def settle(holder: dict[int, Any], key: int) -> None:
-    """Protect the result of `pass_on`, which the holder has under `key`, from its producer: copy arrays that something else still refers
-    to.
+    """Protect the result of `pass_on` from its producer: copy arrays that something else still refers to.
 
-    Call this when only the holder refers to the value.
+    The holder has the result under `key`. Call this when only the holder refers to it.
     """
     kept = holder[key]
     if type(kept) is np.ndarray:
