@@ -28,6 +28,7 @@ from headrace_schemas.messages import (
     Stranded,
     Submitted,
     TaskError,
+    TermBegan,
 )
 from headrace_schemas.options import JobOptions
 from headrace_schemas.snapshot import SNAPSHOT_LAYOUT, LedgerSnapshot, Turn
@@ -77,6 +78,7 @@ __all__ = [
     "Stranded",
     "Submitted",
     "TaskError",
+    "TermBegan",
     "Turn",
     "Written",
     "check_version",

@@ -103,6 +103,7 @@ CHANNELS = [
         sender="scheduler",
         receivers=["worker", "controller", "client"],
     ),
+    Channel(name="term", subject=subjects.term, messages=[m.TermBegan], sender="service", receivers=[*SERVICES, "worker", "client"]),
     Channel(name="event", subject=subjects.event, messages=[facts.Events], sender="worker", receivers=[*SERVICES, "client"]),
     Channel(name="output", subject=subjects.output, messages=[facts.Published], sender="publisher", receivers=["client"]),
     Channel(

@@ -98,6 +98,8 @@ _ALL: list[Record] = [
     m.Stranded(at=17, term=7, job=JOB, seconds=10.0),
     m.NoRoom(at=17, term=7, job=JOB, used=3_600_000_000, limit=4 << 30),
     m.Ended(at=18, term=7, job=JOB, state="failed", reason="a task raised", error=ERROR),
+    # decisions of controller and scheduler
+    m.TermBegan(at=2, term=8, service="scheduler"),
     # decisions of the scheduler
     m.Plan(
         at=3,

@@ -20,6 +20,7 @@ from headrace_schemas.messages import (
     Revoke,
     Stranded,
     Submitted,
+    TermBegan,
 )
 
 LogMessage = (
@@ -39,6 +40,7 @@ LogMessage = (
     | Assign
     | Revoke
     | Reroute
+    | TermBegan
     | Events
     | Published
 )

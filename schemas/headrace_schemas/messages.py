@@ -360,3 +360,17 @@ class Reroute(Decision, tag="reroute", kw_only=True):
     datasets: list[Id]
     attempts: list[Attempt] = []
     sources: list[HostIndex]
+
+
+# --- decisions of controller and scheduler --------------------------------------------------------------------------
+
+
+class TermBegan(Decision, tag="term_began", kw_only=True):
+    """A new leader leads this service: from here on, readers ignore decisions of its earlier terms.
+
+    The leader reads the log up to this message before it decides, so it knows every decision of former leaders that readers accept.
+    """
+
+    stands_on: ClassVar = (subjects.term, "service")
+
+    service: Literal["controller", "scheduler"]

@@ -8,9 +8,9 @@ from headrace_schemas import subjects
 from headrace_schemas.base import Message, Record
 from headrace_schemas.facts import Events
 from headrace_schemas.limits import Count, Moment, Stamp
-from headrace_schemas.messages import HostJoined, HostLost, Needed, Revoke
+from headrace_schemas.messages import HostJoined, HostLost, TermBegan
 
-SNAPSHOT_LAYOUT = 2
+SNAPSHOT_LAYOUT = 3
 """Version of the snapshot. It rises when a service needs more of the log than the snapshots of earlier releases list."""
 
 
@@ -20,9 +20,9 @@ class Turn(Record, kw_only=True):
     seq: Stamp
     time: Moment
     """The time at which the server stored it: seconds since 1970."""
-    message: HostJoined | HostLost | Events | Needed | Revoke
-    """The message as it is in the log: a host that joined or was lost, or the list of what a host holds that has yet to join again. Or a
-    placeholder for the first decision of a term: it has that decision's stamps and job, but no tasks and no chains."""
+    message: HostJoined | HostLost | TermBegan | Events
+    """The message as it is in the log: a host that joined or was lost, a term that began, or the list of what a host holds that has yet to
+    join again. A `TermBegan` can also stand for the first decision of a term, of a leader of an older release."""
 
 
 class LedgerSnapshot(Message, tag="ledger_snapshot", kw_only=True):

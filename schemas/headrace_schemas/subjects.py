@@ -67,6 +67,11 @@ def host(name: str) -> str:
     return f"{ROOT}.host.{token(name)}"
 
 
+def term(service: str) -> str:
+    """TermBegan of one service. Every reader of decisions reads it."""
+    return f"{ROOT}.term.{token(service)}"
+
+
 def output(job: str) -> str:
     """Published, of outputs that hosts hold for the client. LOG has it, and OUTPUTS copies it."""
     return f"{ROOT}.output.{token(job)}"
@@ -90,10 +95,12 @@ _LEADERS = {
 def leader(subject: str) -> str:
     """Return the service whose leader alone writes on a subject of the log; empty for the subjects of clients and hosts.
 
-    >>> leader("headrace.purge.j.h"), leader("headrace.job.j.submitted"), leader("headrace.event.j.h")
-    ('controller', '', '')
+    >>> leader("headrace.purge.j.h"), leader("headrace.job.j.submitted"), leader("headrace.event.j.h"), leader("headrace.term.scheduler")
+    ('controller', '', '', 'scheduler')
     """
-    family = subject[len(ROOT) + 1 :].partition(".")[0]
+    family, _, rest = subject[len(ROOT) + 1 :].partition(".")
+    if family == "term":
+        return rest
     return "" if subject.endswith(SUBMITTED) else _LEADERS.get(family, "")
 
 
@@ -103,29 +110,30 @@ def families(*names: str) -> list[str]:
 
 
 ALL_REQUESTS = f"{ROOT}.request.*"
-LOG_SUBJECTS = families("job", "plan", "assign", "event", "purge", "host", "output")
+LOG_SUBJECTS = families("job", "plan", "assign", "event", "purge", "host", "term", "output")
 RESERVE = f"{ROOT}.reserve"
 """Subject of a message of zeros in LOG, which no service reads. The controller purges it when the log is full, to make room for the ends of
 jobs."""
 ALL_OUTPUTS = f"{ROOT}.output.>"
 ALL_HELD, ALL_COMMITTED = f"{ROOT}.output.*", f"{ROOT}.output.*.committed"
 ALL_HOSTS = f"{ROOT}.host.*"
+ALL_TERMS = f"{ROOT}.term.*"
 
 
 def for_host(name: str) -> list[str]:
-    """Return what a host reads from the LOG: its assignments, its purges, the ends of jobs, and which hosts join and leave."""
-    return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state", ALL_HOSTS]
+    """Return what a host reads from the LOG: its assignments, its purges, the ends of jobs, hosts that come and go, and new terms."""
+    return [f"{ROOT}.assign.*.{token(name)}", f"{ROOT}.purge.*.{token(name)}", f"{ROOT}.job.*.state", ALL_HOSTS, ALL_TERMS]
 
 
 def for_client(job: str = "") -> list[str]:
-    """Return what a client reads of a job that it submitted, or of all jobs: progress, outputs and end, and which hosts joined and left.
+    """Return what a client reads of a job that it submitted, or of all jobs: progress, outputs, end, hosts that come and go, new terms.
 
     It does not read the graph, which it has, nor assignments and purges. It reads all of it in one feed, since a report of a host counts
     only in its place between the host's joins and losses.
     """
     t = token(job) if job else "*"
     deeper = [f"{ROOT}.{rest}" for rest in (f"job.{t}.state", f"job.{t}.needed", f"plan.{t}", f"event.{t}.*", f"output.{t}.committed")]
-    return [*deeper, ALL_HOSTS]
+    return [*deeper, ALL_HOSTS, ALL_TERMS]
 
 
 def outputs_of(job: str) -> list[str]:
@@ -148,7 +156,7 @@ def bulk_of(job: str) -> list[str]:
 
 
 def for_job(job: str) -> list[str]:
-    """Return all subjects of one job, and of hosts that joined and left: enough to replay it."""
+    """Return all subjects of one job, of hosts that joined and left, and of terms that began: enough to replay it."""
     t = token(job)
     deeper = [f"{ROOT}.{family}.{t}.>" for family in ("job", "assign", "event", "purge")]
-    return [*deeper, plan(job), *outputs_of(job), ALL_HOSTS]
+    return [*deeper, plan(job), *outputs_of(job), ALL_HOSTS, ALL_TERMS]

@@ -11,6 +11,7 @@ import pytest
 from headrace.bus import Bus, EmbeddedServer, layout
 from headrace.bus.nats_bus import NatsBus
 from headrace.errors import PublishRefused
+from headrace_schemas import TermBegan, subjects
 from headrace_schemas.streams import JOBS, LOG
 
 KB = 1000
@@ -50,6 +51,23 @@ def test_a_full_list_of_jobs_drops_the_oldest_entries_and_an_older_release_s_lis
             assert 10 < len(kept) < 20
             config = await config_of(bus, "KV_jobs")
             assert (config["max_age"], config["max_bytes"]) == (LOG.max_age * 1e9, 20 * KB)
+
+    runner.run(body())
+
+
+def test_the_log_of_an_older_release_takes_subjects_that_are_new_and_keeps_its_own(
+    runner: asyncio.Runner, nats_server: EmbeddedServer
+) -> None:
+    async def body() -> None:
+        async with await Bus.connect(nats_server.settings, "test") as bus:
+            older = [subject for subject in LOG.subjects if not subject.startswith("headrace.term.")]
+            await made(bus, layout.stream(LOG, 1) | {"subjects": [*older, "operators.own"], "max_bytes": 50 * KB})
+            await bus.ensure_streams()
+            config = await config_of(bus, "LOG")
+            assert (sorted(config["subjects"]), config["max_bytes"]) == (sorted([*LOG.subjects, "operators.own"]), 50 * KB)
+            began = TermBegan(at=0, term=1, service="controller")
+            await bus.publish(began.subject(), began)
+            assert await bus.last("LOG", subjects.term("controller")) is not None
 
     runner.run(body())
 

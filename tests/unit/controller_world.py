@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.bus import Entry
 from headrace.controller.state import Controller
-from headrace.ledger import ASKED, DONE, RELEASED, VALUE, JobLedger, Ledger
+from headrace.ledger import ASKED, CONTROLLER, RELEASED, VALUE, JobLedger, Ledger
 from headrace_schemas import (
     Assign,
     Ended,
@@ -29,8 +29,10 @@ from headrace_schemas import (
     Released,
     Submitted,
     TaskError,
+    TermBegan,
     Written,
 )
+from tests.unit.purge_rules import assert_harmless, droppable
 
 JOB = "job"
 
@@ -80,6 +82,8 @@ class Host:
     alive: bool = True
     lapsed: bool = False
     """Its lease ran out, which it does not know yet: it goes on in its old epoch."""
+    term: int = 0
+    """The newest term of a controller that it knows: earlier ones decide nothing."""
 
 
 class World:
@@ -90,6 +94,8 @@ class World:
         self.rnd = random.Random(seed)
         self.fail, self.die, self.lose, self.crash, self.shuffle, self.lapse = fail, die, lose, crash, shuffle, lapse
         self.log: list[Entry] = []
+        self.reader = Ledger()
+        """What somebody knows who has read all of the log."""
         self.now = 0.0
         self.spec = graph(self.rnd, n_tasks, retries)
         self.hosts: dict[str, Host] = {}
@@ -116,6 +122,7 @@ class World:
 
     def append(self, message: Any) -> None:
         self.log.append(Entry(len(self.log) + 1, self.now, "", message))
+        self.reader.fold(self.log[-1])
 
     def deliver(self, outbox: list[Any], in_order: bool = False) -> None:
         """Put one waiting message into the log; perhaps not the first, perhaps not for the last time.
@@ -132,7 +139,7 @@ class World:
     def join(self, name: str, before: Host | None = None) -> None:
         """A host joins. before: the same one in its last epoch, if it brings back what it held: it says so first."""
         self.epoch += 1
-        host = self.hosts[name] = Host(name, self.epoch, read=len(self.log))
+        host = self.hosts[name] = Host(name, self.epoch, read=len(self.log), term=self.reader.terms[CONTROLLER])
         if before is not None:
             host.store, host.made = before.store, before.made
             self.bring_back(host, before)
@@ -178,6 +185,10 @@ class World:
         """Act on what the log has for this host."""
         for entry in self.log[host.read :]:
             message = entry.message
+            if isinstance(message, TermBegan | Purge | Ended):
+                if message.term < host.term:
+                    continue
+                host.term = message.term
             if isinstance(message, Assign) and message.host == host.name and message.epoch == host.epoch:
                 self.take_assignment(host, message)
             elif isinstance(message, Purge) and message.host == host.name and message.epoch == host.epoch:
@@ -396,6 +407,7 @@ class World:
             self.late_outbox += self.controller_outbox[sent : self.rnd.randint(sent, len(self.controller_outbox))]
         self.controller_outbox = []
         self.term += 1
+        self.append(TermBegan(at=len(self.log), term=self.term, service="controller"))
         self.controller = Controller(self.term)
         for entry in self.log:
             self.controller.fold(entry)
@@ -445,14 +457,25 @@ class World:
             self.step(faults=False)
         raise AssertionError(f"the job does not end: {self.controller.ledger.jobs[JOB].status()}")
 
+    def settle(self, steps: int = 20_000) -> JobLedger:
+        """Nothing goes wrong any more, everything late arrives, and everybody reads it. Returns the job as the controller knows it then."""
+        for _ in range(steps):
+            job = self.controller.ledger.jobs[JOB]
+            is_over = job.end is not None and not job.reopened and not (job.end.state == "done" and job.n_missing)
+            is_read = self.controller_read == self.scheduler_read == len(self.log)
+            if is_over and is_read and not self.controller_outbox and not self.late_outbox:
+                return job
+            self.step(faults=False)
+        raise AssertionError(f"the world does not come to rest: {job.status()}")
+
     def flush(self) -> None:
         """What the controller published arrives, late or not: a message is sent until it is acknowledged."""
         while self.controller_outbox:
             self.deliver(self.controller_outbox, in_order=self.crash > 0)
 
     def ended(self) -> str:
-        found = [entry.message for entry in self.log if isinstance(entry.message, Ended)]
-        return found[0].state if found else ""
+        job = self.reader.jobs[JOB]
+        return job.end.state if job.end is not None else ""
 
     def release(self) -> None:
         """The client has everything; the controller says what can be dropped."""
@@ -464,28 +487,7 @@ class World:
         self.flush()
 
 
-def droppable(job: JobLedger) -> set[tuple[int, int]]:
-    """Every (dataset, host) that the rules for purges allow to drop now, found by looking at everything."""
-    found = set()
-    for dataset in range(job.topology.n_datasets):
-        holders = job.copies.hosts(dataset)
-        users = {int(job.host[t]) for t in job.topology.consumers_of(dataset) if job.state[t] != DONE}
-        home = int(job.copies.home[dataset])
-        for host in holders:
-            held = int(job.flags[dataset]) & (ASKED | RELEASED) == ASKED
-            waiting = [user for user in users if user not in holders or user == home]
-            if (dataset, host) not in job.kept and (host not in users if host != home else not waiting and not held):
-                found.add((dataset, host))
-    return found
-
-
-def assert_harmless(job: JobLedger, purge: Purge) -> None:
-    """Nobody who is not done loses a dataset by this purge that cannot be had elsewhere."""
-    host = job.host_ids[purge.host]
-    for dataset in purge.datasets:
-        for task in job.topology.consumers_of(dataset).tolist():
-            if job.state[task] != DONE:
-                assert job.host[task] != host, f"dataset {dataset} is dropped on {purge.host}, where task {task} is not done"
-                assert job.available(dataset), f"dataset {dataset} is dropped on {purge.host}, and task {task} cannot have it"
-        held = int(job.flags[dataset]) & (ASKED | RELEASED) == ASKED
-        assert not held or job.available(dataset), f"output {dataset} is dropped"
+def told(job: JobLedger) -> tuple[object, ...]:
+    """What a client can know of a job."""
+    held = [output for output in job.outputs() if job.flag[output] & (ASKED | RELEASED | VALUE) == ASKED]
+    return job.phase, job.reopened, job.n_missing, list(job.attempts), {output: job.holder(output) for output in held}

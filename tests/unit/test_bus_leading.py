@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from headrace.bus import Ends, Entry, Leader, MemoryBus, Role, ensure_data_key
 from headrace.errors import LogRewound, PublishRefused
 from headrace_schemas import LedgerSnapshot, Purge, subjects
@@ -244,3 +246,90 @@ def test_a_log_that_was_rewound_is_folded_anew_under_another_term() -> None:
         assert second.term > first.term
 
     _run(body)
+
+
+FENCED = ROLE._replace(lease="scheduler", followed=[OTHERS, subjects.ALL_TERMS], fences=True)
+BEGAN = subjects.term("scheduler")
+
+
+def test_a_leader_that_is_fenced_off_folds_the_beginning_of_its_term_before_it_leads() -> None:
+    async def main() -> None:
+        async with MemoryBus() as bus:
+            _say(bus, OTHERS)
+            _say(bus, OWN)
+            counting = Counting(bus, FENCED)
+            running = asyncio.create_task(counting.leader.run())
+            await counting.until(lambda: bool(counting.decided))
+            (counter,) = counting.decided
+            assert counter.folded == [OTHERS, OWN, BEGAN]
+            counting.leader.fail(LogRewound("its last message is 1, but this process knows of 2"))
+            await counting.until(lambda: len(counting.decided) == 2)
+            assert counting.made[1].folded == [OTHERS, OWN, BEGAN, BEGAN]
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@pytest.mark.parametrize("error", [None, PublishRefused("the log is full")])
+def test_a_leader_whose_beginning_is_refused_or_given_up_begins_another_term(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """error: None if the bus gives the message up, because the log went back."""
+    store, terms = MemoryBus._store, []
+
+    def first_not(self: MemoryBus, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
+        if subject == BEGAN:
+            terms.append(subject)
+            if len(terms) == 1:
+                stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+                if error is None:
+                    stored.cancel()
+                else:
+                    stored.set_exception(error)
+                return stored
+        return store(self, subject, headers, data)
+
+    monkeypatch.setattr(MemoryBus, "_store", first_not)
+
+    async def main() -> None:
+        async with MemoryBus() as bus:
+            counting = Counting(bus, FENCED)
+            running = asyncio.create_task(counting.leader.run())
+            await counting.until(lambda: bool(counting.decided))
+            assert len(counting.made) == 2
+            assert counting.decided == counting.made[1:]
+            assert counting.decided[0].folded == [BEGAN]
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_leader_that_loses_the_lease_before_its_beginning_is_stored_leads_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryBus._store
+    asked = asyncio.Event()
+
+    def never(self: MemoryBus, subject: str, headers: str, data: bytes) -> asyncio.Future[int]:
+        if subject == BEGAN:
+            asked.set()
+            return asyncio.get_running_loop().create_future()
+        return store(self, subject, headers, data)
+
+    monkeypatch.setattr(MemoryBus, "_store", never)
+
+    async def main() -> None:
+        async with MemoryBus() as bus:
+            counting = Counting(bus, FENCED._replace(lease_ttl=1.0))
+            running = asyncio.create_task(counting.leader.run())
+            await asked.wait()
+            await bus.kv(LEASES.name).put("scheduler", b"another")
+            asked.clear()
+            await bus.kv(LEASES.name).delete("scheduler")
+            await asked.wait()
+            assert len(counting.made) == 2
+            assert not counting.decided
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(main(), 10))

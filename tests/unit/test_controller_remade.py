@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from headrace.bus import Entry
 from headrace.controller.replay import check
 from headrace.controller.state import Decided
-from headrace.ledger import ASKED, RELEASED, VALUE, JobLedger, Ledger
+from headrace.ledger import RELEASED, JobLedger, Ledger
 from headrace.ledger.entry import entry_of
 from headrace_schemas import Ended, Events, GraphSource, HostJoined, HostLost, LogMessage, Needed, Released, Submitted, TaskError
-from tests.unit.controller_world import JOB, World
+from tests.unit.controller_world import JOB, World, told
 from tests.unit.test_controller_state import Play, spec
 
 
@@ -101,19 +101,6 @@ def test_outputs_that_expire_meanwhile_are_not_made() -> None:
     assert not play.controller.ledger.jobs["j"].reopened
 
 
-def read(world: World) -> JobLedger:
-    """The job as somebody knows it who reads the log from its beginning."""
-    ledger = Ledger()
-    for entry in world.log:
-        ledger.fold(entry)
-    return ledger.jobs[JOB]
-
-
-def told(job: JobLedger) -> tuple[object, ...]:
-    held = [output for output in job.outputs() if job.flag[output] & (ASKED | RELEASED | VALUE) == ASKED]
-    return job.phase, job.reopened, job.n_missing, list(job.attempts), {output: job.holder(output) for output in held}
-
-
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**9), n_tasks=st.integers(1, 14), n_hosts=st.integers(1, 3), lapse=st.booleans())
 @example(seed=763, n_tasks=14, n_hosts=3, lapse=False)  # a host reports what it drops when it hears of the job's end, before it hears of it
@@ -138,7 +125,7 @@ def test_outputs_are_there_again_whatever_is_lost_after_the_end(seed: int, n_tas
     assert all(map(job.available, job.outputs()))
     assert world.ended() == "done"
     assert check(world.log) == []
-    assert told(read(world)) == told(job), "who reads the log now knows what the controller knows"
+    assert told(world.reader.jobs[JOB]) == told(job), "who reads the log now knows what the controller knows"
 
 
 def test_an_output_that_is_lost_before_the_end_is_in_the_log_is_made_again_once_it_is() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.bus import Entry
-from headrace.controller.state import Controller
-from headrace.ledger import Ledger
-from headrace_schemas import CancelAsked, Events, HostJoined, HostLost, Needed, Purge, Released
+from headrace_schemas import CancelAsked, Events, HostJoined, HostLost, Purge, Released
 from tests.unit.test_controller_state import Play, spec
 
 
@@ -62,22 +59,3 @@ def test_and_what_is_held_of_a_job_that_was_cancelled() -> None:
     [purge] = play.tell(held(0), joined(2))
     assert isinstance(purge, Purge)
     assert purge.datasets == [0]
-
-
-def test_a_term_begins_also_with_the_purge_of_a_job_that_is_forgotten() -> None:
-    """A decision of the term before that comes into the log after it counts for nobody."""
-    controller, reader = Controller(2), Ledger()
-    log = [held(0), joined(2)]
-    for seq, message in enumerate(log, 1):
-        controller.fold(Entry(seq, 0.0, "", message))
-        reader.fold(Entry(seq, 0.0, "", message))
-    [purge] = controller.decide(2)
-    assert controller.snapshot("controller") is None, "nobody knows yet where in the log the term begins"
-    late = Needed(at=1, term=1, job="j", tasks=[], attempts=[])
-    for seq, message in enumerate([purge, late], 3):
-        controller.fold(Entry(seq, 0.0, "", message))
-        reader.fold(Entry(seq, 0.0, "", message))
-    assert controller.ledger.terms == reader.terms
-    snapshot = controller.snapshot("controller")
-    assert snapshot is not None
-    assert [(turn.seq, type(turn.message)) for turn in snapshot.turns] == [(2, HostJoined), (3, Needed)]

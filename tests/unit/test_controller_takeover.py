@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from headrace.controller.replay import check
 from headrace.controller.state import Controller
 from headrace.ledger import FAILED
-from headrace_schemas import Ended, Needed
-from tests.unit.controller_world import JOB, World
+from headrace_schemas import Ended, Needed, TermBegan
+from tests.unit.controller_world import JOB, World, told
 
 worlds = given(seed=st.integers(0, 10**9), n_tasks=st.integers(1, 14), n_hosts=st.integers(1, 3), retries=st.integers(0, 2))
 
@@ -77,3 +77,40 @@ def test_jobs_end_however_often_the_controller_is_replaced(seed: int, n_tasks: i
 def test_jobs_end_though_decisions_of_a_controller_come_after_it_was_replaced(seed: int, n_tasks: int, n_hosts: int, retries: int) -> None:
     world = broken(seed, n_tasks, n_hosts, retries, crash=0.1, late=True)
     assert world.run() in ("done", "failed")
+
+
+@worlds
+@settings(max_examples=40, deadline=None)
+def test_a_job_ends_for_everybody_alike_whatever_former_controllers_say_late(seed: int, n_tasks: int, n_hosts: int, retries: int) -> None:
+    world = broken(seed, n_tasks, n_hosts, retries, crash=0.1, late=True)
+    world.run()
+    job, seen = world.settle(), world.reader.jobs[JOB]
+    assert job.phase == seen.phase
+    assert job.phase != "done" or told(job) == told(seen)
+
+
+@worlds
+@settings(max_examples=100, deadline=None)
+def test_a_late_end_counts_for_everybody_or_for_nobody(seed: int, n_tasks: int, n_hosts: int, retries: int) -> None:
+    """A controller decides the end of a job, and leads no more; hosts are lost with outputs. Some of what it decided is in the log when the
+    next term begins. The rest comes when the new controller has decided, before that is in the log."""
+    world = broken(seed, n_tasks, n_hosts, retries)
+    while not end(world.controller_outbox):
+        world.step()
+        if world.ended():
+            return
+    for host in list(world.hosts.values()):
+        if world.rnd.random() < 0.7:
+            world.lose_host(host)
+    late = world.controller_outbox
+    early = world.rnd.randint(0, len(late) - 1)
+    for message in [*late[:early], TermBegan(at=len(world.log), term=world.term + 1, service="controller")]:
+        world.append(message)
+    begin = len(world.log)
+    new, decisions = taken_over(world, begin)
+    for message in [*late[early:], *decisions]:
+        world.append(message)
+    for entry in world.log[begin:]:
+        new.fold(entry)
+    job, seen = new.ledger.jobs[JOB], world.reader.jobs[JOB]
+    assert (job.phase, job.attempts) == (seen.phase, seen.attempts)

@@ -24,6 +24,7 @@ MADE = {
     subjects.event(JOB, "host-1"),
     subjects.purge(JOB, "host-0"),
     subjects.host("host-0"),
+    subjects.term("controller"),
     subjects.output(JOB),
     subjects.committed(JOB),
     "headrace.service.headrace-controller.status",

@@ -29,6 +29,7 @@ from headrace_schemas import (
     Revoke,
     Submitted,
     TaskError,
+    TermBegan,
 )
 
 MANY = 200
@@ -149,6 +150,20 @@ def test_messages_of_an_older_epoch_or_term_do_not_count() -> None:
     assert log.job.attempt.tolist() == [1, 0]
     log.fold(CancelAsked(at=0, term=1, job="j", reason="why"))
     assert log.job.cancel_asked == "why"
+
+
+def test_after_the_beginning_of_a_term_decisions_of_earlier_ones_do_not_count() -> None:
+    log = Log(flat(3), "a")
+    log.fold(TermBegan(at=0, term=5, service="controller"))
+    log.fold(Needed(at=0, term=4, job="j", tasks=[0], attempts=[1]), Ended(at=0, term=4, job="j", state="failed"))
+    assert (log.job.attempt.tolist(), log.job.end) == ([0, 0, 0], None)
+    log.assign([[0]])  # of a scheduler, in term 1
+    log.fold(TermBegan(at=0, term=5, service="scheduler"))
+    log.assign([[1]], first=1)
+    assert list(log.job.states) == [ASSIGNED, WAITING, WAITING]
+    log.fold(TermBegan(at=0, term=3, service="controller"), Needed(at=0, term=5, job="j", tasks=[2], attempts=[1]))
+    assert log.job.attempt.tolist() == [0, 0, 1]
+    assert log.ledger.terms == {"controller": 5, "scheduler": 5}
 
 
 @pytest.mark.parametrize("size", [2, MANY])

@@ -35,6 +35,7 @@ from headrace_schemas import (
     LogMessage,
     Needed,
     Submitted,
+    TermBegan,
     decoder,
     encode,
 )
@@ -242,9 +243,6 @@ def test_a_controller_decides_the_same(seed: int) -> None:
     forgotten = [name for name in over if rnd.random() < 0.8]
     for name in forgotten:
         writer.forget(name)
-    if decided and not isinstance(decided[0], Ended) and writer.ledger.turns.is_open:
-        assert writer.snapshot(SERVICE) is None
-    writer.ledger.turns.is_open = False  # what it decided comes later than the snapshot, but before that is stored
     snapshot = writer.snapshot(SERVICE)
     assert snapshot is not None
     rest = numbered(rnd, [*decided, *(entry.message for entry in before[cut:])], before[cut - 1].seq)
@@ -280,7 +278,6 @@ def test_a_scheduler_decides_the_same(seed: int) -> None:
     writer, full, part = (Scheduler(SchedulerSettings(), term) for term in (90, 99, 99))
     writer.fold(log[:cut])
     writer.decide()
-    writer.ledger.turns.is_open = False
     snapshot = writer.snapshot(SERVICE)
     assert snapshot is not None
     full.fold(log)
@@ -352,14 +349,38 @@ def test_ranges_that_nearly_touch_are_read_as_one(monkeypatch: pytest.MonkeyPatc
     assert snapshots._joined([Span(1, 5), Span(3, 4), Span(15, 20), Span(31, 40)], 35) == [Span(1, 20), Span(31, 35)]
 
 
-def test_no_snapshot_before_it_is_known_where_a_term_began() -> None:
-    ledger = ended_log().ledger
-    decision = Needed(at=3, term=9, job="other", tasks=[], attempts=[])
-    ledger.apply(decision, 0.0)
-    assert snapshot_of(SERVICE, ledger) is None
-    ledger.own_term_began(8, 1.0, decision)
-    assert snapshot_of(SERVICE, ledger) is not None
+def test_no_snapshot_of_a_log_that_was_not_read() -> None:
     assert snapshot_of(SERVICE, Ledger()) is None
+
+
+def test_a_term_that_begins_with_a_decision_is_in_the_snapshot_like_any_other() -> None:
+    """A leader of an older release does not write `TermBegan`."""
+    log = ended_log()
+    log.ledger.forget("j")
+    began, later = (
+        TermBegan(at=0, term=9, service="controller"),
+        HostJoined(at=0, term=9, host="b", epoch=1, address="", runners=1, capacity=1),
+    )
+    log.fold(Needed(at=0, term=9, job="k", tasks=[], attempts=[]), began, later)
+    snapshot = snapshot_of(SERVICE, log.ledger)
+    assert snapshot is not None
+    assert [turn.message for turn in snapshot.turns if isinstance(turn.message, TermBegan)] == [began]
+
+
+def test_the_last_beginning_of_a_term_of_each_service_is_in_the_snapshot() -> None:
+    log = ended_log()
+    log.ledger.forget("j")
+    for term in (8, 9):
+        for service in ("controller", "scheduler"):
+            log.fold(TermBegan(at=0, term=term, service=service))  # type: ignore[arg-type]
+    log.fold(HostJoined(at=0, term=9, host="b", epoch=1, address="", runners=1, capacity=1))
+    snapshot = snapshot_of(SERVICE, log.ledger)
+    assert snapshot is not None
+    part = Ledger()
+    for found in Selection(_again(snapshot)).until(snapshot.seq):
+        part.fold(found)
+    assert part.terms == log.ledger.terms == {"controller": 9, "scheduler": 9}
+    assert [turn.message.term for turn in snapshot.turns if isinstance(turn.message, TermBegan)] == [9, 9]
 
 
 def test_what_a_host_holds_that_has_yet_to_join_again_is_in_the_snapshot() -> None:
@@ -391,5 +412,5 @@ def test_turns_that_are_not_true_any_more_are_dropped() -> None:
     assert len(log.ledger.turns) <= 10
     snapshot = snapshot_of(SERVICE, log.ledger)
     assert snapshot is not None
-    assert [(type(turn.message), turn.message.term) for turn in snapshot.turns] == [(Needed, 1), (HostJoined, 1)]
+    assert [(type(turn.message), turn.message.term) for turn in snapshot.turns] == [(TermBegan, 1), (HostJoined, 1)]
     assert [turn.message.epoch for turn in snapshot.turns[1:]] == [199]  # type: ignore[union-attr]

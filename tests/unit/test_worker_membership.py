@@ -9,9 +9,9 @@ import pytest
 
 from headrace.bus import MemoryBus
 from headrace.bus.tenure import Loss
-from headrace.worker.membership import Contention, HostTaken, next_epoch, register
+from headrace.worker.membership import Contention, HostTaken, latest_terms, next_epoch, register
 from headrace.worker.settings import Settings
-from headrace_schemas import HostEntry, HostJoined, HostLost, encode, subjects
+from headrace_schemas import HostEntry, HostJoined, HostLost, TermBegan, encode, subjects
 
 SETTINGS = Settings(host="a", lease_seconds=1.0)
 
@@ -78,5 +78,20 @@ def test_a_host_whose_name_somebody_else_took_hears_of_it() -> None:
         async with asyncio.timeout(3):
             await lease.lost.wait()
         assert lease.loss is Loss.TAKEN
+
+    asyncio.run(body())
+
+
+def test_a_host_that_begins_knows_the_latest_leaders_but_believes_no_term_that_nobody_has() -> None:
+    async def body() -> None:
+        bus = MemoryBus()
+        assert await latest_terms(bus) == []
+        for term in (3, 7):
+            await bus.terms.begin("controller", "holder", term)
+            await bus.publish(subjects.term("controller"), TermBegan(at=0, term=term, service="controller"))
+        assert [(began.service, began.term) for began in await latest_terms(bus)] == [("controller", 7)]
+        await bus.publish(subjects.term("controller"), TermBegan(at=0, term=10**9, service="controller"))
+        await bus.publish(subjects.term("scheduler"), b"not a message")
+        assert await latest_terms(bus) == []
 
     asyncio.run(body())

@@ -21,7 +21,7 @@ from headrace.bus.snapshots import Snapshots
 from headrace.errors import LogRewound, NatsUnreachable, PublishRefused
 from headrace.logs import get_log
 from headrace.telemetry import LEADING, Family, gauge
-from headrace_schemas import LedgerSnapshot
+from headrace_schemas import LedgerSnapshot, TermBegan
 
 log = get_log(__name__)
 
@@ -60,7 +60,8 @@ class Role(NamedTuple):
     lease: key of the lease, which lasts lease_ttl seconds. followed: subjects of other writers. own: subjects of the leaders of this
     service, read only to catch up with former leaders: a leader knows what it wrote itself, and does not read it again. retry_delay:
     seconds before the log is folded anew after it refused a message; None if a refusal ends the service. writes: the word for these
-    messages in our own log. rest: seconds for which a leader reads nothing after each read, see `pace`.
+    messages in our own log. rest: seconds for which a leader reads nothing after each read, see `pace`. fences: whether `Leader` calls
+    `fence` before it reads the log. A leader that reads its own messages back can call it later, while it does other work.
     """
 
     lease: str
@@ -70,6 +71,7 @@ class Role(NamedTuple):
     retry_delay: float | None
     writes: str
     rest: float = 0.0
+    fences: bool = False
 
 
 class Leader(Generic[M]):
@@ -138,6 +140,20 @@ class Leader(Generic[M]):
                 self._machine = None
                 await self._lease.release()
 
+    async def fence(self, at: int = 0) -> int:
+        """Write `TermBegan` into the log, and return its sequence. at: the last sequence that was folded.
+
+        Decisions of former leaders may still be on their way to the log. All readers accept those that arrive before this message, and
+        ignore those that arrive after it. So the leader must fold the log up to this message before it decides. Raises PublishRefused, and
+        LogRewound if the log lost its last messages before it stored this one.
+        """
+        began = TermBegan(at=at, term=self._lease.term, service=self._role.lease)  # type: ignore[arg-type]
+        stored = self._bus.publish(began.subject(), began)
+        await asyncio.wait([stored])
+        if stored.cancelled():
+            raise LogRewound("the log lost its last messages before it stored the beginning of this term")
+        return stored.result()
+
     def fail(self, error: BaseException) -> None:
         """Stop leading, because a decision did not get into the log, so that what follows from it is void. The first error counts.
 
@@ -184,6 +200,8 @@ class Leader(Generic[M]):
 
     async def _read(self, machine: M) -> None:
         """Fold the part of the log that a snapshot selects, and everything after it; without a snapshot, fold the whole log."""
+        if self._role.fences:
+            await self.fence()
         subjects, snapshot = [*self._role.followed, *self._role.own], await self._snapshots.load()
         if snapshot is not None:
             machine.recognise(snapshot.over)

@@ -17,7 +17,7 @@ import msgspec
 from headrace.bus.frames import Record
 from headrace.bus.metrics import Reading
 from headrace.errors import NewerSchema
-from headrace_schemas import SCHEMA_VERSION, Decision, GraphSource, GraphSpec, LogMessage, Message, Submitted, decoder, subjects
+from headrace_schemas import SCHEMA_VERSION, Decision, GraphSource, GraphSpec, LogMessage, Message, Submitted, TermBegan, decoder, subjects
 from headrace_schemas.reading import NewerVersion, Unreadable, header_of, read
 from headrace_schemas.streams import LOG
 
@@ -63,8 +63,8 @@ class Reader:
         self._stream = stream
         self._newest: dict[str, int] = {}
         self._services: dict[type[LogMessage], str] = {}
-        """The service that writes each kind of decision, since each kind has subjects of one service. Empty for kinds that are not
-        decisions."""
+        """The service that writes each kind of decision; empty for kinds that are not decisions. `TermBegan` is missing, since two services
+        write it."""
 
     def read(self, record: Record) -> Entry | Claim | None:
         """Decode an entry. Returns the entry; a claim that is to be settled; or None for a skipped message."""
@@ -86,7 +86,9 @@ class Reader:
 
     def _service_of(self, entry: Entry) -> str:
         kind = type(entry.message)
-        service = self._services[kind] = subjects.leader(entry.subject) if issubclass(kind, Decision) else ""
+        service = subjects.leader(entry.subject) if issubclass(kind, Decision) else ""
+        if kind is not TermBegan:
+            self._services[kind] = service
         return service
 
     def settle(self, claim: Claim, possible: bool) -> Entry | None:

@@ -25,7 +25,7 @@ from headrace.errors import ClusterClosed, ClusterFailed, HeadraceError, JetStre
 from headrace.ledger import Ledger
 from headrace.link import split_address
 from headrace.text import redacted
-from headrace_schemas import HostJoined, HostLost, JobEntry, decoder, streams, subjects
+from headrace_schemas import HostJoined, HostLost, JobEntry, TermBegan, decoder, streams, subjects
 
 _ID_LENGTH = 12
 """60 random bits: no two of a billion jobs have the same id."""
@@ -242,8 +242,8 @@ class Connection:
         of_jobs: dict[str, list[Entry]] = {}
         for entry in entries:
             message = entry.message
-            if isinstance(message, HostJoined | HostLost):
-                for job in self.feeds.shared:  # a lost host no longer has its datasets
+            if isinstance(message, HostJoined | HostLost | TermBegan):
+                for job in self.feeds.shared:  # each changes what later messages of any job mean
                     of_jobs.setdefault(job, []).append(entry)
             elif message.job in self.feeds.shared:
                 of_jobs.setdefault(message.job, []).append(entry)

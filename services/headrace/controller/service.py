@@ -56,7 +56,7 @@ NAME = "headrace-controller"
 LEASE = "controller"
 DURABLE = "controller"
 """Name of the consumer of the requests: all controllers share it, and one leads."""
-FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host"), subjects.ALL_COMMITTED]
+FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host", "term"), subjects.ALL_COMMITTED]
 """Everything but what was announced of outputs that are held for the client, from which nothing follows."""
 _host_entry = decoder(HostEntry)
 
@@ -103,7 +103,7 @@ class Leading:
         self._looking: list[asyncio.Future[int]] | None = []
         """What is written of hosts at the beginning of the term; None once all of it is in the log."""
         self._decides_from = 0
-        """Where in the log the last of that is."""
+        """The sequence up to which the log must be read before anything is decided: it has `TermBegan`, and what was written of hosts."""
         self._later = Later(settings.linger_seconds)
         self._requests = Requests(bus, self._controller.ledger, term, self._later)
         self._looked = 0.0
@@ -135,10 +135,11 @@ class Leading:
         await self._entries.load(self._controller.ledger.jobs)
         open_: list[Feed | Consumption] = []
         ticking = asyncio.ensure_future(self._tick())
-        keeping = asyncio.ensure_future(self._keeper.run())
+        keeping = asyncio.ensure_future(self._keeper.run())  # first, since a full log has no room for `TermBegan`
+        fencing = asyncio.ensure_future(self._leader.fence(self.last_seq))
         try:
             open_.append(hosts := await self._bus.kv(HOSTS.name).watch(self._on_host))
-            await self._look_for_hosts(hosts)
+            await self._look_for_hosts(hosts, fencing)
             self._decide()
             self._check_sinks(self._controller.ledger.jobs.values())
             open_.append(await self._bus.requests(REQUESTS.name, DURABLE, self._requests.on_request))
@@ -149,7 +150,8 @@ class Leading:
             ticking.cancel()
             self._stop_pauses()
             keeping.cancel()
-            await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), return_exceptions=True)
+            fencing.cancel()
+            await asyncio.gather(*(reader.close() for reader in open_), self._entries.close(), fencing, return_exceptions=True)
 
     # --- the log in, decisions out ----------------------------------------------------------------------------------------
 
@@ -253,16 +255,16 @@ class Leading:
 
     # --- hosts ------------------------------------------------------------------------------------------------------------
 
-    async def _look_for_hosts(self, hosts: Feed) -> None:
-        """Say of those that are lost who left while nobody watched. Nothing is decided before that is in the log and read, with who joined
-        meanwhile: outputs are no longer there whose only host is gone."""
+    async def _look_for_hosts(self, hosts: Feed, fencing: asyncio.Future[int]) -> None:
+        """Write down which hosts left while nobody watched. Nothing is decided before that is in the log and read, together with the hosts
+        that joined meanwhile and the beginning of the term: the outputs of a lost host may be gone."""
         await until_caught_up(hosts)
         await until_back(lambda: missing(self._controller.ledger.hosts, set(self._registered)), self._settings.rejoin_seconds)
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
             self._lost_host(host, epoch)
         found, self._looking = self._looking, None
         stored = await asyncio.gather(*found or (), return_exceptions=True)
-        self._decides_from = max((seq for seq in stored if isinstance(seq, int)), default=0)
+        self._decides_from = max([await fencing, *(seq for seq in stored if isinstance(seq, int))])
 
     def _on_host(self, key: str, value: bytes | None, revision: int) -> None:
         if value is None:

@@ -171,7 +171,6 @@ class Controller(LedgerMachine):
             for events in unclaimed
         ]
         for purge in purges:
-            self.ledger.apply(purge, self.time)  # this may be the first decision of the term
             self.counts.add_decision(purge, 0.0)
         return list[Decided](purges)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 from msgspec.structs import replace
 
@@ -17,7 +17,6 @@ from headrace.ledger.turns import Turned, Turns
 from headrace_schemas import (
     Assign,
     CancelAsked,
-    Decision,
     Due,
     Ended,
     Events,
@@ -35,12 +34,14 @@ from headrace_schemas import (
     Revoke,
     Stranded,
     Submitted,
+    TermBegan,
 )
 
-CONTROLLER, SCHEDULER = "controller", "scheduler"
+CONTROLLER: Final = "controller"
+SCHEDULER: Final = "scheduler"
 FORGOTTEN_REMEMBERED = 2_000
 """The number of forgotten jobs whose ids are still remembered, so that a repeated submission of one is ignored."""
-WRITERS: dict[type[Any], str] = {
+WRITERS: dict[type[Any], Literal["controller", "scheduler"]] = {
     Needed: CONTROLLER,
     Purge: CONTROLLER,
     Ended: CONTROLLER,
@@ -49,7 +50,7 @@ WRITERS: dict[type[Any], str] = {
     Revoke: SCHEDULER,
     Reroute: SCHEDULER,
 }
-"""The service that writes each type of decision. The fold ignores a decision if it has seen one from a later term of the same service.
+"""The service that writes each type of decision. The fold ignores a decision if a later term of the same service has begun before it.
 
 Other messages count whatever their term is. What the controller only records (hosts that join or are lost, requests of clients) is true
 whichever controller wrote it. A `Published` is the commit point itself, and the stream accepts it only from a publisher that knows the one
@@ -98,7 +99,7 @@ class Ledger:
         self.hosts = Hosts()
         self.last_seq = self.impossible = 0
         self.last_time = 0.0
-        self.terms = dict.fromkeys((CONTROLLER, SCHEDULER), 0)
+        self.terms = dict[str, int].fromkeys((CONTROLLER, SCHEDULER), 0)
         self.changed: dict[str, JobLedger] = {}
         self.turns = Turns()
         self.forgotten: dict[str, None] = {}
@@ -114,10 +115,6 @@ class Ledger:
 
     def apply(self, message: LogMessage, time: float) -> None:
         """Fold a message that the reader itself decided, before it is read back from the log. time: seconds since 1970."""
-        writer = WRITERS.get(type(message))
-        if writer is not None and isinstance(message, Decision) and message.term > self.terms[writer]:
-            self.terms[writer] = message.term
-            self.turns.is_open = True
         _FOLDS[type(message)](self, message, time)
 
     def read_back(self, seq: int, time: float, message: JobDecision) -> None:
@@ -125,17 +122,9 @@ class Ledger:
         if seq <= self.last_seq:
             return
         self.last_seq, self.last_time = seq, time
-        if self.turns.is_open:
-            self.own_term_began(seq, time, message)
         job = self.jobs.get(message.job)
         if job is not None:
             job.last_seq = seq
-
-    def own_term_began(self, seq: int, time: float, message: JobDecision) -> None:
-        """Note the place in the log of the first decision that was applied in a new term. time: seconds since 1970."""
-        if self.turns.is_open:
-            self.turns.is_open = False
-            self._turned(seq, time, _beginning(message))
 
     def knows(self, job: str) -> bool:
         """Whether a job of this id was submitted. Recently forgotten jobs are known, too."""
@@ -168,14 +157,19 @@ class Ledger:
         return unclaimed
 
     def _decided(self, message: JobDecision, time: float) -> None:
-        """Fold a decision, unless one from a later term of the same service was seen."""
+        """Fold a decision, unless a later term of the same service has begun."""
         writer, term = WRITERS[type(message)], message.term
         known = self.terms[writer]
-        if term > known:
-            self.terms[writer] = term
-            self._turned(self.last_seq, time, _beginning(message))
+        if term > known:  # an older release does not write `TermBegan`
+            self._term_began(TermBegan(at=message.at, term=term, service=writer), time)
         if term >= known:
             self._order(message, time)
+
+    def _term_began(self, message: TermBegan, time: float) -> None:
+        """From here on, ignore decisions of earlier terms of the service."""
+        if message.term > self.terms[message.service]:
+            self.terms[message.service] = message.term
+            self._turned(self.last_seq, time, message)
 
     def _turned(self, seq: int, time: float, message: Turned) -> None:
         if self.turns.note_turn(seq, time, message):
@@ -297,18 +291,11 @@ _FOLDS: dict[type[Any], Callable[[Ledger, Any, float], None]] = {
     HostJoined: Ledger._host,
     HostLost: Ledger._host,
     Submitted: Ledger._submitted,
+    TermBegan: Ledger._term_began,
     **dict.fromkeys(get_args(Order), Ledger._order),
     **dict.fromkeys(WRITERS, Ledger._decided),
 }
 """The function that folds each type of message. The time is in seconds since 1970."""
-
-
-def _beginning(message: JobDecision) -> Turned:
-    """Make a message that begins a term like the given decision, and changes nothing else."""
-    job = message.job
-    if WRITERS[type(message)] == CONTROLLER:
-        return Needed(at=message.at, term=message.term, job=job, tasks=[], attempts=[])
-    return Revoke(at=message.at, term=message.term, job=job, host=SCHEDULER, epoch=0, chains=[])
 
 
 _ORDERS: dict[type[Any], Callable[[Ledger, JobLedger, Any, float], None]] = {

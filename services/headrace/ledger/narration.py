@@ -35,6 +35,7 @@ from headrace_schemas import (
     Stranded,
     Submitted,
     TaskError,
+    TermBegan,
 )
 
 SHOWN = 6
@@ -120,7 +121,9 @@ class Narrator:
 
 def writer(message: LogMessage) -> str:
     """Return the name of the service or host that wrote a message."""
-    return message.host if isinstance(message, Events) else _WRITERS.get(type(message), CONTROLLER)
+    if isinstance(message, Events):
+        return message.host
+    return message.service if isinstance(message, TermBegan) else _WRITERS.get(type(message), CONTROLLER)
 
 
 def _events(events: Events, names: Names) -> str:
@@ -191,6 +194,7 @@ _DESCRIPTIONS: dict[type[Any], Callable[[Any, Names], str]] = {
     Purge: lambda m, names: f"{m.host} drops {names.datasets(m.datasets)}",
     HostJoined: _joined,
     HostLost: lambda m, _: f"{m.host} (epoch {m.epoch}): {m.reason or 'no reason known'}",
+    TermBegan: lambda m, _: f"a new {m.service} leads in term {m.term}: late decisions of earlier ones are ignored",
     Plan: _plan,
     Assign: lambda m, names: f"{m.host} runs {names.tasks(m.tasks)}",
     Revoke: lambda m, names: f"{m.host} gives back {names.chains(m.chains)}",

@@ -5,7 +5,7 @@
 
 A snapshot stores no state. A service that starts folds the messages of every job that the ledger still has; all other jobs are over and
 forgotten. This leads to the same ledger, because a message changes only its own job, with three exceptions. The snapshot contains all
-messages of these three kinds: hosts that joined or were lost, the lists of hosts that have not rejoined yet, and the first decision of each
+messages of these three kinds: hosts that joined or were lost, the lists of hosts that have not rejoined yet, and the beginning of each
 term.
 """
 
@@ -47,10 +47,10 @@ def snapshot_of(service: str, ledger: Ledger, others: Iterable[tuple[str, Span]]
     """Describe what a service must read to arrive at this ledger again.
 
     others: jobs that the ledger has forgotten, and whose messages the service still needs.
-    Returns None while the first decision of the present term has not been read back from the log.
+    Returns None for a ledger that has read nothing.
     """
     seq = ledger.last_seq
-    if ledger.turns.is_open or not seq:
+    if not seq:
         return None
     spans = {name: Span(job.seq, _last(job, ledger.reads_own, seq)) for name, job in ledger.jobs.items()}
     spans.update(others)
@@ -125,6 +125,8 @@ class Selection:
         for entry in entries:
             merged += self.until(entry.seq)
             merged.append(entry)
+            if self._turns and self._turns[0].seq == entry.seq:  # it stands for this entry, the first decision of a term
+                self._turns.popleft()
         return merged
 
     def until(self, seq: int) -> list[LogEntry]:

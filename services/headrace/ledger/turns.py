@@ -1,4 +1,4 @@
-"""The messages that changed more than one job: hosts that joined or were lost, and the first decision of each term.
+"""The messages that changed more than one job: hosts that joined or were lost, and the beginning of each term.
 
 Such a message is called a turn.
 """
@@ -9,9 +9,9 @@ from bisect import insort
 from typing import NamedTuple
 
 from headrace.ledger.hosts import Hosts
-from headrace_schemas import HostJoined, HostLost, Needed, Revoke
+from headrace_schemas import HostJoined, HostLost, TermBegan
 
-Turned = HostJoined | HostLost | Needed | Revoke
+Turned = HostJoined | HostLost | TermBegan
 FEWEST = 1_000
 """The number of turns from which on old ones are dropped."""
 
@@ -25,13 +25,9 @@ class Noted(NamedTuple):
 
 
 class Turns:
-    """The turns that were folded.
-
-    is_open: whether this process has made its first decision in a new term, and has not read it back from the log yet.
-    """
+    """The turns that were folded."""
 
     def __init__(self) -> None:
-        self.is_open = False
         self._noted: list[Noted] = []
         self._limit = FEWEST
 
@@ -62,8 +58,8 @@ def _still_true(turns: list[Noted]) -> list[Noted]:
     latest: dict[tuple[type[Turned], str], Noted] = {}
     for turn in turns:
         message = turn.message
-        if not isinstance(message, HostJoined | HostLost):
-            latest[type(message), ""] = turn
+        if isinstance(message, TermBegan):
+            latest[TermBegan, message.service] = turn
         elif hosts.changes(message):
             if isinstance(message, HostJoined):
                 hosts.joined(message)

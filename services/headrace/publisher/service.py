@@ -27,7 +27,7 @@ log = get_log(__name__)
 
 NAME = "headrace-publisher"
 LEASE = "publisher"
-FOLLOWED = [*subjects.families("job", "event", "purge", "host"), subjects.ALL_COMMITTED]
+FOLLOWED = [*subjects.families("job", "event", "purge", "host", "term"), subjects.ALL_COMMITTED]
 """Subjects of the messages that create outputs or say who holds them. The publisher reads no plans and assignments, and, while it leads,
 none of its own announcements of held outputs."""
 

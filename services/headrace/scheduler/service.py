@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,13 +12,13 @@ from headrace.bus import Bus, BusSettings, Ends, Entry, Leader, Role
 from headrace.scheduler.metrics import SchedulerCounts, families
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.spans import trace_decisions
-from headrace.scheduler.state import Decided, Scheduler
+from headrace.scheduler.state import Scheduler
 from headrace.telemetry import Family
 from headrace.telemetry.tracing import now
 from headrace_schemas import subjects
 
 LEASE = "scheduler"
-FOLLOWED = subjects.families("job", "event", "purge", "host")
+FOLLOWED = subjects.families("job", "event", "purge", "host", "term")
 """The subjects that a leader follows: messages of other services about jobs and hosts. It needs no `Published`."""
 DECIDED = subjects.families("plan", "assign")
 """The subjects of schedulers' decisions. A new leader reads those of earlier ones; its own are not sent back to it."""
@@ -32,7 +31,7 @@ class SchedulerService:
         self._settings = settings
         self._bus = bus
         self._counts = SchedulerCounts()
-        role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_seconds, settings.retry_seconds, "a decision")
+        role = Role(LEASE, FOLLOWED, DECIDED, settings.lease_seconds, settings.retry_seconds, "a decision", fences=True)
         self._leader = Leader(bus, role, partial(Scheduler, settings), self._attend, self._on_entries)
 
     async def run(self) -> None:
@@ -84,20 +83,8 @@ class SchedulerService:
             return
         if self._bus.tracing is not None:
             trace_decisions(self._bus.tracing, decisions, began or now())
-        stored = [self._bus.publish(message.subject(), message) for message in decisions]
-        for each in stored:
-            each.add_done_callback(self._published)
-        if scheduler.ledger.turns.is_open:
-            self._find_beginning(scheduler, decisions[0], stored)
-
-    def _find_beginning(self, scheduler: Scheduler, first: Decided, stored: list[asyncio.Future[int]]) -> None:
-        """Tell the ledger the sequence of the first decision of a term: decisions do not come back from the log."""
-
-        def found(all_stored: asyncio.Future[list[int]]) -> None:
-            if not all_stored.cancelled() and all_stored.exception() is None:
-                scheduler.ledger.own_term_began(min(all_stored.result()), time.time(), first)
-
-        asyncio.gather(*stored).add_done_callback(found)
+        for message in decisions:
+            self._bus.publish(message.subject(), message).add_done_callback(self._published)
 
     def _published(self, done: asyncio.Future[int]) -> None:
         error = None if done.cancelled() else done.exception()

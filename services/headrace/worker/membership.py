@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import msgspec
@@ -10,12 +11,15 @@ import msgspec
 from headrace.bus import Bus, Lease
 from headrace.errors import HeadraceError
 from headrace.worker.settings import Settings
-from headrace_schemas import HostEntry, HostJoined, HostLost, encode, streams, subjects
-from headrace_schemas.reading import Unreadable, decode
+from headrace_schemas import HostEntry, HostJoined, HostLost, TermBegan, encode, streams, subjects
+from headrace_schemas.reading import Unreadable, decode, read
 
 _POLLS = 20
 """The number of tries to take a held name within the duration of a lease."""
 _facts: msgspec.json.Decoder[HostJoined | HostLost] = msgspec.json.Decoder(HostJoined | HostLost)
+_began = msgspec.json.Decoder(TermBegan)
+_FENCED = ("controller", "scheduler")
+"""The services of which readers ignore decisions of earlier terms."""
 
 
 class HostTaken(HeadraceError):
@@ -33,6 +37,19 @@ async def next_epoch(bus: Bus, host: str, before: int) -> int:
     except Unreadable:
         logged = 0
     return max(time.time_ns() // 1_000_000, before + 1, logged + 1)
+
+
+async def latest_terms(bus: Bus) -> list[TermBegan]:
+    """Return the last `TermBegan` of each service. A host that starts has not read it, but must ignore late decisions of former leaders."""
+    records = await asyncio.gather(*(bus.last(streams.LOG.name, subjects.term(service)) for service in _FENCED))
+    found = []
+    for record in records:
+        with contextlib.suppress(Unreadable):
+            if record is not None:
+                began = read(_began, record.data, record.subject)
+                if await bus.terms.look(began.service, began.term):
+                    found.append(began)
+    return found
 
 
 async def register(bus: Bus, settings: Settings, entry: HostEntry) -> Lease:

@@ -30,7 +30,7 @@ from headrace.worker.agent.spans import Spans
 from headrace.worker.agent.state import Agent
 from headrace.worker.exile import Exile, addresses_of, until_reached
 from headrace.worker.links import Links
-from headrace.worker.membership import register
+from headrace.worker.membership import latest_terms, register
 from headrace.worker.performing import Memory, Performer
 from headrace.worker.runners import Death, Runners
 from headrace.worker.settings import NO_SPILLING, Settings
@@ -156,6 +156,7 @@ class Worker:
         lost."""
         await until_reached(self._exile, self._peers)
         await self._bring_back()
+        self._intake.hear(await latest_terms(self._bus))
         entry = HostEntry(
             host=self._settings.host,
             epoch=self._agent.known.epoch,

@@ -26,7 +26,7 @@ from headrace.worker.agent.report import JobReport
 from headrace.worker.agent.segmentation import chains_of
 from headrace.worker.agent.sources import Sources
 from headrace.worker.settings import Settings
-from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError
+from headrace_schemas import Assign, Ended, Events, GraphSpec, HostJoined, HostLost, Purge, Reroute, Revoke, SinkSpec, TaskError, TermBegan
 from headrace_schemas.options import options_of
 
 
@@ -68,7 +68,7 @@ class Assignments:
         there is none."""
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
-        self._terms: dict[str, int] = {}
+        self._terms = dict[str, int].fromkeys(("controller", "scheduler"), 0)
         self._lost_epoch = 0
 
     # --- assignments --------------------------------------------------------------------------------------------------
@@ -203,8 +203,12 @@ class Assignments:
         job = self._known.by_name.get(message.job)
         return None if job is None or message.epoch != self._known.epoch or self._stale(service, message.term) else job
 
+    def term_began(self, message: TermBegan) -> None:
+        """A new controller or scheduler leads: ignore late decisions of earlier ones."""
+        self._stale(message.service, message.term)
+
     def _stale(self, service: str, term: int) -> bool:
-        if term < self._terms.get(service, 0):
+        if term < self._terms[service]:
             return True
         self._terms[service] = term
         return False
@@ -222,6 +226,8 @@ class Assignments:
 
     def end(self, message: Ended) -> None:
         """A job is over."""
+        if self._stale("controller", message.term):
+            return
         self._known.over[message.job] = None
         if len(self._known.over) > self._known.remembered:
             del self._known.over[next(iter(self._known.over))]
@@ -263,7 +269,7 @@ class Assignments:
 
     def log_rewound(self, unknown: Iterable[str]) -> None:
         """The log lost its last messages. unknown: jobs that are not in it any more. Terms that leaders had then may come again."""
-        self._terms.clear()
+        self._terms.update(dict.fromkeys(self._terms, 0))
         for job in unknown:
             self.end(Ended(at=0, term=0, job=job, state="cancelled"))
 

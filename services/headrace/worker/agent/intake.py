@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace.worker.agent.guard import Guard
 from headrace.worker.agent.state import Agent
-from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Purge, Reroute, Revoke
+from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Purge, Reroute, Revoke, TermBegan
 
 
 class Intake:
@@ -30,6 +30,7 @@ class Intake:
             Reroute: self._assignments.reroute,
             HostLost: self._assignments.host_lost,
             HostJoined: self._assignments.host_joined,
+            TermBegan: self._assignments.term_began,
         }
         """What is told of each kind of message that concerns hosts."""
 
