@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import typer
 
@@ -17,9 +18,13 @@ names = count()
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    before = list(sys.path)
+    """A folder for files. What is imported from it is forgotten again, also by cloudpickle: functions that refer to modules that travel by
+    value are pickled each time, and other tests want to see that they are not."""
+    path, by_value = list(sys.path), cloudpickle.list_registry_pickle_by_value()
     yield tmp_path
-    sys.path[:] = before
+    sys.path[:] = path
+    for name in cloudpickle.list_registry_pickle_by_value() - by_value:
+        cloudpickle.unregister_pickle_by_value(sys.modules[name])
 
 
 def write(folder: Path, code: str) -> Path:
