@@ -5,8 +5,10 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Test files that run at the same time.
-WORKERS ?= 2
+# Test files that run at the same time: more than the two cores of the smallest machine in use, since many tests wait most of the time.
+WORKERS ?= 4
+# Files start in the order of tests/conftest.py, the longest first.
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -37,7 +39,7 @@ demo: $(WEATHER) ## Run the ensemble example on a local cluster; ARGS='--grib FI
 	@$(BIN)/python examples/ensemble.py $(ARGS)
 
 test: $(DEV) ## Run the tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python $(PYTEST) $(ARGS)
 
 test-pythons: ## Run the tests on every other Python (3.11 or later) of this machine
 	@for python in $$(tests/pythons $(PYTHON)); do \
@@ -49,12 +51,12 @@ test-pythons: ## Run the tests on every other Python (3.11 or later) of this mac
 test-newest: ## Run the tests with the newest releases that pyproject.toml allows
 	@$(PYTHON) -m venv --clear .venv-newest
 	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -e '.[dev]'
-	@.venv-newest/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@.venv-newest/bin/python $(PYTEST) $(ARGS)
 
 test-oldest: $(DEV) ## Run the tests with the oldest releases that pyproject.toml allows
 	@$(PYTHON) -m venv --clear .venv-oldest
 	@$(BIN)/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[dev]'
-	@.venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@.venv-oldest/bin/python $(PYTEST) $(ARGS)
 
 test-compose: $(DEV) ## Build, run and test docker-compose.yml with a Docker Engine
 	@$(BIN)/python -m pytest -m compose tests/compose $(ARGS)
