@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ import pytest
 import headrace as hr
 from headrace.bus import Bus, EmbeddedServer
 from headrace_schemas import HostEntry, decoder, streams
+from tests.command_line import said
 from tests.waiting import eventually, wait_for
 
 WAIT = 60.0
@@ -180,11 +182,11 @@ def test_what_others_wrote_does_not_command_the_terminal(up: dict[str, str], tmp
     )
     runs = [headrace("run", f"{tmp_path / 'odd.py'}:{name}", env=up) for name in ("good", "bad")]
     assert [run.returncode for run in runs] == [0, 1]
-    ids = re.findall(r"^\s*(\w+)\s+(?:good|bad)\\x1b", headrace("jobs", env=up).stdout, re.MULTILINE)
+    ids = re.findall(r"^\s*(\w+)\s+(?:good|bad)\\x1b", said("jobs", env=up).stdout, re.MULTILINE)
     assert len(ids) == 2
     commands = [["jobs"], ["outputs"], ["outputs", "--json"]]
     commands += [[*command, job] for job in ids for command in (["status"], ["watch"], ["tail"], ["replay"], ["replay", "--json"])]
-    for done in (*runs, *(headrace(*command, env=up) for command in commands)):
+    for done in (*runs, *(said(*command, env=up) for command in commands)):
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout + done.stderr), done.args
 
 
@@ -305,27 +307,27 @@ def test_a_running_cluster_is_used_and_looked_at(up: dict[str, str], graphs: Pat
     assert bad.stderr.splitlines()[-1] == "headrace: task 'breaks' failed: ValueError: on purpose"
     assert 'raise ValueError("on purpose")' in bad.stderr
 
-    listed = headrace("jobs", env=up).stdout
+    listed = said("jobs", env=up).stdout
     good = re.search(r"^\s*(\w+)\s+good\s+done", listed, re.MULTILINE)
     assert good is not None
     assert re.search(r"bad\s+failed", listed)
-    shown = headrace("status", good[1], env=up)
+    shown = said("status", good[1], env=up)
     assert re.search(r"state\s+done", shown.stdout)
-    cluster = headrace("status", env=up).stdout
+    cluster = said("status", env=up).stdout
     assert re.search(r"leading\s+controller, scheduler, publisher", cluster)
     assert re.search(r"hosts\s+host-0", cluster)
     assert re.search(r"stream LOG\s+0\.\d MB, 0% of 4,295\.0 MB\s*$", cluster, re.MULTILINE)
-    assert headrace("cancel", good[1], env=up).stdout == f"{good[1]} had already ended: done\n"
+    assert said("cancel", good[1], env=up).stdout == f"{good[1]} had already ended: done\n"
     for command in ("status", "cancel", "replay"):
         for job in ("nosuchjob", "", "no such job", "a.b", "x" * 200):
-            missing = headrace(command, job, env=up)
+            missing = said(command, job, env=up)
             assert (missing.returncode, len(missing.stderr.splitlines())) == (1, 1), missing.stderr
 
 
 @pytest.mark.parametrize("url", ["garbage::x", "nats://host:port", "http://127.0.0.1:4222", " "])
 def test_an_address_that_is_none_is_one_line(url: str) -> None:
     for command in ("jobs", "controller"):
-        done = headrace(command, "--url", url)
+        done = said(command, "--url", url, env={})
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
         assert "is not an address of a NATS server" in done.stderr
 
@@ -341,15 +343,15 @@ def test_a_worker_that_cannot_listen_ends_and_says_where(up: dict[str, str], var
 
 def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None:
     headrace("run", f"{graphs}:good", env=up)
-    job = re.findall(r"^\s*(\w+)\s+good\s+done", headrace("jobs", env=up).stdout, re.MULTILINE)[-1]
-    timeline = headrace("replay", job, env=up)
+    job = re.findall(r"^\s*(\w+)\s+good\s+done", said("jobs", env=up).stdout, re.MULTILINE)[-1]
+    timeline = said("replay", job, env=up)
     assert timeline.returncode == 0
     assert "submitted" in timeline.stdout
     times = {line.split()[4]: float(line.split()[1]) for line in timeline.stdout.splitlines() if " s  " in line}
     assert times["host_joined"] < times["submitted"] == 0.0
     assert "done" in timeline.stdout
-    assert headrace("replay", job, "--check", env=up).returncode == 0
-    lines = [json.loads(line) for line in headrace("replay", job, "--json", env=up).stdout.splitlines()]
+    assert said("replay", job, "--check", env=up).returncode == 0
+    lines = [json.loads(line) for line in said("replay", job, "--json", env=up).stdout.splitlines()]
     assert len(lines) >= 4
     about = {line["message"]["kind"]: line["message"].get("about") for line in lines if "message" in line}
     assert about["assign"] == "sum"
@@ -358,18 +360,18 @@ def test_a_job_is_replayed_and_checked(up: dict[str, str], graphs: Path) -> None
 
 def test_a_job_is_told_in_words_and_watched_to_its_end(up: dict[str, str], graphs: Path) -> None:
     assert headrace("run", f"{graphs}:bad", env=up).returncode == 1
-    jobs = headrace("jobs", env=up).stdout
+    jobs = said("jobs", env=up).stdout
     job = re.findall(r"(\w{12})\s+bad", jobs)[-1]
-    told = headrace("tail", job, env=up)
+    told = said("tail", job, env=up)
     assert told.returncode == 0
     assert re.search(r"client +submitted +'bad', 1 tasks", told.stdout)
     assert "breaks failed, attempt 0 (raised): ValueError: on purpose" in told.stdout
-    watched = headrace("watch", job, env=up)
+    watched = said("watch", job, env=up)
     assert watched.returncode == 1
     assert f"{job}  bad  failed" in watched.stdout
     assert "0 of 1 tasks" in watched.stdout
     for command in ("tail", "watch"):
-        nothing = headrace(command, "nosuchjob", env=up)
+        nothing = said(command, "nosuchjob", env=up)
         assert nothing.returncode == 1
         assert "job 'nosuchjob' is not in the log" in nothing.stderr
 
@@ -380,29 +382,48 @@ def test_a_job_whose_outputs_were_released_before_they_were_made_is_told_to_its_
     with hr.Cluster.connect(up["HEADRACE_URL"], token=up["HEADRACE_TOKEN"]) as cluster:
         job = cluster.submit(graph)
         job.release()
-        eventually(lambda: "released" in headrace("tail", job.id, "--no-follow", env=up).stdout)
+        eventually(lambda: "released" in said("tail", job.id, "--no-follow", env=up).stdout)
         assert not job.done, "its task has not ended yet"
         (tmp_path / "go").touch()
         assert job.wait(WAIT) == "done"
-    told = headrace("tail", job.id, env=up)
+    told = said("tail", job.id, env=up)
     assert told.returncode == 0
     assert re.search(r"controller +released +all outputs", told.stdout)
     assert re.search(r"controller +ended +done", told.stdout)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("buffered", [True, False])
-def test_output_that_cannot_be_written_is_one_line_and_status_1(up: dict[str, str], graphs: Path, buffered: bool) -> None:
+OF_A_JOB = ("status", "watch", "outputs", "tail", "replay", "cancel")
+CANNOT_WRITE = "headrace: cannot write to standard output: No space left on device\n"
+
+
+@pytest.fixture
+def job_id(up: dict[str, str], graphs: Path) -> str:
+    """A job that is done."""
     assert headrace("run", f"{graphs}:good", env=up).returncode == 0
-    job = re.findall(r"^\s*(\w+)\s+good\s+done", headrace("jobs", env=up).stdout, re.MULTILINE)[-1]
-    of_a_job = [[command, job] for command in ("status", "watch", "outputs", "tail", "replay", "cancel")]
-    env = {**_clean_env(), **up, "PYTHONUNBUFFERED": "" if buffered else "1"}
-    for command in (["--help"], ["demo", "--help"], ["version"], ["jobs"], ["run", f"{graphs}:good"], ["tail", "--no-follow"], *of_a_job):
-        with open("/dev/full", "w") as full:
+    found: str = re.findall(r"^\s*(\w+)\s+good\s+done", said("jobs", env=up).stdout, re.MULTILINE)[-1]
+    return found
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_one_line_and_status_1(up: dict[str, str], graphs: Path, job_id: str) -> None:
+    """Found at the end, when what was printed is written; or at once."""
+    at_once = [["demo", "--help"], ["run", f"{graphs}:good"]]
+    at_the_end = [*at_once, ["--help"], ["version"], ["jobs"], ["tail", "--no-follow"], *([command, job_id] for command in OF_A_JOB)]
+    for unbuffered, commands in (("1", at_once), ("", at_the_end)):
+        env = {**_clean_env(), **up, "PYTHONUNBUFFERED": unbuffered}
+        for command in commands:
             line = [sys.executable, "-m", "headrace.cli", *command]
-            done = subprocess.run(line, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False)
-        told = "headrace: cannot write to standard output: No space left on device\n"
-        assert (command, done.returncode, done.stderr) == (command, 1, told)
+            with open("/dev/full", "w") as full:
+                done = subprocess.run(line, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False)
+            assert (command, done.returncode, done.stderr) == (command, 1, CANNOT_WRITE)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_one_line_also_when_it_is_found_at_once(up: dict[str, str], job_id: str) -> None:
+    for command in (["--help"], ["version"], ["jobs"], ["tail", "--no-follow"], *([command, job_id] for command in OF_A_JOB)):
+        with io.TextIOWrapper(open("/dev/full", "wb", buffering=0), write_through=True) as full:
+            done = said(*command, env=up, stdout=full)
+        assert (command, done.returncode, done.stderr) == (command, 1, CANNOT_WRITE)
 
 
 def test_a_reader_that_has_gone_is_nothing_to_speak_of() -> None:
