@@ -70,7 +70,7 @@ def test_wrong_credentials_are_said_at_once(runner: asyncio.Runner, nats_server:
     since = time.monotonic()
     with pytest.raises(WrongCredentials, match="HEADRACE_TOKEN"):
         runner.run(Bus.connect(msgspec.structs.replace(nats_server.settings, **wrong), "test"))
-    assert time.monotonic() - since < 2
+    assert time.monotonic() - since < 4, "a server that does not answer is waited for for 5 s"
 
 
 def test_a_credentials_file_that_is_not_there(runner: asyncio.Runner, nats_server: EmbeddedServer) -> None:

@@ -249,7 +249,7 @@ def test_a_timeout(cluster: hr.Cluster) -> None:
     start = time.monotonic()
     with pytest.raises(hr.JobTimeout, match=r"did not end within 0\.2 s and continues: wait again, or cancel it"):
         job.results(0.2)
-    assert time.monotonic() - start < SOON
+    assert time.monotonic() - start < SOON + SLACK
     job.cancel("enough")
     with pytest.raises(hr.JobCancelled, match="enough"):
         job.results(WAIT)

@@ -68,7 +68,7 @@ def test_a_need_that_no_host_has_fails_soon_and_the_cluster_goes_on(capsys: pyte
         job = cluster.submit(graph)
         with pytest.raises(hr.TaskFailed, match=r"(?s)'on two gpus'.*no host.*gpu=2.*host-0, host-1: gpu=1.*--resources gpu=2") as caught:
             job.results(timeout=WAIT)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5.0, "HEADRACE_HOST_GRACE is 10 s"
         assert caught.value.reason == "no_host"
         assert cluster.compute(hr.delayed(total, resources={"gpu": 1})(1, 2), timeout=WAIT) == 3
         assert replay_job(job.id, BusSettings(url=cluster.url, token=cluster.token), checked=True, as_json=False) == 0
