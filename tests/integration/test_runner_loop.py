@@ -23,6 +23,7 @@ from headrace.runner.protocol import NEVER, NO_ROOM_YET
 from headrace.runner.status import StatusPage
 from headrace.values import decode, encode
 from headrace.worker.zygote import Exited, Forked, Zygote, start_zygote
+from headrace_schemas import SinkSpec
 from headrace_shm import Arena
 from tests.waiting import eventually, wait_for
 
@@ -459,3 +460,23 @@ def segments(host: Host) -> list[int]:
 def make_file(path: str) -> str:
     Path(path).touch()
     return path
+
+
+def test_a_file_is_reported_also_if_its_dataset_waits_for_room(host: Host, tmp_path: Path) -> None:
+    def steps():
+        yield np.zeros(5_000)
+        yield np.ones(5_000)
+
+    graph = hr.Graph("sunk")
+    made = graph.add(steps, outputs=2)
+    graph.add(np.sum, made[1])
+    graph.add(lambda: "meanwhile")
+    graph.output(made[1])
+    sinks = protocol.SinksOfJob("job", "h0", 1, SinkSpec(path=str(tmp_path)))
+    host.send(protocol.OpenJob(1, freeze(graph), sinks))
+    host.on_allocate = lambda frame: host._grant(frame) if frame.dataset == 0 else host.send(protocol.Grant(1, 1, 0, NO_ROOM_YET))
+    host.run([[0], [2]], [[1], [1]], [{}, {}])
+    host.until(lambda: host.done() == [1])
+    host._grant(host.allocations[1])
+    host.until(lambda: host.done() == [1, 0])
+    assert [written.dataset for frame in host.results for written in frame.written] == [1]

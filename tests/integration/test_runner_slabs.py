@@ -331,3 +331,56 @@ def test_a_result_of_a_job_that_was_closed_meanwhile_still_goes_out(host):
     host.until(lambda: host.values() and host.closed)
     assert host.values() == {0: 1}
     assert host.allocations == []
+
+
+def test_a_job_that_is_closed_while_a_task_waits_for_a_slab_ends_with_the_segment(host):
+    graph = hr.Graph("closed")
+    number = graph.add(lambda: [1, 2])
+    field = graph.add(lambda: float(filled(3).sum()))
+    graph.add(lambda x, y: (x, y), number, field)
+    host.open(graph)
+    ask = host._grant_slab
+
+    def close_first(frame: protocol.AllocateSlab) -> None:
+        host.send(protocol.CloseJob(1))
+        ask(frame)
+
+    host._grant_slab = close_first
+    host.run([[0, 1, 2]], [[0, 0, 1]], [{}])
+    host.until(lambda: host.closed)
+    host.open(graph, job=2)
+    host._grant_slab = ask
+    host.run([[0]], [[1]], [{}], job=2)
+    host.until(host.done)
+    assert host.errors() == []
+    assert [frame.job for frame in host.results if frame.segments] == [2]
+
+
+def test_a_task_that_stops_waiting_for_a_slab_leaves_it_to_no_other(host):
+    def impatient() -> float:
+        def stop(*_: object) -> None:
+            raise TimeoutError
+
+        before = signal.signal(signal.SIGUSR1, stop)
+        try:
+            filled(1)
+        except TimeoutError:
+            return float(filled(2, 2 * N).sum())
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        return 0.0
+
+    grant, asked = host._grant_slab, []
+
+    def late(frame: protocol.AllocateSlab) -> None:
+        asked.append(frame)
+        if len(asked) == 1:
+            os.kill(host.pid, signal.SIGUSR1)
+        else:
+            for each in asked:
+                grant(each)
+
+    host._grant_slab = late
+    run_one(host, impatient)
+    assert value_of(host) == 4.0 * N
+    host.until(lambda: sorted(host.released) == [(block, 1) for block in host.slabs])

@@ -15,8 +15,8 @@ import pytest
 
 import headrace as hr
 from headrace.graph.freezing import freeze
-from headrace.runner.loop import Suspended
 from headrace.runner.randomness import randomness
+from headrace.runner.waiting import Suspended
 
 HASH, OTHER_HASH = "ab12", "ab13"
 GENERATOR = np.random.default_rng(1)
@@ -183,7 +183,7 @@ def test_a_generator_task_goes_on_where_it_was(name: str) -> None:
     expected = draws(function, [1], of=4)[0]
     found = randomness(function, HASH, renewed=False)
     assert found is not None
-    suspended = Suspended(None, 0, iter(()))  # type: ignore[arg-type]
+    suspended = Suspended(None, iter(()))  # type: ignore[arg-type]
     found.begin(1, function)
     drawn = []
     for _ in range(4):

@@ -28,7 +28,7 @@ def loaded(function: Any) -> Any:
     graph = hr.Graph("g")
     graph.add(function, *[1] * function.__code__.co_argcount)
     spec = freeze(graph)
-    return RunnerJob(1, spec).kinds[0].load(spec.content_hash)
+    return RunnerJob(1, spec).functions[0].load(spec.content_hash)
 
 
 @pytest.mark.parametrize(

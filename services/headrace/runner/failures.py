@@ -10,9 +10,9 @@ import os
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from headrace.errors import FunctionNotFound, HeadraceError
+from headrace.errors import FunctionNotFound, GraphError, HeadraceError
 from headrace.graph.naming import task_name
 from headrace.pickling import by_value
 from headrace_schemas import TaskError
@@ -44,6 +44,10 @@ class AgentGone(SystemExit):
         super().__init__(0)
 
 
+class JobClosed(BaseException):
+    """The agent closed the job of the task that is executed, while the runner waited for room. The rest of the segment is dropped."""
+
+
 class TaskFailure(BaseException):
     """Ends a segment. Raised by a step that knows the `reason`, and says what it was `doing` where the traceback does not."""
 
@@ -58,6 +62,18 @@ class TaskFailure(BaseException):
         BaseException.with_traceback(self.error, None)
         self.__traceback__ = self.__context__ = None
         del self.error  # frames that its causes refer to refer to whoever holds this
+
+
+def failure_of(error: BaseException) -> TaskFailure | None:
+    """Return the failure of a task that raised `error`; None if its job was closed. Raises AgentGone, which is no failure of a task."""
+    kind = type(error)
+    if issubclass(kind, AgentGone):
+        raise error
+    if issubclass(kind, JobClosed):
+        return None
+    if issubclass(kind, TaskFailure):
+        return cast(TaskFailure, error)
+    return TaskFailure(error, "bad_output" if issubclass(kind, GraphError) else "raised")
 
 
 def loading_failure(error: BaseException, doing: str) -> TaskFailure:

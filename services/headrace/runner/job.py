@@ -3,95 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from headrace.graph.functions import load_function
 from headrace.graph.naming import INPUT_NAMES, output_name, task_name
 from headrace.pickling.sources import register
-from headrace.runner import protocol, stateless
-from headrace.runner.arguments import Arguments, renewed_partial
+from headrace.runner import protocol
+from headrace.runner.arguments import Arguments
 from headrace.runner.failures import loading_failure
-from headrace.runner.randomness import Randomness, randomness
-from headrace.values import PLAIN_TYPES, Passed, pass_on, read, settle
-from headrace_schemas import FunctionSpec, GraphSpec, SinkSpec
+from headrace.runner.functions import SMOOTHING, JobFunction
+from headrace.values import PLAIN_TYPES, pass_on, read, settle
+from headrace_schemas import GraphSpec, SinkSpec
 
 if TYPE_CHECKING:
     from headrace.runner.sinking import SinkWriter
-
-SMOOTHING = 0.2
-"""Weight of the newest measurement in a function's expected duration."""
-
-
-class Segment:
-    """Tasks to run back to back, and the inputs that come with them."""
-
-    __slots__ = ("attempts", "chain", "ended", "id", "inputs", "job", "leaves", "locations", "number", "place", "puts", "tasks")
-
-    def __init__(self, job: RunnerJob, id: int, chain: int, tasks: list[int], leaves: list[int], number: int = 0) -> None:
-        self.job = job
-        self.id = id
-        self.chain = chain
-        self.tasks = tasks
-        self.leaves = leaves
-        self.number = number
-        """Place among all segments that this runner was sent."""
-        self.attempts: Sequence[int] = ()
-        self.inputs: Sequence[int] = ()
-        self.locations: Sequence[Any] = ()
-        self.place = 0
-        """Index of the task that is executed, or whose result is at hand."""
-        self.puts = 0
-        """Results that wait for room."""
-        self.ended = False
-        """Its tasks were executed, and none failed; the last one may be a generator that waits for room."""
-
-    @property
-    def attempt(self) -> int:
-        """Number of the attempt at the task that is executed."""
-        return self.attempts[self.place] if self.attempts else 0
-
-
-class Kind:
-    """What a job's tasks of one function have in common."""
-
-    __slots__ = ("count", "expected", "function", "generator", "index", "longest", "randomness", "renewed", "seconds", "spec", "special")
-
-    def __init__(self, index: int, spec: FunctionSpec) -> None:
-        self.index = index
-        self.spec = spec
-        self.generator = spec.generator
-        self.function: Callable[..., Any] | None = None
-        """Once a task of it was executed here."""
-        self.renewed: Passed | None = None
-        """What the function is made of for each task, where it brings arguments of its own that can be changed."""
-        self.special = False
-        """Whether there is either of the next two."""
-        self.randomness: Randomness | None = None
-        """If it draws random numbers."""
-        self.expected: float | None = None
-        """Seconds a task takes, smoothed; None before the first."""
-        self.count = 0
-        """Tasks that ended since the last report."""
-        self.seconds = 0.0
-        """How long they took together."""
-        self.longest = 0.0
-
-    def load(self, content_hash: str) -> Callable[..., Any]:
-        """What the tasks call. Raises FunctionNotFound, or whatever unpickling raises."""
-        if self.function is None:
-            known = stateless.kept(self.spec.pickled)
-            self.function = self._prepare(load_function(self.spec), content_hash) if known is None else known
-        return self.function
-
-    def _prepare(self, function: Callable[..., Any], content_hash: str) -> Callable[..., Any]:
-        self.renewed = renewed_partial(function)
-        self.randomness = randomness(function, content_hash, self.renewed is not None)
-        self.special = self.renewed is not None or self.randomness is not None
-        if not self.special:
-            stateless.keep(self.spec.pickled, function)
-        return function
 
 
 class RunnerJob:
@@ -107,8 +32,8 @@ class RunnerJob:
         self.unsettled: int | None = None
         """The one among them whose producer may still refer to its arrays."""
         self.dead_chains: set[int] = set()
-        self.kinds = [Kind(index, function) for index, function in enumerate(spec.functions)]
-        self._measured: list[Kind] = []
+        self.functions = [JobFunction(index, function) for index, function in enumerate(spec.functions)]
+        self._measured: list[JobFunction] = []
         self._function = spec.function
         self.arguments = Arguments(spec)
         self._uses_left: dict[int, int] = {}
@@ -131,9 +56,9 @@ class RunnerJob:
         """Let tracebacks show this job's version of the files that its code comes from; another job may have another."""
         register(self.spec.sources)
 
-    def kind(self, task: int) -> Kind:
-        """What the task has in common with others of its function."""
-        return self.kinds[self._function[task]]
+    def function(self, task: int) -> JobFunction:
+        """Return the function that the task calls."""
+        return self.functions[self._function[task]]
 
     def inputs(self, task: int) -> list[int]:
         """The datasets that the task takes."""
@@ -197,25 +122,25 @@ class RunnerJob:
         del self._uses_left[dataset]
         return self.chain_values.pop(dataset)
 
-    def took(self, kind: Kind, seconds: float) -> None:
-        """One more task of a kind took so long."""
-        before = kind.expected
-        kind.expected = seconds if before is None else before + SMOOTHING * (seconds - before)
-        if not kind.count:
-            self._measured.append(kind)
-        kind.count += 1
-        kind.seconds += seconds
-        if seconds > kind.longest:
-            kind.longest = seconds
+    def took(self, function: JobFunction, seconds: float) -> None:
+        """Count a task of a function that took `seconds`."""
+        before = function.expected
+        function.expected = seconds if before is None else before + SMOOTHING * (seconds - before)
+        if not function.count:
+            self._measured.append(function)
+        function.count += 1
+        function.seconds += seconds
+        if seconds > function.longest:
+            function.longest = seconds
 
     def report_profile(self, results: protocol.Results) -> None:
-        """Put what was measured since the last call into a frame."""
-        for kind in self._measured:
-            results.functions.append(kind.index)
-            results.function_counts.append(kind.count)
-            results.function_seconds.append(kind.seconds)
-            results.function_longest.append(kind.longest)
-            kind.count, kind.seconds, kind.longest = 0, 0.0, 0.0
+        """Add to a frame what was measured since the last call."""
+        for function in self._measured:
+            results.functions.append(function.index)
+            results.function_counts.append(function.count)
+            results.function_seconds.append(function.seconds)
+            results.function_longest.append(function.longest)
+            function.count, function.seconds, function.longest = 0, 0.0, 0.0
         self._measured.clear()
 
     def input_names(self, task: int) -> list[str]:

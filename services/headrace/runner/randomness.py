@@ -23,7 +23,7 @@ from headrace.callables import unwrap
 from headrace.graph.generators import is_generator
 
 if TYPE_CHECKING:
-    from headrace.runner.loop import Suspended
+    from headrace.runner.waiting import Suspended
 
 _MOST = 300
 """Functions, classes and objects that are looked at for one function."""
