@@ -1,7 +1,7 @@
 """The arguments of a job's tasks, at one runner.
 
-They travel in blocks, in which tasks share what they were given in common. What can be changed of them is made anew for each attempt, so
-that none sees what another one did to it; arrays are read-only. Numbers, texts and tuples of them are shared.
+They travel in blocks of many tasks, in which equal objects are stored once. An argument that a task could change is made anew for each
+attempt, so that no attempt sees what another one did to it. Numbers, texts and tuples of them are shared, and so are arrays, read-only.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from headrace.values.passing import SHARED_CODE
 from headrace_schemas import GraphSpec
 
 _LEAVES = frozenset({int, float, str, bytes, bool, type(None)})
-"""Types of the commonest arguments, which nothing can change."""
+"""Types of the most common arguments. Their values cannot be changed."""
 
 _COPIED = frozenset({list, dict})
-"""Types of containers that are copied where nothing in them can be changed."""
+"""Types of containers that are copied if their items cannot be changed."""
 
 
 class Arguments:
-    """The templates of a job's tasks, unpickled at first use, a block at a time."""
+    """The templates of a job's tasks. A block is unpickled when one of its tasks is executed first."""
 
     def __init__(self, spec: GraphSpec) -> None:
         self._spec = spec
@@ -33,7 +33,7 @@ class Arguments:
         self._blocks: dict[int, list[Template | Renewed | Copied]] = {}
 
     def template(self, task: int) -> Template:
-        """The task's arguments with holes for its inputs; what can be changed in it is the caller's own. Raises TaskFailure."""
+        """Return the task's arguments with holes for its inputs, safe to change. Raises TaskFailure if they cannot be unpickled."""
         number, place = divmod(task, self._block_size)
         block = self._blocks.get(number)
         if block is None:
@@ -65,7 +65,7 @@ class Arguments:
 
 
 class Copied:
-    """Positional arguments among which are lists and dicts of what nothing can change: copies of these are as good as new ones."""
+    """Positional arguments with lists and dicts whose items cannot be changed: shallow copies of these are enough."""
 
     __slots__ = ("_arguments",)
 
@@ -73,15 +73,12 @@ class Copied:
         self._arguments = arguments
 
     def copy(self) -> Template:
-        """A template of the caller's own."""
+        """Return a template that is safe to change."""
         return (tuple([given.copy() if type(given) in _COPIED else given for given in self._arguments]),)
 
 
 class Renewed:
-    """A template that is made anew for each attempt.
-
-    passed: what it is made of; None if what was unpickled cannot be pickled again: then the whole block is unpickled for each attempt.
-    """
+    """A template that is made anew for each attempt."""
 
     __slots__ = ("_passed", "_template")
 
@@ -91,7 +88,7 @@ class Renewed:
 
     @property
     def passed(self) -> Passed | None:
-        """Pickled when it is needed first, and the template is dropped."""
+        """The pickle of which it is made; None if the template cannot be pickled again, so that each attempt unpickles the whole block."""
         if self._template is not None:
             self._passed = renewable(self._template)
             self._template = None
@@ -99,12 +96,12 @@ class Renewed:
 
 
 def _renewed(template: Template) -> Renewed | Copied:
-    """What to make a template of for each attempt, of which something can be changed."""
+    """Return what makes a new template for each attempt, for a template in which something can be changed."""
     if template is None or len(template) != 1:
         return Renewed(template)
     arguments: tuple[Any, ...] = template[0]
     copied = [given for given in arguments if type(given) in _COPIED and _is_flat(given)]
-    alone = len({id(given) for given in copied}) == len(copied)  # one object in two arguments is to stay one
+    alone = len({id(given) for given in copied}) == len(copied)  # two arguments that are one object stay one
     others = [given for given in arguments if type(given) not in _COPIED]
     return Copied(arguments) if alone and len(copied) + len(others) == len(arguments) and _are_static(others) else Renewed(template)
 
@@ -115,14 +112,14 @@ def _is_flat(container: Any) -> bool:
 
 
 def renewed_partial(function: Any) -> Passed | None:
-    """A partial whose own arguments can be changed, to be made anew for each task; None for every other function."""
+    """Return a pickle of a partial whose arguments can be changed, to make it anew for each task. None for any other function."""
     if type(function) is not partial or _are_static((*function.args, *function.keywords.values())):
         return None
     return renewable(function)
 
 
 def _is_static(template: Template) -> bool:
-    """Whether nothing can be changed of a template: most of them. Asked for every task, so the commonest cases come first."""
+    """Return whether nothing in a template can be changed. Called for every task, so the most common cases come first."""
     if template is None:
         return True
     for argument in template[0]:
@@ -142,8 +139,8 @@ def _are_static(arguments: Iterable[Any], *patches: Iterable[tuple[Any, Filler]]
 
 
 def _cannot_change(argument: Any) -> bool:
-    """Whether an argument is the same for whoever gets it: a value that nothing changes, or code."""
-    if type(argument) is Nested:  # is filled into a new container for each call
+    """Return whether an argument can be shared: a value that cannot be changed, or code."""
+    if type(argument) is Nested:  # each call fills it into a new container
         items = argument.items
         return _are_static((*items, *items.values()) if type(items) is dict else items, argument.patches)
     return is_immutable(argument) or issubclass(type(argument), SHARED_CODE)

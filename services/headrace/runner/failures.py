@@ -1,7 +1,7 @@
-"""What becomes of whatever a task raises: the failure that its host reports.
+"""Turns what a task raises into the failure that its host reports.
 
-A task's function, its arguments, its result and the exception itself are the user's: importing, unpickling, calling, pickling, printing
-any of them can raise anything, `SystemExit` included. `describe` therefore never raises.
+A task's function, its arguments, its result and the exception itself belong to the user. To import, unpickle, call, pickle or print them
+can raise anything, even `SystemExit`. `describe` therefore never raises.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from headrace.runner.job import RunnerJob
 
 ERROR_CHARACTERS, TRACEBACK_CHARACTERS = 2_000, 32_000
-"""What a failure says of itself, at most: it travels in a message, and a person reads it."""
+"""Longest error and longest traceback of a failure, which travels in a message and is read by a person."""
 EXCEPTION_BYTES = 64 * 1024
-"""A pickled exception above this size is not sent; its text always is."""
+"""Size of the largest pickled exception that is sent. The text of a larger one is sent without it."""
 
 _OWN_FILES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _IMPORT_FILES = ("<frozen importlib", os.sep + os.path.join("importlib", "__init__.py"))
 
 
 class BadOutput(HeadraceError):
-    """A task did not give the number of outputs that its node was declared with."""
+    """A task returned or yielded another number of outputs than its node was declared with."""
 
 
 class StoreTooSmall(HeadraceError, MemoryError):
-    """A result that no purge could make room for."""
+    """A result is too large for the store of its host, even if everything else were purged."""
 
 
 class AgentGone(SystemExit):
-    """The agent closed the runner's socket, or died: the runner ends. No failure of the task that is executed."""
+    """The agent closed the runner's socket, or died. The runner ends; the task that is executed does not fail."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -49,7 +49,7 @@ class JobClosed(BaseException):
 
 
 class TaskFailure(BaseException):
-    """Ends a segment. Raised by a step that knows the `reason`, and says what it was `doing` where the traceback does not."""
+    """A failure with its `reason`. Ends a segment. `doing` says in which step the error was raised, if the traceback does not show it."""
 
     def __init__(self, error: BaseException, reason: str = "raised", doing: str = "") -> None:
         super().__init__(reason)
@@ -58,10 +58,10 @@ class TaskFailure(BaseException):
         self.doing = doing
 
     def forget(self) -> None:
-        """Let go of the frames that the failure passed through, and of what their variables hold."""
+        """Drop the stack frames that the failure passed through, with the objects in their variables."""
         BaseException.with_traceback(self.error, None)
         self.__traceback__ = self.__context__ = None
-        del self.error  # frames that its causes refer to refer to whoever holds this
+        del self.error  # its causes' tracebacks hold frames, which may hold this failure
 
 
 def failure_of(error: BaseException) -> TaskFailure | None:
@@ -77,12 +77,12 @@ def failure_of(error: BaseException) -> TaskFailure | None:
 
 
 def loading_failure(error: BaseException, doing: str) -> TaskFailure:
-    """The failure of a task whose inputs or arguments cannot be unpickled."""
+    """Return the failure of a task whose inputs or arguments cannot be unpickled. doing: the step that failed."""
     return TaskFailure(error, "import_failed" if issubclass(type(error), ImportError) else "raised", doing)
 
 
 def describe(job: RunnerJob, task: int, attempt: int, failure: TaskFailure) -> TaskError:
-    """The failure as the host reports it. The traceback begins in the user's code: the runner's own frames are left out."""
+    """Return the failure as the host reports it. Its traceback begins in the user's code: the runner's own frames are left out."""
     error, reason = failure.error, failure.reason
     kind = type(error)
     job.show_sources()
@@ -105,7 +105,7 @@ def describe(job: RunnerJob, task: int, attempt: int, failure: TaskFailure) -> T
 
 
 def _line(error: BaseException) -> str:
-    """Type and message."""
+    """Return the error's type and message."""
     return _first(
         lambda: "".join(traceback.format_exception_only(type(error), error)).strip(),
         lambda: f"{type(error).__module__}.{type(error).__qualname__}: {_args(error)}",
@@ -114,12 +114,12 @@ def _line(error: BaseException) -> str:
 
 
 def _args(error: BaseException) -> str:
-    """The message of an exception whose own `__str__` cannot be called."""
+    """Return the message of an exception whose own `__str__` raises."""
     return _first(lambda: BaseException.__str__(error), lambda: "an exception that cannot be printed")
 
 
 def _text(error: BaseException, trace: TracebackType | None) -> str:
-    """The traceback, with those of its causes."""
+    """Return the error's traceback, with those of its causes."""
     return _first(
         lambda: "".join(traceback.format_exception(type(error), error, trace)),
         lambda: "Traceback (most recent call last):\n" + "".join(traceback.format_tb(trace)) + _line(error) + "\n",
@@ -128,7 +128,7 @@ def _text(error: BaseException, trace: TracebackType | None) -> str:
 
 
 def _first(*ways: Callable[[], str]) -> str:
-    """What the first way gives that does not raise. The last one must not."""
+    """Return the result of the first way that does not raise. The last way must not."""
     for way in ways[:-1]:
         try:
             return way()
@@ -138,7 +138,7 @@ def _first(*ways: Callable[[], str]) -> str:
 
 
 def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame on that is neither ours nor the import system's; the last frame if all are."""
+    """Return the traceback from the first frame that is neither Headrace's nor the import system's, or from the last frame."""
     while trace is not None and trace.tb_next is not None and _is_own(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return trace
@@ -149,17 +149,17 @@ def _is_own(file: str) -> bool:
 
 
 def _pickled(error: BaseException) -> bytes:
-    """The exception without its traceback, for the client; empty if it cannot be sent."""
+    """Return the exception without its traceback, for the client. Empty if it cannot be pickled or is too large."""
     try:
         BaseException.with_traceback(error, None)
         pickled = by_value.dumps(error)
-    except BaseException:  # whatever its __reduce__ raises: its text travels
+    except BaseException:  # its __reduce__ may raise anything; its text is sent
         return b""
     return pickled if len(pickled) <= EXCEPTION_BYTES else b""
 
 
 def _short(text: str, limit: int) -> str:
-    """The text's beginning and end, in characters that every encoding has."""
+    """Return the beginning and the end of a text that is longer than the limit. Lone surrogates are escaped."""
     text = text.encode("utf-8", "backslashreplace").decode()
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} [... {len(text) - limit} characters left out ...] {text[-half:]}"

@@ -1,4 +1,4 @@
-"""What a runner holds of one job: its functions and arguments, decoded at first use, and the values inside its chains."""
+"""One job at a runner: its functions and arguments, decoded at first use, and the values inside its chains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RunnerJob:
-    """One job at one runner."""
+    """One job at one runner. `closed` is set once the agent has closed it."""
 
     def __init__(self, number: int, spec: GraphSpec, sinks: protocol.SinksOfJob | None = None, id: str = "") -> None:
         self.number = number
@@ -28,9 +28,9 @@ class RunnerJob:
         self.spec = spec
         self.closed = False
         self.chain_values: dict[int, Any] = {}
-        """Datasets that stay in their chain, until their last use, as `values.pass_on` gave them."""
+        """Datasets that stay in their chain, as `values.pass_on` returned them, until their last use."""
         self.unsettled: int | None = None
-        """The one among them whose producer may still refer to its arrays."""
+        """The dataset among them whose producer may still refer to its arrays."""
         self.dead_chains: set[int] = set()
         self.functions = [JobFunction(index, function) for index, function in enumerate(spec.functions)]
         self._measured: list[JobFunction] = []
@@ -47,13 +47,13 @@ class RunnerJob:
         self._input_start = _starts(spec.n_inputs)
         self._output_start = _starts(spec.n_outputs)
         self.sends_plainly = self._output_start is None and self.sinks is None
-        """Whether every task makes one dataset, of the task's number, and none goes to a sink."""
+        """Whether every task makes one dataset, which has the task's number, and none is written to a sink."""
         self._uses: list[int] = [0] * (self._output_start[-1] if self._output_start else spec.n_tasks)
         for dataset in spec.inputs:
             self._uses[dataset] += 1
 
     def show_sources(self) -> None:
-        """Let tracebacks show this job's version of the files that its code comes from; another job may have another."""
+        """Make tracebacks show this job's version of its source files. Another job may have another version of them."""
         register(self.spec.sources)
 
     def function(self, task: int) -> JobFunction:
@@ -61,52 +61,52 @@ class RunnerJob:
         return self.functions[self._function[task]]
 
     def inputs(self, task: int) -> list[int]:
-        """The datasets that the task takes."""
+        """Return the datasets that the task takes."""
         if self._input_start is None:
             return []
         return self.spec.inputs[self._input_start[task] : self._input_start[task + 1]]
 
     def outputs(self, task: int) -> range:
-        """The datasets that the task makes."""
+        """Return the datasets that the task makes."""
         if self._output_start is None:
             return range(task, task + 1)
         return range(self._output_start[task], self._output_start[task + 1])
 
     def is_asked_for(self, dataset: int) -> bool:
-        """Whether it is an output of the job."""
+        """Return whether a dataset is an output of the job."""
         if self._asked is None:
             self._asked = frozenset(self.spec.outputs)
         return dataset in self._asked
 
     def sink_of(self, dataset: int) -> SinkSpec | None:
-        """The sink of a dataset; None if it has none."""
+        """Return the sink of a dataset; None if it has none."""
         return self.sinks.sink_of(dataset) if self.sinks is not None and self.is_asked_for(dataset) else None
 
     def is_taken(self, dataset: int) -> bool:
-        """Whether tasks take it."""
+        """Return whether tasks take a dataset."""
         return self._uses[dataset] > 0
 
     def keep(self, dataset: int, value: Any) -> None:
-        """Hold a value for later tasks of its chain. Call `settle` once the caller has let go of it. Raises what `pass_on` raises."""
+        """Hold a value for later tasks of its chain. The caller then drops the value and calls `settle`. Raises what `pass_on` raises."""
         if type(value) not in PLAIN_TYPES:
             value = pass_on(value)
             self.unsettled = dataset
         self.keep_plain(dataset, value)
 
     def keep_plain(self, dataset: int, value: Any) -> None:
-        """Hold what nothing can change for later tasks of its chain."""
+        """Hold a value that nothing can change for later tasks of its chain."""
         self.chain_values[dataset] = value
         if self._uses[dataset] > 1:
             self._uses_left[dataset] = self._uses[dataset]
 
     def settle(self) -> None:
-        """Make the value that was kept last safe from its producer."""
+        """Copy what is needed of the value that was kept last, so that its producer cannot change it."""
         if self.unsettled is not None:
             settle(self.chain_values, self.unsettled)
             self.unsettled = None
 
     def take(self, dataset: int) -> Any:
-        """A value held for its chain, the reader's own; forgotten at its last use. Raises TaskFailure if it cannot be unpickled."""
+        """Return a value that is held for its chain, safe to change. Its last use drops it. Raises TaskFailure if unpickling fails."""
         kept = self._use(dataset) if dataset in self._uses_left else self.chain_values.pop(dataset)
         if type(kept) in PLAIN_TYPES:
             return kept
@@ -144,11 +144,11 @@ class RunnerJob:
         self._measured.clear()
 
     def input_names(self, task: int) -> list[str]:
-        """The names of the first datasets that the task takes, for people."""
+        """Return the names of the first datasets that the task takes, for people."""
         return [self.dataset_name(dataset) for dataset in self.inputs(task)[:INPUT_NAMES]]
 
     def dataset_name(self, dataset: int) -> str:
-        """The dataset's name, for people."""
+        """Return the dataset's name, for people."""
         if self._output_start is None:
             return task_name(self.spec, dataset)
         task = bisect_right(self._output_start, dataset) - 1
@@ -156,11 +156,11 @@ class RunnerJob:
 
 
 def _writer(sinks: protocol.SinksOfJob, spec: GraphSpec) -> SinkWriter:
-    from headrace.runner.sinking import SinkWriter  # with what it needs, which most jobs do not
+    from headrace.runner.sinking import SinkWriter  # imports libraries that most jobs do not need
 
     return SinkWriter(sinks, spec)
 
 
 def _starts(counts: list[int]) -> list[int] | None:
-    """Running sums of a column of counts; None for an empty column."""
+    """Return the running sums of a column of counts; None for an empty column."""
     return [0, *accumulate(counts)] if counts else None

@@ -1,4 +1,4 @@
-"""What tasks print, as records of the log: a line each, with job and task, in the log's format."""
+"""Writes what tasks print to the log: one record per line, with job and task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.logs import About, Event
 
 _LOGGER = "headrace.printed"
 MOST_CHARACTERS = 64 * 1024
-"""A line that has got so long is written before it ends."""
+"""A line of this length is written before it ends."""
 
 
 class Printed(io.TextIOBase):
@@ -24,13 +24,13 @@ class Printed(io.TextIOBase):
         self._under = under
         self._about = about
         self._log = logging.getLogger(_LOGGER)
-        self._log.setLevel(logging.INFO)  # what a person prints is to be seen, whatever else is
+        self._log.setLevel(logging.INFO)  # what a task prints is shown at every log level
         self._here = _Here()
 
     def write(self, text: str) -> int:
-        """Write what makes whole lines; the rest waits for the line's end, or for another task to print."""
+        """Write whole lines. The rest waits for the end of its line, or until another task prints."""
         here = self._here
-        if here.busy:  # the log itself complains
+        if here.busy:  # the log writes an error of its own
             return self._under.write(text)
         about = dict(self._about())
         if here.text and here.about != about:
@@ -39,13 +39,13 @@ class Printed(io.TextIOBase):
         *lines, rest = (here.text + text).split("\n")
         for line in lines:
             self._write(line, about)
-        here.text, here.about = rest.rpartition("\r")[2], about  # a progress bar writes over itself
+        here.text, here.about = rest.rpartition("\r")[2], about  # a progress bar overwrites its line
         if len(here.text) > MOST_CHARACTERS:
             self.end_line()
         return len(text)
 
     def end_line(self) -> None:
-        """Write what this thread has printed of a line without an end."""
+        """Write the beginning of a line that this thread has printed."""
         here = self._here
         if here.text:
             text, here.text = here.text, ""
@@ -62,34 +62,34 @@ class Printed(io.TextIOBase):
             self._here.busy = False
 
     def writable(self) -> bool:
-        """It can be written to."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """The file below, for processes that a task starts."""
+        """Return the descriptor of the underlying file, for processes that a task starts."""
         return self._under.fileno()
 
     def reconfigure(self, **_: Any) -> None:
-        """Change nothing: lines go to the log as text."""
+        """Ignore the request: lines go to the log as text."""
 
     @property
     def buffer(self) -> Any:
-        """The binary file below."""
+        """The underlying binary file."""
         return self._under.buffer
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of the file below."""
+        """The encoding of the underlying file."""
         return self._under.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """How the file below treats what it cannot encode."""
+        """What the underlying file does with characters that it cannot encode."""
         return self._under.errors
 
 
 class _Here(threading.local):
-    """What a thread has printed of a line, what it was about, and whether the thread is writing to the log just now."""
+    """The line that a thread has begun, the job and task that printed it, and whether the thread is writing to the log."""
 
     text = ""
     about: Mapping[str, Any] = {}
@@ -97,7 +97,7 @@ class _Here(threading.local):
 
 
 def tag_output(about: About) -> list[Printed]:
-    """Have this process' standard output and standard error written to the log, with keys that say what they are about."""
+    """Write this process's standard output and standard error to the log. about: returns the job and the task to name in a record."""
     made = [Printed(name, under, about) for name in ("stdout", "stderr") if (under := getattr(sys, name)) is not None]
     for printed in made:
         setattr(sys, printed._stream, printed)

@@ -1,7 +1,7 @@
 """Frames between the agent and its runners, over a unix socket pair.
 
 A frame is a 4-byte little-endian length and the MessagePack of one of these structs. Columns are parallel lists, as on the bus.
-Both ends are the same release on the same machine, so the frames have no version; runners trust their agent and it bounds what it reads.
+Both ends are the same release on the same machine, so frames have no version. Runners trust their agent; the agent checks what it reads.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from headrace_schemas import GraphSpec, SinkSpec, TaskError, Written
 
 LENGTH = struct.Struct("<I")
 NUDGE = signal.SIGURG
-"""What an agent sends a runner that executes something for longer than was thought: send the results from before that. Ignored by default,
-as in a process that a task starts."""
+"""The signal by which an agent asks a runner that executes a task for longer than expected to send the results from before it. Processes
+ignore it by default, as those do that a task starts."""
 FRAME_LIMIT = 1 << 30
-"""Bytes, to a runner. A graph is the largest frame; a length above this means that the stream is out of step."""
+"""Bytes in a frame to a runner. A graph is the largest frame; a greater length means that the stream is corrupt."""
 AGENT_FRAME_LIMIT = 1 << 28
-"""Bytes, to the agent, which must not hold more for one runner: what small values come to in tens of milliseconds is a tenth of it."""
+"""Bytes in a frame to the agent, which bounds what it holds for one runner. The small results of tens of milliseconds are a tenth of it."""
 
 
 class Frame(msgspec.Struct, array_like=True):
@@ -32,7 +32,7 @@ class Frame(msgspec.Struct, array_like=True):
 
 
 class SinksOfJob(Frame):
-    """What a runner has to know to write outputs to their sinks: the job's id, its sink, if it has one, and where this is."""
+    """What a runner needs to write outputs to their sinks: the job's id, the host and its epoch, and the job's sink, if it has one."""
 
     name: str
     host: str
@@ -41,29 +41,29 @@ class SinksOfJob(Frame):
 
 
 class OpenJob(Frame, tag=1):
-    """The graph of a job that segments will follow for. `job` is the agent's number for it, `name` its id in the cluster."""
+    """The graph of a job, before its first segments. `job` is the agent's number for the job, `name` its id in the cluster."""
 
     job: int
     graph: GraphSpec
     sinks: SinksOfJob | None = None
-    """If any of its outputs goes to one."""
+    """Set if any output of the job is written to a sink."""
     name: str = ""
 
 
 class CloseJob(Frame, tag=2):
-    """Forget the job: queued segments, values kept for its chains, suspended generators."""
+    """Drop a job: its queued segments, the values kept for its chains, its suspended generators."""
 
     job: int
     quietly: bool = False
-    """Whether it is not to be answered, for nothing waits for that: the runner had executed all that it was sent of the job."""
+    """Whether the runner sends no answer. Nobody waits for one: the runner had executed all segments of the job that it was sent."""
 
 
 Location = bytes | tuple[int, int, int]
-"""An encoded value, or where it lies in the arena: (block id, offset, length in bytes)."""
+"""An encoded value, or its place in the arena: (block id, offset, length in bytes)."""
 
 
 class Run(Frame, tag=3):
-    """Segments to execute, in this order. Tasks and inputs are concatenated; `lengths` and `counts` cut them up again."""
+    """Segments to execute, in this order. Their tasks and inputs are concatenated; `lengths` and `counts` say where to cut."""
 
     job: int
     segments: list[int]
@@ -79,25 +79,25 @@ class Run(Frame, tag=3):
     inputs: list[int]
     locations: list[Location]
     first: int = 0
-    """Number of the first of these segments: segments are numbered in the order in which a runner is sent them."""
+    """Number of the first of these segments. Segments are numbered in the order in which a runner is sent them."""
 
 
 NO_ROOM_YET, NEVER = -1, -2
 
 
 class Grant(Frame, tag=4):
-    """Room for a dataset: write it there. The offset NO_ROOM_YET says to wait for a second grant, NEVER that none will come."""
+    """Room for a dataset. The offset NO_ROOM_YET says to wait for another grant, the offset NEVER that there will be no room."""
 
     job: int
     dataset: int
     block: int
     offset: int
     why: str = ""
-    """With NEVER: what is wrong, and what to do."""
+    """With NEVER: what was wrong, and what to do."""
 
 
 class GrantSlab(Frame, tag=5):
-    """Room for an array that a task is about to fill, with memory behind it. The offset NEVER says that there is none."""
+    """Room for an array that a task is about to fill, with memory behind it. The offset NEVER says that there is no room."""
 
     block: int
     offset: int
@@ -105,7 +105,7 @@ class GrantSlab(Frame, tag=5):
 
 
 class Recall(Frame, tag=6):
-    """These segments were not begun and are the agent's again: they run elsewhere. Answers the recall of this number on the status page."""
+    """Segments that the runner must not begin: they run elsewhere. Answers the recall of this number on the status page."""
 
     number: int
     segments: list[int]
@@ -115,7 +115,7 @@ class Recall(Frame, tag=6):
 
 
 class Allocate(Frame, tag=11):
-    """Asks for room for a dataset that leaves its chain."""
+    """A request for room for a dataset that leaves its chain."""
 
     job: int
     dataset: int
@@ -124,49 +124,49 @@ class Allocate(Frame, tag=11):
 
 
 class Results(Frame, tag=12):
-    """What a runner has done since its last frame, for one job."""
+    """What a runner has done for one job since its last frame."""
 
     job: int
     segments: list[int] = []
-    """Executed to the end, and every dataset that leaves them is below or was before."""
+    """Segments executed to the end. Every dataset that leaves them is in this frame or in an earlier one."""
     tasks: list[int] = []
-    """Done, in segments that go on."""
+    """Tasks executed, of segments that go on."""
     datasets: list[int] = []
     values: list[bytes | int] = []
-    """Per dataset: its encoded value, or the id of the block that it was written to: one granted for it, or a slab, to which nothing in the
-    runner writes any more."""
+    """Per dataset: its encoded value, or the id of the block that holds it. The block was granted for it or is a slab, and nothing in the
+    runner writes to it any more."""
     metadata_ids: list[int] = []
     metadata: list[dict[str, object]] = []
     functions: list[int] = []
-    """Profile: functions, how many of their tasks ended, their seconds together, and the longest."""
+    """Profile: functions, and per function the number of tasks that ended, the sum of their durations in seconds, and the longest."""
     function_counts: list[int] = []
     function_seconds: list[float] = []
     function_longest: list[float] = []
     failed: list[TaskError] = []
     failed_segments: list[int] = []
     typed: list[int] = []
-    """Asked-for outputs among `datasets` that are one array."""
+    """Outputs of the job among `datasets` that are one array, with its type and shape in the next columns."""
     dtypes: list[str] = []
     shapes: list[list[int]] = []
     written: list[Written] = []
-    """Outputs that are in their sinks now."""
+    """Outputs that were written to their sinks."""
 
 
 class Released(Frame, tag=13):
-    """Views of these blocks are gone: so many of the mappings that Run asked for. Or a slab's array is, which was not returned."""
+    """Blocks that the runner refers to no longer: inputs, as often as a Run named them, and slabs that were not returned as results."""
 
     blocks: list[int]
     counts: list[int]
 
 
 class Closed(Frame, tag=14):
-    """The answer to CloseJob: from here on nothing is written for the job, also not to places granted before."""
+    """The answer to CloseJob: the runner writes nothing more for the job, not even to blocks that were granted before."""
 
     job: int
 
 
 class AllocateSlab(Frame, tag=15):
-    """Asks for room for an array that may become a result, of whatever dataset. It is answered at once."""
+    """A request for room for an array that may become a result, of any dataset. The agent answers at once."""
 
     nbytes: int
 
@@ -180,7 +180,7 @@ _to_agent = msgspec.msgpack.Decoder(ToAgent)
 
 
 def pack(*frames: Frame) -> bytearray:
-    """Frames, each with its length in front."""
+    """Encode frames, each behind its length."""
     packed = bytearray()
     for frame in frames:
         pack_behind(packed, frame)
@@ -188,7 +188,7 @@ def pack(*frames: Frame) -> bytearray:
 
 
 def pack_behind(packed: bytearray, frame: Frame) -> None:
-    """Add a frame to others that are packed already."""
+    """Append a frame to others that are packed already."""
     body = _encoder.encode(frame)
     packed += LENGTH.pack(len(body))
     packed += body
@@ -201,7 +201,7 @@ class FrameBuffer:
         self._data = bytearray()
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Add what was read."""
+        """Append bytes that were read."""
         self._data += data
 
     def _bodies(self, limit: int) -> Iterator[memoryview]:
@@ -220,9 +220,9 @@ class FrameBuffer:
         del data[:start]
 
     def to_runner(self) -> list[ToRunner]:
-        """Complete frames, decoded, at the runner's end. Raises ValueError or msgspec.DecodeError if the stream is corrupt."""
+        """Return the complete frames, at the runner's end. Raises ValueError or msgspec.DecodeError if the stream is corrupt."""
         return [_to_runner.decode(body) for body in self._bodies(FRAME_LIMIT)]
 
     def to_agent(self) -> list[ToAgent]:
-        """The same at the agent's end."""
+        """Return the complete frames, at the agent's end. Raises ValueError or msgspec.DecodeError if the stream is corrupt."""
         return [_to_agent.decode(body) for body in self._bodies(AGENT_FRAME_LIMIT)]

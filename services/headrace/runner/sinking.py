@@ -1,4 +1,4 @@
-"""Outputs that go to sinks, at the runner that makes them."""
+"""Writes outputs to their sinks, in the runner that makes them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from headrace.runner.job import RunnerJob
 
 _writes = itertools.count()
-"""Of this process: with its id, and the host's epoch, each write has a name of its own."""
+"""Numbers the writes of this process. With its id and the host's epoch, each write gets a name of its own."""
 
 
 def _as_sent(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Metadata as others read it, who compute the same place from it: an `IntEnum`, say, is sent as a number."""
+    """Return metadata as its readers see it, for they compute the same path from it. An `IntEnum`, say, is sent as a number."""
     sent: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(metadata))
     return sent
 
@@ -37,13 +37,13 @@ class SinkWriter:
         self._open: dict[int, OpenSink] = {}
 
     def sink_of(self, output: int) -> SinkSpec | None:
-        """The sink of an output of the job; None if it has none."""
+        """Return the sink of an output of the job; None if it has none."""
         return self._sinks.of(output)
 
     def write(
         self, sink: SinkSpec, job: RunnerJob, dataset: int, task: int, attempt: int, value: Any, yielded: dict[str, Any] | None
     ) -> Written:
-        """Encode and write an output, with its metadata in its place's name. Raises SinkFailed."""
+        """Encode an output and write it to a path that its metadata determines. yielded: metadata that the task gave. Raises SinkFailed."""
         metadata = _as_sent({**dataset_metadata(job.spec, task, dataset), **(yielded or {})})
         named = Named(self._job.name, job.spec.name, job.dataset_name(dataset), metadata)
         nonce = f"{os.getpid()}.{next(_writes)}"

@@ -1,8 +1,7 @@
-"""Arrays that tasks make in the host's store, and those of them that become results where they are.
+"""Arrays that tasks make in the host's store, so that a result is handed over without a copy.
 
-A result must not change any more, and an array that a task made can be written to by whatever still refers to it: a view in a global
-variable, the frame of a generator. So its slab is handed over only once nothing in this process refers to the array; until then it is
-as private as any, and if it stays so, it is copied like any.
+A result must not change, and an array can be written to through anything that still refers to it: a view in a global variable, the frame of
+a generator. So a slab is handed over only if nothing in this process refers to its array. Otherwise the array is copied like any other.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from headrace_shm import Arena, Heap, Slab
 
 HEADROOM = 4096
 """Bytes in front of each array for the rest of its value's encoding: some hundred for an array, a few thousand for one with attributes.
-A page, since an array whose size is a whole number of pages needs one more for however little."""
+It is a page, since an array whose size is a whole number of pages needs another page even for a few bytes."""
 
 
 class Result(NamedTuple):
-    """A dataset whose value lies in a slab, complete."""
+    """A dataset whose encoded value fills a slab."""
 
     slab: int
     dataset: int
@@ -33,23 +32,26 @@ class Result(NamedTuple):
 
 
 class Slabs:
-    """A runner's slabs."""
+    """A runner's slabs. ask: gets a slab of so many bytes from the agent. let_go: gets the ids of slabs that are not needed."""
 
     def __init__(self, arena: Arena, ask: Callable[[int], Slab | None], let_go: Callable[[int], object]) -> None:
         self._heap = Heap(arena, ask, let_go, headroom=HEADROOM, spare=0)
         self._let_go = let_go
         self._pid = os.getpid()
         self.results: list[Result] = []
-        """Of the task that has just ended: to be handed over when its values are gone here."""
+        """Results of the task that has just ended, to be handed over once the runner has dropped their values."""
 
     def empty(self, shape: Shape, dtype: npt.DTypeLike, order: Order) -> npt.NDArray[Any]:
-        """See `headrace.empty`. A process that a task forked has no agent to ask."""
+        """Return an array as `headrace.empty` does. In a process that a task forked, it is private: there is no agent to ask."""
         if os.getpid() != self._pid:
             return np.empty(shape, dtype, order)
         return self._heap.empty(shape, dtype, order)
 
     def encode_in_place(self, encoded: Encoded, dataset: int, metadata: dict[str, Any] | None, array: ArrayType | None) -> bool:
-        """Complete a value around its array, if that fills a slab. It waits in `results` then. False if it must be copied."""
+        """Write the rest of a value's encoding before its array, if the array fills a slab, and add the value to `results`.
+
+        Returns False if the value must be copied.
+        """
         slab = self._heap.find(encoded.only_buffer) if encoded.only_buffer is not None else None
         if slab is None or not encoded.write_before(self._heap.head(slab)):
             return False
@@ -58,7 +60,7 @@ class Slabs:
         return True
 
     def take(self, result: Result) -> Encoded | None:
-        """Hand a result's slab over: None. Where something here still refers to its array: what to copy."""
+        """Give up a result's slab, and return None. If something here still refers to the array, return the value, to be copied."""
         array = self._heap.take(result.slab)
         if array is None:
             return None
@@ -66,7 +68,7 @@ class Slabs:
         return Encoded(head, (array,), len(head) + array.nbytes)
 
     def forget(self) -> None:
-        """The task failed, and so its results are none."""
+        """Drop the results, since their task failed."""
         for result in self.results:
             if self._heap.take(result.slab) is None:
                 self._let_go(result.slab)

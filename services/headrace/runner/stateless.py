@@ -1,8 +1,8 @@
-"""Functions that keep nothing from one call to the next, which a runner loads once for all jobs that send the same pickle.
+"""Functions without state, which a runner loads once for all jobs that send the same pickle.
 
-A program that submits many small graphs sends the same functions each time. To unpickle one, and to find out whether it draws random
-numbers, takes longer than a short task. A function qualifies if all that it refers to is its arguments, builtins, imported modules and
-constants, so that no job can see what another one did. One that may draw random numbers is prepared for each job, and so not kept here.
+A program that submits many small graphs sends the same functions each time. To unpickle one and to find out whether it draws random numbers
+takes longer than a short task. A function qualifies if it refers only to its arguments, builtins, imported modules and constants, so that
+no job sees what another job did. A function that may draw random numbers is prepared for each job, and not kept here.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from headrace.pickling.sources import locate
 
 _REBINDING = {opcode.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL")}
 _MAX_FUNCTIONS = 1_000
-"""Functions that are kept; when there are more, the runner begins anew."""
+"""Number of functions that are kept. When there are more, the runner forgets all of them."""
 _MAX_BYTES = 16 << 10
-"""Size of a pickle up to which its function is kept."""
+"""Size of the largest pickle whose function is kept."""
 
 _functions: dict[bytes, FunctionType] = {}
 
 
 def kept(pickled: bytes) -> Callable[..., Any] | None:
-    """The function that was kept for this pickle. None if there is none, or its code belongs to another file than is registered now."""
+    """Return the function that was kept for this pickle. None if there is none, or if another file is registered now."""
     function = _functions.get(pickled)
     return function if function is not None and locate(function.__code__) is function.__code__ else None
 
@@ -55,5 +55,5 @@ def _keeps_nothing(code: CodeType, variables: dict[str, Any]) -> bool:
 
 
 def _is_fixed(value: Any) -> bool:
-    """Whether it is a constant, or a module, which all jobs share anyway."""
+    """Return whether a value is a constant, or a module, which all jobs share anyway."""
     return type(value) in CONSTANTS or is_imported_module(value)

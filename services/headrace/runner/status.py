@@ -1,7 +1,7 @@
-"""What each runner executes right now, on a page of memory that its agent can read at any time, also after the runner was killed.
+"""A page of memory that shows what each runner executes. The agent can read it at any time, even after the runner was killed.
 
-The page also settles which of them has a segment that the agent recalls, see `worker/agent/recalls.py`: the runner writes what it begins
-and then looks for a recall, the agent writes the recall, waits, and then looks what was begun.
+The page also settles who has a segment that the agent recalls, see `worker/agent/recalls.py`: the runner writes what it begins and then
+looks for a recall; the agent writes the recall, waits, and then looks what was begun.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _JOB, _TASK, _BEGUN, _RECALL = range(_CELLS)
 
 
 class StatusPage:
-    """Shared by an agent and the runners forked from it: per runner slot the job's number and the task, the number of the segment that was
-    begun last, and of the last recall.
+    """Memory that an agent shares with the runners forked from it. Per slot: the job's number, the task, the number of the segment that was
+    begun last, and the number of the last recall.
 
     >>> page = StatusPage(2)
     >>> page.set(1, job=7, task=0)
@@ -26,33 +26,35 @@ class StatusPage:
         self._cells = memoryview(mmap.mmap(-1, max(1, slots) * _CELLS * 8)).cast("q")
 
     def set(self, slot: int, job: int, task: int) -> None:
-        """The runner in this slot begins this task."""
+        """Show that the runner in this slot begins a task."""
         self._cells[slot * _CELLS + _JOB] = job
         self._cells[slot * _CELLS + _TASK] = task + 1
 
     def clear(self, slot: int) -> None:
-        """The runner in this slot executes nothing."""
+        """Show that the runner in this slot executes nothing."""
         self._cells[slot * _CELLS + _TASK] = 0
 
     def cells(self, slot: int) -> tuple[memoryview, int, int]:
-        """The page, with the places of the segment that the runner in this slot is about to begin and of the number of the last recall, for
-        the runner, which writes the one and reads the other for every segment."""
+        """Return the page and two indexes: of the number of the segment that is about to begin, and of the number of the last recall.
+
+        For the runner, which writes the first and reads the second for every segment.
+        """
         return self._cells, slot * _CELLS + _BEGUN, slot * _CELLS + _RECALL
 
     def begun(self, slot: int) -> int:
-        """The segment that the runner in this slot was about to begin last."""
+        """Return the number of the segment that the runner in this slot was about to begin last."""
         return self._cells[slot * _CELLS + _BEGUN]
 
     def recall(self, slot: int, number: int) -> None:
-        """The agent is about to recall segments from the runner in this slot."""
+        """Announce that the agent recalls segments from the runner in this slot. number: of the recall."""
         self._cells[slot * _CELLS + _RECALL] = number
 
     def reset(self, slot: int) -> None:
-        """The runner in this slot is gone: the next one finds nothing of it."""
+        """Clear everything about a runner that has ended, for the next one in its slot."""
         for cell in range(slot * _CELLS, (slot + 1) * _CELLS):
             self._cells[cell] = 0
 
     def get(self, slot: int) -> tuple[int, int] | None:
-        """(job, task) that the runner executes, or executed when it died; None if nothing."""
+        """Return (job, task) that the runner executes, or executed when it died. None if it executes nothing."""
         task = self._cells[slot * _CELLS + _TASK]
         return (self._cells[slot * _CELLS + _JOB], task - 1) if task else None
