@@ -12,6 +12,7 @@ from headrace.controller.settings import Limits
 from headrace.controller.state import DECIDED, Controller, Decided
 from headrace.ledger import LogEntry
 from headrace.ledger.narration import Narrator
+from headrace_schemas import Events, Needed, Purge
 
 
 class Recorded(NamedTuple):
@@ -51,6 +52,9 @@ def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Dif
     Each term is replayed from the view of its controller, which folded earlier entries without deciding, and decided from its first
     decision on. The last decisions of a term may be incomplete, since a controller may end between two messages. One case is reported as a
     difference though the decisions were right: a controller lost its connection, and ended before it had sent the lost messages again.
+
+    The log does not say when a controller forgot a job of which nothing is kept any more. If a host lists datasets of such a job, a
+    controller that knows the job decides otherwise than one that has forgotten it, which has the host drop the whole list. Both are right.
     """
     by_term: dict[int, Groups] = {}
     for entry in entries:
@@ -63,13 +67,45 @@ def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Dif
 def _check_term(entries: Sequence[LogEntry], term: int, groups: Groups, limits: Limits | None) -> list[Difference]:
     controller = Controller(term, limits)
     differences: list[Difference] = []
+    lists: set[_List] = set()
     folded = 0
     for at in sorted(groups):
         while folded < len(entries) and entries[folded].seq <= at:
             controller.fold(entries[folded])
+            lists |= _lists_in(entries[folded])
             folded += 1
-        differences += _compare(groups[at], controller.decide(at), at, term, last=at == max(groups))
+        found = _compare(groups[at], controller.decide(at), at, term, last=at == max(groups))
+        differences += _without_forgotten(found, controller, lists)
     return differences
+
+
+_List = tuple[str, str, int, tuple[int, ...]]
+"""The job, host and epoch of a list of a host that joins again, and the datasets in ascending order."""
+
+
+def _lists_in(entry: LogEntry) -> set[_List]:
+    events = entry.message
+    if not isinstance(events, Events) or not events.rejoining or not events.produced:
+        return set()
+    return {(events.job, events.host, events.epoch, tuple(sorted({*events.produced})))}
+
+
+def _without_forgotten(found: list[Difference], controller: Controller, lists: set[_List]) -> list[Difference]:
+    """Leave out the differences of jobs that the controller had forgotten, and forget these jobs from here on."""
+    disowned = [difference for difference in found if _is_disowned(difference, controller, lists)]
+    forgotten = {difference.decision.job for difference in disowned}
+    for job in forgotten:
+        controller.forget(job)
+    return [each for each in found if each not in disowned and (each.seq or each.decision.job not in forgotten)]
+
+
+def _is_disowned(difference: Difference, controller: Controller, lists: set[_List]) -> bool:
+    """Whether the decision is recorded, and follows if the controller had forgotten the job, as it was free to."""
+    purge = difference.decision
+    job = controller.ledger.jobs.get(purge.job)
+    if not difference.seq or not isinstance(purge, Purge) or job is None or job.end is None or not job.nothing_kept:
+        return False
+    return (purge.job, purge.host, purge.epoch, tuple(purge.datasets)) in lists
 
 
 def _compare(recorded: list[Recorded], follows: list[Decided], at: int, term: int, last: bool) -> list[Difference]:
@@ -87,8 +123,9 @@ def _compare(recorded: list[Recorded], follows: list[Decided], at: int, term: in
 
 
 def _canonical(decision: Any) -> bytes:
-    """Encode a decision without its stamps and texts, so that equal decisions are equal."""
+    """Encode a decision without its stamps and texts, so that equal decisions are equal. The reason of an end counts: clients show it."""
     fields = msgspec.to_builtins(decision)
-    for stamp in ("v", "at", "term", "about"):
-        fields.pop(stamp, None)
+    texts = ("about", "reason") if isinstance(decision, Needed) else ("about",)
+    for field in ("v", "at", "term", *texts):
+        fields.pop(field, None)
     return msgspec.json.encode(fields, order="sorted")
