@@ -333,29 +333,6 @@ def test_a_result_of_a_job_that_was_closed_meanwhile_still_goes_out(host):
     assert host.allocations == []
 
 
-def test_a_job_that_is_closed_while_a_task_waits_for_a_slab_ends_with_the_segment(host):
-    graph = hr.Graph("closed")
-    number = graph.add(lambda: [1, 2])
-    field = graph.add(lambda: float(filled(3).sum()))
-    graph.add(lambda x, y: (x, y), number, field)
-    host.open(graph)
-    ask = host._grant_slab
-
-    def close_first(frame: protocol.AllocateSlab) -> None:
-        host.send(protocol.CloseJob(1))
-        ask(frame)
-
-    host._grant_slab = close_first
-    host.run([[0, 1, 2]], [[0, 0, 1]], [{}])
-    host.until(lambda: host.closed)
-    host.open(graph, job=2)
-    host._grant_slab = ask
-    host.run([[0]], [[1]], [{}], job=2)
-    host.until(host.done)
-    assert host.errors() == []
-    assert [frame.job for frame in host.results if frame.segments] == [2]
-
-
 def test_a_task_that_stops_waiting_for_a_slab_leaves_it_to_no_other(host):
     def impatient() -> float:
         def stop(*_: object) -> None:
