@@ -115,7 +115,7 @@ def test_what_is_over_is_removed_and_everything_else_stays(runner: asyncio.Runne
         room = Room(3600.0)
         room.forgotten(ended_job("old"))
         keeper = RoomKeeper(bus, room, list, lambda job, usage: None, int)
-        await keeper.look()
+        await keeper.check()
         assert 0.35 < (await bus.usage("LOG")).share < 0.4
         assert await stored(bus, subjects.host("old"))
         assert not await stored(bus, subjects.state("old"))
@@ -147,7 +147,7 @@ def test_jobs_that_a_controller_does_not_remember_are_looked_up(runner: asyncio.
         )
         await limited(bus, 60 * KB)
         keeper = RoomKeeper(bus, Room(10 * time.time()), list, lambda job, usage: None, int)
-        await keeper.look()
+        await keeper.check()
         assert sorted(await bus.kv("jobs").keys()) == ["going-on", "values"]
 
     runner.run(body())
@@ -161,7 +161,7 @@ def test_a_full_log_has_a_reserve_for_the_ends_of_jobs(runner: asyncio.Runner, b
         asked: list[tuple[str, Usage]] = []
         room = Room(3600.0)
         keeper = RoomKeeper(bus, room, lambda: jobs, lambda job, usage: asked.append((job, usage)), int)
-        await keeper.look()
+        await keeper.check()
         assert await stored(bus, subjects.RESERVE)
         await write(bus, "failed", 5 * KB)
         async with await Bus.connect(nats_server.settings, "others") as others:
@@ -175,7 +175,7 @@ def test_a_full_log_has_a_reserve_for_the_ends_of_jobs(runner: asyncio.Runner, b
                         break
         with pytest.raises(PublishRefused, match="full"):
             await bus.publish(subjects.state("under-way"), bytes(500))
-        await keeper.look()
+        await keeper.check()
         assert [job for job, _ in asked] == ["under-way"]
         await bus.publish(subjects.state("under-way"), bytes(500))
         assert not await stored(bus, subjects.event("failed", "h"))

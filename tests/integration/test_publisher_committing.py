@@ -51,7 +51,7 @@ def start(files: Files, job: str, part: str, count: int = 1) -> list[str]:
     """Begin some actions; the outcomes of those that are over."""
     over: list[str] = []
     for _ in range(count):
-        files.start(Remove(job, part, SinkSpec(path="out")), over.append)
+        files.start_action(Remove(job, part, SinkSpec(path="out")), over.append)
     return over
 
 

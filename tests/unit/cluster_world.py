@@ -189,7 +189,7 @@ class ClusterWorld(World):
         until = self.now + seconds
         while self.job.end is None:
             if not self.step(rng):
-                assert self.now < until, f"nothing happens any more: {self.job.counts()}"
+                assert self.now < until, f"nothing happens any more: {self.job.task_counts()}"
                 self.wait()
         self.pump()
 

@@ -245,7 +245,7 @@ def test_a_fold_that_fails_while_a_graph_is_fetched_ends_the_feed() -> None:
 
 async def lead(bus: MemoryBus, term: int = 4, service: str = "controller") -> int:
     """Be a service that leads in this term."""
-    await bus.terms.begin(service, "me", term)
+    await bus.terms.begin_term(service, "me", term)
     return term
 
 
@@ -278,7 +278,7 @@ def test_a_leader_of_before_does_not_take_the_term_back() -> None:
         for term in (2, 9, 4):
             await lead(bus, term)
         assert await bus.terms.latest("controller") == 9
-        assert [term for term in range(12) if await bus.terms.look("controller", term)] == [1, 2, 4, 9]
+        assert [term for term in range(12) if await bus.terms.check_term("controller", term)] == [1, 2, 4, 9]
         await bus.kv("leases").put("controller.term", b"[" * 5_000)
         await lead(bus, 3)
         assert await bus.terms.latest("controller") == 9, "as was seen before"

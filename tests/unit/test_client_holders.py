@@ -41,7 +41,7 @@ def looked(log: Log, looks: int) -> tuple[list[object], str]:
     async def main() -> tuple[list[object], str]:
         holders = Holders(log)  # type: ignore[arg-type]
         try:
-            return [await holders.look() for _ in range(looks)], holders.problem
+            return [await holders.read_ledger() for _ in range(looks)], holders.problem
         finally:
             await holders.stop()
 
@@ -75,7 +75,7 @@ def test_an_error_that_stays_is_raised(error: HeadraceError) -> None:
 def test_many_who_look_at_a_time_read_once() -> None:
     async def main() -> list[object]:
         holders = Holders(log)  # type: ignore[arg-type]
-        return await asyncio.gather(*(holders.look() for _ in range(5)))
+        return await asyncio.gather(*(holders.read_ledger() for _ in range(5)))
 
     log = Log(NatsUnreachable("no answer"))
     assert asyncio.run(main()) == [OLD] * 5

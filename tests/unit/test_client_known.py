@@ -17,7 +17,7 @@ def _states(entries: list[JobEntry]) -> dict[str, str]:
 
 def test_jobs_that_the_cluster_does_not_mention_yet_are_there_as_they_stand() -> None:
     known, states = Known(), iter(["queued", "running"])
-    known.begin("a", lambda: _entry("a", next(states)))
+    known.add_job("a", lambda: _entry("a", next(states)))
     assert _states(known.added_to([_entry("b")])) == {"b": "done", "a": "queued"}
     assert _states(known.added_to([])) == {"a": "running"}
     assert _states(known.added_to([_entry("a", "running")])) == {"a": "running"}, "what the cluster says of a job that is open counts"
@@ -25,8 +25,8 @@ def test_jobs_that_the_cluster_does_not_mention_yet_are_there_as_they_stand() ->
 
 def test_the_end_of_a_job_is_known_before_the_cluster_says_so() -> None:
     known = Known()
-    known.begin("a", lambda: _entry("a", "running"))
-    known.end(_entry("a", "failed", 2.0), 0)
+    known.add_job("a", lambda: _entry("a", "running"))
+    known.end_job(_entry("a", "failed", 2.0), 0)
     assert _states(known.added_to([_entry("a", "running")])) == {"a": "failed"}
     assert _states(known.added_to([_entry("a", "cancelled", 3.0)])) == {"a": "cancelled"}
 
@@ -34,10 +34,10 @@ def test_the_end_of_a_job_is_known_before_the_cluster_says_so() -> None:
 def test_of_what_ended_long_ago_only_the_cluster_knows() -> None:
     now = [0.0]
     known = Known(lambda: now[0])
-    known.end(_entry("a", ended=1.0), 3)
-    known.end(_entry("failed", "failed", ended=1.0), 0)
+    known.end_job(_entry("a", ended=1.0), 3)
+    known.end_job(_entry("failed", "failed", ended=1.0), 0)
     now[0] = SETTINGS.known_seconds / 2
-    known.end(_entry("b", ended=1.0), 4)
+    known.end_job(_entry("b", ended=1.0), 4)
     assert known.outputs() == {"a": 3, "b": 4}
     now[0] = SETTINGS.known_seconds
     assert known.outputs() == {"b": 4}
@@ -46,6 +46,6 @@ def test_of_what_ended_long_ago_only_the_cluster_knows() -> None:
 
 def test_a_job_that_is_not_heard_of_any_more_is_dropped() -> None:
     known = Known()
-    known.begin("a", lambda: _entry("a", "running"))
-    known.drop("a")
+    known.add_job("a", lambda: _entry("a", "running"))
+    known.forget_job("a")
     assert known.added_to([]) == []

@@ -12,19 +12,19 @@ QUIET = b"[1] [INF] Server is ready\n"
 
 def test_a_server_that_never_failed_is_left_alone_however_little_room_there_is() -> None:
     watch = StoreWatch()
-    assert [watch.look(QUIET, free) for free in (1 << 40, ROOM_BYTES, FULL_BYTES, ROOM_BYTES)] == [False] * 4
+    assert [watch.needs_restart(QUIET, free) for free in (1 << 40, ROOM_BYTES, FULL_BYTES, ROOM_BYTES)] == [False] * 4
 
 
 def test_a_server_that_failed_is_restarted_once_as_soon_as_there_is_room() -> None:
     watch = StoreWatch()
     looks = (FAILED, 0), (b"", ROOM_BYTES - 1), (b"", ROOM_BYTES), (b"", ROOM_BYTES)
-    assert [watch.look(*look) for look in looks] == [False, False, True, False]
+    assert [watch.needs_restart(*look) for look in looks] == [False, False, True, False]
 
 
 def test_a_disk_so_full_that_nothing_can_be_logged_counts_too() -> None:
     watch = StoreWatch()
-    assert [watch.look(b"", FULL_BYTES - 1), watch.look(b"", ROOM_BYTES)] == [False, True]
+    assert [watch.needs_restart(b"", FULL_BYTES - 1), watch.needs_restart(b"", ROOM_BYTES)] == [False, True]
 
 
 def test_a_server_that_fails_with_room_on_its_disk_is_restarted() -> None:
-    assert StoreWatch().look(FAILED, ROOM_BYTES)
+    assert StoreWatch().needs_restart(FAILED, ROOM_BYTES)

@@ -19,7 +19,7 @@ LIMITS = Limits()
 def hosts_called(names: str) -> Hosts:
     hosts = Hosts()
     for name in names:
-        hosts.joined(joined(name))
+        hosts.fold_joined(joined(name))
     return hosts
 
 
@@ -39,8 +39,8 @@ def lost_of(names: str, *said: tuple[str, str]) -> list[tuple[str, list[str]]]:
     """What follows if hosts say so: pairs of a host and those that it cannot reach."""
     cuts, hosts = Cuts(LIMITS), hosts_called(names)
     for name, others in said:
-        cuts.said(says(name, others), 0.0, hosts)
-    return cuts.lost(1.0, hosts)
+        cuts.note_report(says(name, others), 0.0, hosts)
+    return cuts.take_lost(1.0, hosts)
 
 
 def test_of_two_the_one_that_the_other_cannot_reach_is_lost() -> None:
@@ -67,33 +67,33 @@ def test_of_two_halves_one_goes_on() -> None:
 
 def test_what_was_said_long_ago_of_another_epoch_or_of_a_host_that_is_gone_does_not_count() -> None:
     cuts, hosts = Cuts(LIMITS), hosts_called("ab")
-    cuts.said(says("a", "b"), 0.0, hosts)
-    assert cuts.lost(LIMITS.cut_seconds + 0.1, hosts) == []
-    cuts.said(says("a", "b", epoch=7), 20.0, hosts)
-    assert cuts.lost(20.0, hosts) == []
-    cuts.said(says("a", "b"), 20.0, hosts)
-    cuts.changed(joined("b", epoch=2), 20.0)
-    assert cuts.lost(20.0, hosts) == []
-    cuts.said(says("a", "bz"), 20.0, hosts)
-    hosts.lost(lost("b"))
-    cuts.changed(lost("b"), 20.0)
-    assert cuts.lost(20.0, hosts) == []
+    cuts.note_report(says("a", "b"), 0.0, hosts)
+    assert cuts.take_lost(LIMITS.cut_seconds + 0.1, hosts) == []
+    cuts.note_report(says("a", "b", epoch=7), 20.0, hosts)
+    assert cuts.take_lost(20.0, hosts) == []
+    cuts.note_report(says("a", "b"), 20.0, hosts)
+    cuts.drop_reports(joined("b", epoch=2), 20.0)
+    assert cuts.take_lost(20.0, hosts) == []
+    cuts.note_report(says("a", "bz"), 20.0, hosts)
+    hosts.fold_lost(lost("b"))
+    cuts.drop_reports(lost("b"), 20.0)
+    assert cuts.take_lost(20.0, hosts) == []
 
 
 def test_what_is_said_of_a_host_just_after_it_joined_is_about_its_last_epoch() -> None:
     cuts, hosts = Cuts(LIMITS), hosts_called("ab")
-    cuts.changed(joined("b"), 10.0)
-    cuts.said(says("a", "b"), 10.0 + LIMITS.fresh_host_seconds / 2, hosts)
-    assert cuts.lost(11.0, hosts) == []
-    cuts.said(says("a", "b"), 10.0 + LIMITS.fresh_host_seconds, hosts)
-    assert cuts.lost(12.0, hosts) == [("b", ["a"])]
+    cuts.drop_reports(joined("b"), 10.0)
+    cuts.note_report(says("a", "b"), 10.0 + LIMITS.fresh_host_seconds / 2, hosts)
+    assert cuts.take_lost(11.0, hosts) == []
+    cuts.note_report(says("a", "b"), 10.0 + LIMITS.fresh_host_seconds, hosts)
+    assert cuts.take_lost(12.0, hosts) == [("b", ["a"])]
 
 
 def test_each_is_lost_once() -> None:
     cuts, hosts = Cuts(LIMITS), hosts_called("ab")
-    cuts.said(says("a", "b"), 0.0, hosts)
-    assert cuts.lost(0.0, hosts) == [("b", ["a"])]
-    assert cuts.lost(0.0, hosts) == []
+    cuts.note_report(says("a", "b"), 0.0, hosts)
+    assert cuts.take_lost(0.0, hosts) == [("b", ["a"])]
+    assert cuts.take_lost(0.0, hosts) == []
 
 
 @given(st.integers(2, 6), st.data())

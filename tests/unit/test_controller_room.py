@@ -40,7 +40,7 @@ def room(share: float = 0.0, *ended: JobLedger) -> Room:
     made = Room(EXPIRY)
     for found in ended:
         made.forgotten(found)
-    made.looked(percent(share))
+    made.note_usage(percent(share))
     return made
 
 
@@ -60,14 +60,14 @@ def test_messages_count_as_bytes_do_and_a_stream_without_limits_is_never_full() 
 def test_jobs_that_are_over_go_from_70_percent_on_until_60_the_oldest_first() -> None:
     kept = room(69, *(job(f"j{k}", ended=float(k)) for k in range(SETTINGS.removed_at_once + 5)))
     assert kept.take_removable(10_000.0) == []
-    kept.looked(percent(70))
+    kept.note_usage(percent(70))
     assert kept.take_removable(10_000.0) == [f"j{k}" for k in range(SETTINGS.removed_at_once)]
-    kept.looked(percent(61))
+    kept.note_usage(percent(61))
     assert kept.take_removable(10_000.0) == [f"j{k}" for k in range(SETTINGS.removed_at_once, SETTINGS.removed_at_once + 5)]
     kept.forgotten(job("late", ended=1.0))
-    kept.looked(percent(59))
+    kept.note_usage(percent(59))
     assert kept.take_removable(10_000.0) == []
-    kept.looked(percent(69))
+    kept.note_usage(percent(69))
     assert kept.take_removable(10_000.0) == []
 
 
@@ -79,11 +79,11 @@ def test_of_many_jobs_that_are_over_only_some_are_remembered_and_the_others_look
         removed += more
     assert removed == [f"j{k}" for k in range(SETTINGS.remembered)]
     assert full.is_short
-    full.looked_up(
+    full.add_remnants(
         [Remnant(f"j{k}", float(k), False) for k in reversed(range(SETTINGS.remembered, 3 * SETTINGS.remembered))], complete=True
     )
     assert full.take_removable(10_000.0) == [f"j{k}" for k in range(SETTINGS.remembered, SETTINGS.remembered + SETTINGS.removed_at_once)]
-    full.looked_up([Remnant("j1300", 1300.0, False), Remnant("valued", 1.0, True)], complete=True)
+    full.add_remnants([Remnant("j1300", 1300.0, False), Remnant("valued", 1.0, True)], complete=True)
     assert full.take_removable(EXPIRY + 2)[0] == "valued"
     while full.take_removable(10_000.0):
         assert not full.is_short

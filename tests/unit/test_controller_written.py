@@ -42,14 +42,14 @@ def test_hosts_come_and_go() -> None:
     joined = note_of_host(entry, 4, 2)
     assert joined.subject == f"headrace.host.{entry.host}"
     assert isinstance(joined.message, HostJoined)
-    hosts.joined(joined.message)
+    hosts.fold_joined(joined.message)
     assert not is_news(entry, hosts)
     assert is_news(msgspec.structs.replace(entry, epoch=entry.epoch + 1), hosts)
     assert missing(hosts, {entry.host}) == []
     ((host, epoch),) = missing(hosts, set())
     lost = note_of_loss(host, epoch, 4, 2).message
     assert isinstance(lost, HostLost)
-    assert hosts.lost(lost)
+    assert hosts.fold_lost(lost)
     assert not is_news(entry, hosts), "that epoch is over: a host that lives on must take a new one"
 
 
@@ -59,14 +59,14 @@ def test_the_log_says_again_of_hosts_at_work_that_they_joined_before_that_ages_o
     hosts = Hosts()
     joined = note_of_host(entry, 4, 2).message
     assert isinstance(joined, HostJoined)
-    hosts.joined(joined, 100.0)
+    hosts.fold_joined(joined, 100.0)
     assert notes_of_presence(hosts, 99.0 + AFTER, AFTER, 5, 3) == []
     [note] = notes_of_presence(hosts, 100.0 + AFTER, AFTER, 5, 3)
     assert note.message == msgspec.structs.replace(joined, at=5, term=3, again=True)
     assert isinstance(note.message, HostJoined)
-    assert not hosts.joined(note.message, 200.0 + AFTER), "nothing is lost"
+    assert not hosts.fold_joined(note.message, 200.0 + AFTER), "nothing is lost"
     assert notes_of_presence(hosts, 300.0 + AFTER, AFTER, 6, 3) == []
     lost = note_of_loss(entry.host, entry.epoch, 6, 3).message
     assert isinstance(lost, HostLost)
-    hosts.lost(lost)
+    hosts.fold_lost(lost)
     assert notes_of_presence(hosts, 1e9, AFTER, 7, 3) == []

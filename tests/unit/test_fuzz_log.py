@@ -132,7 +132,7 @@ class World:
             agent.fetching.retry_links()
             agent.take()
         if JOB in self.client._ledger.jobs:
-            self.client.counts()
+            self.client.task_counts()
 
     @property
     def over(self) -> bool:

@@ -89,7 +89,7 @@ class Log:
 def test_a_task_goes_from_waiting_to_done() -> None:
     log = Log(flat(1), "a")
     assert log.job.phase == "queued"
-    assert log.job.counts()["waiting"] == 1
+    assert log.job.task_counts()["waiting"] == 1
     log.assign([[0]])
     assert log.job.state[0] == ASSIGNED
     assert log.job.phase == "running"
@@ -386,7 +386,7 @@ def test_a_graph_that_cannot_be_run_gives_a_job_with_a_problem() -> None:
 def test_a_forgotten_job_does_not_come_back() -> None:
     log = Log(flat(1))
     submitted = Submitted(job="j", name="g", n_tasks=1, graph=GraphSource(inline=flat(1)))
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     log.fold(submitted)
     assert log.ledger.jobs == {}
     assert log.ledger.knows("j")

@@ -133,7 +133,7 @@ def test_what_is_held_of_jobs_that_failed_or_are_not_known_is_told_to_whoever_as
     log.fold(joined(2))
     assert [events.produced for events in log.ledger.take_unclaimed()] == [[0]]
     assert log.ledger.take_unclaimed() == []
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     held(log, [1])
     assert [events.produced for events in log.ledger.take_unclaimed()] == [[1]]
 

@@ -178,7 +178,7 @@ def forget_some(rnd: random.Random, share: float, *ledgers: Ledger) -> None:
     """Some jobs that are over are forgotten by all of these ledgers. share: the probability for each."""
     for name in [name for name, job in ledgers[0].jobs.items() if job.end is not None and rnd.random() < share]:
         for ledger in ledgers:
-            ledger.forget(name)
+            ledger.forget_job(name)
 
 
 @given(seed=st.integers(0, 10**9), again=st.booleans())
@@ -325,7 +325,7 @@ def ended_log() -> Log:
 
 def test_of_jobs_that_are_forgotten_nothing_is_read() -> None:
     log = ended_log()
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     snapshot = snapshot_of(SERVICE, log.ledger)
     assert snapshot is not None
     assert (snapshot.jobs, snapshot.first, snapshot.last, snapshot.over) == ([], [], [], ["j"])
@@ -356,7 +356,7 @@ def test_no_snapshot_of_a_log_that_was_not_read() -> None:
 def test_a_term_that_begins_with_a_decision_is_in_the_snapshot_like_any_other() -> None:
     """A leader of an older release does not write `TermBegan`."""
     log = ended_log()
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     began, later = (
         TermBegan(at=0, term=9, service="controller"),
         HostJoined(at=0, term=9, host="b", epoch=1, address="", runners=1, capacity=1),
@@ -369,7 +369,7 @@ def test_a_term_that_begins_with_a_decision_is_in_the_snapshot_like_any_other() 
 
 def test_the_last_beginning_of_a_term_of_each_service_is_in_the_snapshot() -> None:
     log = ended_log()
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     for term in (8, 9):
         for service in ("controller", "scheduler"):
             log.fold(TermBegan(at=0, term=term, service=service))  # type: ignore[arg-type]
@@ -386,7 +386,7 @@ def test_the_last_beginning_of_a_term_of_each_service_is_in_the_snapshot() -> No
 def test_what_a_host_holds_that_has_yet_to_join_again_is_in_the_snapshot() -> None:
     """Also of a job that is forgotten: the controller has the host drop it."""
     log = ended_log()
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     holds = Events(job="j", host="a", epoch=2, rejoining=True, produced=[0])
     log.fold(holds)
     log.fold(HostJoined(at=0, term=1, host="b", epoch=1, address="", runners=1, capacity=1))
@@ -405,7 +405,7 @@ def test_turns_that_are_not_true_any_more_are_dropped() -> None:
     """Of many hosts that came and went, those before the oldest job count for nothing but what is true of them."""
     log = Log(flat(1))
     log.fold(Ended(at=1, term=1, job="j", state="failed"))
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     for epoch in range(1, 200):
         log.fold(HostJoined(at=0, term=1, host="a", epoch=epoch, address="", runners=1, capacity=1))
         log.fold(HostLost(at=0, term=1, host="a", epoch=epoch))

@@ -22,7 +22,7 @@ def after_another_job(*messages: Any, between: Any) -> tuple[Ledger, Ledger]:
     log.events("a", produced=[0, 1], sizes=[9, 9], done=[0, 1])
     log.fold(Submitted(job="other", name="g", n_tasks=2, graph=GraphSource(inline=flat(2))), *between)
     log.fold(Ended(at=log.seq, term=1, job="other", state="failed"))
-    log.ledger.forget("other")
+    log.ledger.forget_job("other")
     snapshot = snapshot_of(SERVICE, log.ledger)
     assert snapshot is not None
     part = Ledger()
@@ -75,7 +75,7 @@ def test_a_list_counts_whatever_the_host_listed_of_a_forgotten_job() -> None:
 def test_when_the_log_last_said_of_a_host_that_it_joined_is_in_the_snapshot() -> None:
     log = Log(flat(1), "a")
     log.fold(Ended(at=1, term=1, job="j", state="failed"), host_joined("a", 1, again=True), host_joined("b", 1))
-    log.ledger.forget("j")
+    log.ledger.forget_job("j")
     snapshot = snapshot_of(SERVICE, log.ledger)
     assert snapshot is not None
     part = Ledger()

@@ -26,7 +26,7 @@ class Host:
         self.relay, self.values, self.rng = relay, values, rng
         self.grants: list[int] = []
         self.sending: tuple[Data, bytes, int] | None = None
-        want = relay.begin()
+        want = relay.first_message()
         assert isinstance(want, Want)
         small = [d for d in want.datasets if d in values and len(values[d]) < 8]
         large = [d for d in want.datasets if d in values and len(values[d]) >= 8]
@@ -72,16 +72,16 @@ def test_every_dataset_arrives_whole_or_is_said_to_be_gone(values: dict[int, byt
     while not assembly.over:
         if rng.random() < 0.5 and not relay.full:
             host.step()
-        elif (piece := relay.take()) is not None:
+        elif (piece := relay.take_piece()) is not None:
             pieces.append(bytes(piece))
         if pieces and rng.random() < 0.5:
-            assembly.add(pieces.pop(rng.randrange(len(pieces))))
+            assembly.add_piece(pieces.pop(rng.randrange(len(pieces))))
         assert len(relay._pieces) <= LIMITS.pieces + len(wanted) + 3
     for piece in pieces:
-        assembly.add(piece)
+        assembly.add_piece(piece)
     assert {dataset: bytes(value) for dataset, value in assembly.values.items()} == values
     assert relay.over
-    assert relay.take() == END
+    assert relay.take_piece() == END
 
 
 def test_one_dataset_is_granted_at_a_time_and_reading_pauses_when_nobody_asks() -> None:
@@ -90,7 +90,7 @@ def test_one_dataset_is_granted_at_a_time_and_reading_pauses_when_nobody_asks() 
     assert host.grants == [1]
     while not relay.full:
         host.step()
-    assert HEADER.unpack_from(relay.take() or b"") == (1, 25, 0)
+    assert HEADER.unpack_from(relay.take_piece() or b"") == (1, 25, 0)
     assert not relay.full
 
 
@@ -100,8 +100,8 @@ def test_a_link_that_breaks_loses_what_had_not_come() -> None:
     host.step()
     relay.closed()
     assembly = Assembly({1: 0, 2: 0})
-    while piece := relay.take():
-        assembly.add(bytes(piece))
+    while piece := relay.take_piece():
+        assembly.add_piece(bytes(piece))
     assert assembly.over
     assert assembly.values == {}
 
@@ -118,9 +118,9 @@ def test_what_was_not_granted_or_may_not_come_is_refused() -> None:
 
 def test_a_question_without_an_answer_changes_nothing() -> None:
     assembly = Assembly({1: 0})
-    assembly.add(NOTHING_YET)
+    assembly.add_piece(NOTHING_YET)
     assert not assembly.over
-    assembly.add(END)
+    assembly.add_piece(END)
     assert assembly.over
 
 
@@ -132,14 +132,14 @@ def test_pieces_that_do_not_fit_are_refused(pieces: list[tuple[int, int, int, in
     *before, last = [HEADER.pack(dataset, total, offset) + bytes(length) for dataset, total, offset, length in pieces]
     assembly = Assembly({1: 0, 3: 0})
     for piece in before:
-        assembly.add(piece)
+        assembly.add_piece(piece)
     with pytest.raises(ClusterFailed, match="does not fit"):
-        assembly.add(last)
+        assembly.add_piece(last)
 
 
 def test_an_empty_value_is_a_value() -> None:
     assembly = Assembly({1: 0, 2: 0})
-    assembly.add(HEADER.pack(1, 0, 0))
-    assembly.add(HEADER.pack(2, GONE, 0))
+    assembly.add_piece(HEADER.pack(1, 0, 0))
+    assembly.add_piece(HEADER.pack(2, GONE, 0))
     assert assembly.over
     assert assembly.values.keys() == {1}

@@ -237,7 +237,7 @@ def test_a_host_that_is_to_get_nothing_gets_nothing_while_there_are_others(hosts
     able = [host for host, (_, free) in enumerate(hosts) if free < float("inf")] or list(range(len(hosts)))
     assert set(few) <= set(able)
     assert level < float("inf")
-    balance.take(np.bincount(few, costs, len(hosts)).tolist(), 0.0)
+    balance.add_work(np.bincount(few, costs, len(hosts)).tolist(), 0.0)
     assert balance.done < float("inf")
 
 

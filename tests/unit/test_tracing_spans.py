@@ -34,7 +34,7 @@ def made() -> tuple[Tracing, InMemorySpanExporter]:
 
 def test_a_header_carries_the_trace_to_another_process() -> None:
     (client, ours), (service, theirs) = made(), made()
-    header = client.begin("j", "name")
+    header = client.begin_job("j", "name")
     assert service.learn("j", f"NATS/1.0\r\nNats-Msg-Id:x\r\n{header}\r\n".encode())
     assert service.header("j") == header == client.header("j")
     service.span("j", "plan", now() - 1_000_000, {"headrace.chains": 2})
@@ -60,7 +60,7 @@ def test_a_job_whose_client_makes_no_traces_has_one_trace_in_all_services() -> N
     assert (root.name, root.parent) == ("job name", None)
     assert plan.parent is not None
     assert (plan.parent.span_id, plan.context.trace_id) == (root.context.span_id, root.context.trace_id)
-    another = controller.begin("another", "of a client")
+    another = controller.begin_job("another", "of a client")
     controller.begin_adopted("another", "of a client")
     controller.finish("another")
     (_, root) = ours.get_finished_spans()
@@ -82,7 +82,7 @@ def test_a_job_without_a_trace_makes_no_spans(headers: bytes) -> None:
 
 def test_past_the_limit_spans_are_counted_by_name() -> None:
     service, spans = made()
-    service.begin("j", "large")
+    service.begin_job("j", "large")
     for _ in range(SPANS_PER_KIND + 3):
         service.span("j", "execute chain", now() - 500_000_000, {})
     service.span("j", "plan", now(), {})
@@ -99,7 +99,7 @@ def test_past_the_limit_spans_are_counted_by_name() -> None:
 
 def test_the_oldest_jobs_are_forgotten() -> None:
     service, _ = made()
-    header = service.begin("first", "")
+    header = service.begin_job("first", "")
     for k in range(JOBS_REMEMBERED):
         service.learn(f"job-{k}", f"NATS/1.0\r\n{header}\r\n".encode())
     assert service.header("first") == ""
@@ -108,6 +108,6 @@ def test_the_oldest_jobs_are_forgotten() -> None:
 
 def test_roots_that_nobody_finished_end_with_the_process() -> None:
     service, spans = made()
-    service.begin("j", "left")
+    service.begin_job("j", "left")
     service.close()
     assert [span.name for span in spans.get_finished_spans()] == ["job left"]

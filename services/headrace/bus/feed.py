@@ -117,11 +117,11 @@ class Snapshot(ABC):
     """
 
     @abstractmethod
-    def begin(self) -> None:
+    def begin_snapshot(self) -> None:
         """Note that a (new) snapshot follows."""
 
     @abstractmethod
-    def complete(self) -> None:
+    def end_snapshot(self) -> None:
         """It is complete: a key that was not in it is gone."""
 
 
@@ -269,7 +269,7 @@ class NatsFeed(Feed):
         if self._batch:
             self._flush()
         if self._snapshot is not None:
-            self._snapshot.begin()
+            self._snapshot.begin_snapshot()
 
     def _config(self, deliver: str) -> dict[str, Any]:
         subjects = {} if self._reach.whole else {"filter_subjects": list(self._source.subjects)}
@@ -373,7 +373,7 @@ class NatsFeed(Feed):
         self._complete = True
         try:
             if self._snapshot is not None:
-                self._snapshot.complete()
+                self._snapshot.end_snapshot()
         except Exception as error:
             log.exception("a feed ends: its reader failed on deleted keys", stream=self._source.stream)
             self.fail(error)

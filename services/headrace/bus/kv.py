@@ -119,10 +119,10 @@ class _Changes(Snapshot):
         self._known: dict[str, int] = {}
         self._seen: set[str] | None = set()
 
-    def begin(self) -> None:
+    def begin_snapshot(self) -> None:
         self._seen = set()
 
-    def complete(self) -> None:
+    def end_snapshot(self) -> None:
         missing = [key for key in self._known if key not in self._seen] if self._seen is not None else []
         self._seen = None
         for key in missing:

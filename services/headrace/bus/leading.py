@@ -178,7 +178,7 @@ class Leader(Generic[M]):
         machine = self._begin(self._lease.term)
         lost = asyncio.ensure_future(self._lease.lost.wait())
         try:
-            await self._bus.terms.begin(self._role.lease, self._holder, self._lease.term)
+            await self._bus.terms.begin_term(self._role.lease, self._holder, self._lease.term)
             if await self._catch_up(machine, lost):
                 await self._lead(machine, lost)
         finally:

@@ -263,11 +263,11 @@ class LogFeed:
         started, any term of the service.
         """
         if claim.entry is not None:
-            return await self._terms.look(claim.service, claim.term)
+            return await self._terms.check_term(claim.service, claim.term)
         latest = await self._terms.latest(claim.service)
         if self.caught_up.is_set() and latest:
             return claim.term == latest
-        return await self._terms.look(claim.service, claim.term)
+        return await self._terms.check_term(claim.service, claim.term)
 
     async def _put_graph(self, entry: Entry, key: str) -> None:
         """Insert the graph into a message. If the graph is not available, the message is passed on without it."""

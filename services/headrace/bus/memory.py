@@ -82,7 +82,7 @@ class MemoryFeed(Feed):
         first = stream.last_seq + 1 if source.from_seq == NEW else source.from_seq
         self._last_seq = first - 1
         if snapshot is not None:
-            snapshot.begin()
+            snapshot.begin_snapshot()
         for record in stream.records:
             if record.seq >= first and (not source.latest or stream.last[record.subject] is record):
                 self.offer(record)
@@ -115,7 +115,7 @@ class MemoryFeed(Feed):
             self._pass_on(batch)
         if not self.ended.done() and not self.caught_up.is_set():
             if self._snapshot is not None:
-                self._snapshot.complete()
+                self._snapshot.end_snapshot()
             self.caught_up.set()
 
 

@@ -304,7 +304,7 @@ class NatsBus(Bus):
         reading, counts = self.reading, self._outbox.counts
         reading.rewound += 1
         reading.seq = counts.log_seq = 0
-        self.terms.forget()
+        self.terms.forget_terms()
         if self._outbox.waits_for_room:
             self._outbox.give_up()
         for feed in list(self._feeds):
@@ -363,9 +363,9 @@ def _answering(handler: Handler, answers: set[asyncio.Task[None]]) -> Any:
                 log.exception("a request failed", subject=request.subject)
             await request.respond_error("500", f"{type(error).__name__}: {error}".replace("\n", " "))
 
-    async def begin(request: Any) -> None:
+    async def start_answer(request: Any) -> None:
         task = asyncio.ensure_future(answer(request))
         answers.add(task)
         task.add_done_callback(answers.discard)
 
-    return begin
+    return start_answer

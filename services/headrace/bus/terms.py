@@ -38,7 +38,7 @@ class Terms:
         self._bus = bus
         self._known: dict[str, frozenset[int]] = {}
 
-    async def begin(self, service: str, holder: str, term: int) -> None:
+    async def begin_term(self, service: str, holder: str, term: int) -> None:
         """Record that the service is led in this term. Call this with the lease, before anything is decided."""
         bucket = self._bus.kv(LEASES.name)
         while True:
@@ -50,15 +50,15 @@ class Terms:
             with contextlib.suppress(WrongRevision):  # another process leads by now, or led just before
                 await bucket.update(_key(service), entry, found.revision if found is not None else 0)
 
-    def forget(self) -> None:
+    def forget_terms(self) -> None:
         """Forget all terms, because the bucket is an older one."""
         self._known.clear()
 
     def known(self, service: str, term: int) -> bool:
-        """Return whether the service is known to have led in this term. If not, `look` before you conclude that it has not."""
+        """Return whether the service is known to have led in this term. If not, `check_term` before you conclude that it has not."""
         return term in self._known.get(service, _NONE)
 
-    async def look(self, service: str, term: int) -> bool:
+    async def check_term(self, service: str, term: int) -> bool:
         """Return whether the service can have led in this term. Retries while NATS does not answer."""
         if self.known(service, term):
             return True

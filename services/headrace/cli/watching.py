@@ -98,7 +98,7 @@ def _headline(job: JobLedger) -> Text:
 
 def _progress(watched: Watched, job: JobLedger, now: float) -> Table:
     line = Table.grid(padding=(0, 2))
-    counts = job.counts()
+    counts = job.task_counts()
     rate, left = watched.rate(now), job.n_tasks - job.n_done
     told = f"{job.n_done:,} of {job.n_tasks:,} tasks, {counts['started']:,} running, {rate:,.0f}/s, {watched.elapsed(now):.1f} s"
     if left and rate and not watched.over.is_set():
@@ -123,7 +123,7 @@ def _hosts(ledger: Ledger, job: JobLedger) -> Table:
 
 
 def _tasks_by_host(job: JobLedger, state: str) -> list[int]:
-    names = list(job.counts())
+    names = list(job.task_counts())
     there = job.host[(job.state == names.index(state)) & (job.host >= 0)]
     counts: list[int] = np.bincount(there, minlength=len(job.hosts)).tolist()
     return counts

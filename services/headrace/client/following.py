@@ -90,14 +90,14 @@ class Following(Follower):
             raise NoSuchJob(f"this cluster knows no job {self.job!r}: it never had one, or it has aged out of the log")
         return found
 
-    def counts(self) -> dict[str, int]:
+    def task_counts(self) -> dict[str, int]:
         """Return the numbers of pending, started, done and failed tasks. Call this on the connection's thread, or for a rough picture.
 
         The client that submitted the job reads no assignments. So for all clients, tasks that have not started are pending, and started
         tasks are known only from the hosts' reports.
         """
         ledger = self.ledger
-        counts = ledger.counts()
+        counts = ledger.task_counts()
         unfinished = counts["waiting"] + counts["assigned"] + counts["started"]
         started = sum(ledger.states[task] in _UNFINISHED for task in tuple(self._started) if task < len(ledger.states))
         return {"pending": unfinished - started, "started": started, "done": counts["done"], "failed": counts["failed"]}
@@ -107,7 +107,7 @@ class Following(Follower):
     def submit(self, spec: GraphSpec, sink: SinkSpec | None = None) -> None:
         """Submit the graph and follow the job, both at the same time. The graph is not read back from the log. sink: of the job."""
         if self._connection.bus.tracing is not None:
-            self._connection.bus.tracing.begin(self.job, spec.name)
+            self._connection.bus.tracing.begin_job(self.job, spec.name)
         graph = GraphSource(inline=spec, sink=sink)  # the sink is for services of the release before
         options = JobOptions(sink=sink) if sink is not None else None
         self._submitted = Submitted(
@@ -158,8 +158,8 @@ class Following(Follower):
 
     def _begin(self, send: Callable[[bytes], None], encoded: bytes) -> None:
         self._connection.watch(self)
-        self._connection.known.begin(self.job, lambda: entry_of(self.ledger))
-        self._connection.submissions.begin(self.job)
+        self._connection.known.add_job(self.job, lambda: entry_of(self.ledger))
+        self._connection.submissions.begin_submission(self.job)
         if self._connection.feeds.add_follower(self.job, self) and self._connection.admission.is_sure:
             send(encoded)
         else:
@@ -216,7 +216,7 @@ class Following(Follower):
     def _settle_submission(self) -> None:
         """Note that the submission is in the log, or never will be."""
         self.submitted.set()
-        self._connection.submissions.end(self.job)
+        self._connection.submissions.end_submission(self.job)
 
     def _watch(self, feed: LogFeed) -> None:
         self._feed = feed
@@ -358,9 +358,9 @@ class Following(Follower):
         """Tell the connection how the job ended."""
         found = self._ledger.jobs.get(self.job)
         if found is None or found.end is None:
-            self._connection.known.drop(self.job)
+            self._connection.known.forget_job(self.job)
         else:
-            self._connection.known.end(entry_of(found), found.n_outputs if found.end.state == "done" else 0)
+            self._connection.known.end_job(entry_of(found), found.n_outputs if found.end.state == "done" else 0)
 
     def _why_not_done(self) -> str:
         """Return why the job ended without all its outputs; empty if it is done."""

@@ -55,7 +55,7 @@ class Holders:
             return again.result().ledger
         return self._following.ledger
 
-    async def look(self) -> JobLedger:
+    async def read_ledger(self) -> JobLedger:
         """Return the current state of the job from the log. Raises permanent errors, such as the one that ended the connection."""
         if self._unknown:
             return self.ledger
@@ -77,7 +77,7 @@ class Holders:
 
     async def still(self, host: str, wanted: Mapping[int, int]) -> bool:
         """Return whether a host still holds these attempts of outputs."""
-        ledger = await self.look()
+        ledger = await self.read_ledger()
         return all(ledger.holder(dataset) == host and int(ledger.made[dataset]) == attempt for dataset, attempt in wanted.items())
 
     async def stop(self) -> None:

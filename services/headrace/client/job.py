@@ -335,7 +335,7 @@ class Job:
         return found
 
     def _counts(self) -> TaskCounts:
-        counts = self._following.counts()
+        counts = self._following.task_counts()
         return TaskCounts(counts["done"], counts["started"], self._following.ledger.n_tasks)
 
     async def _status(self) -> JobStatus:
@@ -347,7 +347,7 @@ class Job:
             name=ledger.name,
             state=ledger.phase,
             n_tasks=ledger.n_tasks,
-            tasks=self._following.counts(),
+            tasks=self._following.task_counts(),
             outputs=ledger.n_outputs,
             available=ledger.n_outputs - ledger.n_missing,
             hosts=tuple(self._connection.hosts),

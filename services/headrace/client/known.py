@@ -27,17 +27,17 @@ class Known:
         self._open: dict[str, Callable[[], JobEntry]] = {}
         self._ended: dict[str, tuple[float, _Ended]] = {}
 
-    def begin(self, job: str, tell: Callable[[], JobEntry]) -> None:
+    def add_job(self, job: str, tell: Callable[[], JobEntry]) -> None:
         """Note that a job was submitted. tell: returns its current entry."""
         self._open[job] = tell
 
-    def end(self, entry: JobEntry, outputs: int) -> None:
+    def end_job(self, entry: JobEntry, outputs: int) -> None:
         """Note that a job is over. outputs: how many of its outputs are announced, or will be."""
         self._open.pop(entry.job, None)
         self._ended[entry.job] = self._clock(), _Ended(entry, outputs)
         self._forget()
 
-    def drop(self, job: str) -> None:
+    def forget_job(self, job: str) -> None:
         """Forget a job, whose messages no longer arrive."""
         self._open.pop(job, None)
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 from headrace.client import orders
 from headrace.client.settings import SETTINGS
@@ -78,23 +80,27 @@ class LocalServices:
         if not chunk:
             return self._failure("the local cluster's supervisor ended, and with it the cluster")
         *lines, self._pending = (self._pending + chunk).split(b"\n")
-        failures = [self._consider(orders.decode_report.decode(line)) for line in lines]
+        reports = map(orders.decode_report.decode, lines)
+        failures = [_ON_REPORT[type(report)](self, report) for report in reports]
         return next(filter(None, failures), None)
 
-    def _consider(self, report: orders.Report) -> ClusterFailed | None:
-        if isinstance(report, orders.Folders):
-            self._folders = report.paths
-        elif isinstance(report, orders.Started):
-            self._started = report
-            self.pids.update(report.pids)
-            self._hosts = set(report.hosts)
-        elif isinstance(report, orders.Restarted):
-            self.pids[report.service] = report.pid
-        elif report.final and not self._can_do_without(report.service):
-            how = f"was killed by signal {-report.status}" if report.status < 0 else f"ended with status {report.status}"
-            often = f"for the {report.ends}th time within {SETTINGS.restart_window_seconds:g} s"
-            return self._failure(f"{report.service} of the local cluster {how}, {often}, and is not restarted", report.service)
-        return None
+    def _note_folders(self, report: orders.Folders) -> None:
+        self._folders = report.paths
+
+    def _note_started(self, report: orders.Started) -> None:
+        self._started = report
+        self.pids.update(report.pids)
+        self._hosts = set(report.hosts)
+
+    def _note_restarted(self, report: orders.Restarted) -> None:
+        self.pids[report.service] = report.pid
+
+    def _note_died(self, report: orders.Died) -> ClusterFailed | None:
+        if not report.final or self._can_do_without(report.service):
+            return None
+        how = f"was killed by signal {-report.status}" if report.status < 0 else f"ended with status {report.status}"
+        often = f"for the {report.ends}th time within {SETTINGS.restart_window_seconds:g} s"
+        return self._failure(f"{report.service} of the local cluster {how}, {often}, and is not restarted", report.service)
 
     def _can_do_without(self, service: str) -> bool:
         """Return whether the cluster has another host, if the service is a host."""
@@ -131,6 +137,15 @@ class LocalServices:
         text = os.pread(log, SETTINGS.log_read_bytes, start).decode(errors="replace").strip()
         tail = (last_words(text, service) or text)[-SETTINGS.log_tail_bytes :]
         return ClusterFailed(f"{message}; the end of its log:\n{tail}" if tail else f"{message}; its services logged nothing")
+
+
+_ON_REPORT: dict[type[Any], Callable[[LocalServices, Any], ClusterFailed | None]] = {
+    orders.Folders: LocalServices._note_folders,
+    orders.Started: LocalServices._note_started,
+    orders.Restarted: LocalServices._note_restarted,
+    orders.Died: LocalServices._note_died,
+}
+"""The function for each type of report. It returns why the cluster cannot continue, if it cannot."""
 
 
 def last_words(text: str, service: str) -> str:

@@ -62,7 +62,7 @@ class Assembly:
         self._rooms: dict[int, memoryview] = {}
         self._missing: dict[int, int] = {}
 
-    def add(self, piece: bytes) -> None:
+    def add_piece(self, piece: bytes) -> None:
         """Put a piece into its place. Raises ClusterFailed for a piece that does not fit."""
         if not piece:
             self.over = True
@@ -111,7 +111,7 @@ async def fetch_relayed(bus: Bus, job: str, host: str, wanted: Mapping[int, int]
     async def ask() -> None:
         while not assembly.over:
             try:
-                assembly.add(await bus.request(session.subject, session.session.encode(), SETTINGS.piece_seconds))
+                assembly.add_piece(await bus.request(session.subject, session.session.encode(), SETTINGS.piece_seconds))
             except RemoteError:
                 if not assembly.over:  # otherwise this request was not needed
                     raise

@@ -20,7 +20,7 @@ class StoreWatch:
     def __init__(self) -> None:
         self._failed = False
 
-    def look(self, written: bytes, free: int) -> bool:
+    def needs_restart(self, written: bytes, free: int) -> bool:
         """Return whether to restart the server now. written: its log since the last look. free: free bytes on its disk."""
         self._failed = self._failed or free < SETTINGS.disk_full_bytes or any(words in written for words in _FAILED)
         if not self._failed or free < SETTINGS.disk_room_bytes:

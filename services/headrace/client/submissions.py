@@ -15,11 +15,11 @@ class Submissions:
     def __init__(self) -> None:
         self._open: dict[str, asyncio.Event] = {}
 
-    def begin(self, job: str) -> None:
+    def begin_submission(self, job: str) -> None:
         """Note that a job is about to be submitted."""
         self._open[job] = asyncio.Event()
 
-    def end(self, job: str) -> None:
+    def end_submission(self, job: str) -> None:
         """Note that a submission is in the log, or never will be."""
         event = self._open.pop(job, None)
         if event is not None:

@@ -142,7 +142,7 @@ class Supervisor:
     def _look_at_store(self) -> None:
         """End a server that no longer stores messages because its disk was full, once there is room. It is then started again."""
         pid = self.children.pids.get(SERVER)
-        if pid and self._store.look(self._server_log.read(), free_bytes(self._folders[0].path)):
+        if pid and self._store.needs_restart(self._server_log.read(), free_bytes(self._folders[0].path)):
             log.warning("nats-server could not write to its full disk, which has room again: restarting it")
             os.kill(pid, signal.SIGTERM)
 

@@ -56,7 +56,7 @@ async def _fetch_all(following: Following, connection: Connection, fetcher: Fetc
             missing = [dataset for dataset in missing if dataset not in came]
             if not missing:
                 return found
-            ledger = await holders.look()
+            ledger = await holders.read_ledger()
             patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened)
             if patience.is_over or any(ledger.flag[dataset] & RELEASED for dataset in missing):
                 raise _lost(following.job, ledger, missing, fetcher.problems, holders.problem)

@@ -35,19 +35,19 @@ class Cuts:
     def __bool__(self) -> bool:
         return bool(self._said)
 
-    def said(self, events: Events, time: float, hosts: Hosts) -> None:
+    def note_report(self, events: Events, time: float, hosts: Hosts) -> None:
         """Note a report of peers that a host cannot reach. time: by the log's clock."""
         if hosts.counts(events.host, events.epoch):
             others = [other for other in events.unreachable if time - self._joined.get(other, -math.inf) >= self._limits.fresh_host_seconds]
             self._said.update(((events.host, other), time) for other in others if other != events.host)
 
-    def changed(self, message: HostJoined | HostLost, time: float) -> None:
+    def drop_reports(self, message: HostJoined | HostLost, time: float) -> None:
         """Drop the reports by and about a host that joined or was lost: they were of another epoch. time: by the log's clock."""
         if isinstance(message, HostJoined):
             self._joined[message.host] = time
         self._said = {pair: time for pair, time in self._said.items() if message.host not in pair}
 
-    def lost(self, now: float, hosts: Hosts) -> list[tuple[str, list[str]]]:
+    def take_lost(self, now: float, hosts: Hosts) -> list[tuple[str, list[str]]]:
         """Return the hosts to declare lost, each with the peers that it is cut off from. now: by the log's clock.
 
         The reports about a returned host are dropped, so that it is returned once.

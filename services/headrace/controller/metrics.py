@@ -62,6 +62,6 @@ def stream_families(usages: Mapping[str, Usage]) -> Iterator[Family]:
 def _tasks(jobs: Iterable[JobLedger]) -> dict[str, float]:
     totals = dict.fromkeys(STATE_NAMES, 0.0)
     for job in jobs:
-        for state, count in job.counts().items():
+        for state, count in job.task_counts().items():
             totals[state] += count
     return totals

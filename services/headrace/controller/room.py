@@ -80,7 +80,7 @@ class Room:
         """Whether finished jobs must be looked up: jobs have to be removed, and none is remembered, but there may be some."""
         return self._trimming and self._missed and not self._remnants[False]
 
-    def looked_up(self, found: Sequence[Remnant], complete: bool) -> None:
+    def add_remnants(self, found: Sequence[Remnant], complete: bool) -> None:
         """Remember finished jobs that were looked up. complete: whether these are all, apart from those still in memory."""
         known = {remnant.job for kind in self._remnants.values() for remnant in kind}
         self._missed = not complete
@@ -88,7 +88,7 @@ class Room:
             if remnant.job not in known:
                 self._remember(remnant)
 
-    def looked(self, usage: Usage) -> None:
+    def note_usage(self, usage: Usage) -> None:
         """Note how full the log is."""
         self.usage = usage
         self._trimming = usage.share >= (self.settings.trim_to_share if self._trimming else self.settings.trim_from_share)

@@ -57,7 +57,7 @@ class RoomKeeper:
         while True:
             try:
                 if self._may_differ():
-                    await self.look()
+                    await self.check()
             except (HeadraceError, TimeoutError) as error:
                 log.warning("could not check how full the streams are; the next check tries again", error=error)
             await asyncio.sleep(settings.look_closely_seconds if self._room.is_critical else settings.look_seconds)
@@ -67,15 +67,15 @@ class RoomKeeper:
         seen, self._seen = self._seen, self._last_seq()
         return seen != self._seen or not self._room.has_much or time.monotonic() >= self._round_at
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Check how full the log is, and make room if necessary. Raises HeadraceError or TimeoutError if NATS does not answer."""
         room = self._room
         self.usages[LOG.name] = await self._bus.usage(LOG.name)
-        room.looked(self.usages[LOG.name])
+        room.note_usage(self.usages[LOG.name])
         self._log_admission()
         if room.is_short and time.monotonic() >= self._look_up_at:
             self._look_up_at = time.monotonic() + room.settings.look_round_seconds
-            room.looked_up(*await find_remnants(self._bus, {job.job for job in self._jobs()}, room.settings.remnants))
+            room.add_remnants(*await find_remnants(self._bus, {job.job for job in self._jobs()}, room.settings.remnants))
         for job in room.take_removable(time.time()):
             await self._remove(job)
         if room.is_critical:

@@ -100,11 +100,11 @@ class Controller(LedgerMachine):
         if events.failed:
             self._retries.failed(events, self.time, self.ledger)
         if events.unreachable:
-            self._cuts.said(events, self.time, self.ledger.hosts)
+            self._cuts.note_report(events, self.time, self.ledger.hosts)
 
     def _host_folded(self, message: HostJoined | HostLost) -> None:
         self._retries.interrupted(self.time, self.ledger)
-        self._cuts.changed(message, self.time)
+        self._cuts.drop_reports(message, self.time)
 
     def _unschedulable_folded(self, message: Submitted | Stranded) -> None:
         self._unschedulable.note_message(message, self.ledger)
@@ -216,7 +216,7 @@ class Controller(LedgerMachine):
 
     def cut_off(self) -> list[HostLost]:
         """Make messages for hosts that their peers cannot reach, which are declared lost."""
-        lost = self._cuts.lost(self.time, self.ledger.hosts) if self._cuts else []
+        lost = self._cuts.take_lost(self.time, self.ledger.hosts) if self._cuts else []
         return [
             HostLost(
                 at=self.ledger.last_seq,
@@ -239,7 +239,7 @@ class Controller(LedgerMachine):
         self._reopened_at.pop(job, None)
         self._ending.pop(job, None)
         self._unschedulable.forget_job(job)
-        self.ledger.forget(job)
+        self.ledger.forget_job(job)
         self._purges.pop(job, None)
 
     def _decide_job(self, job: JobLedger, at: int) -> Iterator[Decided]:

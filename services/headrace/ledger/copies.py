@@ -153,7 +153,7 @@ class Copies:
         numbers(self._dropped[self._word(host)])[:] &= ~_bit(host)
         return had, moved
 
-    def forget(self, datasets: Ints) -> None:
+    def remove_all(self, datasets: Ints) -> None:
         """Remove all copies of datasets."""
         for column in self._held:
             numbers(column)[datasets] = 0

@@ -130,7 +130,7 @@ class Ledger:
         """Whether a job of this id was submitted. Recently forgotten jobs are known, too."""
         return job in self.jobs or job in self.forgotten
 
-    def forget(self, job: str) -> None:
+    def forget_job(self, job: str) -> None:
         """Drop a job that is over from memory. Later messages about it are ignored."""
         if self.jobs.pop(job, None) is not None:
             self._remember_forgotten(job)
@@ -215,7 +215,7 @@ class Ledger:
 
         If the host's `HostJoined` was not read, and the epoch is a new one, everything that the host held and ran before is lost.
         """
-        if host not in self.hosts and self.hosts.hear(host, epoch):
+        if host not in self.hosts and self.hosts.note_epoch(host, epoch):
             self._lose(host, "it started anew")
         return self.hosts.counts(host, epoch)
 
@@ -223,13 +223,13 @@ class Ledger:
         returned = self.returns.take_events(message.host, message.epoch)
         if isinstance(message, HostLost):
             self._turned(self.last_seq, time, message)
-            if self.hosts.lost(message):
+            if self.hosts.fold_lost(message):
                 self._lose(message.host, message.reason)
             return
         rejoins = message.rejoins or bool(returned)
         # The turn must say that the host rejoined: a service that starts from a snapshot does not read its lists for forgotten jobs.
         self._turned(self.last_seq, time, message if rejoins == message.rejoins else replace(message, rejoins=True))
-        if self.hosts.joined(message, time):
+        if self.hosts.fold_joined(message, time):
             self._lose(message.host, "it lost its lease" if rejoins else "it started anew")
         if rejoins:
             for job in self.jobs.values():

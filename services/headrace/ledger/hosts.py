@@ -37,7 +37,7 @@ class Hosts(dict[str, HostRecord]):
         super().__init__()
         self.heard: dict[str, int] = {}
 
-    def changes(self, message: HostJoined | HostLost) -> bool:
+    def is_change(self, message: HostJoined | HostLost) -> bool:
         """Whether a message changes what is known of its host."""
         known = self.get(message.host)
         if known is None:
@@ -51,7 +51,7 @@ class Hosts(dict[str, HostRecord]):
         known = self.get(message.host)
         return known is not None and known.alive and message.epoch == known.epoch
 
-    def joined(self, message: HostJoined, time: float = 0.0) -> bool:
+    def fold_joined(self, message: HostJoined, time: float = 0.0) -> bool:
         """Fold a host's start. time: when the server stored the message, in seconds since 1970."""
         known = self.get(message.host)
         if known is not None and message.epoch <= known.epoch:
@@ -74,7 +74,7 @@ class Hosts(dict[str, HostRecord]):
         )
         return known.alive if known is not None else heard < message.epoch
 
-    def lost(self, message: HostLost) -> bool:
+    def fold_lost(self, message: HostLost) -> bool:
         """Fold the loss of a host."""
         known = self.get(message.host)
         if known is None:
@@ -101,7 +101,7 @@ class Hosts(dict[str, HostRecord]):
             return epoch >= self.heard.get(host, 0)
         return epoch == known.epoch and known.alive
 
-    def hear(self, host: str, epoch: int) -> bool:
+    def note_epoch(self, host: str, epoch: int) -> bool:
         """Note the epoch of a message from or to a host whose `HostJoined` was not read.
 
         Returns whether everything that the host held and ran before is lost, because that was in an earlier epoch.

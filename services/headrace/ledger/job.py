@@ -204,14 +204,14 @@ class JobLedger:
         """Whether the job failed or was cancelled, so that later messages about it are ignored."""
         return self.end is not None and self.end.state != "done"
 
-    def counts(self) -> dict[str, int]:
+    def task_counts(self) -> dict[str, int]:
         """Count the tasks in each state."""
         return dict(zip(STATE_NAMES, np.bincount(self.state, minlength=len(STATE_NAMES)).tolist(), strict=True))
 
     def status(self) -> dict[str, Any]:
         """Summarise the job for people: its phase, its outputs, and the number of tasks in each state."""
         outputs = {"outputs": self.n_outputs, "available": self.n_outputs - self.n_missing}
-        return {"job": self.job, "name": self.name, "state": self.phase, "n_tasks": self.n_tasks, **self.counts(), **outputs}
+        return {"job": self.job, "name": self.name, "state": self.phase, "n_tasks": self.n_tasks, **self.task_counts(), **outputs}
 
     def available(self, dataset: int) -> bool:
         """Whether a living host holds a dataset, its value is in the log, or it was written to its sink."""

@@ -163,7 +163,7 @@ def drop_what_was_passed_on(job: JobLedger) -> Ints:
     """
     passed_on = np.flatnonzero((job.flags & (ASKED | VALUE)) != ASKED)
     held: Ints = passed_on[job.copies.home[passed_on] != NOWHERE]
-    job.copies.forget(passed_on)
+    job.copies.remove_all(passed_on)
     return held
 
 

@@ -60,12 +60,12 @@ def _still_true(turns: list[Noted]) -> list[Noted]:
         message = turn.message
         if isinstance(message, TermBegan):
             latest[TermBegan, message.service] = turn
-        elif hosts.changes(message):
+        elif hosts.is_change(message):
             if isinstance(message, HostJoined):
-                hosts.joined(message)
+                hosts.fold_joined(message)
                 latest.pop((HostLost, message.host), None)
             else:
-                hosts.lost(message)
+                hosts.fold_lost(message)
             latest[type(message), message.host] = turn
         elif isinstance(message, HostJoined) and hosts.repeats(message):
             latest[HostJoined, message.host] = turn  # its time is `HostRecord.told`

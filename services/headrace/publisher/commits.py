@@ -50,7 +50,7 @@ class Commits:
         self._underway: dict[int, str] = {}
         self._folders: dict[str, SinkSpec] = {}
 
-    def written(self, written: list[Written]) -> list[Action]:
+    def add_written(self, written: list[Written]) -> list[Action]:
         """Add outputs that a host reports as written, with the names that were computed for them; the ledger has folded the report.
 
         Returns the parts to remove.
@@ -66,7 +66,7 @@ class Commits:
                 unused.append(self._remove(each.part, each.dataset))
         return unused
 
-    def begin(self, datasets: list[int]) -> list[Action]:
+    def begin_commits(self, datasets: list[int]) -> list[Action]:
         """Start to commit written outputs.
 
         Returns those to commit now, each once. Returns none for a job with two outputs that lead to one file, so that neither replaces the
@@ -82,14 +82,14 @@ class Commits:
                 begun.append(Commit(self._job.job, written, self._sink(dataset)))
         return begun
 
-    def ended(self, written: Written, error: str) -> Written | NotCommitted | None:
+    def end_commit(self, written: Written, error: str) -> Written | NotCommitted | None:
         """End a commit, which succeeded or failed with `error`. Returns what to announce; None if the commit is obsolete."""
         dataset = written.dataset
         if self._underway.get(dataset) != written.part or self._candidate(dataset) != written:
             return None
         return NotCommitted(dataset=dataset, attempt=written.attempt, error=error) if error else written
 
-    def announced(self, datasets: list[int]) -> list[Action]:
+    def note_announced(self, datasets: list[int]) -> list[Action]:
         """Note that the outcome of these outputs is in the log. Returns the parts to remove: those of outputs whose commit failed."""
         left: list[Action] = []
         for dataset in datasets:
@@ -101,7 +101,7 @@ class Commits:
                 left.append(self._remove(part, dataset))
         return left
 
-    def over(self) -> list[Action]:
+    def end_job(self) -> list[Action]:
         """End the commits of a job that is over.
 
         Returns the parts to remove, and, if something went wrong, the folders that may have others.

@@ -7,12 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
 from headrace.errors import SinkRefused
 from headrace.logs import get_log
-from headrace.publisher.commits import Action, Commit, Remove
+from headrace.publisher.commits import Action, Commit, Remove, Sweep
 from headrace.publisher.settings import Settings
 from headrace.sinks import files
+from headrace.sinks.allowed import Allowed
 from headrace.text import shown_place
 
 log = get_log(__name__)
@@ -58,7 +60,7 @@ class Committer:
         self._threads = self._idle = 0
         self._closed = False
 
-    def start(self, action: Action, done: OnDone) -> None:
+    def start_action(self, action: Action, done: OnDone) -> None:
         """Carry out an action in its turn. `done` is called on this loop with the reason for a failure; the reason is empty on success."""
         self._add(Work(action, done, self._settings.commit_tries))
 
@@ -155,18 +157,32 @@ class Committer:
 
     def carry_out(self, action: Action) -> None:
         """Carry out an action now. Raises NotThere, SinkRefused, and the errors of the file system."""
-        options, allowed = action.sink.options, self._settings.allowed
-        if isinstance(action, Commit):
-            written = action.written
-            root = allowed.check_file(written.location)
-            files.commit(written.part, written.location, options, files.Receipt(written.bytes, written.checksum), root)
-        elif isinstance(action, Remove):
-            files.remove(action.part, options, allowed.check_file(action.part))
-        else:
-            files.sweep(action.folder, action.job, options, allowed.check_file(f"{action.folder}/."))
+        _CARRY_OUT[type(action)](action, self._settings.allowed)
+
+
+def _commit(action: Commit, allowed: Allowed) -> None:
+    written = action.written
+    root = allowed.check_file(written.location)
+    files.commit(written.part, written.location, action.sink.options, files.Receipt(written.bytes, written.checksum), root)
+
+
+def _remove(action: Remove, allowed: Allowed) -> None:
+    files.remove(action.part, action.sink.options, allowed.check_file(action.part))
+
+
+def _sweep(action: Sweep, allowed: Allowed) -> None:
+    files.sweep(action.folder, action.job, action.sink.options, allowed.check_file(f"{action.folder}/."))
+
+
+_CARRY_OUT: dict[type[Any], Callable[[Any, Allowed], None]] = {Commit: _commit, Remove: _remove, Sweep: _sweep}
+"""The function for each type of action."""
+_NAMES: dict[type[Any], Callable[[Any], str]] = {
+    Commit: lambda action: f"the commit of {shown_place(action.written.location)}",
+    Remove: lambda action: f"the removal of {action.part}",
+    Sweep: lambda action: f"the removal of parts in {action.folder}",
+}
+"""The description of each type of action, for the log."""
 
 
 def _name(action: Action) -> str:
-    if isinstance(action, Commit):
-        return f"the commit of {shown_place(action.written.location)}"
-    return f"the removal of {action.part}" if isinstance(action, Remove) else f"the removal of parts in {action.folder}"
+    return _NAMES[type(action)](action)

@@ -145,7 +145,7 @@ class Session:
             if self._questions[0].done():  # its time is over
                 self._questions.popleft()
                 continue
-            piece = self._relay.take()
+            piece = self._relay.take_piece()
             if piece is None:
                 break
             self._questions.popleft().set_result(piece)
@@ -183,7 +183,7 @@ class Session:
     def link_opened(self, link: Link) -> None:
         """Ask for all datasets. From here on, the client must send requests, too."""
         self._link = link
-        link.send(self._relay.begin())
+        link.send(self._relay.first_message())
         self._asked = self._loop.time()
         self._look()
 

@@ -34,7 +34,7 @@ class Relay:
         self._filling = bytearray()
         self._filled = self._total = self._start = self._end = 0
 
-    def begin(self) -> Want:
+    def first_message(self) -> Want:
         """Return the first message to the host."""
         return Want(self._job, list(self._wanted), list(self._wanted.values()))
 
@@ -131,7 +131,7 @@ class Relay:
         """Whether so many pieces wait for the client that reading should pause."""
         return len(self._pieces) >= self._limits.pieces
 
-    def take(self) -> bytes | bytearray | None:
+    def take_piece(self) -> bytes | bytearray | None:
         """Return the next piece for the client; None if it has to wait, `END` if there are no more."""
         if self._pieces:
             return self._pieces.popleft()

@@ -101,7 +101,7 @@ class PublisherService:
         actions = publisher.take_actions()
         if actions and self._leader.machine is publisher:  # another process may lead by now
             for action in actions:
-                self._committer.start(action, partial(self._carried_out, publisher, action))
+                self._committer.start_action(action, partial(self._carried_out, publisher, action))
 
     def _send(self, publisher: Publisher, batch: Announcement) -> None:
         """Announce some outputs of a job. If another publisher leads by now, it announces them."""

@@ -106,7 +106,7 @@ class Publisher(LedgerMachine):
     def carried_out(self, commit: Commit, error: str) -> None:
         """Note that a commit succeeded, or failed with this error."""
         commits = self._commits.get(commit.job)
-        found = commits.ended(commit.written, error) if commits is not None else None
+        found = commits.end_commit(commit.written, error) if commits is not None else None
         if found is not None:
             self._of(self.sinks, commit.job).add_output(found)
             self._look_at.add(commit.job)
@@ -156,11 +156,11 @@ class Publisher(LedgerMachine):
         elif job is not None and job.sunk is not None:
             written = [each for each in events.written if 0 <= each.dataset < job.topology.n_datasets and job.flag[each.dataset] & SUNK]
             placed = [placed for each in written if isinstance(placed := job.place_written(each, events.host), Written)]
-            self._actions += self._commits_of(job).written(placed)
+            self._actions += self._commits_of(job).add_written(placed)
 
     def _commit(self, job: JobLedger, datasets: list[int]) -> None:
         commits = self._commits_of(job)
-        self._actions += commits.begin(datasets) if job.end is None else commits.over()
+        self._actions += commits.begin_commits(datasets) if job.end is None else commits.end_job()
 
     def _commits_of(self, job: JobLedger) -> Commits:
         commits = self._commits.get(job.job)
@@ -176,7 +176,7 @@ class Publisher(LedgerMachine):
         self._forget_values(message)
         job = self.ledger.jobs[message.job]
         if job.sunk is not None and is_committed(message):
-            self._actions += self._commits_of(job).announced(datasets_of(message))
+            self._actions += self._commits_of(job).note_announced(datasets_of(message))
 
     def _forget_values(self, message: Published) -> None:
         job = self.ledger.jobs.get(message.job)
@@ -217,7 +217,7 @@ class Publisher(LedgerMachine):
             self._remember(name, self._commits[name].placing, self.ledger.jobs.get(name))
         for found in (self.jobs, self.sinks, self._commits):
             found.pop(name, None)
-        self.ledger.forget(name)
+        self.ledger.forget_job(name)
 
     def _remember(self, name: str, placing: Placing, job: JobLedger | None) -> None:
         """Keep what is needed to compute the names of a job's late parts, and forget the oldest such jobs."""

@@ -72,6 +72,6 @@ def choose_fit(
         part = Balance(rates[kind][able].tolist(), [balance.free[host] for host in able])
         shares, level = part.shares(float(costs[rows].sum()), ready)
         chosen[rows] = able[choose_many(costs[rows], votes[np.ix_(rows, able)], shares, slack)]
-        balance.take(np.bincount(chosen[rows], costs[rows], len(balance.rates)).tolist(), ready)
+        balance.add_work(np.bincount(chosen[rows], costs[rows], len(balance.rates)).tolist(), ready)
         done = max(done, level, ready + float(costs[rows].max()))
     return chosen, done

@@ -59,7 +59,7 @@ class Balance:
         shares = [rate * max(0.0, level - start) for rate, start in zip(self.rates, base, strict=True)]
         return [-math.inf if math.isinf(start) else share for share, start in zip(shares, base, strict=True)], level
 
-    def take(self, loads: Sequence[float], ready: float) -> None:
+    def add_work(self, loads: Sequence[float], ready: float) -> None:
         """Add the work that was placed on each host, in seconds, none of which starts before `ready`."""
         for host, load in enumerate(loads):
             if load:

@@ -145,7 +145,7 @@ def _place_many(waves: Waves, balance: Balance, slack: float) -> tuple[list[int]
         shares, level = balance.shares(float(seconds.sum()), ready)
         hosts = choose_many(seconds, votes, shares, slack)
         placed[waves.chains[first:last]] = hosts
-        balance.take(np.bincount(hosts, seconds, n_hosts).tolist(), ready)
+        balance.add_work(np.bincount(hosts, seconds, n_hosts).tolist(), ready)
         done[wave] = max(level, ready + float(seconds.max()))
     return placed.tolist(), max(float(done.max()), balance.done)
 
@@ -172,6 +172,6 @@ def _place_few(waves: Waves, balance: Balance, slack: float) -> tuple[list[int],
         for chain, host, cost in zip(chains[first:last], hosts, seconds, strict=True):
             placed[chain] = host
             loads[host] += cost
-        balance.take(loads, ready)
+        balance.add_work(loads, ready)
         done[wave] = max(level, ready + max(seconds))
     return placed, max(*done, balance.done)

@@ -206,7 +206,7 @@ class Scheduler(LedgerMachine):
         self._forget_single(job.job)
         self._drop_unplanned(job.job)
         if job.end is not None and (job.over or job.nothing_kept):  # otherwise lost outputs may have to be computed again
-            self.ledger.forget(job.job)
+            self.ledger.forget_job(job.job)
 
     def _drop_unplanned(self, job: str) -> None:
         self._admission.leave(job)

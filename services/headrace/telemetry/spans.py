@@ -132,7 +132,7 @@ class Tracing:
 
     # --- where spans belong -------------------------------------------------------------------------------------------
 
-    def begin(self, job: str, name: str) -> str:
+    def begin_job(self, job: str, name: str) -> str:
         """Begin the root span of a job, in the caller's current span if there is one. Returns the header line to send."""
         root = self._tracer.start_span(f"job {name}" if name else "job", attributes={"headrace.job": job})
         self._roots[job] = root

@@ -47,7 +47,7 @@ async def latest_terms(bus: Bus) -> list[TermBegan]:
         with contextlib.suppress(Unreadable):
             if record is not None:
                 began = read(_began, record.data, record.subject)
-                if await bus.terms.look(began.service, began.term):
+                if await bus.terms.check_term(began.service, began.term):
                     found.append(began)
     return found
 
