@@ -87,7 +87,7 @@ def test_a_host_that_begins_knows_the_latest_leaders_but_believes_no_term_that_n
         bus = MemoryBus()
         assert await latest_terms(bus) == []
         for term in (3, 7):
-            await bus.terms.begin("controller", "holder", term)
+            await bus.terms.begin_term("controller", "holder", term)
             await bus.publish(subjects.term("controller"), TermBegan(at=0, term=term, service="controller"))
         assert [(began.service, began.term) for began in await latest_terms(bus)] == [("controller", 7)]
         await bus.publish(subjects.term("controller"), TermBegan(at=0, term=10**9, service="controller"))
