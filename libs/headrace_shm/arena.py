@@ -102,8 +102,8 @@ class Arena:
         """
         if offset < 0 or nbytes < 0 or offset + nbytes > self._limit:
             raise self._out_of_range(offset, nbytes)
-        # Whatever derives from the view keeps `exporter` alive: numpy shortens chains of arrays, but only down to one whose
-        # base is no array, and this one's base is the map.
+        # Everything that is made from the view keeps `exporter` alive: numpy shortens chains of bases, but only down to an array whose
+        # base is not an array. The base of this one is the map.
         exporter = np.frombuffer(self._readonly_map, np.uint8, nbytes, offset)
         weakref.finalize(exporter, on_release).atexit = False
         return exporter.data
@@ -142,7 +142,7 @@ class Arena:
         return None
 
     def reserve(self, offset: int, nbytes: int) -> None:
-        """Put memory behind a range before it is written, so that a full file system is an error here and not a SIGBUS there.
+        """Allocate memory for a range before it is written, so that a full file system raises an error here, and no SIGBUS later.
 
         Pages that this object reserved before cost nothing, so only the owner, which sees every block, should call it.
 

@@ -43,7 +43,7 @@ def open_unnamed(folder: Path) -> int:
 
 
 def give_memory(fd: int, offset: int, nbytes: int) -> None:
-    """Put memory (or disk) behind a range of the file that has none, and that nobody has written to.
+    """Allocate memory (or disk space) for a range of the file that has none, and that no process has written to.
 
     Raises:
         OSError: `ENOSPC` where the file system is full.
@@ -95,7 +95,7 @@ def read_range(fd: int, target: memoryview, offset: int) -> None:
 
 
 def take_memory(fd: int, offset: int, nbytes: int) -> bool:
-    """Give the memory of whole pages back to the system; they read as zeros afterwards. False where the system cannot.
+    """Give the memory of whole pages back to the system; they read as zeros afterwards. Returns False if the system does not support that.
 
     Raises:
         OSError: the call failed for another reason than not being supported.

@@ -78,7 +78,7 @@ class Heap:
 
         Args:
             arena: where the blocks lie.
-            ask: gets a block of so many bytes, with memory behind it, from the owner; None if there is none now, or never.
+            ask: requests a block of this number of bytes, with memory, from the owner. Returns None if the owner grants none.
             give_back: tells the owner that a block, by its id, is not needed. Called in the heap's thread.
             headroom: bytes in front of each array, a multiple of 64 if arrays are to be aligned as blocks are.
             smallest: arrays of fewer bytes are made in private memory: to copy them costs less than a block.

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 class FreeRanges:
     """A set of free ranges that never touch or overlap: adding one merges it with the ranges beside it.
 
-    Every operation is O(1) but for the sorted list of *distinct* sizes: O(log n) to search it; to change it, a `memmove` of at
-    most 8 bytes per distinct size, 10 microseconds at 100,000 of them.
+    Every operation is O(1) except on the sorted list of *distinct* sizes. A search there is O(log n), and a change moves at most 8 bytes
+    for each distinct size: 10 microseconds with 100,000 of them.
 
     >>> free = FreeRanges()
     >>> free.add(0, 64); free.add(128, 192); free.add(64, 128)

@@ -90,7 +90,7 @@ class Store(Generic[K]):
         self._held: dict[Hashable, dict[int, int]] = {}
         self._next_id = 1
         self.used = 0
-        """Bytes in blocks that are named or held: what counts against the capacity."""
+        """Bytes in blocks that are named or held. These count against the capacity."""
         self.held_purged = 0
         """Bytes, among `used`, in blocks that were purged and that someone still holds or writes."""
         self.high_water = 0
@@ -231,7 +231,7 @@ class Store(Generic[K]):
         return 0 if block.holds or block.named or block_id in self._unsealed else self._recycle(block)
 
     def purge(self, key: K) -> int:
-        """Remove the name at once. The memory is freed now if nobody holds or writes the block, else when the last one lets go.
+        """Remove the name at once. The memory is freed now, or when the last client that holds or writes the block releases it.
 
         Returns the bytes freed now.
 

@@ -46,7 +46,7 @@ class Consumption(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Take no more messages. Unacknowledged messages are delivered again, to the next consumer."""
+        """Stop the delivery. Unacknowledged messages are delivered again, to the next consumer."""
 
 
 class Bus(ABC):

@@ -80,8 +80,9 @@ class Leader(Generic[M]):
     It waits for the lease, folds the log to its end, leads until it loses the lease, and starts again with a new machine. Of the log it
     folds what a snapshot selects, see `snapshots`.
 
-    begin: makes the machine of a term. attend: entered when the machine has caught up and leads, to publish what nobody has published and
-    to start other work of a leader; left when the term ends. on_entries: gets what others write from then on, and must fold it.
+    begin: makes the machine of a term. attend: a context that is entered when the machine has caught up and leads, and left when the term
+    ends. It publishes the decisions that no earlier leader has published, and starts other work of a leader. on_entries: gets the entries
+    that other services write from then on, and must fold them.
     """
 
     def __init__(

@@ -83,7 +83,7 @@ class LogFeed:
     Submitted and Assign carry their graph inline, or none if the object store does not have it.
 
     The feed skips messages that it cannot read, see `reading`. A decision of a newer schema ends the feed: `ended` has NewerSchema.
-    caught_up and last_seq are those of Feed, but for entries passed on.
+    caught_up and last_seq mean the same as in Feed, and refer to the entries that were passed on.
     """
 
     def __init__(self, bus: Bus, on_entries: OnEntries, select: Select | None = None) -> None:

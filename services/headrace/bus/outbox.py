@@ -174,7 +174,7 @@ class Outbox:
         self.storing.tick(next((n for n, sent in self._waiting.items() if sent.settle == self._acknowledged), 0))
 
     def close(self) -> None:
-        """Give up everything that waits or is sent from now on, so that nobody waits for it without end."""
+        """Give up everything that waits or is sent from now on, so that no caller waits for ever."""
         self._closed = True
         for sent in self._waiting.values():
             _abandon(sent.future)

@@ -21,7 +21,7 @@ class Pace:
         self._hurries = 0
 
     def hurry(self) -> None:
-        """Suspend rests while somebody waits for one message after another, until `calm` is called as often."""
+        """Suspend rests while a caller waits for one message after another, until `calm` is called as often."""
         self._hurries += 1
 
     def calm(self) -> None:

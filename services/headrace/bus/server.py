@@ -29,8 +29,8 @@ _STOPPING = 5.0
 """Seconds for an orderly end, after which the server is killed."""
 _MAX_PAYLOAD = 8 << 20
 _MAX_STORE = 1 << 40
-"""Limit of the embedded server's disk, above the sum of the streams' limits, which are what counts. The server's own default depends on the
-free space, and on a small disk the server would refuse to create the streams."""
+"""The limit of the embedded server's disk. It is above the sum of the streams' limits, so that only these apply. With the server's default,
+which depends on the free space, a server on a small disk would refuse to create the streams."""
 _GO = {"GOMAXPROCS": "1", "GODEBUG": "schedtrace=2000000000"}
 """Settings of Go's runtime, unless the environment sets them.
 

@@ -1,8 +1,8 @@
-"""What the holder of a lease knows: until when nobody else can have it, and how it was lost. Pure: time arrives as a `Moment`.
+"""The holder's knowledge of its lease: until when no other process can have it, and how it was lost. Time arrives as a `Moment`.
 
 The server counts a key's time to live from the moment at which it stored the key, which is after the moment at which the holder sent it. So
 the key cannot have expired before `sent + ttl`, and until then the holder may act. After that the holder does not know: a late renewal may
-still be stored, and then nobody else had the lease meanwhile, because each renewal names the revision of the one before.
+still be stored. If it is, no other process had the lease meanwhile, because each renewal names the revision of the one before.
 
 The holder reads two clocks, and the one that shows more time counts. If a machine was suspended, or a virtual one frozen, perhaps only one
 of its clocks continued. Setting a wall clock forward costs at most the wait for a renewal.
@@ -64,7 +64,7 @@ _LOSSES = {Found.NOTHING: Loss.EXPIRED, Found.ANOTHERS: Loss.TAKEN}
 class Tenure:
     """The time from the acquisition of a lease to its loss. ttl: seconds. revision: of the last stored write. since: when that was sent.
 
-    sure_until: before this moment, by both clocks, nobody else can have the lease.
+    sure_until: before this moment, by both clocks, no other process can have the lease.
     lapses: whether the lease is lost as soon as it is no longer certain that it is held. This is right for a holder that must not act
     beside another one, and wrong for a holder that may continue until the server says that the lease is gone.
     """
@@ -82,7 +82,7 @@ class Tenure:
         self.sure_until = Moment(since.steady + ttl, since.wall + ttl)
 
     def seconds_left(self, now: Moment) -> float:
-        """Return the seconds for which nobody else can have the lease; zero or negative if another holder might."""
+        """Return the seconds for which no other process can have the lease; zero or negative if one might."""
         return self._lasts - self._age(now)
 
     def seconds_to_renewal(self, now: Moment) -> float:

@@ -51,8 +51,8 @@ _NOTED: dict[type[Any], Callable[[set[int], Any], None]] = {
 class Following(Follower):
     """The follower of one job. Any thread may make and read it; everything else happens on the connection's thread.
 
-    over: set once the job is over, or when `error` says why that can no longer be known. submitted: set once everybody can know of the job,
-    because its submission is in the log, or never will be; stored: whether it is.
+    over: set once the job is over, or when `error` says why that can no longer be known. submitted: set once the submission is in the log,
+    or never will be. stored: whether it is in the log.
     """
 
     def __init__(self, connection: Connection, job: str) -> None:

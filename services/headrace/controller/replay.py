@@ -53,8 +53,8 @@ def check(entries: Sequence[LogEntry], limits: Limits | None = None) -> list[Dif
     decision on. The last decisions of a term may be incomplete, since a controller may end between two messages. One case is reported as a
     difference though the decisions were right: a controller lost its connection, and ended before it had sent the lost messages again.
 
-    The log does not say when a controller forgot a job of which nothing is kept any more. If a host lists datasets of such a job, a
-    controller that knows the job decides otherwise than one that has forgotten it, which has the host drop the whole list. Both are right.
+    The log does not say when a controller forgot a finished job. If a host lists datasets of such a job, a controller that remembers the
+    job may decide otherwise than one that has forgotten it, which purges the whole list. Both decisions are accepted.
     """
     by_term: dict[int, Groups] = {}
     for entry in entries:

@@ -20,7 +20,7 @@ class LedgerMachine:
         return self.ledger.last_seq
 
     def snapshot(self, service: str) -> LedgerSnapshot | None:
-        """Describe the parts of the log that lead to the same state. None while the start of the present term is not in the log yet."""
+        """Describe the parts of the log that lead to the same state. None if nothing was read from the log yet."""
         return snapshot_of(service, self.ledger)
 
     def recognise(self, forgotten: Iterable[str]) -> None:

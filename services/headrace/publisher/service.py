@@ -28,8 +28,8 @@ log = get_log(__name__)
 NAME = "headrace-publisher"
 LEASE = "publisher"
 FOLLOWED = [*subjects.families("job", "event", "purge", "host", "term"), subjects.ALL_COMMITTED]
-"""Subjects of the messages that create outputs or say who holds them. The publisher reads no plans and assignments, and, while it leads,
-none of its own announcements of held outputs."""
+"""The subjects of messages that create outputs, or name the hosts that hold them. The publisher reads no plans and assignments. While it
+leads, its own announcements of held outputs are not sent back to it."""
 
 
 class PublisherService:
