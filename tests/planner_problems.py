@@ -120,8 +120,12 @@ def _earliest(problem: Problem, there: dict[tuple[int, int], float], dataset: in
     """When a dataset can be on a host: made there, or sent from elsewhere over an idle link."""
     if (dataset, host) in there:
         return there[dataset, host]
-    since, source = min((time, h) for (d, h), time in there.items() if d == dataset)
-    return since + problem.latency + problem.nbytes[dataset] / min(problem.hosts[h].bandwidth for h in (source, host)) * 0.999
+    width = problem.hosts[host].bandwidth
+    return min(
+        since + problem.latency + problem.nbytes[dataset] / min(problem.hosts[h].bandwidth, width)
+        for (d, h), since in there.items()
+        if d == dataset
+    )
 
 
 def _check_host(problem: Problem, plan: Plan, host: int) -> None:

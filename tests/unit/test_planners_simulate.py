@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.scheduler.planners.plan import Placement, Plan
@@ -44,6 +44,11 @@ def test_a_flow_through_a_full_link_leaves_its_share_of_the_other_to_others() ->
     rows: list[list[int]] = [[], [], [], [0, 2, 3], [1]]
     plan = run(make_problem(rows, 5, nbytes=[100.0] * 6, n_outputs=[2, 1, 1, 1, 1]), [0, 1, 2, 3, 4])
     assert plan.start.tolist() == pytest.approx([0.0, 0.0, 0.0, 4.0, 2.5], abs=1e-12)
+
+
+def test_a_flow_that_begins_when_another_ends_takes_its_full_time() -> None:
+    plan = run(make_problem([[], [], [0], [1]], 4, seconds=[1.0, 2.0, 1.0, 1.0]), [0, 1, 2, 3])
+    assert plan.start.tolist() == [0.0, 0.0, 2.0, 3.0]
 
 
 def test_a_dataset_is_sent_once_to_each_host_that_takes_it() -> None:
@@ -125,6 +130,7 @@ def test_tasks_without_duration_and_data_without_size_take_no_time() -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_every_execution_keeps_its_promises(data: st.DataObject) -> None:
     problem = data.draw(problems())
     placement = data.draw(placements(problem))

@@ -104,7 +104,7 @@ def execute(table: Table, task: Column, host: Column, order: Column, outcome: Ou
     due, due_replica = floats(n_received, 0.0), ints(n_received, 0)
     n_queues = n_hosts * n_hosts if n_received else 0
     flows, root, active = ints(n_queues, 0), ints(n_queues, -1), ints(n_queues, 0)
-    served, first, rate, ends = floats(n_queues, 0.0), floats(n_queues, 0.0), floats(n_queues, 0.0), floats(n_queues, 0.0)
+    served, first, rate, ends = floats(n_queues, 0.0), floats(n_queues, 0.0), floats(n_queues, 0.0), floats(n_queues, math.inf)
     target, child, sibling = floats(n_replicas, 0.0), ints(n_replicas, -1), ints(n_replicas, -1)
     left, users = floats(2 * n_hosts, 0.0), ints(2 * n_hosts, 0)
     arrived = ints(n_replicas, 0)
