@@ -30,6 +30,7 @@ from headrace.runner import protocol
 from headrace.worker import links
 from headrace.worker.agent.actions import ToPeer
 from headrace.worker.agent.early import MOST_EARLY
+from headrace.worker.agent.events import RunnerSent
 from headrace.worker.runners import _Connection
 from headrace.worker.settings import Settings
 from headrace_schemas import HostEntry, decoder, streams
@@ -445,7 +446,7 @@ def test_who_asks_and_does_not_read_loses_the_link(
     world.assign([[0], [1]], [0, 0], [0, 1])
     world.pump()
     agent, key = world.agents["h0"], bytes(range(32))
-    agent.execution.results(0, protocol.Results(1, segments=[1], datasets=[0], values=[bytes(8_000)]))
+    agent.handle(RunnerSent(0, [protocol.Results(1, segments=[1], datasets=[0], values=[bytes(8_000)])]))
 
     async def main() -> None:
         with Arena.create(1 << 20) as arena:

@@ -14,7 +14,17 @@ from headrace.ledger import JobLedger, Ledger
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
 from headrace.worker.agent import actions
-from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.events import (
+    AddressKnown,
+    HostConnected,
+    HostUnreachable,
+    LinksDue,
+    LogRead,
+    PeerCame,
+    PeerLeft,
+    RunnerStarted,
+    Tick,
+)
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.state import Agent
 from headrace_schemas import Ended, GraphSource, HostJoined, HostLost, LogMessage, Reroute, Submitted
@@ -78,7 +88,7 @@ class ClusterWorld(World):
             mine = [
                 entry.message for entry in entries if isinstance(entry.message, Ended | HostJoined | HostLost) or self._is_for(who, entry)
             ]
-            self.intakes[who].hear(mine)
+            self.agents[who].handle(LogRead(mine))
 
     @staticmethod
     def _is_for(name: str, entry: Entry) -> bool:
@@ -118,7 +128,7 @@ class ClusterWorld(World):
         for other in self.names:
             if other != name and other not in self.down:
                 self._lose_link(other, name)
-                self.agents[other].peers.left(self.names.index(name))
+                self.agents[other].handle(PeerLeft(self.names.index(name)))
         self.down.add(name)
         self.unsaid.append(HostLost(at=0, term=1, host=name, epoch=self.epochs[name]))
         self.recalls = [pair for pair in self.recalls if pair[0] != name]
@@ -133,10 +143,10 @@ class ClusterWorld(World):
         self.down.remove(name)
         self.epochs[name] += 1
         agent = Agent(self.settings(name, 1), self.epochs[name], Store(1 << 22, 1 << 25), False, self.now)
-        agent.address = f"{name}:{self.epochs[name]}"
-        self.agents[name], self.intakes[name] = agent, Intake(agent)
+        agent.handle(AddressKnown(f"{name}:{self.epochs[name]}"))
+        self.agents[name] = agent
         self.runners[name, 0] = ModelRunner(self, name, 0)
-        agent.execution.runner_started(0)
+        agent.handle(RunnerStarted(0))
         self.read[name] = len(self.log)
         self._join(name)
 
@@ -149,16 +159,16 @@ class ClusterWorld(World):
         was_up = self.agents[name].sources.is_up(host)
         self._wire(name, host, "up").clear()
         self._wire(host, name, "down").clear()
-        self.agents[host].peers.left(self.names.index(name))
+        self.agents[host].handle(PeerLeft(self.names.index(name)))
         if was_up:
-            self.agents[name].fetching.host_unreachable(host)
+            self.agents[name].handle(HostUnreachable(host))
 
     def _connect(self, name: str, host: str) -> None:
         if host in self.down:
-            self.agents[name].fetching.host_unreachable(host)
+            self.agents[name].handle(HostUnreachable(host))
             return
-        self.agents[host].peers.came(self.names.index(name), PeerHost(name, self.epochs[name], ""))
-        self.agents[name].fetching.host_connected(host, self.epochs[host])
+        self.agents[host].handle(PeerCame(self.names.index(name), PeerHost(name, self.epochs[name], "")))
+        self.agents[name].handle(HostConnected(host, self.epochs[host]))
 
     def _pump_one(self, name: str) -> bool:
         return name not in self.down and super()._pump_one(name)
@@ -175,8 +185,8 @@ class ClusterWorld(World):
         self.now += RETRY_SECONDS
         for name, agent in self.agents.items():
             if name not in self.down:
-                agent.tick(self.now, [None])
-                agent.fetching.retry_links()
+                agent.handle(Tick(self.now, [None]))
+                agent.handle(LinksDue())
         for due in self.controller.due(self.now):
             self.publish(due)
         self._read("scheduler", 0)

@@ -21,7 +21,7 @@ from headrace.publisher.settings import Settings as PublisherSettings
 from headrace.publisher.state import Publisher
 from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.scheduler.state import Scheduler
-from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.events import AssignmentResumed, LinksDue, LogRead, Tick
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings as WorkerSettings
 from headrace_schemas import (
@@ -73,7 +73,6 @@ class World:
         self.scheduler = Scheduler(SchedulerSettings(), 8)
         self.publisher = Publisher(PublisherSettings(), 9)
         self.agents = [agent("alpha", ALPHA_EPOCH), agent("beta", BETA_EPOCH)]
-        self.intakes = [Intake(agent) for agent in self.agents]
         connection = Mock()
         connection.bus.tracing = None
         self.client = Following(connection, JOB)
@@ -98,9 +97,9 @@ class World:
         self.controller.fold(entry)
         self.scheduler.fold([entry])
         self.publisher.fold([entry])
-        for intake in self.intakes:
+        for agent in self.agents:
             if isinstance(entry.message, get_args(LogMessage)) and getattr(entry.message, "host", "alpha") != "beta":
-                intake.hear([entry.message])
+                agent.handle(LogRead([entry.message]))
         self.client.on_entries([entry])
         self.decide()
         return True
@@ -110,9 +109,9 @@ class World:
         decided: list[Message] = [*self.controller.decide(self.seq), *self.scheduler.decide()]
         decided += [batch.message for batch in self.publisher.decide()]
         self.publisher.take_actions()
-        for intake, agent in zip(self.intakes, self.agents, strict=True):
-            while intake.busy:
-                intake.go_on()
+        for agent in self.agents:
+            while agent.intake.busy:
+                agent.handle(AssignmentResumed())
             agent.take()
         for message in decided:
             found = Reader(reading := Reading()).read(Record(self.seq, 0.0, message.subject(), encode(message)))
@@ -127,9 +126,9 @@ class World:
         timeline(self.entries)
         check(self.entries)
         for agent in self.agents:
-            agent.tick(1e6, [])
-            agent.reporting.due()
-            agent.fetching.retry_links()
+            agent.handle(Tick(1e6, []))
+            agent.reports_due()
+            agent.handle(LinksDue())
             agent.take()
         if JOB in self.client._ledger.jobs:
             self.client.task_counts()

@@ -11,7 +11,7 @@ from headrace.bus import Entry
 from headrace.ledger import SUNK, JobLedger
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
-from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.events import LogRead
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings as WorkerSettings
 from headrace_schemas import Assign, GraphSource, HostJoined, JobOptions, LogMessage, SinkSpec, Submitted, decoder, encode
@@ -82,7 +82,7 @@ def test_the_first_assignment_has_the_sink_for_hosts_of_either_release(
 def test_a_host_opens_the_job_with_its_sink(options: JobOptions | None, old: SinkSpec | None) -> None:
     agent = Agent(WorkerSettings(host="a", runners=1), JOINED.epoch, Store(1 << 20, 1 << 22))
     assign = assigned(submitted(OPTIONS, None))
-    Intake(agent).hear([msgspec.structs.replace(assign, options=options, graph=GraphSource(inline=flat(1), sink=old))])
+    agent.handle(LogRead([msgspec.structs.replace(assign, options=options, graph=GraphSource(inline=flat(1), sink=old))]))
     assert agent.jobs["j"].sinks.default == SINK
 
 

@@ -23,6 +23,7 @@ from headrace.publisher.settings import Settings as PublisherSettings
 from headrace.publisher.state import Publisher
 from headrace.scheduler.settings import Settings as SchedulerSettings
 from headrace.scheduler.state import Scheduler
+from headrace.worker.agent.events import RunnerSent
 from headrace.worker.settings import Settings as WorkerSettings
 from headrace_schemas import (
     Assign,
@@ -240,7 +241,7 @@ def test_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
         for (name, slot), runner in world.runners.items():
             agent = world.agents[name]
             for block, count in agent.memory.store.held_by(agent.runners.slots[slot].client).items():
-                agent.execution.released(slot, worker_world.protocol.Released([block], [count]))
+                agent.handle(RunnerSent(slot, [worker_world.protocol.Released([block], [count])]))
             assert runner.idle
         world.run(rng)
         assert not any(agent.jobs for agent in agents)

@@ -12,6 +12,7 @@ from headrace.graph.naming import INPUT_NAMES
 from headrace.link import frames
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent import events as ev
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Reroute, Revoke
@@ -54,7 +55,7 @@ def end_and_leave_nothing(world: World, rng) -> None:
     for (name, slot), runner in world.runners.items():
         agent = world.agents[name]
         for block, count in agent.memory.store.held_by(agent.runners.slots[slot].client).items():
-            agent.execution.released(slot, protocol.Released([block], [count]))
+            agent.handle(ev.RunnerSent(slot, [protocol.Released([block], [count])]))
         assert runner.idle
     assert all(agent.memory.store.used == 0 and agent.memory.disk.empty for agent in world.agents.values())
 
@@ -76,7 +77,7 @@ def test_any_order_of_events_runs_every_chain_once(graph, hosts, runners, window
             mine = [(i, chains[i]) for i in ids if placed[i] == index]
             if mine:
                 message = world._assign(name, mine, home, {})
-                world.intakes[name].hear([message, message] if rng.random() < 0.3 else [message])
+                world.agents[name].handle(ev.LogRead([message, message] if rng.random() < 0.3 else [message]))
         for _ in range(rng.randrange(40)):
             world.step(rng)
     world.run(rng)
@@ -166,7 +167,7 @@ def _assign_again(world: World, chains: list[list[int]], home: dict[int, int], a
             attempts.update({task: attempts.get(task, 0) + 1 for task in chain})
             chains.append(chain)
             name = world.names[home[chain[0]]]
-            world.intakes[name].hear([world._assign(name, [(len(chains) - 1, chain)], home, attempts)])
+            world.agents[name].handle(ev.LogRead([world._assign(name, [(len(chains) - 1, chain)], home, attempts)]))
     return len(world.events)
 
 
@@ -198,7 +199,7 @@ def test_nothing_is_left_in_the_store_when_a_job_has_failed(graph, hosts, rng):
         assert runner.idle
         agent = world.agents[name]
         for block in list(agent.memory.store.held_by(agent.runners.slots[slot].client).items()):
-            agent.execution.released(slot, protocol.Released([block[0]], [block[1]]))
+            agent.handle(ev.RunnerSent(slot, [protocol.Released([block[0]], [block[1]])]))
     assert all(agent.memory.store.used == 0 and not agent.jobs for agent in world.agents.values())
 
 
@@ -227,7 +228,7 @@ def test_a_stream_of_ten_times_the_capacity_stays_within_it():
 def test_first_tasks_run_before_the_last_of_a_large_assignment_are_taken_in_and_what_follows_it_waits():
     n, part = 40, 8
     world = World([[], *([0] for _ in range(n - 1))], list(range(1, n)), {}, 1, 1, capacity=1 << 20, part_chains=part)
-    agent, intake = world.agents["h0"], world.intakes["h0"]
+    agent = world.agents["h0"]
     world.assign([[task] for task in range(n)], [0] * n, list(range(n)))
     world.purge("h0", [0])
     world.pump()
@@ -237,11 +238,11 @@ def test_first_tasks_run_before_the_last_of_a_large_assignment_are_taken_in_and_
     assert world.runners["h0", 0].executed == list(range(part)), "all that is known so far"
     assert not any(events.kept for events in world.events), "the purge waits: tasks that take the dataset are still to come"
     for known in range(2 * part, n + 1, part):
-        intake.go_on()
+        agent.handle(ev.AssignmentResumed())
         assert len(agent.jobs[JOB].chains) == known
-    assert intake.busy, "that there is no more is not known yet"
-    intake.go_on()
-    assert not intake.busy
+    assert agent.intake.busy, "that there is no more is not known yet"
+    agent.handle(ev.AssignmentResumed())
+    assert not agent.intake.busy
     world.run(random.Random(1))
     assert sorted(world.runners["h0", 0].executed) == list(range(n))
     assert [events.kept for events in world.events if events.kept] == [[0]]
@@ -264,7 +265,7 @@ def test_without_purges_results_go_above_the_capacity_and_fail_when_the_address_
 def _agent(**settings: object) -> Agent:
     """An agent with one runner, and the first assignment of a job of three tasks: 0 and 1 here, 2 takes dataset 1 of another host."""
     agent = Agent(Settings(host="h0", **settings), EPOCH, Store(1 << 20, 1 << 23))  # type: ignore[arg-type]
-    agent.execution.runner_started(0)
+    agent.handle(ev.RunnerStarted(0))
     return agent
 
 
@@ -289,10 +290,10 @@ def _again(job: str, chain: int, task: int, sources: list[int] | None = None) ->
 def _make(agent: Agent, dataset: int, nbytes: int, segment: int) -> list[actions.Spill]:
     """The runner writes a dataset where it gets room, and is through with the segment. Returns what goes to disk for that."""
     agent.take()
-    agent.execution.allocate(0, protocol.Allocate(1, dataset, nbytes, segment))
+    agent.handle(ev.RunnerSent(0, [protocol.Allocate(1, dataset, nbytes, segment)]))
     decided = agent.take()
     [grant] = [action.frame for action in decided if isinstance(action, actions.ToRunner)]
-    agent.execution.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
+    agent.handle(ev.RunnerSent(0, [protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block])]))
     return [action for action in [*decided, *agent.take()] if isinstance(action, actions.Spill)]
 
 
@@ -300,16 +301,16 @@ def test_a_place_that_a_runner_may_still_write_to_is_given_to_nobody_else():
     agent = _agent()
     _assign(agent, "one", [[]], [0], [], [0])
     agent.take()
-    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.handle(ev.RunnerSent(0, [protocol.Allocate(1, 0, 50_000, 1)]))
     [grant] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
-    agent.assignments.end(Ended(at=1, term=1, job="one", state="cancelled"))
+    agent.handle(ev.LogRead([Ended(at=1, term=1, job="one", state="cancelled")]))
     _assign(agent, "two", [[]], [0], [], [0])
     agent.take()
-    agent.execution.allocate(0, protocol.Allocate(2, 0, 50_000, 2))
+    agent.handle(ev.RunnerSent(0, [protocol.Allocate(2, 0, 50_000, 2)]))
     [other] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
     assert other.offset != grant.offset
     used = agent.memory.store.used
-    agent.execution.closed(0, protocol.Closed(1))
+    agent.handle(ev.RunnerSent(0, [protocol.Closed(1)]))
     assert agent.memory.store.used < used
 
 
@@ -318,10 +319,10 @@ def _with_a_runner_that_died_over_its_result() -> Agent:
     agent = _agent()
     _assign(agent, "job", [[], [0]], [0], [], [1])
     agent.take()
-    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.handle(ev.RunnerSent(0, [protocol.Allocate(1, 0, 50_000, 1)]))
     agent.take()
-    agent.execution.runner_died(0, (1, 0), -9, 123)
-    agent.execution.runner_started(0)
+    agent.handle(ev.RunnerDied(0, (1, 0), -9, 123))
+    agent.handle(ev.RunnerStarted(0))
     return agent
 
 
@@ -329,22 +330,22 @@ def test_a_task_whose_runner_died_over_its_result_gets_another_place_for_it():
     agent = _with_a_runner_that_died_over_its_result()
     agent.assignments.assign(_again("job", chain=2, task=0, sources=[]), None)
     agent.take()
-    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 2))
+    agent.handle(ev.RunnerSent(0, [protocol.Allocate(1, 0, 50_000, 2)]))
     assert [action.frame.offset >= 0 for action in agent.take() if isinstance(action, actions.ToRunner)] == [True]
-    agent.execution.results(0, protocol.Results(1, segments=[2], datasets=[0], values=[agent.jobs["job"].entries[0].granted.id]))
+    agent.handle(ev.RunnerSent(0, [protocol.Results(1, segments=[2], datasets=[0], values=[agent.jobs["job"].entries[0].granted.id])]))
     assert agent.jobs["job"].entries[0].attempt == 1
 
 
 def test_a_job_whose_runner_died_over_its_result_can_end():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.assignments.end(Ended(at=1, term=1, job="job", state="failed"))
+    agent.handle(ev.LogRead([Ended(at=1, term=1, job="job", state="failed")]))
     assert agent.memory.store.used == 0
     assert not agent.jobs
 
 
 def test_what_a_runner_died_over_is_asked_of_the_host_that_makes_it_instead():
     agent = _with_a_runner_that_died_over_its_result()
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(ev.HostConnected("a", EPOCH))
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     assert [action.frame.datasets for action in agent.take() if isinstance(action, actions.ToHost)] == [[0]]
 
@@ -353,29 +354,20 @@ def test_a_reroute_counts_also_while_the_bytes_are_on_their_way():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     assert [action for action in agent.take() if isinstance(action, actions.Connect)] == [actions.Connect("a", "a:1")]
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(ev.HostConnected("a", EPOCH))
     agent.take()
-    agent.fetching.offered("a", frames.Offer("job", [0], [0], [50_000]))
+    agent.handle(ev.Offered("a", frames.Offer("job", [0], [0], [50_000])))
     agent.take()
-    assert agent.fetching.receiving("a", frames.Data("job", 0, 0), 50_000) is not None
-    agent.assignments.reroute(
-        Reroute(
-            at=1,
-            term=1,
-            job="job",
-            host="h0",
-            epoch=EPOCH,
-            hosts=["h0", "a", "b"],
-            addresses=["h0:1", "a:1", "b:1"],
-            datasets=[0],
-            sources=[2],
-        )
+    agent.handle(ev.DataArriving("a", frames.Data("job", 0, 0), 50_000))
+    assert agent.fetching.place is not None
+    to_b = Reroute(
+        at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0", "a", "b"], addresses=["h0:1", "a:1", "b:1"], datasets=[0], sources=[2]
     )
-    assert actions.Connect("b", "b:1") in agent.take()
-    agent.fetching.host_connected("b", EPOCH)
+    agent.handle(ev.LogRead([to_b]))
+    agent.handle(ev.HostConnected("b", EPOCH))
     wants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
     assert wants == [actions.ToHost("b", frames.Want("job", [0], [0], agent.address))]
-    agent.fetching.host_unreachable("a")
+    agent.handle(ev.HostUnreachable("a"))
     assert agent.memory.store.used == 0
 
 
@@ -383,11 +375,11 @@ def test_an_input_that_never_fits_fails_the_task_that_takes_it():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     agent.take()
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(ev.HostConnected("a", EPOCH))
     agent.take()
-    agent.fetching.offered("a", frames.Offer("job", [0], [0], [1 << 24]))
+    agent.handle(ev.Offered("a", frames.Offer("job", [0], [0], [1 << 24])))
     agent.take()
-    [report] = agent.reporting.due()
+    [report] = agent.reports_due()
     assert [(error.task, error.reason) for error in report.events.failed] == [(1, "too_large")]
     assert not report.events.gone
 
@@ -396,12 +388,12 @@ def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
     agent = _agent()
     _assign(agent, "job", [[], [0]], [1], [1], [1])
     agent.take()
-    agent.fetching.host_unreachable("a")
-    agent.assignments.revoke(Revoke(at=1, term=1, job="job", host="h0", epoch=EPOCH, chains=[1]))
-    assert agent.reporting.due()
-    agent.fetching.retry_links()
+    agent.handle(ev.HostUnreachable("a"))
+    agent.handle(ev.LogRead([Revoke(at=1, term=1, job="job", host="h0", epoch=EPOCH, chains=[1])]))
+    assert agent.reports_due()
+    agent.handle(ev.LinksDue())
     assert not agent.take()
-    assert not agent.reporting.due()
+    assert not agent.reports_due()
     agent.assignments.assign(_again("job", chain=2, task=1, sources=[1]), None)
     assert agent.take() == [actions.Connect("a", "a:1")]
 
@@ -409,41 +401,41 @@ def test_a_host_that_nobody_here_needs_any_more_is_not_tried_again():
 @pytest.mark.parametrize("asked_for_first", [True, False])
 def test_what_comes_back_from_disk_comes_though_it_is_made_once_more(asked_for_first):
     agent = Agent(Settings(host="h0", unknown_seconds=SHORT), EPOCH, Store(1 << 20, 1 << 23), spills=True)
-    agent.execution.runner_started(0)
+    agent.handle(ev.RunnerStarted(0))
     _assign(agent, "job", [[], [], [0]], [0, 1], [], [2])
     assert not _make(agent, 0, 450_000, segment=1)
     [spill] = _make(agent, 1, 500_000, segment=2)
-    agent.spilled(spill.key, True)
+    agent.handle(ev.Spilled(spill.key))
     agent.assignments.assign(_again("job", chain=2, task=0, sources=[]), None)
     decided = agent.take()
     ask = [
-        lambda: agent.execution.allocate(0, protocol.Allocate(1, 0, 450_000, 3)),
+        lambda: agent.handle(ev.RunnerSent(0, [protocol.Allocate(1, 0, 450_000, 3)])),
         lambda: agent.assignments.assign(_again("job", chain=3, task=2), None),
     ]
     for event in reversed(ask) if asked_for_first else ask:
         event()
         decided += agent.take()
-    agent.spilled(decided[-1].key, True)
+    agent.handle(ev.Spilled(decided[-1].key))
     decided += agent.take()
     *_, grant = [action.frame for action in decided if isinstance(action, actions.ToRunner)]
     assert grant.offset >= 0
     [restore] = [action for action in decided if isinstance(action, actions.Restore)]
-    agent.restored(restore.key, True)
+    agent.handle(ev.Restored(restore.key))
     assert [action.frame.tasks for action in agent.take() if isinstance(action, actions.ToRunner)] == [[2]]
-    agent.execution.results(0, protocol.Results(1, segments=[3], datasets=[0], values=[grant.block]))
+    agent.handle(ev.RunnerSent(0, [protocol.Results(1, segments=[3], datasets=[0], values=[grant.block])]))
     assert agent.memory.store.used == agent.jobs["job"].entries[0].block.size
 
 
 def test_two_cancelled_jobs_do_not_hide_one_another():
     agent = _agent(grace_seconds=1.0)
-    agent.tick(10.0, [None])
+    agent.handle(ev.Tick(10.0, [None]))
     for job in ("x", "y"):
         _assign(agent, job, [[]], [0], [], [0])
     agent.take()
     for job in ("x", "y"):
-        agent.assignments.end(Ended(at=1, term=1, job=job, state="cancelled"))
+        agent.handle(ev.LogRead([Ended(at=1, term=1, job=job, state="cancelled")]))
     for step in range(5):
-        agent.tick(10.1 + step, [(1, 0)])
+        agent.handle(ev.Tick(10.1 + step, [(1, 0)]))
     assert [action for action in agent.take() if isinstance(action, actions.KillRunner)] == [actions.KillRunner(0)]
 
 
@@ -476,9 +468,9 @@ def test_a_runner_that_dies_gives_its_task_up_and_what_waited_there_runs_again()
     world.pump()
     agent, runner = world.agents["h0"], world.runners["h0", 0]
     number = agent.jobs[JOB].number
-    agent.execution.runner_died(0, (number, 0), -9, 123)
+    agent.handle(ev.RunnerDied(0, (number, 0), -9, 123))
     runner.inbox.clear()
-    agent.execution.runner_started(0)
+    agent.handle(ev.RunnerStarted(0))
     world.run(random.Random(1))
     failed = [error for events in world.events for error in events.failed]
     assert [(error.task, error.reason) for error in failed] == [(0, "runner_died")]
@@ -491,12 +483,12 @@ def test_a_task_of_many_inputs_whose_runner_died_names_the_first_of_them():
     agent = _agent()
     _assign(agent, "job", [*([] for _ in range(n)), list(range(n))], [n], [1] * n, [n])
     agent.take()
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(ev.HostConnected("a", EPOCH))
     agent.take()
-    agent.fetching.values_received("a", frames.Values("job", list(range(n)), [0] * n, [1] * n), memoryview(bytes(n)))
+    agent.handle(ev.ValuesReceived("a", frames.Values("job", list(range(n)), [0] * n, [1] * n), memoryview(bytes(n))))
     assert any(isinstance(action.frame, protocol.Run) for action in agent.take() if isinstance(action, actions.ToRunner))
-    agent.execution.runner_died(0, (1, n), -9, 123)
-    [failed] = [error for report in agent.reporting.due() for error in report.events.failed]
+    agent.handle(ev.RunnerDied(0, (1, n), -9, 123))
+    [failed] = [error for report in agent.reports_due() for error in report.events.failed]
     assert failed.reason == "runner_died"
     assert failed.inputs == [f"f-{dataset}" for dataset in range(INPUT_NAMES)]
 
@@ -510,7 +502,7 @@ def test_a_chain_that_has_not_started_is_given_back_and_one_that_has_is_not():
     runner.step()
     assert not runner.inbox
     runner.step()
-    agent.assignments.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[0, 1]))
+    agent.handle(ev.LogRead([Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[0, 1])]))
     world.run(random.Random(1))
     assert [chain for events in world.events for chain in events.revoked] == [1]
     assert sorted(world.done_chains()) == [0, 2]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import LogRead, RunnerDied, RunnerSent, RunnerStarted
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Events
@@ -26,7 +27,7 @@ class Host:
         self.graph = graph_of([[] for _ in range(n_tasks)], list(range(n_tasks)))
         self.done: list[int] = []
         for slot in range(runners):
-            self.agent.execution.runner_started(slot)
+            self.agent.handle(RunnerStarted(slot))
 
     def assign(self, tasks: list[int], alone: bool = False, attempt: int = 0) -> None:
         self.agent.assignments.assign(
@@ -47,14 +48,14 @@ class Host:
     def end_first(self, slot: int) -> None:
         segment, task = self.has[slot].pop(0)
         self.done.append(task)
-        self.agent.execution.results(slot, protocol.Results(1, segments=[segment], datasets=[task], values=[b"x"]))
+        self.agent.handle(RunnerSent(slot, [protocol.Results(1, segments=[segment], datasets=[task], values=[b"x"])]))
         self.take()
 
     def tasks(self) -> list[list[int]]:
         return [[task for _, task in having] for having in self.has.values()]
 
     def reported(self) -> list[Events]:
-        return [action.events for action in self.agent.reporting.due() if isinstance(action, actions.Report)]
+        return [action.events for action in self.agent.reports_due() if isinstance(action, actions.Report)]
 
 
 def test_one_waits_until_no_runner_executes_anything_and_nothing_starts_before_it_has_ended() -> None:
@@ -83,8 +84,8 @@ def test_others_go_on_if_the_job_of_one_is_over() -> None:
     host = Host(1, 3)
     host.assign([0])
     host.assign([1], alone=True, attempt=2)
-    host.agent.assignments.end(Ended(at=2, term=1, job="job", state="cancelled"))
-    host.agent.execution.closed(0, protocol.Closed(1))
+    host.agent.handle(LogRead([Ended(at=2, term=1, job="job", state="cancelled")]))
+    host.agent.handle(RunnerSent(0, [protocol.Closed(1)]))
     host.take()
     assert not host.agent.runners._alone
 
@@ -94,8 +95,8 @@ def test_a_retried_task_is_reported_as_started_when_it_is_handed_over_and_again_
     host.assign([0], attempt=1)
     assert host.agent.reporting.seconds == host.agent.settings.report_seconds, "at once"
     assert [events.started for events in host.reported()] == [[0]]
-    host.agent.execution.runner_died(0, (1, 0), -9, 5)
-    host.agent.execution.runner_started(0)
+    host.agent.handle(RunnerDied(0, (1, 0), -9, 5))
+    host.agent.handle(RunnerStarted(0))
     host.reported()
     host.agent.assignments.assign(
         Assign(

@@ -6,6 +6,7 @@ import pytest
 
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import HostUnreachable, LinksDue, LogRead, RunnerDied, RunnerSent, RunnerStarted, Tick
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended
@@ -15,7 +16,7 @@ from tests.unit.worker_world import EPOCH, graph_of
 
 def _agent(**settings: object) -> Agent:
     agent = Agent(Settings(host="h0", runners=1, **settings), EPOCH, Store(1 << 20, 1 << 22))
-    agent.execution.runner_started(0)
+    agent.handle(RunnerStarted(0))
     return agent
 
 
@@ -32,13 +33,13 @@ def _assign(agent: Agent, job: str) -> None:
 
 
 def _end(agent: Agent, job: str, state: str = "done") -> None:
-    agent.assignments.end(Ended(at=2, term=1, job=job, state=state))
+    agent.handle(LogRead([Ended(at=2, term=1, job=job, state=state)]))
 
 
 def _executed(agent: Agent, job: str, number: int) -> None:
     _assign(agent, job)
     agent.take()
-    agent.execution.results(0, protocol.Results(number, segments=[number], datasets=[0], values=[b"v"]))
+    agent.handle(RunnerSent(0, [protocol.Results(number, segments=[number], datasets=[0], values=[b"v"])]))
     agent.take()
 
 
@@ -52,7 +53,7 @@ def test_a_job_that_is_done_is_closed_behind_the_next_work() -> None:
     assert isinstance(opened, protocol.OpenJob)
     assert isinstance(run, protocol.Run)
     assert closed == protocol.CloseJob(1, quietly=True)
-    agent.tick(1.0, [None])
+    agent.handle(Tick(1.0, [None]))
     assert _sent(agent) == []
 
 
@@ -62,7 +63,7 @@ def test_without_more_work_it_is_closed_at_the_next_tick() -> None:
         _executed(agent, job, number)
     _end(agent, "one")
     _end(agent, "two")
-    agent.tick(1.0, [None])
+    agent.handle(Tick(1.0, [None]))
     assert _sent(agent) == [protocol.CloseJob(1, quietly=True), protocol.CloseJob(2, quietly=True)]
 
 
@@ -86,9 +87,9 @@ def test_a_new_runner_is_not_told_of_what_was_over_before() -> None:
     agent = _agent()
     _executed(agent, "one", 1)
     _end(agent, "one")
-    agent.execution.runner_died(0, None, -9, 1)
-    agent.execution.runner_started(0)
-    agent.tick(1.0, [None])
+    agent.handle(RunnerDied(0, None, -9, 1))
+    agent.handle(RunnerStarted(0))
+    agent.handle(Tick(1.0, [None]))
     assert _sent(agent) == []
 
 
@@ -108,8 +109,8 @@ def _with_a_chain_that_was_dropped_at_its_runner(**settings: object) -> Agent:
 
 def _drop(agent: Agent) -> None:
     for _ in range(agent.settings.least_failures):
-        agent.fetching.host_unreachable("a")
-    agent.fetching.retry_links()
+        agent.handle(HostUnreachable("a"))
+    agent.handle(LinksDue())
     assert not agent.runners.slots[0].outstanding
 
 
@@ -122,12 +123,12 @@ def test_resources_are_not_lost_with_a_chain_that_was_dropped_at_its_runner() ->
 
 def test_nor_is_the_room_that_it_was_granted() -> None:
     agent = _with_a_chain_that_was_dropped_at_its_runner()
-    agent.execution.allocate(0, protocol.Allocate(1, 0, 50_000, 1))
+    agent.handle(RunnerSent(0, [protocol.Allocate(1, 0, 50_000, 1)]))
     assert [type(frame) for frame in _sent(agent)] == [protocol.Grant]
     _drop(agent)
     _end(agent, "one")
     assert _sent(agent) == [protocol.CloseJob(1)]
-    agent.execution.closed(0, protocol.Closed(1))
+    agent.handle(RunnerSent(0, [protocol.Closed(1)]))
     assert agent.memory.store.used == 0
 
 

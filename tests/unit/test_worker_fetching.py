@@ -76,7 +76,8 @@ def test_a_large_dataset_is_granted_memory_and_taken_in(host):
     host.grant()
     assert host.decided() == [ToHost(HOST, frames.Grant(NAME, [0]))]
     frame = frames.Data(NAME, 0, 0)
-    assert host.fetching.receiving(HOST, frame, PAGE) == (host.job.entries[0].granted.offset, PAGE)
+    host.fetching.receiving(HOST, frame, PAGE)
+    assert host.fetching.place == (host.job.entries[0].granted.offset, PAGE)
     host.fetching.received(HOST, frame, PAGE)
     assert (host.ready, host.grants.transfers) == ([host.segment], 0)
     assert [events.copied for events in host.job.report.take(0)] == [[0]]
@@ -85,7 +86,8 @@ def test_a_large_dataset_is_granted_memory_and_taken_in(host):
 def test_bytes_that_leave_a_gap_end_their_link(host):
     host.grant()
     host.decided()
-    assert host.fetching.receiving(HOST, frames.Data(NAME, 0, 0, PAGE // 2, PAGE), PAGE // 2) is None
+    host.fetching.receiving(HOST, frames.Data(NAME, 0, 0, PAGE // 2, PAGE), PAGE // 2)
+    assert host.fetching.place is None
     assert host.decided() == [Disconnect(HOST)]
 
 

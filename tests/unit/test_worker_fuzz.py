@@ -17,6 +17,7 @@ import headrace
 from headrace.link import frames
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent import events as ev
 from headrace.worker.agent.early import MOST_EARLY, EarlyWants
 from headrace.worker.agent.outgoing import MOST_IDS
 from headrace_schemas import LogMessage, TaskError, decoder, encode
@@ -61,13 +62,13 @@ def expect_readable_facts(world: World) -> None:
 def expect_nothing_left(world: World) -> None:
     world.end("failed")
     for (name, slot), _ in world.runners.items():
-        world.agents[name].execution.runner_died(slot, None, -9, 1)
+        world.agents[name].handle(ev.RunnerDied(slot, None, -9, 1))
     world.pump()
     for agent in world.agents.values():
         for peer in (STRANGER, *range(len(world.names))):
-            agent.peers.left(peer)
+            agent.handle(ev.PeerLeft(peer))
         for host in (*world.names, "evil"):
-            agent.fetching.host_unreachable(host)
+            agent.handle(ev.HostUnreachable(host))
         assert agent.memory.store.used == 0
         assert not agent.serving.sending
         assert not agent.peers._early_wants
@@ -160,14 +161,7 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
     buffer.feed(protocol.pack(frame))
     try:
         (frame,) = buffer.to_agent()
-        if isinstance(frame, protocol.Results):
-            agent.execution.results(slot, frame)
-        elif isinstance(frame, protocol.Allocate):
-            agent.execution.allocate(slot, frame)
-        elif isinstance(frame, protocol.AllocateSlab):
-            agent.execution.allocate_slab(slot, frame)
-        else:
-            agent.execution.released(slot, frame)
+        agent.handle(ev.RunnerSent(slot, [frame]))
     except (ValueError, msgspec.DecodeError):
         replace(world, slot)
         return False
@@ -176,10 +170,10 @@ def say(world: World, slot: int, frame: protocol.ToAgent) -> bool:
 
 def replace(world: World, slot: int) -> None:
     agent = world.agents["h0"]
-    agent.execution.runner_died(slot, None, -9, 1)
+    agent.handle(ev.RunnerDied(slot, None, -9, 1))
     world.pump()
     world.runners["h0", slot] = ModelRunner(world, "h0", slot)
-    agent.execution.runner_started(slot)
+    agent.handle(ev.RunnerStarted(slot))
 
 
 @settings(FUZZ, max_examples=300)
@@ -191,7 +185,7 @@ def test_a_runner_may_say_anything(said, rng):
             world.step(rng)
         say(world, 1, frame)
         world.tick(0.3)
-        world.agents["h0"].execution.executing([(NUMBER, rng.choice([-1, 0, N, 1 << 40])), (9, 0)])
+        world.agents["h0"].handle(ev.Executing([(NUMBER, rng.choice([-1, 0, N, 1 << 40])), (9, 0)]))
         world.pump()
     replace(world, 1)
     world.run(rng)
@@ -254,7 +248,7 @@ def test_a_runner_that_says_what_it_may_not_is_replaced_and_nothing_of_it_counts
     if isinstance(frame, protocol.Results) and not frame.failed:
         frame = msgspec.structs.replace(frame, segments=[1])
     assert not say(world, 0, frame)
-    world.agents["h0"].assignments.end(msgspec.structs.replace(_ended(), job="other"))
+    world.agents["h0"].handle(ev.LogRead([msgspec.structs.replace(_ended(), job="other")]))
     world.run(random.Random(5))
     world.events = [events for events in world.events if events.job == JOB]
     expect_all_done(world)
@@ -337,12 +331,14 @@ class Crowd(World):
             super()._act(name, action)
 
     def _deliver(self, key: tuple[str, str, str]) -> None:
-        frame, payload = self.wires[key][0]
-        if isinstance(frame, frames.Data) and self.agents[key[1]].fetching.receiving(key[0], frame, len(payload)) is None:
-            self.wires[key].popleft()  # its room was taken back, or filled already
-            self.agents[key[1]].fetching.received(key[0], frame, len(payload))
-        else:
-            super()._deliver(key)
+        agent, (frame, payload) = self.agents[key[1]], self.wires[key][0]
+        if isinstance(frame, frames.Data):
+            agent.handle(ev.DataArriving(key[0], frame, len(payload)))
+            if agent.fetching.place is None:
+                self.wires[key].popleft()  # its room was taken back, or filled already
+                agent.handle(ev.DataArrived(key[0], frame, len(payload)))
+                return
+        super()._deliver(key)
 
     @property
     def unsent(self) -> list[tuple[str, actions.SendBlock]]:
@@ -350,28 +346,29 @@ class Crowd(World):
 
     def send_what_is_owed(self) -> None:
         for name, action in self.unsent:
-            self.agents[name].peers.sent(action.peer, action.frame, action.nbytes, action.block)
+            self.agents[name].handle(ev.BytesSent(action.peer, action.frame, action.nbytes, action.block))
         self.unsent.clear()
 
     def hear(self, name: str, host: str, frame: frames.Frame) -> None:
         agent = self.agents[name]
         if isinstance(frame, frames.Want):
-            agent.peers.wanted(STRANGER, frame)
+            agent.handle(ev.Wanted(STRANGER, frame))
         elif isinstance(frame, frames.Grant):
-            agent.peers.granted(STRANGER, frame)
+            agent.handle(ev.Granted(STRANGER, frame))
         elif isinstance(frame, frames.Unwant):
-            agent.peers.unwanted(STRANGER, frame)
+            agent.handle(ev.Unwanted(STRANGER, frame))
         elif isinstance(frame, frames.Values):
-            agent.fetching.values_received(host, frame, memoryview(bytes(sum(frame.lengths))))
+            agent.handle(ev.ValuesReceived(host, frame, memoryview(bytes(sum(frame.lengths)))))
         elif isinstance(frame, frames.Offer):
-            agent.fetching.offered(host, frame)
+            agent.handle(ev.Offered(host, frame))
         elif isinstance(frame, frames.Gone):
-            agent.fetching.gone(host, frame)
+            agent.handle(ev.DatasetsGone(host, frame))
         elif isinstance(frame, frames.Data):
-            assert agent.fetching.receiving(host, frame, 9_000) is None, "nothing was granted to it"
-            agent.fetching.received(host, frame, 9_000)
+            agent.handle(ev.DataArriving(host, frame, 9_000))
+            assert agent.fetching.place is None, "nothing was granted to it"
+            agent.handle(ev.DataArrived(host, frame, 9_000))
         elif isinstance(frame, frames.Relay):
-            agent.fetching.relayed(host, frame)
+            agent.handle(ev.Relayed(host, frame))
 
 
 @settings(FUZZ, max_examples=300)
@@ -406,7 +403,7 @@ def test_the_host_that_was_asked_may_say_anything(said, rng):
         except (ValueError, AssertionError):
             break
     world.pump()
-    world.agents["h0"].fetching.host_unreachable("h1")
+    world.agents["h0"].handle(ev.HostUnreachable("h1"))
     world.tick(5.0)
     world.pump()
     expect_readable_facts(world)
@@ -448,21 +445,21 @@ def test_what_is_wanted_twice_is_sent_once_and_what_is_granted_twice_goes_out_on
     world = world_of(world=Crowd)
     world.run(random.Random(1))
     agent = world.agents["h0"]
-    agent.peers.wanted(STRANGER, frames.Want(JOB, [3, 3, 3, 5, 5], [0] * 5))
+    agent.handle(ev.Wanted(STRANGER, frames.Want(JOB, [3, 3, 3, 5, 5], [0] * 5)))
     assert [action.frame.datasets for action in agent.take()] == [[3, 5]]
-    agent.peers.granted(STRANGER, frames.Grant(JOB, [5, 5, 5]))
-    agent.peers.granted(STRANGER, frames.Grant(JOB, [5]))
+    agent.handle(ev.Granted(STRANGER, frames.Grant(JOB, [5, 5, 5])))
+    agent.handle(ev.Granted(STRANGER, frames.Grant(JOB, [5])))
     sends = [action for action in agent.take() if isinstance(action, actions.SendBlock)]
     assert len(sends) == 1
-    agent.peers.sent(STRANGER, sends[0].frame, sends[0].nbytes, sends[0].block)
-    agent.peers.granted(STRANGER, frames.Grant(JOB, [5]))
+    agent.handle(ev.BytesSent(STRANGER, sends[0].frame, sends[0].nbytes, sends[0].block))
+    agent.handle(ev.Granted(STRANGER, frames.Grant(JOB, [5])))
     assert len(agent.take()) == 1, "and again, once it is out"
 
 
 def test_answers_fit_into_frames_however_much_is_asked():
     world = world_of()
     agent = world.agents["h0"]
-    agent.peers.wanted(STRANGER, frames.Want(JOB, list(range(N, 3 * MOST_IDS)), [0] * (3 * MOST_IDS - N)))
+    agent.handle(ev.Wanted(STRANGER, frames.Want(JOB, list(range(N, 3 * MOST_IDS)), [0] * (3 * MOST_IDS - N))))
     gone = [action.frame.datasets for action in agent.take() if isinstance(action, actions.ToPeer)]
     assert max(map(len, gone)) <= MOST_IDS
     assert sum(map(len, gone)) == 3 * MOST_IDS - N
@@ -474,8 +471,8 @@ def test_an_offer_that_waits_for_memory_waits_once():
     agent = world.agents["h1"]
     taken = agent.memory.store.allocate(-1, 1 << 14, "someone")
     for _ in range(100):
-        agent.fetching.offered("h0", frames.Offer(JOB, [0, 0], [0, 0], [10_000, 10_000]))
-        agent.fetching.offered("evil", frames.Offer(JOB, [0], [0], [10_000]))
+        agent.handle(ev.Offered("h0", frames.Offer(JOB, [0, 0], [0, 0], [10_000, 10_000])))
+        agent.handle(ev.Offered("evil", frames.Offer(JOB, [0], [0], [10_000])))
     assert [claim.who.host for claim in agent.memory._claims] == ["h0"]
     agent.memory.store.abort(taken.id)
     grants = [action for action in agent.take() if isinstance(action, actions.ToHost) and isinstance(action.frame, frames.Grant)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.worker.agent.events import RunnerDied, RunnerStarted
 from headrace.worker.agent.failures import MemoryShortage
 from headrace.worker.agent.oom import KillCount, OomKills
 from headrace.worker.agent.state import Agent
@@ -80,7 +81,7 @@ def test_the_count_is_that_of_the_group_that_the_process_is_in_now(tmp_path: Pat
 
 def test_the_report_of_its_task_has_the_numbers() -> None:
     agent = Agent(Settings(host="h0"), EPOCH, Store(1 << 20, 1 << 23))
-    agent.execution.runner_started(0)
+    agent.handle(RunnerStarted(0))
     agent.assignments.assign(
         Assign(
             at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"], chains=[0], lengths=[1], tasks=[0],
@@ -88,8 +89,8 @@ def test_the_report_of_its_task_has_the_numbers() -> None:
         graph_of([[]], [0]),
     )  # fmt: skip
     agent.take()
-    agent.execution.runner_died(0, (1, 0), -9, 123, MemoryShortage(peak=900 << 20, limit=1 << 30))
-    [error] = [error for report in agent.reporting.due() for error in report.events.failed]  # type: ignore[union-attr]
+    agent.handle(RunnerDied(0, (1, 0), -9, 123, MemoryShortage(peak=900 << 20, limit=1 << 30)))
+    [error] = [error for report in agent.reports_due() for error in report.events.failed]  # type: ignore[union-attr]
     assert (error.reason, error.memory, error.limit) == ("out_of_memory", 900 << 20, 1 << 30)
     assert error.error == (
         "the kernel killed the runner (process 123) for want of memory while it executed this task: it had 900 MiB at its peak, of the "

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.link import frames
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import BytesSent, Granted, PeerLeft, Wanted
 from headrace_schemas.streams import INLINE_VALUE_BYTES
 from tests.unit.worker_world import JOB, World, expected_value, filled_with
 
@@ -131,9 +132,9 @@ class Shop(World):
         agent = self.agents[client.host]
         if not client.asked:
             client.asked = True
-            agent.peers.wanted(peer, frames.Want(JOB, client.wanted, [0] * len(client.wanted)))
+            agent.handle(Wanted(peer, frames.Want(JOB, client.wanted, [0] * len(client.wanted))))
         elif client.to_grant and (not client.unread or rng.random() < 0.5):
-            agent.peers.granted(peer, frames.Grant(JOB, client.to_grant))
+            agent.handle(Granted(peer, frames.Grant(JOB, client.to_grant)))
             client.to_grant = []
         else:
             action, data = client.unread.popleft()
@@ -141,19 +142,19 @@ class Shop(World):
                 data = bytes(self.memory[client.host][action.offset : action.offset + action.nbytes])
             assert data is not None
             client.take(action.frame, action.nbytes, data)
-            agent.peers.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
+            agent.handle(BytesSent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0))
 
     def leave(self, peer: int) -> None:
         """A client goes away in the middle."""
         client = self.clients[peer]
         client.left = True
-        self.agents[client.host].peers.left(peer)
+        self.agents[client.host].handle(PeerLeft(peer))
         self._drop_unread(client.host, peer)
 
     def _drop_unread(self, name: str, peer: int) -> None:
         agent, client = self.agents[name], self.clients[peer]
         for action, _ in list(client.unread):
-            agent.peers.sent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0)
+            agent.handle(BytesSent(peer, action.frame, action.nbytes, action.block if isinstance(action, actions.SendBlock) else 0))
         client.unread.clear()
 
     def _control(self, rng: random.Random) -> None:

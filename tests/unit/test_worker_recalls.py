@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import Clock, LogRead, RunnerDied, RunnerRecalled, RunnerSent, RunnerStarted, Tick
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
 from headrace_schemas import Assign, Ended, Revoke
@@ -35,7 +36,7 @@ class Host:
         self.nudged: list[int] = []
         self.said: list[protocol.Recall] = []
         for slot in range(runners):
-            self.agent.execution.runner_started(slot)
+            self.agent.handle(RunnerStarted(slot))
         self.graph = graph_of([[] for _ in functions], list(range(len(functions))))
         self.graph.functions = self.graph.functions * (max(functions) + 1)
         self.graph.function = functions
@@ -69,18 +70,18 @@ class Host:
 
     def at(self, now: float) -> None:
         self.now = now
-        self.agent.clock(now)
+        self.agent.handle(Clock(now))
         self.take()
 
     def ended(self, slot: int, seconds: float, count: int = 1, number: int = 1) -> None:
         """A runner ends the first that it has, which took so long each."""
-        self.agent.clock(self.now)
+        self.agent.handle(Clock(self.now))
         some, self.has[slot] = self.has[slot][:count], self.has[slot][count:]
         for segment, task in some:
             frame = protocol.Results(number, segments=[segment], datasets=[task], values=[b"x"])
             frame.functions, frame.function_counts = [self.functions[task]], [1]
             frame.function_seconds, frame.function_longest = [seconds], [seconds]
-            self.agent.execution.results(slot, frame)
+            self.agent.handle(RunnerSent(slot, [frame]))
         self.take()
 
     def number_of(self, slot: int, task: int) -> int:
@@ -167,7 +168,7 @@ def test_what_waits_behind_a_task_that_takes_longer_than_was_thought_is_recalled
     assert recall == actions.Recall(0, 1)
     host.take()
     assert host.recalls == [recall], "one at a time"
-    host.agent.chains.recalled(0, 1, host.number_of(0, mine[1]))
+    host.agent.handle(RunnerRecalled(0, 1, host.number_of(0, mine[1])))
     host.take()
     assert host.tasks(0) == mine[:2], "what it began stays"
     assert host.tasks(1) == mine[2:]
@@ -179,7 +180,7 @@ def test_a_recall_is_answered_also_if_everything_was_begun() -> None:
     mine = host.tasks(0)
     host.ended(1, TINY, len(host.tasks(1)))
     host.at(1.0)
-    host.agent.chains.recalled(0, 1, host.number_of(0, mine[-1]))
+    host.agent.handle(RunnerRecalled(0, 1, host.number_of(0, mine[-1])))
     host.take()
     assert host.said == [protocol.Recall(1, [])]
     host.at(2.0)
@@ -213,7 +214,7 @@ def test_what_was_recalled_is_recalled_again_from_the_next() -> None:
     for slot in (1, 2):
         host.ended(slot, TINY, len(host.tasks(slot)))
     host.at(host.now + LATE + MS)
-    host.agent.chains.recalled(0, 1, host.number_of(0, mine[0]))
+    host.agent.handle(RunnerRecalled(0, 1, host.number_of(0, mine[0])))
     host.take()
     moved = host.tasks(1) + host.tasks(2)
     assert sorted(moved) == mine[1:]
@@ -222,7 +223,7 @@ def test_what_was_recalled_is_recalled_again_from_the_next() -> None:
     host.at(host.now + LATE + MS)
     slots = [(recall.slot, recall.number) for recall in host.recalls]
     assert slots == [(0, 1), (1, 1)]
-    host.agent.chains.recalled(1, 1, host.number_of(1, first[0]))
+    host.agent.handle(RunnerRecalled(1, 1, host.number_of(1, first[0])))
     host.take()
     assert (host.tasks(1), host.tasks(2)) == (first[:1], first[1:])
 
@@ -241,7 +242,7 @@ def test_what_may_take_long_goes_to_a_runner_that_no_chain_waits_for() -> None:
     """Tasks 0 and 2 are a chain that goes on with what task 1 makes, which comes from another host."""
     agent = Agent(Settings(host="h0", runners=2), EPOCH, Store(1 << 20, 1 << 23))
     for slot in (0, 1):
-        agent.execution.runner_started(slot)
+        agent.handle(RunnerStarted(slot))
     for job, inputs, tasks, sources in (("reduce", [[], [], [0, 1]], [0, 2], [1]), ("long", [[]], [0], [])):
         agent.assignments.assign(
             Assign(
@@ -253,7 +254,7 @@ def test_what_may_take_long_goes_to_a_runner_that_no_chain_waits_for() -> None:
         runs = [action for action in agent.take() if isinstance(action, actions.ToRunner) and isinstance(action.frame, protocol.Run)]
         if job == "reduce":
             assert [(run.slot, run.frame.tasks) for run in runs] == [(0, [0])]
-            agent.execution.results(0, protocol.Results(1, segments=runs[0].frame.segments))
+            agent.handle(RunnerSent(0, [protocol.Results(1, segments=runs[0].frame.segments)]))
     assert [(run.slot, run.frame.tasks) for run in runs] == [(1, [0])]
 
 
@@ -261,9 +262,9 @@ def test_a_runner_that_died_meanwhile_is_not_sent_the_answer_to_a_recall() -> No
     host = known_short(2, 40)
     host.ended(1, TINY, len(host.tasks(1)))
     host.at(1.0)
-    host.agent.execution.runner_died(0, (1, host.tasks(0)[0]), -9, 1)
-    host.agent.execution.runner_started(0)
-    host.agent.chains.recalled(0, 1, 3)
+    host.agent.handle(RunnerDied(0, (1, host.tasks(0)[0]), -9, 1))
+    host.agent.handle(RunnerStarted(0))
+    host.agent.handle(RunnerRecalled(0, 1, 3))
     host.take()
     assert not host.said
 
@@ -271,12 +272,12 @@ def test_a_runner_that_died_meanwhile_is_not_sent_the_answer_to_a_recall() -> No
 def test_a_revoked_chain_that_a_runner_has_not_begun_is_given_back() -> None:
     host = known_short(1, 10)
     mine = host.tasks(0)
-    host.agent.assignments.revoke(Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[mine[0], mine[2], mine[4]]))
+    host.agent.handle(LogRead([Revoke(at=1, term=1, job=JOB, host="h0", epoch=EPOCH, chains=[mine[0], mine[2], mine[4]])]))
     host.take()
     [recall] = host.recalls
-    host.agent.chains.recalled(0, recall.number, host.number_of(0, mine[0]))
+    host.agent.handle(RunnerRecalled(0, recall.number, host.number_of(0, mine[0])))
     host.take()
-    assert sorted(chain for report in host.agent.reporting.due() for chain in report.events.revoked) == [mine[2], mine[4]]
+    assert sorted(chain for report in host.agent.reports_due() for chain in report.events.revoked) == [mine[2], mine[4]]
     assert host.tasks(0) == [task for task in mine if task not in (mine[2], mine[4])], "the others are sent again"
 
 
@@ -284,12 +285,12 @@ def test_a_runner_that_executes_something_of_a_job_that_is_over_counts_as_busy()
     host = Host(2, [0] * 2)
     host.assign([0])
     host.at(1.0)
-    host.agent.assignments.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
+    host.agent.handle(LogRead([Ended(at=1, term=1, job=JOB, state="cancelled")]))
     host.take()
     host.has[0].clear()
     host.assign([0, 1], job="other")
     assert [host.tasks(0), host.tasks(1)] == [[], [0]]
-    host.agent.execution.closed(0, protocol.Closed(1))
+    host.agent.handle(RunnerSent(0, [protocol.Closed(1)]))
     host.take()
     assert [host.tasks(0), host.tasks(1)] == [[1], [0]]
 
@@ -298,11 +299,11 @@ def test_a_runner_that_executes_something_of_a_job_that_is_over_counts_as_busy()
 def test_what_nobody_waits_for_is_ended_sooner_where_no_other_runner_is_idle(runners: int, after: float) -> None:
     host = Host(runners, [0])
     host.assign([0])
-    host.agent.tick(1.0, [(1, 0)] * runners)
-    host.agent.assignments.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
-    host.agent.tick(1.0 + after - 0.01, [(1, 0)] + [None] * (runners - 1))
+    host.agent.handle(Tick(1.0, [(1, 0)] * runners))
+    host.agent.handle(LogRead([Ended(at=1, term=1, job=JOB, state="cancelled")]))
+    host.agent.handle(Tick(1.0 + after - 0.01, [(1, 0)] + [None] * (runners - 1)))
     assert not [action for action in host.agent.take() if isinstance(action, actions.KillRunner)]
-    host.agent.tick(1.0 + after + 0.01, [(1, 0)] + [None] * (runners - 1))
+    host.agent.handle(Tick(1.0 + after + 0.01, [(1, 0)] + [None] * (runners - 1)))
     assert [action for action in host.agent.take() if isinstance(action, actions.KillRunner)] == [actions.KillRunner(0)]
 
 
@@ -323,14 +324,14 @@ def test_however_long_tasks_take_every_chain_runs_once_and_recalls_lose_nothing(
             world.step(rng)
         for index, name in enumerate(world.names):
             mine = [chain for chain, host in enumerate(placed) if host == index and rng.random() < 0.5]
-            world.intakes[name].hear([Revoke(at=1, term=1, job=JOB, host=name, epoch=EPOCH, chains=mine)])
+            world.agents[name].handle(LogRead([Revoke(at=1, term=1, job=JOB, host=name, epoch=EPOCH, chains=mine)]))
         world.run(rng)
         given_back = {chain for events in world.events for chain in events.revoked}
         home = {task: host for chain, host in zip(chains, placed, strict=True) for task in chain}
         again = {len(chains) + chain: chains[chain] for chain in sorted(given_back)}
         for id, tasks in again.items():
             message = world._assign(world.names[placed[id - len(chains)]], [(id, tasks)], home, {})
-            world.intakes[world.names[placed[id - len(chains)]]].hear([message])
+            world.agents[world.names[placed[id - len(chains)]]].handle(LogRead([message]))
     world.run(rng)
     assert sorted(world.done_chains()) == sorted(set(range(len(chains))) - given_back | {len(chains) + chain for chain in given_back})
     executed = sorted(task for runner in world.runners.values() for task in runner.executed)
@@ -355,6 +356,6 @@ def test_what_was_placed_anew_is_reported_task_by_task() -> None:
     host.take()
     host.ended(0, TINY)
     host.ended(0, TINY)
-    events = [report.events for report in host.agent.reporting.due()]
+    events = [report.events for report in host.agent.reports_due()]
     assert [task for event in events for task in event.done] == [0, 1]
     assert not [chain for event in events for chain in event.chains]

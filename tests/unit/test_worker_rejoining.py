@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import LogRead, Rejoined, RunnerSent
 from headrace.worker.agent.rejoining import held, still_true
 from headrace.worker.agent.state import Agent
 from headrace_schemas import Ended, Events, Purge
@@ -24,7 +25,7 @@ def _resume(world: World, told: list[Events], chains: list[list[int]], attempts:
         attempts[task] = attempts.get(task, 0) + 1
         chains.append([task])
         name = world.names[home[task]]
-        world.intakes[name].hear([world._assign(name, [(len(chains) - 1, [task])], home, attempts)])
+        world.agents[name].handle(LogRead([world._assign(name, [(len(chains) - 1, [task])], home, attempts)]))
 
 
 def _bytes_of(world: World, events: Events, dataset: int) -> bytes:
@@ -75,19 +76,19 @@ def _with_outputs() -> Agent:
 
 def test_a_job_that_is_over_brings_back_only_the_outputs_that_are_kept_for_the_client() -> None:
     agent = _with_outputs()
-    agent.assignments.end(Ended(at=1, term=1, job=JOB, state="done"))
-    agent.rejoin(8)
+    agent.handle(LogRead([Ended(at=1, term=1, job=JOB, state="done")]))
+    agent.handle(Rejoined(8))
     told = list(held(agent.jobs.values(), "h", 8))
     assert [(events.produced, events.sizes, events.epoch, events.rejoining) for events in told] == [([0], [9_000], 8, True)]
-    agent.assignments.purge(Purge(at=1, term=1, job=JOB, host="h0", epoch=8, datasets=[0]))
+    agent.handle(LogRead([Purge(at=1, term=1, job=JOB, host="h0", epoch=8, datasets=[0])]))
     assert not agent.jobs
     assert not agent.memory.store.used
 
 
 def test_a_job_that_failed_while_the_host_was_away_brings_nothing_back() -> None:
     agent = _with_outputs()
-    agent.assignments.end(Ended(at=1, term=1, job=JOB, state="failed"))
-    agent.rejoin(8)
+    agent.handle(LogRead([Ended(at=1, term=1, job=JOB, state="failed")]))
+    agent.handle(Rejoined(8))
     assert list(held(agent.jobs.values(), "h", 8)) == []
     assert still_true(Events(job=JOB, host="h", epoch=7, produced=[0]), agent.jobs.get(JOB), 8) is None
 
@@ -105,9 +106,9 @@ def test_of_earlier_facts_only_those_are_told_again_that_are_still_true() -> Non
 
 def test_a_job_that_is_done_is_taken_up_again_to_make_outputs_that_were_lost() -> None:
     agent = _with_outputs()
-    agent.assignments.end(Ended(at=1, term=1, job=JOB, state="done"))
+    agent.handle(LogRead([Ended(at=1, term=1, job=JOB, state="done")]))
     agent.take()
-    agent.execution.closed(0, protocol.Closed(1))
+    agent.handle(RunnerSent(0, [protocol.Closed(1)]))
     late = _again(JOB, 5, 1, [])
     agent.assignments.assign(late, graph_of([[], []], [0, 1]))
     agent.take()
@@ -119,7 +120,7 @@ def test_a_job_that_is_done_is_taken_up_again_to_make_outputs_that_were_lost() -
     assert frames[1].job == job.number != 1
     assert not any(isinstance(frame, protocol.CloseJob) and frame.job == job.number for frame in frames)
     assert job.entries[0].here, "what was kept is still there"
-    agent.assignments.end(Ended(at=2, term=1, job=JOB, state="done"))
+    agent.handle(LogRead([Ended(at=2, term=1, job=JOB, state="done")]))
     assert list(agent.jobs[JOB].entries) == [0]
     agent.assignments.assign(late, graph_of([[], []], [0, 1]))
     assert not agent.jobs[JOB].chains

@@ -10,6 +10,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from headrace.link import frames
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import (
+    BytesSent,
+    DataArrived,
+    DataArriving,
+    DatasetsGone,
+    Granted,
+    HostUnreachable,
+    LinksDue,
+    LogRead,
+    PeerCame,
+    PeerLeft,
+    Relayed,
+    Tick,
+    Wanted,
+)
 from headrace.worker.agent.relays import ORIGIN, Broadcast, PeerHost, Relays
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
@@ -185,7 +200,7 @@ class Broadcasting(World):
             if other is not None:
                 self._down(name, other, action)
             elif isinstance(action, actions.SendBlock):
-                self.agents[name].peers.sent(action.peer, action.frame, action.nbytes, action.block)
+                self.agents[name].handle(BytesSent(action.peer, action.frame, action.nbytes, action.block))
         elif isinstance(action, actions.ToHost):
             if self.agents[name].sources.is_up(action.host):
                 super()._act(name, action)
@@ -205,7 +220,7 @@ class Broadcasting(World):
         agent, number = self.agents[receiver], self.peer_numbers[receiver, sender]
         if way == "up":
             self.wires[key].popleft()
-            {frames.Want: agent.peers.wanted, frames.Grant: agent.peers.granted}[type(frame)](number, frame)
+            agent.handle({frames.Want: Wanted, frames.Grant: Granted}[type(frame)](number, frame))
             return
         block = self.sends[key].pop(0)
         if block is None:
@@ -215,11 +230,12 @@ class Broadcasting(World):
         payload = bytes(self.memory[sender][block.offset : block.offset + block.nbytes])
         self.bytes_sent[sender] += len(payload)
         assert frame.attempt == ATTEMPT
-        place = agent.fetching.receiving(sender, frame, len(payload))
+        agent.handle(DataArriving(sender, frame, len(payload)))
+        place = agent.fetching.place
         if place is not None:
             self.memory[receiver][place[0] : sum(place)] = payload
-        agent.fetching.received(sender, frame, len(payload))
-        self.agents[sender].peers.sent(block.peer, block.frame, block.nbytes, block.block)
+        agent.handle(DataArrived(sender, frame, len(payload)))
+        self.agents[sender].handle(BytesSent(block.peer, block.frame, block.nbytes, block.block))
 
     # What breaks.
 
@@ -231,11 +247,11 @@ class Broadcasting(World):
         self.wires.pop((there, here, "down"), None)
         for block in self.sends.pop((there, here, "down"), []):
             if block is not None:
-                self.agents[there].peers.sent(block.peer, block.frame, block.nbytes, block.block)
-        self.agents[there].peers.left(number)
-        self.agents[there].peers.came(self.peer_numbers[there, here], PeerHost(here, EPOCH, ""))
+                self.agents[there].handle(BytesSent(block.peer, block.frame, block.nbytes, block.block))
+        self.agents[there].handle(PeerLeft(number))
+        self.agents[there].handle(PeerCame(self.peer_numbers[there, here], PeerHost(here, EPOCH, "")))
         if self.agents[here].sources.is_up(there):
-            self.agents[here].fetching.host_unreachable(there)
+            self.agents[here].handle(HostUnreachable(there))
 
     def kill(self, name: str) -> None:
         """A host is gone. Whatever connects to it finds nobody."""
@@ -259,7 +275,7 @@ class Broadcasting(World):
         super().tick(seconds)
         for name in self.names:
             if name not in self.dead:
-                self.agents[name].fetching.retry_links()
+                self.agents[name].handle(LinksDue())
 
     # What a test looks at.
 
@@ -370,10 +386,10 @@ def _behind_a_relay(rng: random.Random) -> tuple[Broadcasting, Agent, str]:
 def test_a_transfer_goes_on_at_the_origin_where_the_relay_left_off():
     world, agent, relay = _behind_a_relay(random.Random(4))
     filled = agent.jobs[JOB].entries[0].filled
-    agent.fetching.gone(relay, frames.Gone(JOB, [0]))
+    agent.handle(DatasetsGone(relay, frames.Gone(JOB, [0])))
     grants = [action for action in agent.take() if isinstance(action, actions.ToHost)]
     assert grants == [actions.ToHost("h0", frames.Grant(JOB, [0], [filled]))]
-    assert not agent.reporting.due(), "the dataset is not lost"
+    assert not agent.reports_due(), "the dataset is not lost"
     world._act(agent.host, grants[0])
     world.run(random.Random(5))
     world.expect_all()
@@ -381,9 +397,9 @@ def test_a_transfer_goes_on_at_the_origin_where_the_relay_left_off():
 
 def test_a_relay_that_says_nothing_loses_its_link_and_the_origin_sends_the_rest():
     world, agent, relay = _behind_a_relay(random.Random(6))
-    agent.tick(world.now + 4.0, [None])
+    agent.handle(Tick(world.now + 4.0, [None]))
     assert not agent.take()
-    agent.tick(world.now + 6.0, [None])
+    agent.handle(Tick(world.now + 6.0, [None]))
     assert agent.take() == [actions.Disconnect(relay)]
     world.cut(agent.host, relay)
     world.now += 6.0
@@ -395,25 +411,29 @@ def test_a_relay_of_another_epoch_than_the_origin_said_is_not_asked():
     _, agent, relay = _behind_a_relay(random.Random(8))
     agent.jobs[JOB].entries[0].source = "h0"
     agent.take()
-    agent.fetching.relayed("h0", frames.Relay(JOB, 0, relay, f"{relay}:1", EPOCH + 1, 1))
+    agent.handle(Relayed("h0", frames.Relay(JOB, 0, relay, f"{relay}:1", EPOCH + 1, 1)))
     assert [action.host for action in agent.take() if isinstance(action, actions.ToHost)] == ["h0"]
 
 
 def test_a_reroute_in_the_middle_tells_those_behind_at_once():
     world, _, relay = _behind_a_relay(random.Random(9))
     hosts = [*world.names]
-    world.agents[relay].assignments.reroute(
-        Reroute(
-            at=1,
-            term=1,
-            job=JOB,
-            host=relay,
-            epoch=EPOCH,
-            hosts=hosts,
-            addresses=[f"{n}:1" for n in hosts],
-            datasets=[0],
-            attempts=[9],
-            sources=[0],
+    world.agents[relay].handle(
+        LogRead(
+            [
+                Reroute(
+                    at=1,
+                    term=1,
+                    job=JOB,
+                    host=relay,
+                    epoch=EPOCH,
+                    hosts=hosts,
+                    addresses=[f"{n}:1" for n in hosts],
+                    datasets=[0],
+                    attempts=[9],
+                    sources=[0],
+                )
+            ]
         )
     )
     said = [action.frame for action in world.agents[relay].take() if isinstance(action, actions.ToPeer)]

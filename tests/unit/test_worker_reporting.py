@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headrace.runner import protocol
+from headrace.worker.agent.events import RunnerSent, RunnerStarted
 from headrace.worker.agent.report import ENOUGH_BYTES, JobReport
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
@@ -16,7 +17,7 @@ SETTINGS = Settings(host="h0")
 def agent_with(inputs: list[list[int]], outputs: list[int]) -> Agent:
     """An agent whose only runner has the first tasks of a job already."""
     agent = Agent(SETTINGS, EPOCH, Store(1 << 20, 1 << 23), spills=False)
-    agent.execution.runner_started(0)
+    agent.handle(RunnerStarted(0))
     tasks = list(range(len(inputs)))
     sources = [0 for row in inputs for _ in row]
     assign = Assign(
@@ -30,15 +31,15 @@ def agent_with(inputs: list[list[int]], outputs: list[int]) -> Agent:
 
 def make_large(agent: Agent, dataset: int) -> None:
     """The runner writes a dataset to a block, and ends the segment that makes it."""
-    agent.execution.allocate(0, protocol.Allocate(1, dataset, 50_000, dataset + 1))
+    agent.handle(RunnerSent(0, [protocol.Allocate(1, dataset, 50_000, dataset + 1)]))
     [grant] = [action.frame for action in agent.take() if isinstance(action.frame, protocol.Grant)]
-    agent.execution.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[grant.block]))
+    agent.handle(RunnerSent(0, [protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[grant.block])]))
     agent.take()
 
 
 def end_small(agent: Agent, dataset: int) -> None:
     """The runner ends the segment that makes a small dataset."""
-    agent.execution.results(0, protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[b"value"]))
+    agent.handle(RunnerSent(0, [protocol.Results(1, segments=[dataset + 1], datasets=[dataset], values=[b"value"])]))
     agent.take()
 
 
@@ -55,7 +56,7 @@ def test_the_last_use_of_a_large_dataset_is_told_soon_for_its_memory():
     assert agent.reporting.seconds == SETTINGS.idle_report_seconds
     end_small(agent, 1)
     assert agent.reporting.seconds == SETTINGS.quiet_report_seconds
-    assert agent.reporting.due()
+    assert agent.reports_due()
     assert not agent.reporting.has_some
     assert agent.reporting.seconds == SETTINGS.idle_report_seconds
 
@@ -96,7 +97,7 @@ def test_many_facts_and_copies_are_told_soon():
 def agent_with_jobs(count: int) -> Agent:
     """An agent that has two tasks of each of some jobs, of which the first is done."""
     agent = Agent(SETTINGS, EPOCH, Store(1 << 20, 1 << 23), spills=False)
-    agent.execution.runner_started(0)
+    agent.handle(RunnerStarted(0))
     for number in range(count):
         assign = Assign(
             at=1, term=1, job=f"job-{number}", host="h0", epoch=EPOCH, hosts=["h0"], addresses=["h0:1"],
@@ -114,13 +115,13 @@ def end_first(agent: Agent, number: int, task: int = 0) -> None:
     job = next(job for job in agent.jobs.values() if job.number == number)
     chain = job.chains[task]
     assert chain is not None
-    agent.execution.results(0, protocol.Results(number, segments=[chain.segments[0].id], datasets=[task], values=[b"value"]))
+    agent.handle(RunnerSent(0, [protocol.Results(number, segments=[chain.segments[0].id], datasets=[task], values=[b"value"])]))
     agent.take()
 
 
 def reported(agent: Agent) -> list[str]:
     """The jobs that a report is about."""
-    return [action.events.job for action in agent.reporting.due()]  # type: ignore[union-attr]
+    return [action.events.job for action in agent.reports_due()]  # type: ignore[union-attr]
 
 
 def test_of_many_jobs_those_that_are_over_here_are_told_and_the_others_wait_for_more():

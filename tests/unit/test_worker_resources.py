@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.graph.resources import fits
 from headrace.runner import protocol
+from headrace.worker.agent.events import RunnerDied, RunnerSent, RunnerStarted
 from headrace.worker.agent.state import Agent
 from headrace.worker.settings import Settings
 from headrace_schemas import FunctionSpec, TaskError
@@ -62,9 +63,9 @@ class ScarceWorld(World):
 
     def kill(self, slot: int) -> None:
         """A runner dies, and another takes its place."""
-        self.agent.execution.runner_died(slot, None, -9, 1)
+        self.agent.handle(RunnerDied(slot, None, -9, 1))
         self.runners["h0", slot] = ModelRunner(self, "h0", slot)
-        self.agent.execution.runner_started(slot)
+        self.agent.handle(RunnerStarted(slot))
 
 
 def chain_of(world: ScarceWorld, task: int) -> int:
@@ -185,7 +186,7 @@ def test_a_task_that_fails_gives_it_back() -> None:
     while not runner.queue:
         runner.step()
     segment = runner.queue.popleft()[0]
-    world.agent.execution.results(0, protocol.Results(runner.job, failed=[TaskError(task=0)], failed_segments=[segment]))
+    world.agent.handle(RunnerSent(0, [protocol.Results(runner.job, failed=[TaskError(task=0)], failed_segments=[segment])]))
     assert first_of(world) == [1]
 
 

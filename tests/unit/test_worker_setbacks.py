@@ -10,6 +10,21 @@ from headrace.link import frames
 from headrace.runner import protocol
 from headrace.worker.agent import actions
 from headrace.worker.agent.actions import Setback
+from headrace.worker.agent.events import (
+    ActionFailed,
+    Clock,
+    Granted,
+    HostConnected,
+    LinksDue,
+    PeerCame,
+    Restored,
+    RunnerDied,
+    RunnerSent,
+    RunnerStarted,
+    Spilled,
+    Tick,
+    Wanted,
+)
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.setbacks import ANSWERS
 from headrace.worker.agent.state import Agent
@@ -28,7 +43,7 @@ def agent_with(
 ) -> Agent:
     """An agent with one runner that has taken in an assignment of some tasks. sources: 1 for what host `a` has."""
     agent = Agent(Settings(host="h0", **changed), EPOCH, Store(8 * LARGE, 64 * LARGE), spills)  # type: ignore[arg-type]
-    agent.execution.runner_started(0)
+    agent.handle(RunnerStarted(0))
     agent.assignments.assign(
         Assign(
             at=1, term=1, job="job", host="h0", epoch=EPOCH, hosts=["h0", "a"], addresses=["h0:1", "a:1"],
@@ -48,7 +63,7 @@ def frames_to_runner(agent: Agent, kind: type) -> list[actions.ToRunner]:
 
 
 def reported(agent: Agent) -> list[Events]:
-    return [report.events for report in agent.reporting.due()]
+    return [report.events for report in agent.reports_due()]
 
 
 def failures(agent: Agent) -> list[tuple[int, str, str]]:
@@ -57,9 +72,9 @@ def failures(agent: Agent) -> list[tuple[int, str, str]]:
 
 def make(agent: Agent, dataset: int, segment: int) -> None:
     """The runner makes a large dataset."""
-    agent.execution.allocate(0, protocol.Allocate(1, dataset, LARGE, segment))
+    agent.handle(RunnerSent(0, [protocol.Allocate(1, dataset, LARGE, segment)]))
     grant = next(action.frame for action in frames_to_runner(agent, protocol.Grant))
-    agent.execution.results(0, protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block]))
+    agent.handle(RunnerSent(0, [protocol.Results(1, segments=[segment], datasets=[dataset], values=[grant.block])]))
 
 
 def test_every_kind_of_action_has_an_answer():
@@ -73,7 +88,7 @@ def test_every_kind_of_action_has_an_answer():
 def test_work_that_cannot_be_handed_over_fails_like_work_whose_runner_died(kind):
     agent = agent_with([[], []], [0, 1], unknown_seconds=0.001)
     [action] = frames_to_runner(agent, kind)
-    agent.action_failed(action, BROKEN)
+    agent.handle(ActionFailed(action, BROKEN))
     text = "host h0 could not hand this task to a runner: broken"
     assert failures(agent) == [(0, "runner_died", text), (1, "runner_died", text)]
     assert agent.take() == [actions.KillRunner(0)]
@@ -83,10 +98,10 @@ def test_work_that_cannot_be_handed_over_fails_like_work_whose_runner_died(kind)
 def test_a_runner_that_cannot_be_told_something_else_is_replaced_and_its_work_runs_again():
     agent = agent_with([[]], [0])
     agent.take()
-    agent.action_failed(actions.ToRunner(0, protocol.CloseJob(9)), BROKEN)
+    agent.handle(ActionFailed(actions.ToRunner(0, protocol.CloseJob(9)), BROKEN))
     assert agent.take() == [actions.KillRunner(0)]
-    agent.execution.runner_died(0, None, -9, 1)
-    agent.execution.runner_started(0)
+    agent.handle(RunnerDied(0, None, -9, 1))
+    agent.handle(RunnerStarted(0))
     [run] = frames_to_runner(agent, protocol.Run)
     assert run.frame.tasks == [0]
 
@@ -94,12 +109,12 @@ def test_a_runner_that_cannot_be_told_something_else_is_replaced_and_its_work_ru
 def test_a_runner_that_cannot_be_killed_is_tried_again_at_each_tick_until_it_is_gone():
     agent = agent_with([[]], [0])
     agent.take()
-    agent.action_failed(actions.KillRunner(0), BROKEN)
-    agent.tick(1.0, [None])
+    agent.handle(ActionFailed(actions.KillRunner(0), BROKEN))
+    agent.handle(Tick(1.0, [None]))
     assert agent.take() == [actions.KillRunner(0)]
-    agent.action_failed(actions.KillRunner(0), BROKEN)
-    agent.execution.runner_died(0, None, 0, 1)
-    agent.tick(2.0, [None])
+    agent.handle(ActionFailed(actions.KillRunner(0), BROKEN))
+    agent.handle(RunnerDied(0, None, 0, 1))
+    agent.handle(Tick(2.0, [None]))
     assert of_kind(agent.take(), actions.KillRunner) == []
 
 
@@ -107,7 +122,7 @@ def test_a_recall_that_did_not_reach_its_runner_takes_nothing_back_and_another_o
     agent = agent_with([[]], [0])
     agent.take()
     number = agent.runners.recall(agent.runners.slots[0])
-    agent.action_failed(actions.Recall(0, number), BROKEN)
+    agent.handle(ActionFailed(actions.Recall(0, number), BROKEN))
     assert not agent.runners.slots[0].recalling
     assert list(agent.runners.slots[0].outstanding) == [1]
 
@@ -115,8 +130,8 @@ def test_a_recall_that_did_not_reach_its_runner_takes_nothing_back_and_another_o
 def test_nobody_waits_for_a_nudge_or_for_room_on_disk():
     agent = agent_with([[]], [0])
     agent.take()
-    agent.action_failed(actions.Nudge(0), BROKEN)
-    agent.action_failed(actions.Unspill("1"), BROKEN)
+    agent.handle(ActionFailed(actions.Nudge(0), BROKEN))
+    agent.handle(ActionFailed(actions.Unspill("1"), BROKEN))
     assert agent.take() == []
     assert agent.counts.setbacks == {"Nudge": 1, "Unspill": 1}
 
@@ -125,7 +140,7 @@ def test_nobody_waits_for_a_nudge_or_for_room_on_disk():
 
 
 def granted(agent: Agent, dataset: int, segment: int) -> actions.ToRunner:
-    agent.execution.allocate(0, protocol.Allocate(1, dataset, LARGE, segment))
+    agent.handle(RunnerSent(0, [protocol.Allocate(1, dataset, LARGE, segment)]))
     [action] = frames_to_runner(agent, protocol.Grant)
     return action
 
@@ -134,15 +149,15 @@ def test_a_result_without_memory_behind_its_place_waits_until_something_went_to_
     agent = agent_with([[], [], [0, 1]], [0, 1], spills=True, unknown_seconds=0.001)
     agent.take()
     make(agent, 0, 1)
-    agent.action_failed(granted(agent, 1, 2), Setback("full", memory=LARGE))
+    agent.handle(ActionFailed(granted(agent, 1, 2), Setback("full", memory=LARGE)))
     decided = agent.take()
     assert [action.frame for action in of_kind(decided, actions.ToRunner)] == [protocol.Grant(1, 1, 0, protocol.NO_ROOM_YET)]
     [spill] = of_kind(decided, actions.Spill)
     assert agent.memory.store.capacity == LARGE
-    agent.spilled(spill.key, True)
+    agent.handle(Spilled(spill.key))
     [grant] = frames_to_runner(agent, protocol.Grant)
     assert grant.frame.offset >= 0
-    agent.clock(agent.settings.memory_pause_seconds)
+    agent.handle(Clock(agent.settings.memory_pause_seconds))
     assert agent.memory.store.capacity == 8 * LARGE
 
 
@@ -150,11 +165,11 @@ def test_a_result_that_finds_no_memory_twice_waits_without_being_told_again():
     agent = agent_with([[], []], [0, 1], spills=True, unknown_seconds=0.001)
     agent.take()
     make(agent, 0, 1)
-    agent.action_failed(granted(agent, 1, 2), Setback("full", memory=LARGE))
+    agent.handle(ActionFailed(granted(agent, 1, 2), Setback("full", memory=LARGE)))
     [spill] = of_kind(agent.take(), actions.Spill)
-    agent.spilled(spill.key, True)
+    agent.handle(Spilled(spill.key))
     [grant] = frames_to_runner(agent, protocol.Grant)
-    agent.action_failed(grant, Setback("full", memory=0))
+    agent.handle(ActionFailed(grant, Setback("full", memory=0)))
     assert frames_to_runner(agent, protocol.Grant) == []
     assert agent.memory.n_claims == 1
 
@@ -163,12 +178,12 @@ def test_a_result_that_has_no_memory_even_above_the_capacity_fails_and_the_cure_
     agent = agent_with([[], []], [0, 1], unknown_seconds=0.001)
     agent.take()
     make(agent, 0, 1)
-    agent.action_failed(granted(agent, 1, 2), Setback("full", memory=LARGE))
+    agent.handle(ActionFailed(granted(agent, 1, 2), Setback("full", memory=LARGE)))
     agent.take()
     for second in (1.0, 3.0):
-        agent.tick(second, [None])
+        agent.handle(Tick(second, [None]))
     [grant] = frames_to_runner(agent, protocol.Grant)
-    agent.action_failed(grant, Setback("full", memory=LARGE))
+    agent.handle(ActionFailed(grant, Setback("full", memory=LARGE)))
     [refused] = frames_to_runner(agent, protocol.Grant)
     assert refused.frame.offset == protocol.NEVER
     assert refused.frame.why == (
@@ -181,9 +196,9 @@ def test_a_result_that_has_no_memory_even_above_the_capacity_fails_and_the_cure_
 def test_without_memory_behind_a_slab_the_runner_does_without_and_the_store_keeps_to_what_there_is():
     agent = agent_with([[]], [0])
     agent.take()
-    agent.execution.allocate_slab(0, protocol.AllocateSlab(LARGE))
+    agent.handle(RunnerSent(0, [protocol.AllocateSlab(LARGE)]))
     [action] = frames_to_runner(agent, protocol.GrantSlab)
-    agent.action_failed(action, Setback("full", memory=2 * PAGE))
+    agent.handle(ActionFailed(action, Setback("full", memory=2 * PAGE)))
     assert [answer.frame for answer in frames_to_runner(agent, protocol.GrantSlab)] == [protocol.GrantSlab(0, protocol.NEVER, 0)]
     assert (agent.memory.store.used, agent.memory.store.capacity) == (0, 2 * PAGE)
     assert "the folder of shared memory is full with 8,192 bytes" in agent.trouble()[0]
@@ -196,8 +211,8 @@ def spilled_one() -> tuple[Agent, actions.Restore]:
     make(agent, 0, 1)
     agent.memory.disk._spill(*agent.memory.disk.resident[agent.jobs["job"].entries[0].block.id])
     [spill] = of_kind(agent.take(), actions.Spill)
-    agent.spilled(spill.key, True)
-    agent.execution.results(0, protocol.Results(1, segments=[2], datasets=[1], values=[b"v"]))
+    agent.handle(Spilled(spill.key))
+    agent.handle(RunnerSent(0, [protocol.Results(1, segments=[2], datasets=[1], values=[b"v"])]))
     agent.assignments.assign(
         Assign(
             at=2,
@@ -220,12 +235,12 @@ def spilled_one() -> tuple[Agent, actions.Restore]:
 
 def test_a_dataset_that_memory_has_no_room_for_stays_on_disk_and_is_read_later():
     agent, restore = spilled_one()
-    agent.action_failed(restore, Setback("full", memory=0))
+    agent.handle(ActionFailed(restore, Setback("full", memory=0)))
     assert of_kind(agent.take(), actions.Restore) == []
     assert not [events for events in reported(agent) if events.gone]
-    agent.clock(agent.settings.memory_pause_seconds)
+    agent.handle(Clock(agent.settings.memory_pause_seconds))
     [again] = of_kind(agent.take(), actions.Restore)
-    agent.restored(again.key, True)
+    agent.handle(Restored(again.key))
     [run] = frames_to_runner(agent, protocol.Run)
     assert run.frame.tasks == [2]
 
@@ -241,24 +256,24 @@ def test_a_dataset_that_cannot_be_written_stays_in_memory_and_the_disk_has_a_pau
     for _ in range(6):
         disk._spill(*disk.resident[agent.jobs["job"].entries[0].block.id])
         [spill] = of_kind(agent.take(), actions.Spill)
-        agent.action_failed(spill, Setback("read-only file system"))
+        agent.handle(ActionFailed(spill, Setback("read-only file system")))
         assert agent.trouble() == ["nothing is moved to disk for a while: read-only file system"]
         assert not disk.enabled
         pauses.append(disk._paused_until - disk.now)
-        agent.clock(disk._paused_until)
+        agent.handle(Clock(disk._paused_until))
         assert disk.enabled
     assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
     assert agent.jobs["job"].entries[0].block is not None
     disk._spill(*disk.resident[agent.jobs["job"].entries[0].block.id])
     [spill] = of_kind(agent.take(), actions.Spill)
-    agent.spilled(spill.key, True)
+    agent.handle(Spilled(spill.key))
     assert (disk.trouble, agent.trouble()) == ("", [])
 
 
 def test_a_dataset_that_cannot_be_read_is_gone():
     agent, restore = spilled_one()
     reported(agent)
-    agent.action_failed(restore, BROKEN)
+    agent.handle(ActionFailed(restore, BROKEN))
     assert [events.gone for events in reported(agent)] == [[0]]
     assert agent.memory.store.used == 0
 
@@ -274,23 +289,23 @@ def awaiting() -> Agent:
 def test_a_host_to_which_no_link_can_be_begun_is_tried_again():
     agent = awaiting()
     [connect] = of_kind(agent.take(), actions.Connect)
-    agent.action_failed(connect, BROKEN)
-    agent.fetching.retry_links()
+    agent.handle(ActionFailed(connect, BROKEN))
+    agent.handle(LinksDue())
     assert of_kind(agent.take(), actions.Connect) == [connect]
 
 
 def test_what_cannot_be_sent_to_a_host_ends_the_link_and_is_sent_on_the_next_one():
     agent = awaiting()
     agent.take()
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(HostConnected("a", EPOCH))
     [want] = of_kind(agent.take(), actions.ToHost)
-    agent.action_failed(want, BROKEN)
+    agent.handle(ActionFailed(want, BROKEN))
     [end] = agent.take()
     assert end == actions.Disconnect("a")
-    agent.action_failed(end, BROKEN)
-    agent.fetching.retry_links()
+    agent.handle(ActionFailed(end, BROKEN))
+    agent.handle(LinksDue())
     assert of_kind(agent.take(), actions.Connect) == [actions.Connect("a", "a:1")]
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(HostConnected("a", EPOCH))
     assert of_kind(agent.take(), actions.ToHost) == [want]
 
 
@@ -299,17 +314,17 @@ def made_for_peer() -> tuple[Agent, actions.SendBlock]:
     agent = agent_with([[], [0]], [0])
     agent.take()
     make(agent, 0, 1)
-    agent.peers.came(5, PeerHost("a", EPOCH, ""))
-    agent.peers.wanted(5, frames.Want("job", [0], [0]))
+    agent.handle(PeerCame(5, PeerHost("a", EPOCH, "")))
+    agent.handle(Wanted(5, frames.Want("job", [0], [0])))
     agent.take()
-    agent.peers.granted(5, frames.Grant("job", [0]))
+    agent.handle(Granted(5, frames.Grant("job", [0])))
     [send] = of_kind(agent.take(), actions.SendBlock)
     return agent, send
 
 
 def test_a_block_that_cannot_be_sent_is_let_go_of_and_its_link_ends():
     agent, send = made_for_peer()
-    agent.action_failed(send, BROKEN)
+    agent.handle(ActionFailed(send, BROKEN))
     assert of_kind(agent.take(), actions.DropPeer) == [actions.DropPeer(5)]
     entry = agent.jobs["job"].entries[0]
     assert (entry.sending, entry.block.holds) == (0, 0)
@@ -317,21 +332,21 @@ def test_a_block_that_cannot_be_sent_is_let_go_of_and_its_link_ends():
 
 def test_a_peer_that_cannot_be_answered_loses_its_link_and_waits_for_nothing_here():
     agent, _ = made_for_peer()
-    agent.action_failed(actions.ToPeer(5, frames.Gone("job", [1])), BROKEN)
+    agent.handle(ActionFailed(actions.ToPeer(5, frames.Gone("job", [1])), BROKEN))
     [drop] = of_kind(agent.take(), actions.DropPeer)
-    agent.peers.wanted(5, frames.Want("job", [1], [0]))
-    agent.action_failed(drop, BROKEN)
+    agent.handle(Wanted(5, frames.Want("job", [1], [0])))
+    agent.handle(ActionFailed(drop, BROKEN))
     assert not agent.jobs["job"].entries[1].wanted_by
 
 
 def test_a_part_that_cannot_be_read_for_a_peer_is_gone():
     agent, restore = spilled_one()
     agent.memory.disk.unread(restore.key)
-    agent.peers.came(5, PeerHost("a", EPOCH, ""))
-    agent.peers.wanted(5, frames.Want("job", [0], [0]))
+    agent.handle(PeerCame(5, PeerHost("a", EPOCH, "")))
+    agent.handle(Wanted(5, frames.Want("job", [0], [0])))
     agent.take()
-    agent.peers.granted(5, frames.Grant("job", [0]))
+    agent.handle(Granted(5, frames.Grant("job", [0])))
     [send] = of_kind(agent.take(), actions.SendSpilled)
-    agent.action_failed(send, BROKEN)
+    agent.handle(ActionFailed(send, BROKEN))
     assert [action.frame for action in of_kind(agent.take(), actions.ToPeer)] == [frames.Gone("job", [0])]
     assert [0] in [events.gone for events in reported(agent)]

@@ -8,6 +8,7 @@ import pytest
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER
 from headrace.worker.agent.actions import ToRunner
+from headrace.worker.agent.events import LogRead, RunnerDied, RunnerSent, RunnerStarted
 from headrace.worker.agent.memory import Claim, Claimant
 from headrace_schemas import Ended
 from tests.unit.worker_world import JOB, World
@@ -29,13 +30,13 @@ def world() -> World:
 def grant_of(world: World, slot: int = 0, nbytes: int = NBYTES) -> protocol.GrantSlab:
     """What the agent answers to a runner that wants a slab."""
     agent = world.agents["h0"]
-    agent.execution.allocate_slab(slot, protocol.AllocateSlab(nbytes))
+    agent.handle(RunnerSent(slot, [protocol.AllocateSlab(nbytes)]))
     [grant] = [action.frame for action in agent.take() if isinstance(action, ToRunner) and isinstance(action.frame, protocol.GrantSlab)]
     return grant
 
 
 def hand_over(world: World, block: int, slot: int = 0, job: int = NUMBER) -> None:
-    world.agents["h0"].execution.results(slot, protocol.Results(job, datasets=[0], values=[block]))
+    world.agents["h0"].handle(RunnerSent(slot, [protocol.Results(job, datasets=[0], values=[block])]))
 
 
 def store_of(world: World):  # type: ignore[no-untyped-def]
@@ -51,29 +52,29 @@ def test_a_slab_that_is_returned_becomes_the_dataset_where_it_is(world):
     runs = [a for a in world.agents["h0"].take() if isinstance(a, ToRunner) and isinstance(a.frame, protocol.Run)]
     readers = [(run.slot, place) for run in runs for place in run.frame.locations]
     assert [place for _, place in readers] == [(grant.block, grant.offset, NBYTES)] * 2
-    assert {k for report in world.agents["h0"].reporting.due() for k in report.events.produced} == {0}
+    assert {k for report in world.agents["h0"].reports_due() for k in report.events.produced} == {0}
     for slot, _ in readers:
-        world.agents["h0"].execution.released(slot, protocol.Released([grant.block], [1]))
+        world.agents["h0"].handle(RunnerSent(slot, [protocol.Released([grant.block], [1])]))
     world.purge("h0", [0])
-    world.agents["h0"].assignments.end(Ended(at=1, term=1, job=JOB, state="failed"))
+    world.agents["h0"].handle(LogRead([Ended(at=1, term=1, job=JOB, state="failed")]))
     assert store.used == 0
 
 
 def test_the_size_that_is_reported_is_that_of_the_slab(world):
     hand_over(world, grant_of(world).block)
-    [report] = world.agents["h0"].reporting.due()
+    [report] = world.agents["h0"].reports_due()
     assert (report.events.produced, report.events.sizes) == ([0], [NBYTES])
 
 
 def test_a_slab_that_is_not_returned_is_free_when_its_array_is_gone(world):
     grant = grant_of(world)
     before = world.agents["h0"].grants.progress
-    world.agents["h0"].execution.released(1, protocol.Released([grant.block], [1]))
+    world.agents["h0"].handle(RunnerSent(1, [protocol.Released([grant.block], [1])]))
     assert store_of(world).used, "it is another runner's"
-    world.agents["h0"].execution.released(0, protocol.Released([grant.block], [1]))
+    world.agents["h0"].handle(RunnerSent(0, [protocol.Released([grant.block], [1])]))
     assert store_of(world).used == 0
     assert world.agents["h0"].grants.progress > before, "who waits for memory is looked at again"
-    world.agents["h0"].execution.released(0, protocol.Released([grant.block], [1]))
+    world.agents["h0"].handle(RunnerSent(0, [protocol.Released([grant.block], [1])]))
 
 
 def test_the_second_of_two_attempts_is_dropped(world):
@@ -87,7 +88,7 @@ def test_the_second_of_two_attempts_is_dropped(world):
 def test_a_slab_comes_before_a_copy_that_was_granted_room(world):
     agent = world.agents["h0"]
     segment = next(iter(agent.runners.slots[0].outstanding))
-    agent.execution.allocate(0, protocol.Allocate(NUMBER, 0, NBYTES, segment))
+    agent.handle(RunnerSent(0, [protocol.Allocate(NUMBER, 0, NBYTES, segment)]))
     [grant] = [a.frame for a in agent.take() if isinstance(a, ToRunner) and isinstance(a.frame, protocol.Grant)]
     hand_over(world, grant_of(world, 1).block, 1)
     hand_over(world, grant.block, 0)
@@ -108,7 +109,7 @@ def test_a_slab_cannot_be_returned_by_another_runner_nor_twice(world):
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_a_result_of_a_job_that_is_over_is_free(world, forgotten):
     grant = grant_of(world)
-    world.agents["h0"].assignments.end(Ended(at=1, term=1, job=JOB, state="cancelled"))
+    world.agents["h0"].handle(LogRead([Ended(at=1, term=1, job=JOB, state="cancelled")]))
     assert store_of(world).used, "the runner may still write to it"
     hand_over(world, grant.block, job=NUMBER if not forgotten else 99)
     assert store_of(world).used == 0
@@ -120,13 +121,13 @@ def test_what_a_runner_that_dies_was_filling_is_free_and_what_it_returned_stays(
     used = store_of(world).used
     lost = [grant_of(world) for _ in range(3)]
     agent = world.agents["h0"]
-    agent.execution.runner_died(0, None, -9, 1)
+    agent.handle(RunnerDied(0, None, -9, 1))
     assert store_of(world).used == used
     assert not agent.grants.slabs._blocks, "nothing is remembered of it"
-    agent.execution.runner_started(0)
+    agent.handle(RunnerStarted(0))
     for grant in lost:
         hand_over(world, grant.block)
-        agent.execution.released(0, protocol.Released([grant.block], [1]))
+        agent.handle(RunnerSent(0, [protocol.Released([grant.block], [1])]))
     assert store_of(world).used == used
     assert agent.jobs[JOB].entries[0].block.id == returned.block
 
@@ -146,7 +147,7 @@ def test_who_waits_for_memory_goes_first(world):
     claim = Claim(0, 0, agent.jobs[JOB], 0, 3 * NBYTES, Claimant(slot=1, generation=1, segment=1))
     assert not agent.memory.claim(claim)
     assert grant_of(world, nbytes=NBYTES // 2).offset == NEVER, "there would be room, but not for the claim then"
-    agent.execution.released(0, protocol.Released([filled.block], [1]))
+    agent.handle(RunnerSent(0, [protocol.Released([filled.block], [1])]))
     agent.take()
     assert agent.jobs[JOB].entries[0].granted is not None
 
@@ -159,7 +160,7 @@ def test_without_memory_behind_its_place_a_slab_is_none(world):
 
 def test_a_nonsensical_size_is_refused(world):
     with pytest.raises(ValueError, match="-1 bytes"):
-        world.agents["h0"].execution.allocate_slab(0, protocol.AllocateSlab(-1))
+        world.agents["h0"].handle(RunnerSent(0, [protocol.AllocateSlab(-1)]))
 
 
 def test_frames_of_slabs_travel():

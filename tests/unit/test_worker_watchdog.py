@@ -8,6 +8,7 @@ import pytest
 
 from headrace.runner import protocol
 from headrace.worker.agent import actions
+from headrace.worker.agent.events import HostConnected, LogRead, Spilled, Tick
 from headrace.worker.agent.state import Agent
 from headrace.worker.agent.watchdog import Wait, Watchdog, wait_of
 from headrace.worker.settings import Settings
@@ -73,7 +74,7 @@ def test_what_tasks_wait_for_in_words() -> None:
     segments = [chain.segments[0] for chain in agent.jobs["job"].chains.values() if chain is not None]
     assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 0)]) == Wait("its end: runner 0 executes it")
     assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 9)]) == Wait("runner 0, which executes another task before it")
-    agent.fetching.host_connected("a", EPOCH)
+    agent.handle(HostConnected("a", EPOCH))
     assert waits(agent)[2] == "dataset 'f-2', which host a was asked for"
     segments[1].missing, segments[1].entries[0].value = 1, b"here"
     assert waits(agent)[1] == "an input that is missing, although all of them are here"
@@ -85,9 +86,9 @@ def test_a_dataset_that_is_thought_to_be_here_and_is_not_is_reported_as_gone_aft
     assert waits(agent) == ["dataset 'f-0', whose place nobody has named"]
     gone: list[list[int]] = []
     for second in range(0, int(2 * PATIENCE), 10):
-        agent.tick(float(second), IDLE)
+        agent.handle(Tick(float(second), IDLE))
         agent.take()
-        gone += [report.events.gone for report in agent.reporting.due() if isinstance(report, actions.Report)]
+        gone += [report.events.gone for report in agent.reports_due() if isinstance(report, actions.Report)]
     assert gone == [[0]]
 
 
@@ -102,7 +103,7 @@ def test_tasks_whose_inputs_were_lost_on_disk_keep_no_other_from_running() -> No
     for job, entry in list(disk.resident.values()):
         disk._spill(job, entry)
     for spill in of_kind(agent.take(), actions.Spill):
-        agent.spilled(spill.key, True)
+        agent.handle(Spilled(spill.key))
     agent.assignments.assign(_assign(list(range(n, 2 * n))), None)
     for restore in of_kind(agent.take(), actions.Restore):
         agent.restored(restore.key, False)
@@ -152,7 +153,7 @@ def _scene(rng: random.Random) -> None:
     for index, name in enumerate(world.names):
         mine = [(id, chains[id]) for id in (len(chains) - 2, len(chains) - 1) if placed[id] == index]
         if mine:
-            world.intakes[name].hear([world._assign(name, mine, home, {})])
+            world.agents[name].handle(LogRead([world._assign(name, mine, home, {})]))
     world.run(rng)
     for _ in range(12):
         world.tick(10.0)

@@ -14,7 +14,7 @@ from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.agent import actions
-from headrace.worker.agent.intake import Intake
+from headrace.worker.agent import events as ev
 from headrace.worker.agent.rejoining import held, still_true
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.state import Agent
@@ -242,17 +242,7 @@ class ModelRunner:
         self.world.memory[self.host][offset : offset + nbytes] = filling(value, nbytes)
 
     def _send(self, frame: protocol.ToAgent) -> None:
-        agent = self.world.agents[self.host]
-        if isinstance(frame, protocol.Results):
-            agent.execution.results(self.slot, frame)
-        elif isinstance(frame, protocol.Allocate):
-            agent.execution.allocate(self.slot, frame)
-        elif isinstance(frame, protocol.Closed):
-            agent.execution.closed(self.slot, frame)
-        elif isinstance(frame, protocol.AllocateSlab):
-            agent.execution.allocate_slab(self.slot, frame)
-        else:
-            agent.execution.released(self.slot, frame)
+        self.world.agents[self.host].handle(ev.RunnerSent(self.slot, [frame]))
 
 
 UNFAILING = actions.ToRunner, actions.SendSpilled, actions.Unspill, actions.DropPeer, actions.Disconnect, actions.Warn
@@ -287,11 +277,10 @@ class World:
         self.names = [f"h{i}" for i in range(hosts)]
         self.epoch = EPOCH
         self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills, START) for n in self.names}
-        self.intakes = {n: Intake(agent) for n, agent in self.agents.items()}
         for index, (name, agent) in enumerate(self.agents.items()):
-            agent.address = f"{name}:1"
+            agent.handle(ev.AddressKnown(f"{name}:1"))
             for other in self.agents.values():
-                other.peers.came(index, PeerHost(name, EPOCH, ""))
+                other.handle(ev.PeerCame(index, PeerHost(name, EPOCH, "")))
         self.memory = {n: bytearray(8 * capacity) for n in self.names}
         self.runners = {(n, slot): ModelRunner(self, n, slot) for n in self.names for slot in range(runners)}
         self.wires: dict[tuple[str, str, str], deque[tuple[frames.Frame, bytes]]] = {}
@@ -314,7 +303,7 @@ class World:
         """So many actions may fail yet."""
         self.ended = False
         for n, slot in self.runners:
-            self.agents[n].execution.runner_started(slot)
+            self.agents[n].handle(ev.RunnerStarted(slot))
 
     def settings(self, host: str, runners: int) -> Settings:
         """Of a host: large datasets that several want go from host to host in some pieces. Runners get several tasks from the start."""
@@ -331,7 +320,7 @@ class World:
         for index, name in enumerate(self.names):
             mine = [(ids[i], chain) for i, chain in enumerate(chains) if placed[i] == index]
             if mine:
-                self.intakes[name].hear([self._assign(name, mine, home, attempts or {})])
+                self.agents[name].handle(ev.LogRead([self._assign(name, mine, home, attempts or {})]))
 
     def _assign(self, name: str, mine: list[tuple[int, list[int]]], home: dict[int, int], attempts: dict[int, int]) -> Assign:
         sources = [home[d] for _, chain in mine for t in chain for d in self.inputs[t] if d not in chain]
@@ -343,7 +332,7 @@ class World:
         )  # fmt: skip
 
     def purge(self, name: str, datasets: list[int]) -> None:
-        self.intakes[name].hear([Purge(at=1, term=1, job=JOB, host=name, epoch=self.epoch, datasets=datasets)])
+        self.agents[name].handle(ev.LogRead([Purge(at=1, term=1, job=JOB, host=name, epoch=self.epoch, datasets=datasets)]))
 
     def kill_runner(self, name: str, slot: int) -> None:
         """A runner dies over the next thing that it would execute, if there is any, and its result. Another one takes its place."""
@@ -352,11 +341,11 @@ class World:
             segment, _, (task, *_), (leaves, *_), _ = runner.queue[0]
             executed = (runner.job, task)
             if leaves == 1 and task in self.large:
-                agent.execution.allocate(slot, protocol.Allocate(runner.job, task, self.large[task], segment))
+                agent.handle(ev.RunnerSent(slot, [protocol.Allocate(runner.job, task, self.large[task], segment)]))
         self.pump()
-        agent.execution.runner_died(slot, executed, -9, 1)
+        agent.handle(ev.RunnerDied(slot, executed, -9, 1))
         self.runners[name, slot] = ModelRunner(self, name, slot)
-        agent.execution.runner_started(slot)
+        agent.handle(ev.RunnerStarted(slot))
 
     def rejoin(self) -> list[Events]:
         """Every host loses its lease, ends its runners and links, and joins again. Returns what they say before they do."""
@@ -367,27 +356,26 @@ class World:
         told: list[Events] = []
         for name, work in [pair for pair in self.disk_work if isinstance(pair[1], actions.SendSpilled)]:
             self.disk_work.remove((name, work))
-            self.agents[name].peers.sent(work.peer, work.frame, work.nbytes)
+            self.agents[name].handle(ev.BytesSent(work.peer, work.frame, work.nbytes))
         for name, agent in self.agents.items():
             for index, other in enumerate(self.names):
-                agent.fetching.host_unreachable(other)
-                agent.peers.left(index)
+                agent.handle(ev.HostUnreachable(other))
+                agent.handle(ev.PeerLeft(index))
             facts = agent.all_reports()
-            agent.rejoin(self.epoch)
-            self.intakes[name].hear(())
+            agent.handle(ev.Rejoined(self.epoch))
             for index, other in enumerate(self.names):
-                agent.peers.came(index, PeerHost(other, self.epoch, ""))
+                agent.handle(ev.PeerCame(index, PeerHost(other, self.epoch, "")))
             told += held(agent.jobs.values(), name, self.epoch)
             told += [true for events in facts if (true := still_true(events, agent.jobs.get(events.job), self.epoch)) is not None]
         for name, slot in self.runners:
             self.runners[name, slot] = ModelRunner(self, name, slot)
-            self.agents[name].execution.runner_started(slot)
+            self.agents[name].handle(ev.RunnerStarted(slot))
         return told
 
     def end(self, state: str) -> None:
         self.ended = True
-        for intake in self.intakes.values():
-            intake.hear([Ended(at=1, term=1, job=JOB, state=state)])
+        for agent in self.agents.values():
+            agent.handle(ev.LogRead([Ended(at=1, term=1, job=JOB, state=state)]))
 
     def choices(self) -> list[tuple[str, object]]:
         """What may happen next."""
@@ -398,7 +386,7 @@ class World:
         found += [("wire", key) for key, wire in self.wires.items() if wire]
         found += [("connect", pair) for pair in self.connecting]
         found += [("disk", work) for work in {name: (name, work) for name, work in reversed(self.disk_work)}.values()]
-        found += [("log", (name,)) for name, intake in self.intakes.items() if intake.busy]
+        found += [("log", (name,)) for name, agent in self.agents.items() if agent.intake.busy]
         return found
 
     def step(self, rng: random.Random) -> bool:
@@ -418,7 +406,7 @@ class World:
         elif kind == "wire":
             self._deliver(what)  # type: ignore[arg-type]
         elif kind == "log":
-            self.intakes[what[0]].go_on()  # type: ignore[index]
+            self.agents[what[0]].handle(ev.AssignmentResumed())  # type: ignore[index]
         elif kind == "recall":
             self.recalls.remove(what)  # type: ignore[arg-type]
             self._look_what_was_begun(*what)  # type: ignore[misc]
@@ -452,14 +440,14 @@ class World:
         check_flags(agent)
         for action in done:
             self._act(name, action)
-        for report in agent.reporting.due():
+        for report in agent.reports_due():
             self._act(name, report)
         return bool(done)
 
     def _act(self, name: str, action: actions.Action) -> None:
         setback = self._setback(name, action)
         if setback is not None:
-            self.agents[name].action_failed(action, setback)
+            self.agents[name].handle(ev.ActionFailed(action, setback))
         elif isinstance(action, actions.Warn):
             self.warnings.append(action.text)
         elif isinstance(action, actions.Report):
@@ -484,7 +472,7 @@ class World:
         elif isinstance(action, actions.SendBlock):
             data = bytes(self.memory[name][action.offset : action.offset + action.nbytes])
             self._wire(name, self.names[action.peer], "down").append((action.frame, data))
-            self.agents[name].peers.sent(action.peer, action.frame, action.nbytes, action.block)
+            self.agents[name].handle(ev.BytesSent(action.peer, action.frame, action.nbytes, action.block))
 
         elif isinstance(action, DiskWork):
             self.disk_work.append((name, action))
@@ -509,29 +497,29 @@ class World:
 
     def _connect(self, name: str, host: str) -> None:
         peer = self.names.index(name)
-        self.agents[host].peers.came(peer, PeerHost(name, self.epoch, ""))
-        self.agents[name].fetching.host_connected(host, self.epoch)
+        self.agents[host].handle(ev.PeerCame(peer, PeerHost(name, self.epoch, "")))
+        self.agents[name].handle(ev.HostConnected(host, self.epoch))
 
     def _lose_link(self, name: str, host: str) -> None:
         """The link that one host opened to another ends, with all that is on it."""
         self._wire(name, host, "up").clear()
         self._wire(host, name, "down").clear()
-        self.agents[host].peers.left(self.names.index(name))
-        self.agents[name].fetching.host_unreachable(host)
+        self.agents[host].handle(ev.PeerLeft(self.names.index(name)))
+        self.agents[name].handle(ev.HostUnreachable(host))
 
     def _use_disk(self, name: str, work: DiskWork) -> None:
         if isinstance(work, actions.Spill):
             self.disk[name, work.key] = bytes(self.memory[name][work.offset : work.offset + work.nbytes])
-            self.agents[name].spilled(work.key, True)
+            self.agents[name].handle(ev.Spilled(work.key))
         elif isinstance(work, actions.SendSpilled):
             start, data = work.frame.start, self.disk[name, work.key]
             self._wire(name, self.names[work.peer], "down").append((work.frame, data[start : start + work.nbytes]))
-            self.agents[name].peers.sent(work.peer, work.frame, work.nbytes)
+            self.agents[name].handle(ev.BytesSent(work.peer, work.frame, work.nbytes))
         elif isinstance(work, actions.Unspill):
             self.disk.pop((name, work.key), None)
         else:
             self.memory[name][work.offset : work.offset + work.nbytes] = self.disk[name, work.key]
-            self.agents[name].restored(work.key, True)
+            self.agents[name].handle(ev.Restored(work.key))
 
     def _wire(self, sender: str, receiver: str, way: str) -> deque[tuple[frames.Frame, bytes]]:
         return self.wires.setdefault((sender, receiver, way), deque())
@@ -541,38 +529,39 @@ class World:
         frame, payload = self.wires[key].popleft()
         agent, peer = self.agents[receiver], self.names.index(sender)
         if isinstance(frame, frames.Want):
-            agent.peers.wanted(peer, frame)
+            agent.handle(ev.Wanted(peer, frame))
         elif isinstance(frame, frames.Grant):
-            agent.peers.granted(peer, frame)
+            agent.handle(ev.Granted(peer, frame))
         elif isinstance(frame, frames.Values):
-            agent.fetching.values_received(sender, frame, memoryview(payload))
+            agent.handle(ev.ValuesReceived(sender, frame, memoryview(payload)))
         elif isinstance(frame, frames.Offer):
-            agent.fetching.offered(sender, frame)
+            agent.handle(ev.Offered(sender, frame))
         elif isinstance(frame, frames.Gone):
-            agent.fetching.gone(sender, frame)
+            agent.handle(ev.DatasetsGone(sender, frame))
         elif isinstance(frame, frames.Relay):
-            agent.fetching.relayed(sender, frame)
+            agent.handle(ev.Relayed(sender, frame))
         elif isinstance(frame, frames.Data):
-            place = agent.fetching.receiving(sender, frame, len(payload))
+            agent.handle(ev.DataArriving(sender, frame, len(payload)))
+            place = agent.fetching.place
             assert place is not None or self.ended or self.faults is not None, "bytes came that were not granted"
             if place is not None:
                 self.memory[receiver][place[0] : sum(place)] = payload
-            agent.fetching.received(sender, frame, len(payload))
+            agent.handle(ev.DataArrived(sender, frame, len(payload)))
 
     def _look_what_was_begun(self, name: str, recall: actions.Recall) -> None:
-        self.agents[name].chains.recalled(recall.slot, recall.number, self.runners[name, recall.slot].begun)
+        self.agents[name].handle(ev.RunnerRecalled(recall.slot, recall.number, self.runners[name, recall.slot].begun))
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         for agent in self.agents.values():
-            agent.clock(self.now)
+            agent.handle(ev.Clock(self.now))
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
         for name, agent in self.agents.items():
-            agent.tick(self.now, [None] * sum(1 for host, _ in self.runners if host == name))
+            agent.handle(ev.Tick(self.now, [None] * sum(1 for host, _ in self.runners if host == name)))
             if self.faults is not None:
-                agent.fetching.retry_links()
+                agent.handle(ev.LinksDue())
 
     def run(self, rng: random.Random, limit: int = 100_000) -> None:
         """Let things happen, in a random order, until nothing is left to happen: for a minute, where actions fail, for that ends pauses."""

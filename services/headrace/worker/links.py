@@ -6,14 +6,13 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from headrace.link import Handler, Identity, Link, LinkError, MalformedFrame, Place, Server, connect, frames, serve, split_address
 from headrace.logs import get_log
+from headrace.worker.agent import events
 from headrace.worker.agent.actions import Action, Connect, Disconnect, DropPeer, SendBlock, SendSpilled, ToHost, ToPeer
-from headrace.worker.agent.guard import Guard
 from headrace.worker.agent.metrics import Traffic
 from headrace.worker.agent.relays import PeerHost
 from headrace.worker.agent.spans import transferred
@@ -40,11 +39,7 @@ Failed = Callable[[BaseException], None]
 class Links(Handler):
     """Carries frames between the agent's state machine and the links. wake: is called after every event. traffic: counts, for metrics."""
 
-    def __init__(
-        self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None, guard: Guard | None = None
-    ) -> None:
-        """guard: handles events on which the agent raises an exception."""
-        self._guard = guard or Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
+    def __init__(self, agent: Agent, arena: Arena, key: bytes, wake: Callable[[], None], tracing: Tracing | None = None) -> None:
         self._agent = agent
         self._unread_bytes = agent.settings.unread_bytes
         self._arena = arena
@@ -60,12 +55,6 @@ class Links(Handler):
         """For each link, the datasets that were granted and have not arrived: how often each was granted, by job and dataset."""
         self._block_bytes: Counter[int] = Counter()
         """Bytes of blocks in flight, by peer."""
-        self._from_peers: dict[type[Any], Callable[[int, Any], None]] = {
-            frames.Want: agent.peers.wanted,
-            frames.Grant: agent.peers.granted,
-            frames.Unwant: agent.peers.unwanted,
-        }
-        """The agent's function for each type of frame on a link that a peer opened."""
         self.traffic = Traffic()
         self._began: dict[Link, float] = {}
         """The time at which the first bytes of the block arrived that is being received on a link."""
@@ -136,8 +125,7 @@ class Links(Handler):
             if not self._block_bytes[action.peer]:
                 del self._block_bytes[action.peer]
             block = action.block if isinstance(action, SendBlock) else 0
-            told = partial(self._agent.peers.sent, action.peer, action.frame, action.nbytes, block)
-            self._guard.tell("bytes were sent", told, action.frame.job, action.frame)
+            self._agent.handle(events.BytesSent(action.peer, action.frame, action.nbytes, block))
             self._wake()
 
         link, began = self._peers.get(action.peer), perf_counter()
@@ -170,12 +158,12 @@ class Links(Handler):
         except (LinkError, OSError, ValueError) as error:
             log.warning("no link to a host", peer=host, address=address, error=error)
             self.traffic.unreachable += 1
-            self._guard.tell("no link to a host", partial(self._agent.fetching.host_unreachable, host), event=host)
+            self._agent.handle(events.HostUnreachable(host))
         else:
             self._to_hosts[host] = link
             self._hosts[link] = host
             self._owed[link] = Counter()
-            self._guard.tell("a link to a host", partial(self._agent.fetching.host_connected, host, link.epoch), event=host)
+            self._agent.handle(events.HostConnected(host, link.epoch))
         self._wake()
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -191,10 +179,10 @@ class Links(Handler):
         if host is not None:
             log.info("the link to a host has ended", peer=host, error=reason)
             del self._to_hosts[host]
-            self._guard.tell("a link to a host ended", partial(self._agent.fetching.host_unreachable, host), event=host)
+            self._agent.handle(events.HostUnreachable(host))
         if number is not None:
             del self._peers[number]
-            self._guard.tell("a link of a peer ended", partial(self._agent.peers.left, number), event=number)
+            self._agent.handle(events.PeerLeft(number))
         self._wake()
 
     def frame_received(self, link: Link, frame: frames.Frame, payload: memoryview) -> None:
@@ -206,9 +194,6 @@ class Links(Handler):
                 self._from_peer(link, frame)
         except ValueError as error:
             raise MalformedFrame(f"a {type(frame).__name__} frame is not allowed here: {error}") from error
-        except Exception as error:  # the exception ends the link
-            self._guard.caught("a frame of a link", error, frame.job, frame)
-            raise
         finally:
             self._wake()
 
@@ -220,27 +205,27 @@ class Links(Handler):
         handle(self, host, frame, payload)
 
     def _values(self, host: str, frame: frames.Values, payload: memoryview) -> None:
-        self._agent.fetching.values_received(host, frame, payload)
+        self._agent.handle(events.ValuesReceived(host, frame, payload))
 
     def _offer(self, host: str, frame: frames.Offer, payload: memoryview) -> None:
-        self._agent.fetching.offered(host, frame)
+        self._agent.handle(events.Offered(host, frame))
 
     def _data(self, host: str, frame: frames.Data, payload: memoryview) -> None:
         seconds = perf_counter() - self._began.pop(self._to_hosts[host])
         self.traffic.received.add(seconds)
         if self._tracing is not None:
             transferred(self._tracing, "receive dataset", host, frame, len(payload), seconds)
-        self._agent.fetching.received(host, frame, len(payload))
+        self._agent.handle(events.DataArrived(host, frame, len(payload)))
 
     def _gone(self, host: str, frame: frames.Gone, payload: memoryview) -> None:
-        self._agent.fetching.gone(host, frame)
+        self._agent.handle(events.DatasetsGone(host, frame))
 
     def _relay(self, host: str, frame: frames.Relay, payload: memoryview) -> None:
         """Note that another host will send a dataset that this one was granted."""
         if not self._pay(self._to_hosts[host], (frame.job, frame.dataset)):
             raise ValueError(f"dataset {frame.dataset} of job {frame.job} was not granted")
         log.info("a dataset will be relayed by another host", job=frame.job, dataset=frame.dataset, peer=host, through=frame.host)
-        self._agent.fetching.relayed(host, frame)
+        self._agent.handle(events.Relayed(host, frame))
 
     def _from_peer(self, link: Link, frame: frames.Frame) -> None:
         number = self._numbers.get(link)
@@ -248,11 +233,11 @@ class Links(Handler):
             number = self._numbers[link] = next(_numbers)
             self._peers[number] = link
             if link.role == HOST:
-                self._agent.peers.came(number, PeerHost(link.peer, link.epoch, ""))
-        handle = self._from_peers.get(type(frame))
-        if handle is None:
+                self._agent.handle(events.PeerCame(number, PeerHost(link.peer, link.epoch, "")))
+        event = _FROM_PEER.get(type(frame))
+        if event is None:
             raise ValueError("this host did not ask for it")
-        handle(number, frame)
+        self._agent.handle(event(number, frame))
 
     def data_sink(self, link: Link, frame: frames.Data, nbytes: int) -> memoryview | Place | None:
         """Return the memory for incoming bytes: the granted block, or a scratch buffer if the dataset is not needed any more.
@@ -264,7 +249,8 @@ class Links(Handler):
         if host is None or not self._pay(link, (frame.job, frame.dataset), last) or nbytes > self._agent.memory.shortage.full_capacity:
             return None
         self._began[link] = perf_counter()
-        place = self._agent.fetching.receiving(host, frame, nbytes)
+        self._agent.handle(events.DataArriving(host, frame, nbytes))
+        place = self._agent.fetching.place
         if place is None:
             return memoryview(bytearray(nbytes))
         memory = self._arena.writable(*place)
@@ -277,7 +263,7 @@ class Links(Handler):
         try:
             self._arena.write(offset, data)
         except ArenaFull as error:
-            self._agent.fetching.no_memory(host, frame, self._arena.backed)
+            self._agent.handle(events.DataUnbacked(host, frame, self._arena.backed))
             raise LinkError(f"dataset {frame.dataset} of job {frame.job} has no room: {error}") from error
 
     def _pay(self, link: Link, what: tuple[str, int], last: bool = True) -> bool:
@@ -321,3 +307,10 @@ _FROM_HOST: dict[type[Any], Callable[[Links, str, Any, memoryview], None]] = {
     frames.Gone: Links._gone,
 }
 """The function for each type of frame on a link that this host opened."""
+
+_FROM_PEER: dict[type[Any], Callable[[int, Any], events.Event]] = {
+    frames.Want: events.Wanted,
+    frames.Grant: events.Granted,
+    frames.Unwant: events.Unwanted,
+}
+"""The event for each type of frame on a link that a peer opened."""

@@ -15,11 +15,11 @@ from headrace.logs import get_log
 from headrace.runner import protocol
 from headrace.worker.agent import actions
 from headrace.worker.agent.actions import Action, Setback
-from headrace.worker.agent.guard import Guard
+from headrace.worker.agent.events import ActionFailed, MemoryWanted, RunnerRecalled
 from headrace.worker.agent.recalls import RECALL_SECONDS
 from headrace.worker.spilling import Spilling
 from headrace_schemas import Events
-from headrace_shm import Arena, ArenaFull, Store
+from headrace_shm import Arena, ArenaFull
 
 if TYPE_CHECKING:
     from headrace.runner.status import StatusPage
@@ -34,7 +34,7 @@ log = get_log(__name__)
 class Publish(Protocol):
     """Publishes facts into the log."""
 
-    def __call__(self, events: Events) -> asyncio.Future[int]:
+    def __call__(self, facts: Events) -> asyncio.Future[int]:
         """Return a future with the sequence in the log, or with the error for which the log refused the facts."""
 
 
@@ -52,7 +52,6 @@ class Performer:
         publish: Publish,
         wake: Callable[[], None],
         spans: Spans | None = None,
-        guard: Guard | None = None,
     ) -> None:
         self._agent = agent
         self._runners = runners
@@ -63,7 +62,6 @@ class Performer:
         self._publish = publish
         self._wake = wake
         self._spans = spans
-        self._guard = guard or Guard(agent.assignments.fail_job, agent.settings.failures_in_a_row)
         self._unanswered: dict[asyncio.Future[int], Events] = {}
         """The facts whose publish was not acknowledged yet."""
         self._disk: Spilling | None = None
@@ -83,7 +81,7 @@ class Performer:
         setback = setback_of(error, self._memory.nbytes)
         expected = isinstance(error, OSError | PublishRefused)
         log.error("could not carry out an action", action=_name(action), error=setback.why, exc_info=None if expected else error)
-        self._guard.tell("an action failed", partial(self._agent.action_failed, action, setback), event=_name(action))
+        self._agent.handle(ActionFailed(action, setback))
         self._wake()
 
     def begin_again(self, runners: Runners, links: Links) -> None:
@@ -135,8 +133,7 @@ class Performer:
 
     def _recalled(self, action: actions.Recall) -> None:
         if not self._ended:
-            begun = self._page.begun(action.slot)
-            self._guard.tell("a runner was recalled", partial(self._agent.chains.recalled, action.slot, action.number, begun))
+            self._agent.handle(RunnerRecalled(action.slot, action.number, self._page.begun(action.slot)))
             self._wake()
 
     # --- links --------------------------------------------------------------------------------------------------------
@@ -176,11 +173,11 @@ class Performer:
 
 
 class Memory:
-    """The arena, and the store that can release free pages when the folder of shared memory is full."""
+    """The arena, and the agent, which chooses the free pages to release when the folder of shared memory is full."""
 
-    def __init__(self, arena: Arena, store: Store[int]) -> None:
+    def __init__(self, arena: Arena, agent: Agent) -> None:
         self.arena = arena
-        self._store = store
+        self._agent = agent
 
     @property
     def nbytes(self) -> int:
@@ -195,9 +192,14 @@ class Memory:
         try:
             self.arena.reserve(offset, nbytes)
         except ArenaFull:
-            for start, length in self._store.trim(self._store.used):
-                self.arena.release_pages(start, length)
+            self.give_back(self._agent.memory.store.used)
             self.arena.reserve(offset, nbytes)
+
+    def give_back(self, target: int) -> None:
+        """Give free memory back to the system, so that the arena has `target` bytes at most, as far as that goes."""
+        self._agent.handle(MemoryWanted(target))
+        for start, length in self._agent.memory.trimmed:
+            self.arena.release_pages(start, length)
 
 
 def setback_of(error: BaseException, memory: int) -> Setback:

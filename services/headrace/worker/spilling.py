@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from headrace.worker.agent.actions import Restore, SendSpilled, Spill, Unspill
+from headrace.worker.agent.events import Restored, Spilled
 from headrace.worker.agent.state import Agent
 from headrace_shm import Arena
 from headrace_shm.spill import Spill as File
@@ -77,11 +78,11 @@ class Spilling:
             _DONE[type(action)](self, action, future.result())
 
     def _spilled(self, action: Spill, _: object) -> None:
-        self._agent.spilled(action.key, True)
+        self._agent.handle(Spilled(action.key))
         self._wake()
 
     def _restored(self, action: Restore, _: object) -> None:
-        self._agent.restored(action.key, True)
+        self._agent.handle(Restored(action.key))
         self._wake()
 
     def _discarded(self, action: Unspill, _: object) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 import msgspec
 
@@ -20,11 +18,9 @@ from headrace.runner import protocol
 from headrace.runner.status import StatusPage
 from headrace.telemetry import Family, labelled
 from headrace.worker.addresses import advertised
-from headrace.worker.agent import metrics, rejoining
-from headrace.worker.agent.actions import Action
+from headrace.worker.agent import events, metrics, rejoining
 from headrace.worker.agent.failures import MemoryShortage
-from headrace.worker.agent.guard import Guard, MachineBroken
-from headrace.worker.agent.intake import Intake
+from headrace.worker.agent.guard import MachineBroken
 from headrace.worker.agent.rejoining import still_true
 from headrace.worker.agent.spans import Spans
 from headrace.worker.agent.state import Agent
@@ -54,9 +50,8 @@ class Worker:
         self._arena = arena
         self._page = status
         self._store: Store[int] = Store(arena.address_space // settings.address_space_factor, arena.address_space)
-        self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
-        self._guard = Guard(self._agent.assignments.fail_job, settings.failures_in_a_row)
-        self._intake = Intake(self._agent, self._guard)
+        self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time(), guarded=True)
+        self._memory = Memory(arena, self._agent)
         self._zygote = zygote
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
         self._links: Links
@@ -65,14 +60,6 @@ class Worker:
         """Stays open from epoch to epoch: what ended, or is to be dropped, in between is read, too."""
         self._kept_facts: list[Events] = []
         """Those of earlier epochs."""
-        self._on_frame: dict[type[protocol.ToAgent], Callable[[int, Any], None]] = {
-            protocol.Results: self._on_results,
-            protocol.Allocate: self._agent.execution.allocate,
-            protocol.AllocateSlab: self._agent.execution.allocate_slab,
-            protocol.Closed: self._agent.execution.closed,
-            protocol.Released: self._agent.execution.released,
-        }
-        """What is done with each kind of frame of a runner."""
         self._spans = Spans(bus.tracing, settings.runners, self._agent.known.called) if bus.tracing is not None else None
         self._expelled = asyncio.Event()
         """Set when the log says that this host is lost, though it has its lease."""
@@ -87,14 +74,13 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until cancelled, until this host cannot go on, or until its lease is lost: then no process and no link is left."""
-        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing, self._guard)
+        self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
         if self._performer is None:
-            memory, publish, wake = Memory(self._arena, self._store), self._publish, self._wake
-            parts = self._agent, self._runners, self._links, self._page, memory
-            self._performer = Performer(*parts, self._settings.spill_dir, publish, wake, self._spans, self._guard)
+            parts = self._agent, self._runners, self._links, self._page, self._memory
+            self._performer = Performer(*parts, self._settings.spill_dir, self._publish, self._wake, self._spans)
         else:
             self._performer.begin_again(self._runners, self._links)
-        self._agent.address = advertised(self._settings.advertise, await self._listen())
+        self._agent.handle(events.AddressKnown(advertised(self._settings.advertise, await self._listen())))
         work: list[asyncio.Future[None]] = []
         try:
             await self._runners.start(self._on_started)
@@ -120,7 +106,7 @@ class Worker:
         """The log lost its last messages: forget the jobs that went with them. Tries on while NATS does not answer."""
         self._feed = None
         submitted = [(job, subjects.submitted(job)) for job in self._agent.jobs]
-        self._agent.assignments.log_rewound([job for job, subject in submitted if await self._is_gone(subject)])
+        self._agent.handle(events.LogRewound([job for job, subject in submitted if await self._is_gone(subject)]))
 
     async def _is_gone(self, subject: str) -> bool:
         while True:
@@ -132,31 +118,30 @@ class Worker:
 
     def rejoin(self, epoch: int) -> None:
         """Begin another epoch, with what is here."""
-        self._agent.clock(self._loop.time())
-        self._agent.rejoin(epoch)
+        self._agent.handle(events.Clock(self._loop.time()))
+        self._agent.handle(events.Rejoined(epoch))
         self._rejoins = True
         self._runners = Runners(self._zygote, self._page, self._settings, self._on_frames, self._on_death)
         self._ended = False
         self._expelled.clear()
-        self._intake.hear(())  # what came behind an assignment that is void
         self._wake()
 
     async def _bring_back(self) -> None:
         """Say what this host held before it lost its lease. The log has that before the host joins again."""
         jobs, epoch = self._agent.jobs, self._agent.known.epoch
-        again = [told for events in self._kept_facts if (told := still_true(events, jobs.get(events.job), epoch)) is not None]
+        again = [told for facts in self._kept_facts if (told := still_true(facts, jobs.get(facts.job), epoch)) is not None]
         held = [*rejoining.held(jobs.values(), self._settings.host, epoch), *again]
-        stored = [self._bus.publish(subjects.event(events.job, events.host), events) for events in held]
-        for events, error in zip(held, await asyncio.gather(*stored, return_exceptions=True), strict=True):
+        stored = [self._bus.publish(subjects.event(facts.job, facts.host), facts) for facts in held]
+        for facts, error in zip(held, await asyncio.gather(*stored, return_exceptions=True), strict=True):
             if isinstance(error, BaseException):
-                log.error("what this host still holds could not be put into the log: it is made again", job=events.job, error=error)
+                log.error("what this host still holds could not be put into the log: it is made again", job=facts.job, error=error)
 
     async def _belong(self) -> None:
         """Register this host, until its lease is lost, or the log says that this host is. At the end it is given back, unless it was
         lost."""
         await until_reached(self._exile, self._peers)
         await self._bring_back()
-        self._intake.hear(await latest_terms(self._bus))
+        self._agent.handle(events.LogRead(await latest_terms(self._bus)))
         entry = HostEntry(
             host=self._settings.host,
             epoch=self._agent.known.epoch,
@@ -217,7 +202,7 @@ class Worker:
 
     def _on_entries(self, entries: list[Entry]) -> None:
         self._wake()
-        self._intake.hear([entry.message for entry in entries])
+        self._agent.handle(events.LogRead([entry.message for entry in entries]))
         if self._agent.assignments.expelled and not self._expelled.is_set():
             log.error(
                 "the other hosts cannot reach this one: it joins again once it reaches one of them. If this goes on, give it an address "
@@ -229,25 +214,14 @@ class Worker:
         if self._spans is not None:
             self._spans.hear(entry.message for entry in entries)
 
-    def _on_frames(self, slot: int, frames: Iterable[protocol.ToAgent]) -> None:
+    def _on_frames(self, slot: int, frames: list[protocol.ToAgent]) -> None:
         self._wake()
-        for frame in frames:
-            try:
-                self._on_frame[type(frame)](slot, frame)
-            except ValueError:  # what a runner may not say: it is replaced
-                raise
-            except Exception as error:
-                job = self._agent.known.called(getattr(frame, "job", -1)).get("job", "")
-                self._guard.caught("what a runner sent", error, job, type(frame).__name__)
-                raise
-
-    def _on_results(self, slot: int, frame: protocol.Results) -> None:
         if self._spans is not None:
-            self._spans.ended(slot, frame)
-        self._agent.execution.results(slot, frame)
+            self._spans.sent(slot, frames)
+        self._agent.handle(events.RunnerSent(slot, frames))
 
     def _on_started(self, slot: int) -> None:
-        self._guard.tell("a runner started", partial(self._agent.execution.runner_started, slot))
+        self._agent.handle(events.RunnerStarted(slot))
         self._wake()
 
     def _on_death(self, slot: int, task: tuple[int, int] | None, death: Death) -> None:
@@ -255,8 +229,7 @@ class Worker:
         why = {"error": "the kernel killed it for want of memory"} if death.out_of_memory else {}
         log.warning("a runner ended", runner=slot, pid=death.pid, status=death.code, peak=death.peak, **why, **executing)
         shortage = MemoryShortage(death.peak, self._settings.memory()) if death.out_of_memory else None
-        died = partial(self._agent.execution.runner_died, slot, task, death.code, death.pid, shortage)
-        self._guard.tell("a runner died", died, executing.get("job", ""), task)
+        self._agent.handle(events.RunnerDied(slot, task, death.code, death.pid, shortage))
         self._wake()
 
     async def _tick(self) -> None:
@@ -265,12 +238,13 @@ class Worker:
             await asyncio.sleep(self._settings.tick_seconds)
             count += 1
             executing = self._runners.executing()
-            self._guard.tell("what is executed", partial(self._agent.execution.executing, executing))
-            self._guard.tell("time passed", partial(self._agent.tick, self._loop.time(), executing))
-            if self._guard.broken and not self._broken.done():
-                self._broken.set_exception(MachineBroken(f"events that raise: {dict(self._guard.failures)}"))
+            self._agent.handle(events.Executing(executing))
+            self._agent.handle(events.Tick(self._loop.time(), executing))
+            guard = self._agent.guard
+            if guard.broken and not self._broken.done():
+                self._broken.set_exception(MachineBroken(f"events that raise: {dict(guard.failures)}"))
             if count % self._settings.link_retry_ticks == 0:
-                self._guard.tell("links are tried again", self._agent.fetching.retry_links)
+                self._agent.handle(events.LinksDue())
                 self._look_at_memory()
                 self._runners.oom_kills.look(self._loop.time())
             self._pump()
@@ -283,8 +257,7 @@ class Worker:
             log.warning("the store is above its capacity: nothing else could go on", used=store.used, capacity=store.capacity)
         self._above = above
         if store.backed > store.capacity + store.capacity // 5:
-            for offset, nbytes in store.trim(store.capacity):
-                self._arena.release_pages(offset, nbytes)
+            self._memory.give_back(store.capacity)
 
     # --- decisions out ----------------------------------------------------------------------------------------------
 
@@ -292,14 +265,15 @@ class Worker:
         """Decide once after everything that this turn of the event loop brings. What it brings is taken to happen now."""
         if not self._pumping:
             self._pumping = True
-            self._agent.clock(self._loop.time())
+            self._agent.handle(events.Clock(self._loop.time()))
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pumping = False
         if self._ended:
             return
-        self._act(self._agent.take)
+        if self._performer is not None and (actions := self._agent.take()):
+            self._performer.perform(actions)
         if self._runners.unsent:
             self._runners.flush()
         if self._agent.reporting.news:
@@ -308,20 +282,6 @@ class Worker:
             self._schedule_look()
         if self._agent.assignments.assigned is not None:
             self._go_on()
-
-    def _act(self, take: Callable[[], list[Action]]) -> None:
-        """Carry out what the state machine wants done; nothing if it fails."""
-        if self._performer is None:
-            return
-        try:
-            actions = take()
-        except Exception as error:
-            self._guard.caught("deciding", error)
-            return
-        if self._guard.in_a_row:
-            self._guard.succeeded("deciding")
-        if actions:
-            self._performer.perform(actions)
 
     def _schedule_look(self) -> None:
         """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
@@ -335,7 +295,7 @@ class Worker:
 
     def _go_on(self) -> None:
         """Take in more of an assignment, now that the runners have the tasks known so far."""
-        self._intake.go_on()
+        self._agent.handle(events.AssignmentResumed())
         self._wake()
 
     def _schedule_report(self) -> None:
@@ -355,12 +315,13 @@ class Worker:
     def _report(self) -> None:
         self._report_timer = None
         self._last_report = self._loop.time()
-        self._act(self._agent.reporting.due)
+        if self._performer is not None and (actions := self._agent.reports_due()):
+            self._performer.perform(actions)
         if self._agent.reporting.news:
             self._schedule_report()
 
-    def _publish(self, events: Events) -> asyncio.Future[int]:
-        return self._bus.publish(subjects.event(events.job, events.host), events)
+    def _publish(self, facts: Events) -> asyncio.Future[int]:
+        return self._bus.publish(subjects.event(facts.job, facts.host), facts)
 
     async def status(self, _: bytes) -> bytes:
         """What the micro service answers."""
@@ -387,7 +348,7 @@ class Worker:
             metrics.task_families(agent.counts),
             metrics.store_families(agent.memory, agent.counts.overcommits),
             metrics.traffic_families(links.traffic, links.open_links(), links.refused()),
-            metrics.error_families(self._guard.failures),
+            metrics.error_families(self._agent.guard.failures),
             metrics.runner_families(
                 agent.runners.slots, self._runners.deaths, sum(job.n_live for job in agent.jobs.values()), len(agent.watchdog.overdue)
             ),

@@ -2,75 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from headrace.link import frames
 from headrace.runner import protocol
 from headrace_schemas import Events
 
 
-@dataclass(frozen=True, slots=True)
-class ToRunner:
+class _Action(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
+    """The base of all actions."""
+
+
+class ToRunner(_Action, frozen=True):
     """Send a frame to the runner in a slot."""
 
     slot: int
     frame: protocol.ToRunner
 
 
-@dataclass(frozen=True, slots=True)
-class KillRunner:
+class KillRunner(_Action, frozen=True):
     """End the runner in a slot by force; its replacement starts by itself."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Nudge:
+class Nudge(_Action, frozen=True):
     """Have the runner in a slot send what it has finished, in the middle of the task that it executes."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(_Action, frozen=True):
     """Write a recall of this number for the runner in a slot on the status page; a moment later, say what that runner began last."""
 
     slot: int
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(_Action, frozen=True):
     """Open a link to another host."""
 
     host: str
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(_Action, frozen=True):
     """End the link to another host, which does not do what it is to."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class DropPeer:
+class DropPeer(_Action, frozen=True):
     """End the link that a peer opened: what it was to be told could not be sent."""
 
     peer: int
 
 
-@dataclass(frozen=True, slots=True)
-class ToHost:
+class ToHost(_Action, frozen=True):
     """Send a frame to a host whose link is open."""
 
     host: str
     frame: frames.Frame
 
 
-@dataclass(frozen=True, slots=True)
-class ToPeer:
+class ToPeer(_Action, frozen=True):
     """Send a frame, and the bytes that go with it, over a link that a peer opened."""
 
     peer: int
@@ -78,8 +73,7 @@ class ToPeer:
     payload: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class SendBlock:
+class SendBlock(_Action, frozen=True):
     """Send a block of the arena, or a piece of it, over a link that a peer opened, and say when it is out."""
 
     peer: int
@@ -89,8 +83,7 @@ class SendBlock:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendSpilled:
+class SendSpilled(_Action, frozen=True):
     """Send bytes of what is on disk under a key over a link that a peer opened, those that the frame names, and say when they are out."""
 
     peer: int
@@ -99,8 +92,7 @@ class SendSpilled:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spill:
+class Spill(_Action, frozen=True):
     """Write a block of the arena to disk under a key, and say when it is there."""
 
     key: str
@@ -109,8 +101,7 @@ class Spill:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Restore:
+class Restore(_Action, frozen=True):
     """Read what is on disk under a key into a block of the arena, and say when it is there."""
 
     key: str
@@ -119,29 +110,25 @@ class Restore:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unspill:
+class Unspill(_Action, frozen=True):
     """Forget what is on disk under a key."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(_Action, frozen=True):
     """Say something in the log of this host."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(_Action, frozen=True):
     """Publish facts."""
 
     events: Events
 
 
-@dataclass(frozen=True, slots=True)
-class Setback:
+class Setback(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Why an action could not be carried out.
 
     memory: if the folder of the arena is full, the bytes of memory that the arena has; None for every other reason. final: whether the

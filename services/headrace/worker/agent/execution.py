@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -48,6 +49,14 @@ class Execution:
         self._host = settings.host
         self._alive_after_kill: set[int] = set()
         """Slots whose runners could not be killed."""
+        self.handlers: dict[type[protocol.ToAgent], Callable[[int, Any], None]] = {
+            protocol.Results: self.results,
+            protocol.Allocate: self.allocate,
+            protocol.AllocateSlab: self.allocate_slab,
+            protocol.Closed: self.closed,
+            protocol.Released: self.released,
+        }
+        """What is done with each kind of frame of a runner."""
 
     # --- from runners -------------------------------------------------------------------------------------------------
 

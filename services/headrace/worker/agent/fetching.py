@@ -51,6 +51,9 @@ class Fetching:
         self._host = settings.host
         self._ready = ready
         self._fail_waiters = fail_waiters
+        self.place: tuple[int, int] | None = None
+        """Where the bytes go that `receiving` was told of last: offset and length in the arena. None: there is no room for them here (any
+        more)."""
 
     def host_connected(self, host: str, epoch: int) -> None:
         """A link that this host opened is ready."""
@@ -104,17 +107,15 @@ class Fetching:
                 order = min((segment.chain.order for segment in entry.waiters), default=0)
                 self._memory.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
 
-    def receiving(self, host: str, frame: frames.Data, nbytes: int) -> tuple[int, int] | None:
-        """Where to put a dataset whose bytes begin to arrive: (offset, length) in the arena; None if it has no room here (any more)."""
+    def receiving(self, host: str, frame: frames.Data, nbytes: int) -> None:
+        """The bytes of a dataset, or of a piece, begin to arrive: `place` says where they go."""
         job = self._jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
         self.sources.failover.heard(host)
         block = self._grants.arriving(host, entry, frame, nbytes)
-        if block is not None:
-            return block.offset + frame.start, nbytes
-        if frame.size and entry is not None and entry.granted is not None and entry.source == host:
+        self.place = None if block is None else (block.offset + frame.start, nbytes)
+        if block is None and frame.size and entry is not None and entry.granted is not None and entry.source == host:
             self._actions.append(Disconnect(host))  # these bytes do not go on where those before have ended: all anew
-        return None
 
     def received(self, host: str, frame: frames.Data, nbytes: int) -> None:
         """Bytes that `receiving` was told of are here, in the arena if it gave a place."""

@@ -19,42 +19,44 @@ class MachineBroken(Exception):
     """The host's state machine fails at whatever it does: the host is to begin anew."""
 
 
+class Caught(Exception):
+    """The machine raised an exception, which the guard has caught: whoever sent the event is to end."""
+
+
 FailJob = Callable[[str, str], None]
 
 
 class Guard:
-    """Tells the state machine of events, whatever that raises. fail_job(job, error): have a job fail with an internal error.
+    """Catches what the state machine raises. fail_job(job, error): have a job fail with an internal error.
 
-    most_in_a_row: see `Settings.failures_in_a_row`. failures: events that raised, by kind.
+    most_in_a_row: see `Settings.failures_in_a_row`. raises: pass every exception on, as tests want it. failures: events that raised, by
+    kind.
     """
 
-    def __init__(self, fail_job: FailJob, most_in_a_row: int) -> None:
+    def __init__(self, fail_job: FailJob, most_in_a_row: int, raises: bool = False) -> None:
         self.failures: Counter[str] = Counter()
         self.in_a_row: Counter[str] = Counter()
         """Of those that concern no job: how many raised since one succeeded."""
         self._fail_job = fail_job
         self._most_in_a_row = most_in_a_row
+        self._raises = raises
 
     @property
     def broken(self) -> bool:
         """Whether the state machine fails at whatever it does."""
         return max(self.in_a_row.values(), default=0) >= self._most_in_a_row
 
-    def tell(self, kind: str, told: Callable[[], None], job: str = "", event: object = None) -> None:
-        """Call `told`, which tells the machine of an event of this kind. job: that it concerns; empty if it is none or not known."""
-        try:
-            told()
-        except Exception as error:
-            self.caught(kind, error, job, event)
-        else:
-            self.succeeded(kind)
-
     def succeeded(self, kind: str) -> None:
         """An event of this kind raised nothing."""
         self.in_a_row.pop(kind, None)
 
     def caught(self, kind: str, error: Exception, job: str = "", event: object = None) -> None:
-        """The machine raised an exception on an event. To be called while it is handled."""
+        """The machine raised an exception on an event of this kind. To be called while the exception is handled.
+
+        job: the one that the event concerns; empty if it concerns none, or if that is not known.
+        """
+        if self._raises:
+            raise error
         self.failures[kind] += 1
         log.exception("the host's state machine failed on an event", kind=kind, job=job, about=repr(event)[:2000])
         if not job:

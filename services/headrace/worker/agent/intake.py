@@ -10,16 +10,17 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from headrace.worker.agent.assignments import Assignments
+from headrace.worker.agent.events import LogRead
 from headrace.worker.agent.guard import Guard
-from headrace.worker.agent.state import Agent
 from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Purge, Reroute, Revoke, TermBegan
 
 
 class Intake:
-    """The log's messages that an agent was not told yet. guard: what hears of messages that the agent fails on; without one, they raise."""
+    """The log's messages that an agent was not told yet. guard: hears of messages that the agent fails on."""
 
-    def __init__(self, agent: Agent, guard: Guard | None = None) -> None:
-        self._assignments = agent.assignments
+    def __init__(self, assignments: Assignments, guard: Guard) -> None:
+        self._assignments = assignments
         self._guard = guard
         self._waiting: deque[LogMessage] = deque()
         self._handlers: dict[type[LogMessage], Callable[[Any], None]] = {
@@ -70,6 +71,4 @@ class Intake:
 
     def _failed(self, error: Exception, job: str, message: LogMessage | None) -> None:
         """The agent raised an exception, which is being handled."""
-        if self._guard is None:
-            raise error
-        self._guard.caught("a message of the log", error, job, message)
+        self._guard.caught(LogRead.kind, error, job, message)

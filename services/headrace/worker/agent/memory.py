@@ -80,6 +80,8 @@ class Memory:
         self._now = 0.0
         self.refused: list[Claim] = []
         """Claims of datasets of other hosts, or from disk, that can never be granted."""
+        self.trimmed: list[tuple[int, int]] = []
+        """Memory that is to be given back since the last `trim`: offsets and lengths in the arena."""
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
@@ -121,6 +123,10 @@ class Memory:
         self._now = self.disk.now = now
         if self.shortage.short is not None:
             self.shortage.tick(now)
+
+    def trim(self, target: int) -> None:
+        """Choose free memory to give back, so that the arena has `target` bytes at most: `trimmed` says which."""
+        self.trimmed = self.store.trim(target)
 
     def claim(self, claim: Claim) -> bool:
         """Ask for memory; the grant goes out now (True) or when there is some. A runner is always answered at once."""

@@ -49,6 +49,12 @@ class Spans:
             self._begun[segment] = _Begun(job, time, {"headrace.runner": slot, "headrace.chain": chain, "headrace.tasks": length})
         self._begun[frame.segments[0]].about["headrace.task"] = self._called(frame.job, frame.tasks[0]).get("task", "")
 
+    def sent(self, slot: int, frames: list[protocol.ToAgent]) -> None:
+        """A runner sent frames, of which results count here."""
+        for frame in frames:
+            if isinstance(frame, protocol.Results):
+                self.ended(slot, frame)
+
     def ended(self, slot: int, frame: protocol.Results) -> None:
         """A runner's results are here."""
         ended = [begun for id in (*frame.segments, *frame.failed_segments) if (begun := self._begun.pop(id, None))] if self._begun else []

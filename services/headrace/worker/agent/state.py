@@ -1,8 +1,8 @@
 """The host's agent as a pure state machine: what it is told goes in, what it decides comes out, and nothing else happens.
 
-An event is told to the machine that it concerns, each of which has a file: `assignments` (the log), `execution` (runners), `fetching`
-and `peers` (links); those of the disk are told to the agent. Decisions are the actions that `take` returns afterwards. Time comes in
-through `tick`.
+`Agent.handle` is the only way in: it takes an event (see `events`), and `handlers` tells the machine that the event concerns, each of
+which has a file: `assignments` (the log), `execution` (runners), `fetching` and `peers` (links). Decisions are the actions that `take`
+returns afterwards, and the facts that `reports_due` does. Time comes in with events.
 
 A segment is ready once nothing that it takes is missing; it runs when a runner has room, in plan order. So inside a window nothing
 waits for any service but the other hosts, whose datasets are asked for when their consumers are assigned, not when they are about to
@@ -15,14 +15,12 @@ import itertools
 from collections.abc import Sequence
 
 from headrace.graph.naming import task_name
-from headrace.worker.agent import setbacks
 from headrace.worker.agent.actions import (
     Action,
     Nudge,
     Restore,
     SendBlock,
     SendSpilled,
-    Setback,
     Spill,
     Unspill,
     Warn,
@@ -32,9 +30,13 @@ from headrace.worker.agent.chains import Chains
 from headrace.worker.agent.datasets import Datasets
 from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.dispatch import Dispatcher
+from headrace.worker.agent.events import Event
 from headrace.worker.agent.execution import Execution
 from headrace.worker.agent.fetching import Fetching
 from headrace.worker.agent.grants import Grants
+from headrace.worker.agent.guard import Caught, Guard
+from headrace.worker.agent.handlers import HANDLERS, job_of
+from headrace.worker.agent.intake import Intake
 from headrace.worker.agent.jobs import Entry, Segment
 from headrace.worker.agent.known import KnownJobs
 from headrace.worker.agent.memory import Claim, Memory
@@ -48,6 +50,8 @@ from headrace.worker.settings import Settings
 from headrace_schemas import Events
 from headrace_shm import Store
 
+DECIDING = "deciding"
+"""What the guard calls a failure of `take` or `reports_due`."""
 MOST_STALLS = 10
 """Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
 MOST_SHOWN = 20
@@ -57,10 +61,13 @@ MOST_SHOWN = 20
 class Agent:
     """All that a host knows and decides. counts: what happened so far, for metrics.
 
-    now: the time at which it is made, by the clock of `tick`.
+    now: the time at which it is made, by the clock of the events. guarded: catch what the machine raises, see `guard`; otherwise, as in
+    tests, it is raised.
     """
 
-    def __init__(self, settings: Settings, epoch: int, store: Store[int], spills: bool = False, now: float = 0.0) -> None:
+    def __init__(
+        self, settings: Settings, epoch: int, store: Store[int], spills: bool = False, now: float = 0.0, *, guarded: bool = False
+    ) -> None:
         self.settings = settings
         self.host = settings.host
         self.counts = Counts()
@@ -93,6 +100,8 @@ class Agent:
             self._actions,
             settings,
         )
+        self.guard = Guard(self.assignments.fail_job, settings.failures_in_a_row, raises=not guarded)
+        self.intake = Intake(self.assignments, self.guard)
         self.clock(now)
         self._stalled_since: tuple[int, float] = (0, now)
         self._stalls = 0
@@ -103,9 +112,30 @@ class Agent:
         """Where other hosts reach this one; until it is known, it passes nothing on."""
         return self.sources.address
 
-    @address.setter
-    def address(self, address: str) -> None:
-        self.sources.address = address
+    # --- the way in -----------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Take in an event: what follows from it is what `take` returns.
+
+        Raises ValueError for what a runner or another host must not say. If the machine fails, that is left to `guard`; whoever has to end
+        the sender hears of it by an exception, see `Event.raises`.
+        """
+        try:
+            HANDLERS[type(event)](self, event)
+        except Exception as error:
+            if self._may_pass(event, error):
+                raise
+            self.guard.caught(event.kind, error, job_of(self, event), event)
+            if event.raises:
+                raise Caught(error) from error
+        else:
+            if self.guard.in_a_row:
+                self.guard.succeeded(event.kind)
+
+    @staticmethod
+    def _may_pass(event: Event, error: Exception) -> bool:
+        """Whether an exception goes to the sender of an event as it is: it is the sender's mistake, or it was caught before."""
+        return isinstance(error, Caught) or (event.raises and isinstance(error, ValueError))
 
     # --- epochs and time ------------------------------------------------------------------------------------------------
 
@@ -136,7 +166,7 @@ class Agent:
         self._actions[:] = [action for action in self._actions if isinstance(action, Spill | Restore | Unspill)]
 
     def clock(self, now: float) -> None:
-        """What time it is, by the clock of `tick`; to be told with each batch of events."""
+        """What time it is, by the clock of the events."""
         self.runners.now = now
         self.memory.clock(now)
 
@@ -220,8 +250,38 @@ class Agent:
         first = self.memory.first_claim
         return segment.chain.order <= first if first is not None else not any(runner.busy for runner in self.runners.slots)
 
+    # --- the ways out -----------------------------------------------------------------------------------------------------
+
     def take(self) -> list[Action]:
-        """Everything that follows from the events so far, save reports."""
+        """Everything that follows from the events so far, save reports. Nothing if the machine fails: see `guard`."""
+        try:
+            actions = self._follow()
+        except Exception as error:
+            return self._undecided(error)
+        if self.guard.in_a_row:
+            self.guard.succeeded(DECIDING)
+        return actions
+
+    def reports_due(self) -> list[Action]:
+        """The facts to publish now, see `Reporting.due`. Nothing if the machine fails: see `guard`."""
+        try:
+            actions = self.reporting.due()
+        except Exception as error:
+            return self._undecided(error)
+        if self.guard.in_a_row:
+            self.guard.succeeded(DECIDING)
+        return actions
+
+    def all_reports(self) -> list[Events]:
+        """All facts that were not published, also those that would wait for more."""
+        return self.reporting.everything(self._actions)
+
+    def _undecided(self, error: Exception) -> list[Action]:
+        """An exception was raised, and is being handled: nothing is decided."""
+        self.guard.caught(DECIDING, error)
+        return []
+
+    def _follow(self) -> list[Action]:
         if granted := self.memory.settle():
             self._undefer(granted)
         if self.memory.refused:
@@ -249,12 +309,6 @@ class Agent:
                 what = f"on host {self.host}, an input of {claim.nbytes:,} bytes"
                 self.chains.fail_waiters(claim.job, entry, "too_large", self.memory.shortage.in_words(what, claim.nbytes))
 
-    # --- actions that could not be carried out ----------------------------------------------------------------------------
-
-    def action_failed(self, action: Action, setback: Setback) -> None:
-        """An action that `take` returned could not be carried out, at once or later."""
-        setbacks.answer(self, action, setback)
-
     def trouble(self) -> list[str]:
         """For people: what does not work on this host just now."""
         return [*self.memory.trouble(), *self.watchdog.in_words()]
@@ -262,10 +316,6 @@ class Agent:
     def act(self, action: Action) -> None:
         """Have an action carried out."""
         self._actions.append(action)
-
-    def all_reports(self) -> list[Events]:
-        """All facts that were not published, also those that would wait for more."""
-        return self.reporting.everything(self._actions)
 
     def _try_again_at_tick(self) -> None:
         self._actions += self.execution.kills_at_tick()
