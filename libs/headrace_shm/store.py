@@ -97,6 +97,11 @@ class Store(Generic[K]):
         """The largest value of `used` so far, in bytes."""
 
     @property
+    def address_space(self) -> int:
+        """Bytes of the arena."""
+        return self._places.address_space
+
+    @property
     def free(self) -> int:
         """Bytes that may still be allocated within the capacity; 0 where it is exceeded on purpose."""
         return max(0, self.capacity - self.used)

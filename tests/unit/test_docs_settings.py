@@ -57,8 +57,9 @@ def test_a_variable_of_the_table_is_read(struct: Any, variable: str) -> None:
 
 def test_a_worker_reads_its_variables_from_flags_or_else_from_the_environment() -> None:
     by_flag = {field for field, variable in variables(Worker).items() if variable in flags()}
-    assert set(variables(Worker)) - by_flag == {"lease_seconds"}
-    assert Worker(host="a").with_env({"HEADRACE_HOST_LEASE": "7s"}) == Worker(host="a", lease_seconds=7.0)
+    assert set(variables(Worker)) - by_flag == {"lease_seconds", "record_dir"}
+    found = Worker(host="a").with_env({"HEADRACE_HOST_LEASE": "7s", "HEADRACE_RECORD": "/records"})
+    assert found == Worker(host="a", lease_seconds=7.0, record_dir="/records")
 
 
 def test_the_other_variables_are_read() -> None:
@@ -71,6 +72,7 @@ def test_the_other_variables_are_read() -> None:
         "HEADRACE_HOST_LEASE",
         "HEADRACE_HOST_DEATHS",
         "HEADRACE_PASSWORD_FILE",
+        "HEADRACE_RECORD",
         "HEADRACE_RUNNER_THREADS",
         "HEADRACE_TOKEN_FILE",
         "HEADRACE_TRACING",

@@ -276,7 +276,7 @@ class World:
         self.topology = Topology.from_spec(self.graph)
         self.names = [f"h{i}" for i in range(hosts)]
         self.epoch = EPOCH
-        self.agents = {n: Agent(self.settings(n, runners), EPOCH, Store(capacity, 8 * capacity), spills, START) for n in self.names}
+        self.agents = {n: self.make_agent(self.settings(n, runners), Store(capacity, 8 * capacity), spills) for n in self.names}
         for index, (name, agent) in enumerate(self.agents.items()):
             agent.handle(ev.AddressKnown(f"{name}:1"))
             for other in self.agents.values():
@@ -304,6 +304,9 @@ class World:
         self.ended = False
         for n, slot in self.runners:
             self.agents[n].handle(ev.RunnerStarted(slot))
+
+    def make_agent(self, settings: Settings, store: Store[int], spills: bool) -> Agent:
+        return Agent(settings, EPOCH, store, spills, START)
 
     def settings(self, host: str, runners: int) -> Settings:
         """Of a host: large datasets that several want go from host to host in some pieces. Runners get several tasks from the start."""

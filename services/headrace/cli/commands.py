@@ -198,7 +198,17 @@ def cancel(
 
 @logs_in
 def replay(
-    job: JobId,
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="The job's id, as `headrace jobs` shows it.")] = "",
+    record: Annotated[
+        str,
+        typer.Option(
+            "--record",
+            metavar="FILE",
+            help="Instead of a job: tell a host's state machine again what a record contains (see HEADRACE_RECORD), and compare its "
+            "decisions; exit status 1 if one differs.",
+            show_default=False,
+        ),
+    ] = "",
     check: Annotated[
         bool, typer.Option("--check", help="Recompute and compare every decision of the controller; exit status 1 if one differs.")
     ] = False,
@@ -206,7 +216,13 @@ def replay(
     *,
     login: Login,
 ) -> int:
-    """Print a job's timeline and final state from the log."""
+    """Print a job's timeline and final state from the log, or run the record of a host again."""
+    if bool(job) == bool(record):
+        raise typer.BadParameter("give a JOB, or --record FILE")
+    if record:
+        from headrace.cli.records import replay_record
+
+        return replay_record(record)
     from headrace.cli.replaying import replay_job
 
     return replay_job(job, login.settings(), checked=check, as_json=as_json)

@@ -68,7 +68,7 @@ def worker(
 ) -> int:
     """Run a worker: one host's agent and its runners.
 
-    Also reads HEADRACE_RUNNER_THREADS, _HOST_LEASE, _SINKS, _METRICS, _LOG_LEVEL.
+    Also reads HEADRACE_RUNNER_THREADS, _HOST_LEASE, _RECORD, _SINKS, _METRICS, _LOG_LEVEL.
     """
     from headrace.worker.threads import set_variables
 

@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         "listen": "HEADRACE_LISTEN",
         "advertise": "HEADRACE_ADVERTISE",
         "lease_seconds": "HEADRACE_HOST_LEASE",
+        "record_dir": "HEADRACE_RECORD",
     }
     """The environment variable of each field that users set. Only tests set the others."""
 
@@ -64,6 +65,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     lease_seconds: float = HOST_LEASE_SECONDS
     """How long a host counts as alive without contact to NATS, at least 1 s. With a shorter lease, other hosts take over the tasks of a
     dead host sooner, but a machine that pauses for longer has to start its tasks again, which costs more than a new leader."""
+    record_dir: str = ""
+    """Folder for the record of what this host is told and decides, which `headrace replay --record` runs again. By default nothing is
+    recorded: a record contains the small values and the functions of all jobs, and costs a system call per event."""
+    record_bytes: int = 256 << 20
+    """The largest record. It is kept from the beginning, because a replay begins there. A host without work fills it in three days."""
     tick_seconds: float = 0.1
     """Time between two ticks of the state machine, by which it notices what takes too long."""
     rejoin_seconds: float = 0.5
@@ -185,8 +191,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
     def with_env(self, env: Mapping[str, str] | None = None) -> Settings:
         """Add the settings that have a variable and no flag. Raises SettingsError, which names the variable, for an invalid value."""
-        lease = read_lease(self.VARIABLES["lease_seconds"], os.environ if env is None else env, self.lease_seconds)
-        return msgspec.structs.replace(self, lease_seconds=lease)
+        given = os.environ if env is None else env
+        lease = read_lease(self.VARIABLES["lease_seconds"], given, self.lease_seconds)
+        return msgspec.structs.replace(self, lease_seconds=lease, record_dir=given.get(self.VARIABLES["record_dir"], self.record_dir))
 
     def check(self) -> None:
         """Raise SettingsError for settings that would fail later, or only on other hosts."""

@@ -21,13 +21,14 @@ from headrace.worker.addresses import advertised
 from headrace.worker.agent import events, metrics, rejoining
 from headrace.worker.agent.failures import MemoryShortage
 from headrace.worker.agent.guard import MachineBroken
+from headrace.worker.agent.recording import RecordedAgent
 from headrace.worker.agent.rejoining import still_true
 from headrace.worker.agent.spans import Spans
-from headrace.worker.agent.state import Agent
 from headrace.worker.exile import Exile, addresses_of, until_reached
 from headrace.worker.links import Links
 from headrace.worker.membership import latest_terms, register
 from headrace.worker.performing import Memory, Performer
+from headrace.worker.record_file import make_agent
 from headrace.worker.runners import Death, Runners
 from headrace.worker.settings import NO_SPILLING, Settings
 from headrace.worker.zygote import Zygote
@@ -50,7 +51,7 @@ class Worker:
         self._arena = arena
         self._page = status
         self._store: Store[int] = Store(arena.address_space // settings.address_space_factor, arena.address_space)
-        self._agent = Agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time(), guarded=True)
+        self._agent = make_agent(settings, epoch, self._store, settings.spill_dir != NO_SPILLING, self._loop.time())
         self._memory = Memory(arena, self._agent)
         self._zygote = zygote
         self._runners = Runners(zygote, status, settings, self._on_frames, self._on_death)
@@ -196,6 +197,8 @@ class Worker:
             await self._feed.close()
         if self._performer is not None:
             self._performer.close()
+        if isinstance(self._agent, RecordedAgent):
+            self._agent.close()
         self._arena.release_pages(0, self._arena.address_space)
 
     # --- events in --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What the agent's state machine is told: everything that it decides follows from these events, in their order.
 
-Each event has one handler, in `handlers`. An event is data, so that it can be written to a file and told again (see `headrace.recorder`).
+Each event has one handler, in `handlers`. An event is data, so that it can be written to a file and told again (see `recording`).
 The clock is read by the service, never by the machine: time comes with `Clock` and `Tick`.
 """
 
