@@ -1,4 +1,4 @@
-"""`headrace outputs` and `headrace get`, as a shell starts them: all kinds of names, formats, sinks, and existing files."""
+"""`headrace outputs` and `headrace get`: all kinds of names, formats, sinks, and existing files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 import headrace as hr
 from headrace.bus import Bus, BusSettings
 from headrace_schemas.streams import LOG
+from tests.command_line import said
 
 WAIT = 60.0
 NAMES = ["plain", "a/b c", "Größe/2 m – °C*>", "../../up", "x=1"]
@@ -43,13 +45,22 @@ def job(cluster: hr.Cluster) -> hr.Job:
 
 
 @pytest.fixture
-def headrace(cluster: hr.Cluster, tmp_path: Path) -> Shell:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-    env |= {"HEADRACE_URL": cluster.url, "HEADRACE_TOKEN": cluster.token}
+def env(cluster: hr.Cluster) -> dict[str, str]:
+    return {"HEADRACE_URL": cluster.url, "HEADRACE_TOKEN": cluster.token}
+
+
+@pytest.fixture
+def headrace(env: dict[str, str], tmp_path: Path) -> Shell:
+    return partial(said, env=env, cwd=tmp_path)
+
+
+@pytest.fixture
+def started(env: dict[str, str], tmp_path: Path) -> Shell:
+    """As a shell starts it, with arguments that are bytes."""
 
     def headrace(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "headrace.cli", *arguments]
-        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT, check=False)
+        return subprocess.run(command, env=os.environ | env, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT, check=False)
 
     return headrace
 
@@ -84,14 +95,14 @@ def test_a_table_shows_what_a_person_looks_for(headrace: Shell, job: hr.Job) -> 
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)))
-def test_outputs_of_any_name_are_got(headrace: Shell, job: hr.Job, tmp_path: Path, number: int) -> None:
-    done = headrace("get", f"{job.id}/{NAMES[number]}")
+def test_outputs_of_any_name_are_got(started: Shell, job: hr.Job, tmp_path: Path, number: int) -> None:
+    done = started("get", f"{job.id}/{NAMES[number]}")
     assert (done.returncode, done.stderr) == (0, "")
     (file,) = tmp_path.iterdir()
     assert file.suffix == ".npy"
     assert done.stdout.startswith("wrote ")
     assert (np.load(file) == np.full((2, 3), float(number))).all()
-    assert headrace("get", NAMES[number], "--job", job.id, "-o", "named").returncode == 0
+    assert started("get", NAMES[number], "--job", job.id, "-o", "named").returncode == 0
     assert (tmp_path / "named").read_bytes() == file.read_bytes()
 
 
