@@ -1,0 +1,57 @@
+"""Headrace's planners, as the benchmark calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from benchmarks.plans.clusters import Cluster
+from benchmarks.plans.emitted import Row
+from benchmarks.plans.instances import Instance
+from headrace.graph.topology import Ids, Offsets, Topology, offsets
+from headrace.scheduler.planners.plan import Plan
+from headrace.scheduler.planners.problem import Host, Problem
+
+
+def problem_of(instance: Instance, cluster: Cluster) -> Problem:
+    """Return an instance on a cluster as Headrace's planners take it. Outputs that no task takes are requested."""
+    topology = topology_of(instance)
+    return Problem(
+        topology=topology,
+        hosts=tuple(Host(f"host-{number}", cluster.runners, bandwidth=cluster.bandwidth) for number in range(cluster.hosts)),
+        seconds=np.array([task.seconds for task in instance.tasks]),
+        nbytes=np.array([size for task in instance.tasks for size in task.outputs], dtype=np.float64),
+        memory=np.zeros(topology.n_tasks),
+        latency=cluster.latency,
+    )
+
+
+def topology_of(instance: Instance) -> Topology:
+    """Return the shape of an instance. Dataset ids count the outputs of all tasks in order."""
+    n_tasks = len(instance.tasks)
+    n_outputs = _counts(len(task.outputs) for task in instance.tasks)
+    first_output = offsets(n_outputs)
+    inputs = np.array([first_output[source] + output for task in instance.tasks for source, output in task.inputs], dtype=np.int32)
+    n_datasets = int(first_output[-1])
+    return Topology(
+        n_tasks=n_tasks,
+        n_datasets=n_datasets,
+        function=np.zeros(n_tasks, dtype=np.int32),
+        first_output=first_output,
+        input_start=offsets(_counts(len(task.inputs) for task in instance.tasks)),
+        inputs=inputs,
+        producer=np.repeat(np.arange(n_tasks, dtype=np.int32), n_outputs),
+        is_output=np.bincount(inputs, minlength=n_datasets) == 0,
+        is_generator=np.zeros(n_tasks, dtype=np.bool_),
+    )
+
+
+def _counts(counts: Iterable[int]) -> Offsets:
+    return np.array(list(counts), dtype=np.int64)
+
+
+def rows_of(plan: Plan) -> list[Row]:
+    """Return the placements of a plan, copies at the end."""
+    columns: Sequence[Ids] = (plan.placement.task, plan.placement.host, plan.runner)
+    return [Row(*map(int, ids), float(start), float(end)) for *ids, start, end in zip(*columns, plan.start, plan.end, strict=True)]
