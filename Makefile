@@ -23,12 +23,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-u
 INSTALL := $(PIP) --require-hashes -r requirements/build.txt
 EDITABLE := $(PIP) --no-build-isolation --no-deps -e .
 # Each group of dependencies in pyproject.toml has a lock file of its own. The groups agree: `all` is resolved first and constrains the rest.
-LOCKED := core netcdf parquet weather dev peers
+LOCKED := core netcdf parquet weather dev peers saga
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench schemas settings lock
+.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench bench-live schemas settings lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ lint: $(DEV) ## Check style, types and the rules between packages
 bench: $(PEERS) ## Time graphs on Headrace and other engines; ARGS='--graph flat,layers --repeat 3' for a part
 	@$(BIN)/python -m benchmarks --json $(BENCH_JSON) $(ARGS)
 	@echo "all of it: $(BENCH_JSON)"
+
+bench-live: $(PEERS) ## Run published task graphs on Headrace and Dask; ARGS='--instance crossv grid'
+	@$(BIN)/python -m benchmarks.live $(ARGS)
 
 schemas: $(DEV) ## Write asyncapi.json from the message types
 	@$(BIN)/python -m headrace_schemas.asyncapi schemas/headrace_schemas/asyncapi.json

@@ -4,7 +4,7 @@ The model: a runner executes its rows of the plan in their order, each as soon a
 When a task has ended for the first time, each of its outputs is sent at once, after the latency, to every host that has a row that takes it
 and no row that makes it. A host with a row that makes it waits for that row. Transfers share the links fairly (see `fair_links`).
 
-An output takes memory on a host from the start of the row that makes it there, or from the start of its transfer to that host. It is freed
+An output takes memory on a host from the start of the row that makes it there, or from the end of the row that sends it there. It is freed
 when the last row there that takes it has ended, and the last transfer from there. An output that no task takes is a result: the host on
 which its task ended first keeps it.
 """
@@ -200,12 +200,12 @@ class _Run:
         """Send an output that is there for the first time to the hosts that want it."""
         for target in self._receivers.get(output, ()):
             self._memory[source].expect(output)
+            self._memory[target].hold(output, self._nbytes(output))
             self._foresee(self._now + self._plan.latency, _Transfer(output, source, target))
 
     def _send(self, transfer: _Transfer) -> None:
         nbytes = self._nbytes(transfer.output)
         self._moved += nbytes
-        self._memory[transfer.target].hold(transfer.output, nbytes)
         self._links.start(transfer.source, transfer.target, nbytes, transfer)
 
     def _arrive(self, transfer: _Transfer) -> None:

@@ -14,7 +14,7 @@ from benchmarks.plans.clusters import Cluster
 from benchmarks.plans.emitted import Row
 from benchmarks.plans.instances import Instance
 
-NAME = "heft (reference)"
+NAME = "reference-heft"
 
 
 def heft(instance: Instance, cluster: Cluster) -> list[Row]:

@@ -20,8 +20,12 @@ MEGABYTE = 10**6
 WF_VERSION = "1.5"
 
 
+GRAPHS = Path(__file__).resolve().parents[3] / "shared" / "data" / "graphs"
+"""Published graphs beside the checkout."""
+
+
 class UnreadableInstance(ValueError):
-    """A file that holds no task graphs in a known format. The message names the file and what is wrong in it."""
+    """A file that holds no task graphs in a known format, or not the ones that are wanted. The message names the file and what is wrong."""
 
 
 class Input(NamedTuple):
@@ -64,6 +68,24 @@ class Instance:
     def lower_bound(self, runners: int) -> float:
         """Return the seconds that no plan for so many runners in all can beat: the critical path, or the work divided by them."""
         return max(self.critical_path, self.work / runners)
+
+
+def published() -> list[Path]:
+    """Return the files of published graphs beside the checkout. Raises UnreadableInstance if there are none."""
+    found = sorted([*GRAPHS.glob("*/*.zip"), *GRAPHS.glob("*/*.json")])
+    if not found:
+        raise UnreadableInstance(f"{GRAPHS}: there are no graphs. Name Estee archives or WfFormat files.")
+    return found
+
+
+def chosen(paths: Iterable[Path], names: Sequence[str] | None = None) -> list[Instance]:
+    """Return the instances of files, or those of them that are named. Raises UnreadableInstance if a file is unreadable or lacks a name."""
+    found = [instance for path in paths for instance in read(path)]
+    absent = set(names or ()) - {instance.name for instance in found}
+    if absent:
+        has = ", ".join(instance.name for instance in found)
+        raise UnreadableInstance(f"no instance {', '.join(sorted(absent))}: the files have {has}")
+    return [instance for instance in found if not names or instance.name in names]
 
 
 def read(path: Path) -> list[Instance]:

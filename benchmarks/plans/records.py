@@ -12,7 +12,10 @@ from benchmarks.plans.instances import Instance
 
 
 def emitted(instance: Instance, cluster: Cluster, planner: str, rows: Iterable[Row]) -> dict[str, Any]:
-    """Return the JSON value of a plan; `emitted` describes the format. Rows of one runner with the same times keep their order."""
+    """Return the JSON value of a plan; `emitted` describes the format.
+
+    Rows that start and end together, since they take no time, are in the order of their tasks, which is topological.
+    """
     return {
         "instance": instance.name,
         "planner": planner,
@@ -21,7 +24,7 @@ def emitted(instance: Instance, cluster: Cluster, planner: str, rows: Iterable[R
         "runners": cluster.runners,
         "bandwidth": cluster.bandwidth,
         "latency": cluster.latency,
-        "placements": [list(row) for row in rows],
+        "placements": [list(row) for row in sorted(rows, key=lambda row: (row.start, row.end, row.task))],
     }
 
 
