@@ -17,6 +17,8 @@ WEATHER := $(VENV)/.installed-weather
 DEV := $(VENV)/.installed-dev
 # The engines that `make bench` compares with.
 PEERS := $(VENV)/.installed-peers
+# The planners that `make bench-plans` compares with.
+SAGA := $(VENV)/.installed-saga
 BENCH_JSON := build/benchmarks.json
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 # Exactly the locked releases, checked by their hashes; then the project itself, built with the locked build requirements.
@@ -28,7 +30,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench bench-live schemas settings lock
+.PHONY: help setup demo test test-pythons test-newest test-oldest test-compose chaos lint bench bench-live bench-plans schemas settings lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +79,9 @@ bench: $(PEERS) ## Time graphs on Headrace and other engines; ARGS='--graph flat
 bench-live: $(PEERS) ## Run published task graphs on Headrace and Dask; ARGS='--instance crossv grid'
 	@$(BIN)/python -m benchmarks.live $(ARGS)
 
+bench-plans: $(SAGA) ## Score planners on published task graphs, beside SAGA's, in 15 minutes; ARGS='--all' takes hours
+	@$(BIN)/python -m benchmarks.plans.grid $(ARGS)
+
 schemas: $(DEV) ## Write asyncapi.json from the message types
 	@$(BIN)/python -m headrace_schemas.asyncapi schemas/headrace_schemas/asyncapi.json
 
@@ -111,4 +116,9 @@ $(DEV): pyproject.toml requirements/dev.txt requirements/build.txt | $(BIN)/pip
 $(PEERS): requirements/peers.txt $(DEV) | $(BIN)/pip
 	@echo "installing into $(VENV)"
 	@$(INSTALL) -r requirements/dev.txt -r requirements/peers.txt
+	@touch $@
+
+$(SAGA): requirements/saga.txt $(DEV) | $(BIN)/pip
+	@echo "installing into $(VENV)"
+	@$(INSTALL) -r requirements/dev.txt -r requirements/saga.txt
 	@touch $@

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from benchmarks.plans.clusters import Cluster
 from benchmarks.plans.emitted import Row
 from benchmarks.plans.instances import Instance
+from benchmarks.plans.scoring import Made, Planner
 from headrace.graph.topology import Ids, Offsets, Topology, offsets
 from headrace.scheduler.planners.plan import Plan
 from headrace.scheduler.planners.problem import Host, Problem
+from headrace.scheduler.planners.registry import PLANNERS
 
 
 def problem_of(instance: Instance, cluster: Cluster) -> Problem:
@@ -55,3 +59,16 @@ def rows_of(plan: Plan) -> list[Row]:
     """Return the placements of a plan, copies at the end."""
     columns: Sequence[Ids] = (plan.placement.task, plan.placement.host, plan.runner)
     return [Row(*map(int, ids), float(start), float(end)) for *ids, start, end in zip(*columns, plan.start, plan.end, strict=True)]
+
+
+def planners() -> dict[str, Planner]:
+    """Return Headrace's planners by name, the portfolio among them."""
+    return {name: partial(made, name) for name in PLANNERS}
+
+
+def made(name: str, instance: Instance, cluster: Cluster) -> Made:
+    """Return the placements of a planner. Making the problem's columns does not count to its time."""
+    problem = problem_of(instance, cluster)
+    start = time.perf_counter()
+    plan = PLANNERS[name](problem)
+    return Made(rows_of(plan), time.perf_counter() - start)
