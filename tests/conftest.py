@@ -11,9 +11,10 @@ import pytest
 from hypothesis import settings
 
 # A change is judged by the same examples each time. Everywhere else, each run of a property-based test looks for new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# There is no deadline: on a busy machine any example may take long.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("elsewhere", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "elsewhere")
 
 # The tests start some thousand Python processes. Where the environment forbids bytecode beside the sources, as many images do, each of them
 # would compile all of Headrace and its dependencies anew, which takes longer than most tests.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from headrace.graph.needs import Needs
 from headrace.graph.resources import Resources, fits
 from headrace.ledger import HostRecord
@@ -15,8 +17,9 @@ from headrace.scheduler.placing import Balance, Floats
 class LivingHosts:
     """The hosts that are alive at one moment. names: in ascending order. epochs, resources, runners_of: by name. runners: their total.
 
-    The rate of a host is its number of runners, since each task is taken to cost a second if its duration is unknown. A runner that
-    executes a long task is not counted. A host whose runners all do is held up, and gets no work while other hosts can take it.
+    The rate of a host is the number of its runners times its speed relative to the other hosts, and each task is taken to cost a second if
+    its duration is unknown. A runner that executes a long task is not counted. A host whose runners all do is held up, and gets no work
+    while other hosts can take it.
     """
 
     def __init__(
@@ -25,22 +28,28 @@ class LivingHosts:
         load: Mapping[str, int],
         long: Mapping[str, int] | None = None,
         alone: Mapping[str, int] | None = None,
+        speeds: Mapping[str, float] | None = None,
     ) -> None:
         """Select the living ones of all known hosts.
 
         load: for each host, the tasks that are placed there and not done. long: those of them that have run for long. alone: those that run
-        alone. These three mappings may change later, and are read when they are needed.
+        alone. speeds: for each host that is faster or slower than others, its relative speed. These four mappings may change later, and are
+        read when they are needed.
         """
         living = sorted((record.name, record) for record in hosts.values() if record.alive)
         self.names = [name for name, _ in living]
         self.epochs = {name: record.epoch for name, record in living}
         self.resources = {name: record.resources for name, record in living}
         self.runners_of = {name: max(1, record.runners) for name, record in living}
-        self._rates = {name: float(runners) for name, runners in self.runners_of.items()}
-        self.runners = sum(self._rates.values())
+        self.runners = float(sum(self.runners_of.values()))
         self._load = load
         self._long = {} if long is None else long
         self._alone = {} if alone is None else alone
+        self._speeds = {} if speeds is None else speeds
+
+    def rate(self, name: str, runners: int | None = None) -> float:
+        """Return the seconds of work that a host does in a second, with all of its runners or with this number of them."""
+        return (self.runners_of[name] if runners is None else runners) * self._speeds.get(name, 1.0)
 
     def idlest(self, need: Resources | None = None) -> str:
         """Return the host with the least work for each of its runners, among those that have the needed resources."""
@@ -56,13 +65,13 @@ class LivingHosts:
     def busy_seconds(self, name: str) -> float:
         """Return the time for which a host is busy with its tasks other than long ones, if each costs a second."""
         if self.is_held_up(name):
-            return self._load.get(name, 0) / self._rates[name]
+            return self._load.get(name, 0) / self.rate(name)
         long = self._long.get(name, 0)
-        return max(0, self._load.get(name, 0) - long) / (self._rates[name] - long)
+        return max(0, self._load.get(name, 0) - long) / self.rate(name, self.runners_of[name] - long)
 
     def is_idle(self) -> bool:
         """Whether some host has fewer tasks than runners."""
-        return any(self._load.get(name, 0) < rate for name, rate in self._rates.items())
+        return any(self._load.get(name, 0) < runners for name, runners in self.runners_of.items())
 
     def lacks(self, needs: Needs) -> bool:
         """Whether some tasks can run on none of the hosts."""
@@ -71,7 +80,9 @@ class LivingHosts:
     def rates(self, needs: Needs, names: list[str] | None = None) -> Floats:
         """Return how many tasks of each kind each of the hosts (all by default) can execute at a time; see `fitting.Demand`."""
         names = self.names if names is None else names
-        return rates_of(needs, [self._rates[name] for name in names], [self.resources[name] for name in names])
+        runners, resources = [float(self.runners_of[name]) for name in names], [self.resources[name] for name in names]
+        rates = rates_of(needs, runners, resources)
+        return rates * np.array([self._speeds.get(name, 1.0) for name in names]) if self._speeds else rates
 
     def joined_since(self, before: LivingHosts) -> set[str]:
         """Return the hosts that have joined, or restarted, since the earlier moment `before`."""
@@ -81,10 +92,10 @@ class LivingHosts:
         """Return the rates of the hosts (all by default), and the time for which each is busy."""
         names = self.names if names is None else names
         if all(map(self.is_held_up, names)):
-            return Balance([self._rates[name] for name in names], [self.busy_seconds(name) * task_seconds for name in names])
-        rates = [max(1.0, self._rates[name] - self._long.get(name, 0)) for name in names]
+            return Balance([self.rate(name) for name in names], [self.busy_seconds(name) * task_seconds for name in names])
+        rates = [self.rate(name, max(1, self.runners_of[name] - self._long.get(name, 0))) for name in names]
         return Balance(rates, [math.inf if self.is_held_up(name) else self.busy_seconds(name) * task_seconds for name in names])
 
     def share_of(self, names: set[str]) -> float:
-        """Return the share of all runners that these hosts have."""
-        return sum(self._rates[name] for name in names) / self.runners
+        """Return the share of all work that these hosts do in a second."""
+        return sum(map(self.rate, names)) / sum(map(self.rate, self.names))

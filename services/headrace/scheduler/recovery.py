@@ -117,12 +117,21 @@ def _spread(schedule: JobSchedule, lengths: Ints, tasks: Ints, names: list[str],
     costs, balance = lengths.astype(np.float64), living.balance(names)
     if schedule.needs is None or schedule.kind is None:
         shares, _ = balance.shares(float(lengths.sum()), 0.0)
-        chosen: Ints = table[choose_many(costs, votes, shares, 0.0)]
+        places = choose_many(costs, votes, shares, 0.0)
+        chosen: Ints = table[places if votes.any() else _deal(places)]
         return chosen
     kinds = schedule.kind[tasks[np.cumsum(lengths) - lengths]]
     places, _ = choose_fit(costs, votes, kinds, living.rates(schedule.needs, names), balance, 0.0, 0.0)
     fitting: Ints = np.where(places == NO_HOST, NO_HOST, table[places])
     return fitting
+
+
+def _deal(places: Ints) -> Ints:
+    """The same hosts as often, in turn: neighbours may take equally long, and the first ones go to different hosts so."""
+    counts = np.bincount(places)
+    turns = np.concatenate([(np.arange(count) + 0.5) / count for count in counts.tolist() if count])
+    dealt: Ints = np.repeat(np.flatnonzero(counts), counts[counts > 0])[np.argsort(turns, kind="stable")]
+    return dealt
 
 
 # --- tasks that are needed again --------------------------------------------------------------------------------------
@@ -146,7 +155,8 @@ def place_unplaced(schedule: JobSchedule, living: LivingHosts, back: Mapping[int
     displaced = ~_are_able(schedule, living, heads) | np.isin(heads, list(back)) | (_cut_off_from(schedule, heads) != NO_HOST)
     if displaced.any():
         rest = np.repeat(displaced, lengths)
-        found = _spread_apart(schedule, lengths[displaced], tasks[rest], living)
+        avoided = np.where(np.isin(heads, list(back)), schedule.where[heads], _cut_off_from(schedule, heads))[displaced]
+        found = _spread_apart(schedule, lengths[displaced], tasks[rest], avoided, living)
         hosts = np.repeat(found, lengths[displaced])
         schedule.unplaced.update(tasks[rest][hosts == NO_HOST].tolist())
         schedule.move(tasks[rest][hosts != NO_HOST], hosts[hosts != NO_HOST])
@@ -156,9 +166,11 @@ def place_unplaced(schedule: JobSchedule, living: LivingHosts, back: Mapping[int
     return _backlogs(schedule, lengths, tasks)
 
 
-def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, living: LivingHosts) -> Ints:
-    """Choose hosts among all living ones, and avoid for each chain the host that could not fetch its inputs, unless it is the only one."""
-    avoided = _cut_off_from(schedule, tasks[np.cumsum(lengths) - lengths])
+def _spread_apart(schedule: JobSchedule, lengths: Ints, tasks: Ints, avoided: Ints, living: LivingHosts) -> Ints:
+    """Choose hosts among all living ones, and avoid one for each chain unless it is the only one.
+
+    avoided: for each chain, the host that gave it back or that could not fetch its inputs; NO_HOST if there is none.
+    """
     found = np.full(len(lengths), NO_HOST)
     for host in np.unique(avoided).tolist():
         mine = avoided == host

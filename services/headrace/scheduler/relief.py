@@ -33,6 +33,10 @@ class Back(NamedTuple):
     chains: list[int]
     tasks: list[list[int]]
 
+    def chain_of_tasks(self) -> dict[int, int]:
+        """The chain of each task."""
+        return {task: chain for chain, tasks in zip(self.chains, self.tasks, strict=True) for task in tasks}
+
 
 class Waiting(NamedTuple):
     """The chains of a job that are ready and have not begun, in plan order. hosts: the index of each one's host. lengths: in tasks."""

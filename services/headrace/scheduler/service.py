@@ -61,7 +61,7 @@ class SchedulerService:
     async def _tick(self, scheduler: Scheduler) -> None:
         while True:
             await asyncio.sleep(self._settings.tick_seconds)
-            if scheduler.n_queued or scheduler.running.since:
+            if scheduler.n_queued or scheduler.running.since or scheduler.has_work:
                 scheduler.tick(perf_counter())
                 self._decide(scheduler)
 

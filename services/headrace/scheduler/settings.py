@@ -49,6 +49,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     relief_seconds: float = 0.1
     """Time between two checks of the tasks that wait on hosts with long tasks, unless another host has become idle. Each check goes through
     every task."""
+    level_seconds: float = 0.1
+    """Time between two checks for hosts that would finish late while others are idle. Each check goes through every task."""
+    late_seconds: float = 0.1
+    """Waiting work moves to an idle host only if its host would finish later than the others by this time: a few times the round trip that
+    a move takes."""
+    gigabyte_seconds: float = 2.0
+    """Time that each gigabyte of inputs of moved work is assumed to take to its new host: twice that of an idle link of 10 Gbit/s."""
+    known_functions: int = 512
+    """Functions whose durations are remembered; the one that ran longest ago is forgotten first. Speeds of hosts are computed from all of
+    them."""
     say_again_seconds: float = 3.0
     """A reroute is not repeated within this time: the host may have asked its new source before that knew that it has to produce the
     dataset. Hosts report missing datasets every five seconds, so a lost reroute is sent again."""

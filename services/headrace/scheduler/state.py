@@ -2,24 +2,29 @@
 
 A decision is folded into the ledger when it is made, and not again when it comes back in the log.
 
-| event | what the scheduler does | |---|---| | a job was submitted | admits it when it may be open (see `admission`) and the living hosts
-can run all of its tasks; plans it; releases the first windows | | a job of one task was submitted | assigns it without a plan | | tasks are
-done | refills windows that are half empty | | tasks are needed again, or were given back | places each on its old host, or near its inputs;
-reroutes the hosts that wait for them | | a suspect is needed again (see `suspects`) | places it to run alone, and other work on other hosts
-meanwhile | | a host was lost | moves its unreleased chains to other hosts; reroutes hosts that fetch from it to other copies | | all
-runners of a host execute long tasks, and other hosts are idle | asks for waiting tasks back, and places them anew | | a host joined | plans
-jobs that waited for it; moves a share of the unreleased chains to it | | a job ended | forgets it, once its outputs are released |
+| event | what the scheduler does |
+|---|---|
+| a job was submitted | admits it when it may be open (see `admission`) and the living hosts can run all of its tasks; plans it; releases
+  the first windows |
+| a job of one task was submitted | assigns it without a plan |
+| tasks are done | refills windows that are half empty |
+| tasks are needed again, or were given back | places each on its old host, or near its inputs; reroutes the hosts that wait for them |
+| a suspect is needed again (see `suspects`) | places it to run alone, and other work on other hosts meanwhile |
+| a host was lost | moves its unreleased chains to other hosts; reroutes hosts that fetch from it to other copies |
+| all runners of a host execute long tasks, and other hosts are idle | asks for waiting tasks back, and places them anew |
+| a host would finish late, and other hosts are idle (see `levelling`) | asks for part of its waiting tasks back, and places them anew |
+| a host joined | plans jobs that waited for it; moves a share of the unreleased chains to it |
+| a job ended | forgets it, once its outputs are released |
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
-from headrace.ledger import ASSIGNED, WAITING, JobLedger, Ledger, LogEntry, runs_alone
+from headrace.ledger import WAITING, HostRecord, JobLedger, Ledger, LogEntry, runs_alone
 from headrace.ledger.columns import ints
 from headrace.ledger.machine import LedgerMachine
 from headrace.scheduler import recovery, suspects
@@ -29,10 +34,12 @@ from headrace.scheduler.fitting import Demand
 from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.living_hosts import LivingHosts
 from headrace.scheduler.messages import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
+from headrace.scheduler.moving import Moving
 from headrace.scheduler.plan import Costs, plan
-from headrace.scheduler.relief import Back, Relief
+from headrace.scheduler.relief import Back
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
+from headrace.scheduler.speeds import Speeds
 from headrace.scheduler.suspects import Suspects
 from headrace_schemas import Assign, Events, HostJoined, HostLost, Plan, Reroute, Revoke
 
@@ -58,14 +65,11 @@ class Scheduler(LedgerMachine):
         self.single: dict[str, str] = {}
         self.load: Counter[str] = Counter()
         self.running = Running(settings.long_seconds)
+        self.speeds = Speeds(settings.known_functions)
         self.now = 0.0
-        self._back: dict[str, dict[int, int]] = {}
-        """For each job, the tasks that their hosts were asked to give back, with their chains."""
-        self._idle: set[str] = set()
-        """The hosts that were idle when waiting tasks were last checked. They are checked again when more hosts are idle, or later."""
-        self._looked = -math.inf
+        self._moving = Moving(settings, self.ledger, self.schedules, self.single, self.load, self.running, self.speeds)
         self._suspects = Suspects()
-        self._living = LivingHosts({}, self.load, self.running.long, self._suspects.hosts)
+        self._living = self._living_among({})
         self._hosts_changed = False
         self._admission = Admission(settings)
         self._unschedulable: dict[str, JobLedger] = {}
@@ -87,9 +91,13 @@ class Scheduler(LedgerMachine):
         self.ledger.fold(entry)
         if events.started:
             self.running.started(events, self.now)
-        if events.gone and events.job in self.schedules:
-            n_datasets = self.schedules[events.job].job.topology.n_datasets
-            self.schedules[events.job].moved.update(d for d in events.gone if 0 <= d < n_datasets)
+        schedule = self.schedules.get(events.job)
+        if schedule is None:
+            return
+        if events.profile and not events.rejoining and len(self._living.names) > 1:
+            self.speeds.learn(schedule.job, events)
+        if events.gone:
+            schedule.moved.update(d for d in events.gone if 0 <= d < schedule.job.topology.n_datasets)
 
     def _fold_host(self, entry: LogEntry, message: HostJoined | HostLost) -> None:
         """Note the datasets whose home may change: those that a lost host held, and those that a host brings when it rejoins."""
@@ -98,6 +106,8 @@ class Scheduler(LedgerMachine):
         self.ledger.fold(entry)
         if isinstance(message, HostJoined):
             self._move_copies(message.host)
+            if not message.rejoins and not message.again:
+                self.speeds.forget_host(message.host)
 
     def _move_copies(self, host: str) -> None:
         for schedule in self.schedules.values():
@@ -117,19 +127,18 @@ class Scheduler(LedgerMachine):
         if self._suspects.hosts:
             self._suspects.drop_ended(self.ledger.jobs)
         if self._hosts_changed:
-            before, self._living = self._living, LivingHosts(self.ledger.hosts, self.load, self.running.long, self._suspects.hosts)
+            before, self._living = self._living, self._living_among(self.ledger.hosts)
             joined, self._hosts_changed = self._living.joined_since(before), False
             due.update(self.schedules)
             if self._living.names:  # a host may have joined that can run one of these
                 due.update(job.job for job in list(self._unschedulable.values()) if self._plan(job, stamp, out))
-        if self.running.long:
-            due.update(self._relieve_hosts(stamp, out))
+        if self._moving.is_due():
+            due.update(self._move_work(stamp, out))
         if self._admission.has_any:
             due.update(self._admit(stamp, out))
         for name in sorted(due):
             self._advance(self.schedules[name], joined, stamp, out)
-        if self._idle:
-            self._idle = set(filter(self._has_nothing, self._idle))
+        self._moving.update_idle()
         return out
 
     def window(self) -> dict[str, int]:
@@ -167,6 +176,7 @@ class Scheduler(LedgerMachine):
         self._admission.tick(now)
         if self.running.since:
             self.running.drop_ended(self.ledger, now)
+        self._moving.tick(now)
 
     def _admit(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
         """Plan the jobs that may be open. Yields those of which chains can be released."""
@@ -200,7 +210,8 @@ class Scheduler(LedgerMachine):
 
     def _forget(self, job: JobLedger) -> None:
         schedule = self.schedules.pop(job.job, None)
-        self._back.pop(job.job, None)
+        self.speeds.forget_job(job.job)
+        self._moving.forget_job(job.job)
         if schedule is not None:
             schedule.close()
         self._forget_single(job.job)
@@ -243,7 +254,8 @@ class Scheduler(LedgerMachine):
             self._assign_single(job, stamp, out)
             return False
         demand = Demand(needs.of_tasks(job.topology), self._living.rates(needs)) if needs is not None else None
-        placed = plan(job.topology, self._living.balance(), self.costs, self.settings.longest_chain, demand)
+        costs = self.speeds.costs(job, self.costs) if len(self._living.names) > 1 else self.costs
+        placed = plan(job.topology, self._living.balance(task_seconds=costs.default_seconds), costs, self.settings.longest_chain, demand)
         epochs = list(self._living.epochs.values())
         for part in plan_messages(job.job, placed, self._living.names, epochs, stamp, self.settings.message_integers):
             self._decide(part, out)
@@ -277,7 +289,7 @@ class Scheduler(LedgerMachine):
         if not schedule.unplaced and not schedule.moved:
             return
         job, integers = schedule.job, self.settings.message_integers
-        back = self._back.get(job.job, {})
+        back = self._moving.back.get(job.job, {})
         if job.interrupted or job.failures:
             self._place_suspects(schedule, stamp, out)
         placed = recovery.place_unplaced(schedule, self._living, back)
@@ -302,40 +314,35 @@ class Scheduler(LedgerMachine):
             host = job.host_id(name)
             schedule.unplaced.discard(task)
             schedule.move(ints([task]), host)
-            self._back.get(job.job, {}).pop(task, None)
+            self._moving.back.get(job.job, {}).pop(task, None)
             backlog = Backlog(job.topology, ints([len(job.chains)]), ints([1]), ints([task]))
             [part] = backlog.take_chains(1, self.settings.message_integers)
             self._assign(schedule, host, part, stamp, out, again=True, alone=True)
             self._suspects.placed(job.job, task, name)
 
-    def _relieve_hosts(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
-        """Ask for the tasks back that wait on held-up hosts, if other hosts are idle. Move unreleased chains.
+    def _move_work(self, stamp: Stamp, out: list[Decided]) -> Iterator[str]:
+        """Ask for the tasks back that wait on hosts that are held up or late, and move unreleased chains.
 
         Yields the jobs with moved chains, which can be released.
         """
-        names = [name for name in self._living.names if not self._living.is_held_up(name)]
-        before, self._idle = self._idle, set(filter(self._has_nothing, names))
-        if len(names) == len(self._living.names) or not (self._idle - before or self.now - self._looked >= self.settings.relief_seconds):
-            return
-        self._looked = self.now
-        jobs = self.ledger.jobs
-        alone = [(jobs[name], host) for name, host in self.single.items() if host and jobs[name].states[0] == ASSIGNED]
-        pending = sum(jobs[name].states[task] == ASSIGNED for name, tasks in self._back.items() for task in tasks)
-        relief = Relief(self._living, self.schedules, alone, self.running.executing, self._back, pending)
-        for back in relief.asks():
+        moves = self._moving.find(self._living)
+        for back in moves.asks:
             self._ask_back(back, stamp, out)
-        for schedule, host, tasks in relief.moves():
+        for schedule, host, tasks, names in moves.relocations:
             recovery.relocate(schedule, host, tasks, names, self._living)
             yield schedule.job.job
 
-    def _has_nothing(self, host: str) -> bool:
-        """Whether a host has no task other than those it is known to execute."""
-        return self.load[host] <= self.running.executing[host]
+    def _living_among(self, hosts: Mapping[str, HostRecord]) -> LivingHosts:
+        return LivingHosts(hosts, self.load, self.running.long, self._suspects.hosts, self.speeds.hosts)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is placed on a host and not done, so that time alone may call for a decision."""
+        return any(self.load.values())
 
     def _ask_back(self, back: Back, stamp: Stamp, out: list[Decided]) -> None:
         name, epoch, integers = back.job.job, self._living.epochs[back.host], self.settings.message_integers
-        rows = zip(back.chains, back.tasks, strict=True)
-        self._back.setdefault(name, {}).update((task, chain) for chain, tasks in rows for task in tasks)
+        self._moving.add_back(back)
         for first in range(0, len(back.chains), integers):
             chains = back.chains[first : first + integers]
             self._decide(Revoke(at=stamp.at, term=stamp.term, job=name, host=back.host, epoch=epoch, chains=chains), out)

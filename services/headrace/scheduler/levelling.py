@@ -1,0 +1,163 @@
+"""Levelling: hosts that have nothing to do get part of what waits on the hosts that would finish last.
+
+A host gives back what it has not begun (`Revoke`, `revoked`), and the scheduler places that on the idle hosts. What was not released yet
+moves at once. So much moves that all of these hosts would finish together, by what tasks of each function took so far and by the speeds of
+the hosts. Nothing moves for less than a few round trips, and no chain whose inputs take longer to send than it waits.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.graph.resources import fits
+from headrace.ledger import JobLedger
+from headrace.ledger.columns import Ints
+from headrace.scheduler.inputs import outside
+from headrace.scheduler.job import JobSchedule
+from headrace.scheduler.living_hosts import LivingHosts
+from headrace.scheduler.placing import Floats
+from headrace.scheduler.relief import Asked, Back, Waiting
+
+
+class Row(NamedTuple):
+    """What waits of one job on one host.
+
+    chains: those that could begin now, in plan order. seconds: of each, on a host of speed 1.
+    backlog: seconds of what was not released yet."""
+
+    schedule: JobSchedule
+    host: int
+    chains: Ints
+    seconds: Floats
+    backlog: float
+
+
+def excess(waiting: Mapping[str, float], rates: Mapping[str, float], spare: float) -> dict[str, float]:
+    """Return the seconds of work to take from each host, so that it and the idle hosts finish together.
+
+    waiting: seconds of work (at speed 1) that wait on each host. rates: seconds of work that each of them does in a second. spare: the same
+    for all idle hosts together.
+
+    >>> excess({"slow": 15.0, "short": 0.1}, {"slow": 0.25, "short": 1.0}, 1.0)
+    {'slow': 12.0}
+    """
+    latest = sorted(waiting, key=lambda host: waiting[host] / rates[host], reverse=True)
+    work, rate = 0.0, spare
+    taken: list[str] = []
+    for host in latest:
+        if taken and waiting[host] / rates[host] <= work / rate:
+            break
+        work, rate = work + waiting[host], rate + rates[host]
+        taken.append(host)
+    level = work / rate if rate else 0.0
+    return {host: more for host in taken if (more := waiting[host] - level * rates[host]) > 0}
+
+
+class Levelling:
+    """What waits on the hosts at one moment, while some hosts are idle.
+
+    idle: the hosts that have nothing to do. asked: per job the tasks that hosts were asked to give back already. seconds: returns the
+    expected seconds per function of a job, NaN where they are unknown; such tasks stay where they are. least_seconds: what a host's work
+    must be late by. gigabyte_seconds: time to send a gigabyte of inputs.
+    """
+
+    def __init__(
+        self,
+        living: LivingHosts,
+        schedules: Mapping[str, JobSchedule],
+        idle: Collection[str],
+        asked: Asked,
+        seconds: Callable[[JobLedger], Floats],
+        least_seconds: float,
+        gigabyte_seconds: float,
+    ) -> None:
+        self._living = living
+        self._idle = sorted(idle)
+        self._least_seconds = least_seconds
+        self._byte_seconds = gigabyte_seconds / 1e9
+        self._fastest = max(living.rate(name, 1) for name in self._idle)
+        self._rows: dict[str, list[Row]] = defaultdict(list)
+        for name, schedule in schedules.items():
+            if schedule.job.cancel_asked is None and not schedule.unplaced:
+                for row in _rows(schedule, asked.get(name, {}), seconds(schedule.job)):
+                    self._rows[schedule.job.hosts[row.host]].append(row)
+        self._excess = self._late()
+
+    def _late(self) -> dict[str, float]:
+        """Return the seconds of work to take from each host that would finish late."""
+        waiting = {host: sum(float(row.seconds.sum()) + row.backlog for row in rows) for host, rows in self._rows.items()}
+        behind = {host: work for host, work in waiting.items() if host in self._living.epochs and host not in self._idle and work > 0}
+        rates = {host: self._living.rate(host) for host in behind}
+        found = excess(behind, rates, sum(map(self._living.rate, self._idle)))
+        return {host: more for host, more in found.items() if more >= self._least_seconds * rates[host]}
+
+    def moves(self) -> Iterator[tuple[JobSchedule, int, int]]:
+        """Yield what was not released to these hosts and goes to the idle ones: a job, the index of its host, and a number of tasks."""
+        for host in sorted(self._excess):
+            for row in self._rows[host]:
+                backlog = row.schedule.backlogs.get(row.host)
+                if backlog is not None and row.backlog > 0 and self._excess[host] > 0:
+                    share = min(1.0, self._excess[host] / row.backlog)
+                    self._excess[host] -= share * row.backlog
+                    yield row.schedule, row.host, int(backlog.n_tasks * share)
+
+    def asks(self) -> Iterator[Back]:
+        """Yield what these hosts are to give back, after `moves`."""
+        for host in sorted(self._excess):
+            left = self._excess[host]
+            for row in self._rows[host]:
+                chains = self._last(row, left) if left > 0 else []
+                if chains:
+                    left -= float(row.seconds[np.isin(row.chains, chains)].sum())
+                    job = row.schedule.job
+                    yield Back(job, host, chains, [job.chains.tasks_of(chain) for chain in chains])
+
+    def _last(self, row: Row, seconds: float) -> list[int]:
+        """Return the last chains of a row that take about this time together, in plan order.
+
+        Only chains count that an idle host would finish before this host has finished all.
+        """
+        job, found = row.schedule.job, []
+        wait = float(row.seconds.sum()) / self._living.rate(job.hosts[row.host])
+        for chain, cost in zip(reversed(row.chains.tolist()), reversed(row.seconds.tolist()), strict=True):
+            if seconds < cost / 2:
+                break
+            tasks = job.chains.tasks_of(chain)
+            sending = _input_bytes(job, tasks) * self._byte_seconds
+            if sending <= wait / 2 and sending + cost / self._fastest < wait and self._can_take(row.schedule, tasks[0]):
+                found.append(chain)
+                seconds -= cost
+        return found[::-1]
+
+    def _can_take(self, schedule: JobSchedule, task: int) -> bool:
+        """Whether an idle host has what a task needs."""
+        if schedule.needs is None:
+            return True
+        need = schedule.job.spec.functions[schedule.job.spec.function[task]].resources
+        return any(fits(need, self._living.resources[name]) for name in self._idle)
+
+
+def _rows(schedule: JobSchedule, asked: Mapping[int, int], function_seconds: Floats) -> Iterator[Row]:
+    """What waits of a job on each of its hosts. Chains of functions that never ran do not count."""
+    job = schedule.job
+    task_seconds = np.nan_to_num(function_seconds, nan=0.0)[job.topology.function]
+    if not task_seconds.any():
+        return
+    found = Waiting.of(job, asked)
+    tasks = job.chains.expand(found.chains)[0] if len(found.chains) else found.chains
+    seconds = np.add.reduceat(task_seconds[tasks], np.cumsum(found.lengths) - found.lengths) if len(tasks) else np.zeros(0)
+    mean = float(task_seconds.mean())
+    for host in sorted({*found.hosts.tolist(), *schedule.backlogs}):
+        here = (found.hosts == host) & (seconds > 0)
+        backlog = schedule.backlogs.get(host)
+        yield Row(schedule, host, found.chains[here], seconds[here], mean * backlog.n_tasks if backlog is not None else 0.0)
+
+
+def _input_bytes(job: JobLedger, tasks: list[int]) -> int:
+    """Bytes of what a chain takes from outside."""
+    taken = outside(job.topology, np.array([len(tasks)]), np.array(tasks)).datasets
+    return int(job.size[taken].sum()) if len(taken) else 0
