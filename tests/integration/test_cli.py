@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,11 +119,9 @@ def test_help_names_every_command() -> None:
     assert [command for command in commands if not re.search(rf"^\W*{command}\b", shown, re.MULTILINE)] == []
 
 
-def test_the_version_is_quick_to_tell() -> None:
-    started = time.perf_counter()
+def test_the_version_is_told_without_heavy_imports() -> None:
     done = headrace("version")
     assert re.fullmatch(r"headrace \d+\.\d+\.\d+\S*\n", done.stdout)
-    assert time.perf_counter() - started < 3.0
     code = "import headrace.cli.app, sys; print(sorted(m for m in ('numpy', 'nats', 'asyncio', 'rich.table') if m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 

@@ -43,7 +43,7 @@ def read(array: np.ndarray, *seeds: int) -> tuple[int, int]:
 
 def first_relay(log: Path) -> tuple[str, int]:
     """A host that another one was told to have a large dataset from, and the process id of that other one."""
-    pattern = re.compile(r"INFO .*through another host .*process=(\d+) .* through=(\S+)\n")
+    pattern = re.compile(r"INFO .*relayed by another host .*process=(\d+) .* through=(\S+)\n")
     found = eventually(lambda: pattern.search(log.read_text()), every=0.001, told=log.read_text)
     return found[2], int(found[1])
 

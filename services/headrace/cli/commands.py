@@ -198,9 +198,9 @@ def cancel(
 
 @logs_in
 def replay(
-    job: Annotated[str, typer.Argument(metavar="[JOB]", help="The job's id, as `headrace jobs` shows it.")] = "",
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's id, as `headrace jobs` shows it.")] = None,
     record: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--record",
             metavar="FILE",
@@ -208,7 +208,7 @@ def replay(
             "decisions; exit status 1 if one differs.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Recompute and compare every decision of the controller; exit status 1 if one differs.")
     ] = False,
@@ -217,15 +217,15 @@ def replay(
     login: Login,
 ) -> int:
     """Print a job's timeline and final state from the log, or run the record of a host again."""
-    if bool(job) == bool(record):
+    if (job is None) == (record is None):
         raise typer.BadParameter("give a JOB, or --record FILE")
-    if record:
+    if record is not None:
         from headrace.cli.records import replay_record
 
         return replay_record(record)
     from headrace.cli.replaying import replay_job
 
-    return replay_job(job, login.settings(), checked=check, as_json=as_json)
+    return replay_job(job or "", login.settings(), checked=check, as_json=as_json)
 
 
 @logs_in
