@@ -290,7 +290,7 @@ class Assign(Decision, tag="assign", kw_only=True):
     """Release chains to a host: the next of its window, in plan order, or new attempts."""
 
     stands_on: ClassVar = (subjects.assign, "job", "host")
-    columns: ClassVar = (("hosts", "addresses"), ("chains", "lengths"), ("tasks", "attempts?"))
+    columns: ClassVar = (("hosts", "addresses"), ("chains", "lengths", "positions?"), ("tasks", "attempts?"))
     totals: ClassVar = (("lengths", "tasks"),)
     indexes: ClassVar = (("sources", "hosts"),)
     tokens: ClassVar = ("hosts",)
@@ -305,7 +305,10 @@ class Assign(Decision, tag="assign", kw_only=True):
     addresses: list[str]
     """Data-plane addresses of `hosts`."""
     chains: list[ChainId]
-    """Chain ids, which are also positions in plan order. Chains of new attempts have ids beyond those of the plan."""
+    """Chain ids. Chains of new attempts have ids beyond those of the plan."""
+    positions: list[ChainId] = []
+    """Per chain: its position in plan order, by which a host decides what runs next. A chain of new attempts has that of the chain that
+    its first task had in the plan. Empty: the ids are the positions."""
     lengths: list[Length]
     tasks: list[Id]
     attempts: list[Attempt] = []

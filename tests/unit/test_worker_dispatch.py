@@ -47,6 +47,18 @@ def test_short_tasks_go_out_together_in_plan_order() -> None:
     assert Host().filled(2, 0, 3, 1) == [(0, [0, 1, 2, 3])]
 
 
+def test_a_chain_that_is_assigned_later_runs_at_its_position_in_the_plan() -> None:
+    """The retry of the first task, a chain with a higher id, comes before the tasks that follow."""
+    host = Host(seconds=None, tasks=5)
+    assert host.filled(0, 1, 2, 3) == [(0, [0])]
+    host.ended(0, 0)
+    retry = Chain(host.job, 4, {0: 1}, 0)
+    retry.segments = (Segment(4, retry, 0, [0], [1], ()),)
+    host.dispatcher.ready([retry.segments[0]])
+    host.dispatcher.fill(None)
+    assert host.batches() == [(0, [0])]
+
+
 def test_nothing_is_put_behind_a_task_that_may_take_long() -> None:
     host = Host(seconds=None)
     assert host.filled(0, 1) == [(0, [0])]
@@ -128,7 +140,7 @@ def test_a_segment_that_waits_for_room_makes_room_for_others() -> None:
 
 def test_a_chain_goes_on_at_the_runner_that_has_begun_it() -> None:
     host = Host(runners=2, tasks=2)
-    chain = Chain(host.job, 7, {})
+    chain = Chain(host.job, 7, {}, 7)
     chain.segments = tuple(Segment(70 + place, chain, place, [place], [1], ()) for place in range(2))
     chain.segments[1].missing = 1
     host.dispatcher.ready([chain.segments[0]])

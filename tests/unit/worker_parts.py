@@ -48,7 +48,7 @@ def job_of(inputs: list[list[int]], outputs: list[int] = [0]) -> HostJob:  # noq
 
 def segment_of(job: HostJob, task: int) -> Segment:
     """A chain with one task, assigned."""
-    chain = Chain(job, task, {})
+    chain = Chain(job, task, {}, task)
     segment = Segment(task, chain, 0, [task], [1], job.task_inputs(task))
     chain.segments = (segment,)
     job.open(chain)

@@ -53,6 +53,8 @@ class JobSchedule:
         self._where = view(self.where)
         self._counted: Ints = np.full(job.n_tasks, UNPLACED, dtype=np.int16)
         self._count_of = view(self._counted)
+        self._position_of: Ints | None = None
+        """The chain of the plan of each task, once it is needed."""
         self._queued: Ints = np.zeros(job.n_tasks, dtype=np.bool_)
         waiting = np.flatnonzero(job.state == WAITING)
         chains = np.unique(job.chain[waiting])
@@ -149,6 +151,17 @@ class JobSchedule:
         homes = self.job.copies.home[datasets]
         sources: list[int] = np.where(homes != NOWHERE, homes, self.where[self.job.topology.producer[datasets]]).tolist()
         return sources
+
+    def positions(self, release: Release) -> list[int]:
+        """Return for each chain the position in plan order that it inherits: that of the chain of the plan that had its first task."""
+        if self._position_of is None:
+            table, chains = self.job.chains, np.arange(self.n_planned)
+            lengths = table.lengths(chains)
+            self._position_of = np.zeros(self.job.n_tasks, dtype=np.int32)
+            self._position_of[table.expand(chains)[0]] = np.repeat(chains, lengths)
+        heads = release.tasks[np.cumsum(release.lengths) - release.lengths]
+        positions: list[int] = self._position_of[heads].tolist()
+        return positions
 
     # --- following the ledger -------------------------------------------------------------------------------------------
 

@@ -86,13 +86,13 @@ def assign_message(
     target: Target,
     stamp: Stamp,
     graph: GraphSource | None,
-    again: bool = False,
+    positions: list[int] | None = None,
     alone: bool = False,
 ) -> Assign:
     """Make the message that releases chains to a host.
 
-    graph: the graph, for the first assignment to this host. again: whether the chains were made after the plan. alone: whether each of them
-    must run alone on the host.
+    graph: the graph, for the first assignment to this host. positions: for each chain, its position in plan order; None for chains of
+    the plan, whose ids are their positions. alone: whether each of the chains must run alone on the host.
     """
     attempts = job.attempt[release.tasks] if job.retried else None
     tasks = release.tasks.tolist()
@@ -105,13 +105,14 @@ def assign_message(
         hosts=list(job.hosts),
         addresses=target.addresses,
         chains=release.chains.tolist(),
+        positions=positions or [],
         lengths=release.lengths.tolist(),
         tasks=tasks,
         attempts=attempts.tolist() if attempts is not None and attempts.any() else [],
         sources=sources,
         graph=graph,
         options=None if graph is None or job.options is DEFAULTS else job.options,
-        again=again,
+        again=positions is not None,
         reopens=job.end is not None,
         alone=alone,
         about=some_tasks(job.spec, tasks),

@@ -370,7 +370,8 @@ class Scheduler(LedgerMachine):
         graph = graph_source(job) if schedule.told.get(host) != target.epoch else None
         schedule.told[host] = target.epoch
         sources = recovery.living_sources(schedule, self._living, schedule.sources(release.inputs), host)
-        self._decide(assign_message(job, release, sources, target, stamp, graph, again, alone), out)
+        positions = schedule.positions(release) if again else None
+        self._decide(assign_message(job, release, sources, target, stamp, graph, positions, alone), out)
 
     def _target(self, job: JobLedger, host: int) -> Target:
         known = self.ledger.hosts

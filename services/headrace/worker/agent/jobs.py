@@ -121,11 +121,11 @@ class Chain:
 
     __slots__ = ("again", "alone", "asked_back", "attempts", "ended", "id", "job", "next", "order", "segments", "slot")
 
-    def __init__(self, job: HostJob, id: int, attempts: dict[int, int]) -> None:
+    def __init__(self, job: HostJob, id: int, attempts: dict[int, int], position: int) -> None:
         self.job = job
         self.id = id
-        self.order = (id << JOB_BITS) | job.number_bits
-        """Place in plan order; jobs take turns."""
+        self.order = (position << JOB_BITS) | job.number_bits
+        """Position in plan order; jobs take turns."""
         self.attempts = attempts
         """Per task, where not 0."""
         self.segments: Sequence[Segment] = ()

@@ -24,10 +24,10 @@ def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Itera
     """
     hosts = _sources(assign)
     start = 0
-    for id, length in zip(assign.chains, assign.lengths, strict=True):
+    for id, position, length in zip(assign.chains, assign.positions or assign.chains, assign.lengths, strict=True):
         end = start + length
         tasks = assign.tasks[start:end]
-        chain = Chain(job, id, _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS)
+        chain = Chain(job, id, _attempts(assign, start, end) if assign.attempts else NO_ATTEMPTS, position)
         chain.again, chain.alone = assign.again, assign.alone
         chain.segments = _single(chain, tasks, next_id()) if length == 1 else _cut(chain, tasks, next_id)
         given = [(dataset, host) for dataset in _foreign(chain, tasks) if (host := next(hosts))] if hosts is not None else []
