@@ -241,7 +241,9 @@ EXAMPLES: list[Event] = [
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
 def test_an_event_is_read_as_it_was_written(event: Event) -> None:
-    assert list(items_of(packed(event))) == [event]
+    [read] = items_of(packed(event))
+    assert type(read) is type(event)
+    assert msgspec.to_builtins(read) == msgspec.to_builtins(event)  # older msgspec reads memory views that compare as different
 
 
 def test_every_event_has_a_handler() -> None:
