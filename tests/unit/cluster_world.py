@@ -203,12 +203,14 @@ class ClusterWorld(World):
                 self.wait()
         self.pump()
 
-    def reroutes(self) -> list[tuple[object, ...]]:
-        """What hosts were told of datasets, a word each: whom to ask now, for which attempt."""
-        words = []
-        for message in (entry.message for entry in self.log):
+    def reroutes(self) -> dict[tuple[object, ...], list[float]]:
+        """Return when each host was told to ask another one, at its address, for an attempt at a dataset: seconds of this world."""
+        times: dict[tuple[object, ...], list[float]] = {}
+        for entry in self.log:
+            message = entry.message
             if isinstance(message, Reroute):
                 attempts = message.attempts or [0] * len(message.datasets)
                 for dataset, source, attempt in zip(message.datasets, message.sources, attempts, strict=True):
-                    words.append((message.host, message.epoch, dataset, message.hosts[source], message.addresses[source], attempt))
-        return words
+                    word = (message.host, message.epoch, dataset, message.hosts[source], message.addresses[source], attempt)
+                    times.setdefault(word, []).append(entry.time)
+        return times
