@@ -60,6 +60,6 @@ def test_a_task_that_takes_all_memory_is_tried_alone_and_fails_with_what_it_need
     reason, told, others = ended.stdout.splitlines()
     assert reason == "out_of_memory"
     assert told.startswith("task 'hog' failed (out of memory): the kernel killed the runner (process ")
-    assert "at its peak, of the 900 MiB that host host-0 has" in told
+    assert "of the 900 MiB that host host-0 has" in told
     assert told.endswith("It ran alone, and no host has more memory (host-0: 900 MiB). Have the task need less, or start a larger host")
     assert others == "{'x0': 0, 'x1': 1, 'x2': 2, 'x3': 3}"

@@ -117,7 +117,7 @@ def test_more_live_data_than_the_address_space_fails_the_job_and_the_cluster_goe
     graph = hr.Graph("too-much")
     graph.output(graph.add(len, [graph.add(field, k) for k in range(5 * CAPACITY // FIELD)], name="n"))
     with hr.Cluster.local(hosts=1, runners=1, capacity=CAPACITY) as cluster:
-        told = r"failed \(too large\): a result of 1,048,\d{3} bytes does not fit into the store.*: HEADRACE_SPILL_DIR is none"
+        told = r"failed \(too large\): a result of 1,048,\d{3} bytes does not fit into the store.*: HEADRACE_SPILL_DIR is 'none'"
         with pytest.raises(hr.TaskFailed, match=told) as caught:
             cluster.submit(graph).results(WAIT)
         assert isinstance(caught.value.__cause__, MemoryError)

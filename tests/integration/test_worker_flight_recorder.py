@@ -59,7 +59,7 @@ def test_the_records_of_all_hosts_agree_and_one_that_was_changed_does_not(tmp_pa
     records[0].write_bytes(changed)
     done = replayed(records[0])
     assert done.returncode == 1
-    assert "use the release that wrote the record" in done.stderr
+    assert "Use the release that wrote the record" in done.stderr
 
 
 def test_the_command_wants_a_job_or_a_record(tmp_path: Path) -> None:

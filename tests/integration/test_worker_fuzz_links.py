@@ -357,7 +357,7 @@ def test_strangers_and_insiders_lose_their_links_and_the_service_goes_on(
         "a Gone frame is not allowed here: this host did not ask for it",
         "a Relay frame is not allowed here: this host did not ask for it",
         "which were not granted",
-        "datasets are wanted of jobs that are not known here",
+        "datasets of jobs that this host does not know",
         "columns differ in length",
         "that is not a frame allowed at this point",
     ):

@@ -138,7 +138,7 @@ def test_who_sent_what_the_machine_fails_on_is_to_end(monkeypatch: pytest.Monkey
     with pytest.raises(Caught):
         agent.handle(RunnerSent(0, [protocol.Released([], []), protocol.Closed(number)]))
     assert [job for job, _ in failed(agent)] == ["two"]
-    assert agent.guard.failures == {"what a runner sent": 1}
+    assert agent.guard.failures == {"frames of a runner": 1}
 
 
 def test_a_job_that_cannot_even_be_failed_ends_nothing() -> None:

@@ -93,6 +93,6 @@ def test_the_report_of_its_task_has_the_numbers() -> None:
     [error] = [error for report in agent.reports_due() for error in report.events.failed]  # type: ignore[union-attr]
     assert (error.reason, error.memory, error.limit) == ("out_of_memory", 900 << 20, 1 << 30)
     assert error.error == (
-        "the kernel killed the runner (process 123) for want of memory while it executed this task: it had 900 MiB at its peak, of the "
-        "1,024 MiB that host h0 has, with 0.0 MiB in its store"
+        "the kernel killed the runner (process 123) because memory ran out while it executed this task. The runner took up to 900 MiB of "
+        "the 1,024 MiB that host h0 has, besides 0.0 MiB in the host's store"
     )

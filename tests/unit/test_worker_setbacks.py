@@ -188,8 +188,8 @@ def test_a_result_that_has_no_memory_even_above_the_capacity_fails_and_the_cure_
     assert refused.frame.offset == protocol.NEVER
     assert refused.frame.why == (
         "a result of 409,600 bytes has no room: the folder of shared memory is full with 409,600 bytes of this host in it, less than the "
-        "store's capacity of 3,276,800 bytes. Enlarge the folder (for a container: its shm size), or remove what others have in it. "
-        "Nothing is moved to disk: HEADRACE_SPILL_DIR is none. Set HEADRACE_SPILL_DIR to a folder on a disk with room"
+        "store's capacity of 3,276,800 bytes. Enlarge the folder (for a container: its shm size), or delete other programs' files in it. "
+        "Nothing is moved to disk: HEADRACE_SPILL_DIR is 'none'. Set HEADRACE_SPILL_DIR to a folder on a disk with room"
     )
 
 

@@ -72,18 +72,18 @@ def test_what_tasks_wait_for_in_words() -> None:
     assert waits(agent)[0] == "runner 0, which has it and executes nothing"
     number = agent.jobs["job"].number
     segments = [chain.segments[0] for chain in agent.jobs["job"].chains.values() if chain is not None]
-    assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 0)]) == Wait("its end: runner 0 executes it")
+    assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 0)]) == Wait("runner 0 to finish it")
     assert wait_of(agent, agent.jobs["job"], segments[0], [(number, 9)]) == Wait("runner 0, which executes another task before it")
     agent.handle(HostConnected("a", EPOCH))
     assert waits(agent)[2] == "dataset 'f-2', which host a was asked for"
     segments[1].missing, segments[1].entries[0].value = 1, b"here"
-    assert waits(agent)[1] == "an input that is missing, although all of them are here"
+    assert waits(agent)[1] == "an input, although all its inputs are here"
 
 
 def test_a_dataset_that_is_thought_to_be_here_and_is_not_is_reported_as_gone_after_a_while() -> None:
     agent = agent_with([[], [0]], [1], sources=[0])
     agent.take()
-    assert waits(agent) == ["dataset 'f-0', whose place nobody has named"]
+    assert waits(agent) == ["dataset 'f-0', for which no source is known"]
     gone: list[list[int]] = []
     for second in range(0, int(2 * PATIENCE), 10):
         agent.handle(Tick(float(second), IDLE))

@@ -1,1 +1,1 @@
-"""The agent: all that a host decides, without I/O. Events go in, actions come out; the rest of `worker` carries them out."""
+"""The agent: the state machine of a host, without I/O. It takes events and returns actions, which the rest of `worker` carries out."""

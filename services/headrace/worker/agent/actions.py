@@ -1,4 +1,4 @@
-"""What the agent's state machine asks of its service: instructions, carried out in order."""
+"""The actions that the agent returns: instructions for its service, which carries them out in order."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ class ToRunner(_Action, frozen=True):
 
 
 class KillRunner(_Action, frozen=True):
-    """End the runner in a slot by force; its replacement starts by itself."""
+    """Kill the runner in a slot with SIGKILL. The service starts another one in its place."""
 
     slot: int
 
 
 class Nudge(_Action, frozen=True):
-    """Have the runner in a slot send what it has finished, in the middle of the task that it executes."""
+    """Signal the runner in a slot to send its finished results now, although it is executing a task."""
 
     slot: int
 
 
 class Recall(_Action, frozen=True):
-    """Write a recall of this number for the runner in a slot on the status page; a moment later, say what that runner began last."""
+    """Write the number of a recall to the status page, for the runner in a slot.
+
+    A moment later, the service reports the segment that the runner began last, as `RunnerRecalled`.
+    """
 
     slot: int
     number: int
@@ -47,13 +50,13 @@ class Connect(_Action, frozen=True):
 
 
 class Disconnect(_Action, frozen=True):
-    """End the link to another host, which does not do what it is to."""
+    """Close the link to another host, which failed, fell silent or was lost."""
 
     host: str
 
 
 class DropPeer(_Action, frozen=True):
-    """End the link that a peer opened: what it was to be told could not be sent."""
+    """Close a link that a peer opened, because a frame for the peer could not be sent."""
 
     peer: int
 
@@ -66,7 +69,7 @@ class ToHost(_Action, frozen=True):
 
 
 class ToPeer(_Action, frozen=True):
-    """Send a frame, and the bytes that go with it, over a link that a peer opened."""
+    """Send a frame and its payload over a link that a peer opened."""
 
     peer: int
     frame: frames.Frame
@@ -74,7 +77,7 @@ class ToPeer(_Action, frozen=True):
 
 
 class SendBlock(_Action, frozen=True):
-    """Send a block of the arena, or a piece of it, over a link that a peer opened, and say when it is out."""
+    """Send a block of the arena, or a piece of it, over a link that a peer opened. `BytesSent` follows."""
 
     peer: int
     frame: frames.Data
@@ -84,7 +87,10 @@ class SendBlock(_Action, frozen=True):
 
 
 class SendSpilled(_Action, frozen=True):
-    """Send bytes of what is on disk under a key over a link that a peer opened, those that the frame names, and say when they are out."""
+    """Send part of a dataset from disk over a link that a peer opened. `BytesSent` follows.
+
+    The frame says which bytes. key: the name of the dataset on disk.
+    """
 
     peer: int
     frame: frames.Data
@@ -93,7 +99,7 @@ class SendSpilled(_Action, frozen=True):
 
 
 class Spill(_Action, frozen=True):
-    """Write a block of the arena to disk under a key, and say when it is there."""
+    """Write a block of the arena to disk under a key. `Spilled` follows."""
 
     key: str
     block: int
@@ -102,7 +108,7 @@ class Spill(_Action, frozen=True):
 
 
 class Restore(_Action, frozen=True):
-    """Read what is on disk under a key into a block of the arena, and say when it is there."""
+    """Read a dataset from disk into a block of the arena. `Restored` follows."""
 
     key: str
     block: int
@@ -111,28 +117,28 @@ class Restore(_Action, frozen=True):
 
 
 class Unspill(_Action, frozen=True):
-    """Forget what is on disk under a key."""
+    """Delete the dataset that is on disk under a key."""
 
     key: str
 
 
 class Warn(_Action, frozen=True):
-    """Say something in the log of this host."""
+    """Log a warning on this host."""
 
     text: str
 
 
 class Report(_Action, frozen=True):
-    """Publish facts."""
+    """Publish facts about a job to the log."""
 
     events: Events
 
 
 class Setback(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Why an action could not be carried out.
+    """The reason why an action could not be carried out.
 
-    memory: if the folder of the arena is full, the bytes of memory that the arena has; None for every other reason. final: whether the
-    action would fail again however often it is tried.
+    memory: the bytes of memory that the arena has, if the folder of the arena is full; None for every other reason. final: whether another
+    try would fail, too.
     """
 
     why: str

@@ -1,7 +1,7 @@
-"""Segments that run alone: under each of them a host was lost or ran out of memory, and nothing else is to suffer from that, or add to it.
+"""Segments that run alone, because their host was lost or ran out of memory during an earlier attempt.
 
-One that is ready waits until no runner executes anything; then it starts, and until it has ended nothing else does. What runners execute
-ends by itself, for it has all that it takes; so nobody waits for ever.
+Such a segment waits until no runner executes anything. While it waits or runs, no other segment starts, so that it can neither harm others
+nor compete with them for memory. The wait ends, because everything that a running segment needs is already on this host.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from headrace.worker.agent.slots import RunnerSlot
 
 
 class Alone:
-    """Those of one host. prepare: as in `Dispatcher`."""
+    """The segments of one host that run alone. prepare: as in `Dispatcher`."""
 
     def __init__(self, prepare: Callable[[Segment], bool]) -> None:
         self._prepare = prepare
         self._waiting: list[tuple[int, int, Segment]] = []
         self._running: Segment | None = None
         self.in_use = False
-        """Whether there may be anything here: a segment that waits, runs or is kept."""
+        """Whether there may be a segment that waits, runs or is kept."""
         self.kept: list[Segment] = []
-        """Ready segments that go on at the runner that has their chain, once others may start."""
+        """Ready segments of begun chains, which continue at the runners of their chains once other segments may start."""
 
     def __bool__(self) -> bool:
-        """Whether nothing else may start now."""
+        """Return whether no other segment may start now."""
         if self._running is not None and self._running.over:
             self._running = None
         while self._waiting and self._waiting[0][2].over:
@@ -36,22 +36,22 @@ class Alone:
         return found
 
     def add(self, segment: Segment) -> None:
-        """A segment is ready that runs alone."""
+        """Add a ready segment that runs alone."""
         self.in_use = True
         heapq.heappush(self._waiting, (segment.chain.order, segment.id, segment))
 
     def keep(self, segment: Segment) -> None:
-        """Another segment is ready, which goes on at the runner that has its chain: not yet."""
+        """Keep a ready segment of a begun chain until other segments may start."""
         self.in_use = True
         self.kept.append(segment)
 
     def released(self) -> Iterable[Segment]:
-        """What was kept, once others may start again."""
+        """Return the kept segments, once others may start again."""
         kept, self.kept = self.kept, []
         return kept
 
     def next(self, slots: list[RunnerSlot]) -> Segment | None:
-        """The segment to start now, if it may: the first that is ready, once no runner executes anything."""
+        """Return the segment to start now, if there is one: the first in plan order, once no runner executes anything."""
         if self._running is not None or not self._waiting or any(runner.busy for runner in slots):
             return None
         segment = heapq.heappop(self._waiting)[2]

@@ -1,4 +1,4 @@
-"""What the log tells a host: chains to run, chains to give back, datasets to drop or to ask others for, and jobs that are over."""
+"""Execution of the log's orders: to run or give back chains, to drop datasets or ask other hosts for them, and to end jobs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from headrace_schemas.options import options_of
 
 
 class Assignments:
-    """The orders of controller and scheduler. Appends actions to the list it was given.
+    """Carries out the orders of controller and scheduler. Appends actions to the list it was given.
 
-    impossible: orders that were passed over. news: jobs of which facts wait to be published.
+    impossible: the number of orders that were ignored because they do not fit the job's graph. news: the jobs with facts to publish.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class Assignments:
         self._host = settings.host
         self.impossible = 0
         self.assigned: tuple[HostJob, Iterator[tuple[Chain, list[tuple[int, str]]]]] | None = None
-        """The assignment that is being taken in: its chains that have not been yet, each with the inputs that other hosts have; None if
-        there is none."""
+        """The assignment that is being taken in, or None: its job and its remaining chains, each with the inputs that other hosts have."""
         self._numbers = itertools.count(1)
         self._segment_ids = itertools.count(1)
         self._terms = dict[str, int].fromkeys(("controller", "scheduler"), 0)
@@ -74,11 +73,11 @@ class Assignments:
     # --- assignments --------------------------------------------------------------------------------------------------
 
     def assign(self, message: Assign, graph: GraphSpec | None) -> None:
-        """Chains are released to this host, and the first of them taken in. `graph` comes with a job's first assignment.
+        """Take in the first chains that an assignment releases to this host. `graph` comes with a job's first assignment.
 
-        While it is `assigned` nothing else of the log may be told, see `Intake`.
+        While `assigned` is not None, no other message of the log may be passed in, see `Intake`.
         """
-        assert self.assigned is None, "the rest of the assignment before would be lost"
+        assert self.assigned is None, "an assignment came before the last one was taken in"
         if message.epoch != self._known.epoch or self._stale("scheduler", message.term):
             return
         if message.job in self._known.over:
@@ -114,24 +113,24 @@ class Assignments:
         self._runners.ready([chain.segments[0] for chain, _ in part if not chain.segments[0].missing])
 
     def give_up_assignment(self) -> str:
-        """The rest of the assignment cannot be taken in. Returns its job; nothing if there is none."""
+        """Drop the rest of an assignment that failed. Return its job, or an empty string if there is no assignment."""
         job, self.assigned = self.assigned[0].name if self.assigned is not None else "", None
         return job
 
     def _open_first(self, message: Assign, graph: GraphSpec | None) -> HostJob | None:
-        """Take the job up with its first assignment; None, and a report of it, if it cannot run here for want of a graph."""
+        """Open a job with its first assignment. Without a valid graph, report that the job cannot run here, and return None."""
         if graph is None:
-            self._reject(message, f"host {self._host} cannot have the job's graph from the object store; see its log")
+            self._reject(message, f"host {self._host} could not read the job's graph from the object store. The host's log says why")
             return None
         try:
             topology = validate(graph)
         except GraphError as error:
-            self._reject(message, f"host {self._host} has another graph for the job than was submitted: {error}")
+            self._reject(message, f"host {self._host} read an invalid graph of the job from the object store: {error}")
             return None
         return self._open(message.job, graph, topology, options_of(message.options, message.graph).sink)
 
     def _reject(self, message: Assign, text: str) -> None:
-        """Its job cannot run here; the host goes on."""
+        """Report that a job cannot run here: its first task fails."""
         if message.tasks:
             error = TaskError(task=message.tasks[0], attempt=message.attempts[0] if message.attempts else 0, reason="no_graph", error=text)
             self._actions.append(Report(Events(job=message.job, host=self._host, epoch=self._known.epoch, failed=[error])))
@@ -144,7 +143,10 @@ class Assignments:
         return job
 
     def _reopen(self, name: str) -> None:
-        """A job that is done makes outputs again. For runners, which may have been told that it is over, it is another one."""
+        """Open a job that was done, because outputs are to be made again.
+
+        It gets another number, because runners may know that the job with the old number is over.
+        """
         del self._known.over[name]
         job = self._known.by_name.get(name)
         if job is not None:
@@ -156,7 +158,7 @@ class Assignments:
     # --- other orders -------------------------------------------------------------------------------------------------
 
     def purge(self, message: Purge) -> None:
-        """Drop copies, or say that they are needed."""
+        """Drop copies of datasets. Report those that this host still needs."""
         job = self._addressed(message, "controller")
         if job is None or not self._fits(check_datasets, job, message.datasets):
             return
@@ -166,7 +168,10 @@ class Assignments:
             self.forget(job)
 
     def revoke(self, message: Revoke) -> None:
-        """Give back chains that have not started; one that has is finished here. A runner that has it may not have begun it."""
+        """Give back chains that have not started. This host finishes a chain that has started.
+
+        A chain that was sent to a runner may not have started: it is recalled.
+        """
         job = self._addressed(message, "scheduler")
         if job is None:
             return
@@ -199,12 +204,12 @@ class Assignments:
                 self._sources.ask_again(job, entry, host)
 
     def _addressed(self, message: Purge | Revoke | Reroute, service: str) -> HostJob | None:
-        """The job that a message is about, if it is known here and the message is of this epoch and of no older term."""
+        """Return the job of a message. None if this host does not know it, or if the message is of another epoch or an older term."""
         job = self._known.by_name.get(message.job)
         return None if job is None or message.epoch != self._known.epoch or self._stale(service, message.term) else job
 
     def term_began(self, message: TermBegan) -> None:
-        """A new controller or scheduler leads: ignore late decisions of earlier ones."""
+        """Ignore late decisions of earlier controllers or schedulers, because a new one leads."""
         self._stale(message.service, message.term)
 
     def _stale(self, service: str, term: int) -> bool:
@@ -214,7 +219,7 @@ class Assignments:
         return False
 
     def _fits(self, check: Callable[[HostJob, Any], None], job: HostJob, given: Any) -> bool:
-        """Whether an order can be carried out. One that cannot, for it names what is not in the graph, is passed over."""
+        """Return whether an order fits the graph of its job. One that does not is counted and ignored."""
         try:
             check(job, given)
         except ValueError:
@@ -225,7 +230,7 @@ class Assignments:
     # --- the end of jobs ----------------------------------------------------------------------------------------------
 
     def end(self, message: Ended) -> None:
-        """A job is over."""
+        """End a job: drop its chains and datasets, and tell its runners."""
         if self._stale("controller", message.term):
             return
         self._known.over[message.job] = None
@@ -250,7 +255,7 @@ class Assignments:
             self.forget(job)
 
     def _drop_chains(self, job: HostJob) -> set[int]:
-        """Forget the chains of a job that is over. Returns the slots of runners that execute something of it."""
+        """Forget the chains of a job that is over. Return the slots of the runners that execute its tasks."""
         executing = self._doom_runners(job)
         for segment in (segment for chain in job.live_chains() for segment in chain.segments):
             segment.over = True
@@ -259,8 +264,7 @@ class Assignments:
         return executing
 
     def _doom_runners(self, job: HostJob) -> set[int]:
-        """A runner that executes a task of a job that is over has a while to finish it, and gets nothing else meanwhile. Returns their
-        slots."""
+        """Give each runner that executes a task of an ended job some time to finish it, and no other work. Return their slots."""
         slots = {runner.slot for runner in self._runners.slots if any(segment.chain.job is job for segment in runner.outstanding.values())}
         for slot in slots:
             self._runners.slots[slot].unclosed.add(job.number)
@@ -268,13 +272,19 @@ class Assignments:
         return slots
 
     def log_rewound(self, unknown: Iterable[str]) -> None:
-        """The log lost its last messages. unknown: jobs that are not in it any more. Terms that leaders had then may come again."""
+        """Cancel the jobs that went with the last messages of the log, and accept lower terms again.
+
+        unknown: the jobs that are not in the log any more. New leaders may get the lost terms once more.
+        """
         self._terms.update(dict.fromkeys(self._terms, 0))
         for job in unknown:
             self.end(Ended(at=0, term=0, job=job, state="cancelled"))
 
     def fail_job(self, name: str, text: str) -> None:
-        """What this host knows of a job cannot be trusted any more: it is to fail. Its end comes by the log, as always."""
+        """Report that a job failed, because this host's state of the job may be wrong.
+
+        The job ends here when the log says so, like any other job.
+        """
         job = self._known.by_name.get(name)
         if job is None or job.ended:
             return
@@ -285,7 +295,7 @@ class Assignments:
 
     @staticmethod
     def _unfinished(job: HostJob) -> tuple[int, int]:
-        """A task of a job that this host has not done, with its attempt; the last task if it has none."""
+        """Return a task of a job that this host has not finished, and its attempt; the job's last task if there is none."""
         for chain in job.live_chains():
             for segment in chain.segments:
                 if not segment.over:
@@ -293,7 +303,7 @@ class Assignments:
         return job.spec.n_tasks - 1, job.attempts.get(job.spec.n_tasks - 1, 0)
 
     def forget(self, job: HostJob) -> None:
-        """Nothing is here any more of a job that is over."""
+        """Forget a job that is over and has no datasets here."""
         if job.has_sinks:
             self._known.forgotten[job.number] = job.name
             if len(self._known.forgotten) > self._known.remembered:
@@ -305,7 +315,7 @@ class Assignments:
     # --- hosts --------------------------------------------------------------------------------------------------------
 
     def host_lost(self, message: HostLost) -> None:
-        """The log says that a host is lost: this one, or another one, of which nothing more is expected."""
+        """Note that a host was lost: this one, or another one, from which this host expects nothing more."""
         if message.host == self._host:
             self._lost_epoch = max(self._lost_epoch, message.epoch if message.cut else 0)
         else:
@@ -313,14 +323,14 @@ class Assignments:
 
     @property
     def expelled(self) -> bool:
-        """Whether the log says that others cannot reach this host: nothing that it does in this epoch counts any more."""
+        """Whether the log says that other hosts cannot reach this one, so that its work in this epoch does not count."""
         return self._lost_epoch >= self._known.epoch
 
     def host_joined(self, message: HostJoined) -> None:
-        """The log says that a host has taken up work."""
+        """Note that a host has joined the cluster."""
         if message.host != self._host:
             self._sources.host_joined(message.host, message.epoch, again=message.again)
 
     def begin_again(self) -> None:
-        """A new epoch begins: what was assigned is void."""
+        """Drop the assignment that is being taken in, because a new epoch begins."""
         self.assigned = None

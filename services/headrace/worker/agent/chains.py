@@ -1,4 +1,4 @@
-"""How chains end early: a task fails, the scheduler gets them back, or a runner has not begun them and another one gets them."""
+"""Chains that end early: a task fails, the chain is given back to the scheduler, or a runner returns it before it began it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace_schemas import TaskError
 
 
 class Chains:
-    """The chains of all jobs that do not end as planned. Appends actions to the list it was given."""
+    """Ends chains that do not end as planned. Appends actions to the list it was given."""
 
     def __init__(self, known: KnownJobs, datasets: Datasets, runners: Dispatcher, counts: Counts, actions: list[Action]) -> None:
         self._known = known
@@ -25,12 +25,12 @@ class Chains:
         self._actions = actions
 
     def fail_task(self, job: HostJob, error: TaskError) -> None:
-        """A task failed whose chain may be over here."""
+        """Report that a task failed, although its chain may be over here."""
         job.report.failed(error)
         self._counts.failed(error.reason)
 
     def fail_segments(self, slot: int, number: int, ids: list[int], text: str) -> None:
-        """Segments never reached their runner: their first tasks fail as if it had died."""
+        """Fail the first tasks of segments that could not be sent to their runner, as if the runner had died."""
         job, outstanding = self._known.by_number.get(number), self._runners.slots[slot].outstanding
         for segment in [outstanding[id] for id in ids if id in outstanding]:
             if segment.chain.job is job and not segment.over:
@@ -38,19 +38,19 @@ class Chains:
                 self.fail(job, segment.chain, not_executed(job, segment.chain, task, "runner_died", text))
 
     def fail_waiters(self, job: HostJob, entry: Entry, reason: str, text: str) -> None:
-        """A dataset can never be had here: the tasks that wait for it fail."""
+        """Fail the tasks that wait for a dataset that this host cannot get."""
         for segment in list(entry.waiters):
             if not segment.over:
                 self.fail(job, segment.chain, not_executed(job, segment.chain, segment.tasks[0], reason, text))
 
     def fail(self, job: HostJob, chain: Chain, error: TaskError) -> None:
-        """A task failed: its chain ends here, and the controller says what of it is needed again."""
+        """Report that a task failed, and drop its chain. The controller decides which tasks of the chain run again."""
         job.report.failed(error)
         self._counts.failed(error.reason)
         self.drop(chain)
 
     def drop(self, chain: Chain) -> None:
-        """Forget what is not executed of a chain."""
+        """Forget the segments of a chain that are not over."""
         job, dropped = chain.job, [segment for segment in chain.segments if not segment.over]
         for segment in dropped:
             segment.over = True
@@ -61,22 +61,25 @@ class Chains:
         job.close(chain)
 
     def give_back(self, chain: Chain) -> None:
-        """A chain will not go on here: let it be placed again."""
+        """Return a chain to the scheduler, which places it again."""
         chain.job.report.revoked(chain.id)
         self.drop(chain)
 
     # --- recalls ------------------------------------------------------------------------------------------------------
 
     def recall(self, runner: RunnerSlot) -> None:
-        """Take back from a runner what it has not begun."""
+        """Take back the segments that a runner has not begun."""
         if not runner.recalling:
             self._actions.append(Recall(runner.slot, self._runners.recall(runner)))
 
     def recalled(self, slot: int, number: int, begun: int) -> None:
-        """A moment after a recall: what the runner had begun. What it had not runs elsewhere."""
+        """Take back what a recalled runner has not begun. It goes to other runners or, if the scheduler asked for it, to other hosts.
+
+        begun: the number of the segment that the runner began last.
+        """
         runner = self._runners.slots[slot]
         if not runner.recalling or runner.recalls != number:
-            return  # another process has the slot
+            return  # the recall was of an earlier process in this slot
         taken = self._runners.recalled(runner, begun)
         self._actions.append(ToRunner(slot, protocol.Recall(number, [segment.id for _, segments in taken for segment in segments])))
         for chain, segments in taken:

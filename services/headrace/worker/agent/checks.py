@@ -1,8 +1,8 @@
-"""What a runner says, held against what it may say: tasks execute in its process, so anything may come out of it. And what the log says to
-this host, held against the graph of its job.
+"""Checks of what a runner sends, and of what the log orders.
 
-Every check raises ValueError before anything was changed; a runner that said it is replaced, an order is passed over, and nothing else
-happens.
+Tasks execute in the runner's process, so a runner may send anything. The orders of the log are checked against the graph of their job.
+
+Each check raises ValueError before anything has changed. The host then replaces the runner, or ignores the order.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from headrace_schemas import Assign, TaskError, Written
 from headrace_schemas.streams import INLINE_VALUE_BYTES, MAX_MESSAGE_BYTES
 
 LONGEST_SECONDS = 1e9
-"""No task took longer, and sums of this stay finite: JSON has no infinity."""
+"""The longest time that a task may take. It keeps sums finite, because JSON has no infinity."""
 MOST_TASKS = 1 << 31
-"""No count of ended tasks is larger, so that sums fit into 64 bits."""
+"""The largest number of ended tasks. It keeps sums within 64 bits."""
 
 
 def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol.Results) -> None:
-    """A runner's results for a job that it has. `outstanding`: the segments that this runner has, by id."""
+    """Check a runner's results for a job. `outstanding`: the segments that the runner has, by id."""
     _same_length("datasets", frame.datasets, frame.values)
     _within("dataset", frame.datasets, len(job.producer))
     for value in frame.values:
         if isinstance(value, bytes) and len(value) > INLINE_VALUE_BYTES:
-            raise ValueError(f"a value of {len(value)} bytes in a frame, where up to {INLINE_VALUE_BYTES} are allowed")
+            raise ValueError(f"a value in a frame has {len(value)} bytes, but at most {INLINE_VALUE_BYTES} are allowed")
     if frame.tasks:
         _within("task", frame.tasks, job.spec.n_tasks)
     _check_profile(job, frame)
@@ -43,40 +43,40 @@ def check_results(job: HostJob, outstanding: dict[int, Segment], frame: protocol
 
 
 def check_allocate(job: HostJob, segment: Segment, frame: protocol.Allocate) -> None:
-    """A runner's question for room for a result of a segment that it has."""
+    """Check a runner's request for memory for a result of one of its segments."""
     _within("dataset", [frame.dataset], len(job.producer))
     if segment.chain.job is not job or job.producer[frame.dataset] not in segment.tasks:
-        raise ValueError(f"room is asked for dataset {frame.dataset}, which segment {segment.id} does not make")
+        raise ValueError(f"the runner asks for memory for dataset {frame.dataset}, which segment {segment.id} does not make")
     if frame.nbytes < 0:
-        raise ValueError(f"room is asked for {frame.nbytes} bytes")
+        raise ValueError(f"the runner asks for memory of {frame.nbytes} bytes")
 
 
 def check_allocate_slab(frame: protocol.AllocateSlab) -> None:
-    """A runner's question for room for an array."""
+    """Check a runner's request for memory for an array."""
     if frame.nbytes < 0:
-        raise ValueError(f"room is asked for an array of {frame.nbytes} bytes")
+        raise ValueError(f"the runner asks for memory for an array of {frame.nbytes} bytes")
 
 
 def check_released(frame: protocol.Released) -> None:
-    """A runner's word that views are gone."""
+    """Check a runner's message that it released views."""
     _same_length("blocks", frame.blocks, frame.counts)
     if frame.counts and min(frame.counts) < 1:
-        raise ValueError("views are released less than once")
+        raise ValueError("the runner releases a view less than once")
 
 
 def check_assign(job: HostJob, message: Assign) -> None:
-    """Chains that are released to this host."""
+    """Check an assignment of chains to this host."""
     _within("task", message.tasks, job.spec.n_tasks)
     if len(set(message.tasks)) != len(message.tasks):
         raise ValueError("a task is assigned twice in one message")
     if message.hosts != [message.host] and any(host != message.host for host in message.hosts):
         expected = _count_foreign(job, message)
         if len(message.sources) != expected:
-            raise ValueError(f"{len(message.sources)} sources for {expected} inputs from outside their chains")
+            raise ValueError(f"the assignment names {len(message.sources)} sources for {expected} inputs from outside its chains")
 
 
 def _count_foreign(job: HostJob, message: Assign) -> int:
-    """How many inputs its chains take from outside themselves."""
+    """Return the number of inputs that the chains of an assignment take from outside themselves."""
     start = found = 0
     for length in message.lengths:
         tasks = message.tasks[start : start + length]
@@ -90,7 +90,7 @@ def _count_foreign(job: HostJob, message: Assign) -> int:
 
 
 def check_datasets(job: HostJob, datasets: list[int]) -> None:
-    """Datasets that an order is about."""
+    """Check the datasets that an order names."""
     _within("dataset", datasets, len(job.producer))
 
 
@@ -98,16 +98,16 @@ def _same_length(what: str, *columns: Sequence[object]) -> None:
     length = len(columns[0])
     for column in columns:
         if len(column) != length:
-            raise ValueError(f"columns of {what} that differ in length: {[*map(len, columns)]}")
+            raise ValueError(f"the columns of {what} differ in length: {[*map(len, columns)]}")
 
 
 def _within(what: str, ids: list[int], end: int) -> None:
     if ids and not (min(ids) >= 0 and max(ids) < end):
-        raise ValueError(f"a {what} between {min(ids)} and {max(ids)}, where the job has {end}")
+        raise ValueError(f"{what} ids range from {min(ids)} to {max(ids)}, but the job has {end}")
 
 
 def _check_descriptions(job: HostJob, frame: protocol.Results) -> None:
-    """What is said of datasets besides their values."""
+    """Check the metadata, types and shapes of datasets."""
     _same_length("metadata", frame.metadata_ids, frame.metadata)
     _same_length("arrays", frame.typed, frame.dtypes, frame.shapes)
     _within("dataset", frame.metadata_ids, len(job.producer))
@@ -123,38 +123,41 @@ def _check_profile(job: HostJob, frame: protocol.Results) -> None:
     _within("function", frame.functions, len(job.spec.functions))
     for count in frame.function_counts:
         if not 0 < count < MOST_TASKS:
-            raise ValueError(f"{count} tasks of a function ended")
+            raise ValueError(f"the runner reports that {count} tasks of a function ended")
     for seconds in (*frame.function_seconds, *frame.function_longest):
-        if not 0 <= seconds < LONGEST_SECONDS:  # also false for what is no number
-            raise ValueError(f"tasks took {seconds} s")
+        if not 0 <= seconds < LONGEST_SECONDS:  # also false for NaN
+            raise ValueError(f"the runner reports that tasks took {seconds} s")
 
 
 def _check_written(job: HostJob, written: Written) -> None:
-    """What is said to be in a sink."""
+    """Check an output that the runner reports as written to a sink."""
     _within("dataset", [written.dataset], len(job.producer))
     if not job.is_output[written.dataset] or job.is_held[written.dataset]:
-        raise ValueError(f"dataset {written.dataset} is said to be in a sink, and has none")
+        raise ValueError(f"the runner reports dataset {written.dataset} as written to a sink, but it has no sink")
     if not 0 <= written.attempt <= job.attempts.get(job.producer[written.dataset], 0):
-        raise ValueError(f"attempt {written.attempt} of dataset {written.dataset} is said to be in a sink, and was not asked for")
-    check_fits(written, "what is said to be in a sink")
+        raise ValueError(
+            f"the runner reports attempt {written.attempt} of dataset {written.dataset} as written to a sink, "
+            "but that attempt was not assigned"
+        )
+    check_fits(written, "the description of an output in a sink")
 
 
 def _check_failure(job: HostJob, segment: Segment | None, error: TaskError) -> None:
-    """A failure of a segment that the runner has (None: dropped meanwhile, so that nobody looks at it)."""
+    """Check a failure of a segment. segment: None if it was dropped in the meantime, in which case nobody reads the failure."""
     if segment is None:
         return
     if segment.chain.job is not job or error.task not in segment.tasks:
-        raise ValueError(f"a failure of task {error.task}, which is not in segment {segment.id}")
+        raise ValueError(f"the runner reports a failure of task {error.task}, which is not in segment {segment.id}")
     if error.attempt != segment.chain.attempts.get(error.task, 0):
-        raise ValueError(f"a failure of attempt {error.attempt} of task {error.task}, which was not asked for")
-    check_fits(error, "a failure's description")
+        raise ValueError(f"the runner reports a failure of attempt {error.attempt} of task {error.task}, but that attempt was not assigned")
+    check_fits(error, "the description of a failure")
 
 
 def check_fits(item: object, what: str) -> None:
-    """It can be part of a message on the bus."""
+    """Raise ValueError if an item does not fit into a message on the bus. what: a name for the item."""
     try:
         size = len(msgspec.json.encode(item))
-    except Exception as error:  # whatever keeps msgspec from encoding what msgspec decoded
-        raise ValueError(f"{what} that cannot be sent as JSON: {error}") from error
+    except Exception as error:  # an EncodeError, TypeError, RecursionError or another one
+        raise ValueError(f"{what} cannot be sent as JSON: {error}") from error
     if size > MAX_MESSAGE_BYTES:
-        raise ValueError(f"{what} of {size} bytes as JSON, where up to {MAX_MESSAGE_BYTES} are allowed")
+        raise ValueError(f"{what} takes {size} bytes as JSON, but at most {MAX_MESSAGE_BYTES} are allowed")

@@ -1,8 +1,9 @@
-"""What a host looks up of a graph, as plain lists: it asks for single tasks and datasets, for which a list takes a fraction of an array's
-time.
+"""The columns of a graph that a host reads, as plain lists.
 
-Nobody changes them, so jobs of the same small shape share them: most small jobs are of few shapes, a single task above all, and to make
-the columns took most of the time that such a job takes on a host.
+A host reads single tasks and datasets, for which a list takes a fraction of the time of an array.
+
+Nobody changes these lists, so jobs of the same small shape share them. Most small jobs have one of a few shapes, above all that of a single
+task, and making the columns took most of a host's time for such a job.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from headrace.graph.topology import Offsets, Topology
 from headrace_schemas import GraphSpec
 
 FEW = 64
-"""Tasks, datasets and edges together, up to which a graph's columns are kept for the next of its shape."""
+"""The largest sum of tasks, datasets and edges of a graph whose columns are kept for the next graph of its shape."""
 MOST_KEPT = 256
-"""Shapes that are kept: a few MB at most."""
+"""The number of shapes whose columns are kept: a few MB at most."""
 
 _kept: dict[tuple[object, ...], Columns] = {}
 
@@ -27,9 +28,13 @@ class Columns(NamedTuple):
     """The columns of a graph.
 
     input_start, first_output, producer, is_output: as in `Topology`.
-    uses_inside: per dataset how many tasks of its own chain must take it for it to stay in there; 0 if it cannot.
-    is_taken: per dataset whether tasks come for its value, and not just whoever reads what is reported.
-    is_needed: per task whether anyone may come for one of its datasets: another task, or the client.
+
+    uses_inside: per dataset, the number of its consumers, all of which must be in its chain for it to stay there; 0 if it always leaves the
+    chain.
+
+    is_taken: per dataset, whether tasks take its value; False for an output that only clients read.
+
+    is_needed: per task, whether another task or the client takes one of its datasets.
     """
 
     input_start: list[int]
@@ -42,7 +47,7 @@ class Columns(NamedTuple):
 
     @classmethod
     def of(cls, spec: GraphSpec, topology: Topology) -> Columns:
-        """Those of a graph that was validated, with this topology."""
+        """Return the columns of a validated graph with this topology."""
         if topology is Topology.of_one_task():
             return _of_one_task()
         if spec.n_tasks + len(spec.inputs) + sum(spec.n_outputs) > FEW:
@@ -71,11 +76,11 @@ class Columns(NamedTuple):
 
 @cache
 def _of_one_task() -> Columns:
-    """Those of the graph that the services see most often: it needs no key."""
+    """Return the columns of a graph of one task. The services see it most often, so it is found without a key."""
     return Columns._make_of(Topology.of_one_task())
 
 
 def _uses_inside(topology: Topology) -> Offsets:
-    """Only what its task makes alone, and nobody asked for, may stay in a chain."""
+    """Return `Columns.uses_inside`: only the sole dataset of a task, which is no output of the job, may stay in its chain."""
     alone = topology.n_outputs[topology.producer] == 1
     return np.where(alone & ~topology.is_output, topology.n_consumers, 0)

@@ -1,8 +1,9 @@
-"""Datasets that leave in pieces, so that those who take them can pass them on; also out of a block that is still being filled.
+"""Blocks that are sent to peers in pieces, even while they are still being filled.
 
-    pieces come in ---> block [ filled | not yet ] ---> pieces go out, each as soon as it is there
+    pieces arrive ---> block [ filled | missing ] ---> pieces leave as soon as they are filled
 
-A piece that is to go out holds its block, so the memory stays until it has gone, whatever becomes of the dataset meanwhile.
+The peers can pass each piece on as soon as they have it. A piece that is being sent holds its block, so the memory stays until the piece is
+sent, even if the dataset is dropped in the meantime.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from headrace_shm import Block, Store
 
 
 class Taker:
-    """A peer that a block goes to in pieces."""
+    """A peer that receives a block in pieces."""
 
     __slots__ = ("block", "entry", "job", "next", "unsent")
 
@@ -25,23 +26,23 @@ class Taker:
         self.entry = entry
         self.block = block
         self.next = start
-        """The first byte that is not on its way yet."""
+        """The first byte of which no send has begun."""
         self.unsent = 0
-        """Pieces on their way that are not written yet."""
+        """The number of pieces whose sends have begun and not ended."""
 
 
 class CutThrough:
-    """Who takes which block in pieces. Appends actions to the list it was given."""
+    """The peers that receive blocks in pieces. Appends actions to the list it was given."""
 
     def __init__(self, store: Store[int], actions: list[Action], piece_bytes: int) -> None:
         self._store = store
         self._actions = actions
         self._piece_bytes = piece_bytes
         self._takers: dict[int, dict[int, Taker]] = {}
-        """By block and peer."""
+        """The peers that receive each block, by block and peer."""
 
     def begin(self, peer: int, taker: Taker, filled: int) -> None:
-        """A peer takes a block of which `filled` bytes are there; what comes later is told by `filled`. Asked twice, it is sent once."""
+        """Begin to send a block, of which `filled` bytes are here, to a peer. A second call for the same peer and block does nothing."""
         takers = self._takers.setdefault(taker.block.id, {})
         if peer not in takers:
             takers[peer] = taker
@@ -49,12 +50,12 @@ class CutThrough:
             self._send(peer, taker, filled)
 
     def filled(self, block: Block[int], nbytes: int) -> None:
-        """So many bytes of a block are there now."""
+        """Send more of a block, of which `nbytes` bytes are here now."""
         for peer, taker in self._takers.get(block.id, {}).items():
             self._send(peer, taker, nbytes)
 
     def _send(self, peer: int, taker: Taker, filled: int) -> None:
-        """Send what is there, in pieces; a short one only at the end."""
+        """Send the bytes that are here in pieces. Only the last piece may be short."""
         block = taker.block
         while taker.next < filled and (filled == block.nbytes or filled - taker.next >= self._piece_bytes):
             nbytes = min(self._piece_bytes, filled - taker.next)
@@ -65,11 +66,11 @@ class CutThrough:
             taker.unsent += 1
 
     def takes(self, peer: int, block_id: int) -> bool:
-        """Whether a block goes to a peer in pieces."""
+        """Return whether a peer receives a block in pieces."""
         return peer in self._takers.get(block_id, ())
 
     def sent(self, peer: int, block_id: int) -> None:
-        """A piece is out, or its link is gone."""
+        """Note that a piece was sent, or that its link ended."""
         taker = self._takers.get(block_id, {}).get(peer)
         if taker is not None:
             taker.unsent -= 1
@@ -77,13 +78,13 @@ class CutThrough:
                 self._end(peer, block_id)
 
     def give_up(self, block: Block[int]) -> Iterator[int]:
-        """The rest of a block will not come. Gives the peers that are to be told."""
+        """Stop sending a block that will not be filled. Yield the peers that received it, which must be told."""
         for peer in list(self._takers.get(block.id, ())):
             self._end(peer, block.id)
             yield peer
 
     def left(self, peer: int) -> None:
-        """A link is gone."""
+        """Stop sending to a peer whose link ended."""
         for block_id in [block_id for block_id, takers in self._takers.items() if peer in takers]:
             self._end(peer, block_id)
 

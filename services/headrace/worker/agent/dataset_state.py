@@ -1,7 +1,7 @@
-"""The states of a dataset at a host, and the ways between them.
+"""The states of a dataset at a host, and the transitions between them.
 
-A dataset keeps no state of its own: `state_of` reads it from the fields that say where its bytes are. The table is what the simulated
-clusters hold the machines to, and what the diagram in docs/architecture.md shows.
+A dataset does not store its state: `state_of` derives it from the fields that say where the bytes are. The tests check the table against
+simulated clusters, and docs/architecture.md draws it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ABOUT = {
     State.WRITING: "in memory, being written to disk",
     State.DISK: "on disk",
     State.READING: "on disk, being read back",
-    State.DROPPED: "dropped (asked for it, the host says gone)",
+    State.DROPPED: "dropped (the host answers Gone to requests)",
 }
-"""Per state: what it means, for people."""
+"""For each state, its meaning in words."""
 
 
 class Transition(NamedTuple):
-    """A way from one state to another. why: the events that lead there."""
+    """A transition from one state to another. why: the events that cause it."""
 
     before: State
     after: State
@@ -49,22 +49,22 @@ class Transition(NamedTuple):
 
 
 TRANSITIONS = (
-    Transition(State.ABSENT, State.AWAITED, "a task here takes it, or another host asks"),
+    Transition(State.ABSENT, State.AWAITED, "a task here takes it, or another host asks for it"),
     Transition(State.ABSENT, State.SMALL, "a runner made it"),
     Transition(State.ABSENT, State.GRANTED, "a runner asks for memory"),
     Transition(State.ABSENT, State.MEMORY, "a runner hands over a slab"),
     Transition(State.AWAITED, State.SMALL, "made here, or Values"),
-    Transition(State.AWAITED, State.GRANTED, "a runner asks, or an Offer is granted"),
+    Transition(State.AWAITED, State.GRANTED, "a runner asks for memory, or an Offer is granted"),
     Transition(State.AWAITED, State.MEMORY, "a runner hands over a slab"),
-    Transition(State.GRANTED, State.AWAITED, "link lost, runner died, another source, no memory behind it"),
+    Transition(State.GRANTED, State.AWAITED, "link lost, runner died, new source, or shared memory full"),
     Transition(State.GRANTED, State.SMALL, "another attempt made a small value"),
-    Transition(State.GRANTED, State.MEMORY, "written or received whole"),
+    Transition(State.GRANTED, State.MEMORY, "written or received completely"),
     Transition(State.MEMORY, State.WRITING, "memory is short"),
     Transition(State.WRITING, State.DISK, "written"),
-    Transition(State.WRITING, State.MEMORY, "used meanwhile, or the write failed"),
-    Transition(State.DISK, State.READING, "a segment needs it, and has memory"),
+    Transition(State.WRITING, State.MEMORY, "used during the write, or the write failed"),
+    Transition(State.DISK, State.READING, "a segment needs it, and memory was granted"),
     Transition(State.READING, State.MEMORY, "read"),
-    Transition(State.READING, State.DISK, "no memory behind the grant"),
+    Transition(State.READING, State.DISK, "shared memory full"),
     Transition(State.READING, State.AWAITED, "unreadable, reported as gone"),
     Transition(State.DISK, State.AWAITED, "unreadable, reported as gone"),
     Transition(State.AWAITED, State.DROPPED, "purged"),
@@ -78,9 +78,9 @@ TRANSITIONS = (
     Transition(State.DROPPED, State.SMALL, "made here again"),
     Transition(State.DROPPED, State.GRANTED, "made here again"),
     Transition(State.DROPPED, State.MEMORY, "made here again"),
-    Transition(State.SMALL, State.ABSENT, "copy of another host's, used for the last time"),
+    Transition(State.SMALL, State.ABSENT, "the last segment used a copy from another host"),
 )
-"""What may happen while a job runs. Its end drops a dataset in every state."""
+"""All transitions while a job runs. The job's end drops a dataset in any state."""
 
 
 def state_of(job: HostJob, dataset: int, disk: Disk) -> State:

@@ -1,6 +1,6 @@
-"""The datasets of a host: what is here, what is awaited, and which segments wait for it.
+"""The datasets of a host: those that are here, those that are awaited, and the segments that wait for them.
 
-`dataset_state.py` names the states of a dataset, and the ways between them.
+`dataset_state.py` names the states of a dataset, and the transitions between them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from headrace_shm import Block, Store
 
 
 class Datasets:
-    """The entries of all jobs. memory, serving: hear what follows for them."""
+    """The dataset entries of all jobs. memory, serving: are told of changes that concern them."""
 
     def __init__(self, memory: Memory, serving: Serving, settings: Settings) -> None:
         self._memory = memory
@@ -32,9 +32,9 @@ class Datasets:
     # --- arrivals -----------------------------------------------------------------------------------------------------
 
     def values(self, job: HostJob, values: Mapping[int, bytes], attempts: Mapping[int, int], made: bool = False) -> list[Segment]:
-        """Small datasets are here; `attempts` is empty if all are 0. Returns the segments that miss nothing any more.
+        """Store small datasets. Return the segments that now have all their inputs. attempts: empty if all are 0.
 
-        made: whether they were made here. Then this host keeps them for the others, also if it has asked another host for them before.
+        made: whether this host made them. It then keeps them for other hosts, even if it had asked another host for them before.
         """
         entries = job.entries
         ready: list[Segment] = []
@@ -58,13 +58,13 @@ class Datasets:
         return ready
 
     def stored(self, job: HostJob, dataset: int, attempt: int, block: Block[int]) -> list[Segment]:
-        """All of a large dataset is in a block. Returns the segments that miss nothing any more."""
+        """Seal the block of a large dataset that is complete. Return the segments that now have all their inputs."""
         entry = job.entry(dataset)
         if entry.granted is block:
             entry.granted = entry.claim = None
             self._grants.transfers -= block.writer == LINK
         self._store.seal(block.key)
-        if entry.here:  # another attempt was first
+        if entry.here:  # another attempt came first
             self._store.purge(block.key)
             self._serving.abandon(job, entry, block)
             return []
@@ -82,7 +82,7 @@ class Datasets:
         return self._woken(entry)
 
     def _woken(self, entry: Entry) -> list[Segment]:
-        """The segments that waited for a dataset only."""
+        """Count an arrived dataset for the segments that wait for it. Return those that now have all their inputs."""
         waiters, entry.waiters = entry.waiters, ()
         ready = []
         for segment in waiters:
@@ -96,12 +96,12 @@ class Datasets:
     # --- the disk -----------------------------------------------------------------------------------------------------
 
     def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
-        """A dataset was written to disk, or could not be."""
+        """Note that a dataset was written to disk, or that the write failed. trouble: why it failed."""
         self._grants.progress += 1
         self._disk.spilled(key, ok, trouble)
 
     def restored(self, key: str, ok: bool) -> list[Segment]:
-        """A dataset was read from disk. Returns the segments that miss nothing any more."""
+        """Note that a dataset was read from disk, or that the read failed. Return the segments that now have all their inputs."""
         self._grants.progress += 1
         held = self._disk.restored(key)
         if held is None:
@@ -115,33 +115,35 @@ class Datasets:
         return self._woken(entry)
 
     def unreadable(self, key: str) -> None:
-        """What is on disk under a key cannot be read."""
+        """Give up the dataset that is on disk under a key, because it cannot be read."""
         held = self._disk.found(key)
         if held is not None:
             self._lose(*held)
 
     def _lose(self, job: HostJob, entry: Entry) -> None:
-        """What was on disk cannot be had: whoever waits for it is told, and it is made again."""
+        """Report a dataset on disk as gone, so that it is made again, and tell the peers that wait for it."""
         self._disk.forget(entry)
         if entry.block is not None:
             self._store.purge(entry.block.key)
             entry.block = None
         entry.restoring = False
-        for segment in entry.waiters:  # they do not wait for the disk any more, and keep nobody from waiting for it
+        for segment in entry.waiters:  # they wait for a new copy, and no longer for the disk
             self._disk.unpin(segment)
         self._serving.sending.unreadable(entry)
         job.report.gone(entry.dataset)
-        if job.ended:  # nobody makes it again
+        if job.ended:  # no task makes it again
             del job.entries[entry.dataset]
             job.dropped.add(entry.dataset)
 
     def may_park(self) -> bool:
-        """Whether one more segment may wait for inputs from disk."""
+        """Return whether one more segment may wait for inputs from disk."""
         return len(self._disk.parked) < self._most_parked
 
     def prepare(self, segment: Segment) -> bool:
-        """Whether a segment's inputs are in memory, to stay there until it has ended. If some are on disk, they are brought back, and it is
-        ready again then."""
+        """Pin the inputs of a segment that is about to run. Return False if some are on disk.
+
+        They are then read back, and the segment becomes ready again when they are here.
+        """
         if self._disk.unused:
             return True
         if self._disk.empty or all(entry.spill_key == "" or entry.block is not None for entry in segment.entries):
@@ -154,12 +156,12 @@ class Datasets:
         return False
 
     def unpin(self, segments: Iterable[Segment]) -> None:
-        """Segments are not about to run any more."""
+        """Unpin the inputs of segments that will not run soon."""
         for segment in segments:
             self._disk.unpin(segment)
 
     def dispatched(self, segments: Iterable[Segment]) -> None:
-        """Segments are at their runner, which holds their inputs."""
+        """Unpin the inputs of segments that were sent to their runner, which holds the inputs from now on."""
         for segment in segments:
             if segment.pinned:
                 self._disk.unpin(segment)
@@ -167,7 +169,7 @@ class Datasets:
     # --- uses ---------------------------------------------------------------------------------------------------------
 
     def use(self, job: HostJob, segments: Iterable[Segment]) -> None:
-        """Segments take their inputs: count them as used, and as missing where they are not here."""
+        """Count the inputs of segments as used, and as missing if they are not here."""
         entries = job.entries
         for segment in segments:
             if not segment.inputs:
@@ -179,10 +181,10 @@ class Datasets:
                     segment.missing += 1
                     entry.wait(segment)
                     if not entry.source and entry.dataset in job.dropped:
-                        job.report.gone(entry.dataset)  # it was thought to be here, by who had not read that it was purged
+                        job.report.gone(entry.dataset)  # the scheduler had not read that it was purged
 
     def unuse(self, job: HostJob, segments: Iterable[Segment]) -> None:
-        """Segments are over. A small copy of another host's dataset goes with its last use."""
+        """Count the inputs of ended segments as unused. The last use of a small copy from another host drops the copy."""
         for segment in segments:
             if segment.pinned or self._disk.parked:
                 self._disk.unpin(segment)
@@ -196,7 +198,7 @@ class Datasets:
                     del job.entries[entry.dataset]
 
     def locate(self, entry: Entry, runner: RunnerSlot) -> protocol.Location:
-        """Where a runner finds a dataset in the arena; its mapping is counted as held by it."""
+        """Return where a dataset is in the arena, and count the runner's mapping of it."""
         block = entry.block
         assert block is not None
         self._store.hold(block.key, runner.client)
@@ -206,7 +208,7 @@ class Datasets:
     # --- the end of datasets ------------------------------------------------------------------------------------------
 
     def purge(self, job: HostJob, datasets: Iterable[int]) -> list[int]:
-        """Drop datasets' copies. Returns those that something here still needs."""
+        """Drop copies of datasets. Return the datasets that this host still needs."""
         kept, dropped = [], []
         for dataset in datasets:
             entry = job.entries.get(dataset)
@@ -231,7 +233,10 @@ class Datasets:
         self._grants.take_back(job, entry)
 
     def drop_job(self, job: HostJob, keep_outputs: bool) -> None:
-        """Drop what a job that is over has here, save outputs that the client may still come for: the small ones are in the log."""
+        """Drop the datasets of a job that is over.
+
+        keep_outputs: keep the large outputs, which clients may fetch. The log has the small ones.
+        """
         kept = {}
         for dataset, entry in job.entries.items():
             entry.waiters = ()
@@ -246,8 +251,11 @@ class Datasets:
         self._memory.drop_job(job)
 
     def begin_again(self, job: HostJob) -> None:
-        """Keep what is here of a job, and nothing of what was to come; nobody here or elsewhere waits for it any more. A small copy of
-        another host's dataset goes, too: nobody knows of it but the tasks that took it."""
+        """Keep a job's datasets that are here, and drop what was still to come, because a new epoch begins.
+
+        No host or task waits for datasets from here any more. Small copies from other hosts are dropped, because only the tasks that used
+        them know of them.
+        """
         for entry in list(job.entries.values()):
             self._grants.take_back(job, entry)
             entry.waiters, entry.wanted_by, entry.broadcast = (), (), None

@@ -1,15 +1,16 @@
-"""Which datasets go to disk when memory is short, and how they come back.
+"""Datasets that go to disk when memory is short, and come back when they are needed.
 
     in memory --Spill--> being written --spilled--> on disk --Restore--> being read --restored--> in memory
                  |                                     |
-                 +-- used or purged meanwhile: the copy on disk is forgotten, nothing else changes
+                 +-- used or purged in the meantime: the copy on disk is deleted, nothing else changes
 
-What cannot be written stays in memory, and for a while nothing else is written: the pause doubles with each failure, up to
-`Settings.longest_spill_pause_seconds`, and the first write that succeeds ends it. So a full disk, or a folder that vanished, is tried again
-now and then.
+If a write fails, the dataset stays in memory, and nothing is written during a pause. The pause doubles with each failure, up to
+`Settings.longest_spill_pause_seconds`, and ends with the first write that succeeds. So a full disk, or a folder that vanished, is tried
+again now and then.
 
-Least recently used goes first. What a segment that is about to run takes is pinned until its runner holds it, so that restoring one of
-its inputs never costs it another. Where the inputs of several such segments do not fit together, only the earliest keeps its.
+The least recently used dataset is written first. The inputs of a segment that is about to run are pinned until its runner holds them, so
+that reading one of them back never evicts another. If the inputs of several such segments do not fit into memory together, only the
+earliest segment keeps its inputs pinned.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from headrace.worker.settings import Settings
 from headrace_shm import Block, Store
 
 DISK = ("disk",)
-"""Reads and writes of the disk, in the store's books."""
+"""The holder of blocks that are written to disk or read from it, in the store's books."""
 
 
 class Disk:
-    """The books of what is on disk. Appends actions to the list it was given.
+    """The datasets that are on disk, or on their way. Appends actions to the list it was given.
 
-    spills: whether anything may be written at all. now: by the clock of `Agent.tick`. trouble: why the last write failed, until one
-    succeeds.
+    spills: whether datasets may be written at all. now: the time, by the clock of `Agent.tick`. trouble: why the last write failed; empty
+    once a write succeeds.
     """
 
     def __init__(self, store: Store[int], actions: list[Action], spills: bool, settings: Settings) -> None:
@@ -43,27 +44,27 @@ class Disk:
         self._store = store
         self._actions = actions
         self.resident: dict[int, tuple[HostJob, Entry]] = {}
-        """Entries in memory that could go to disk, by their block, least recently used first."""
+        """Entries in memory that may go to disk, by block id, least recently used first."""
         self._keys: dict[str, tuple[HostJob, Entry]] = {}
-        """Entries that are on disk, or on their way there or back."""
+        """Entries that are on disk, being written or being read."""
         self._writing: dict[str, Block[int]] = {}
         self._reading: dict[str, Block[int]] = {}
         self._bytes_writing = 0
         self.parked: set[Segment] = set()
         """Segments that wait for inputs from disk."""
         self.spilled_bytes = 0
-        """Written so far, for people."""
+        """Bytes written so far, for metrics."""
         self.restored_bytes = 0
-        """Read back so far."""
+        """Bytes read back so far."""
 
     @property
     def enabled(self) -> bool:
-        """Whether anything may be written now."""
+        """Whether datasets may be written now."""
         return self.spills and self.now >= self._paused_until
 
     @property
     def busy(self) -> bool:
-        """Whether memory is about to become free, or a dataset about to come back."""
+        """Whether a write or a read is under way, so that memory is freed or a dataset returns soon."""
         return bool(self._writing or self._reading)
 
     @property
@@ -73,41 +74,41 @@ class Disk:
 
     @property
     def unused(self) -> bool:
-        """Whether nothing is on disk, nor could go there: no segment's inputs need looking after."""
+        """Whether nothing is on disk and nothing may go there, so that no inputs need to be pinned."""
         return not self._keys and not self.resident
 
     @property
     def held_bytes(self) -> int:
-        """What is on disk only."""
+        """Bytes of the datasets that are on disk and not in memory."""
         return sum(entry.nbytes for _, entry in self._keys.values() if entry.block is None)
 
-    # --- what is in memory ------------------------------------------------------------------------------------------
+    # --- in memory ---------------------------------------------------------------------------------------------------
 
     def add(self, job: HostJob, entry: Entry) -> None:
-        """A dataset is in memory."""
+        """Add a dataset in memory, which may go to disk from now on."""
         if self.spills and entry.block is not None:
             self.resident[entry.block.id] = (job, entry)
 
     def found(self, key: str) -> tuple[HostJob, Entry] | None:
-        """The dataset that is on disk under a key; None if it is not needed any more."""
+        """Return the dataset that is on disk under a key; None if it was dropped."""
         return self._keys.get(key)
 
     def reads(self, entry: Entry) -> bool:
-        """Whether a dataset is being read from disk."""
+        """Return whether a dataset is being read from disk."""
         return entry.spill_key in self._reading
 
     def is_reading(self, key: str) -> bool:
-        """Whether a dataset is on its way back."""
+        """Return whether the dataset under a key is being read from disk."""
         return key in self._reading
 
     def touch(self, block: Block[int]) -> None:
-        """A dataset is used."""
+        """Mark a dataset as the most recently used one."""
         held = self.resident.pop(block.id, None)
         if held is not None:
             self.resident[block.id] = held
 
     def forget(self, entry: Entry) -> None:
-        """A dataset is dropped, wherever it is."""
+        """Forget a dataset that is dropped, and delete its copy on disk."""
         if entry.block is not None:
             self.resident.pop(entry.block.id, None)
         key, entry.spill_key = entry.spill_key, ""
@@ -119,7 +120,7 @@ class Disk:
     # --- to disk ------------------------------------------------------------------------------------------------------
 
     def make_room(self, wanted: int) -> None:
-        """Begin to write as much to disk as makes `wanted` bytes, and the headroom, free."""
+        """Begin to write datasets to disk, until `wanted` bytes and the headroom will be free."""
         if not self.enabled:
             return
         missing = wanted + int(self._settings.spill_headroom_share * self._store.capacity) - self._store.free
@@ -156,13 +157,16 @@ class Disk:
         self._actions.append(Spill(entry.spill_key, block.id, block.offset, block.nbytes))
 
     def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
-        """A block was written, or could not be: then it stays in memory, and a pause begins. trouble: why it could not be written."""
+        """Note that a block was written, or that the write failed. trouble: why it failed.
+
+        After a failure, the block stays in memory and a pause begins.
+        """
         block = self._writing.pop(key)
         self._bytes_writing -= block.size
         self._store.release(block.id, DISK)
         self._note(ok, trouble)
         held = self._keys.get(key)
-        if held is None:  # purged meanwhile
+        if held is None:  # purged during the write
             self._actions.append(Unspill(key))
             return
         job, entry = held
@@ -178,7 +182,7 @@ class Disk:
             self._actions.append(Unspill(key))
 
     def _note(self, ok: bool, trouble: str) -> None:
-        """Begin or end the pause. Several writes that fail together count once."""
+        """Begin a pause after a failure, or end it after a success. Writes that fail during a pause do not extend it."""
         if ok:
             self.trouble, self._failures, self._paused_until = "", 0, -math.inf
         elif self.enabled:
@@ -187,15 +191,15 @@ class Disk:
             self._paused_until = self.now + min(seconds, self._settings.longest_spill_pause_seconds)
             self._failures += 1
 
-    # --- and back -----------------------------------------------------------------------------------------------------
+    # --- from disk ----------------------------------------------------------------------------------------------------
 
     def read(self, entry: Entry, block: Block[int]) -> None:
-        """There is room for a dataset that is on disk: bring it back."""
+        """Begin to read a dataset from disk into its granted block."""
         self._reading[entry.spill_key] = block
         self._actions.append(Restore(entry.spill_key, block.id, block.offset, block.nbytes))
 
     def unread(self, key: str) -> Entry | None:
-        """There is no memory behind the room that a dataset was to be read into: it stays on disk. None if it was purged meanwhile."""
+        """Abort the read of a dataset because shared memory is full: it stays on disk. Return None if it was purged in the meantime."""
         self._store.abort(self._reading.pop(key).id)
         held = self._keys.get(key)
         if held is None:
@@ -203,7 +207,7 @@ class Disk:
         return None if held is None else held[1]
 
     def restored(self, key: str) -> tuple[HostJob, Entry] | None:
-        """A dataset was read, or could not be. Returns whose it is; None if it was purged meanwhile."""
+        """Note that a read has ended, well or not. Return the dataset; None if it was purged in the meantime."""
         block = self._reading.pop(key)
         held = self._keys.pop(key, None)
         self._actions.append(Unspill(key))
@@ -220,7 +224,7 @@ class Disk:
     # --- segments that wait ------------------------------------------------------------------------------------------
 
     def pin(self, segment: Segment) -> None:
-        """A segment is about to run: its inputs stay in memory until its runner holds them."""
+        """Keep the inputs of a segment in memory until its runner holds them."""
         if segment.pinned:
             return
         segment.pinned = True
@@ -228,18 +232,18 @@ class Disk:
             entry.pins += 1
 
     def park(self, segment: Segment) -> list[Entry]:
-        """A segment is about to run, but inputs of it are on disk: pin them all. Returns those to bring back."""
+        """Pin the inputs of a segment that waits for the disk. Return those that must be read back."""
         self.pin(segment)
         self.parked.add(segment)
         return [entry for entry in segment.entries if entry.value is None and entry.block is None]
 
     def unpin(self, segment: Segment) -> None:
-        """A segment is at its runner, which holds its inputs from then on; or it was dropped."""
+        """Unpin the inputs of a segment that its runner holds now, or that was dropped."""
         self.parked.discard(segment)
         self._let_go(segment)
 
     def relax(self) -> None:
-        """Let all inputs go to disk that are kept for segments which wait for others of theirs, save those of the earliest of them."""
+        """Unpin the inputs of all segments that wait for the disk, except those of the earliest one."""
         for segment in sorted(self.parked, key=lambda segment: (segment.chain.order, segment.id))[1:]:
             self._let_go(segment)
 

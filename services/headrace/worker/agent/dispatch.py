@@ -1,8 +1,8 @@
-"""Which runner gets which segment, and when: plan order, short queues, affinity of a chain to its runner.
+"""The choice of the runner for each segment, and of the time: plan order, short queues, and one runner per chain.
 
-A busy runner gets only what it will begin within milliseconds, by what its functions took so far; all else waits here, where any runner can
-take it. A function that never ran may take long, so nothing is put behind it. A runner that executes something for longer than was thought
-gets nothing more, and what it has behind that is recalled once another runner is idle, see `recalls`.
+A busy runner gets only segments that it will begin within milliseconds, by the times that their functions took so far. All others wait in
+the agent, where any runner can take them. A function that never ran may take long, so nothing is queued behind it. A runner that executes a
+segment for longer than predicted gets no more work, and its queued segments are recalled once another runner is idle, see `recalls`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from headrace.worker.agent.slots import RunnerSlot
 from headrace.worker.settings import Settings
 
 LOOK_AHEAD = 64
-"""Under pressure, so many ready segments are looked at for one that frees memory."""
+"""Under pressure, the number of ready segments that are searched for one that frees memory."""
 
 TURN_SECONDS = 2e-5
-"""Predicted work that a runner is given in one go beyond what the next one has: a few of the shortest tasks, and one of any other."""
+"""Predicted work that a runner is given in one turn beyond the work of the next runner: a few of the shortest tasks, or one of any
+other."""
 
 
 class Dispatcher:
@@ -34,26 +35,26 @@ class Dispatcher:
     ) -> None:
         self._settings = settings
         self._prepare = prepare
-        """Sees that a segment's inputs are in memory; False if it becomes ready later."""
+        """Pins a segment's inputs in memory. Returns False if some are on disk: the segment then becomes ready again later."""
         self._may_park = may_park
         self._spilled = spilled
-        """Whether anything is on disk."""
+        """Returns whether anything is on disk."""
         self.now = 0.0
-        """By the clock of `Agent.tick`."""
+        """The time, by the clock of `Agent.tick`."""
         self.slots = [RunnerSlot(slot) for slot in range(settings.runners)]
         self._in_order: deque[Ready] = deque()
         self._out_of_order: list[Ready] = []
-        """Ready segments in plan order: appended where they come in that order, as most do; a heap of the others."""
+        """Ready segments in plan order. `_in_order` is a queue: most segments come in plan order. The others go into this heap."""
         self._alone = Alone(prepare)
         self._resources = HostResources(settings.resources) if settings.resources else None
-        """Those that need something of this host wait there; None if it has nothing that could be needed."""
+        """The ready segments that need resources of this host; None if the host has no resources."""
         self.queued = False
-        """Whether a runner may have more than one segment: it was so when that was looked at last, or one was sent another since."""
+        """Whether a runner may have several segments. It is set when a runner gets another one, and cleared when no runner has several."""
         self.batched = False
-        """Whether `batches` may have something to tell."""
+        """Whether `batches` may return something."""
 
     def ready(self, segments: Iterable[Segment]) -> None:
-        """The inputs of segments are here. Each goes to any runner if it heads its chain, else to the one that has the chain."""
+        """Add segments whose inputs are here. The first of a chain may go to any runner, the others go to the runner of their chain."""
         for segment in segments:
             chain = segment.chain
             if chain.alone and not segment.over:
@@ -74,12 +75,12 @@ class Dispatcher:
                 self._push((chain.order, segment.id, segment))
 
     def holds_back(self, segment: Segment) -> bool:
-        """Whether a ready segment waits for something else than a runner."""
+        """Return whether a ready segment waits for resources or for its turn to run alone, and not just for a runner."""
         return bool(self._alone) or (self._resources is not None and self._resources.waits(segment))
 
     @property
     def has_ready(self) -> bool:
-        """Whether `fill` may have something to hand out."""
+        """Whether `fill` may have a segment to hand out."""
         return bool(self._in_order or self._out_of_order) or self._alone.in_use or self._resources is not None
 
     @property
@@ -99,14 +100,14 @@ class Dispatcher:
             heapq.heappush(self._out_of_order, item)
 
     def _pop(self) -> Ready:
-        """The first in plan order."""
+        """Remove and return the first ready segment in plan order."""
         late, early = self._out_of_order, self._in_order
         if late and (not early or late[0] < early[0]):
             return heapq.heappop(late)
         return early.popleft()
 
     def fill(self, allowed: Callable[[Segment], bool] | None) -> None:
-        """Hand out ready segments in plan order while runners have room. `allowed` says, under pressure, which may start."""
+        """Hand out ready segments in plan order while runners have room. allowed: under pressure, returns whether a segment may start."""
         if self._alone.in_use:
             if self._alone:
                 self._start_alone()
@@ -137,7 +138,7 @@ class Dispatcher:
             self._send(segment, runners[0])
 
     def _bring_back(self, allowed: Callable[[Segment], bool] | None) -> None:
-        """While runners are busy, have the inputs that come next read from disk: of as many segments as there are runners."""
+        """While runners are busy, begin to read the next segments' inputs from disk: for as many segments as there are runners."""
         next_ones: list[Ready] = []
         while (self._in_order or self._out_of_order) and self._may_park() and len(next_ones) < len(self.slots):
             item = self._pop()
@@ -148,7 +149,7 @@ class Dispatcher:
             heapq.heappush(self._out_of_order, item)
 
     def _fill_with_resources(self, resources: HostResources, able: list[RunnerSlot], allowed: Callable[[Segment], bool] | None) -> None:
-        """Before all others, those that need resources: these are not to lie idle while they wait behind what could run anywhere."""
+        """Hand out the segments that need resources before all others, so that the resources are not idle while other segments run."""
         passed: list[Ready] = []
         while self._may_park() and len(passed) < LOOK_AHEAD and (item := resources.first()) is not None:
             segment = item[2]
@@ -163,8 +164,10 @@ class Dispatcher:
         resources.again(passed)
 
     def _next_turn(self, able: list[RunnerSlot]) -> tuple[RunnerSlot | None, float]:
-        """Of these runners the one with the least to do, if any has room, and how much it may have before the others are looked at again,
-        in seconds. Of those that have as little, one that fewer chains wait to go on with: what it gets may take long."""
+        """Return the runner with the least predicted work that has room, or None, and the seconds of work at which its turn ends.
+
+        Among equals, it is the runner with the fewest chains to continue, because a new segment may take long.
+        """
         best, least, next_least = None, math.inf, math.inf
         for runner in able:
             if not runner.outstanding or self._has_room(runner):
@@ -179,13 +182,13 @@ class Dispatcher:
         return not waiting or (runner.predicted < self._settings.queue_seconds and waiting < self._settings.queue_segments)
 
     def _is_held_up(self, runner: RunnerSlot) -> bool:
-        """Whether a runner executes something for longer than was thought, or for nobody; who knows how long it will."""
+        """Return whether a runner executes a segment for longer than predicted, is being recalled, or executes a task of an ended job."""
         if runner.recalling or runner.unclosed:
             return True
         return bool(runner.outstanding) and recalls.overdue_at(runner, self._settings.late_seconds) < self.now
 
     def _hand_out(self, runner: RunnerSlot, until: float, allowed: Callable[[Segment], bool] | None, passed: list[Ready]) -> None:
-        """Give a runner its turn. It ends early where one has to wait for the disk, and where too many may not start."""
+        """Give a runner its turn. The turn ends early if a segment must wait for the disk, or if too many segments may not start."""
         self._rouse(runner)
         while (self._in_order or self._out_of_order) and runner.predicted < until and self._has_room(runner):
             item = self._pop()
@@ -202,12 +205,12 @@ class Dispatcher:
                 return
 
     def _rouse(self, runner: RunnerSlot) -> None:
-        """A runner is about to get something: if it had nothing to execute, it begins that now."""
+        """Note that an idle runner begins to execute something now."""
         if not runner.busy:
             runner.heard = self.now
 
     def _send(self, segment: Segment, runner: RunnerSlot) -> None:
-        """Put a segment, and those of its chain that are ready behind it, into the runner's next batch."""
+        """Put a segment, and the next ones of its chain that are ready, into the runner's next batch."""
         chain = segment.chain
         job = chain.job
         chain.slot = runner.slot
@@ -235,7 +238,7 @@ class Dispatcher:
                 return
 
     def batches(self) -> list[tuple[RunnerSlot, int, list[Segment]]]:
-        """What was handed out since the last call and is not over: runner, job number, segments."""
+        """Return what was handed out since the last call and is not over: runner, job number and segments."""
         found = []
         self.batched = False
         for runner in self.slots:
@@ -249,14 +252,14 @@ class Dispatcher:
         return found
 
     def ended(self, slot: int, job: HostJob, ids: Iterable[int]) -> list[Segment]:
-        """A runner is through with segments, well or not. Returns them, save those that were not its, or not the job's."""
+        """Note that a runner ended segments, well or not. Return those of them that the runner had of this job."""
         ended = self._drop(self.slots[slot], job, ids)
         if ended:
             self.slots[slot].heard = self.now
         return ended
 
     def _drop(self, runner: RunnerSlot, job: HostJob, ids: Iterable[int]) -> list[Segment]:
-        """A runner has these segments no longer. Returns those that it had."""
+        """Remove segments from a runner. Return those that it had."""
         dropped = []
         for id in ids:
             segment = runner.outstanding.get(id)
@@ -271,7 +274,7 @@ class Dispatcher:
         return dropped
 
     def learned(self, job: HostJob) -> None:
-        """A function of a job has ended for the first time: runners that execute others of it are thought to be through sooner now."""
+        """Predict the runners' work again, because a function of a job has ended for the first time."""
         for runner in self.slots:
             if runner.outstanding:
                 self._predict_again(runner, job)
@@ -284,7 +287,7 @@ class Dispatcher:
                 runner.predicted += segment.predicted
 
     def defer(self, slot: int, segment: Segment) -> None:
-        """A result of a segment waits for room: its runner goes on with others."""
+        """Let a runner execute other segments while a result of this one waits for memory."""
         runner = self.slots[slot]
         runner.deferred.add(segment.id)
         runner.predicted -= segment.predicted
@@ -294,21 +297,23 @@ class Dispatcher:
     # --- recalls ------------------------------------------------------------------------------------------------------
 
     def overdue(self) -> list[RunnerSlot]:
-        """Runners that execute something for longer than was thought, and may have more than that. Each is told of once, until it is heard
-        of again."""
+        """Return the runners that execute a segment for longer than predicted and may have finished others without reporting it.
+
+        Each is returned once, until the agent hears from it again.
+        """
         found = [runner for runner in self._overdue() if runner.nudged_at != runner.heard]
         for runner in found:
             runner.nudged_at = runner.heard
         return found
 
     def to_recall(self) -> list[RunnerSlot]:
-        """Those of them that have what another runner could begin at once."""
+        """Return the overdue runners with segments that an idle runner could begin at once."""
         if self.crowded or not self.idle:
             return []
         return [runner for runner in self._overdue() if self._has_behind(runner)]
 
     def next_look(self) -> float:
-        """When a runner will be overdue, if nothing is heard of it until then. Infinity if none."""
+        """Return the time at which a runner becomes overdue if the agent does not hear from it before; infinity if there is none."""
         late = self._settings.late_seconds
         return min((due for runner in self._several() if (due := recalls.overdue_at(runner, late)) >= self.now), default=math.inf)
 
@@ -317,7 +322,7 @@ class Dispatcher:
         return [runner for runner in self._several() if recalls.overdue_at(runner, late) < now]
 
     def _several(self) -> list[RunnerSlot]:
-        """The runners that have more than one segment to execute, so that they may be overdue."""
+        """Return the runners with more than one segment to execute. Only these may be overdue."""
         if not self.queued:
             return []
         found = recalls.with_several(self.slots)
@@ -326,24 +331,24 @@ class Dispatcher:
         return found
 
     def _has_behind(self, runner: RunnerSlot) -> bool:
-        """Whether a runner may have something that it has not begun and that could run elsewhere. If not, one recall tells."""
+        """Return whether a runner may have segments that it has not begun and that could run elsewhere, unless it was just recalled."""
         if runner.recalling or runner.recalled_at == runner.heard:
             return False
         return any(not segment.place and segment is not recalls.head(runner) for segment in runner.outstanding.values())
 
     def recall(self, runner: RunnerSlot) -> int:
-        """Begin a recall. Returns its number."""
+        """Begin a recall of a runner. Return the recall's number."""
         runner.recalls += 1
         runner.recalling, runner.recalled_at = True, runner.heard
         return runner.recalls
 
     def not_recalled(self, slot: int, number: int) -> None:
-        """A recall of this number did not reach its runner, which keeps what it has."""
+        """Note that a recall could not be written to the status page, so that its runner keeps its segments."""
         if self.slots[slot].recalls == number:
             self.slots[slot].recalling = False
 
     def recalled(self, runner: RunnerSlot, begun: int) -> list[tuple[Chain, list[Segment]]]:
-        """Take back the chains that a runner has not begun, with their segments. begun: the number of the segment that it began last."""
+        """Take back the chains that a runner has not begun, with their segments. begun: the number of the last segment that it began."""
         runner.recalling = False
         taken = [(chain, recalls.take_back(runner, chain)) for chain in recalls.behind(runner, begun)]
         for chain, segments in taken:
@@ -355,35 +360,35 @@ class Dispatcher:
     # --- runners ------------------------------------------------------------------------------------------------------
 
     def heard(self, through: list[int], failed: list[int]) -> None:
-        """A runner executed segments to their end, or tasks of them failed; also such as were dropped here meanwhile."""
+        """Free the resources of segments that ended or failed, including segments that the agent has dropped in the meantime."""
         if self._resources is not None:
             self._resources.through(through)
             self._resources.failed(failed)
 
     def holds_resources(self, slot: int, number: int) -> bool:
-        """Whether resources are held for what a runner may execute of a job."""
+        """Return whether resources are held for a job's segments at a runner."""
         return self._resources is not None and bool(self._resources.held(slot, number))
 
     def closed(self, slot: int, number: int) -> None:
-        """A runner executes nothing more of a job that is over."""
+        """Note that a runner executes no task of an ended job any more."""
         self.slots[slot].unclosed.discard(number)
         if self._resources is not None:
             self._resources.closed(slot, number)
 
     def drop_job(self, job: HostJob) -> None:
-        """Forget what a job has at the runners; its segments are marked as over by the caller."""
+        """Forget a job's segments at the runners. The caller has marked the segments as over."""
         for runner in self.slots:
             self._drop(runner, job, list(runner.outstanding))
             runner.kept = {chain for chain in runner.kept if chain.job is not job}
 
     def runner_started(self, slot: int) -> None:
-        """A new process has the slot."""
+        """Note that a new process runs in the slot."""
         runner = self.slots[slot]
         runner.alive = True
         runner.generation += 1
 
     def runner_died(self, slot: int) -> list[Segment]:
-        """The slot is empty. Returns what it had, oldest first."""
+        """Note that the slot's process ended. Return the segments that it had, oldest first."""
         runner = self.slots[slot]
         lost = list(runner.outstanding.values())
         if self._resources is not None:

@@ -1,36 +1,36 @@
-"""What peers asked for before this host knew the job."""
+"""Peers' requests for datasets of jobs that this host does not know yet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 MOST_EARLY = 1 << 18
-"""Datasets that one peer may ask for early: many times a window, and few enough for one answer. Nothing else bounds what is kept for
-jobs that may never come."""
+"""The number of datasets that one peer may ask for early: many times a window, and few enough for one answer. It alone bounds the memory
+for jobs that this host may never learn of."""
 
 
 class EarlyWants:
-    """Datasets by peer and job. Every question is kept once, however often it is asked."""
+    """Requested datasets by peer and job. A repeated request is kept once."""
 
     def __init__(self) -> None:
         self._peers: dict[int, dict[str, dict[int, None]]] = {}
 
     def add(self, peer: int, job: str, datasets: Iterable[int]) -> None:
-        """Keep a question. Raises ValueError if the peer has too many."""
+        """Keep a request. Raises ValueError if the peer has asked for more than `MOST_EARLY` datasets."""
         jobs = self._peers.setdefault(peer, {})
         wanted = jobs.setdefault(job, {})
         wanted.update(dict.fromkeys(datasets))
         if sum(map(len, jobs.values())) + len(jobs) >= MOST_EARLY:
-            raise ValueError(f"more than {MOST_EARLY} datasets are wanted of jobs that are not known here")
+            raise ValueError(f"the peer asks for more than {MOST_EARLY} datasets of jobs that this host does not know")
 
     def take(self, job: str) -> list[tuple[int, list[int]]]:
-        """The questions about a job, by peer; they are not kept any longer."""
+        """Remove and return the requests for a job's datasets, by peer."""
         if not self._peers:
             return []
         return [(peer, list(jobs.pop(job))) for peer, jobs in self._peers.items() if job in jobs]
 
     def drop(self, peer: int) -> None:
-        """The peer is gone."""
+        """Forget the requests of a peer that is gone."""
         self._peers.pop(peer, None)
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
-"""What the agent's state machine is told: everything that it decides follows from these events, in their order.
+"""The events of the agent's state machine. Its decisions follow from these events, in their order.
 
-Each event has one handler, in `handlers`. An event is data, so that it can be written to a file and told again (see `recording`).
-The clock is read by the service, never by the machine: time comes with `Clock` and `Tick`.
+Each event has one handler, in `handlers`. An event is data, so that it can be written to a file and handled again (see `recording`). The
+service reads the clock, never the machine: the time comes with `Clock` and `Tick`.
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ from headrace.worker.agent.relays import PeerHost
 from headrace_schemas import LogMessage
 
 Executed = tuple[int, int] | None
-"""What a runner executes, by the status page: the number of a job on this host, and a task. None if it executes nothing."""
+"""The task that a runner executes, by the status page: the job's number on this host, and the task. None if the runner executes nothing."""
 
 
 class Base(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The base of all events."""
 
     kind: ClassVar[str]
-    """What happened, in words: for the log and the metrics of a host whose machine fails on such an event."""
+    """What happened, in words. The log and the metrics use it if the machine fails on such an event."""
     raises: ClassVar[bool] = False
-    """Whether the service hears of an exception that the machine raises on such an event, to end what sent it."""
+    """Whether `Agent.handle` raises `Caught` if the machine fails on such an event, so that the service ends the sender."""
 
 
 # --- time and epochs ------------------------------------------------------------------------------------------------------
 
 
 class Clock(Base, frozen=True):
-    """The time in seconds of a clock that never goes back. It comes before the other events of a turn of the event loop: all of them are
-    taken to happen now."""
+    """The time in seconds, by a monotonic clock.
 
-    kind = "the time was told"
+    It comes before the other events of a turn of the event loop, all of which count as happening at this time.
+    """
+
+    kind = "the clock was read"
     now: float
 
 
 class Tick(Base, frozen=True):
-    """Time passed. executing: an entry for each slot."""
+    """The regular event by which the machine notices that time passed. executing: an entry for each slot."""
 
     kind = "time passed"
     now: float
@@ -51,7 +53,7 @@ class Tick(Base, frozen=True):
 
 
 class Rejoined(Base, frozen=True):
-    """This host begins a new epoch: the cluster took it for lost. Its runners and links are gone."""
+    """This host begins a new epoch, because the cluster took it for lost. Its runners and links have ended."""
 
     kind = "a new epoch begins"
     raises = True
@@ -59,7 +61,7 @@ class Rejoined(Base, frozen=True):
 
 
 class AddressKnown(Base, frozen=True):
-    """Other hosts reach this one at this address. Until then, it passes nothing on."""
+    """The address at which other hosts reach this one. Before this event, the host is no relay."""
 
     kind = "an address is known"
     raises = True
@@ -77,13 +79,13 @@ class LogRead(Base, frozen=True):
 
 
 class AssignmentResumed(Base, frozen=True):
-    """There is time for the next part of the assignment that is being taken in."""
+    """The service has time for the next part of the assignment that is being taken in."""
 
-    kind = "an assignment goes on"
+    kind = "an assignment was resumed"
 
 
 class LogRewound(Base, frozen=True):
-    """The log lost its last messages. unknown: jobs that are not in it any more."""
+    """The log lost its last messages. unknown: jobs that it no longer contains."""
 
     kind = "the log lost messages"
     raises = True
@@ -101,17 +103,19 @@ class RunnerStarted(Base, frozen=True):
 
 
 class RunnerSent(Base, frozen=True):
-    """Frames of the runner in a slot."""
+    """Frames that the runner in a slot sent."""
 
-    kind = "what a runner sent"
+    kind = "frames of a runner"
     raises = True
     slot: int
     frames: list[protocol.ToAgent]
 
 
 class RunnerDied(Base, frozen=True):
-    """The runner in a slot ended while it executed a task. code: its exit code, or minus a signal. shortage: if the kernel killed it for
-    want of memory."""
+    """The runner in a slot ended. task: the one that it executed.
+
+    code: its exit code, or the negative signal number. shortage: set if the kernel killed the runner because memory ran out.
+    """
 
     kind = "a runner died"
     slot: int
@@ -122,7 +126,7 @@ class RunnerDied(Base, frozen=True):
 
 
 class RunnerRecalled(Base, frozen=True):
-    """The runner in a slot has seen the recall of this number. begun: the number of the segment that it began last."""
+    """A recall was written to the status page a moment ago. begun: the number of the segment that the runner began last."""
 
     kind = "a runner was recalled"
     slot: int
@@ -131,9 +135,9 @@ class RunnerRecalled(Base, frozen=True):
 
 
 class Executing(Base, frozen=True):
-    """What the status page shows: an entry for each slot."""
+    """The tasks that the status page shows: an entry for each slot."""
 
-    kind = "what is executed"
+    kind = "tasks on the status page"
     tasks: list[Executed]
 
 
@@ -143,26 +147,26 @@ class Executing(Base, frozen=True):
 class HostConnected(Base, frozen=True):
     """A link that this host opened is ready."""
 
-    kind = "a link to a host"
+    kind = "a link to a host opened"
     host: str
     epoch: int
 
 
 class HostUnreachable(Base, frozen=True):
-    """A link could not be opened, or ended."""
+    """A link could not be opened, or has ended."""
 
     kind = "no link to a host"
     host: str
 
 
 class LinksDue(Base, frozen=True):
-    """It is time to open links again that ended."""
+    """It is time to open lost links again."""
 
-    kind = "links are tried again"
+    kind = "links are due again"
 
 
 class ValuesReceived(Base, frozen=True):
-    """Small datasets came. payload: their bytes, one after another."""
+    """Small datasets arrived. payload: their bytes, one after another."""
 
     kind = "values came over a link"
     raises = True
@@ -172,7 +176,7 @@ class ValuesReceived(Base, frozen=True):
 
 
 class Offered(Base, frozen=True):
-    """A host has large datasets that this one wants."""
+    """A host offers large datasets that this one asked for."""
 
     kind = "an offer came over a link"
     raises = True
@@ -181,7 +185,7 @@ class Offered(Base, frozen=True):
 
 
 class DataArriving(Base, frozen=True):
-    """The first of these bytes of a dataset are here. `Fetching.place` says then where they go."""
+    """A frame with bytes of a dataset began to arrive. Afterwards, `Fetching.place` says where to write the bytes."""
 
     kind = "data begins to come over a link"
     raises = True
@@ -191,7 +195,7 @@ class DataArriving(Base, frozen=True):
 
 
 class DataArrived(Base, frozen=True):
-    """All of these bytes of a dataset are here."""
+    """All bytes of a frame have arrived."""
 
     kind = "data came over a link"
     raises = True
@@ -201,7 +205,7 @@ class DataArrived(Base, frozen=True):
 
 
 class DataUnbacked(Base, frozen=True):
-    """There is no memory behind the place that a dataset was granted. memory: bytes that the arena has."""
+    """The arena has no memory for a dataset whose block was granted. memory: the bytes of memory that the arena has."""
 
     kind = "there is no memory for data"
     host: str
@@ -210,7 +214,7 @@ class DataUnbacked(Base, frozen=True):
 
 
 class Relayed(Base, frozen=True):
-    """A host says which other host sends a dataset."""
+    """A host names the relay that sends a dataset in its place."""
 
     kind = "a relay came over a link"
     raises = True
@@ -219,7 +223,7 @@ class Relayed(Base, frozen=True):
 
 
 class DatasetsGone(Base, frozen=True):
-    """A host does not have datasets that this one wants."""
+    """A host does not have datasets that this one asked for."""
 
     kind = "datasets are gone"
     raises = True
@@ -231,7 +235,7 @@ class DatasetsGone(Base, frozen=True):
 
 
 class PeerCame(Base, frozen=True):
-    """Another host opened a link; the peer's number stands for it from now on."""
+    """Another host opened a link. From now on, the peer's number identifies it."""
 
     kind = "a peer came"
     raises = True
@@ -249,7 +253,7 @@ class Wanted(Base, frozen=True):
 
 
 class Granted(Base, frozen=True):
-    """A peer has room for datasets that it was offered."""
+    """A peer granted memory for datasets that this host offered."""
 
     kind = "a grant came over a link"
     raises = True
@@ -267,7 +271,7 @@ class Unwanted(Base, frozen=True):
 
 
 class BytesSent(Base, frozen=True):
-    """Bytes of a block (0: of the disk) are out, or their link is gone."""
+    """Bytes of a block were sent, or their link ended. block: 0 for bytes from disk."""
 
     kind = "bytes were sent"
     peer: int
@@ -287,7 +291,7 @@ class PeerLeft(Base, frozen=True):
 
 
 class Spilled(Base, frozen=True):
-    """A dataset is on disk."""
+    """A dataset was written to disk."""
 
     kind = "a dataset was written to disk"
     key: str
@@ -301,8 +305,7 @@ class Restored(Base, frozen=True):
 
 
 class MemoryWanted(Base, frozen=True):
-    """The system needs memory back from the arena, so that it has this number of bytes at most. `Memory.trimmed` says then which ranges are
-    to be released."""
+    """The system needs memory back from the arena, which may keep `target` bytes. Afterwards, `Memory.trimmed` says what to release."""
 
     kind = "memory is wanted back"
     raises = True

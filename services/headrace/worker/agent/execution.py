@@ -1,4 +1,4 @@
-"""What runners say and need: memory for results, what they have done, and what follows when one dies."""
+"""The agent's side of its runners: grants of memory for results, results, and new runs of a dead runner's tasks."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Execution:
             protocol.Closed: self.closed,
             protocol.Released: self.released,
         }
-        """What is done with each kind of frame of a runner."""
+        """The method that handles each kind of frame from a runner."""
 
     # --- from runners -------------------------------------------------------------------------------------------------
 
     def runner_started(self, slot: int) -> None:
-        """A runner is ready for work."""
+        """Note that the runner in a slot is ready for work."""
         self._runners.runner_started(slot)
 
     def allocate(self, slot: int, frame: protocol.Allocate) -> None:
-        """A runner wants room for a result. Raises ValueError for what it may not ask."""
+        """Answer a runner that asks for memory for a result. Raises ValueError if the request is not allowed."""
         job, runner = self._known.by_number.get(frame.job), self._runners.slots[slot]
         segment = runner.outstanding.get(frame.segment)
         if job is None or segment is None or segment.over:
@@ -77,18 +77,18 @@ class Execution:
             self._runners.defer(slot, segment)
 
     def allocate_slab(self, slot: int, frame: protocol.AllocateSlab) -> None:
-        """A runner wants room for an array that a task is about to fill. Raises ValueError for what it may not ask."""
+        """Answer a runner that asks for memory for an array that a task fills. Raises ValueError if the request is not allowed."""
         check_allocate_slab(frame)
         self._memory.grant_slab(self._runners.slots[slot], frame.nbytes)
 
     def slab_refused(self, slot: int, block: int, memory: int | None) -> None:
-        """There is no memory behind the place of a slab. memory: bytes that the arena has, if its folder is full."""
+        """Drop a slab that shared memory has no room for. memory: the bytes that the arena has, if its folder is full."""
         self._grants.slabs.drop(self._runners.slots[slot].client, block)
         if memory is not None:
             self._memory.shortage.found(memory, self._runners.now)
 
     def unbacked(self, slot: int, grant: protocol.Grant, memory: int) -> None:
-        """There is no memory behind the place that a runner's result was granted: it waits. memory: bytes that the arena has."""
+        """Let a result wait for memory, because shared memory is full. memory: the bytes that the arena has."""
         job = self._known.by_number.get(grant.job)
         entry = job.entries.get(grant.dataset) if job is not None else None
         if entry is None or entry.claim is None:
@@ -101,12 +101,12 @@ class Execution:
             self._runners.defer(slot, segment)
 
     def closed(self, slot: int, frame: protocol.Closed) -> None:
-        """A runner executes nothing more of a job that is over, and writes nothing for it."""
+        """Note that a runner executes nothing and writes nothing for an ended job any more."""
         self._grants.closed(self._runners.slots[slot], frame.job)
         self._runners.closed(slot, frame.job)
 
     def released(self, slot: int, frame: protocol.Released) -> None:
-        """A runner let go of views. Raises ValueError if it says so in a way that nobody can understand."""
+        """Release the views that a runner dropped. Raises ValueError if the frame makes no sense."""
         check_released(frame)
         client = self._runners.slots[slot].client
         for block, count in zip(frame.blocks, frame.counts, strict=True):
@@ -114,7 +114,7 @@ class Execution:
                 self._grants.progress += 1
 
     def results(self, slot: int, frame: protocol.Results) -> None:
-        """What a runner has done. Raises ValueError for what it may not say; then nothing of it counts."""
+        """Take in a runner's results. Raises ValueError if a result is not allowed, before any of them is taken in."""
         job = self._known.by_number.get(frame.job)
         self._runners.heard(frame.segments, frame.failed_segments)
         for value in frame.values:
@@ -149,10 +149,10 @@ class Execution:
                     self._chains.fail(job, segment.chain, error)
 
     def _late(self, job: HostJob | None, frame: protocol.Results) -> None:
-        """What was written to sinks for a job that is over is to be removed there."""
+        """Report what a runner wrote to sinks for a job that is over, so that it is deleted there."""
         name = job.name if job is not None else self._known.forgotten.get(frame.job)
         for written in frame.written:
-            check_fits(written, "what is said to be in a sink")
+            check_fits(written, "the description of an output in a sink")
         if frame.written and name is not None:
             late = Events(job=name, host=self._host, epoch=self._known.epoch, written=frame.written)
             late.metadata_ids, late.metadata = frame.metadata_ids, frame.metadata
@@ -171,14 +171,14 @@ class Execution:
             self._runners.ready(self._datasets.values(job, taken, attempts, made=True))
 
     def _stored(self, job: HostJob, slot: int, dataset: int, block: int) -> None:
-        """A runner wrote a dataset to a block of the arena."""
+        """Take in a dataset that a runner wrote to a block of the arena."""
         made = self._grants.made(job, dataset, block, self._runners.slots[slot])
         if made is not None:
             attempt = job.attempts.get(job.producer[dataset], 0)
             self._runners.ready(self._datasets.stored(job, dataset, attempt, made))
             job.report.produced(dataset, attempt, made.nbytes, job.is_held[dataset])
         elif dataset not in job.entries or not job.entries[dataset].here:
-            job.report.gone(dataset)  # its room was taken back meanwhile
+            job.report.gone(dataset)  # its block was taken back in the meantime
 
     def _segments_ended(self, job: HostJob, slot: int, ids: list[int]) -> None:
         ended = self._runners.ended(slot, job, ids)
@@ -198,21 +198,22 @@ class Execution:
         job.report.chains_done(done)
 
     def executing(self, tasks: Sequence[tuple[int, int] | None]) -> None:
-        """What the status page shows, a slot each: (job number, task). Each task is reported as started once."""
+        """Report each task on the status page as started, once. tasks: (job number, task) for each slot."""
         for item in tasks:
             job = self._known.by_number.get(item[0]) if item is not None else None
             if item is None or job is None or job.ended or item[1] in job.running:
                 continue
-            if 0 <= item[1] < job.spec.n_tasks:  # tasks could write to the page themselves
+            if 0 <= item[1] < job.spec.n_tasks:  # a task may have written to the page, which its process maps
                 job.running.add(item[1])
                 job.report.started(item[1])
 
     # --- runners that end ---------------------------------------------------------------------------------------------
 
     def runner_died(self, slot: int, task: tuple[int, int] | None, code: int, pid: int, shortage: MemoryShortage | None = None) -> None:
-        """A runner ended. `task` is the (job number, task) it executed; `code` its exit code, or minus a signal.
+        """Run a dead runner's segments again, or fail them.
 
-        shortage: if the kernel killed it for want of memory.
+        task: the (job number, task) that it executed. code: its exit code, or the negative signal number. shortage: set if the kernel
+        killed the runner because memory ran out.
         """
         runner = self._runners.slots[slot]
         self._memory.drop_claims(slot)
@@ -231,7 +232,10 @@ class Execution:
                 self._lost(segment, task, code, pid, shortage)
 
     def _lost(self, segment: Segment, task: tuple[int, int] | None, code: int, pid: int, shortage: MemoryShortage | None) -> None:
-        """A segment was at a runner that died: run it again, unless it was the one that was executed, or its chain's values died too."""
+        """Give back, run again or fail a segment whose runner died.
+
+        The task that the runner executed fails. A chain that had begun is given back, because its values were in the runner.
+        """
         chain, job = segment.chain, segment.chain.job
         if task is not None and task[0] == job.number and task[1] in segment.tasks:
             error = killed_under(job, task[1], chain.attempts.get(task[1], 0), code, pid)
@@ -243,11 +247,11 @@ class Execution:
             self._runners.ready([segment])
 
     def kill_again(self, slot: int) -> None:
-        """A runner could not be killed: try again at the next tick."""
+        """Kill a runner at the next tick, because it could not be killed now."""
         self._alive_after_kill.add(slot)
 
     def end_doomed(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
-        """Kill runners that execute a task of a job that is over for longer than they have time for."""
+        """Kill the runners that still execute a task of an ended job after the grace period."""
         grace = self._settings.grace_seconds if self._runners.idle else self._settings.crowded_grace_seconds
         for (slot, number), since in list(self._known.doomed.items()):
             task = executing[slot]
@@ -260,7 +264,7 @@ class Execution:
     # --- to runners ---------------------------------------------------------------------------------------------------
 
     def send_batches(self) -> None:
-        """Send runners the segments that they were given."""
+        """Send the runners the segments that were handed out to them."""
         for runner, number, segments in self._runners.batches():
             job, slot = self._known.by_number[number], runner.slot
             if slot not in job.runners:
@@ -274,14 +278,14 @@ class Execution:
             self.close_quietly(runner)
 
     def _say_started(self, job: HostJob, frame: protocol.Run) -> None:
-        """Report retried tasks as started before they are: should this host be lost under one of them, the log knows which."""
+        """Report retried tasks as started before they start. If this host is then lost, the log names them as a possible cause."""
         for task, attempt in zip(frame.tasks, frame.attempts, strict=True):
             if attempt:
                 job.running.add(task)
                 job.report.started(task, at_once=True)
 
     def _open_job(self, job: HostJob) -> protocol.OpenJob:
-        """The graph for a runner: without metadata, unless that is needed for the names of files."""
+        """Return the frame that gives a runner a job's graph. Only jobs with sinks need metadata there, for file names."""
         if job.has_sinks:
             return protocol.OpenJob(
                 job.number, job.spec, protocol.SinksOfJob(job.name, self._host, self._known.epoch, job.sinks.default), job.name
@@ -290,7 +294,7 @@ class Execution:
         return protocol.OpenJob(job.number, lean, name=job.name)
 
     def close_quietly(self, runner: RunnerSlot) -> None:
-        """Tell a runner of jobs that are over. It need not wake for each: it has nothing of them to execute."""
+        """Tell a runner which jobs are over. The frames do not wake it, because it has no task of these jobs."""
         for number in runner.closing:
             self._actions.append(ToRunner(runner.slot, protocol.CloseJob(number, quietly=True)))
         runner.closing.clear()
@@ -301,6 +305,6 @@ class Execution:
         return [KillRunner(slot) for slot in slots]
 
     def begin_again(self) -> None:
-        """A new epoch begins: the runners of the one before are gone."""
+        """Forget the runners of the last epoch, which have ended."""
         self._known.doomed.clear()
         self._alive_after_kill.clear()

@@ -1,13 +1,13 @@
-"""Datasets that come from a relay instead of the host that has them, as that host said: begun, watched, and given up.
+"""Datasets that a relay sends in place of the host that has them, the origin; and what happens if the relay fails.
 
     Relay from the origin ---> Grant to the relay ---> pieces ---> here
                                   |
-                                  | link lost, relay restarted, gone there, or silent for too long
+                                  | link lost, relay restarted, relay has no copy, or relay silent for too long
                                   v
-                               Grant to the origin again, from the first byte on that is missing
+                               Grant to the origin again, from the first missing byte
 
-The relay is the entry's `source` meanwhile. The room stays granted, and who takes the dataset from here need not know of the change.
-The wait for a relay is over as soon as the entry has another room, or none.
+Meanwhile the entry's `source` is the relay. The granted block stays, and peers that take the dataset from here need not know of the change.
+The wait for a relay is over once the entry has another block or none.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Relayed(NamedTuple):
     relay: str
     epoch: int
     depth: int
-    """Hosts that the bytes go through. Who is further behind waits longer, so that those before it have time to do something."""
+    """The number of hosts that the bytes pass. A host further down waits longer, so that those before it can switch to the origin first."""
     since: float
 
     @property
     def over(self) -> bool:
-        """Whether the dataset has come, or is not awaited in this way any more."""
+        """Whether the dataset has arrived, or no longer comes through this relay."""
         return self.entry.granted is not self.room or self.entry.source != self.relay
 
 
 class RelayFailover:
     """The datasets that come to a host through relays.
 
-    `links`: the state of each link; `ask_again(job, entry, host)`: want a dataset anew, without its room.
+    `links`: the state of each link. `ask_again(job, entry, host)`: ask for a dataset anew, without its block.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class RelayFailover:
         self._heard: dict[str, float] = {}
         self._now = now
 
-    # --- what is told -----------------------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------------------------
 
     def redirected(self, job: HostJob, origin: str, frame: frames.Relay) -> None:
-        """The origin says whom to have a dataset from. Ignored if it has no room here, or does not come from there, any more."""
+        """Take a dataset from the relay that the origin names. Ignored if the dataset has no block, or no longer comes from the origin."""
         entry = job.entries.get(frame.dataset)
         if entry is None or entry.granted is None or entry.source != origin:
             return
@@ -88,29 +88,29 @@ class RelayFailover:
             self._actions.append(Connect(frame.host, job.addresses.setdefault(frame.host, frame.address)))
 
     def connected(self, host: str, epoch: int) -> None:
-        """The link to a host is open."""
+        """Ask a relay for its datasets, because the link to it is open."""
         self._epochs[host] = epoch
         for relayed in self._through(host):
             self._begin(relayed)
 
     def lost(self, host: str) -> None:
-        """The link to a host is gone, or could not be opened."""
+        """Take a relay's datasets from the origin, because the link to the relay ended or could not be opened."""
         for relayed in self._through(host):
             self._give_up(relayed)
 
     def gone(self, host: str, entry: Entry) -> bool:
-        """A host has not got a dataset. False if it was not a relay: then nobody has it."""
+        """Take a dataset from the origin, because its relay does not have it. Return False if the host was no relay for it."""
         found = [relayed for relayed in self._through(host) if relayed.entry is entry]
         for relayed in found:
             self._give_up(relayed)
         return bool(found)
 
     def heard(self, host: str) -> None:
-        """Bytes come from a host."""
+        """Note that bytes arrive from a host."""
         self._heard[host] = self._now
 
     def tick(self, now: float) -> None:
-        """Time passed. A relay that says nothing for too long is given up: its link is as good as broken."""
+        """Give up the relays that have been silent for too long, as if their links had broken."""
         self._now = now
         self._relayed = [relayed for relayed in self._relayed if not relayed.over]
         silent = [relayed for relayed in self._relayed if self._is_silent(relayed)]
@@ -120,7 +120,7 @@ class RelayFailover:
             if self._links.get(relayed.relay) != UP:
                 self._give_up(relayed)
 
-    # --- what follows -----------------------------------------------------------------------------------------------
+    # --- decisions --------------------------------------------------------------------------------------------------
 
     def _through(self, host: str) -> list[Relayed]:
         return [relayed for relayed in self._relayed if relayed.relay == host and not relayed.over]
@@ -130,13 +130,13 @@ class RelayFailover:
         return self._now - heard > self._patience * relayed.depth
 
     def _begin(self, relayed: Relayed) -> None:
-        if self._epochs.get(relayed.relay, relayed.epoch) != relayed.epoch:  # it was started again, and has nothing
+        if self._epochs.get(relayed.relay, relayed.epoch) != relayed.epoch:  # the relay has restarted, and has no copy
             self._give_up(relayed)
         else:
             self._grant(relayed.job, relayed.entry, relayed.relay)
 
     def _give_up(self, relayed: Relayed) -> None:
-        """Have a dataset from the origin after all."""
+        """Take a dataset from the origin after all."""
         entry = relayed.entry
         entry.source = relayed.origin
         if self._links.get(relayed.origin) == UP:

@@ -1,10 +1,10 @@
-r"""What this host wants from others: it asks for datasets, grants memory for those that are offered, and takes in what comes.
+r"""Datasets from other hosts: the agent asks for them, grants memory for those that are offered, and takes them in.
 
     Want ---> Values: small datasets
-         \--> Offer ---> a claim on memory ---> Grant ---> Data, or a Relay: the bytes come from another host
-         \--> Gone: nobody has it there
+         \--> Offer ---> a claim on memory ---> Grant ---> Data, or a Relay: another host sends the bytes
+         \--> Gone: the other host does not have it
 
-`sources` decides which host is asked, `failover` what happens when a relay fails.
+`sources` decides which host is asked, and `failover` what happens when a relay fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ FailWaiters = Callable[[HostJob, Entry, str, str], None]
 class Fetching:
     """The datasets that other hosts are to send. Appends actions to the list it was given.
 
-    ready(segments): they miss nothing any more. fail_waiters(job, entry, reason, text): fail the tasks that wait for a dataset.
+    ready(segments): called with segments that now have all their inputs. fail_waiters(job, entry, reason, text): fails the tasks that wait
+    for a dataset.
     """
 
     def __init__(
@@ -52,39 +53,42 @@ class Fetching:
         self._ready = ready
         self._fail_waiters = fail_waiters
         self.place: tuple[int, int] | None = None
-        """Where the bytes go that `receiving` was told of last: offset and length in the arena. None: there is no room for them here (any
+        """Where to write the bytes of the last `receiving`: offset and length in the arena. None if no block is granted for them (any
         more)."""
 
     def host_connected(self, host: str, epoch: int) -> None:
-        """A link that this host opened is ready."""
+        """Ask a host for datasets, because the link to it is ready."""
         self.sources.connected(host, epoch)
 
     def host_unreachable(self, host: str) -> None:
-        """A link could not be opened, or broke. It is opened again at the next `retry_links`."""
+        """Note that a link could not be opened, or broke. The next `retry_links` opens it again."""
         self._memory.drop_offers(host)
         self._grants.arrived(host)
         self.sources.disconnected(host)
 
     def _take_back_grant(self, job: HostJob, entry: Entry) -> None:
-        """Take back the room for what another host was to send."""
+        """Take back the block that another host was to fill."""
         if entry.granted is not None and entry.granted.writer == LINK:
             self._grants.take_back(job, entry)
 
     def retry_links(self) -> None:
-        """Open links again from which something is awaited. What waits for a host that has been out of reach for too long is given up."""
+        """Open the links again over which datasets are awaited, and give up hosts that have been out of reach for too long."""
         for job, entry in self.sources.retry():
             host = entry.source
             address = job.addresses.get(host, "an unknown address")
             text = (
-                f"host {self._host} cannot reach host {host} at {address}: give each worker an address that the others can reach "
+                f"host {self._host} cannot reach host {host} at {address}. Give each worker an address that the others can reach "
                 "(--listen, --advertise)"
             )
             self._fail_waiters(job, entry, "unreachable", text)
 
     def values_received(self, host: str, frame: frames.Values, payload: memoryview) -> None:
-        """Small datasets came. Those of a job that is over, or not asked for there, are ignored. Raises ValueError for large ones."""
+        """Take in small datasets. Raises ValueError for large ones.
+
+        Values of a job that is over, and values that this host did not ask that host for, are ignored.
+        """
         if frame.lengths and max(frame.lengths) > INLINE_VALUE_BYTES:
-            raise ValueError(f"a value of {max(frame.lengths)} bytes, where up to {INLINE_VALUE_BYTES} travel so")
+            raise ValueError(f"a Values frame has a value of {max(frame.lengths)} bytes, but at most {INLINE_VALUE_BYTES} are allowed")
         job = self._jobs.get(frame.job)
         if job is None or job.ended:
             return
@@ -97,7 +101,7 @@ class Fetching:
         self._ready(self._datasets.values(job, values, attempts))
 
     def offered(self, host: str, frame: frames.Offer) -> None:
-        """Large datasets exist elsewhere: grant them as memory allows, in plan order."""
+        """Claim memory for large datasets that another host offers. Claims are granted in plan order."""
         job = self._jobs.get(frame.job)
         if job is None or job.ended:
             return
@@ -108,17 +112,17 @@ class Fetching:
                 self._memory.claim(Claim(order, 0, job, dataset, nbytes, Claimant(host=host)))
 
     def receiving(self, host: str, frame: frames.Data, nbytes: int) -> None:
-        """The bytes of a dataset, or of a piece, begin to arrive: `place` says where they go."""
+        """Set `place` to where the bytes of a dataset go that begin to arrive."""
         job = self._jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
         self.sources.failover.heard(host)
         block = self._grants.arriving(host, entry, frame, nbytes)
         self.place = None if block is None else (block.offset + frame.start, nbytes)
         if block is None and frame.size and entry is not None and entry.granted is not None and entry.source == host:
-            self._actions.append(Disconnect(host))  # these bytes do not go on where those before have ended: all anew
+            self._actions.append(Disconnect(host))  # a piece is missing before these bytes: start over
 
     def received(self, host: str, frame: frames.Data, nbytes: int) -> None:
-        """Bytes that `receiving` was told of are here, in the arena if it gave a place."""
+        """Take in bytes that have arrived. If `receiving` gave a place for them, they are in the arena."""
         block = self._grants.arrived(host)
         job = self._jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
@@ -128,20 +132,20 @@ class Fetching:
         job.report.copied(frame.dataset)
 
     def relayed(self, host: str, frame: frames.Relay) -> None:
-        """Another host says whom to have a dataset from that it was granted."""
+        """Take a granted dataset from the relay that its host names."""
         job = self._jobs.get(frame.job)
         if job is not None and not job.ended:
             self.sources.failover.redirected(job, host, frame)
 
     def no_memory(self, host: str, frame: frames.Data, memory: int) -> None:
-        """There is no memory behind the place that a dataset of another host was granted. memory: bytes that the arena has."""
+        """Let a dataset of another host wait for memory, because shared memory is full. memory: the bytes that the arena has."""
         job = self._jobs.get(frame.job)
         entry = job.entries.get(frame.dataset) if job is not None else None
         if entry is not None and entry.source == host and entry.claim is not None and entry.claim.who.host == host:
             self._memory.unbacked(entry, memory)
 
     def gone(self, host: str, frame: frames.Gone) -> None:
-        """Another host has not got what it was asked for."""
+        """Note that another host does not have the datasets that it was asked for."""
         job = self._jobs.get(frame.job)
         if job is None or job.ended:
             return

@@ -1,8 +1,8 @@
-"""Memory that was granted for datasets and is not theirs for good yet: a runner or a link may be writing to it.
+"""Blocks that were granted for datasets and are not sealed yet: a runner or a link may be writing to them.
 
-granted ---> written whole ---> the dataset's block
+granted ---> written completely ---> the dataset's block
 |
-+---> taken back: free once its writer is known to be through with it, an orphan until then
++---> taken back: an orphan until its writer has stopped writing, then free
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from headrace_shm import Block, Store
 
 
 class Grants:
-    """The blocks that runners and links write to. serving: hears of blocks that will not be filled."""
+    """The blocks that runners and links write to. serving: is told of blocks that will not be filled."""
 
     def __init__(self, store: Store[int], serving: Serving) -> None:
         self.slabs = Slabs(store)
         self._store = store
         self._serving = serving
         self.progress = 0
-        """Counts what changed for claims to be looked at again."""
+        """Counts the changes after which waiting claims may succeed."""
         self.transfers = 0
-        """Datasets granted to other hosts and not here yet."""
+        """The number of datasets that other hosts are to send into granted blocks and that have not arrived."""
         self._orphans: dict[Hashable, dict[int, int]] = {}
-        """Blocks whose datasets are not wanted any more, but to which a runner may still write: by runner, with the job's number."""
+        """Blocks that were taken back, but to which a runner may still write: by runner and block, the job's number."""
         self._arriving: dict[str, tuple[Entry, Block[int]]] = {}
-        """Blocks that a link writes to right now, and what for, by the host at its other end: not to be given to anyone else meanwhile."""
+        """Blocks that a link writes to right now, by the host at its other end, with their entries. They must not be granted again
+        meanwhile."""
 
     def take_back(self, job: HostJob, entry: Entry) -> None:
-        """The room that a dataset was granted is not needed; it is free once nobody can be writing to it any more."""
+        """Take back the block that was granted for a dataset. It is free once no runner or link can be writing to it."""
         block, entry.granted, entry.filled = entry.granted, None, 0
         if block is None:
             return
@@ -51,7 +52,7 @@ class Grants:
     # --- runners ------------------------------------------------------------------------------------------------------
 
     def made(self, job: HostJob, dataset: int, block_id: int, runner: RunnerSlot) -> Block[int] | None:
-        """What a runner says to have written a dataset to: a slab of its, or the room that it was granted. None if it has that no more."""
+        """Return the block that a runner wrote a dataset to: its slab or the granted block. None if it was taken back in the meantime."""
         slab = self.slabs.take(runner.client, block_id)
         if slab is not None:
             return slab
@@ -60,29 +61,29 @@ class Grants:
         return room if room is not None and room.id == block_id and room.writer == runner.client else None
 
     def written(self, runner: RunnerSlot, block_id: int) -> None:
-        """A runner is through with a block; if nobody wants it any more, it is free."""
+        """Free an orphan, because its runner has stopped writing to it."""
         if self._orphans.get(runner.client, {}).pop(block_id, None) is not None:
             self._store.abort(block_id)
             self.progress += 1
 
     def drop_slabs(self, runner: RunnerSlot, values: Iterable[object]) -> None:
-        """Results came for a job that is over: the slabs among them are free."""
+        """Free the slabs among the results of a job that is over."""
         for value in values:
             if isinstance(value, int) and self.slabs.drop(runner.client, value):
                 self.progress += 1
 
     def has_orphans(self, runner: RunnerSlot) -> bool:
-        """Whether there is room that is free once the runner says that it does not write there."""
+        """Return whether there are blocks that become free once the runner says that it does not write to them."""
         return bool(self._orphans and self._orphans.get(runner.client))
 
     def closed(self, runner: RunnerSlot, job_number: int) -> None:
-        """A runner writes nothing more for a job."""
+        """Free the orphans of a job, because a runner writes nothing for the job any more."""
         orphans = self._orphans.get(runner.client, {})
         for block_id in [block_id for block_id, number in orphans.items() if number == job_number]:
             self.written(runner, block_id)
 
     def runner_died(self, runner: RunnerSlot, entries: Iterable[Entry]) -> None:
-        """A runner is gone: what it held and wrote is free, and results that waited there are lost. entries: all there are."""
+        """Free what a dead runner held and wrote. Results that waited there are lost. entries: all entries of all jobs."""
         self._store.client_died(runner.client)
         for entry in entries:
             if entry.granted is not None and entry.granted.writer == runner.client:
@@ -94,7 +95,7 @@ class Grants:
     # --- links --------------------------------------------------------------------------------------------------------
 
     def arriving(self, host: str, entry: Entry | None, frame: frames.Data, nbytes: int) -> Block[int] | None:
-        """The bytes of a dataset, or of a piece, begin to come from a host: the room that the dataset was granted, or None."""
+        """Return the granted block for bytes that begin to arrive from a host. None if there is none."""
         block = entry.granted if entry is not None else None
         if entry is None or block is None or block.writer != LINK or block.nbytes != (frame.size or nbytes):
             return None
@@ -105,13 +106,15 @@ class Grants:
 
     @staticmethod
     def _continues(host: str, entry: Entry, frame: frames.Data, nbytes: int) -> bool:
-        """Whether a piece leaves no gap, and is of what is there already: then a piece that comes twice does no harm."""
+        """Return whether a piece leaves no gap after the bytes that are here, and is of the same attempt. A repeated piece does no harm."""
         same = not entry.filled or frame.attempt == entry.attempt
         return same and entry.source == host and frame.start <= entry.filled and frame.start + nbytes <= frame.size
 
     def arrived(self, host: str) -> Block[int] | None:
-        """The link to a host writes no more, for it is through or has ended. Returns the room that it wrote to; None if there was none, or
-        if it is not needed any more: then it is free now."""
+        """Return the block that the link to a host has stopped writing to. None if there was none, or if it was taken back.
+
+        A block that was taken back is freed.
+        """
         entry, block = self._arriving.pop(host, (None, None))
         if entry is None or block is None or entry.granted is block:
             return block
@@ -120,7 +123,7 @@ class Grants:
         return None
 
     def fill(self, entry: Entry, block: Block[int], frame: frames.Data, nbytes: int) -> bool:
-        """Bytes of a dataset have come into its room. Returns whether that were all."""
+        """Note that bytes were written to a dataset's block. Return whether the block is full."""
         entry.attempt, entry.filled = frame.attempt, max(entry.filled, frame.start + nbytes)
         if entry.filled < block.nbytes:
             self._serving.cut_through.filled(block, entry.filled)

@@ -1,8 +1,8 @@
-"""What becomes of an exception that the state machine raises on an event: the one place where that is decided.
+"""The handling of exceptions that the agent's state machine raises.
 
-The host goes on. The event is logged with the traceback, and counted; the job that it concerns, if that can be known, fails with an error
-that says so, for what the machine knows of it may be wrong from here on. Where nothing succeeds any more between such exceptions, the
-machine cannot be trusted: it is `broken`, and the host begins anew under another epoch.
+The host goes on. The guard logs the event with the traceback, and counts it. It fails the job that the event concerns, if the event names
+one, because the machine's state of that job may be wrong from here on. If no event succeeds between many such exceptions, the machine is
+`broken`, and the host begins anew under another epoch.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ log = get_log(__name__)
 
 
 class MachineBroken(Exception):
-    """The host's state machine fails at whatever it does: the host is to begin anew."""
+    """The host's state machine raised too many exceptions in a row, so the host must begin anew."""
 
 
 class Caught(Exception):
-    """The machine raised an exception, which the guard has caught: whoever sent the event is to end."""
+    """The machine raised an exception and the guard caught it. The service must end the sender of the event."""
 
 
 FailJob = Callable[[str, str], None]
 
 
 class Guard:
-    """Catches what the state machine raises. fail_job(job, error): have a job fail with an internal error.
+    """Catches exceptions of the state machine. fail_job(job, error): fails a job with an internal error.
 
-    most_in_a_row: see `Settings.failures_in_a_row`. raises: pass every exception on, as tests want it. failures: events that raised, by
-    kind.
+    most_in_a_row: see `Settings.failures_in_a_row`. raises: raise every exception again, for tests. failures: the number of events that
+    raised, by kind.
     """
 
     def __init__(self, fail_job: FailJob, most_in_a_row: int, raises: bool = False) -> None:
         self.failures: Counter[str] = Counter()
         self.in_a_row: Counter[str] = Counter()
-        """Of those that concern no job: how many raised since one succeeded."""
+        """Of the events that concern no job, the number that raised since one of the same kind succeeded, by kind."""
         self._fail_job = fail_job
         self._most_in_a_row = most_in_a_row
         self._raises = raises
 
     @property
     def broken(self) -> bool:
-        """Whether the state machine fails at whatever it does."""
+        """Whether the state machine has raised too many exceptions in a row."""
         return max(self.in_a_row.values(), default=0) >= self._most_in_a_row
 
     def succeeded(self, kind: str) -> None:
-        """An event of this kind raised nothing."""
+        """Note that an event of this kind raised nothing."""
         self.in_a_row.pop(kind, None)
 
     def caught(self, kind: str, error: Exception, job: str = "", event: object = None) -> None:
-        """The machine raised an exception on an event of this kind. To be called while the exception is handled.
+        """Handle an exception that the machine raised on an event. Must be called from the `except` block.
 
-        job: the one that the event concerns; empty if it concerns none, or if that is not known.
+        job: the job that the event concerns; empty if there is none, or if it is not known.
         """
         if self._raises:
             raise error
@@ -66,4 +66,4 @@ class Guard:
         try:
             self._fail_job(job, text)
         except Exception:
-            log.exception("nor can the job be failed", job=job)
+            log.exception("the host's state machine could not fail the job either", job=job)

@@ -1,4 +1,4 @@
-"""What the agent does with each kind of event: the machine that it concerns is told."""
+"""The handler of each kind of event. It passes the event to the part of the agent that it concerns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _rejoined(agent: Agent, event: events.Rejoined) -> None:
     agent.rejoin(event.epoch)
-    agent.intake.hear(())  # what came behind an assignment that is void
+    agent.intake.hear(())  # messages that waited behind the assignment that the new epoch dropped
 
 
 def _address_known(agent: Agent, event: events.AddressKnown) -> None:
@@ -48,7 +48,7 @@ def _runner_sent(agent: Agent, event: events.RunnerSent) -> None:
     for frame in event.frames:
         try:
             handlers[type(frame)](slot, frame)
-        except ValueError:  # what a runner may not say: it is replaced
+        except ValueError:  # the runner broke the protocol: the service replaces it
             raise
         except Exception as error:
             agent.guard.caught(event.kind, error, agent.known.called(getattr(frame, "job", -1)).get("job", ""), type(frame).__name__)
@@ -199,11 +199,11 @@ HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     events.MemoryWanted: _memory_wanted,
     events.ActionFailed: _action_failed,
 }
-"""Per kind of event."""
+"""The handler of each kind of event."""
 
 
 def job_of(agent: Agent, event: events.Event) -> str:
-    """The job that an event is about, as far as it names one."""
+    """Return the job that an event names; empty if it names none."""
     if isinstance(event, events.RunnerDied):
         return agent.known.called(*event.task).get("job", "") if event.task is not None else ""
     return getattr(getattr(event, "frame", None), "job", "")

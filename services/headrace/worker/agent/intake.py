@@ -1,7 +1,7 @@
-"""What the log says to a host, told to its agent one message after the other.
+"""Messages of the log on their way to the agent, which takes them in one after the other.
 
-A large assignment is taken in by parts, so that its first tasks are at the runners before its last are cut; what the log says after it
-waits until all of it is known: a purge, say, must find every chain that still needs the dataset.
+A large assignment is taken in by parts, so that its first tasks reach the runners before its last ones are cut into segments. Later
+messages wait until the whole assignment is known: a purge, say, must find every chain that still needs the dataset.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headrace_schemas import Assign, Ended, HostJoined, HostLost, LogMessage, Pu
 
 
 class Intake:
-    """The log's messages that an agent was not told yet. guard: hears of messages that the agent fails on."""
+    """The messages that the agent has not taken in. guard: handles exceptions that a message causes."""
 
     def __init__(self, assignments: Assignments, guard: Guard) -> None:
         self._assignments = assignments
@@ -33,35 +33,35 @@ class Intake:
             HostJoined: self._assignments.host_joined,
             TermBegan: self._assignments.term_began,
         }
-        """What is told of each kind of message that concerns hosts."""
+        """The method that takes in each kind of message that concerns hosts."""
 
     @property
     def busy(self) -> bool:
-        """Whether there is more to tell: `go_on` is to be called soon."""
+        """Whether an assignment is being taken in, so that `go_on` must be called soon."""
         return self._assignments.assigned is not None
 
     def hear(self, messages: Iterable[LogMessage]) -> None:
-        """Messages came, in the log's order. Tells the agent those that need not wait."""
+        """Add messages of the log, in its order, and take in those that need not wait."""
         self._waiting.extend(messages)
-        self._tell()
+        self._take_in()
 
     def go_on(self) -> None:
-        """Tell the agent the next part of an assignment, and what waits behind it if it was the last."""
+        """Take in the next part of an assignment, and after its last part the messages that wait behind it."""
         if self.busy:
             try:
                 self._assignments.assign_more()
             except Exception as error:
                 self._failed(error, self._assignments.give_up_assignment(), None)
-            self._tell()
+            self._take_in()
 
-    def _tell(self) -> None:
+    def _take_in(self) -> None:
         while self._waiting and self._assignments.assigned is None:
             message = self._waiting.popleft()
-            told = self._handlers.get(type(message))
-            if told is None:
+            handler = self._handlers.get(type(message))
+            if handler is None:
                 continue
             try:
-                told(message)
+                handler(message)
             except Exception as error:
                 self._assignments.give_up_assignment()
                 self._failed(error, getattr(message, "job", ""), message)
@@ -70,5 +70,5 @@ class Intake:
         self._assignments.assign(message, message.graph.inline if message.graph is not None else None)
 
     def _failed(self, error: Exception, job: str, message: LogMessage | None) -> None:
-        """The agent raised an exception, which is being handled."""
+        """Pass an exception that the agent raised to the guard. Must be called from the `except` block."""
         self._guard.caught(LogRead.kind, error, job, message)

@@ -1,4 +1,4 @@
-"""What a host knows of one job: its graph as plain columns, the chains assigned, the datasets here or awaited."""
+"""The state of one job on a host: its graph as columns, its chains, and its datasets."""
 
 from __future__ import annotations
 
@@ -19,71 +19,71 @@ if TYPE_CHECKING:
     from headrace.worker.agent.memory import Claim
 
 JOB_BITS = 20
-"""Low bits of a chain's order: the job, so that jobs take turns at the same places of their plans."""
+"""The low bits of a chain's order hold the job's number. So chains at the same place of several jobs' plans alternate between the jobs."""
 SMOOTHING = 0.2
-"""Weight of the newest measurement in a function's expected duration."""
+"""The weight of the newest measurement in a function's expected duration."""
 TASK_SECONDS = 3e-6
-"""What a runner needs for any task besides executing it."""
+"""Seconds that a runner spends on any task besides executing it."""
 
 
 class Entry:
-    """A dataset that is here, or that something here or elsewhere waits for.
+    """A dataset that is on this host, or that a segment or a peer waits for.
 
-    Most of these are made by the thousand for small values, so what is looked at for each of them has a slot, and what only datasets in
-    the arena or of other hosts have is the class's until it differs.
+    Most entries are small values, made by the thousand. So the fields of all entries have slots, and the fields of large datasets or of
+    other hosts' datasets are class attributes until they are set.
     """
 
     __slots__ = ("__dict__", "block", "dataset", "granted", "source", "spill_key", "uses", "value", "waiters", "wanted_by")
 
     attempt = 0
     filled = 0
-    """Bytes that have come into the room it was granted, where they come in pieces."""
+    """Bytes that have been written to the granted block, if the dataset arrives in pieces."""
     broadcast: Broadcast | None = None
-    """Who has it from whom, if several hosts ask this one for it."""
+    """The hosts that get it from each other, if several hosts ask this one for it."""
     nbytes = 0
-    """Of its block."""
+    """The size of its block."""
     asked = False
-    """Whether the source was asked since its link opened."""
+    """Whether the source was asked for it since the link to the source opened."""
     promised = 0
-    """The attempt that its source makes of it, as far as the log said."""
+    """The attempt that the source makes, as far as the log says."""
     offered = ""
     """The host whose offer of it waits for memory."""
     sending = 0
-    """Sends of its block under way."""
+    """The number of sends of its block under way."""
     claim: Claim | None = None
-    """The claim that its room was granted for."""
+    """The claim for which its block was granted."""
     restoring = False
-    """Whether room was asked for, to bring it back from disk."""
+    """Whether memory was claimed to read it back from disk."""
     pins = 0
-    """Segments about to run that take it: it is not to go to disk."""
+    """The number of segments about to run that take it. While there are any, it must not go to disk."""
     owed = 0
-    """Peers that have room for it and are to be sent it, when it is their turn."""
+    """The number of peers that granted memory for it and wait for their turn."""
 
     def __init__(self, dataset: int) -> None:
         self.dataset = dataset
         self.value: bytes | None = None
-        """The encoded value, if it is small."""
+        """The encoded value of a small dataset."""
         self.block: Block[int] | None = None
-        """Its place in the arena, once it is written."""
+        """Its block in the arena, once it is written completely."""
         self.granted: Block[int] | None = None
-        """Room for a runner to write it to, or for another host to send it to."""
+        """The block that a runner or another host is to write it to."""
         self.source = ""
-        """The host to have it from; empty if it is made here."""
+        """The host that sends it; empty if this host makes it."""
         self.spill_key = ""
-        """Under which it is on disk, or on its way there or back."""
+        """Its key on disk, from the start of the write until it is read back."""
         self.uses = 0
-        """Segments here that take it and are not over."""
+        """The number of segments on this host that take it and are not over."""
         self.waiters: Sequence[Segment] = ()
         self.wanted_by: Sequence[int] = ()
         """Peers that asked for it before it was here."""
 
     @property
     def here(self) -> bool:
-        """Whether the data is on this host, in memory or on disk."""
+        """Whether the dataset is on this host, in memory or on disk."""
         return self.value is not None or self.block is not None or self.spill_key != ""
 
     def wait(self, segment: Segment) -> None:
-        """The segment waits for it."""
+        """Add a segment that waits for the dataset."""
         if self.waiters:
             self.waiters.append(segment)  # type: ignore[attr-defined]
         else:
@@ -91,7 +91,10 @@ class Entry:
 
 
 class Segment:
-    """Tasks of a chain that run without a wait in between: it begins at the head, or at a task with inputs from outside the chain."""
+    """Consecutive tasks of a chain that run without a wait in between.
+
+    It begins at the head of the chain, or at a task with inputs from outside the chain.
+    """
 
     __slots__ = ("chain", "entries", "id", "inputs", "leaves", "missing", "over", "pinned", "place", "predicted", "tasks")
 
@@ -102,22 +105,22 @@ class Segment:
         """Index among the chain's segments."""
         self.tasks = tasks
         self.leaves = leaves
-        """Per task: what becomes of its datasets (see `segmentation.py`)."""
+        """Per task: whether its datasets leave the chain (see `segmentation.py`)."""
         self.inputs = inputs
         """Datasets from outside the chain."""
         self.entries: Sequence[Entry] = ()
-        """Theirs, from the assignment until the segment is over: a dataset in use keeps its entry."""
+        """The entries of its inputs, from the assignment until the segment is over. A dataset in use keeps its entry."""
         self.missing = 0
         self.predicted = 0.0
-        """Seconds, while at a runner."""
+        """The predicted duration in seconds, while the segment is at a runner."""
         self.pinned = False
-        """Whether its inputs are kept in memory for it."""
+        """Whether its inputs are pinned in memory."""
         self.over = False
         """Whether it has ended or was dropped."""
 
 
 class Chain:
-    """Tasks assigned together, for one runner."""
+    """Tasks that were assigned together, for one runner."""
 
     __slots__ = ("again", "alone", "asked_back", "attempts", "ended", "id", "job", "next", "order", "segments", "slot")
 
@@ -125,23 +128,23 @@ class Chain:
         self.job = job
         self.id = id
         self.order = (position << JOB_BITS) | job.number_bits
-        """Position in plan order; jobs take turns."""
+        """The position in plan order. Chains at the same position of several jobs' plans alternate."""
         self.attempts = attempts
-        """Per task, where not 0."""
+        """The attempt of each task for which it is not 0."""
         self.segments: Sequence[Segment] = ()
-        """None any more once the chain is over: nothing is to keep the other alive."""
+        """Empty once the chain is over, so that chain and segments do not keep each other alive."""
         self.next = 0
-        """The segment that is dispatched next."""
+        """The index of the next segment to hand out."""
         self.ended = 0
-        """Segments that ended."""
+        """The number of segments that ended."""
         self.slot = -1
-        """The runner that has it."""
+        """The slot of its runner; -1 if it has none."""
         self.again = False
-        """Whether it is not of the plan, so that its tasks are reported one by one."""
+        """Whether it was assigned outside the plan, so that its tasks are reported one by one."""
         self.alone = False
-        """Whether nothing else is executed here meanwhile."""
+        """Whether no other segment may run on this host at the same time."""
         self.asked_back = False
-        """Whether it is to be given back to the scheduler, should its runner not have begun it."""
+        """Whether it must be given back to the scheduler if its runner has not begun it."""
 
 
 class HostJob:
@@ -165,24 +168,24 @@ class HostJob:
         self.addresses: dict[str, str] = {}
         self.entries: dict[int, Entry] = {}
         self.chains: dict[int, Chain | None] = {}
-        """All that were ever assigned, by id; None for those that are over."""
+        """All chains that were ever assigned, by id; None for those that are over."""
         self.n_live = 0
-        """Chains that are not over."""
+        """The number of chains that are not over."""
         self.dropped: set[int] = set()
         """Datasets that were here and were purged."""
         self.attempts: dict[int, int] = {}
-        """The newest attempt assigned, per task, where not 0."""
+        """The newest attempt that was assigned, per task, where it is not 0."""
         self.runners: set[int] = set()
         """Slots whose runner has the graph."""
         self.ended = ""
-        """done, failed or cancelled, once it is over."""
+        """The job's final state, once it is over: done, failed or cancelled."""
         self.function: list[int] = spec.function
         needs = [each.resources for each in spec.functions]
         self.needs = needs if any(needs) else None
-        """Per function: what its tasks need of this host; None if none of them needs anything."""
+        """The resources that each function's tasks need of this host; None if no function needs any."""
         self.expected: list[float | None] = [None] * len(spec.functions)
         self.timings: list[Timing] = timings
-        """Per function: where what its tasks took is added up, over all jobs."""
+        """Per function: the total duration of its tasks, over all jobs."""
         self.running: set[int] = set()
         """Tasks reported as started."""
         self.inputs: list[int] = spec.inputs
@@ -192,10 +195,10 @@ class HostJob:
         self.sinks = Sinks.of_job(spec, sink)
         self.has_sinks = bool(self.sinks)
         self.is_held = _held(self.is_output, self.sinks) if self.has_sinks else self.is_output
-        """Per dataset: whether it is an output that is held for the client."""
+        """Per dataset: whether it is an output that hosts hold for the client."""
 
     def worded(self, events: Events) -> Events:
-        """The facts, with what they are about in words: what was made, by the names of the tasks, and what started."""
+        """Add to facts a text that names the first tasks that made datasets, started or failed. Return the facts."""
         made = [self.producer[dataset] for dataset in events.produced[:SHOWN]]
         parts = [f"made {some_tasks(self.spec, made, len(events.produced))}"] if made else []
         parts += [f"started {some_tasks(self.spec, events.started)}"] if events.started else []
@@ -204,56 +207,56 @@ class HostJob:
         return events
 
     def task_inputs(self, task: int) -> list[int]:
-        """The datasets that a task takes."""
+        """Return the datasets that a task takes."""
         return self.inputs[self.input_start[task] : self.input_start[task + 1]]
 
     def input_names(self, task: int) -> list[str]:
-        """The names of the first datasets that a task takes, for people."""
+        """Return the names of the first datasets that a task takes, for messages."""
         return [self.name_of(dataset) for dataset in self.task_inputs(task)[:INPUT_NAMES]]
 
     def name_of(self, dataset: int) -> str:
-        """The name of a dataset, for people."""
+        """Return the name of a dataset, for messages."""
         maker = self.producer[dataset]
         return output_name(self.spec, maker, dataset - self.first_output[maker])
 
     def live_chains(self) -> list[Chain]:
-        """The chains that are not over."""
+        """Return the chains that are not over."""
         return [chain for chain in self.chains.values() if chain is not None]
 
     def unfinished(self) -> set[int]:
-        """The tasks that are assigned and not over."""
+        """Return the tasks that are assigned and not over."""
         return {task for chain in self.live_chains() for segment in chain.segments if not segment.over for task in segment.tasks}
 
     def makes(self, dataset: int) -> bool:
-        """Whether a task that is assigned, and not over, makes a dataset."""
+        """Return whether a task that is assigned, and not over, makes a dataset."""
         return self.producer[dataset] in self.unfinished()
 
     def open(self, chain: Chain) -> None:
-        """A chain was assigned."""
+        """Add a chain that was assigned."""
         self.chains[chain.id] = chain
         self.n_live += 1
 
     def close(self, chain: Chain) -> None:
-        """A chain is over."""
+        """Mark a chain as over."""
         self.n_live -= self.chains[chain.id] is not None
         self.chains[chain.id] = None
         chain.segments = ()
 
     def entry(self, dataset: int) -> Entry:
-        """The dataset's entry, made if there is none."""
+        """Return the dataset's entry, which is made if there is none."""
         entry = self.entries.get(dataset)
         if entry is None:
             entry = self.entries[dataset] = Entry(dataset)
         return entry
 
     def reopen(self, number: int) -> None:
-        """The job goes on, under another number."""
+        """Let the job go on under another number."""
         self.number, self.number_bits = number, number & ((1 << JOB_BITS) - 1)
         self.ended = ""
         self.dropped.clear()
 
     def begin_again(self, report: JobReport) -> None:
-        """The host begins a new epoch: nothing is assigned to it."""
+        """Forget all chains, because the host begins a new epoch."""
         self.report = report
         self.chains.clear()
         self.n_live = 0
@@ -261,7 +264,7 @@ class HostJob:
         self.running.clear()
 
     def predict(self, tasks: list[int], unknown: float) -> float:
-        """Seconds that tasks will take, by what their functions took so far."""
+        """Return the predicted duration of tasks, in seconds. unknown: the duration of a task whose function never ran."""
         expected, function, total = self.expected, self.function, TASK_SECONDS * len(tasks)
         for task in tasks:
             seconds = expected[function[task]]
@@ -269,7 +272,7 @@ class HostJob:
         return total
 
     def learn(self, function: int, mean: float) -> bool:
-        """Take in a measured duration, in seconds. Returns whether it is the function's first."""
+        """Take in a measured duration, in seconds. Return whether it is the function's first one."""
         before = self.expected[function]
         self.expected[function] = mean if before is None else before + SMOOTHING * (mean - before)
         return before is None

@@ -1,10 +1,10 @@
-"""Who may have memory for a dataset: claims wait in plan order, and are granted as memory becomes free.
+"""Claims on memory: they wait in plan order, and are granted as memory becomes free.
 
 claim ---> granted ---------------------------------> written, see `grants`
 |           |
-|           +---> no memory behind it: the claim waits again
-+---> waits: for what runners and peers let go of, and for what goes to disk
-+---> refused: it does not even fit above the capacity
+|           +---> shared memory is full: the claim waits again
++---> waits: until runners and peers release memory, or datasets go to disk
++---> refused: it does not fit, even above the capacity
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
 
 CLAIMS_AHEAD = 16
-"""Room is made for so many claims at a time."""
+"""The number of waiting claims for which datasets are moved to disk at a time."""
 
 
 @dataclass(frozen=True)
 class Claimant:
-    """Who waits for memory: a runner (slot >= 0) with a result of a segment, or this host for an offer of another one."""
+    """A runner (slot >= 0) that claims memory for a result of a segment, or this host, which claims it for a dataset of another host."""
 
     slot: int = -1
     generation: int = 0
     segment: int = -1
     host: str = ""
     disk: bool = False
-    """Whether it is for what is to come back from disk."""
+    """Whether the claim is for a dataset to read back from disk."""
 
     @property
     def writer(self) -> tuple[object, ...]:
-        """Its name in the store's books."""
+        """The claimant's name as a writer, in the store's books."""
         if self.disk:
             return DISK
         return ("runner", self.slot, self.generation) if self.slot >= 0 else LINK
@@ -51,7 +51,7 @@ class Claimant:
 
 @dataclass(order=True)
 class Claim:
-    """A wait for memory, in plan order."""
+    """A claim on memory, in plan order."""
 
     order: int
     turn: int
@@ -60,9 +60,9 @@ class Claim:
     nbytes: int = field(compare=False)
     who: Claimant = field(compare=False)
     told: bool = field(compare=False, default=False)
-    """Whether its runner knows that it has to wait."""
+    """Whether the runner knows that it has to wait."""
     last: bool = field(compare=False, default=False)
-    """Whether it was granted above the capacity, since nothing else could go on."""
+    """Whether it was granted above the capacity, because nothing else could go on."""
 
 
 class Memory:
@@ -79,57 +79,62 @@ class Memory:
         self._turn = 0
         self._now = 0.0
         self.refused: list[Claim] = []
-        """Claims of datasets of other hosts, or from disk, that can never be granted."""
+        """Claims for datasets of other hosts, or from disk, that can never be granted."""
         self.trimmed: list[tuple[int, int]] = []
-        """Memory that is to be given back since the last `trim`: offsets and lengths in the arena."""
+        """Memory to release since the last `trim`: offsets and lengths in the arena."""
 
-    # --- what is asked ----------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------------------------
 
     @property
     def pressed(self) -> bool:
-        """Whether memory is short, and cannot be had from the disk's side."""
+        """Whether memory is short: claims wait, or the store is nearly full and nothing can go to disk."""
         return bool(self._claims) or (self.store.used > self._pressure * self.store.capacity and not self.disk.enabled)
 
     @property
     def first_claim(self) -> int | None:
-        """Plan order of the earliest that waits for memory."""
+        """The plan order of the earliest waiting claim; None if none waits."""
         return self._claims[0].order if self._claims else None
 
     def claims_for(self, slot: int, segment: int) -> bool:
-        """Whether a result of a segment, at a runner, waits for memory."""
+        """Return whether a result of a runner's segment waits for memory."""
         return any(claim.who.slot == slot and claim.who.segment == segment for claim in self._claims)
 
     def claims_of(self, job: HostJob, dataset: int) -> bool:
-        """Whether a dataset waits for memory."""
+        """Return whether a dataset waits for memory."""
         return any(claim.job is job and claim.dataset == dataset for claim in self._claims)
 
     @property
     def n_claims(self) -> int:
-        """How many wait for memory."""
+        """The number of waiting claims."""
         return len(self._claims)
 
     def trouble(self) -> list[str]:
-        """For people: what does not work just now."""
+        """Return what does not work at present, in words."""
         disk, short = self.disk, self.shortage.short
         found = [f"nothing is moved to disk for a while: {disk.trouble}"] if disk.spills and not disk.enabled else []
         if short is not None:
-            found.append(f"the folder of shared memory is full with {short:,} bytes of this host: enlarge it, or lower HEADRACE_CAPACITY")
+            found.append(
+                f"the folder of shared memory is full with {short:,} bytes of this host in it. Enlarge it, or lower HEADRACE_CAPACITY"
+            )
         return found
 
     # --- claims -------------------------------------------------------------------------------------------------------
 
     def clock(self, now: float) -> None:
-        """What time it is, by the clock of `Agent.tick`."""
+        """Take in the time, by the clock of `Agent.tick`."""
         self._now = self.disk.now = now
         if self.shortage.short is not None:
             self.shortage.tick(now)
 
     def trim(self, target: int) -> None:
-        """Choose free memory to give back, so that the arena has `target` bytes at most: `trimmed` says which."""
+        """Set `trimmed` to the free memory to release, so that the arena keeps at most `target` bytes."""
         self.trimmed = self.store.trim(target)
 
     def claim(self, claim: Claim) -> bool:
-        """Ask for memory; the grant goes out now (True) or when there is some. A runner is always answered at once."""
+        """Add a claim on memory. Return whether it was granted at once.
+
+        A runner gets an answer in any case: the grant, or word that it has to wait.
+        """
         claim.turn = self._turn = self._turn + 1
         if not self._claims and self._grant(claim):
             return True
@@ -144,13 +149,15 @@ class Memory:
         return False
 
     def grant_slab(self, runner: RunnerSlot, nbytes: int) -> None:
-        """Answer a runner that wants room for an array. Who waits for memory goes first."""
+        """Answer a runner that asks for memory for an array. The answer is no while claims wait."""
         grant = self.grants.slabs.grant(runner.client, nbytes) if not self._claims else protocol.GrantSlab(0, NEVER, 0)
         self._actions.append(ToRunner(runner.slot, grant))
 
     def unbacked(self, entry: Entry, memory: int, read: str = "") -> bool:
-        """There is no memory behind the room that a dataset was granted. It waits again, or is refused if it went above the capacity
-        already. read: its key, if it was to be read from disk. Returns whether its runner is still to be told to wait."""
+        """Let a dataset wait for memory again, because shared memory is full. Refuse its claim if that was granted above the capacity.
+
+        read: the dataset's key on disk, if it was to be read back. Return whether the runner must still be told to wait.
+        """
         self.shortage.found(memory, self._now)
         claim, entry.claim = entry.claim, None
         if read:
@@ -173,32 +180,34 @@ class Memory:
         return claim.who.slot >= 0 and not told
 
     def drop_claims(self, slot: int) -> None:
-        """The runner in a slot is gone, and so are the results that waited there."""
+        """Drop the claims of a runner that is gone."""
         self._claims = [claim for claim in self._claims if claim.who.slot != slot]
         heapq.heapify(self._claims)
 
     def drop_offers(self, host: str) -> None:
-        """The link to a host is gone, and so are its offers."""
+        """Drop the claims for a host's offers, because the link to the host is gone."""
         claims, self._claims = self._claims, []
         for claim in claims:
             _dealt_with(claim) if claim.who.host == host else self._claims.append(claim)
         heapq.heapify(self._claims)
 
     def drop_job(self, job: HostJob) -> None:
-        """A job is over. Only what its outputs claim, to come back from disk, is still wanted."""
+        """Drop the claims of a job that is over, except those for reading its outputs back from disk."""
         if self._claims:
             self._claims = [claim for claim in self._claims if claim.job is not job or (claim.who.disk and claim.dataset in job.entries)]
             heapq.heapify(self._claims)
 
     def forget_claims(self) -> None:
-        """Nobody waits for memory, or for the disk, any more."""
+        """Forget all claims, and all segments that wait for the disk."""
         self.disk.parked.clear()
         self.refused.clear()
         self._claims.clear()
 
     def bring_back(self, job: HostJob, entry: Entry, order: int) -> None:
-        """Claim memory for a dataset on disk. If it waits already, it waits for the earlier place in the plan: otherwise others would take
-        the room that an earlier segment needs, again and again."""
+        """Claim memory to read a dataset back from disk. If a claim waits already, move it to the earlier place in the plan.
+
+        Otherwise later segments would take the memory that an earlier segment needs, again and again.
+        """
         if not entry.restoring:
             entry.restoring = True
             self.claim(Claim(order, 0, job, entry.dataset, entry.nbytes, Claimant(disk=True)))
@@ -212,7 +221,7 @@ class Memory:
     # --- grants -------------------------------------------------------------------------------------------------------
 
     def settle(self) -> list[Claim]:
-        """Grant what there is room for, in plan order. Returns what was granted."""
+        """Grant the claims for which there is memory, in plan order. Return those that no longer wait."""
         settled: list[Claim] = []
         if not self._claims and not self.disk.resident:
             return settled
@@ -226,9 +235,10 @@ class Memory:
         return settled
 
     def overcommit(self, count: int) -> list[Claim]:
-        """Nothing can go on: grant up to `count` claims above the capacity, the first first. Returns those dealt with.
+        """Grant up to `count` claims above the capacity, in plan order, because nothing else can go on. Return those that no longer wait.
 
-        Only if there is address space for none of them, the first is refused. A dataset comes back from disk alone: its task may free more.
+        If there is no address space for any of them, the first one is refused. A claim for reading from disk is the last one to be granted,
+        because the task that needs the dataset may free memory.
         """
         settled: list[Claim] = []
         unmet: list[Claim] = []
@@ -243,7 +253,7 @@ class Memory:
         return [_dealt_with(claim) for claim in settled]
 
     def _grant(self, claim: Claim, overcommit: bool = False) -> bool:
-        """Whether the claim is dealt with: granted, refused for good, or not needed any more."""
+        """Try to grant a claim. Return whether it no longer waits: it was granted or refused, or is not needed any more."""
         if claim.who.slot < 0 and claim.dataset not in claim.job.entries:
             return True
         entry = claim.job.entry(claim.dataset)
@@ -291,7 +301,7 @@ class Memory:
 
 
 def _dealt_with(claim: Claim) -> Claim:
-    """The claim does not wait any more; another offer of its dataset may."""
+    """Forget that an offer's claim waits, so that another offer of its dataset may claim memory. Return the claim."""
     entry = claim.job.entries.get(claim.dataset)
     if entry is not None and entry.offered == claim.who.host:
         entry.offered = ""

@@ -1,7 +1,8 @@
-"""Whether the kernel killed a process for want of memory: it counts these kills for each control group, and for the whole machine.
+"""Detection of runners that the kernel killed because memory ran out.
 
-A runner that ends by a SIGKILL that this host did not send, just after the count rose, was killed for memory. The count is read now and
-then, and at each death, so an older kill (of a process that a task had started, say) is not taken for this one.
+The kernel counts such kills, per control group and for the whole machine. If a runner ends by a SIGKILL that this host did not send, just
+after the count rose, then the kernel killed it. The count is read now and then, and at each death, so that an older kill (of a process that
+a task started, say) is not taken for this one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 class OomKills:
-    """The kernel's count, as it changes over time. read: returns it; None if it cannot be read. seconds: see `Settings.oom_seconds`."""
+    """The changes of the kernel's count. read: returns the count, or None if it cannot be read. seconds: see `Settings.oom_seconds`."""
 
     def __init__(self, read: Callable[[], int | None], seconds: float) -> None:
         self._read = read
@@ -24,21 +25,22 @@ class OomKills:
         self._rose = -math.inf
 
     def look(self, now: float) -> None:
-        """Read the count. now: by any clock that goes on."""
+        """Read the count. now: the time, by a monotonic clock."""
         count = self._read()
         if count is not None and self._count is not None and count > self._count:
             self._rose = now
         self._count = count
 
     def explains(self, code: int, killed: bool, now: float) -> bool:
-        """Whether a runner that ended with this code was killed for memory. killed: whether this host killed it."""
+        """Return whether the kernel killed a runner that ended with this code. killed: whether this host killed it."""
         self.look(now)
         return code == -signal.SIGKILL and not killed and now - self._rose <= self._seconds
 
 
 class KillCount:
-    """Reads how often the kernel has killed a process of this process's control group for memory; without such a count, one of the whole
-    machine. It is read every half second, so the files to read are looked for again only when the process is in other groups.
+    """Reads the number of kills in this process's control group; without such a count, the number on the whole machine.
+
+    It is called every half second, so it searches for the files again only when the process has moved to other groups.
     """
 
     def __init__(self, groups: Path = Path("/proc/self/cgroup"), root: Path = ROOT, machine: Path = Path("/proc/vmstat")) -> None:
@@ -47,10 +49,10 @@ class KillCount:
         self._machine = str(machine)
         self._known: str | None = None
         self._files: list[str] = []
-        """Those that may have the count while the groups are as known, the best first."""
+        """Files that may have the count, the best first, while the groups are `_known`."""
 
     def __call__(self) -> int | None:
-        """Return the count; None if there is neither."""
+        """Return the count; None if there is none."""
         groups = _text(self._groups)
         if groups != self._known:
             self._known, self._files = groups, [*self._files_of(groups), self._machine]
@@ -90,8 +92,11 @@ def _text(file: str) -> str:
 
 
 def be_killed_first() -> None:
-    """Have the kernel kill this process before others of this host if memory runs out: a runner is replaced, an agent is a lost host."""
+    """Have the kernel kill this process, a runner, before others of this host if memory runs out.
+
+    A dead runner is replaced, but a host without its agent is lost.
+    """
     try:
         Path("/proc/self/oom_score_adj").write_text("500")
     except OSError:
-        return  # then the kernel chooses by size alone
+        return  # the kernel then chooses by size alone

@@ -1,4 +1,4 @@
-"""What peers are told of datasets that they asked for, collected so that many travel in one frame."""
+"""Answers to peers that asked for datasets, collected so that many of them travel in one frame."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from headrace.link import frames
 from headrace.worker.agent.actions import Action, ToPeer
 
 VALUES_BYTES = 1 << 20
-"""Small values for one peer travel together up to about so many bytes a frame."""
+"""Bytes of small values for one peer from which they are sent in a frame."""
 MOST_IDS = 100_000
-"""Datasets in one frame: with three columns of the longest integers there are, within what a link takes."""
+"""The most datasets in one frame. Even with three columns of the longest integers, such a frame is within the limit of a link."""
 
 
 @dataclass
 class Parcel:
-    """What was collected for one peer and job."""
+    """The answers that were collected for one peer and job."""
 
     values: frames.Values
     payload: list[bytes]
@@ -25,7 +25,7 @@ class Parcel:
 
 
 class Outgoing:
-    """What was collected for all peers. Appends actions to the list it was given."""
+    """The answers that were collected for all peers. Appends actions to the list it was given."""
 
     def __init__(self, actions: list[Action]) -> None:
         self._actions = actions
@@ -33,7 +33,7 @@ class Outgoing:
         """By peer and job."""
 
     def value(self, peer: int, job: str, dataset: int, attempt: int, value: bytes) -> None:
-        """A small dataset goes to a peer."""
+        """Add the value of a small dataset."""
         parcel = self._parcel(peer, job)
         parcel.values.datasets.append(dataset)
         parcel.values.attempts.append(attempt)
@@ -44,14 +44,14 @@ class Outgoing:
             self.send()
 
     def offer(self, peer: int, job: str, dataset: int, attempt: int, nbytes: int) -> None:
-        """A large dataset is here, for when a peer has room for it."""
+        """Add the offer of a large dataset, which is sent once the peer grants memory for it."""
         offer = self._parcel(peer, job).offer
         offer.datasets.append(dataset)
         offer.attempts.append(attempt)
         offer.sizes.append(nbytes)
 
     def gone(self, peer: int, job: str, dataset: int) -> None:
-        """A peer is not to have a dataset from here."""
+        """Add that this host does not send a dataset."""
         self._parcel(peer, job).gone.datasets.append(dataset)
 
     def _parcel(self, peer: int, job: str) -> Parcel:
@@ -65,7 +65,7 @@ class Outgoing:
         return parcel
 
     def send(self) -> None:
-        """Send what was collected."""
+        """Send the collected answers."""
         for (peer, _), parcel in self.parcels.items():
             if parcel.payload:
                 self._actions.append(ToPeer(peer, parcel.values, b"".join(parcel.payload)))

@@ -1,6 +1,7 @@
-"""Facts that are too large for one message, in two: what is folded first goes into the first, so that a reader comes to the same.
+"""Facts that are too large for one message, split into two messages.
 
-A part that is still too large comes here again.
+Readers fold the columns of a message in a fixed order. The columns that come first in that order go into the first message, so that readers
+come to the same result. A part that is still too large is split again.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ ORDER = (
     "gone",
     "unreachable",
 )
-"""Columns with facts; those that others refer to come before them. Measured durations are left out: nothing is decided by them."""
+"""The columns with facts, each after those that it refers to. Measured durations are left out, because no decision depends on them."""
 PARALLEL = {group[0]: [column.rstrip("?") for column in group] for group in Events.columns}
-"""Per column of these that has parallel ones: all of them."""
+"""For each of these columns that has parallel columns: all of them."""
 
 
 def in_parts(events: Events) -> list[Events]:
-    """The facts in two messages; none if there is only one fact."""
+    """Return the facts in two messages; an empty list if there is only one fact."""
     names = [name for name in ORDER if getattr(events, name)]
     if len(names) > 1:
         half = len(names) // 2

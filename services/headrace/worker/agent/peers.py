@@ -1,4 +1,4 @@
-"""The peers of a host, which ask for datasets: also for those of jobs that are over, or not known here yet."""
+"""The peers of a host, which ask for datasets, including those of jobs that are over or that the host does not know yet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from headrace.worker.agent.serving import Serving, forget_peer
 
 
 class Peers:
-    """The other ends of links that were opened from there. Appends actions to the list it was given.
+    """Handles the frames of peers, which opened links to this host. Appends actions to the list it was given.
 
-    over: jobs that are over. grants: hears of memory that is free once bytes are out.
+    over: the jobs that are over. grants: is told when memory is free because bytes were sent.
     """
 
     def __init__(self, jobs: dict[str, HostJob], over: Container[str], serving: Serving, grants: Grants, actions: list[Action]) -> None:
@@ -28,21 +28,24 @@ class Peers:
         self._early_wants = EarlyWants()
 
     def job_opened(self, job: HostJob) -> None:
-        """A job is known here from now on: serve those that asked for its datasets before."""
+        """Serve the peers that asked for a job's datasets before this host knew the job."""
         for peer, datasets in self._early_wants.take(job.name):
             self._want(job, datasets, peer)
 
     def job_ended(self, name: str) -> None:
-        """A job is over. Those that asked for its datasets before it was known here are told."""
+        """Tell the peers that asked for a job's datasets before this host knew the job that the job is over."""
         for peer, datasets in self._early_wants.take(name):
             self._actions.append(ToPeer(peer, frames.Gone(name, datasets)))
 
     def came(self, peer: int, host: PeerHost) -> None:
-        """Another host has opened a link."""
+        """Note that another host has opened a link."""
         self._serving.relays.came(peer, host)
 
     def wanted(self, peer: int, frame: frames.Want) -> None:
-        """A peer asks for datasets. For a job that is not known here yet, the question is kept. Raises ValueError if that are too many."""
+        """Answer a peer that asks for datasets, or keep its request if this host does not know the job yet.
+
+        Raises ValueError if the peer asks for too many datasets of unknown jobs.
+        """
         self._serving.relays.reachable(peer, frame.address)
         job = self._jobs.get(frame.job)
         if job is not None:
@@ -54,8 +57,10 @@ class Peers:
             self._early_wants.add(peer, frame.job, frame.datasets)
 
     def _expect_again(self, job: HostJob, frame: frames.Want) -> None:
-        """What was dropped here is not gone if it is to be made here again: by a task that this host has, or as an attempt that the log has
-        not told it of yet. Otherwise, say that this host does not have it, whatever was thought."""
+        """Let the peer wait for dropped datasets that are made here again, and report the others as gone.
+
+        A dataset is made again if this host has its task, or if the peer expects an attempt that the log has not assigned here yet.
+        """
         dropped = job.dropped.intersection(frame.datasets) if job.dropped and not job.ended else None
         if not dropped:
             return
@@ -72,7 +77,7 @@ class Peers:
             self._serving.wanted(job, dataset, peer)
 
     def unwanted(self, peer: int, frame: frames.Unwant) -> None:
-        """A peer needs datasets no longer."""
+        """Forget that a peer waits for datasets."""
         job = self._jobs.get(frame.job)
         if job is None:
             return
@@ -82,7 +87,7 @@ class Peers:
                 forget_peer(entry, peer)
 
     def granted(self, peer: int, frame: frames.Grant) -> None:
-        """A peer has room for offers."""
+        """Send a peer datasets for which it has granted memory."""
         job = self._jobs.get(frame.job)
         if job is None:
             self._actions.append(ToPeer(peer, frames.Gone(frame.job, frame.datasets)))
@@ -92,12 +97,12 @@ class Peers:
             self._serving.granted(job, dataset, peer, starts.get(dataset))
 
     def sent(self, peer: int, frame: frames.Data, nbytes: int, block: int = 0) -> None:
-        """Bytes of a block (0: of the disk) are out, or their link is gone: let go of them."""
+        """Release bytes that were sent, or whose link ended. block: 0 for bytes from disk."""
         if self._serving.sent(peer, frame, nbytes, block):
             self._grants.progress += 1
 
     def left(self, peer: int) -> None:
-        """A link that a peer opened is closed: nobody waits there any more."""
+        """Forget a peer whose link ended."""
         for job in self._jobs.values():
             for entry in job.entries.values():
                 forget_peer(entry, peer)

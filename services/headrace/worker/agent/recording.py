@@ -1,8 +1,8 @@
-"""The flight recorder: what a host's state machine is told, and what it decides, in a file that `headrace replay --record` runs again.
+"""The flight recorder: a file with the events of a host's state machine and its decisions, which `headrace replay --record` runs again.
 
-A record begins with the machine: a `Header` says how it was made. Then come the events in their order, and between them the answers that
-the machine gave. Each item is a length of 4 bytes and a MessagePack struct. The machine is pure, so the same events lead to the same
-answers; where they do not, the code has changed, or it is not as pure as it should be.
+A record begins with a `Header`, which says how the machine was made. The events follow in their order, and between them the answers of the
+machine. Each item is a length of 4 bytes and a MessagePack struct. The machine is pure, so the same events lead to the same answers. If
+they do not, the code has changed, or it is not as pure as it should be.
 
 `worker/record_file.py` writes the file.
 """
@@ -41,7 +41,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What the machine decided. question: the method of `Agent` that was called."""
+    """A decision of the machine. question: the method of `Agent` that was called."""
 
     question: str
     actions: list[Action]
@@ -58,23 +58,23 @@ Item = Header | Answered | FactsTold | Event
 
 
 def packed(item: Item) -> bytes:
-    """Return an item as it stands in a file."""
+    """Return an item in the format of the file."""
     body = _encode(item)
     return LENGTH.pack(len(body)) + body
 
 
 class Record(Protocol):
-    """Where items are written."""
+    """The place to which items are written."""
 
     def write(self, item: Item) -> None:
         """Write an item."""
 
     def close(self) -> None:
-        """Write no more."""
+        """Finish the record. Nothing may be written afterwards."""
 
 
 class RecordedAgent(Agent):
-    """An agent that has everything recorded that it is told and decides."""
+    """An agent whose events and decisions are all recorded."""
 
     def __init__(
         self,
@@ -92,12 +92,12 @@ class RecordedAgent(Agent):
         record.write(Header(version("headrace"), settings, epoch, store.capacity, store.address_space, spills, now))
 
     def handle(self, event: Event) -> None:
-        """Record an event, and take it in."""
+        """Record an event, and handle it."""
         self._record.write(event)
         super().handle(event)
 
     def take(self) -> list[Action]:
-        """Decide, and record what was decided."""
+        """Return the actions that follow from the events, and record them."""
         return self._answered("take", super().take())
 
     def reports_due(self) -> list[Action]:

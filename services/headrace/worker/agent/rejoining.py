@@ -1,8 +1,8 @@
-"""What a host tells the cluster when it joins again after its lease was lost: what it holds, and what it had done.
+"""The facts of a host that joins again after it lost its lease: the datasets that it holds, and the work that it has done.
 
-The cluster believes that everything of this host is gone. In truth only its tasks are: they are somebody else's by now. Its datasets are
-listed under the new epoch, before the host joins (see `ledger.returns`). So are facts of the old epoch that the log may not have: a small
-output is nowhere but in them, and a task that is done need not run again.
+The cluster believes that everything on this host is lost. In fact only its tasks are: other hosts have them now. The host lists its
+datasets under the new epoch before it joins (see `ledger.returns`). It also repeats facts of the old epoch that the log may lack: such a
+fact may hold the only copy of a small output, and a task that is done need not run again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from headrace_schemas import Events
 
 
 def held(jobs: Iterable[HostJob], host: str, epoch: int) -> Iterator[Events]:
-    """The datasets of jobs that are here, as messages under an epoch. Of a job that goes on there is always one, which says that this host
-    was not brought down."""
+    """Yield the datasets of jobs that this host holds, as messages under an epoch.
+
+    For each job that is not over there is at least one message, which shows that the job did not bring this host down.
+    """
     for job in jobs:
         report = JobReport(job.name, host, epoch, {})
         for entry in job.entries.values():
@@ -31,8 +33,10 @@ def held(jobs: Iterable[HostJob], host: str, epoch: int) -> Iterator[Events]:
 
 
 def still_true(events: Events, job: HostJob | None, epoch: int) -> Events | None:
-    """What is still true of facts of an earlier epoch, under this one; None if nothing is. job: None if this host does not know it any
-    more, because it is over."""
+    """Return the part of an earlier epoch's facts that is still true, under this epoch; None if nothing is.
+
+    job: None if this host has forgotten the job, because it is over.
+    """
     if job is None:
         return None
     kept = [place for place, dataset in enumerate(events.produced) if _is_here(job, dataset) or dataset in events.value_ids]
@@ -54,4 +58,4 @@ def _is_here(job: HostJob, dataset: int) -> bool:
 
 
 _VOID: dict[str, list[object]] = {name: [] for name in ("started", "copied", "failed", "revoked", "kept", "gone", "unreachable", "profile")}
-"""What was only of interest then: tasks that ran or failed run again anyway."""
+"""Columns that no longer matter: tasks that ran or failed will run again anyway."""

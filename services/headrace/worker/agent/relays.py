@@ -1,12 +1,12 @@
-"""Who has a dataset from whom, where several hosts ask for it: the decisions of the host that has it, the origin.
+"""The source of a dataset for each of several hosts that ask for it. The host that has the dataset, the origin, decides.
 
     origin ---> first ---> second ---> third ...
 
-Each host passes the bytes on while they still arrive, so all have them after about the time of one transfer, whatever their number.
+Each host passes the bytes on while they still arrive. So all hosts have them after about the time of one transfer, whatever their number.
 
-Hosts take their places in the order in which they grant the dataset. So each has room for all of it by then: nobody waits for the memory
-of another. A host is sent to a relay once, at its first grant, when nobody can be behind it yet, and whoever grants again is served by the
-origin. So everyone's bytes come from one that was placed before, or from the origin: there are no cycles, whatever fails.
+Hosts get their places in the order of their grants, so each has memory for the whole dataset by then, and none waits for another one's
+memory. A host is sent to a relay only once, at its first grant, when no host can be behind it yet. If it grants again, the origin serves
+it. So each host gets its bytes from a host that was placed before it, or from the origin: there are no cycles, whatever fails.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import NamedTuple
 from headrace.worker.settings import Settings
 
 ORIGIN = -1
-"""Stands for the origin where others are given by their peer number."""
+"""The origin, in place of a peer number."""
 
 
 class PeerHost(NamedTuple):
-    """A host that asks for datasets, and where others reach it (empty if they do not)."""
+    """A host that asks for datasets. address: where other hosts reach it; empty if they cannot."""
 
     host: str
     epoch: int
@@ -30,27 +30,27 @@ class PeerHost(NamedTuple):
 
 
 class Broadcast:
-    """One dataset on its way to several hosts."""
+    """One dataset that several hosts ask for."""
 
     def __init__(self) -> None:
         self._asked: set[str] = set()
         self._placed: set[str] = set()
         self._sources: dict[int, int] = {}
-        """Per peer that has a place, in the order of their first grants: the peer that it was told to have the dataset from."""
+        """The source that each peer was given, in the order of their first grants."""
 
     def ask(self, host: str) -> None:
-        """A host asks for the dataset."""
+        """Note that a host asks for the dataset."""
         self._asked.add(host)
 
     @property
     def several(self) -> bool:
-        """Whether more than one host asks."""
+        """Whether more than one host has asked."""
         return len(self._asked) > 1
 
     def place(self, peer: int, host: str, usable: Callable[[int], bool], free: bool, fan_out: int) -> int:
-        """The peer that a host which grants the dataset is to have it from, or ORIGIN.
+        """Return the source of a host that grants the dataset: a peer, or ORIGIN.
 
-        usable: whether a peer is there, and can be a relay for this one. free: whether the origin may serve one more itself.
+        usable: returns whether a peer is connected and can be a relay for this one. free: whether the origin may send to one more host.
         """
         again, here = host in self._placed, [*filter(usable, self._sources)]
         self._placed.add(host)
@@ -58,16 +58,16 @@ class Broadcast:
         return self._sources[peer]
 
     def _first_free(self, peers: list[int], fan_out: int) -> int:
-        """The first of these behind which there is a place."""
+        """Return the first of these peers that may send to one more host; ORIGIN if there is none."""
         taken = [self._sources[peer] for peer in peers]
         return next((peer for peer in peers if taken.count(peer) < fan_out), ORIGIN)
 
     def source(self, peer: int) -> int:
-        """What `place` said last; ORIGIN for a peer without a place."""
+        """Return the result of the last `place` for a peer; ORIGIN if there was none."""
         return self._sources.get(peer, ORIGIN)
 
     def depth(self, peer: int) -> int:
-        """How many hosts the bytes go through on their way to a peer."""
+        """Return the number of hosts that the bytes pass on their way to a peer."""
         depth = 0
         while (peer := self._sources.get(peer, ORIGIN)) != ORIGIN:
             depth += 1
@@ -75,34 +75,34 @@ class Broadcast:
 
 
 class Relays:
-    """The hosts that ask this one for datasets, and who of them can pass on to whom."""
+    """The hosts that ask this one for datasets, and which of them can be relays for which."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._hosts: dict[int, PeerHost] = {}
         self._failed: Counter[tuple[int, int]] = Counter()
-        """How often a relay did not work for a taker, by both."""
+        """How often a relay failed for a peer, by relay and peer."""
 
     def came(self, peer: int, host: PeerHost) -> None:
-        """A host has opened a link."""
+        """Note that a host has opened a link."""
         self._hosts[peer] = host
 
     def reachable(self, peer: int, address: str) -> None:
-        """A host says where others reach it. Clients do not count."""
+        """Note the address at which other hosts reach a peer. Ignored for clients."""
         if peer in self._hosts and self._hosts[peer].address != address:
             self._hosts[peer] = self._hosts[peer]._replace(address=address)
 
     def left(self, peer: int) -> None:
-        """A link is gone."""
+        """Forget a peer whose link ended."""
         self._hosts.pop(peer, None)
         self._failed = Counter({pair: count for pair, count in self._failed.items() if peer not in pair})
 
     def is_host(self, peer: int) -> bool:
-        """Whether a peer can take pieces, and pass them on."""
+        """Return whether a peer can receive pieces and pass them on."""
         return peer in self._hosts and self._hosts[peer].address != ""
 
     def asked(self, broadcast: Broadcast | None, peer: int, nbytes: int) -> Broadcast | None:
-        """A peer asks for a dataset of this size. Returns its broadcast; None while there is no need of one."""
+        """Note that a peer asks for a dataset of this size. Return the dataset's broadcast; None while it needs none."""
         if nbytes < self._settings.relay_bytes or not self.is_host(peer):
             return broadcast
         broadcast = broadcast or Broadcast()
@@ -110,7 +110,10 @@ class Relays:
         return broadcast
 
     def place(self, broadcast: Broadcast, peer: int, sending: int) -> PeerHost | None:
-        """The host that a peer is to have a dataset from; None: this one. sending: to so many this one sends it already."""
+        """Return the relay for a peer, or None if this host sends the dataset itself.
+
+        sending: the number of peers to which this host sends the dataset already.
+        """
         if not self.is_host(peer):
             return None
         self._note_failure(broadcast, peer)

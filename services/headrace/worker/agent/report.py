@@ -1,4 +1,4 @@
-"""The facts of one job that wait to be published, as columns."""
+"""The facts of one job that wait to be published, in columns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from headrace_schemas import Events, FunctionProfile, TaskError, Written
 from headrace_schemas.streams import MAX_MESSAGE_BYTES
 
 VALUE_FACTOR = 1.4
-"""Bytes of JSON per byte of a value (base64), about."""
+"""About how many bytes of JSON a byte of a value takes (base64)."""
 ID_BYTES = 12
-"""Bytes of JSON per integer in a column, about."""
+"""About how many bytes of JSON an integer of a column takes."""
 ENOUGH_BYTES = 4096
-"""From here on facts are worth a message of their own: those of some hundred tasks."""
+"""Bytes of facts from which a message of their own pays: those of some hundred tasks."""
 WRITTEN_BYTES = 400
-"""Of what was written to a sink, in JSON, besides the names."""
+"""Bytes of JSON of an output that was written to a sink, without its names."""
 
 
 class JobReport:
-    """Collects facts; `take` makes the messages. news: jobs of which facts wait; this one adds its own."""
+    """Collects facts, of which `take` makes messages. news: the jobs with facts to publish. The report adds its job."""
 
     def __init__(self, job: str, host: str, epoch: int, news: dict[str, None]) -> None:
         self._job = job
@@ -30,18 +30,18 @@ class JobReport:
         self._events = Events(**self._identity)  # type: ignore[arg-type]
         self._bytes = 0
         self.urgent = False
-        """Whether somebody waits for what is in here."""
+        """Whether a client or a service waits for these facts."""
         self.at_once = False
-        """Whether the log is to have it at once."""
+        """Whether the log must have these facts at once."""
         self._soon = False
 
     @property
     def soon(self) -> bool:
-        """Whether what is in here is much, or somebody is to act on it, though nobody waits."""
+        """Whether the facts are many, or a service will act on them although none waits for them."""
         return self._soon or self._bytes > ENOUGH_BYTES or bool(self._full)
 
     def frees_memory(self) -> None:
-        """A large dataset was used here for the last time, as far as this host knows."""
+        """Note that this host has used a large dataset for the last time, as far as it knows."""
         self._soon = True
 
     def _next_message(self) -> None:
@@ -51,7 +51,7 @@ class JobReport:
             self._bytes = 0
 
     def _add(self, nbytes: float) -> None:
-        """Account for what was just added; begin another message when this one is full."""
+        """Count the bytes of the facts just added. Begin another message if this one is full."""
         self._bytes += int(nbytes)
         if self._bytes:
             self._news[self._job] = None
@@ -59,12 +59,12 @@ class JobReport:
             self._next_message()
 
     def chains_done(self, chains: list[int]) -> None:
-        """All tasks of these chains ended well."""
+        """Add chains of which all tasks succeeded."""
         self._events.chains += chains
         self._add(ID_BYTES * len(chains))
 
     def task_done(self, task: int, attempt: int) -> None:
-        """One task of a chain that goes on ended well."""
+        """Add a task that succeeded, of a chain that goes on."""
         events = self._events
         if attempt and not events.done_attempts:
             events.done_attempts = [0] * len(events.done)
@@ -74,19 +74,25 @@ class JobReport:
         self._add(ID_BYTES)
 
     def started(self, task: int, at_once: bool = False) -> None:
-        """A task runs that did not when the last message was made. at_once: whether the log is to know before anything comes of it."""
+        """Add a task that has started since the last message.
+
+        at_once: whether the log should have this before the task can bring its host down.
+        """
         self.at_once = self.at_once or at_once
         self._events.started.append(task)
         self._add(ID_BYTES)
 
     def produced(self, dataset: int, attempt: int, nbytes: int, asked: bool) -> None:
-        """A large dataset exists here. asked: whether it is an output."""
+        """Add a large dataset that exists on this host. asked: whether it is an output."""
         self.urgent = self.urgent or asked
         self._produced([dataset], [attempt] if attempt else [], [nbytes])
         self._add(2 * ID_BYTES)
 
     def values(self, datasets: list[int], attempts: list[int], values: list[bytes], is_held: list[bool]) -> None:
-        """Small datasets exist here; `attempts` is empty if all are 0. Those that are outputs held for the client go with their values."""
+        """Add small datasets that exist on this host. Those that are outputs held for the client go with their values.
+
+        attempts: empty if all are 0.
+        """
         asked = [(dataset, value) for dataset, value in zip(datasets, values, strict=True) if is_held[dataset]]
         nbytes = 2 * ID_BYTES * len(datasets) + sum([ID_BYTES + int(VALUE_FACTOR * len(value)) for _, value in asked])
         if nbytes > MAX_MESSAGE_BYTES and len(datasets) > 1:
@@ -113,63 +119,63 @@ class JobReport:
         events.sizes += sizes
 
     def written(self, written: Written) -> None:
-        """An output is in its sink, to be committed."""
+        """Add an output that was written to its sink, and is to be committed."""
         self.urgent = True
         self._events.written.append(written)
         self._add(len(written.part) + len(written.location) + WRITTEN_BYTES)
 
     def metadata(self, dataset: int, metadata: dict[str, Any]) -> None:
-        """A dataset was yielded with metadata."""
+        """Add the metadata with which a dataset was yielded."""
         self._events.metadata_ids.append(dataset)
         self._events.metadata.append(metadata)
         self._add(ID_BYTES + len(str(metadata)))
 
     def array(self, dataset: int, dtype: str, shape: list[int]) -> None:
-        """An output that was produced is one array."""
+        """Add the type and shape of an output that is one array."""
         self._events.typed.append(dataset)
         self._events.dtypes.append(dtype)
         self._events.shapes.append(shape)
         self._add(len(dtype) + ID_BYTES * (len(shape) + 1))
 
     def copied(self, dataset: int) -> None:
-        """A dataset of another host has a copy here."""
+        """Add a dataset of another host of which this host has a copy."""
         self._soon = True
         self._events.copied.append(dataset)
         self._add(ID_BYTES)
 
     def failed(self, error: TaskError) -> None:
-        """An attempt failed."""
+        """Add an attempt that failed."""
         self.urgent = True
         self._events.failed.append(error)
         self._add(len(error.traceback) + len(error.error) + sum(map(len, error.inputs)) + VALUE_FACTOR * len(error.pickled) + 512)
 
     def revoked(self, chain: int) -> None:
-        """A chain is given back: what it has not done, it will not do."""
+        """Add a chain that is given back: this host will not run its remaining tasks."""
         self.urgent = True
         self._events.revoked.append(chain)
         self._add(ID_BYTES)
 
     def kept(self, dataset: int) -> None:
-        """A purge named a dataset that is needed here."""
+        """Add a dataset that a purge named but that this host needs."""
         self.urgent = True
         self._events.kept.append(dataset)
         self._add(ID_BYTES)
 
     def gone(self, dataset: int) -> None:
-        """Whoever was to have a dataset has it no more."""
+        """Add a dataset that the host which should have it does not have."""
         self.urgent = True
         self._events.gone.append(dataset)
         self._add(ID_BYTES)
 
     def unreachable(self, host: str) -> None:
-        """No link to a host can be opened."""
+        """Add a host to which no link can be opened."""
         self.urgent = True
         if host not in self._events.unreachable:
             self._events.unreachable.append(host)
             self._add(len(host) + ID_BYTES)
 
     def profile(self, frame: protocol.Results) -> None:
-        """Add what a runner measured."""
+        """Add the durations that a runner measured."""
         columns = zip(frame.functions, frame.function_counts, frame.function_seconds, frame.function_longest, strict=True)
         for function, count, total, longest in columns:
             entry = self._profile.get(function)
@@ -181,7 +187,7 @@ class JobReport:
                 entry.longest = max(entry.longest, longest)
 
     def take(self, memory_used: int) -> list[Events]:
-        """The messages to publish now; none if nothing happened."""
+        """Remove and return the messages to publish; an empty list if there are no facts. memory_used: bytes of the store in use."""
         self._next_message()
         messages, self._full, self.urgent, self.at_once, self._soon = self._full, [], False, False, False
         if messages:

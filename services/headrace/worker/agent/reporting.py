@@ -1,4 +1,4 @@
-"""Facts on their way to the log: which jobs have some, when they are due, and what is told again."""
+"""Facts on their way to the log: which jobs have some, when they are published, and which are repeated."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ from headrace.worker.settings import Settings
 from headrace_schemas import Events
 
 FEW_JOBS = 4
-"""Jobs whose facts go out together, whoever of them is in a hurry."""
+"""The largest number of jobs whose facts are published together, even if only one of them is in a hurry."""
 LEFT_OUT = 8
-"""Reports that may leave a job out before its facts go out with the next one: they come a millisecond apart."""
+"""The number of reports that may leave out a job's facts before the next report includes them. Reports come a millisecond apart."""
 
 
 class Reporting:
-    """The facts of all jobs. memory and slots say whether somebody on this host waits for them."""
+    """The facts of all jobs. memory and slots: show whether memory is short, and whether runners are busy."""
 
     def __init__(self, jobs: dict[str, HostJob], memory: Memory, slots: list[RunnerSlot], settings: Settings) -> None:
         self.news: dict[str, None] = {}
-        """Jobs of which facts wait to be published."""
+        """The jobs with facts to publish."""
         self._jobs = jobs
         self._memory = memory
         self._slots = slots
         self._settings = settings
         self._left_out = 0
-        """Reports in succession that left jobs out."""
+        """The number of reports in succession that left jobs out."""
         self._unreported: list[Report] = []
         """Facts that the log did not take, until the next tick."""
 
     @property
     def has_some(self) -> bool:
-        """Whether facts wait to be published."""
+        """Whether there are facts to publish."""
         return bool(self.news)
 
     @property
     def seconds(self) -> float:
-        """How long after the last facts those go out that wait now. The least where somebody waits for them: the client, whoever decides
-        about failures, or this host for memory; and a little more where the job has more to do here, and so is not over."""
+        """Seconds from the last report until the pending facts are published.
+
+        The delay is shortest if a client, the controller or this host (for memory) waits for the facts. It is a little longer if the job
+        has more to do here, and so is not over.
+        """
         urgent = soon = False
         for name in self.news:
             job = self._jobs[name]
@@ -56,7 +59,7 @@ class Reporting:
         return self._settings.idle_report_seconds
 
     def due(self) -> list[Action]:
-        """The facts to publish now: all that were collected, or, of many jobs, those of the jobs that have nothing left to do here."""
+        """Return the facts to publish now: all facts, or, if many jobs have some, those of the jobs that have nothing left to do here."""
         names, used = self._due_reports(), self._memory.store.used
         for name in names:
             del self.news[name]
@@ -65,8 +68,11 @@ class Reporting:
         return [*(self._behind_unreported(reports) if self._unreported else reports)]
 
     def _due_reports(self) -> list[str]:
-        """Somebody waits for the facts of jobs that are over here, and each other job would cost a message of its own with each of them:
-        those wait for more, but only so many times."""
+        """Return the jobs whose facts are published now.
+
+        A client waits for the facts of a job that is over here. Each other job would cost one more message every time, so its facts wait
+        for more, but only for `LEFT_OUT` reports.
+        """
         names = list(self.news)
         ended = [name for name in names if not self._jobs[name].n_live] if len(names) > FEW_JOBS else []
         if not ended or self._memory.pressed or self._left_out >= LEFT_OUT:
@@ -76,13 +82,13 @@ class Reporting:
         return ended
 
     def _behind_unreported(self, reports: list[Report]) -> list[Report]:
-        """What is to be published now: facts of jobs of which older facts wait go out behind these."""
+        """Return the reports to publish now. Facts of a job that has older unreported facts wait behind those."""
         waiting = {report.events.job for report in self._unreported}
         self._unreported += [report for report in reports if report.events.job in waiting]
         return [report for report in reports if report.events.job not in waiting]
 
     def everything(self, decided: list[Action]) -> list[Events]:
-        """Return all facts that were not published, also those that would wait for more. decided: actions not carried out yet."""
+        """Return all facts that were not published, whether they are due or not. decided: actions that have not been carried out."""
         jobs, used = [self._jobs[name] for name in self.news], self._memory.store.used
         self.news.clear()
         reported = [action.events for action in [*decided, *self._unreported] if isinstance(action, Report)]
@@ -90,15 +96,15 @@ class Reporting:
         return [*reported, *(events for job in jobs for events in job.report.take(used))]
 
     def again(self, report: Report) -> None:
-        """The log did not take facts: report them again at the next tick."""
+        """Keep facts that the log did not take, for the next tick."""
         self._unreported.append(report)
 
     def at_tick(self) -> list[Report]:
-        """Return the reports to make again."""
+        """Return the reports to repeat."""
         reports, self._unreported = self._unreported, []
         return reports
 
     def begin_again(self) -> None:
-        """A new epoch begins: the facts of the one before are void."""
+        """Drop the facts of the last epoch, which are void."""
         self.news.clear()
         self._left_out = 0

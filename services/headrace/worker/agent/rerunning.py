@@ -1,4 +1,4 @@
-"""Tells a state machine the events of a record again, and compares its decisions with the recorded ones."""
+"""A rerun of a record: a new state machine handles its events, and the decisions are compared with the recorded ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class UnreadableRecord(HeadraceError):
-    """A file is no record of a host, or of a release with other events."""
+    """The file is not a record of a host, or it is of a release with other events."""
 
 
 class Difference(NamedTuple):
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
     recomputed: list[object]
 
     def __str__(self) -> str:
-        """Return the difference in some lines: only the first item of the answer that differs is shown."""
+        """Return the difference in a few lines. They show only the first action of the answer that differs."""
         both = zip([*self.recorded, "nothing"], [*self.recomputed, "nothing"], strict=False)
         place, (was, found) = next((place, pair) for place, pair in enumerate(both) if _encode(pair[0]) != _encode(pair[1]))
         return (
@@ -44,7 +44,7 @@ class Difference(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a rerun found. events: how many were told. answers: how many answers agreed."""
+    """The result of a rerun. events: the number of events that were handled. answers: the number of answers that agreed."""
 
     header: Header
     events: int
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 def items_of(data: bytes) -> Iterator[Item]:
-    """Yield the items of a record. One that was cut off at the end is left out. Raises UnreadableRecord for anything else."""
+    """Yield the items of a record. An item that is cut off at the end is left out. Raises UnreadableRecord if an item cannot be decoded."""
     start, view = 0, memoryview(data)
     while start + LENGTH.size <= len(data):
         (length,) = LENGTH.unpack_from(data, start)
@@ -63,16 +63,18 @@ def items_of(data: bytes) -> Iterator[Item]:
         try:
             yield _decoder.decode(view[start : start + length])
         except msgspec.MsgspecError as error:
-            raise UnreadableRecord(f"the item at byte {start} cannot be read: {error}; use the release that wrote the record") from None
+            raise UnreadableRecord(f"the item at byte {start} cannot be read: {error}. Use the release that wrote the record") from None
         start += length
 
 
 def rerun(data: bytes) -> Outcome:
-    """Run a record again, up to the first decision that differs. Raises UnreadableRecord."""
+    """Run a record again, up to the first decision that differs. Raises UnreadableRecord if the record cannot be read."""
     items = items_of(data)
     header = next(items, None)
     if not isinstance(header, Header):
-        raise UnreadableRecord("the file does not begin with the header of a record: give a file that HEADRACE_RECORD made")
+        raise UnreadableRecord(
+            "the file does not begin with the header of a record. Give a file that a worker wrote to its HEADRACE_RECORD folder"
+        )
     store: Store[int] = Store(header.capacity, header.address_space)
     agent = Agent(header.settings, header.epoch, store, header.spills, header.now, guarded=True)
     events = answers = 0
@@ -81,10 +83,10 @@ def rerun(data: bytes) -> Outcome:
         if isinstance(item, Answered | FactsTold):
             recomputed = _answer(agent, item)
             if _encode(recomputed) != _encode(item):
-                return Outcome(header, events, answers, Difference(place, last, _question(item), _told(item), _told(recomputed)))
+                return Outcome(header, events, answers, Difference(place, last, _question(item), _content(item), _content(recomputed)))
             answers += 1
         elif not isinstance(item, Header):
-            with suppress(ValueError, Caught):  # the service ended the sender
+            with suppress(ValueError, Caught):  # the service ended the sender of this event
                 agent.handle(item)
             events, last = events + 1, item
     return Outcome(header, events, answers, None)
@@ -101,6 +103,6 @@ def _question(item: Answer) -> str:
     return "all_reports" if isinstance(item, FactsTold) else item.question
 
 
-def _told(item: Answer) -> list[object]:
-    told: list[Events] | list[Action] = item.facts if isinstance(item, FactsTold) else item.actions
-    return list(told)
+def _content(item: Answer) -> list[object]:
+    content: list[Events] | list[Action] = item.facts if isinstance(item, FactsTold) else item.actions
+    return list(content)

@@ -1,11 +1,11 @@
-"""What a host has a limited amount of, as its tasks declare it: who uses it, and who waits for it.
+"""The limited resources of a host, as its tasks declare them: which chains hold them, and which segments wait for them.
 
-A segment that needs something is handed to a runner only when that is free, and its chain holds it while segments of it are at the runner.
-What is held is free again when the runner is known to be through: it said that the last of them ended, or that one failed; it closed their
-job; or it died. That a job is over is not enough, for its tasks still run for a moment.
+A segment that needs resources is handed to a runner only when they are free, and its chain holds them while its segments are at the runner.
+They are free again once the runner has stopped using them: it reported that the last of the segments ended or that one failed, it closed
+their job, or it died. It is not enough that the job is over, because its tasks still run for a moment.
 
-Those who wait start in plan order, and none that comes later in it takes anything of what one that waits needs: so nobody starves, and
-nobody waits but for what is held by a task that runs.
+Waiting segments start in plan order, and a later one takes nothing of a resource that an earlier one waits for. So no segment starves, and
+each waits only for resources that a running task holds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from headrace.graph.resources import Resources, fits
 from headrace.worker.agent.jobs import Chain, Segment
 
 Ready = tuple[int, int, Segment]
-"""A ready segment behind what it is ordered by: plan order, then its id."""
+"""A ready segment, preceded by its sort key: plan order, then its id."""
 
 
 class Hold:
-    """What a chain holds at a runner. segments: ids of those that the runner is not known to be through with."""
+    """The resources that a chain holds at a runner. segments: ids of those that the runner has not ended."""
 
     __slots__ = ("need", "segments", "slot")
 
@@ -32,7 +32,7 @@ class Hold:
 
 
 class HostResources:
-    """The resources of one host. has: what there is, by name."""
+    """The resources of one host. has: the total amounts, by name."""
 
     def __init__(self, has: Resources) -> None:
         self.has = has
@@ -40,10 +40,10 @@ class HostResources:
         self._chain_of: dict[int, Chain] = {}
         self._waiting: dict[tuple[tuple[str, float], ...], list[Ready]] = {}
 
-    # --- who waits --------------------------------------------------------------------------------------------------------
+    # --- waiting segments -------------------------------------------------------------------------------------------------
 
     def takes(self, segment: Segment) -> bool:
-        """Whether a ready segment needs something, and so waits here from now on, unless its chain holds it already."""
+        """Let a ready segment wait here if it needs resources that its chain does not hold. Return whether it waits here."""
         need = _need(segment.chain)
         if not need or segment.chain in self._holds:
             return False
@@ -51,11 +51,11 @@ class HostResources:
         return True
 
     def waits(self, segment: Segment) -> bool:
-        """Whether a segment waits for what it needs."""
+        """Return whether a segment waits for resources."""
         return any(item[2] is segment for heap in self._waiting.values() for item in heap)
 
     def first(self) -> Ready | None:
-        """The first of those that wait, in plan order, for which there is enough. It is no longer among them."""
+        """Remove and return the first waiting segment, in plan order, for which there are enough resources; None if there is none."""
         if not self._waiting:
             return None
         free, wanted = self._free(), set[str]()
@@ -67,12 +67,12 @@ class HostResources:
         return None
 
     def again(self, items: Iterable[Ready]) -> None:
-        """These wait (again)."""
+        """Let segments wait (again)."""
         for item in items:
             heapq.heappush(self._waiting.setdefault(tuple(_need(item[2].chain).items()), []), item)
 
     def _kinds(self) -> list[tuple[tuple[str, float], ...]]:
-        """The needs that somebody waits for."""
+        """Return the different needs of the waiting segments."""
         for key, heap in list(self._waiting.items()):
             while heap and (heap[0][2].over or heap[0][2].place != heap[0][2].chain.next):
                 heapq.heappop(heap)
@@ -87,10 +87,10 @@ class HostResources:
                 free[name] -= amount
         return free
 
-    # --- who has it -------------------------------------------------------------------------------------------------------
+    # --- holds ------------------------------------------------------------------------------------------------------------
 
     def sent(self, segment: Segment, slot: int) -> None:
-        """A segment is handed to a runner."""
+        """Take the resources of a segment that is handed to a runner."""
         need = _need(segment.chain)
         if need:
             hold = self._holds.setdefault(segment.chain, Hold(slot, need))
@@ -98,7 +98,7 @@ class HostResources:
             self._chain_of[segment.id] = segment.chain
 
     def through(self, ids: Iterable[int]) -> None:
-        """Segments were executed to their end, or never will be."""
+        """Release the resources of segments that ended, or that no runner will execute."""
         for id in ids:
             chain = self._chain_of.pop(id, None)
             if chain is not None:
@@ -108,22 +108,22 @@ class HostResources:
                     del self._holds[chain]
 
     def failed(self, ids: Iterable[int]) -> None:
-        """A task of segments failed: the runner executes nothing more of their chains."""
+        """Release the resources of chains with a failed task: the runner executes no more of them."""
         for id in ids:
             chain = self._chain_of.get(id)
             if chain is not None:
                 self.through(list(self._holds[chain].segments))
 
     def held(self, slot: int, number: int) -> list[Hold]:
-        """What a runner has for a job, by its number."""
+        """Return the resources that a runner holds for a job, given by its number."""
         return [hold for chain, hold in self._holds.items() if hold.slot == slot and chain.job.number == number]
 
     def closed(self, slot: int, number: int) -> None:
-        """A runner is through with a job, by its number."""
+        """Release what a runner holds for a job, given by its number."""
         self._release(self.held(slot, number))
 
     def died(self, slot: int) -> None:
-        """A runner is no more."""
+        """Release all that a dead runner holds."""
         self._release([hold for hold in self._holds.values() if hold.slot == slot])
 
     def _release(self, holds: list[Hold]) -> None:
@@ -132,6 +132,6 @@ class HostResources:
 
 
 def _need(chain: Chain) -> Resources:
-    """What a chain needs: all of its tasks need the same."""
+    """Return the resources that a chain needs. All of its tasks need the same."""
     needs = chain.job.needs
     return needs[chain.job.function[chain.segments[0].tasks[0]]] if needs is not None and chain.segments else {}

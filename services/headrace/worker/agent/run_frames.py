@@ -1,4 +1,4 @@
-"""Segments in the frame that hands them to a runner."""
+"""The frame that hands segments to a runner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from headrace.worker.agent.jobs import Entry, HostJob, Segment
 
 
 def run_frame(job: HostJob, segments: list[Segment], first: int, locate: Callable[[Entry], protocol.Location]) -> protocol.Run:
-    """Segments as one frame. first: number of the first. `locate` gives the place of an input in the arena and counts the mapping."""
+    """Return a frame with these segments of a job.
+
+    first: the number of the first segment. locate: returns an input's place in the arena, and counts the mapping.
+    """
     if len(segments) == 1 and not segments[0].entries and not job.attempts:
         return _frame_of(job, segments[0], first)
     tasks = [task for segment in segments for task in segment.tasks]
@@ -31,7 +34,7 @@ def run_frame(job: HostJob, segments: list[Segment], first: int, locate: Callabl
 
 
 def _frame_of(job: HostJob, segment: Segment, first: int) -> protocol.Run:
-    """The frame of one segment that takes nothing, as most jobs of one task have it: the columns need no loops."""
+    """Return the frame of one segment without inputs, as most jobs of one task have it: its columns need no loops."""
     return protocol.Run(
         job=job.number,
         segments=[segment.id],

@@ -1,4 +1,4 @@
-"""From an assignment to segments: what of a chain can run in one go, and what it must wait for."""
+"""The segments of an assignment's chains: the parts that can run without a wait for another chain."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from headrace.worker.agent.jobs import Chain, HostJob, Segment
 from headrace_schemas import Assign
 
 STAYS, LEAVES, DISCARDED = 0, 1, 2
-"""What becomes of a task's datasets: taken by a later task of the chain, by others, or by nobody."""
+"""The fates of a task's datasets: later tasks of its chain take them, other tasks or the client take them, or nobody does."""
 
 
 NO_ATTEMPTS: dict[int, int] = {}
-"""Shared by all chains of first attempts; never changed."""
+"""The attempts of all chains with first attempts only. Never changed."""
 _FATES = ([DISCARDED], [LEAVES])
 
 
 def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Iterator[tuple[Chain, list[tuple[int, str]]]]:
-    """The chains of an assignment that the job never had, cut into segments, each with (dataset, source) of its inputs that another
-    host has.
+    """Yield the chains of an assignment that are new to the job, each with (dataset, source) of the inputs that another host has.
 
-    The segments' entries and `missing` counts are not set: that depends on what is here.
+    The chains are cut into segments. Their `entries` and `missing` are not set, because these depend on the datasets of this host.
     """
     hosts = _sources(assign)
     start = 0
@@ -38,7 +37,7 @@ def chains_of(job: HostJob, assign: Assign, next_id: Callable[[], int]) -> Itera
 
 
 def _sources(assign: Assign) -> Iterator[str] | None:
-    """Per input from outside its chain the other host that has it, or nothing; None if this host has them all."""
+    """Yield, for each input from outside its chain, the other host that has it, or an empty string. None if this host has all inputs."""
     if assign.hosts == [assign.host]:
         return None
     names = ["" if name == assign.host else name for name in assign.hosts]
@@ -51,7 +50,7 @@ def _attempts(assign: Assign, start: int, end: int) -> dict[int, int]:
 
 
 def _single(chain: Chain, tasks: list[int], id: int) -> Sequence[Segment]:
-    """One task: a segment of its own."""
+    """Return the segment of a chain with one task."""
     job, task = chain.job, tasks[0]
     start, end = job.input_start[task], job.input_start[task + 1]
     inputs = job.inputs[start:end] if end > start else ()
@@ -59,7 +58,7 @@ def _single(chain: Chain, tasks: list[int], id: int) -> Sequence[Segment]:
 
 
 def _cut(chain: Chain, tasks: list[int], next_id: Callable[[], int]) -> Sequence[Segment]:
-    """Begin a segment at each task that takes something from outside the chain."""
+    """Begin a segment at each task that takes a dataset from outside the chain."""
     job = chain.job
     first, rows = job.first_output, [job.task_inputs(task) for task in tasks]
     stays = _staying(job, tasks, rows)
@@ -74,7 +73,7 @@ def _cut(chain: Chain, tasks: list[int], next_id: Callable[[], int]) -> Sequence
 
 
 def _staying(job: HostJob, tasks: list[int], rows: list[list[int]]) -> set[int]:
-    """The datasets that all who take them have in the chain with the task that makes them."""
+    """Return the datasets whose consumers are all in the chain that makes them."""
     uses, first = job.uses_inside, job.first_output
     left = {dataset: uses[dataset] for dataset in [first[task] for task in tasks] if uses[dataset]}
     for row in rows:
@@ -85,6 +84,6 @@ def _staying(job: HostJob, tasks: list[int], rows: list[list[int]]) -> set[int]:
 
 
 def _foreign(chain: Chain, tasks: list[int]) -> list[int]:
-    """The chain's inputs that none of its tasks makes."""
+    """Return the inputs of a chain that none of its tasks makes."""
     members, producer = set(tasks), chain.job.producer
     return [dataset for segment in chain.segments for dataset in segment.inputs if producer[dataset] not in members]

@@ -1,11 +1,11 @@
-"""Datasets on their way to peers that have room for them: from memory as they are, or in pieces straight from disk.
+"""Datasets on their way to peers that granted memory for them: as blocks from memory, or in pieces from disk.
 
-    granted ---> waiting, in order ---> under way ---> out
+    granted ---> waiting, in order ---> under way ---> sent
                     |                      |
-                    +--- the peer left, or the dataset was lost: told so, and forgotten
+                    +--- the peer left, or the dataset was lost: the peer is told, and the send is forgotten
 
-A peer is sent little at a time, so that one that reads slowly, or not at all, keeps little of the store: what waits for its turn may go
-to disk meanwhile. From there it is sent in pieces, which take no room in the store; so what a peer asks for never waits for memory.
+A peer has little under way at a time, so that a slow or silent reader keeps little of the store busy. Datasets that wait for their turn may
+go to disk. They are then sent from there in pieces, which take no room in the store. So a peer's request never waits for memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from headrace_shm import Store
 
 
 class Send:
-    """A dataset for a peer. next: the first of its bytes that is not under way yet."""
+    """A dataset for a peer. next: the first byte of which no send has begun."""
 
     __slots__ = ("attempt", "entry", "job", "lost", "next", "size", "unsent")
 
@@ -32,13 +32,13 @@ class Send:
         self.size = entry.nbytes
         self.attempt = entry.attempt
         self.unsent = 0
-        """Parts under way."""
+        """The number of parts under way."""
         self.lost = False
-        """Whether the rest of it cannot be sent."""
+        """Whether the rest cannot be sent."""
 
     @property
     def there(self) -> bool:
-        """Whether the dataset is still what was granted."""
+        """Whether this host still has the attempt of the dataset that the peer granted."""
         entry = self.entry
         return (
             self.job.entries.get(entry.dataset) is entry
@@ -52,7 +52,7 @@ Key = tuple[int, str, int]
 
 
 class Sends:
-    """What peers are sent, and what waits for that. Appends actions to the list it was given."""
+    """The sends to all peers: those under way, and those that wait. Appends actions to the list it was given."""
 
     def __init__(self, store: Store[int], actions: list[Action], outgoing: Outgoing, settings: Settings) -> None:
         self._window_bytes = settings.send_window_bytes
@@ -64,14 +64,14 @@ class Sends:
         self._waiting: dict[int, deque[Send]] = {}
         self._under_way: dict[Key, Send] = {}
         self._bytes: dict[int, int] = {}
-        """Under way, by peer."""
+        """Bytes under way, by peer."""
 
     def __len__(self) -> int:
-        """How many datasets are under way or wait for it."""
+        """Return the number of datasets that are under way or wait."""
         return len(self._under_way) + sum(map(len, self._waiting.values()))
 
     def grant(self, peer: int, job: HostJob, entry: Entry, start: int = 0) -> None:
-        """A peer has room for a dataset, of which it has the first `start` bytes. Granted twice, it is sent once."""
+        """Send a dataset to a peer that has its first `start` bytes. A second grant during the send is ignored."""
         waiting = self._waiting.get(peer, ())
         if (peer, job.name, entry.dataset) in self._under_way or any(send.entry is entry for send in waiting):
             return
@@ -80,7 +80,7 @@ class Sends:
         self._next(peer)
 
     def _next(self, peer: int) -> None:
-        """Begin to send what waits, as far as the peer's window goes."""
+        """Begin the waiting sends that fit into the peer's window."""
         waiting = self._waiting.get(peer, ())
         while waiting and self._bytes.get(peer, 0) < self._window_bytes:
             send = waiting.popleft()
@@ -110,7 +110,7 @@ class Sends:
 
     @staticmethod
     def _part(send: Send, nbytes: int, piece: bool = False) -> tuple[frames.Data, int]:
-        """The frame of the next bytes of a dataset. All of it at once is said without a start and a size."""
+        """Return the frame of a dataset's next bytes. A frame with the whole dataset has start and size 0."""
         whole = nbytes == send.size and not piece
         start, size = (0, 0) if whole else (send.next, send.size)
         return frames.Data(send.job.name, send.entry.dataset, send.attempt, start, size), nbytes
@@ -122,7 +122,7 @@ class Sends:
         send.unsent += 1
 
     def sent(self, peer: int, frame: frames.Data, nbytes: int) -> None:
-        """A part of a dataset is out, or its link is gone."""
+        """Note that a part was sent, or that its link ended."""
         key = peer, frame.job, frame.dataset
         send = self._under_way.get(key)
         if send is None:
@@ -144,13 +144,13 @@ class Sends:
             del self._bytes[key[0]]
 
     def unreadable(self, entry: Entry) -> None:
-        """A dataset cannot be read from disk: its peers will not have the rest of it."""
+        """Stop the sends of a dataset that cannot be read from disk."""
         for send in self._under_way.values():
             if send.entry is entry:
                 send.lost = True
 
     def left(self, peer: int) -> None:
-        """A link is gone: nothing more is sent there. What is under way is told of by `sent`."""
+        """Stop sending to a peer whose link ended. `sent` is still called for each part under way."""
         for send in self._waiting.pop(peer, ()):
             send.entry.owed -= 1
         for key, send in self._under_way.items():

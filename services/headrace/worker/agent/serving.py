@@ -1,7 +1,7 @@
-r"""What other hosts and clients want from this host: who waits for which dataset, and how each of them gets it.
+r"""Service to peers: the datasets that they wait for, and the way in which each gets them.
 
-Want ---> here already: a value, or an Offer ---> Grant ---> its bytes, or a Relay that names another host
-\--> not here yet: the peer waits       \--> not here any more: Gone
+Want ---> here already: Values, or an Offer ---> Grant ---> Data, or a Relay that names another host
+\--> not here yet: the peer waits           \--> dropped in the meantime: Gone
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from headrace.worker.settings import Settings
 from headrace_shm import Block, Store
 
 LINK = ("link",)
-"""Writer of what comes from other hosts, in the store's books."""
+"""The writer of blocks that come from other hosts, in the store's books."""
 
 
 class Serving:
-    """The peers that asked for datasets. Appends actions to the list it was given."""
+    """Serves the peers that ask for datasets. Appends actions to the list it was given."""
 
     def __init__(self, store: Store[int], actions: list[Action], settings: Settings) -> None:
         self.relays = Relays(settings)
@@ -32,7 +32,7 @@ class Serving:
         self._actions = actions
 
     def wanted(self, job: HostJob, dataset: int, peer: int) -> None:
-        """A peer asks for a dataset: it is sent or offered now, or when it exists."""
+        """Send or offer a dataset to a peer that asks for it, or let the peer wait until the dataset exists."""
         unknown = dataset >= len(job.producer)
         if unknown or dataset in job.dropped or (job.ended and dataset not in job.entries):
             self.outgoing.gone(peer, job.name, dataset)
@@ -44,8 +44,11 @@ class Serving:
             entry.wanted_by = [*entry.wanted_by, peer]
 
     def granted(self, job: HostJob, dataset: int, peer: int, start: int | None = None) -> None:
-        """A peer has room for a dataset: send the block, or say who else does. start: the first byte that it does not have, if it was told
-        to have the dataset from a relay, which may be this host; so it may still be on its way here."""
+        """Send a dataset to a peer that has granted memory for it, or name a relay that sends it.
+
+        start: the first byte that the peer lacks, if it was told to get the dataset from a relay. This host may be that relay, so the
+        dataset may still be arriving here.
+        """
         entry = job.entries.get(dataset)
         on_disk = entry is not None and entry.block is None and entry.spill_key != ""
         room = entry.block or entry.granted if entry is not None else None
@@ -62,7 +65,7 @@ class Serving:
             self.sending.grant(peer, job, entry)
 
     def _relayed(self, job: HostJob, entry: Entry, broadcast: Broadcast, peer: int, start: int | None) -> bool:
-        """Whether a peer is told to have a dataset from another host."""
+        """Return whether the peer was told to get the dataset from a relay."""
         relay = self.relays.place(broadcast, peer, entry.sending)
         if relay is None or start is not None:
             return False
@@ -85,12 +88,12 @@ class Serving:
             self.outgoing.offer(peer, job.name, entry.dataset, entry.attempt, entry.nbytes)
 
     def abandon(self, job: HostJob, entry: Entry, block: Block[int]) -> None:
-        """Tell the peers that take a block while it is filled that the rest of it will not come."""
+        """Tell the peers that receive a block in pieces that the rest will not come."""
         for peer in self.cut_through.give_up(block):
             self.outgoing.gone(peer, job.name, entry.dataset)
 
     def sent(self, peer: int, frame: frames.Data, nbytes: int, block: int = 0) -> bool:
-        """Bytes of a block (0: of the disk) are out, or their link is gone. Returns whether memory is free now."""
+        """Note that bytes were sent, or that their link ended. block: 0 for bytes from disk. Return whether memory was freed."""
         freed = bool(block and self._store.release(block, ("peer", peer)))
         if self.cut_through.takes(peer, block):
             self.cut_through.sent(peer, block)
@@ -99,13 +102,13 @@ class Serving:
         return freed
 
     def left(self, peer: int) -> None:
-        """The link that a peer opened is closed: nothing more is sent there."""
+        """Stop sending to a peer whose link ended."""
         self.cut_through.left(peer)
         self.sending.left(peer)
         self.relays.left(peer)
 
 
 def forget_peer(entry: Entry, peer: int) -> None:
-    """A peer does not wait for a dataset any more."""
+    """Remove a peer from those that wait for a dataset."""
     if peer in entry.wanted_by:
         entry.wanted_by = [other for other in entry.wanted_by if other != peer]

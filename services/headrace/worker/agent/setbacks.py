@@ -1,21 +1,21 @@
-"""What a host does about an action that could not be carried out. Every kind of action has an answer here, so that nothing waits for ever.
+"""Responses to actions that could not be carried out. Every kind of action has one, so that nothing waits for ever.
 
-| what failed | the answer |
+| the action that failed | the response |
 |---|---|
-| to hand work to a runner | its tasks fail as if their runner had died, and are tried again; the runner is replaced |
-| to tell a runner anything else | the runner is replaced, and what it had runs again |
-| to put memory behind room that was granted | the room waits until something is free; after that, the task fails, see `shortage` |
-| to kill a runner | it is tried again at every tick |
-| to nudge a runner | nothing: its results come at the end of its task |
-| to recall what a runner has not begun | it keeps that |
-| to open or end a link to a host | the host counts as unreachable for now, and is tried again |
-| to send something to a host | the link to it ends, and is opened again |
-| to send something to a peer | its link ends: the peer opens another one and asks again |
-| to read a dataset from disk | the dataset is gone: that is reported, and it is made again |
-| to write a dataset to disk | it stays in memory, and nothing is written for a while |
-| to delete from disk | nothing: the room there is free when this service ends |
-| to say something in the log of this host | nothing |
-| to report facts | they are reported again: at once in smaller parts if they are too large, otherwise a moment later |
+| hand work to a runner | its tasks fail as if their runner had died, and are tried again; the runner is replaced |
+| send a runner anything else | the runner is replaced, and its segments run again |
+| reserve memory for a granted block | the claim waits until something is free; after that, the task fails, see `shortage` |
+| kill a runner | the host tries again at every tick |
+| nudge a runner | nothing: its results come at the end of its task |
+| recall segments from a runner | the runner keeps them |
+| open or close a link to a host | the host counts as unreachable for now, and the link is tried again |
+| send a frame to a host | the link to it is closed, and opened again |
+| send a frame to a peer | its link is closed: the peer opens another one and asks again |
+| read a dataset from disk | the dataset is reported as gone, and is made again |
+| write a dataset to disk | it stays in memory, and nothing is written for a while |
+| delete a dataset from disk | nothing: its space is free when this service ends |
+| write to the log of this host | nothing |
+| report facts | the host reports them again: at once in smaller parts if they are too large, otherwise a moment later |
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def answer(agent: Agent, action: Action, setback: Setback) -> None:
-    """Do what follows from an action that could not be carried out."""
+    """Respond to an action that could not be carried out."""
     agent.counts.setbacks[type(action).__name__] += 1
     ANSWERS[type(action)](agent, action, setback)
 
@@ -67,7 +67,7 @@ def _recall(agent: Agent, action: actions.Recall, setback: Setback) -> None:
 
 
 def _nothing(agent: Agent, action: Action, setback: Setback) -> None:
-    """Nobody waits for it."""
+    """Do nothing, because nothing waits for this action."""
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def _restore(agent: Agent, action: actions.Restore, setback: Setback) -> None:
 
 
 def _report(agent: Agent, action: actions.Report, setback: Setback) -> None:
-    """Facts that the log does not take. What is too large even alone fails its task: who waits for the fact is told why."""
+    """Report facts again that the log did not take. A fact that is too large even alone fails its task, so that the client sees why."""
     if not setback.final:
         agent.reporting.again(action)
         return
@@ -156,4 +156,4 @@ ANSWERS: dict[type[Any], Callable[[Agent, Any, Setback], None]] = {
     actions.Warn: _nothing,
     actions.Report: _report,
 }
-"""Per kind of action."""
+"""The function that responds to each kind of action."""

@@ -1,8 +1,8 @@
-"""How much memory the store really has, and what to say to a task for which there is not enough.
+"""The memory that the store really has, and the errors of tasks for which it is not enough.
 
-The store counts bytes up to its capacity; the folder of the arena (/dev/shm) may have room for fewer. That shows when memory is reserved
-for a result and the folder is full. From then on the store's capacity is what the arena has, so that datasets go to disk as they would in
-a smaller store. After a while the full capacity is tried again, for others may have filled the folder.
+The store counts bytes up to its capacity, but the folder of the arena (/dev/shm) may have room for fewer. The agent notices that when it
+reserves memory for a result and the folder is full. From then on the store's capacity is what the arena has, so that datasets go to disk as
+in a smaller store. After a while the agent tries the full capacity again, because other programs may have freed space in the folder.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from headrace_shm.allocator import PAGE
 
 
 class Shortage:
-    """The store's capacity over time. full_capacity: as it was set, in bytes. pause_seconds: until it is tried again.
+    """The store's capacity over time. full_capacity: the configured capacity, in bytes. pause_seconds: the time until it is tried again.
 
-    short: bytes of memory that the arena had when its folder was last found full; None unless the capacity is lowered now. times: how
-    often the folder was found full.
+    short: the bytes of memory that the arena had when its folder was last found full; None unless the capacity is lowered now. times: the
+    number of times that the folder was found full.
     """
 
     def __init__(self, store: Store[int], disk: Disk, pause_seconds: float) -> None:
@@ -29,7 +29,7 @@ class Shortage:
         self._until = 0.0
 
     def found(self, memory: int, now: float) -> None:
-        """The folder of the arena is full: the arena has so many bytes of memory."""
+        """Lower the capacity, because the folder of the arena is full. memory: the bytes that the arena has."""
         self.times += 1
         self.short = max(PAGE, min(memory, self._store.capacity) // PAGE * PAGE)
         self._store.capacity = self.short
@@ -42,11 +42,11 @@ class Shortage:
             self._store.capacity = self.full_capacity
 
     def may_fit(self, nbytes: int) -> bool:
-        """Whether something that is too large for the present capacity would fit into the full one."""
+        """Return whether a dataset that is too large for the present capacity would fit into the full one."""
         return self._store.capacity < nbytes <= self.full_capacity
 
     def in_words(self, what: str, nbytes: int) -> str:
-        """The reason why something never fits into the store, and what to do."""
+        """Return why a dataset never fits into the store, and what to do. what: names the dataset."""
         store, capacity = self._store, self.full_capacity
         if nbytes > capacity:
             return (
@@ -58,19 +58,19 @@ class Shortage:
         if self._disk.enabled:
             return f"{full}. Raise HEADRACE_CAPACITY (or capacity=), use fewer runners, or have each task take less at once"
         return (
-            f"{full} or wait for tasks that need them, and nothing is moved to disk: {self._why_not()}. Set HEADRACE_SPILL_DIR to a folder "
-            "on a disk with room, or raise HEADRACE_CAPACITY (or capacity=)"
+            f"{full}, and nothing is moved to disk: {self._why_not()}. Set HEADRACE_SPILL_DIR to a folder on a disk with room, "
+            "or raise HEADRACE_CAPACITY (or capacity=)"
         )
 
     def _of_the_folder(self, what: str) -> str:
         text = (
             f"{what} has no room: the folder of shared memory is full with {self.short:,} bytes of this host in it, less than the "
             f"store's capacity of {self.full_capacity:,} bytes. Enlarge the folder (for a container: its shm size), "
-            "or remove what others have in it"
+            "or delete other programs' files in it"
         )
         if self._disk.enabled:
             return f"{text}, or have each task take less at once"
         return f"{text}. Nothing is moved to disk: {self._why_not()}. Set HEADRACE_SPILL_DIR to a folder on a disk with room"
 
     def _why_not(self) -> str:
-        return self._disk.trouble or ("HEADRACE_SPILL_DIR is none" if not self._disk.spills else "its disk is full or broken")
+        return self._disk.trouble or ("HEADRACE_SPILL_DIR is 'none'" if not self._disk.spills else "its disk is full or broken")

@@ -1,4 +1,4 @@
-"""A runner as the agent sees it."""
+"""The agent's view of a runner."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from headrace.worker.agent.jobs import Chain, Segment
 
 
 class RunnerSlot:
-    """One place for a runner, and what the process in it was given to do."""
+    """A place for a runner, with the work that the process in it was given."""
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.alive = False
         self.generation = 0
-        """Counts the processes that had this slot."""
+        """The number of processes that have had this slot."""
         self.outstanding: dict[int, Segment] = {}
-        """Segments sent and not ended, oldest first."""
+        """Segments that were sent to the runner and have not ended, oldest first."""
         self.predicted = 0.0
-        """Seconds of work among them."""
+        """Predicted seconds of work in `outstanding`."""
         self.heard = 0.0
-        """When it ended something, or got something after it had nothing to execute."""
+        """The time at which the runner last ended a segment, or got one while it was idle."""
         self.sent = 0
-        """Number of the last segment that it was sent: they are numbered in that order."""
+        """The number of the last segment that the runner was sent. Segments are numbered in the order in which they are sent."""
         self.frames: deque[tuple[int, list[Segment]]] = deque()
-        """What it was sent and may not have begun: segments, and the number of the first."""
+        """Segments that the runner may not have begun, by frame, with the number of each frame's first segment."""
         self.recalls = 0
-        """Number of the last recall, see `recalls`."""
+        """The number of the last recall, see `recalls`."""
         self.recalling = False
-        """Whether it is not known yet what that one takes back."""
+        """Whether the agent waits to see what the last recall takes back."""
         self.recalled_at = self.nudged_at = -1.0
-        """Until when nothing had been heard of it when that one was made, and when it was nudged last."""
+        """`heard` at the time of the last recall, and at the time of the last nudge."""
         self.kept: set[Chain] = set()
-        """Chains that it has begun, and that go on only here, once their next inputs have come."""
+        """Chains that the runner has begun, and that continue at this runner once their next inputs are here."""
         self.deferred: set[int] = set()
-        """Segments among them whose results wait for room."""
+        """Ids of segments in `outstanding` whose results wait for memory."""
         self.batches: dict[int, list[Segment]] = {}
-        """Segments among them that are to be sent, by job number."""
+        """Segments in `outstanding` that have not been sent yet, by job number."""
         self.unclosed: set[int] = set()
-        """Numbers of jobs that are over, of which it may execute a task still: it was told, and has not answered."""
+        """Numbers of ended jobs of which the runner may still execute a task. It was told, and has not answered."""
         self.closing: list[int] = []
-        """Numbers of jobs that are over, which it is told when it is sent something else, or soon: it has nothing of them to execute."""
+        """Numbers of ended jobs of which the runner has no task. It is told with the next frame for it, or at the next tick."""
 
     @property
     def client(self) -> tuple[str, int, int]:
-        """Name of this process in the store's books."""
+        """The name of this process in the store's books."""
         return ("runner", self.slot, self.generation)
 
     @property
     def busy(self) -> bool:
-        """Whether it has something to execute that does not wait for room, or executes something that nobody waits for."""
+        """Whether the runner executes a segment, or a task of an ended job. Segments whose results wait for memory do not count."""
         return len(self.outstanding) > len(self.deferred) or bool(self.unclosed)
 
     def number(self, segments: list[Segment]) -> int:
-        """Segments are about to be sent. Returns the number of the first."""
+        """Number segments that are about to be sent. Return the number of the first one."""
         while self.frames and self.frames[0][1][-1].over:
             self.frames.popleft()
         first = self.sent + 1
@@ -62,7 +62,7 @@ class RunnerSlot:
         return first
 
     def emptied(self) -> None:
-        """The process is gone, with all that it had."""
+        """Forget the process, which has ended, and all that it had."""
         self.alive = self.recalling = False
         self.predicted, self.sent, self.recalls = 0.0, 0, 0
         self.recalled_at = self.nudged_at = -1.0

@@ -1,4 +1,4 @@
-"""Which hosts this one asks for which datasets: links are opened, tried again, and given up; hosts that are lost are not tried.
+"""The host that is asked for each dataset, and the links to these hosts: opened, retried and given up.
 
                     +--- link lost, tried again every half second ---+
                     v                                                |
@@ -8,14 +8,15 @@
         |   |
         |   +--- an assignment or a reroute names another source, or a newer address
         v
-    no source: the host is lost (or has started anew), or this host makes the dataset itself
+    no source: the host is lost (or has restarted), or this host makes the dataset itself
 
-The host of a dataset is its entry's `source`. That a host is lost is read from the log. From there on nothing is expected of it: what it
-was asked for has no source, and its waiters go on waiting, until the scheduler names the host that has, or makes, a new copy.
+The source of a dataset is in its entry's `source`. The log says which hosts are lost. This host then expects nothing more from them:
+datasets that it had asked them for have no source, and segments wait for these until the scheduler names a host that has, or makes, a new
+copy.
 
-How long a host was out of reach counts from its first failure, for the epoch of that time; so it ends with that epoch, with a link that
-opens, and when nothing is awaited from there any more. After `unreachable_seconds` it is reported. After `give_up_seconds` the tasks that
-wait for it fail, to be tried on another host.
+The time for which a host is out of reach begins with the first failure in an epoch. It ends with that epoch, when a link opens, or when
+this host awaits nothing more from there. After `unreachable_seconds` the host is reported. After `give_up_seconds` the tasks that wait for
+it fail, and are tried on another host.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ from headrace.worker.settings import Settings
 
 @dataclass
 class Outage:
-    """A host that no link can be opened to. since, reported: by the clock of `tick`. failures: links that broke or could not be opened."""
+    """A host to which no link can be opened.
+
+    since, reported: times by the clock of `tick`. failures: the number of links that broke or could not be opened.
+    """
 
     since: float
     reported: float = -math.inf
@@ -42,9 +46,9 @@ class Outage:
 
 
 class Sources:
-    """All that this host awaits from others. take_back(job, entry): free the room that another host was to fill.
+    """The datasets that this host awaits from others. take_back(job, entry): frees the block that another host was to fill.
 
-    address: where other hosts reach this one; until it is known, it passes nothing on.
+    address: where other hosts reach this one; until it is known, this host is no relay.
     """
 
     def __init__(
@@ -64,17 +68,17 @@ class Sources:
         self._links: dict[str, str] = {}
         self._outages: dict[str, Outage] = {}
         self._epochs: dict[str, int] = {}
-        """The newest epoch that the log told of, by host."""
+        """The newest epoch that the log names, by host."""
         self._lost: dict[str, int] = {}
-        """Hosts that are lost, with the last entry of the log that was known when that was written."""
+        """Lost hosts, with the last entry of the log that the controller knew when it said so."""
         self._orphans: dict[tuple[str, int], float] = {}
-        """By job and dataset: since when it has had no source."""
+        """By job and dataset: the time since which the dataset has had no source."""
         self.asks: dict[str, dict[str, list[Entry]]] = {}
-        """What is to be asked for, by host and job."""
+        """Entries to ask for, by host and job."""
         self.failover = RelayFailover(settings.host, settings.relay_seconds, now, actions, self._links, self.ask_again)
 
     def begin_again(self) -> None:
-        """This host joins again: it has no links, and awaits nothing. What the log told of other hosts stays."""
+        """Forget all links and awaited datasets, because this host joins again. What the log says about other hosts stays."""
         for kept in (self._links, self._outages, self._orphans, self.asks):
             kept.clear()
         self.failover = RelayFailover(
@@ -82,14 +86,14 @@ class Sources:
         )
 
     def tick(self, now: float) -> None:
-        """Time passed."""
+        """Take in the time."""
         self._now = now
         self.failover.tick(now)
 
-    # --- whom to ask ------------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------------------
 
     def want(self, job: HostJob, entry: Entry, source: str) -> None:
-        """Ask another host for a dataset, unless it is here or asked for already."""
+        """Ask another host for a dataset, unless the dataset is here or was asked for already."""
         if entry.here or entry.granted is not None or (entry.source == source and entry.asked):
             return
         if source in self._lost:
@@ -105,19 +109,19 @@ class Sources:
             self._actions.append(Connect(source, job.addresses[source]))
 
     def ask_again(self, job: HostJob, entry: Entry, source: str) -> None:
-        """Begin anew to have a dataset from a host."""
+        """Ask a host for a dataset anew."""
         self._take_back(job, entry)
         entry.asked = False
         self.want(job, entry, source)
 
     def ask_nobody(self, job: HostJob, entry: Entry) -> None:
-        """Wait for a dataset to be made here, or for word of who has it."""
+        """Wait until a task here makes a dataset, or until the scheduler names its source."""
         self._take_back(job, entry)
         entry.asked, entry.source = False, ""
         self._orphans.setdefault((job.name, entry.dataset), self._now)
 
     def wants(self) -> Iterator[Action]:
-        """What hosts are to be asked for since the last call."""
+        """Yield requests to hosts for the datasets that were added since the last call."""
         asks, self.asks = self.asks, {}
         for host, jobs in asks.items():
             for name, entries in jobs.items():
@@ -126,17 +130,17 @@ class Sources:
                     yield ToHost(host, frames.Want(name, datasets, attempts, self.address))
 
     def state(self, host: str) -> str:
-        """Of the link that this host opened to another one: CONNECTING, UP or DOWN."""
+        """Return the state of the link to another host: CONNECTING, UP or DOWN."""
         return self._links.get(host, DOWN)
 
     def is_up(self, host: str) -> bool:
-        """Whether the link that this host opened to another one is open."""
+        """Return whether the link to another host is open."""
         return self._links.get(host) == UP
 
     # --- links ------------------------------------------------------------------------------------------------------
 
     def connected(self, host: str, epoch: int) -> None:
-        """A link that this host opened is ready: ask for everything awaited from there."""
+        """Ask a host for all datasets that are awaited from it, because the link to it is ready."""
         self._links[host] = UP
         self._outages.pop(host, None)
         self.failover.connected(host, epoch)
@@ -145,7 +149,7 @@ class Sources:
             self.want(job, entry, host)
 
     def disconnected(self, host: str) -> None:
-        """A link could not be opened, or broke. It is opened again at the next `retry`."""
+        """Note that a link could not be opened, or broke. The next `retry` opens it again."""
         self._links[host] = DOWN
         self._outages.setdefault(host, Outage(self._now)).failures += 1
         self.failover.lost(host)
@@ -157,8 +161,10 @@ class Sources:
         return [(job, entry) for job in self._jobs.values() for entry in job.entries.values() if entry.source == host and not entry.here]
 
     def retry(self) -> list[tuple[HostJob, Entry]]:
-        """Open links again from which something is awaited, and report hosts that are out of reach. Returns the datasets that are given
-        up: the tasks that wait for them are to be tried on another host."""
+        """Open the links again over which datasets are awaited, and report hosts that are out of reach.
+
+        Return the datasets that are given up: the tasks that wait for them must be tried on another host.
+        """
         self._report_orphans()
         if DOWN not in self._links.values():
             return []
@@ -172,7 +178,7 @@ class Sources:
         return [pair for pair in awaited if not self._try_again(*pair)]
 
     def _try_again(self, job: HostJob, entry: Entry) -> bool:
-        """Open a link again; False if that was tried for long enough."""
+        """Open a link again. Return False if it has been tried for long enough."""
         outage, patience = self._outages[entry.source], self._settings
         waited = self._now - outage.since if outage.failures >= patience.least_failures else 0.0
         if waited >= patience.unreachable_seconds and self._now - outage.reported >= patience.unreachable_seconds:
@@ -186,24 +192,27 @@ class Sources:
     # --- hosts that come and go --------------------------------------------------------------------------------------
 
     def named(self, hosts: list[str], sources: list[int], at: int) -> None:
-        """An order names sources, by their index. It was given when the log was known up to `at`: a host that was lost before that lives,
-        in an epoch that began before this host read the log."""
+        """Note that an order, given when the log was known up to `at`, names sources by their index.
+
+        If the log had declared such a host lost before, the host has joined again, perhaps before this host read the log.
+        """
         if self._lost:
             for host in {hosts[source] for source in set(sources)}:
                 if self._lost.get(host, at) < at:
                     del self._lost[host]
 
     def host_lost(self, host: str, epoch: int, at: int) -> None:
-        """The log says that a host of this epoch is lost. at: the last entry that was known when that was written."""
+        """Note that a host of this epoch is lost. at: the last entry of the log that the controller knew when it said so."""
         if epoch >= self._epochs.get(host, 0):
             self._epochs[host] = epoch
             self._lost[host] = at
             self._expect_nothing(host)
 
     def host_joined(self, host: str, epoch: int, *, again: bool = False) -> None:
-        """The log says that a host has taken up work in this epoch. Whatever was expected of an older one is not its business.
+        """Note that a host has joined in this epoch. Nothing that an older epoch owed is expected from it.
 
-        again: whether it joined before, perhaps before this host read the log. Then what is expected of it is of this epoch."""
+        again: whether the host had joined before, perhaps before this host read the log. What is expected of it then belongs to this epoch.
+        """
         if epoch > self._epochs.get(host, 0):
             self._epochs[host] = epoch
             if not again or host in self._lost:
@@ -219,7 +228,7 @@ class Sources:
             self.ask_nobody(job, entry)
 
     def _report_orphans(self) -> None:
-        """Say of datasets that have had no source for a while that they are gone: whoever knows where they are says so once more."""
+        """Report datasets that have had no source for a while as gone, so that the scheduler names their source once more."""
         for (name, dataset), since in list(self._orphans.items()):
             job = self._jobs.get(name)
             entry = job.entries.get(dataset) if job is not None else None

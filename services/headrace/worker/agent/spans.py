@@ -1,4 +1,4 @@
-"""Spans of a host: what its runners execute, what fails, and what goes from host to host. See `headrace.telemetry.tracing`."""
+"""The trace spans of a host: executed chains, failed tasks and transfers between hosts. See `headrace.telemetry.tracing`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class _Begun(NamedTuple):
 
 
 class Spans:
-    """Of the chains that the runners execute: one for each stretch that runs without a wait in between, mostly all of a chain.
+    """Makes spans of the segments that the runners execute, and of failed tasks. Most chains are one segment.
 
-    called: the agent's, gives the names of a job and a task by their numbers.
+    A span begins when the runner has the segment and has finished earlier ones. It ends when the results arrive.
 
-    It begins when the runner has it, and is done with what it was sent before; it ends when its results are here.
+    called: `KnownJobs.called`, which returns the names of a job and a task.
     """
 
     def __init__(self, tracing: Tracing, runners: int, called: Callable[..., dict[str, str]]) -> None:
@@ -38,10 +38,10 @@ class Spans:
         self._called = called
         self._begun: dict[int, _Begun] = {}
         self._free = [0] * runners
-        """When each runner's last results came."""
+        """The time at which each runner's last results arrived."""
 
     def dispatched(self, slot: int, frame: protocol.Run) -> None:
-        """A runner is sent segments."""
+        """Note that segments are sent to a runner."""
         job, time = self._called(frame.job).get("job", ""), now()
         if not self._tracing.has_room(job, CHAIN):
             return
@@ -50,13 +50,13 @@ class Spans:
         self._begun[frame.segments[0]].about["headrace.task"] = self._called(frame.job, frame.tasks[0]).get("task", "")
 
     def sent(self, slot: int, frames: list[protocol.ToAgent]) -> None:
-        """A runner sent frames, of which results count here."""
+        """Take in the results among a runner's frames."""
         for frame in frames:
             if isinstance(frame, protocol.Results):
                 self.ended(slot, frame)
 
     def ended(self, slot: int, frame: protocol.Results) -> None:
-        """A runner's results are here."""
+        """End the spans of the segments in a runner's results."""
         ended = [begun for id in (*frame.segments, *frame.failed_segments) if (begun := self._begun.pop(id, None))] if self._begun else []
         for begun in ended:
             self._tracing.span(begun.job, CHAIN, max(begun.time, self._free[slot]), begun.about)
@@ -66,19 +66,22 @@ class Spans:
         self._free[slot] = now()
 
     def failed(self, events: Events) -> None:
-        """Attempts failed: also those whose runner died."""
+        """Make a span of each failed attempt, including those whose runner died."""
         for error in events.failed:
             about = {"headrace.task": error.name, "headrace.attempt": error.attempt, "headrace.reason": error.reason}
             self._tracing.span(events.job, FAILED, now(), about, error=error)
 
     def hear(self, messages: Iterable[LogMessage]) -> None:
-        """Messages of the log: of a job that is over, what did not end, will not."""
+        """Forget the segments of jobs that are over, according to these messages of the log."""
         over = {message.job for message in messages if isinstance(message, Ended)}
         if over:
             self._begun = {id: begun for id, begun in self._begun.items() if begun.job not in over}
 
 
 def transferred(tracing: Tracing, name: str, peer: str, frame: frames.Data, nbytes: int, seconds: float) -> None:
-    """A dataset, or a piece of one, went out to a peer or came from one, which took so long."""
+    """Make a span of a dataset, or a piece of one, that was sent to a peer or received from one.
+
+    peer: the peer's name. seconds: the duration of the transfer.
+    """
     about = {"headrace.peer": peer, "headrace.dataset": frame.dataset, "headrace.bytes": nbytes}
     tracing.span(frame.job, name, now() - int(seconds * 1e9), about)

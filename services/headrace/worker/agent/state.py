@@ -1,12 +1,12 @@
-"""The host's agent as a pure state machine: what it is told goes in, what it decides comes out, and nothing else happens.
+"""The agent of a host as a pure state machine: events go in, decisions come out, and nothing else happens.
 
-`Agent.handle` is the only way in: it takes an event (see `events`), and `handlers` tells the machine that the event concerns, each of
-which has a file: `assignments` (the log), `execution` (runners), `fetching` and `peers` (links). Decisions are the actions that `take`
-returns afterwards, and the facts that `reports_due` does. Time comes in with events.
+`Agent.handle` is the only entrance. It takes an event (see `events`), and `handlers` passes it to the part of the agent that it concerns:
+`assignments` (the log), `execution` (runners), `fetching` and `peers` (links). Decisions are the actions that `take` returns afterwards,
+and the facts that `reports_due` returns. The time comes with events.
 
-A segment is ready once nothing that it takes is missing; it runs when a runner has room, in plan order. So inside a window nothing
-waits for any service but the other hosts, whose datasets are asked for when their consumers are assigned, not when they are about to
-run.
+A segment is ready once all its inputs are here. It runs when a runner has room, in plan order. So the tasks of a window wait for no
+service, only for datasets of other hosts, and the agent asks for these when their consumers are assigned, not when the consumers are about
+to run.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ from headrace_schemas import Events
 from headrace_shm import Store
 
 DECIDING = "deciding"
-"""What the guard calls a failure of `take` or `reports_due`."""
+"""The name of `take` and `reports_due` in the guard's counts of failures."""
 MOST_STALLS = 10
-"""Room above the capacity is granted to twice as many results at every tick of a stall, up to 2 ** 10."""
+"""During a stall, each tick grants memory above the capacity to twice as many results as the last one, up to 2 ** MOST_STALLS."""
 MOST_SHOWN = 20
-"""Segments of which `waits` tells."""
+"""The number of segments that `waits` returns."""
 
 
 class Agent:
-    """All that a host knows and decides. counts: what happened so far, for metrics.
+    """The state and the decisions of a host. counts: what happened so far, for metrics.
 
-    now: the time at which it is made, by the clock of the events. guarded: catch what the machine raises, see `guard`; otherwise, as in
-    tests, it is raised.
+    now: the time at which the agent is made, by the clock of the events. guarded: whether `guard` catches the machine's exceptions; tests
+    let them pass.
     """
 
     def __init__(
@@ -109,16 +109,16 @@ class Agent:
 
     @property
     def address(self) -> str:
-        """Where other hosts reach this one; until it is known, it passes nothing on."""
+        """Where other hosts reach this one; until it is known, this host is no relay."""
         return self.sources.address
 
-    # --- the way in -----------------------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
-        """Take in an event: what follows from it is what `take` returns.
+        """Handle an event. `take` then returns the actions that follow.
 
-        Raises ValueError for what a runner or another host must not say. If the machine fails, that is left to `guard`; whoever has to end
-        the sender hears of it by an exception, see `Event.raises`.
+        Raises ValueError if a runner or another host sent something that is not allowed. If the machine fails, `guard` handles the
+        exception, and `Caught` is raised if the service must end the sender, see `Base.raises`.
         """
         try:
             HANDLERS[type(event)](self, event)
@@ -134,14 +134,16 @@ class Agent:
 
     @staticmethod
     def _may_pass(event: Event, error: Exception) -> bool:
-        """Whether an exception goes to the sender of an event as it is: it is the sender's mistake, or it was caught before."""
+        """Return whether an exception goes to the caller unchanged: the sender caused it, or the guard has caught it already."""
         return isinstance(error, Caught) or (event.raises and isinstance(error, ValueError))
 
     # --- epochs and time ------------------------------------------------------------------------------------------------
 
     def rejoin(self, epoch: int) -> None:
-        """Begin a new epoch: the cluster took this host for lost. What it was to do is void, what it holds stays. To be called when its
-        runners and links are gone; facts that were not taken by `all_reports` before are void."""
+        """Begin a new epoch, because the cluster took this host for lost. It keeps its datasets, but its assignments are void.
+
+        Must be called after its runners and links have ended, and after `all_reports`: later facts of the old epoch are dropped.
+        """
         self.known.epoch = epoch
         self.assignments.begin_again()
         for action in list(self._actions):
@@ -166,38 +168,38 @@ class Agent:
         self._actions[:] = [action for action in self._actions if isinstance(action, Spill | Restore | Unspill)]
 
     def clock(self, now: float) -> None:
-        """What time it is, by the clock of the events."""
+        """Take in the time, by the clock of the events."""
         self.runners.now = now
         self.memory.clock(now)
 
     @property
     def look_at(self) -> float:
-        """When to call `take` even if nothing happens until then; infinity if never."""
+        """The time at which `take` must be called even if no event comes before; infinity if there is none."""
         return self.runners.next_look()
 
     # --- the disk ---------------------------------------------------------------------------------------------------
 
     def spilled(self, key: str, ok: bool, trouble: str = "") -> None:
-        """What was to be written to disk is there, or could not be written. trouble: why."""
+        """Note that a dataset was written to disk, or that the write failed. trouble: why it failed."""
         self.datasets.spilled(key, ok, trouble)
 
     def unread(self, key: str, memory: int) -> None:
-        """There is no memory behind the place that a dataset was to be read into. memory: bytes that the arena has."""
+        """Let a dataset stay on disk, because shared memory is full. memory: the bytes that the arena has."""
         held = self.memory.disk.found(key)
         self.memory.unbacked(held[1] if held is not None else Entry(-1), memory, read=key)
 
     def restored(self, key: str, ok: bool) -> None:
-        """What was to be read from disk is in the arena, or could not be read."""
+        """Note that a dataset was read from disk into the arena, or that the read failed."""
         self.runners.ready(self.datasets.restored(key, ok))
 
     def unreadable(self, key: str) -> None:
-        """A part of what is on disk under a key, which was to be sent, cannot be read."""
+        """Give up a dataset on disk, because a part that was to be sent cannot be read."""
         self.datasets.unreadable(key)
 
-    # --- what follows ------------------------------------------------------------------------------------------
+    # --- time ---------------------------------------------------------------------------------------------------
 
     def tick(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
-        """Time passed; `now` in seconds of a clock that never goes back, `executing` from the status page, a slot each."""
+        """Do what depends on the time. now: seconds of a monotonic clock. executing: the status page, an entry for each slot."""
         self.clock(now)
         self.sources.tick(now)
         self._watch_for_stall(now)
@@ -209,7 +211,7 @@ class Agent:
             self.execution.end_doomed(now, executing)
 
     def _watch(self, now: float, executing: Sequence[tuple[int, int] | None]) -> None:
-        """Name what segments wait for that should have come."""
+        """Warn about segments that wait for something that should have come."""
         if not self.watchdog.is_due(now):
             return
         for overdue in self.watchdog.look(now, waits_of(self, executing)):
@@ -218,12 +220,12 @@ class Agent:
                 self.jobs[overdue.job].report.gone(overdue.lost)
 
     def waits(self, executing: Sequence[tuple[int, int] | None]) -> list[dict[str, str]]:
-        """For people: what the earliest segments wait for. executing: as in `tick`."""
+        """Return what the earliest segments wait for, in words. executing: as in `tick`."""
         found = itertools.islice(waits_of(self, executing), MOST_SHOWN)
         return [{"job": job.name, "task": task_name(job.spec, each.tasks[0]), "waits_for": wait.text} for job, each, wait in found]
 
     def _watch_for_stall(self, now: float) -> None:
-        """With nothing at work that could free memory, results get room above the capacity: at first one, then more at every tick."""
+        """Grant memory above the capacity if nothing is at work that could free memory: first to one result, then to more at every tick."""
         if self.memory.first_claim is None:
             self._stalls = 0
         if self.memory.first_claim is None or self._at_work() or (not self._stalls and self.grants.progress != self._stalled_since[0]):
@@ -244,16 +246,16 @@ class Agent:
                 self.runners.slots[claim.who.slot].deferred.discard(claim.who.segment)
 
     def _allowed(self, segment: Segment) -> bool:
-        """Under pressure: whether a segment may start, because it frees memory or is the earliest there is."""
+        """Return whether a segment may start while memory is short: it frees memory, or it is the earliest one."""
         if any(entry.block is not None or entry.spill_key for entry in segment.entries):
             return True
         first = self.memory.first_claim
         return segment.chain.order <= first if first is not None else not any(runner.busy for runner in self.runners.slots)
 
-    # --- the ways out -----------------------------------------------------------------------------------------------------
+    # --- decisions --------------------------------------------------------------------------------------------------------
 
     def take(self) -> list[Action]:
-        """Everything that follows from the events so far, save reports. Nothing if the machine fails: see `guard`."""
+        """Return the actions that follow from the events so far, except reports. None follow if the machine fails, see `guard`."""
         try:
             actions = self._follow()
         except Exception as error:
@@ -263,7 +265,7 @@ class Agent:
         return actions
 
     def reports_due(self) -> list[Action]:
-        """The facts to publish now, see `Reporting.due`. Nothing if the machine fails: see `guard`."""
+        """Return the facts to publish now, see `Reporting.due`. There are none if the machine fails, see `guard`."""
         try:
             actions = self.reporting.due()
         except Exception as error:
@@ -273,11 +275,11 @@ class Agent:
         return actions
 
     def all_reports(self) -> list[Events]:
-        """All facts that were not published, also those that would wait for more."""
+        """Return all facts that were not published, whether they are due or not."""
         return self.reporting.everything(self._actions)
 
     def _undecided(self, error: Exception) -> list[Action]:
-        """An exception was raised, and is being handled: nothing is decided."""
+        """Pass an exception to the guard, and decide nothing. Must be called from the `except` block."""
         self.guard.caught(DECIDING, error)
         return []
 
@@ -310,11 +312,11 @@ class Agent:
                 self.chains.fail_waiters(claim.job, entry, "too_large", self.memory.shortage.in_words(what, claim.nbytes))
 
     def trouble(self) -> list[str]:
-        """For people: what does not work on this host just now."""
+        """Return what does not work on this host at present, in words."""
         return [*self.memory.trouble(), *self.watchdog.in_words()]
 
     def act(self, action: Action) -> None:
-        """Have an action carried out."""
+        """Add an action."""
         self._actions.append(action)
 
     def _try_again_at_tick(self) -> None:

@@ -1,9 +1,10 @@
-"""What each segment of a host waits for, and which of them have waited for something that should have come at once.
+"""The waits of a host's segments, and those of them that should have ended at once.
 
 Most waits may last for hours: for a dataset that another task makes, for a runner that executes a long task, for memory that such a task
-holds. A few may not: for a runner although one is idle, for a dataset that is here or that nobody was asked for, for a runner that executes
-nothing. Such a wait, if it lasts, is a mistake of this host's, or of what others know of it. The watchdog names it, so that somebody can
-mend it. One kind it mends itself: a dataset that is thought to be here, and neither is nor will be, is reported as gone.
+holds. A few may not: for a runner while one is idle, for a dataset that is here or that no host was asked for, for a runner that executes
+nothing. If such a wait lasts, this host has made a mistake, or another service has a wrong picture of it. The watchdog logs it, so that an
+operator can act. It corrects one kind itself: if a dataset should be here but is not, and no task makes it, the watchdog reports it as
+gone.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from headrace.worker.agent.state import Agent
 
 SHOWN = 5
-"""Overdue waits that are told of in words."""
+"""The number of overdue waits that are described in words."""
 
 
 class Wait(NamedTuple):
-    """What a segment waits for, in words. overdue: whether that should come at once. lost: the dataset, if nobody is known to have or make
-    it."""
+    """What a segment waits for, in words.
+
+    overdue: whether it should come at once. lost: the dataset, if no host is known to have or make it.
+    """
 
     text: str
     overdue: bool = False
@@ -33,7 +36,7 @@ class Wait(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """A wait that lasts. seconds: for how long it has been seen. lost: as in `Wait`."""
+    """A wait that lasts. seconds: since it was first seen. lost: as in `Wait`."""
 
     job: str
     task: str
@@ -42,12 +45,12 @@ class Overdue(NamedTuple):
     lost: int = -1
 
     def __str__(self) -> str:
-        """For people."""
+        """Return the wait in words."""
         return f"task {self.task!r} of job {self.job} has waited {self.seconds:.0f} s for {self.text}"
 
 
 class Watchdog:
-    """Notices waits that last for `patience` seconds although they should not. overdue: those of the last look."""
+    """Finds waits that have lasted for `patience` seconds although they should not. overdue: those of the last look."""
 
     def __init__(self, patience: float) -> None:
         self.overdue: list[Overdue] = []
@@ -57,11 +60,11 @@ class Watchdog:
         self._next = 0.0
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time for the next look: there are three within the patience."""
+        """Return whether it is time for the next look. There are three looks within the patience."""
         return now >= self._next
 
     def look(self, now: float, waits: Iterable[tuple[HostJob, Segment, Wait]]) -> list[Overdue]:
-        """Take in what segments wait for. Returns what has become overdue since the last look."""
+        """Take in what segments wait for. Return the waits that have become overdue since the last look."""
         self._next = now + self._patience / 3
         before, self._since = self._since, {}
         told, self._told = self._told, set()
@@ -77,13 +80,13 @@ class Watchdog:
         return news
 
     def in_words(self) -> list[str]:
-        """For people: the waits that last."""
+        """Return the waits that last, in words."""
         more = len(self.overdue) - SHOWN
         return [*map(str, self.overdue[:SHOWN]), *([f"{more} more tasks wait like this"] if more > 0 else [])]
 
 
 def waits_of(agent: Agent, executing: Sequence[tuple[int, int] | None]) -> Iterator[tuple[HostJob, Segment, Wait]]:
-    """What the earliest segments of each job wait for. executing: as in `Agent.tick`."""
+    """Yield what the earliest segments of each job wait for. executing: as in `Agent.tick`."""
     left = agent.settings.watched_segments
     for job in agent.jobs.values():
         for chain in job.chains.values():
@@ -98,7 +101,7 @@ def waits_of(agent: Agent, executing: Sequence[tuple[int, int] | None]) -> Itera
 
 
 def wait_of(agent: Agent, job: HostJob, segment: Segment, executing: Sequence[tuple[int, int] | None]) -> Wait:
-    """What a segment waits for: it is at a runner, or inputs of it are missing, or it is ready."""
+    """Return what a segment waits for: a runner's work, missing inputs, or a runner."""
     slot = segment.chain.slot
     if slot >= 0 and segment.id in agent.runners.slots[slot].outstanding:
         return _at_runner(agent, job, segment, slot, executing)
@@ -108,12 +111,12 @@ def wait_of(agent: Agent, job: HostJob, segment: Segment, executing: Sequence[tu
 def _at_runner(agent: Agent, job: HostJob, segment: Segment, slot: int, executing: Sequence[tuple[int, int] | None]) -> Wait:
     if segment.id in agent.runners.slots[slot].deferred:
         claimed = agent.memory.claims_for(slot, segment.id)
-        return Wait("room in memory for its result", overdue=not claimed)
+        return Wait("memory for its result", overdue=not claimed)
     task = executing[slot]
     if task is None:
         return Wait(f"runner {slot}, which has it and executes nothing", overdue=True)
     is_it = task[0] == job.number and task[1] in segment.tasks
-    return Wait(f"its end: runner {slot} executes it" if is_it else f"runner {slot}, which executes another task before it")
+    return Wait(f"runner {slot} to finish it" if is_it else f"runner {slot}, which executes another task before it")
 
 
 def _for_a_runner(agent: Agent, segment: Segment, executing: Sequence[tuple[int, int] | None]) -> Wait:
@@ -122,17 +125,17 @@ def _for_a_runner(agent: Agent, segment: Segment, executing: Sequence[tuple[int,
         return Wait("a runner to start", overdue=True)
     busy = [runner.slot for runner in agent.runners.slots if runner.alive and (runner.busy or executing[runner.slot] is not None)]
     if segment.chain.alone or agent.runners.holds_back(segment):
-        return Wait("its turn: a task that runs alone, or what it needs of this host", overdue=not busy)
+        return Wait("its turn, because a task must run alone, or for resources of this host", overdue=not busy)
     if agent.memory.first_claim is not None or agent.memory.disk.parked:
         return Wait("memory, or the disk", overdue=not (busy or agent.memory.disk.busy or agent.grants.transfers))
-    return Wait("a runner, all of which are busy" if len(busy) >= len(slots) else "a runner, although one is idle", len(busy) < len(slots))
+    return Wait("a runner to become idle" if len(busy) >= len(slots) else "a runner, although one is idle", len(busy) < len(slots))
 
 
 def _for_inputs(agent: Agent, job: HostJob, segment: Segment) -> Wait:
-    """The first input that should have come, else the first that is missing."""
+    """Return the wait for the first input that should have come; otherwise, for the first input that is missing."""
     found = [_for_input(agent, job, entry) for entry in segment.entries if entry.value is None and entry.block is None]
     if not found:
-        return Wait("an input that is missing, although all of them are here", overdue=True)
+        return Wait("an input, although all its inputs are here", overdue=True)
     return next((wait for wait in found if wait.overdue), found[0])
 
 
@@ -149,10 +152,11 @@ def _for_input(agent: Agent, job: HostJob, entry: Entry) -> Wait:
         made_here = entry.granted is not None or job.makes(entry.dataset)
         if made_here:
             return Wait(f"{name}, which a task here makes")
-        return Wait(f"{name}, whose place nobody has named", overdue=True, lost=entry.dataset)
+        return Wait(f"{name}, for which no source is known", overdue=True, lost=entry.dataset)
     if entry.offered:
         return Wait(f"memory for {name} of host {entry.offered}", overdue=not agent.memory.claims_of(job, entry.dataset))
     state = agent.sources.state(entry.source)
     if state in (CONNECTING, DOWN):
         return Wait(f"a link to host {entry.source}, which has {name}", overdue=True)
-    return Wait(f"{name}, which host {entry.source} was asked for" if entry.asked else f"{name}: nobody was asked for it", not entry.asked)
+    asked = "was" if entry.asked else "was not"
+    return Wait(f"{name}, which host {entry.source} {asked} asked for", overdue=not entry.asked)
