@@ -1,8 +1,8 @@
-"""The controller as a process: feeds `state.Controller` with the log, and publishes what it decides.
+"""The controller as a process: it feeds `state.Controller` with the log, and publishes its decisions.
 
-One controller leads at a time, by a lease whose revision is its term. It reads what its last snapshot selects of the log and all that
-follows, or all of the log; when it has caught up it takes requests, watches the hosts' leases, and decides. When it loses the lease it
-stops at once and stands by again, with nothing remembered.
+One controller leads at a time, by a lease whose revision is its term. A leader reads the entries of the log that its last snapshot selects,
+and all later ones; without a snapshot, it reads the whole log. When it has caught up, it takes requests, watches the hosts' leases, and
+decides. When it loses the lease it stops at once, forgets everything, and stands by again.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ log = get_log(__name__)
 NAME = "headrace-controller"
 LEASE = "controller"
 DURABLE = "controller"
-"""Name of the consumer of the requests: all controllers share it, and one leads."""
+"""The name of the consumer of requests. All controllers share it, and only the leader reads from it."""
 FOLLOWED = [*subjects.families("job", "plan", "assign", "event", "purge", "host", "term"), subjects.ALL_COMMITTED]
-"""Everything but what was announced of outputs that are held for the client, from which nothing follows."""
+"""The subjects that the controller reads: all except announcements of outputs held for the client, on which no decision depends."""
 _host_entry = decoder(HostEntry)
 
 
 class ControllerService:
-    """Waits for the lease, folds the log, decides while it holds the lease; and from the beginning if it loses it."""
+    """Stands by for the lease, and runs one `Leading` per term."""
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
         self._bus = bus
@@ -74,7 +74,7 @@ class ControllerService:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises HeadraceError when it cannot go on (the log is full, or of a newer schema)."""
+        """Serve until cancelled. Raises HeadraceError if it cannot go on: the log is full, or of a newer schema."""
         await self._bus.ensure_streams()
         await self._bus.ensure_buckets()
         await ensure_data_key(self._bus)
@@ -82,14 +82,14 @@ class ControllerService:
         await self._leader.run()
 
     def metrics(self) -> Iterator[Family]:
-        """For Prometheus: whether this one leads, and then what it knows."""
+        """Yield whether this controller leads, and the metrics of its term."""
         yield self._leader.leading()
         if self._leader.machine is not None:
             yield from self._leader.machine.metrics()
 
 
 class Leading:
-    """One term: the state machine, and what it hears and writes beside the log."""
+    """One term of a leading controller: the state machine, with everything that it reads and writes besides the log."""
 
     def __init__(self, bus: Bus, settings: Settings, leader: Leader[Leading], term: int) -> None:
         self._bus = bus
@@ -101,9 +101,10 @@ class Leading:
         self._registered: dict[str, int] = {}
         self._hosts_lost = 0
         self._looking: list[asyncio.Future[int]] | None = []
-        """What is written of hosts at the beginning of the term; None once all of it is in the log."""
+        """Publishes of facts about hosts at the beginning of the term; None once all of them are in the log."""
         self._decides_from = 0
-        """The sequence up to which the log must be read before anything is decided: it has `TermBegan`, and what was written of hosts."""
+        """The sequence up to which the log must be read before the first decision. It covers `TermBegan`, and the first facts about
+        hosts."""
         self._later = Later(settings.linger_seconds)
         self._requests = Requests(bus, self._controller.ledger, term, self._later)
         self._looked = 0.0
@@ -117,21 +118,21 @@ class Leading:
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last entry that was folded."""
+        """The sequence of the last entry that was folded."""
         return self._controller.ledger.last_seq
 
     def snapshot(self, service: str) -> LedgerSnapshot | None:
-        """What of the log leads to the same state. None if that cannot be said just now."""
-        self._later.flush()  # before a snapshot is stored, everything must be in the log that was decided
+        """Return the part of the log that leads to the same state; None if that cannot be said at present."""
+        self._later.flush()  # all decisions must be in the log before a snapshot is stored
         return self._controller.snapshot(service)
 
     def recognise(self, forgotten: Iterable[str]) -> None:
-        """Ignore these jobs, which are over, if they are submitted again."""
+        """Ignore these jobs if they are submitted again, because they are over."""
         self._controller.recognise(forgotten)
 
     @asynccontextmanager
     async def attend(self) -> AsyncIterator[Ends]:
-        """Begin with what nobody has decided, hear of hosts, take requests, and look at jobs that are over now and then."""
+        """Begin the term: publish pending decisions, watch hosts, take requests, and look regularly at jobs that are over."""
         await self._entries.load(self._controller.ledger.jobs)
         open_: list[Feed | Consumption] = []
         ticking = asyncio.ensure_future(self._tick())
@@ -156,8 +157,8 @@ class Leading:
     # --- the log in, decisions out ----------------------------------------------------------------------------------------
 
     def fold(self, entries: list[Entry]) -> None:
-        """Take in the next entries of the log."""
-        self._forget(entries[0].time)  # before these are folded: everything else is decided on
+        """Fold the next entries of the log."""
+        self._forget(entries[0].time)  # must come before these entries are folded: the earlier ones have been decided on
         for entry in entries:
             self._controller.fold(entry)
         self._folded = time.monotonic()
@@ -173,7 +174,7 @@ class Leading:
         self._decide()
         for lost in self._controller.cut_off():
             self._hosts_lost += 1
-            log.warning("others cannot reach a host: what it had to do goes to them", host=lost.host, reason=lost.reason)
+            log.warning("other hosts cannot reach a host: its work goes to them", host=lost.host, reason=lost.reason)
             self._publish(Note(lost.subject(), lost, f"lost.{lost.host}.{lost.epoch}"))
 
     def _decide(self) -> None:
@@ -198,7 +199,7 @@ class Leading:
             self._await_pauses()
 
     def _is_known(self, decision: Decided) -> bool:
-        """Whether it is the end of a job that everybody knows to be done who reads the values of its outputs."""
+        """Return whether a decision is the end of a job that every reader of its outputs already knows to be done."""
         return isinstance(decision, Ended) and self._controller.ledger.jobs[decision.job].done_by_values
 
     def _publish(self, note: Note) -> asyncio.Future[int]:
@@ -207,7 +208,7 @@ class Leading:
         return stored
 
     def _published(self, stored: asyncio.Future[int]) -> None:
-        """What is decided must get into the log: if it is refused for good, this controller cannot go on."""
+        """Fail if the log refuses a decision for good: this controller cannot go on."""
         error = None if stored.cancelled() else stored.exception()
         if error is not None and self._leader.machine is self:
             self._leader.fail(error)
@@ -219,7 +220,11 @@ class Leading:
         return [job for entry in entries if type(entry.message) is Submitted and (job := jobs.get(entry.message.job)) is not None]
 
     def _check_sinks(self, jobs: Iterable[JobLedger]) -> None:
-        """Say of which jobs a sink is where no file may be written. That is written down first, as what is allowed is not in the log."""
+        """Refuse jobs with a sink where no file may be written.
+
+        The refusal is published, because the log does not contain the allowed places. The controller acts on it once it reads it in the
+        log.
+        """
         for job in list(jobs):
             if job.end is None and not job.problem and not job.refused:
                 reason = refused_sink(job, self._settings.allowed)
@@ -230,7 +235,7 @@ class Leading:
     # --- tasks that failed ------------------------------------------------------------------------------------------------
 
     def _await_pauses(self) -> None:
-        """Look again when the next pause after a failure ends."""
+        """Schedule a look for when the next pause after a failure ends."""
         self._stop_pauses()
         self._due_at = self._controller.next_due
         if self._due_at is not None:
@@ -243,11 +248,11 @@ class Leading:
         self._due_timer = self._due_at = None
 
     def _log_time(self) -> float:
-        """What the log's clock, which may differ from the one here, says now."""
+        """Return the present time by the log's clock, which may differ from the clock of this machine."""
         return self._controller.time + time.monotonic() - self._folded
 
     def _try_again(self) -> None:
-        """Say of which tasks the pause is over. That is written down, and acted on when it is in the log."""
+        """Publish which tasks may run again because their pause is over. The controller acts on that once it reads it in the log."""
         if self._leader.machine is self:
             for due in self._controller.due(self._log_time()):
                 self._publish(Note(subjects.needed(due.job), due, f"due.{due.job}.{due.at}.{due.tasks[0]}.{due.attempts[0]}"))
@@ -256,8 +261,11 @@ class Leading:
     # --- hosts ------------------------------------------------------------------------------------------------------------
 
     async def _look_for_hosts(self, hosts: Feed, fencing: asyncio.Future[int]) -> None:
-        """Write down which hosts left while nobody watched. Nothing is decided before that is in the log and read, together with the hosts
-        that joined meanwhile and the beginning of the term: the outputs of a lost host may be gone."""
+        """Publish which hosts left while no controller watched.
+
+        Nothing is decided until the log with these facts, with the hosts that joined meanwhile and with `TermBegan` has been read, because
+        the outputs of a lost host may be gone.
+        """
         await until_caught_up(hosts)
         await until_back(lambda: missing(self._controller.ledger.hosts, set(self._registered)), self._settings.rejoin_seconds)
         for host, epoch in missing(self._controller.ledger.hosts, set(self._registered)):
@@ -281,13 +289,13 @@ class Leading:
             self._say_of_host(note_of_host(entry, self.last_seq, self._term))
 
     def _is_awaited(self, host: str, epoch: int) -> bool:
-        """Whether the term is about to begin, and `_look_for_hosts` will say of this host that it is lost unless it joins again."""
+        """Return whether a host may join again before the term begins. If it does not, `_look_for_hosts` reports it as lost."""
         hosts = self._controller.ledger.hosts
         return self._looking is not None and host in hosts and hosts.counts(host, epoch)
 
     def _lost_host(self, host: str, epoch: int) -> None:
         self._hosts_lost += 1
-        log.warning("a host left, or was lost: what it had to do goes to the others", host=host)
+        log.warning("a host left or was lost: its work goes to other hosts", host=host)
         self._say_of_host(note_of_loss(host, epoch, self.last_seq, self._term))
 
     def _say_of_host(self, note: Note) -> None:
@@ -298,7 +306,7 @@ class Leading:
     # --- room in the log ---------------------------------------------------------------------------------------------------
 
     def _turn_away(self, entries: list[Entry]) -> None:
-        """Say of jobs that were submitted just now that the log has no room for them."""
+        """Refuse the jobs that were just submitted, because the log has no room for them."""
         for entry in entries:
             if isinstance(entry.message, Submitted):
                 self._no_room(entry.message.job, self._room.usage, admitted=False)
@@ -320,7 +328,7 @@ class Leading:
                 self._publish(note)
 
     def _forget(self, now: float) -> None:
-        """Drop from memory what ended long ago and of which no host holds anything. now: by the log's clock."""
+        """Forget jobs that ended long ago and of which no host holds anything. now: the time by the log's clock."""
         if now - self._looked < self._settings.tick_seconds:
             return
         self._looked = now
@@ -331,12 +339,12 @@ class Leading:
                 self._entries.forget_job(job.job)
 
     def _release(self, now: float) -> None:
-        """Give up outputs that nobody fetched. That is written down like a client's release, and acted on when it is in the log."""
+        """Release outputs that no client fetched. The release is published like a client's; the controller acts on it once it reads it."""
         for released in self._controller.expired(now, self._settings.output_expiry_seconds):
             self._publish(Note(subjects.state(released.job), released, f"expired.{released.job}"))
 
     def _strand(self, now: float) -> None:
-        """Say of which jobs some tasks have found no host for a while, or all of them for long. That, too, is written down first."""
+        """Publish which jobs have tasks that have found no host for a while. The controller acts on that once it reads it in the log."""
         settings = self._settings
         for stranded in [
             *self._controller.stranded(now, settings.host_grace_seconds),
@@ -345,12 +353,12 @@ class Leading:
             self._publish(Note(subjects.state(stranded.job), stranded, f"stranded.{stranded.job}.{stranded.at}"))
 
     def metrics(self) -> Iterator[Family]:
-        """For Prometheus."""
+        """Yield the metrics of this term."""
         yield from families(self._controller.counts, self._controller.ledger, self._hosts_lost, self._requests.refused)
         yield from stream_families(self._keeper.usages)
 
     def status(self) -> dict[str, object]:
-        """For `status`."""
+        """Return the answer to a request for this controller's status."""
         ledger = self._controller.ledger
         jobs = [job.status() for job in ledger.jobs.values() if job.end is None]
         hosts = {name: {"epoch": ledger.hosts[name].epoch, "address": ledger.hosts[name].address} for name in ledger.hosts.alive()}

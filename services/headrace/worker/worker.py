@@ -1,4 +1,4 @@
-"""A host in one epoch after the other: the agent's state machine joined to the bus, to its runners and to other hosts."""
+"""The service of a host: it connects the agent's state machine to the bus, to its runners and to other hosts, epoch after epoch."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from headrace_shm import Arena, Store
 log = get_log(__name__)
 
 LOOK_SLACK_SECONDS = 0.001
-"""A look that was asked for comes so much later: timers are exact to a millisecond."""
+"""Seconds by which a scheduled look is delayed, because timers are exact only to a millisecond."""
 
 
 class Worker:
-    """A host: `run` serves in one epoch, `rejoin` begins the next one with what the host holds. `close` at the end."""
+    """A host. `run` serves in one epoch, `rejoin` begins the next one with the datasets that the host holds. `close` at the end."""
 
     def __init__(self, settings: Settings, bus: Bus, arena: Arena, status: StatusPage, zygote: Zygote, epoch: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -58,15 +58,15 @@ class Worker:
         self._links: Links
         self._performer: Performer | None = None
         self._feed: LogFeed | None = None
-        """Stays open from epoch to epoch: what ended, or is to be dropped, in between is read, too."""
+        """Stays open from epoch to epoch, so that the host also reads the ends of jobs and the purges between epochs."""
         self._kept_facts: list[Events] = []
-        """Those of earlier epochs."""
+        """Facts of earlier epochs that the log may lack."""
         self._spans = Spans(bus.tracing, settings.runners, self._agent.known.called) if bus.tracing is not None else None
         self._expelled = asyncio.Event()
-        """Set when the log says that this host is lost, though it has its lease."""
+        """Set when the log says that this host is lost although it has its lease."""
         self._exile = Exile(settings)
         self._broken: asyncio.Future[None] = self._loop.create_future()
-        """Has MachineBroken once the state machine fails at whatever it does."""
+        """Gets the exception MachineBroken once the state machine has raised too many exceptions in a row."""
         self._pumping = self._ended = False
         self._report_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
@@ -74,7 +74,7 @@ class Worker:
         self._above = self._rejoins = False
 
     async def run(self) -> None:
-        """Serve until cancelled, until this host cannot go on, or until its lease is lost: then no process and no link is left."""
+        """Serve until cancelled, until this host cannot go on, or until its lease is lost. Then end all runners and links."""
         self._links = Links(self._agent, self._arena, await ensure_data_key(self._bus), self._wake, self._bus.tracing)
         if self._performer is None:
             parts = self._agent, self._runners, self._links, self._page, self._memory
@@ -99,12 +99,12 @@ class Worker:
             await self._stop(work)
 
     def keep_facts(self) -> None:
-        """Remember facts that the log may not have: they are told again under the next epoch."""
+        """Keep the facts that the log may lack, to report them under the next epoch."""
         unanswered = self._performer.forget_reports() if self._performer is not None else []
         self._kept_facts += [*unanswered, *self._agent.all_reports()]
 
     async def log_rewound(self) -> None:
-        """The log lost its last messages: forget the jobs that went with them. Tries on while NATS does not answer."""
+        """Forget the jobs that the log lost with its last messages. Keeps trying while NATS does not answer."""
         self._feed = None
         submitted = [(job, subjects.submitted(job)) for job in self._agent.jobs]
         self._agent.handle(events.LogRewound([job for job, subject in submitted if await self._is_gone(subject)]))
@@ -114,11 +114,11 @@ class Worker:
             try:
                 return await self._bus.last(streams.LOG.name, subject) is None
             except NatsUnreachable as error:
-                log.warning("NATS does not answer: this host tries on to join again", error=error)
+                log.warning("NATS does not answer: this host keeps trying to join again", error=error)
                 await asyncio.sleep(self._settings.rejoin_seconds)
 
     def rejoin(self, epoch: int) -> None:
-        """Begin another epoch, with what is here."""
+        """Begin another epoch, with the datasets that are here."""
         self._agent.handle(events.Clock(self._loop.time()))
         self._agent.handle(events.Rejoined(epoch))
         self._rejoins = True
@@ -128,18 +128,20 @@ class Worker:
         self._wake()
 
     async def _bring_back(self) -> None:
-        """Say what this host held before it lost its lease. The log has that before the host joins again."""
+        """Report what this host held before it lost its lease. The log must have that before the host joins again."""
         jobs, epoch = self._agent.jobs, self._agent.known.epoch
         again = [told for facts in self._kept_facts if (told := still_true(facts, jobs.get(facts.job), epoch)) is not None]
         held = [*rejoining.held(jobs.values(), self._settings.host, epoch), *again]
         stored = [self._bus.publish(subjects.event(facts.job, facts.host), facts) for facts in held]
         for facts, error in zip(held, await asyncio.gather(*stored, return_exceptions=True), strict=True):
             if isinstance(error, BaseException):
-                log.error("what this host still holds could not be put into the log: it is made again", job=facts.job, error=error)
+                log.error("the log did not take the datasets that this host still holds: they are made again", job=facts.job, error=error)
 
     async def _belong(self) -> None:
-        """Register this host, until its lease is lost, or the log says that this host is. At the end it is given back, unless it was
-        lost."""
+        """Register this host until its lease is lost, or until the log says that the host is lost.
+
+        At the end, give the lease back unless it was lost.
+        """
         await until_reached(self._exile, self._peers)
         await self._bring_back()
         self._agent.handle(events.LogRead(await latest_terms(self._bus)))
@@ -166,7 +168,7 @@ class Worker:
             await lease.release()
 
     async def _peers(self) -> list[tuple[str, int]]:
-        """Where the other hosts that are registered can be reached."""
+        """Return the addresses of the other registered hosts."""
         entries = await self._bus.kv(streams.HOSTS.name).entries()
         return addresses_of(self._settings.host, [found.value for found in entries.values()])
 
@@ -176,7 +178,7 @@ class Worker:
             return await self._links.listen(host, port)
         except OSError as error:
             raise SettingsError(
-                f"nothing can listen on {self._settings.listen}: {error}; set HEADRACE_LISTEN (--listen) to an address of this machine"
+                f"this host cannot listen on {self._settings.listen}: {error}. Set HEADRACE_LISTEN (--listen) to an address of this machine"
             ) from error
 
     async def _stop(self, work: list[asyncio.Future[None]]) -> None:
@@ -192,7 +194,7 @@ class Worker:
         await self._runners.close()
 
     async def close(self) -> None:
-        """Give everything back; memory only once nobody can write to it."""
+        """Close everything, and release the arena's memory last, when no process can write to it."""
         if self._feed is not None:
             await self._feed.close()
         if self._performer is not None:
@@ -208,7 +210,7 @@ class Worker:
         self._agent.handle(events.LogRead([entry.message for entry in entries]))
         if self._agent.assignments.expelled and not self._expelled.is_set():
             log.error(
-                "the other hosts cannot reach this one: it joins again once it reaches one of them. If this goes on, give it an address "
+                "the other hosts cannot reach this one, which joins again once it reaches one of them. If this goes on, give it an address "
                 "that they can reach (--listen, --advertise)",
                 address=self._agent.address,
             )
@@ -229,7 +231,7 @@ class Worker:
 
     def _on_death(self, slot: int, task: tuple[int, int] | None, death: Death) -> None:
         executing = self._agent.known.called(*task) if task is not None else {}
-        why = {"error": "the kernel killed it for want of memory"} if death.out_of_memory else {}
+        why = {"error": "the kernel killed it because memory ran out"} if death.out_of_memory else {}
         log.warning("a runner ended", runner=slot, pid=death.pid, status=death.code, peak=death.peak, **why, **executing)
         shortage = MemoryShortage(death.peak, self._settings.memory()) if death.out_of_memory else None
         self._agent.handle(events.RunnerDied(slot, task, death.code, death.pid, shortage))
@@ -245,7 +247,7 @@ class Worker:
             self._agent.handle(events.Tick(self._loop.time(), executing))
             guard = self._agent.guard
             if guard.broken and not self._broken.done():
-                self._broken.set_exception(MachineBroken(f"events that raise: {dict(guard.failures)}"))
+                self._broken.set_exception(MachineBroken(f"numbers of events that raised exceptions: {dict(guard.failures)}"))
             if count % self._settings.link_retry_ticks == 0:
                 self._agent.handle(events.LinksDue())
                 self._look_at_memory()
@@ -253,11 +255,11 @@ class Worker:
             self._pump()
 
     def _look_at_memory(self) -> None:
-        """Say when the store is above its capacity, and give memory back that it does not need any more."""
+        """Warn if the store is above its capacity, and release memory that it no longer needs."""
         store = self._store
         above = store.used > store.capacity
         if above and not self._above:
-            log.warning("the store is above its capacity: nothing else could go on", used=store.used, capacity=store.capacity)
+            log.warning("the store is above its capacity, because no task could go on otherwise", used=store.used, capacity=store.capacity)
         self._above = above
         if store.backed > store.capacity + store.capacity // 5:
             self._memory.give_back(store.capacity)
@@ -265,7 +267,7 @@ class Worker:
     # --- decisions out ----------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        """Decide once after everything that this turn of the event loop brings. What it brings is taken to happen now."""
+        """Decide once, after all events of this turn of the event loop, which count as happening now."""
         if not self._pumping:
             self._pumping = True
             self._agent.handle(events.Clock(self._loop.time()))
@@ -287,7 +289,7 @@ class Worker:
             self._go_on()
 
     def _schedule_look(self) -> None:
-        """Decide again when the state machine wants to, also if nothing happens until then. A look that comes early does no harm."""
+        """Decide again at the time that the state machine asks for, even if no event comes before. A look that comes early does no harm."""
         due = self._agent.look_at
         if due < math.inf:
             self._look_timer = self._loop.call_at(due + LOOK_SLACK_SECONDS, self._look)
@@ -297,12 +299,12 @@ class Worker:
         self._wake()
 
     def _go_on(self) -> None:
-        """Take in more of an assignment, now that the runners have the tasks known so far."""
+        """Take in more of an assignment, after the runners were sent the tasks that are known so far."""
         self._agent.handle(events.AssignmentResumed())
         self._wake()
 
     def _schedule_report(self) -> None:
-        """Facts go out at once if the last ones are a while ago, else together with those that follow soon."""
+        """Publish the facts at once if the last ones were published long enough ago; otherwise, together with those that follow soon."""
         wait = self._agent.reporting.seconds
         due = self._last_report + wait
         if self._report_timer is not None:
@@ -327,7 +329,7 @@ class Worker:
         return self._bus.publish(subjects.event(facts.job, facts.host), facts)
 
     async def status(self, _: bytes) -> bytes:
-        """What the micro service answers."""
+        """Answer a request for this host's status."""
         return msgspec.json.encode(
             {
                 "host": self._settings.host,
@@ -345,7 +347,7 @@ class Worker:
         )
 
     def metrics(self) -> Iterator[Family]:
-        """For Prometheus: how this host stands."""
+        """Return the metrics of this host."""
         agent, links = self._agent, self._links
         parts = (
             metrics.task_families(agent.counts),
