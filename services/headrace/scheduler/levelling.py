@@ -1,8 +1,9 @@
-"""Levelling: hosts that have nothing to do get part of what waits on the hosts that would finish last.
+"""Levelling: idle hosts get part of the work that waits on the hosts that would finish last.
 
-A host gives back what it has not begun (`Revoke`, `revoked`), and the scheduler places that on the idle hosts. What was not released yet
-moves at once. So much moves that all of these hosts would finish together, by what tasks of each function took so far and by the speeds of
-the hosts. Nothing moves for less than a few round trips, and no chain whose inputs take longer to send than it waits.
+A host gives back chains that it has not begun (`Revoke`, `revoked`), and the scheduler places them on the idle hosts. Chains that were not
+released yet move at once. Enough work moves that all of these hosts would finish together, by the measured durations of functions and the
+measured speeds of hosts. A host keeps its work if it would finish less than a few round trips after the others. It keeps a chain if the
+chain's inputs would take longer to send than the chain waits.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from headrace.scheduler.relief import Asked, Back, Waiting
 
 
 class Row(NamedTuple):
-    """What waits of one job on one host.
+    """The waiting work of one job on one host.
 
-    chains: those that could begin now, in plan order. seconds: of each, on a host of speed 1.
-    backlog: seconds of what was not released yet."""
+    chains: those that could begin now, in plan order. seconds: the duration of each, on a host of speed 1.
+
+    backlog: seconds of the chains that were not released yet.
+    """
 
     schedule: JobSchedule
     host: int
@@ -39,8 +42,8 @@ class Row(NamedTuple):
 def excess(waiting: Mapping[str, float], rates: Mapping[str, float], spare: float) -> dict[str, float]:
     """Return the seconds of work to take from each host, so that it and the idle hosts finish together.
 
-    waiting: seconds of work (at speed 1) that wait on each host. rates: seconds of work that each of them does in a second. spare: the same
-    for all idle hosts together.
+    waiting: seconds of work (at speed 1) that wait on each host. rates: seconds of work that each of these hosts does in a second. spare:
+    the sum of these rates of all idle hosts.
 
     >>> excess({"slow": 15.0, "short": 0.1}, {"slow": 0.25, "short": 1.0}, 1.0)
     {'slow': 12.0}
@@ -58,11 +61,14 @@ def excess(waiting: Mapping[str, float], rates: Mapping[str, float], spare: floa
 
 
 class Levelling:
-    """What waits on the hosts at one moment, while some hosts are idle.
+    """The work that waits on hosts at one moment while other hosts are idle.
 
-    idle: the hosts that have nothing to do. asked: per job the tasks that hosts were asked to give back already. seconds: returns the
-    expected seconds per function of a job, NaN where they are unknown; such tasks stay where they are. least_seconds: what a host's work
-    must be late by. gigabyte_seconds: time to send a gigabyte of inputs.
+    idle: the hosts that have nothing to do. asked: per job, the tasks that hosts were asked to give back already.
+
+    seconds: returns the expected seconds per function of a job, NaN where they are unknown. Tasks of unknown duration stay where they are.
+
+    least_seconds: a host loses work only if it would finish at least this much later than all of these hosts would together.
+    gigabyte_seconds: the time to send a gigabyte of inputs.
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class Levelling:
         return {host: more for host, more in found.items() if more >= self._least_seconds * rates[host]}
 
     def moves(self) -> Iterator[tuple[JobSchedule, int, int]]:
-        """Yield what was not released to these hosts and goes to the idle ones: a job, the index of its host, and a number of tasks."""
+        """Yield unreleased work to move to the idle hosts: a job, the index of the host that loses it, and a number of tasks."""
         for host in sorted(self._excess):
             for row in self._rows[host]:
                 backlog = row.schedule.backlogs.get(row.host)
@@ -106,7 +112,7 @@ class Levelling:
                     yield row.schedule, row.host, int(backlog.n_tasks * share)
 
     def asks(self) -> Iterator[Back]:
-        """Yield what these hosts are to give back, after `moves`."""
+        """Yield the chains that late hosts are asked to give back, after `moves`."""
         for host in sorted(self._excess):
             left = self._excess[host]
             for row in self._rows[host]:
@@ -119,7 +125,7 @@ class Levelling:
     def _last(self, row: Row, seconds: float) -> list[int]:
         """Return the last chains of a row that take about this time together, in plan order.
 
-        Only chains count that an idle host would finish before this host has finished all.
+        Only chains count that an idle host would finish before the late host finishes all of its work.
         """
         job, found = row.schedule.job, []
         wait = float(row.seconds.sum()) / self._living.rate(job.hosts[row.host])
@@ -134,7 +140,7 @@ class Levelling:
         return found[::-1]
 
     def _can_take(self, schedule: JobSchedule, task: int) -> bool:
-        """Whether an idle host has what a task needs."""
+        """Return whether an idle host has the resources that a task needs."""
         if schedule.needs is None:
             return True
         need = schedule.job.spec.functions[schedule.job.spec.function[task]].resources
@@ -142,7 +148,7 @@ class Levelling:
 
 
 def _rows(schedule: JobSchedule, asked: Mapping[int, int], function_seconds: Floats) -> Iterator[Row]:
-    """What waits of a job on each of its hosts. Chains of functions that never ran do not count."""
+    """Yield the waiting work of a job on each of its hosts. Chains of functions that never ran do not count."""
     job = schedule.job
     task_seconds = np.nan_to_num(function_seconds, nan=0.0)[job.topology.function]
     if not task_seconds.any():
@@ -158,6 +164,6 @@ def _rows(schedule: JobSchedule, asked: Mapping[int, int], function_seconds: Flo
 
 
 def _input_bytes(job: JobLedger, tasks: list[int]) -> int:
-    """Bytes of what a chain takes from outside."""
+    """Return the bytes of the inputs that a chain takes from outside."""
     taken = outside(job.topology, np.array([len(tasks)]), np.array(tasks)).datasets
     return int(job.size[taken].sum()) if len(taken) else 0

@@ -1,6 +1,7 @@
-"""Work that moves while a job runs: what waits on one host and goes to another, and what hosts were asked to give back for that.
+"""Work that moves while a job runs.
 
-Work moves from hosts that long tasks hold up (see `relief`), and from hosts that would finish last (see `levelling`).
+It moves away from hosts that long tasks hold up (see `relief`), and from hosts that would finish last (see `levelling`). The scheduler
+moves work that it has not released yet, and asks hosts to give back other work.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from headrace.scheduler.speeds import Speeds
 
 
 class Relocation(NamedTuple):
-    """About this number of tasks, not released yet, that go from a host (index in the job's table) to some others."""
+    """Unreleased tasks that move from a host to others.
+
+    host: its index in the job's table. tasks: about how many. names: the hosts that get them.
+    """
 
     schedule: JobSchedule
     host: int
@@ -30,14 +34,14 @@ class Relocation(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """What is to move now. asks: what hosts are to give back."""
+    """The work to move now. asks: the chains that hosts must give back."""
 
     asks: list[Back]
     relocations: list[Relocation]
 
 
 class Moving:
-    """Finds what is to move. back: by job, the tasks that their hosts were asked to give back, with the chain of each."""
+    """Finds work to move. back: by job, the tasks that hosts were asked to give back, with the chain of each."""
 
     def __init__(
         self,
@@ -49,7 +53,7 @@ class Moving:
         running: Running,
         speeds: Speeds,
     ) -> None:
-        """All but the settings belong to the scheduler, and change."""
+        """Share these objects, except the settings, with the scheduler, which changes them."""
         self.back: dict[str, dict[int, int]] = {}
         self._settings = settings
         self._ledger = ledger
@@ -60,13 +64,12 @@ class Moving:
         self._speeds = speeds
         self._now = 0.0
         self._idle: set[str] = set()
-        """The hosts that had nothing to do at the last look at hosts that are held up. There is another look when more have, or some time
-        later."""
+        """The hosts that were idle at the last look at held-up hosts. The next look comes when more hosts are idle, or some time later."""
         self._relieved = self._levelled = -math.inf
         self._level_due = False
         self._levelled_tasks: dict[str, dict[int, int]] = {}
         """By job: the tasks that were asked back because their host was late, with the chain of each. They are not asked back for that
-        again, so that nothing goes to and fro where predictions are wrong."""
+        reason again, so that wrong predictions do not move work to and fro."""
 
     def tick(self, now: float) -> None:
         """Take in the time, by the clock of `Scheduler.tick`."""
@@ -75,11 +78,11 @@ class Moving:
             self._levelled, self._level_due = now, bool(self._schedules)
 
     def is_due(self) -> bool:
-        """Return whether there may be something to move."""
+        """Return whether there may be work to move."""
         return bool(self._running.long) or self._level_due
 
     def find(self, living: LivingHosts) -> Moves:
-        """Return what is to move now among the living hosts."""
+        """Return the work to move now among the living hosts."""
         moves = self._relieve(living) if self._running.long else None
         if moves is None and self._level_due:
             moves = self._level(living)
@@ -87,21 +90,21 @@ class Moving:
         return moves or Moves([], [])
 
     def update_idle(self) -> None:
-        """Note which of the idle hosts were given something."""
+        """Remove hosts that were given work from the idle ones."""
         if self._idle:
             self._idle = set(filter(self._has_nothing, self._idle))
 
     def add_back(self, back: Back) -> None:
-        """Note what a host was asked to give back."""
+        """Note which chains a host was asked to give back."""
         self.back.setdefault(back.job.job, {}).update(back.chain_of_tasks())
 
     def forget_job(self, job: str) -> None:
-        """Forget what hosts were asked to give back of a job."""
+        """Forget which tasks of a job hosts were asked to give back."""
         self.back.pop(job, None)
         self._levelled_tasks.pop(job, None)
 
     def _relieve(self, living: LivingHosts) -> Moves | None:
-        """What waits on hosts that are held up, if others have come to be idle, or may have. None if nothing is to be looked at."""
+        """Return work to take from held-up hosts, if more hosts have become idle, or after some time; otherwise None."""
         names = [name for name in living.names if not living.is_held_up(name)]
         before, self._idle = self._idle, set(filter(self._has_nothing, names))
         if len(names) == len(living.names):
@@ -117,7 +120,7 @@ class Moving:
         return Moves(asks, relocations) if asks or relocations else None
 
     def _level(self, living: LivingHosts) -> Moves | None:
-        """What waits on hosts that would finish last, if others have nothing to do."""
+        """Return work to take from the hosts that would finish last, if other hosts are idle; otherwise None."""
         if len(living.names) < 2:
             return None
         idle = [name for name in living.names if self._has_nothing(name) and not living.is_held_up(name)]
@@ -134,10 +137,10 @@ class Moving:
         return Moves(asks, relocations)
 
     def _n_pending(self) -> int:
-        """How many tasks hosts were asked to give back, and have neither given back nor begun."""
+        """Return the number of tasks that hosts were asked to give back, and have neither given back nor begun."""
         jobs = self._ledger.jobs
         return sum(jobs[name].states[task] == ASSIGNED for name, tasks in self.back.items() for task in tasks)
 
     def _has_nothing(self, host: str) -> bool:
-        """Whether a host has nothing besides what it is known to execute."""
+        """Return whether a host has no tasks besides those that it is known to execute."""
         return self._load[host] <= self._running.executing[host]

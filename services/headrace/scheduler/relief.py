@@ -26,7 +26,7 @@ Asked = Mapping[str, Mapping[int, int]]
 
 
 class Back(NamedTuple):
-    """Chains of a job that a host is asked to give back. tasks: those of each chain."""
+    """Chains of a job that a host is asked to give back. tasks: the tasks of each chain."""
 
     job: JobLedger
     host: str
@@ -34,12 +34,12 @@ class Back(NamedTuple):
     tasks: list[list[int]]
 
     def chain_of_tasks(self) -> dict[int, int]:
-        """The chain of each task."""
+        """Return the chain of each task."""
         return {task: chain for chain, tasks in zip(self.chains, self.tasks, strict=True) for task in tasks}
 
 
 class Waiting(NamedTuple):
-    """The chains of a job that are ready and have not begun, in plan order. hosts: the index of each one's host. lengths: in tasks."""
+    """The chains of a job that are ready and have not begun, in plan order. hosts: the index of each chain's host. lengths: in tasks."""
 
     chains: Ints
     hosts: Ints
@@ -70,7 +70,7 @@ class Waiting(NamedTuple):
 
 
 def _have_inputs(job: JobLedger, tasks: Ints) -> Flags:
-    """Tell for each task whether all its inputs exist."""
+    """Return for each task whether all its inputs exist."""
     topology, ready = job.topology, np.ones(len(tasks), dtype=np.bool_)
     if len(topology.inputs):
         counts = topology.n_inputs[tasks]
@@ -93,9 +93,10 @@ def share(waiting: int, spare: int, runners: int) -> int:
 class Relief:
     """The tasks that wait on hosts at one moment.
 
-    schedules: the planned jobs. alone: jobs of one task that has not begun, with its host. executing: for each host, the number of tasks
-    that are known to run. asked: the tasks that hosts were asked to give back. pending: how many of these they have neither given back nor
-    begun.
+    schedules: the planned jobs. alone: jobs of one task that has not begun, each with its host. executing: per host, the number of tasks
+    that are known to run.
+
+    asked: the tasks that hosts were asked to give back. pending: the number of these tasks that hosts have neither given back nor begun.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Relief:
         """The number of idle runners for which no task was asked back yet."""
 
     def _has_work(self, host: str, schedules: Mapping[str, JobSchedule]) -> bool:
-        """Whether a host may have tasks that it has not begun."""
+        """Return whether a host may have tasks that it has not begun."""
         if any(name == host for _, name in self._alone):
             return True
         ids = ((schedule, schedule.job.host_ids.get(host, NOWHERE)) for schedule in schedules.values())
@@ -171,6 +172,6 @@ class Relief:
                 yield Back(job, host, [chain for chain, _ in rows], [tasks for _, tasks in rows])
 
     def _can_take(self, job: JobLedger, task: int) -> bool:
-        """Whether a host with idle runners has the resources that a task needs."""
+        """Return whether a host with idle runners has the resources that a task needs."""
         need = job.spec.functions[job.spec.function[task]].resources
         return any(fits(need, self._living.resources[name]) for name in self._spare)

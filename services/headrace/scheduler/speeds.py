@@ -1,7 +1,8 @@
-"""How long the tasks of each function take, and how fast each host is compared with the others, as learned from finished tasks.
+"""The durations of functions and the relative speeds of hosts, as learned from finished tasks.
 
-A function is known by its name and its code, so what one job teaches counts for the next. The speed of a host follows from functions that
-ran on several hosts: it is the geometric mean, over these functions, of the time they take on all hosts by the time they take on this one.
+A function is known by its name and its code, so that durations from one job count for the next. The speed of a host follows from the
+functions that ran on several hosts: each function gives the ratio of its geometric mean duration over these hosts to its duration on this
+host. The speed is the geometric mean of these ratios, weighted by the host's number of tasks.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from headrace.scheduler.plan import Costs
 from headrace_schemas import Events, FunctionSpec
 
 LEAST_TASKS = 5
-"""Tasks of a function that a host must have finished before they say how fast the host is."""
+"""The number of a function's tasks that a host must have finished before they count for the host's speed."""
 LEAST_SECONDS = 0.002
-"""Mean duration below which a function says nothing about hosts: what it takes is mostly the cost of calling it."""
+"""Mean duration below which a function does not count for speeds, because it is mostly the cost of the call."""
 MOST_TASKS = 256.0
-"""Tasks that a mean remembers: beyond that, each new one replaces part of the old ones, so that a host that recovers is noticed."""
+"""The number of tasks that a mean remembers. Beyond that, each new task replaces part of the old ones, so that the scheduler notices when a
+host recovers."""
 ALIKE = 1.3
 """Hosts whose speeds differ by less than this factor count as equally fast, so that noise moves no work."""
 LEAST_SHARE = 1e-3
-"""The least that a function costs in a plan, as a share of the mean, so that no task is free."""
+"""The least cost of a function in a plan, as a share of the mean, so that no task is free."""
 FASTEST = 16.0
-"""The largest factor between a host's speed and the mean that is believed."""
+"""The largest factor between a host's speed and the mean. Larger measurements are cut to it."""
 
 
 class FunctionKey(NamedTuple):
@@ -48,7 +50,7 @@ class FunctionKey(NamedTuple):
 
 
 class Mean:
-    """A mean that forgets: the last `MOST_TASKS` values weigh most."""
+    """A mean over about the last `MOST_TASKS` values: older values lose weight."""
 
     __slots__ = ("count", "total")
 
@@ -56,7 +58,7 @@ class Mean:
         self.count = self.total = 0.0
 
     def add(self, count: int, total: float) -> None:
-        """Add `count` values with this sum."""
+        """Add `count` values with the sum `total`."""
         if self.count + count > MOST_TASKS:
             kept = max(0.0, MOST_TASKS - count) / self.count if self.count else 0.0
             self.count, self.total = self.count * kept, self.total * kept
@@ -98,11 +100,11 @@ class Speeds:
             del self._means[next(iter(self._means))]
 
     def forget_job(self, job: str) -> None:
-        """Forget which functions a job has, but not what they taught."""
+        """Forget a job's functions, but keep their durations."""
         self._keys.pop(job, None)
 
     def forget_host(self, host: str) -> None:
-        """Forget what was learned on a host that started anew: it may be another machine."""
+        """Forget the durations on a host that has restarted, because it may be another machine."""
         for means in self._means.values():
             means.pop(host, None)
         self._changed = True
@@ -115,7 +117,7 @@ class Speeds:
         return keys
 
     def compare_hosts(self) -> None:
-        """Bring `hosts` up to date with what was learned since the last call."""
+        """Update `hosts` with the durations learned since the last call."""
         if not self._changed:
             return
         self._changed = False
@@ -133,7 +135,10 @@ class Speeds:
         return np.array([self._normal_seconds(key) for key in self._keys_of(job)])
 
     def costs(self, job: JobLedger, default: Costs) -> Costs:
-        """Return what the tasks of a job cost: the mean of its other functions for those that never ran, `default` if none ran."""
+        """Return the costs of a job's tasks.
+
+        A function that never ran costs the mean of the job's other functions. If none ever ran, the result is `default`.
+        """
         seconds = self.seconds(job)
         known = seconds[~np.isnan(seconds)]
         if not known.any():
@@ -151,7 +156,7 @@ class Speeds:
 
 
 def _add_logs(known: Mapping[str, Mean], sums: dict[str, list[float]]) -> None:
-    """Add the logarithm of each host's speed, as one function shows it, and the weight of that."""
+    """Add, for each host, the logarithm of its speed by one function times its number of tasks, and that number."""
     logs = {host: math.log(mean.value) for host, mean in known.items()}
     middle = sum(logs.values()) / len(logs)
     for host, log in logs.items():
@@ -161,7 +166,7 @@ def _add_logs(known: Mapping[str, Mean], sums: dict[str, list[float]]) -> None:
 
 
 def _clear_differences(speeds: Mapping[str, float]) -> dict[str, float]:
-    """Return the speeds if any of them clearly differ, bounded to what is believed."""
+    """Return the speeds, bounded by `FASTEST`; an empty dict if they differ by less than `ALIKE`."""
     if not speeds or max(speeds.values()) < ALIKE * min(speeds.values()):
         return {}
     return {host: min(FASTEST, max(1 / FASTEST, speed)) for host, speed in speeds.items()}
