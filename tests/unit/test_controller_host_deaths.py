@@ -10,7 +10,7 @@ from headrace.controller.state import Controller, Decided
 from headrace.errors import SettingsError
 from headrace.ledger import runs_alone
 from headrace_schemas import Ended, Events, HostJoined, HostLost, TaskError
-from tests.unit.test_controller_retries import Play
+from tests.unit.test_controller_pauses import Play
 
 
 def lose_host(play: Play, started: list[int], epoch: int, reason: str = "its lease ran out") -> list[Decided]:

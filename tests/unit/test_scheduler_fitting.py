@@ -14,7 +14,7 @@ from headrace.graph.topology import Topology
 from headrace.scheduler.chains import Chains
 from headrace.scheduler.fitting import NO_HOST, Demand, choose_fit, cut, rates_of
 from headrace.scheduler.placing import Balance
-from headrace.scheduler.plan import Costs, Placed, plan
+from headrace.scheduler.wave_plan import Costs, Placed, plan
 from headrace_schemas import Assign, GraphSpec, HostJoined, HostLost, Needed, Plan
 from headrace_schemas.graph import FunctionSpec
 from tests.scheduler_graphs import make_spec, specs

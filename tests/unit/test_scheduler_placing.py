@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.graph.topology import Topology
-from headrace.scheduler import plan as planning
+from headrace.scheduler import wave_plan
 from headrace.scheduler.placing import Balance, choose_few, choose_many
-from headrace.scheduler.plan import Costs, Placed, Waves, fuse, plan
 from headrace.scheduler.ranks import rank
+from headrace.scheduler.wave_plan import Costs, Placed, Waves, fuse, plan
 from headrace_schemas import GraphSpec
 from tests.scheduler_graphs import flat, layers, make_spec, parallel_chains, specs, topology_of, tree
 
@@ -62,8 +62,8 @@ def test_planning_by_loops_and_by_numpy_agree(spec: GraphSpec, hosts: int) -> No
     ranks = rank(topology)
     found = Waves(topology, fuse(topology, ranks, 8), np.array(ranks.level), Costs())
     few, many = Balance([1.0] * hosts), Balance([1.0] * hosts)
-    placed_by_loops, span_by_loops = planning._place_few(found, few, 0.5)
-    placed_by_numpy, span_by_numpy = planning._place_many(found, many, 0.5)
+    placed_by_loops, span_by_loops = wave_plan._place_few(found, few, 0.5)
+    placed_by_numpy, span_by_numpy = wave_plan._place_many(found, many, 0.5)
     assert placed_by_loops == placed_by_numpy
     assert span_by_loops == pytest.approx(span_by_numpy)  # the two add in different orders
     assert few.free == pytest.approx(many.free)

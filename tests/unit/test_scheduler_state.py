@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from headrace.bus import Entry
 from headrace.ledger import DONE
-from headrace.scheduler.plan import Costs
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.state import Scheduler
+from headrace.scheduler.wave_plan import Costs
 from headrace_schemas import (
     Assign,
     CancelAsked,

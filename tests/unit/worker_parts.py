@@ -6,12 +6,12 @@ from headrace.graph.topology import Topology
 from headrace.telemetry import Timing
 from headrace.worker.agent.actions import Action
 from headrace.worker.agent.datasets import Datasets
-from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.grants import Grants
 from headrace.worker.agent.jobs import Chain, HostJob, Segment
 from headrace.worker.agent.memory import Memory
 from headrace.worker.agent.report import JobReport
 from headrace.worker.agent.serving import Serving
+from headrace.worker.agent.spilling import Spilling
 from headrace.worker.settings import Settings
 from headrace_shm import Store
 from headrace_shm.allocator import PAGE
@@ -27,7 +27,7 @@ class Parts:
         settings = Settings(host="h0")
         self.actions: list[Action] = []
         self.store: Store[int] = Store(pages * PAGE, 4 * pages * PAGE)
-        self.disk = Disk(self.store, self.actions, spills, settings)
+        self.disk = Spilling(self.store, self.actions, spills, settings)
         self.serving = Serving(self.store, self.actions, settings)
         self.grants = Grants(self.store, self.serving)
         self.memory = Memory(self.store, self.actions, self.disk, self.grants, settings)

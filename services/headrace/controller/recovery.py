@@ -3,7 +3,7 @@
 One rule covers everything that can break: a dataset that is needed and does not exist is computed again.
 
 - A task whose attempt failed, or was lost with its host, runs again, together with the unfinished rest of its chain: the host gives a
-  broken chain up. After a failure this happens after a pause, see `retries`.
+  broken chain up. After a failure this happens after a pause, see `pauses`.
 - A done task runs again if one of its datasets has no copy, and an unfinished task or the client needs it. The same holds for the producers
   of its own inputs, and so on up the graph. That includes datasets that were only passed on within a chain.
 - A task runs again if an output that it wrote to a sink cannot be committed.

@@ -11,8 +11,8 @@ import msgspec
 
 from headrace.bus import Bus, Record, read_value
 from headrace.bus.later import Later
+from headrace.controller.notes import Asked, note_of_request
 from headrace.controller.spans import processing
-from headrace.controller.written import Asked, note_of_request
 from headrace.errors import TOO_LARGE, PublishRefused
 from headrace.ledger import Ledger
 from headrace.logs import get_log

@@ -18,14 +18,7 @@ from headrace.bus.bus import Consumption
 from headrace.bus.later import Later
 from headrace.controller.entries import Entries
 from headrace.controller.metrics import families, stream_families
-from headrace.controller.rejoining import until_back
-from headrace.controller.requests import Requests
-from headrace.controller.room import Room
-from headrace.controller.roomkeeper import RoomKeeper
-from headrace.controller.settings import Settings
-from headrace.controller.spans import begin_adopted, trace_decisions
-from headrace.controller.state import Controller, Decided
-from headrace.controller.written import (
+from headrace.controller.notes import (
     Note,
     is_news,
     missing,
@@ -34,6 +27,13 @@ from headrace.controller.written import (
     notes_of_presence,
     refused_sink,
 )
+from headrace.controller.rejoining import until_back
+from headrace.controller.requests import Requests
+from headrace.controller.room import Room
+from headrace.controller.roomkeeper import RoomKeeper
+from headrace.controller.settings import Settings
+from headrace.controller.spans import begin_adopted, trace_decisions
+from headrace.controller.state import Controller, Decided
 from headrace.ledger import JobLedger
 from headrace.logs import get_log
 from headrace.telemetry import Family

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headrace.bus import Entry
+from headrace.controller.notes import Asked
 from headrace.controller.state import Decided
-from headrace.controller.written import Asked
 from headrace.telemetry.tracing import now
 from headrace_schemas import Ended, Needed, Submitted
 from headrace_schemas.streams import REQUESTS

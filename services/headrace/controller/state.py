@@ -22,9 +22,9 @@ import msgspec
 
 from headrace.controller.cuts import Cuts
 from headrace.controller.metrics import ControllerCounts
+from headrace.controller.pauses import Pauses
 from headrace.controller.purges import Drops, Purges, may_drop, released_outputs
 from headrace.controller.recovery import clashing, hopeless, needed
-from headrace.controller.retries import Retries
 from headrace.controller.settings import Limits
 from headrace.controller.unschedulable import Unschedulable
 from headrace.graph.naming import some_datasets, some_tasks
@@ -67,7 +67,7 @@ class Controller(LedgerMachine):
         self._purges: dict[str, Purges] = {}
         self._unclaimed: list[Events] = []
         self._unschedulable = Unschedulable()
-        self._retries = Retries(self.limits)
+        self._pauses = Pauses(self.limits)
         self._cuts = Cuts(self.limits)
         self.time = 0.0
         """The time of the last entry, in seconds since 1970, by the server's clock. This is the log's clock."""
@@ -98,12 +98,12 @@ class Controller(LedgerMachine):
 
     def _events_folded(self, events: Events) -> None:
         if events.failed:
-            self._retries.failed(events, self.time, self.ledger)
+            self._pauses.failed(events, self.time, self.ledger)
         if events.unreachable:
             self._cuts.note_report(events, self.time, self.ledger.hosts)
 
     def _host_folded(self, message: HostJoined | HostLost) -> None:
-        self._retries.interrupted(self.time, self.ledger)
+        self._pauses.interrupted(self.time, self.ledger)
         self._cuts.drop_reports(message, self.time)
 
     def _unschedulable_folded(self, message: Submitted | Stranded) -> None:
@@ -198,7 +198,7 @@ class Controller(LedgerMachine):
     @property
     def next_due(self) -> float | None:
         """The time at which the next pause after a failure ends, by the log's clock; None if there is no pause."""
-        return self._retries.next(self.ledger)
+        return self._pauses.next(self.ledger)
 
     def due(self, now: float) -> list[Due]:
         """Make messages for tasks whose pause after a failure is over. now: by the log's clock."""
@@ -211,7 +211,7 @@ class Controller(LedgerMachine):
                 attempts=[pause.attempt for pause in pauses],
                 about=some_tasks(self.ledger.jobs[job].spec, [pause.task for pause in pauses]),
             )
-            for job, pauses in self._retries.due(self.ledger, now, self.limits.ids_per_message // 2)
+            for job, pauses in self._pauses.due(self.ledger, now, self.limits.ids_per_message // 2)
         ]
 
     def cut_off(self) -> list[HostLost]:

@@ -11,7 +11,7 @@ from headrace.graph.naming import some_tasks
 from headrace.ledger import JobLedger
 from headrace.scheduler.backlog import Release
 from headrace.scheduler.chains import SMALL_TASKS
-from headrace.scheduler.plan import Placed
+from headrace.scheduler.wave_plan import Placed
 from headrace_schemas import Assign, GraphSource, Plan, Reroute
 from headrace_schemas.options import DEFAULTS
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from headrace.ledger import JobLedger
 from headrace.scheduler.placing import Floats
-from headrace.scheduler.plan import Costs
+from headrace.scheduler.wave_plan import Costs
 from headrace_schemas import Events, FunctionSpec
 
 LEAST_TASKS = 5

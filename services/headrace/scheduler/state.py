@@ -35,12 +35,12 @@ from headrace.scheduler.job import JobSchedule
 from headrace.scheduler.living_hosts import LivingHosts
 from headrace.scheduler.messages import Stamp, Target, assign_message, graph_source, plan_messages, reroute_messages
 from headrace.scheduler.moving import Moving
-from headrace.scheduler.plan import Costs, plan
 from headrace.scheduler.relief import Back
 from headrace.scheduler.running import Running
 from headrace.scheduler.settings import Settings
 from headrace.scheduler.speeds import Speeds
 from headrace.scheduler.suspects import Suspects
+from headrace.scheduler.wave_plan import Costs, plan
 from headrace_schemas import Assign, Events, HostJoined, HostLost, Plan, Reroute, Revoke
 
 Decided = Plan | Assign | Reroute | Revoke

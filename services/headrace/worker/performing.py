@@ -17,7 +17,7 @@ from headrace.worker.agent import actions
 from headrace.worker.agent.actions import Action, Setback
 from headrace.worker.agent.events import ActionFailed, MemoryWanted, RunnerRecalled
 from headrace.worker.agent.recalls import RECALL_SECONDS
-from headrace.worker.spilling import Spilling
+from headrace.worker.disk_thread import DiskThread
 from headrace_schemas import Events
 from headrace_shm import Arena, ArenaFull
 
@@ -64,7 +64,7 @@ class Performer:
         self._spans = spans
         self._unanswered: dict[asyncio.Future[int], Events] = {}
         """The facts whose publish was not acknowledged yet."""
-        self._disk: Spilling | None = None
+        self._disk: DiskThread | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = False
 
@@ -147,7 +147,7 @@ class Performer:
         if isinstance(action, actions.Restore):
             self._memory.reserve(action.offset, action.nbytes)
         if self._disk is None:
-            self._disk = Spilling(self._agent, self._memory.arena, self._spill_folder, self._wake, self._send_data, self.failed)
+            self._disk = DiskThread(self._agent, self._memory.arena, self._spill_folder, self._wake, self._send_data, self.failed)
         self._disk.act(action)
 
     def _send_data(self, action: actions.SendSpilled, data: memoryview) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.jobs import HostJob
+from headrace.worker.agent.spilling import Spilling
 
 
 class State(Enum):
@@ -83,7 +83,7 @@ TRANSITIONS = (
 """All transitions while a job runs. The job's end drops a dataset in any state."""
 
 
-def state_of(job: HostJob, dataset: int, disk: Disk) -> State:
+def state_of(job: HostJob, dataset: int, disk: Spilling) -> State:
     """Return the state of one dataset of a job."""
     entry = job.entries.get(dataset)
     if entry is None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from headrace.runner import protocol
-from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.grants import Grants
 from headrace.worker.agent.jobs import Entry, HostJob, Segment
 from headrace.worker.agent.memory import Memory
 from headrace.worker.agent.serving import LINK, Serving
 from headrace.worker.agent.slots import RunnerSlot
+from headrace.worker.agent.spilling import Spilling
 from headrace.worker.settings import Settings
 from headrace_shm import Block, Store
 
@@ -25,7 +25,7 @@ class Datasets:
         self._memory = memory
         self._serving = serving
         self._grants: Grants = memory.grants
-        self._disk: Disk = memory.disk
+        self._disk: Spilling = memory.disk
         self._store: Store[int] = memory.store
         self._most_parked = settings.parked_segments
 

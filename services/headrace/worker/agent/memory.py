@@ -16,12 +16,12 @@ from headrace.link import frames
 from headrace.runner import protocol
 from headrace.runner.protocol import NEVER, NO_ROOM_YET
 from headrace.worker.agent.actions import Action, ToHost, ToRunner
-from headrace.worker.agent.disk import DISK, Disk
 from headrace.worker.agent.grants import Grants
 from headrace.worker.agent.jobs import Entry, HostJob
 from headrace.worker.agent.serving import LINK
 from headrace.worker.agent.shortage import Shortage
 from headrace.worker.agent.slots import RunnerSlot
+from headrace.worker.agent.spilling import DISK, Spilling
 from headrace.worker.settings import Settings
 from headrace_shm import Block, Store
 from headrace_shm.errors import TooLarge
@@ -68,7 +68,7 @@ class Claim:
 class Memory:
     """The store, the disk, and the claims on memory. Appends actions to the list it was given."""
 
-    def __init__(self, store: Store[int], actions: list[Action], disk: Disk, grants: Grants, settings: Settings) -> None:
+    def __init__(self, store: Store[int], actions: list[Action], disk: Spilling, grants: Grants, settings: Settings) -> None:
         self.store = store
         self.disk = disk
         self.grants = grants

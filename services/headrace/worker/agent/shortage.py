@@ -7,7 +7,7 @@ in a smaller store. After a while the agent tries the full capacity again, becau
 
 from __future__ import annotations
 
-from headrace.worker.agent.disk import Disk
+from headrace.worker.agent.spilling import Spilling
 from headrace_shm import Store
 from headrace_shm.allocator import PAGE
 
@@ -19,7 +19,7 @@ class Shortage:
     number of times that the folder was found full.
     """
 
-    def __init__(self, store: Store[int], disk: Disk, pause_seconds: float) -> None:
+    def __init__(self, store: Store[int], disk: Spilling, pause_seconds: float) -> None:
         self.full_capacity = store.capacity
         self.short: int | None = None
         self.times = 0

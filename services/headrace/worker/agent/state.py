@@ -28,7 +28,6 @@ from headrace.worker.agent.actions import (
 from headrace.worker.agent.assignments import Assignments
 from headrace.worker.agent.chains import Chains
 from headrace.worker.agent.datasets import Datasets
-from headrace.worker.agent.disk import Disk
 from headrace.worker.agent.dispatch import Dispatcher
 from headrace.worker.agent.events import Event
 from headrace.worker.agent.execution import Execution
@@ -45,6 +44,7 @@ from headrace.worker.agent.peers import Peers
 from headrace.worker.agent.report import JobReport
 from headrace.worker.agent.reporting import Reporting
 from headrace.worker.agent.serving import Serving
+from headrace.worker.agent.spilling import Spilling
 from headrace.worker.agent.watchdog import Watchdog, waits_of
 from headrace.worker.settings import Settings
 from headrace_schemas import Events
@@ -76,7 +76,7 @@ class Agent:
         self._actions: list[Action] = []
         self.serving = Serving(store, self._actions, settings)
         self.grants = Grants(store, self.serving)
-        self.memory = Memory(store, self._actions, Disk(store, self._actions, spills, settings), self.grants, settings)
+        self.memory = Memory(store, self._actions, Spilling(store, self._actions, spills, settings), self.grants, settings)
         self.datasets = Datasets(self.memory, self.serving, settings)
         self.runners = Dispatcher(settings, self.datasets.prepare, self.datasets.may_park, lambda: not self.memory.disk.empty)
         self.chains = Chains(self.known, self.datasets, self.runners, self.counts, self._actions)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from headrace.bus import Entry
+from headrace.controller.pauses import pause_seconds
 from headrace.controller.replay import check
-from headrace.controller.retries import pause_seconds
 from headrace.controller.settings import Limits
 from headrace.controller.state import Controller, Decided
 from headrace_schemas import (

@@ -27,7 +27,7 @@ DISK = ("disk",)
 """The holder of blocks that are written to disk or read from it, in the store's books."""
 
 
-class Disk:
+class Spilling:
     """The datasets that are on disk, or on their way. Appends actions to the list it was given.
 
     spills: whether datasets may be written at all. now: the time, by the clock of `Agent.tick`. trouble: why the last write failed; empty

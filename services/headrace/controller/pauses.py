@@ -37,7 +37,7 @@ class Pause(NamedTuple):
     attempt: int
 
 
-class Retries:
+class Pauses:
     """The pauses of all jobs, the next to end first. Pauses whose task no longer waits are skipped."""
 
     def __init__(self, limits: Limits) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.controller.written import (
+from headrace.controller.notes import (
     is_news,
     missing,
     note_of_host,

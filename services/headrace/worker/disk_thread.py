@@ -17,7 +17,7 @@ from headrace_shm.spill import Spill as File
 DiskAction = Spill | Restore | Unspill | SendSpilled
 
 
-class Spilling:
+class DiskThread:
     """The disk of one host.
 
     wake: is called after every event. send: is called with bytes that were read for a peer. failed: is called with each action that failed,
@@ -101,10 +101,10 @@ class Spilling:
         self._file.close()
 
 
-_DONE: dict[type[Any], Callable[[Spilling, Any, memoryview | None], None]] = {
-    SendSpilled: Spilling._was_read,
-    Spill: Spilling._spilled,
-    Restore: Spilling._restored,
-    Unspill: Spilling._discarded,
+_DONE: dict[type[Any], Callable[[DiskThread, Any, memoryview | None], None]] = {
+    SendSpilled: DiskThread._was_read,
+    Spill: DiskThread._spilled,
+    Restore: DiskThread._restored,
+    Unspill: DiskThread._discarded,
 }
 """The function for each type of action that succeeded."""
