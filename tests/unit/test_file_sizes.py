@@ -12,15 +12,12 @@ SOURCES = ("schemas", "libs", "services", "benchmarks", "examples")
 MOST_LINES, MOST_TEST_LINES, MEDIAN_LINES = 400, 500, 120
 
 LONGER = {
-    "services/headrace/worker/agent/dispatch.py": 440,
-    "services/headrace/worker/agent/state.py": 1_110,
-    "services/headrace/worker/service.py": 500,
-    "tests/integration/test_link_tcp.py": 580,
-    "tests/integration/test_worker_fuzz_links.py": 515,
+    "tests/integration/test_link_tcp.py": 577,
+    "tests/integration/test_worker_fuzz_links.py": 512,
     "tests/unit/pickling_script.py": 560,
-    "tests/unit/test_worker_agent.py": 530,
-    "tests/unit/test_worker_fuzz.py": 540,
-    "tests/unit/worker_world.py": 605,
+    "tests/unit/test_worker_agent.py": 522,
+    "tests/unit/test_worker_fuzz.py": 535,
+    "tests/unit/worker_world.py": 596,
 }
 """Files that were longer when this rule was made, and the lines that each may have. Lower a number or delete an entry; never add one."""
 
@@ -39,3 +36,8 @@ def test_no_file_is_too_long(folders: tuple[str, ...], most: int) -> None:
 
 def test_half_of_the_source_files_are_short() -> None:
     assert median(lengths(*SOURCES).values()) < MEDIAN_LINES
+
+
+def test_a_file_that_became_short_enough_is_not_listed_any_more() -> None:
+    found = lengths(*SOURCES, "tests")
+    assert [path for path in LONGER if found[path] <= (MOST_TEST_LINES if path.startswith("tests/") else MOST_LINES)] == []
