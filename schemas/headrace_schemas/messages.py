@@ -116,7 +116,8 @@ class TaskError(Record, kw_only=True):
     attempt: Attempt = 0
     reason: str = "raised"
     """raised | runner_died | out_of_memory | unpicklable | bad_output | import_failed | sink_failed | no_host | no_graph | unreachable |
-    too_large | internal | host_lost. The controller reports no_host and host_lost, a host all others."""
+    too_large | internal | host_lost. The controller reports no_host, host_lost, and sink_failed for an output that cannot be
+    committed; a host reports all others."""
     name: str = ""
     """The task's name."""
     inputs: list[str] = []
