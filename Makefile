@@ -25,7 +25,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-u
 INSTALL := $(PIP) --require-hashes -r requirements/build.txt
 EDITABLE := $(PIP) --no-build-isolation --no-deps -e .
 # Each group of dependencies in pyproject.toml has a lock file of its own. The groups agree: `all` is resolved first and constrains the rest.
-LOCKED := core netcdf parquet weather dev peers saga
+LOCKED := core netcdf parquet weather compiled dev peers saga
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help

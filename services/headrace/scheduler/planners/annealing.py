@@ -17,21 +17,24 @@ from headrace.scheduler.planners.searching import anneal as anneal_columns
 from headrace.scheduler.planners.simulate import simulate
 from headrace.scheduler.planners.table import table_of
 
-WORK = 3_000_000 if COMPILED else 60_000
-"""Tasks and edges that all evaluations of one search may simulate: about a second's worth."""
-WARM, COLD = 0.01, 0.0005
+WORK = 6_000_000 if COMPILED else 120_000
+"""Tasks and edges that all evaluations of one portfolio may simulate: about two seconds' worth."""
+WARM, COLD = 0.01, 0.0003
 """Temperatures at the beginning and at the end, as shares of the makespan."""
 COPIES = 3
 """Copies that a plan may have, per task."""
 
 
-def n_evaluations(problem: Problem, work: int = WORK) -> int:
-    """Return how many placements to simulate: as many as make up the work, which is counted in tasks and edges."""
-    return work // (problem.n_tasks + len(problem.topology.inputs) + 1)
+def size(problem: Problem) -> int:
+    """Return the work of one evaluation, in tasks and edges."""
+    return problem.n_tasks + len(problem.topology.inputs) + 1
 
 
 def anneal(problem: Problem, plan: Plan, evaluations: int, seed: int = 1) -> Plan:
-    """Return a plan that is no worse, after so many evaluations. evaluations: with one, the plan is returned."""
+    """Return a plan that is no worse, after so many evaluations. evaluations: with fewer than two, the plan is returned.
+
+    Of the copies that came about on the way, those are left out that no task of their host needs, unless the plan is worse without them.
+    """
     if evaluations < 2 or not len(problem.undone):
         return plan
     rows = len(plan.placement.task)
@@ -39,7 +42,27 @@ def anneal(problem: Problem, plan: Plan, evaluations: int, seed: int = 1) -> Pla
     task, host = (int_column(np.concatenate((column, room))) for column in (plan.placement.task, plan.placement.host))
     order = float_column(np.concatenate((plan.placement.order, room)))
     rows, _ = anneal_columns(table_of(problem), task, host, order, rows, evaluations, WARM, COLD, seed)
-    place = np.empty(rows, dtype=np.int64)
+    place = np.empty(rows, dtype=np.int32)
     place[np.argsort(np.array(order[:rows]), kind="stable")] = np.arange(rows)
-    found = Placement(*(np.array(column[:rows], dtype=np.int32) for column in (task, host, place)))
-    return best_of((plan, simulate(problem, found, "anneal")))
+    found = Placement(np.array(task[:rows], dtype=np.int32), np.array(host[:rows], dtype=np.int32), place)
+    fewer = without_idle_copies(problem, found)
+    tried = [simulate(problem, placement, "anneal") for placement in ([fewer, found] if fewer is not found else [found])]
+    return best_of((plan, *tried))
+
+
+def without_idle_copies(problem: Problem, placement: Placement) -> Placement:
+    """Return the placement without copies of whose datasets no row on the same host takes any; the same placement if there are none."""
+    shape, n = problem.topology, problem.n_tasks
+    rows = list(zip(placement.task.tolist(), placement.host.tolist(), placement.order.tolist(), strict=True))
+    copies = rows[n:]
+    while True:
+        taken = {
+            (maker, host) for task, host, _ in (*rows[:n], *copies) for maker in shape.producer[shape.inputs_of(task)].tolist() if host >= 0
+        }
+        kept = [copy for copy in copies if copy[:2] in taken]
+        if len(kept) == len(copies):
+            break
+        copies = kept
+    if len(copies) == len(rows) - n:
+        return placement
+    return Placement.of(placement.host[:n], placement.order[:n], copies)

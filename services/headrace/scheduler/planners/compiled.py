@@ -7,6 +7,8 @@ plain Python, whose lists are three times as fast as its arrays are. So compiled
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -25,14 +27,31 @@ COMPILED = numba is not None
 """Whether loops run as machine code, about 50 times as fast."""
 
 
+def _cache_folder() -> str:
+    """Return the folder of the machine code that belongs to these sources.
+
+    numba itself looks only at the file of a function, and would go on to use what it compiled with earlier versions of the functions that
+    it calls.
+    """
+    here = Path(__file__).parent
+    digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()
+    return str(Path(numba.config.CACHE_DIR or here / "__pycache__") / f"numba-{digest[:16]}")
+
+
+CACHE_FOLDER = _cache_folder() if COMPILED else ""
+
+
 def compiled(function: Function) -> Function:
     """Compile a function when it is first called. The machine code is cached in a folder that numba can write to, if there is one."""
-    if numba is None:
+    if not COMPILED:
         return function
+    given, numba.config.CACHE_DIR = numba.config.CACHE_DIR, CACHE_FOLDER
     try:
         return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
     except RuntimeError:  # no folder to cache it in
         return cast(Function, numba.njit(nogil=True, error_model="numpy")(function))
+    finally:
+        numba.config.CACHE_DIR = given
 
 
 def _int_list(n: int, value: int) -> Column:

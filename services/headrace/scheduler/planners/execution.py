@@ -53,10 +53,11 @@ def make_outcome(rows: int, n_hosts: int) -> Outcome:
 
 
 @compiled
-def execute(table: Table, task: Column, host: Column, order: Column, outcome: Outcome) -> float:
-    """Execute a placement: fill in its outcome. Returns the makespan.
+def execute(table: Table, task: Column, host: Column, order: Column, tail: Column, cutoff: float, outcome: Outcome) -> float:
+    """Execute a placement: fill in its outcome. Returns the makespan; infinity as soon as it cannot be below the cutoff.
 
-    task, host, order (rows): as in `Placement`. The arrays of this function:
+    task, host, order (rows): as in `Placement`. tail (tasks): seconds that pass at least from the start of a task to the end of the job.
+    The arrays of this function:
 
     start, dataset_of, where, received, uses, waiter, following, waiting, missing: see `Replicas`; `uses` also counts transfers from each.
     source, maker (replicas): the replica that it is sent from; the row that made it. sent (datasets): 1 once its transfers began.
@@ -75,7 +76,7 @@ def execute(table: Table, task: Column, host: Column, order: Column, outcome: Ou
     replicas = find_replicas(table, task, host)
     start, dataset_of, where, received = replicas.start, replicas.dataset, replicas.host, replicas.received
     uses, waiter, following, waiting, missing = replicas.uses, replicas.waiter, replicas.following, replicas.row, replicas.missing
-    n_replicas, n_received = replicas.count[0], replicas.count[1]
+    n_replicas, n_received, next_row = replicas.count[0], replicas.count[1], replicas.next_row
     began, ended, runner_of, cause, via = outcome.start, outcome.end, outcome.runner, outcome.cause, outcome.via
     got, peak = outcome.received, outcome.peak
 
@@ -296,6 +297,8 @@ def execute(table: Table, task: Column, host: Column, order: Column, outcome: Ou
                         break
                     n_ready[h] -= 1
                 t = task[row]
+                if now + tail[t] > cutoff and row == t and next_row[row] < 0:
+                    return math.inf
                 duration = seconds[t] / table.speed[h]
                 began[row], ended[row] = now, now + duration
                 makespan = max(makespan, now + duration)

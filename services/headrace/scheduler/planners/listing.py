@@ -51,6 +51,8 @@ def downward_ranks(table: Table, slow: float) -> Column:
         for place in range(table.input_start[task], table.input_start[task + 1]):
             dataset = table.inputs[place]
             maker = table.producer[dataset]
+            if table.done[maker]:
+                continue
             transfer = slow * (table.latency + table.nbytes[dataset] / bandwidth) if slow > 0 else 0.0
             made, first = table.seconds[maker] / speed, table.first_output[maker]
             if table.yields[maker]:
@@ -60,31 +62,93 @@ def downward_ranks(table: Table, slow: float) -> Column:
 
 
 @compiled
-def place_list(table: Table, sequence: Column, slow: float, serial: int, use: Column, pinned: Column, host: Column, start: Column) -> None:
+def place_list(
+    table: Table,
+    sequence: Column,
+    slow: float,
+    serial: int,
+    patience: float,
+    use: Column,
+    pinned: Column,
+    host: Column,
+    start: Column,
+    copy_task: Column,
+    copy_host: Column,
+    copy_start: Column,
+) -> int:
     """Place the tasks of a sequence, which is a topological order: fill in the host and the predicted start of each.
 
-    slow: by what to multiply the seconds of a transfer. serial: 1 if a link carries one transfer at a time. use (hosts): 1 for those that
-    may be used; a task that fits none of them goes to any that it fits. pinned (tasks): the only host of each, -1 for any.
+    slow: by what to multiply the seconds of a transfer. serial: 1 if a link carries one transfer at a time.
+    patience: an input is computed again before the task, by a copy of the task that makes it, where that takes no longer than so many
+    times its transfer, and where all that the copy takes is on the host; 0 for no copies.
+    use (hosts): 1 for those that may be used; a task that fits none of them goes to any that it fits.
+    pinned (tasks): the only host of each, -1 for any.
+    copy_task, copy_host, copy_start (at most one per edge): filled in for copies. Returns their number.
+
+    It is one long function, since every call within it would pass all columns. Its arrays:
+    gap, last_gap (runners), gap_begin, gap_end, gap_next: a list for each runner, of times when it is idle. free (runners): when it has
+    done all.
+    head (datasets), where, since, following: a list for each dataset, of the hosts that have it, and since when.
+    up, down (hosts): when a link has carried all transfers so far. ready, link, extra (hosts): for the task at hand, when its inputs are
+    there, when the link has carried them, and the seconds of copies. local (hosts): since when an input is there.
     """
-    n_hosts, n_datasets, latency = table.n_hosts, table.n_datasets, table.latency
-    inputs, input_start, first_output = table.inputs, table.input_start, table.first_output
+    n_hosts, n_datasets, latency, done = table.n_hosts, table.n_datasets, table.latency, table.done
+    inputs, input_start, first_output, producer = table.inputs, table.input_start, table.first_output, table.producer
     nbytes, seconds, speed, bandwidth, kind, able = table.nbytes, table.seconds, table.speed, table.bandwidth, table.kind, table.able
     first_runner = ints(n_hosts + 1, 0)
     for h in range(n_hosts):
         first_runner[h + 1] = first_runner[h] + table.runners[h]
-    free, gap = floats(first_runner[n_hosts], 0.0), ints(first_runner[n_hosts], -1)
+    n_runners = first_runner[n_hosts]
+    free, gap, last_gap = floats(n_runners, 0.0), ints(n_runners, -1), ints(n_runners, -1)
     most = 2 * len(sequence) + 1
     gap_begin, gap_end, gap_next, n_gaps = floats(most, 0.0), floats(most, 0.0), ints(most, -1), 0
-    # Copies of each dataset, as a list: where, since when, the next.
-    copies = len(table.held) + n_datasets + len(inputs)
-    head, copy_host, copy_time, copy_next, n_copies = ints(n_datasets, -1), ints(copies, 0), floats(copies, 0.0), ints(copies, -1), 0
+    most = len(table.held) + len(inputs) + (n_datasets * n_hosts if patience > 0 else n_datasets)
+    head, where, since, following, n_since = ints(n_datasets, -1), ints(most, 0), floats(most, 0.0), ints(most, -1), 0
     up, down = floats(n_hosts, 0.0), floats(n_hosts, 0.0)
+    ready, link, extra, local = floats(n_hosts, 0.0), floats(n_hosts, 0.0), floats(n_hosts, 0.0), floats(n_hosts, 0.0)
+    last_maker, n_copies = ints(n_hosts, -1), 0
     for dataset in range(n_datasets):
         for place in range(table.held_start[dataset], table.held_start[dataset + 1]):
-            copy_host[n_copies], copy_next[n_copies], head[dataset] = table.held[place], head[dataset], n_copies
-            n_copies += 1
+            where[n_since], following[n_since], head[dataset] = table.held[place], head[dataset], n_since
+            n_since += 1
 
     for task in sequence:
+        # When its inputs would be on each host.
+        for h in range(n_hosts):
+            ready[h], link[h], extra[h], last_maker[h] = 0.0, down[h], 0.0, -1
+        for place in range(input_start[task], input_start[task + 1]):
+            dataset = inputs[place]
+            maker = producer[dataset]
+            for h in range(n_hosts):
+                local[h] = math.inf
+            copy, source, made = head[dataset], -1, math.inf
+            while copy >= 0:
+                h = where[copy]
+                local[h] = min(local[h], since[copy])
+                if source < 0 or since[copy] <= made:  # of equals the first, which stands last
+                    source, made = h, since[copy]
+                copy = following[copy]
+            for h in range(n_hosts):
+                if local[h] < math.inf:
+                    ready[h] = max(ready[h], local[h])
+                    continue
+                takes = nbytes[dataset] / min(bandwidth[source], bandwidth[h])
+                again = seconds[maker] / speed[h]
+                if patience > 0 and again <= patience * (latency + takes) and able[kind[maker] * n_hosts + h] and not done[maker]:
+                    inputs_since = _all_there(table, head, where, since, following, maker, h)
+                    if inputs_since < math.inf:
+                        if last_maker[h] != maker:
+                            extra[h] += again
+                        last_maker[h] = maker
+                        ready[h] = max(ready[h], inputs_since)
+                        continue
+                if serial:
+                    link[h] = max(made + latency, up[source], link[h]) + takes
+                    ready[h] = max(ready[h], link[h])
+                else:
+                    ready[h] = max(ready[h], made + (latency + takes) * slow)
+
+        # The runner where it would end first.
         best, best_end, best_start, best_runner, best_before, best_gap = -1, math.inf, 0.0, -1, -1, -1
         for attempt in range(2):
             if best >= 0:
@@ -92,34 +156,15 @@ def place_list(table: Table, sequence: Column, slow: float, serial: int, use: Co
             for h in range(n_hosts):
                 if not able[kind[task] * n_hosts + h] or (attempt == 0 and (not use[h] or pinned[task] not in (-1, h))):
                     continue
-                ready, busy_link = 0.0, down[h]
-                for place in range(input_start[task], input_start[task + 1]):
-                    dataset = inputs[place]
-                    copy, there, source, since = head[dataset], math.inf, -1, math.inf
-                    while copy >= 0:
-                        if copy_host[copy] == h:
-                            there = min(there, copy_time[copy])
-                        if source < 0 or copy_time[copy] <= since:  # the first copy that was made stands last
-                            source, since = copy_host[copy], copy_time[copy]
-                        copy = copy_next[copy]
-                    if there == math.inf:
-                        takes = nbytes[dataset] / min(bandwidth[source], bandwidth[h])
-                        if serial:
-                            begins = max(since + latency, up[source], busy_link)
-                            there = begins + takes
-                            busy_link = there
-                        else:
-                            there = since + (latency + takes) * slow
-                    ready = max(ready, there)
-                takes = seconds[task] / speed[h]
-                if ready + takes >= best_end:
+                takes = extra[h] + seconds[task] / speed[h]
+                if ready[h] + takes >= best_end:
                     continue
                 for runner in range(first_runner[h], first_runner[h + 1]):
-                    begins, before, found = max(free[runner], ready), -1, -1
+                    begins, before, found = max(free[runner], ready[h]), -1, -1
                     at, previous = gap[runner], -1
                     while at >= 0:
-                        if max(gap_begin[at], ready) + takes <= gap_end[at]:
-                            begins, before, found = max(gap_begin[at], ready), previous, at
+                        if max(gap_begin[at], ready[h]) + takes <= gap_end[at]:
+                            begins, before, found = max(gap_begin[at], ready[h]), previous, at
                             break
                         previous, at = at, gap_next[at]
                     better = begins + takes < best_end
@@ -128,18 +173,21 @@ def place_list(table: Table, sequence: Column, slow: float, serial: int, use: Co
                     if better:
                         best, best_end, best_start = h, begins + takes, begins
                         best_runner, best_before, best_gap = runner, before, found
-        host[task], start[task] = best, best_start
+
         # Take the time of the runner.
         if best_gap >= 0:
-            begin, end = gap_begin[best_gap], gap_end[best_gap]
-            rest = gap_next[best_gap]
-            if end > best_end:
+            begin, rest = gap_begin[best_gap], gap_next[best_gap]
+            if gap_end[best_gap] > best_end:
                 gap_begin[best_gap] = best_end
                 rest = best_gap
             if best_start > begin:
                 gap_begin[n_gaps], gap_end[n_gaps], gap_next[n_gaps] = begin, best_start, rest
+                if rest < 0:
+                    last_gap[best_runner] = n_gaps
                 rest = n_gaps
                 n_gaps += 1
+            elif rest < 0:
+                last_gap[best_runner] = best_before
             if best_before >= 0:
                 gap_next[best_before] = rest
             else:
@@ -147,36 +195,65 @@ def place_list(table: Table, sequence: Column, slow: float, serial: int, use: Co
         else:
             if best_start > free[best_runner]:
                 gap_begin[n_gaps], gap_end[n_gaps] = free[best_runner], best_start
-                last = gap[best_runner]
-                if last < 0:
-                    gap[best_runner] = n_gaps
+                if last_gap[best_runner] >= 0:
+                    gap_next[last_gap[best_runner]] = n_gaps
                 else:
-                    while gap_next[last] >= 0:
-                        last = gap_next[last]
-                    gap_next[last] = n_gaps
+                    gap[best_runner] = n_gaps
+                last_gap[best_runner] = n_gaps
                 n_gaps += 1
             free[best_runner] = best_end
-        # Take the time of the links, and note where copies are.
+
+        # Take the time of the links, and note where datasets are.
+        begins = best_start
         for place in range(input_start[task], input_start[task + 1]):
             dataset = inputs[place]
-            copy, local, source, since = head[dataset], False, -1, math.inf
+            maker = producer[dataset]
+            copy, there, source, made = head[dataset], False, -1, math.inf
             while copy >= 0:
-                local = local or copy_host[copy] == best
-                if source < 0 or copy_time[copy] <= since:
-                    source, since = copy_host[copy], copy_time[copy]
-                copy = copy_next[copy]
-            if not local:
-                takes = nbytes[dataset] / min(bandwidth[source], bandwidth[best])
-                there = since + (latency + takes) * slow
-                if serial:
-                    there = max(since + latency, up[source], down[best]) + takes
-                    up[source] = down[best] = there
-                copy_host[n_copies], copy_time[n_copies], copy_next[n_copies], head[dataset] = best, there, head[dataset], n_copies
+                there = there or where[copy] == best
+                if source < 0 or since[copy] <= made:
+                    source, made = where[copy], since[copy]
+                copy = following[copy]
+            if there:
+                continue
+            takes = nbytes[dataset] / min(bandwidth[source], bandwidth[best])
+            again = seconds[maker] / speed[best]
+            pays = patience > 0 and again <= patience * (latency + takes) and able[kind[maker] * n_hosts + best] and not done[maker]
+            if pays and _all_there(table, head, where, since, following, maker, best) < math.inf:
+                copy_task[n_copies], copy_host[n_copies], copy_start[n_copies] = maker, best, begins
                 n_copies += 1
+                begins += again
+                for output in range(first_output[maker], first_output[maker + 1]):
+                    where[n_since], since[n_since], following[n_since] = best, begins, head[output]
+                    head[output] = n_since
+                    n_since += 1
+                continue
+            arrives = made + (latency + takes) * slow
+            if serial:
+                arrives = max(made + latency, up[source], down[best]) + takes
+                up[source] = down[best] = arrives
+            where[n_since], since[n_since], following[n_since], head[dataset] = best, arrives, head[dataset], n_since
+            n_since += 1
+        host[task], start[task] = best, begins
+        n_made = first_output[task + 1] - first_output[task]
         for dataset in range(first_output[task], first_output[task + 1]):
             made = best_end
             if table.yields[task]:
-                left = first_output[task + 1] - dataset - 1
-                made -= (best_end - best_start) * left / (first_output[task + 1] - first_output[task])
-            copy_host[n_copies], copy_time[n_copies], copy_next[n_copies], head[dataset] = best, made, head[dataset], n_copies
-            n_copies += 1
+                made -= (best_end - begins) * (first_output[task + 1] - dataset - 1) / n_made
+            where[n_since], since[n_since], following[n_since], head[dataset] = best, made, head[dataset], n_since
+            n_since += 1
+    return n_copies
+
+
+@compiled
+def _all_there(table: Table, head: Column, where: Column, since: Column, following: Column, task: int, host: int) -> float:
+    """Return when all inputs of a task are on a host; infinity if one is not going to be."""
+    ready = 0.0
+    for place in range(table.input_start[task], table.input_start[task + 1]):
+        copy, there = head[table.inputs[place]], math.inf
+        while copy >= 0:
+            if where[copy] == host:
+                there = min(there, since[copy])
+            copy = following[copy]
+        ready = max(ready, there)
+    return ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headrace.scheduler.planners.annealing import WORK, anneal, n_evaluations
+from headrace.scheduler.planners.annealing import WORK, anneal, size
 from headrace.scheduler.planners.cpop import cpop
 from headrace.scheduler.planners.depth_first import depth_first
 from headrace.scheduler.planners.fast import fast
@@ -30,16 +30,25 @@ MEMBERS: dict[str, Planner] = {
     "parametric": parametric,
 }
 """The members by name."""
-SEARCHES = 2
-"""How many of the best plans are annealed, with equal shares of the evaluations."""
+MEMBERS_COST = 75
+"""What all members take together, in evaluations."""
+SEARCHES = 3
+"""How many of the best plans are annealed, with half of the evaluations; the other half goes on with the best one found."""
 
 
 def portfolio(problem: Problem, work: int = WORK) -> Plan:
     """Return the best plan of all members and of annealing. Its `planner` says which one made it.
 
-    work: tasks and edges that annealing may simulate.
+    work: tasks and edges that may be simulated.
     """
     plans = [member(problem) for member in MEMBERS.values()]
-    starts = sorted(plans, key=score)[:SEARCHES]
-    found = [anneal(problem, start, n_evaluations(problem, work) // len(starts), seed) for seed, start in enumerate(starts, 1)]
-    return best_of([*plans, *found])
+    starts = _different(sorted(plans, key=score))[:SEARCHES]
+    evaluations = work // size(problem) - MEMBERS_COST
+    found = [anneal(problem, start, evaluations // (2 * len(starts)), seed) for seed, start in enumerate(starts, 1)]
+    best = best_of([*plans, *found])
+    return best_of([best, anneal(problem, best, evaluations // 2, SEARCHES + 1)])
+
+
+def _different(plans: list[Plan]) -> list[Plan]:
+    """Return the plans without those whose outcome is that of an earlier one."""
+    return list({score(plan): plan for plan in reversed(plans)}.values())[::-1]

@@ -10,6 +10,7 @@ import math
 
 from headrace.scheduler.planners.compiled import Column, compiled, floats, ints
 from headrace.scheduler.planners.execution import RUNNER, TRANSFER, execute, make_outcome
+from headrace.scheduler.planners.listing import upward_ranks
 from headrace.scheduler.planners.table import Table
 
 MODULUS, FACTOR = 2147483647, 48271
@@ -28,6 +29,12 @@ def draw_unit(state: Column) -> float:
     """Return a number between 0 and 1."""
     state[0] = state[0] * FACTOR % MODULUS
     return float(state[0] / MODULUS)
+
+
+@compiled
+def group_size(state: Column) -> int:
+    """Return how many rows to move together: one in half of all cases, else up to 64."""
+    return 1 if draw(state, 2) == 0 else 2 << draw(state, 6)
 
 
 @compiled
@@ -96,6 +103,44 @@ def move_row(table: Table, task: Column, host: Column, order: Column, rows: int,
 
 
 @compiled
+def move_group(table: Table, task: Column, host: Column, order: Column, rows: int, row: int, to: int, most: int, down: int) -> int:
+    """Move a row and tasks around it that are on the same host: at most so many. Returns the new number of rows.
+
+    down: 1 for those that need what it makes, 0 for those that it needs.
+    """
+    home = host[row]
+    if home == to:
+        return rows
+    before = rows
+    rows = move_row(table, task, host, order, rows, row, to)
+    if rows != before or host[row] != to:
+        return rows
+    group, n, at = ints(most, 0), 1, 0
+    group[0] = task[row]
+    while at < n and n < most:
+        t = group[at]
+        at += 1
+        if down:
+            for dataset in range(table.first_output[t], table.first_output[t + 1]):
+                for place in range(table.consumer_start[dataset], table.consumer_start[dataset + 1]):
+                    near = table.consumers[place]
+                    if n < most and host[near] == home and row_on(table, task, host, rows, near, to) < 0:
+                        move_row(table, task, host, order, rows, near, to)
+                        if host[near] == to:
+                            group[n] = near
+                            n += 1
+        else:
+            for place in range(table.input_start[t], table.input_start[t + 1]):
+                near = table.producer[table.inputs[place]]
+                if n < most and host[near] == home and row_on(table, task, host, rows, near, to) < 0:
+                    move_row(table, task, host, order, rows, near, to)
+                    if host[near] == to:
+                        group[n] = near
+                        n += 1
+    return rows
+
+
+@compiled
 def some_host(table: Table, host: Column, row: int, t: int, load: Column, state: Column) -> int:
     """Choose a host for a row: of a neighbour in the graph, one of the idlest, or any."""
     choice = draw(state, 3)
@@ -146,9 +191,9 @@ def change(
     if critical and before >= 0 and via[row] == TRANSFER:
         g = host[before]
         if choice < 20:
-            return move_row(table, task, host, order, rows, row, g)
+            return move_group(table, task, host, order, rows, row, g, group_size(state), 1)
         if choice < 40:
-            return move_row(table, task, host, order, rows, before, h)
+            return move_group(table, task, host, order, rows, before, h, group_size(state), 0)
         if choice < 60:
             return add_copy(table, task, host, order, rows, task[before], h, 0)
         if choice < 70:
@@ -175,7 +220,7 @@ def change(
                 if n == rows:
                     return move_row(table, task, host, order, rows, row, to)
                 return n
-        return move_row(table, task, host, order, rows, row, to)
+        return move_group(table, task, host, order, rows, row, to, group_size(state), draw(state, 2))
     if choice < 90:
         order[row] = order[draw(state, rows)] - 0.001 * draw_unit(state)
         return rows
@@ -209,6 +254,11 @@ def anneal(
     cur_task, cur_host, cur_order = task.copy(), host.copy(), order.copy()
     try_task, try_host, try_order = task.copy(), host.copy(), order.copy()
     path, cause, via, load = ints(most, 0), ints(most, -1), ints(most, 0), floats(n_hosts, 0.0)
+    tail, fastest, mean = upward_ranks(table, 0.0), 0.0, 0.0
+    for h in range(n_hosts):
+        fastest, mean = max(fastest, table.speed[h]), mean + table.speed[h] / n_hosts
+    for t in range(table.n_tasks):
+        tail[t] *= mean / fastest * (1 - 1e-9)
     cur_rows, best_rows, n_path = rows, rows, 0
     cur_cost, best_cost, best_makespan, first_makespan = math.inf, math.inf, math.inf, 1.0
     for evaluation in range(evaluations):
@@ -218,15 +268,18 @@ def anneal(
         if evaluation > 0:
             for _ in range(1 + (draw(state, 4) == 0)):
                 try_rows = change(table, try_task, try_host, try_order, try_rows, path, n_path, cause, via, load, state)
-        makespan = execute(table, try_task[:try_rows], try_host[:try_rows], try_order[:try_rows], outcome)
+        heat = first_makespan * warm * (cold / warm) ** (evaluation / evaluations)
+        cutoff = cur_cost - heat * math.log(draw_unit(state))  # what is above is rejected
+        makespan = execute(table, try_task[:try_rows], try_host[:try_rows], try_order[:try_rows], tail, cutoff, outcome)
+        if makespan == math.inf:
+            continue
         penalty = over_memory(table, outcome.peak)
         if evaluation == 0:
             first_makespan = makespan
         cost = makespan + penalty * first_makespan
         for row in range(try_rows):
             cost += 0.02 * outcome.end[row] / try_rows
-        heat = first_makespan * warm * (cold / warm) ** (evaluation / evaluations)
-        if cost <= cur_cost or draw_unit(state) < math.exp((cur_cost - cost) / heat):
+        if cost <= cutoff:
             cur_cost, cur_rows = cost, try_rows
             last = 0
             for h in range(n_hosts):

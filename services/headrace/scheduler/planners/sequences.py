@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from headrace.scheduler.planners.compiled import floats, int_column, ints
 from headrace.scheduler.planners.listing import place_list
-from headrace.scheduler.planners.plan import Placement
+from headrace.scheduler.planners.plan import NOWHERE, Placement
 from headrace.scheduler.planners.problem import Floats, Problem
 from headrace.scheduler.planners.table import Table
 
@@ -35,6 +35,7 @@ def placed_by_list(
     sequence: Order,
     slow: float = 1.0,
     serial: bool = False,
+    patience: float = 0.0,
     n_hosts: int | None = None,
     pinned: Order | None = None,
 ) -> Placement:
@@ -42,11 +43,16 @@ def placed_by_list(
 
     n_hosts: how many hosts to use, the strongest ones; all by default. pinned (tasks): the only host of each, -1 for any.
     """
+    n, most = problem.n_tasks, len(problem.topology.inputs) if patience > 0 else 0
     strength = np.array([host.runners * host.speed for host in problem.hosts])
     use = np.zeros(problem.n_hosts, dtype=np.int64)
     use[np.argsort(-strength, kind="stable")[:n_hosts]] = 1
-    pins = np.full(problem.n_tasks, -1) if pinned is None else pinned
-    host, start = ints(problem.n_tasks, -1), floats(problem.n_tasks, 0.0)
-    place_list(table, int_column(sequence), float(slow), int(serial), int_column(use), int_column(pins), host, start)
-    by_start = np.lexsort((place_of(sequence, problem.n_tasks), np.array(start)))
-    return Placement.of(host, place_of(by_start, problem.n_tasks))
+    pins = int_column(np.full(n, -1) if pinned is None else pinned)
+    host, start = ints(n, NOWHERE), floats(n, 0.0)
+    copy_task, copy_host, copy_start = ints(most, 0), ints(most, 0), floats(most, 0.0)
+    arguments = (table, int_column(sequence), float(slow), int(serial), float(patience), int_column(use), pins)
+    n_copies = place_list(*arguments, host, start, copy_task, copy_host, copy_start)
+    starts = np.concatenate((np.array(start), np.array(copy_start[:n_copies])))
+    places = np.concatenate((place_of(sequence, n), np.full(n_copies, -1)))  # copies go before the task that takes their datasets
+    order = place_of(np.lexsort((places, starts)), len(starts))
+    return Placement.of(host, order[:n], zip(copy_task[:n_copies], copy_host[:n_copies], order[n:], strict=True))

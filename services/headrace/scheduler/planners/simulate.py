@@ -15,6 +15,8 @@ The rules, all deterministic:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from headrace.scheduler.planners.compiled import int_column
@@ -27,8 +29,8 @@ from headrace.scheduler.planners.table import table_of
 def simulate(problem: Problem, placement: Placement, planner: str) -> Plan:
     """Return the plan that a placement is, with its predicted execution. planner: the name of the planner that made it."""
     task, host, order = (int_column(column) for column in (placement.task, placement.host, placement.order))
-    outcome = make_outcome(len(placement.task), problem.n_hosts)
-    makespan = execute(table_of(problem), task, host, order, outcome)
+    table, outcome = table_of(problem), make_outcome(len(placement.task), problem.n_hosts)
+    makespan = execute(table, task, host, order, table.seconds, math.inf, outcome)
     peak = np.array(outcome.peak)
     return Plan(
         planner=planner,

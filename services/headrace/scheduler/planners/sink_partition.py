@@ -48,6 +48,7 @@ def _shares(problem: Problem) -> Floats:
 def _hosts(problem: Problem, owner: dict[int, int], patience: float) -> tuple[list[int], list[tuple[int, int]]]:
     """Return the host of each task, and copies as (task, host). owner: the host of each sink."""
     hosts, copies = [NOWHERE] * problem.n_tasks, []
+    load = [0.0] * problem.n_hosts
     rows: list[tuple[int, ...]] = [()] * problem.n_tasks
     for task in problem.undone.tolist()[::-1]:
         needs = _needs(problem, task, rows)  # bytes that each host takes of it
@@ -55,9 +56,11 @@ def _hosts(problem: Problem, owner: dict[int, int], patience: float) -> tuple[li
         wanted = [host for host in needs if host in able]
         if not wanted:
             wanted = [owner[task]] if owner.get(task) in able else [able[task % len(able)]]
-        first = max(wanted, key=lambda host: (needs.get(host, 0.0), -host))
+        first = min(wanted, key=lambda host: load[host] - needs.get(host, 0.0) / problem.hosts[host].bandwidth)
         again = [host for host in sorted(wanted) if host != first and _pays(problem, task, host, needs[host], patience)]
         rows[task], hosts[task] = (first, *again), first
+        for host in rows[task]:
+            load[host] += float(problem.seconds[task]) / (problem.hosts[host].runners * problem.hosts[host].speed)
         copies += [(task, host) for host in again]
     return hosts, copies
 
