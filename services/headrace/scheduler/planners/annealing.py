@@ -26,8 +26,8 @@ COPIES = 3
 
 
 def size(problem: Problem) -> int:
-    """Return the work of one evaluation, in tasks and edges."""
-    return problem.n_tasks + len(problem.topology.inputs) + 1
+    """Return the work of one evaluation: tasks, and edges, which cost more where more links share their bandwidth."""
+    return problem.n_tasks + len(problem.topology.inputs) * (32 + problem.n_hosts) // 32 + 1
 
 
 def anneal(problem: Problem, plan: Plan, evaluations: int, seed: int = 1) -> Plan:

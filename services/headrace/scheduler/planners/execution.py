@@ -107,7 +107,7 @@ def execute(table: Table, task: Column, host: Column, order: Column, tail: Colum
     flows, root, active = ints(n_queues, 0), ints(n_queues, -1), ints(n_queues, 0)
     served, first, rate, ends = floats(n_queues, 0.0), floats(n_queues, 0.0), floats(n_queues, 0.0), floats(n_queues, math.inf)
     target, child, sibling = floats(n_replicas, 0.0), ints(n_replicas, -1), ints(n_replicas, -1)
-    left, users = floats(2 * n_hosts, 0.0), ints(2 * n_hosts, 0)
+    left, users, used_links = floats(2 * n_hosts, 0.0), ints(2 * n_hosts, 0), ints(2 * n_hosts, 0)
     arrived = ints(n_replicas, 0)
 
     now, makespan, flow_clock, flow_end = 0.0, 0.0, 0.0, math.inf
@@ -213,7 +213,7 @@ def execute(table: Table, task: Column, host: Column, order: Column, tail: Colum
                     active[at] = active[n_active]
             changed = True
         if changed:
-            flow_end = fill(n_hosts, bandwidth, active, n_active, flows, served, first, rate, ends, left, users, now)
+            flow_end = fill(n_hosts, bandwidth, active, n_active, flows, served, first, rate, ends, left, users, used_links, now)
         for at in range(n_arrived):
             replica = arrived[at]
             used_up = source[replica]

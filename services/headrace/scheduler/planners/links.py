@@ -26,6 +26,7 @@ def fill(
     ends: Column,
     left: Column,
     users: Column,
+    used: Column,
     now: float,
 ) -> float:
     """Give each queue its fair rate. Returns when the next flow ends.
@@ -33,26 +34,38 @@ def fill(
     n: hosts; the queue from host a to host b is number a * n + b. bandwidth (hosts): bytes per second each way.
     active: the queues that have flows, `n_active` of them. flows, served (queues): as above. first (queues): the lowest target of a queue.
     rate, ends (queues): filled in: bytes per second of each flow, and when the first flow of the queue ends.
-    left, users (2 hosts): scratch: what each host still sends and then receives, and for how many flows.
+    left, users, used (2 hosts): scratch: what each host still sends and then receives, for how many flows, and the links with flows.
+    `users` is 0 before and after.
     """
-    for link in range(2 * n):
-        left[link], users[link] = bandwidth[link % n], 0
+    n_used = 0
     for at in range(n_active):
         queue = active[at]
         rate[queue] = -1.0
-        users[queue // n] += flows[queue]
-        users[n + queue % n] += flows[queue]
+        sender, receiver = queue // n, n + queue % n
+        if users[sender] == 0:
+            used[n_used], left[sender] = sender, bandwidth[sender]
+            n_used += 1
+        if users[receiver] == 0:
+            used[n_used], left[receiver] = receiver, bandwidth[receiver - n]
+            n_used += 1
+        users[sender] += flows[queue]
+        users[receiver] += flows[queue]
     unset, soonest = n_active, math.inf
     while unset > 0:
         tight, share = -1, math.inf
-        for link in range(2 * n):
+        for at in range(n_used):
+            link = used[at]
             if users[link] > 0 and left[link] < share * users[link]:
                 tight, share = link, max(left[link], 0.0) / users[link]
-        # The queues through that link: a row or a column of all queues, or whatever is left if no link limits it.
-        begin, step, count = (tight * n, 1, n) if tight < n else (tight - n, n, n)
-        if tight < 0:
-            begin, step, count = 0, 1, n * n
-        for queue in range(begin, begin + step * count, step):
+        # The queues through that link are a row or a column of all queues, or among the active ones, whichever are fewer.
+        count = n if tight >= 0 and n_active > n else n_active
+        for at in range(count):
+            if count == n_active:
+                queue = active[at]
+                if tight >= 0 and queue // n != tight and n + queue % n != tight:
+                    continue
+            else:
+                queue = tight * n + at if tight < n else at * n + tight - n
             if flows[queue] > 0 and rate[queue] < 0:
                 rate[queue] = share
                 unset -= 1

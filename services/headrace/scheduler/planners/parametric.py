@@ -19,7 +19,7 @@ from headrace.scheduler.planners.sequences import by_priority, placed_by_list
 from headrace.scheduler.planners.simulate import simulate
 from headrace.scheduler.planners.table import Table, table_of
 
-WORK = 20_000_000 if COMPILED else 200_000
+WORK = 8_000_000 if COMPILED else 80_000
 """Cells of tasks and edges by hosts that all lists together may fill: about a second's worth."""
 
 
@@ -52,8 +52,12 @@ VARIANTS = (
 
 def parametric(problem: Problem) -> Plan:
     """Plan by the best of up to 25 list schedules."""
-    table = table_of(problem)
-    return best_of(simulate(problem, placement, "parametric") for placement in placements(problem, table))
+    return best_of(list_plans(problem))
+
+
+def list_plans(problem: Problem) -> list[Plan]:
+    """Return all plans that `parametric` chooses from."""
+    return [simulate(problem, placement, "parametric") for placement in placements(problem, table_of(problem))]
 
 
 def placements(problem: Problem, table: Table) -> Iterator[Placement]:

@@ -9,7 +9,7 @@ from headrace.scheduler.planners.cpop import cpop
 from headrace.scheduler.planners.depth_first import depth_first
 from headrace.scheduler.planners.fast import fast
 from headrace.scheduler.planners.heft import heft
-from headrace.scheduler.planners.parametric import parametric
+from headrace.scheduler.planners.parametric import list_plans, parametric
 from headrace.scheduler.planners.paths import paths
 from headrace.scheduler.planners.plan import Plan
 from headrace.scheduler.planners.problem import Problem
@@ -41,7 +41,7 @@ def portfolio(problem: Problem, work: int = WORK) -> Plan:
 
     work: tasks and edges that may be simulated.
     """
-    plans = [member(problem) for member in MEMBERS.values()]
+    plans = [member(problem) for name, member in MEMBERS.items() if name != "parametric"] + list_plans(problem)
     starts = _different(sorted(plans, key=score))[:SEARCHES]
     evaluations = work // size(problem) - MEMBERS_COST
     found = [anneal(problem, start, evaluations // (2 * len(starts)), seed) for seed, start in enumerate(starts, 1)]
