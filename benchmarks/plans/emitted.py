@@ -1,13 +1,14 @@
 """The JSON of an emitted plan, and the rules that it has to keep. This module imports nothing of Headrace.
 
     {"instance": "splitters", "planner": "heft",
-     "tasks": [[id, seconds, [bytes of each output], [[task, output], ...]], ...],
+     "tasks": [[id, seconds, [bytes of each output], [[task, output], ...]], ...], "names": [...],
      "hosts": 8, "runners": 1, "bandwidth": 1e8, "latency": 0.0,
      "placements": [[task, host, runner, start, end], ...]}
 
-Inputs and placements name a task by its place in `tasks`; its id is for people. Hosts count from 0, and so do the runners of each. All
-hosts have the same number of runners, the same speed, and the same bandwidth in bytes per second. Times are in seconds. A task that runs
-on several hosts has several placements. Other fields are ignored.
+Inputs and placements name a task by its id, a number or a text. Headrace numbers the tasks from 0; `names`, in the order of `tasks`, has
+what the instance calls them, and may be absent. Hosts count from 0, and so do the runners of each and the outputs of a task. All hosts
+have the same number of runners, the same speed, and the same bandwidth in bytes per second. Times are in seconds. A task that runs on
+several hosts has several placements. Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ class InvalidPlan(ValueError):
 
 
 class EmittedTask(NamedTuple):
-    """A task as emitted. inputs: distinct pairs of a task's index and the index of the output among its outputs."""
+    """A task as emitted. name: for people. inputs: distinct pairs of a task's place in the plan and the place of an output in that task."""
 
-    id: str
+    name: str
     seconds: float
     outputs: tuple[float, ...]
     inputs: tuple[tuple[int, int], ...]
 
 
 class Row(NamedTuple):
-    """One placement: a task on a runner of a host, with the times that the planner predicts."""
+    """One placement: a task, by its place in the plan, on a runner of a host, with the times that the planner predicts."""
 
     task: int
     host: int
@@ -87,34 +88,52 @@ class EmittedPlan:
 def parse(record: Any) -> EmittedPlan:
     """Return the plan of a JSON value. Raises InvalidPlan if a field is missing or has a wrong type or range."""
     try:
+        number = _numbers([row[0] for row in record["tasks"]])
+        names = record.get("names") or list(number)
         return EmittedPlan(
             instance=str(record["instance"]),
             planner=str(record.get("planner", "")),
-            tasks=tuple(_task(*row) for row in record["tasks"]),
+            tasks=tuple(_task(number, str(name), *row[1:]) for name, row in zip(names, record["tasks"], strict=True)),
             hosts=_count("hosts", record["hosts"]),
             runners=_count("runners", record["runners"]),
             bandwidth=_positive("bandwidth", record["bandwidth"]),
             latency=_amount("latency", record["latency"]),
-            rows=tuple(_row(*row) for row in record["placements"]),
+            rows=tuple(_row(number, *row) for row in record["placements"]),
         )
     except KeyError as error:
         raise InvalidPlan(f"field {error} is missing") from None
     except InvalidPlan:
         raise
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
         raise InvalidPlan(f"a field has a wrong type or length: {error}") from None
 
 
-def _task(id_: Any, seconds: Any, outputs: Sequence[Any], inputs: Sequence[Any]) -> EmittedTask:
-    where = f"task {id_}"
-    pairs = tuple(dict.fromkeys((_index(where, task), _index(where, output)) for task, output in inputs))
-    return EmittedTask(str(id_), _amount(f"{where}: seconds", seconds), tuple(_amount(f"{where}: output", size) for size in outputs), pairs)
+def _numbers(ids: Sequence[Any]) -> dict[Any, int]:
+    """Return the place of each task by its id."""
+    number: dict[Any, int] = {}
+    for id_ in ids:
+        if isinstance(id_, bool) or not isinstance(id_, int | str) or id_ in number:
+            raise InvalidPlan(f"task {len(number)} has the id {id_!r}: give each task a number or text of its own")
+        number[id_] = len(number)
+    return number
 
 
-def _row(task: Any, host: Any, runner: Any, start: Any, end: Any) -> Row:
+def _task(number: Mapping[Any, int], name: str, seconds: Any, outputs: Sequence[Any], inputs: Sequence[Any]) -> EmittedTask:
+    where = f"task {name}"
+    pairs = tuple(dict.fromkeys((_place(where, number, task), _index(where, output)) for task, output in inputs))
+    return EmittedTask(name, _amount(f"{where}: seconds", seconds), tuple(_amount(f"{where}: output", size) for size in outputs), pairs)
+
+
+def _row(number: Mapping[Any, int], task: Any, host: Any, runner: Any, start: Any, end: Any) -> Row:
     where = f"placement of task {task}"
-    numbers = [_index(where, number) for number in (task, host, runner)]
-    return Row(*numbers, _amount(f"{where}: start", start), _amount(f"{where}: end", end))
+    places = [_place(where, number, task), _index(where, host), _index(where, runner)]
+    return Row(*places, _amount(f"{where}: start", start), _amount(f"{where}: end", end))
+
+
+def _place(what: str, number: Mapping[Any, int], task: Any) -> int:
+    if isinstance(task, bool) or not isinstance(task, int | str) or task not in number:
+        raise InvalidPlan(f"{what}: there is no task {task!r}")
+    return number[task]
 
 
 def _amount(what: str, value: Any) -> float:
@@ -174,33 +193,33 @@ def topological(tasks: Sequence[EmittedTask]) -> list[int]:
 def _check_indices(plan: EmittedPlan) -> None:
     for task in plan.tasks:
         for source, output in task.inputs:
-            if source >= len(plan.tasks) or output >= len(plan.tasks[source].outputs):
-                raise InvalidPlan(f"task {task.id}: input [{source}, {output}] does not exist")
+            if output >= len(plan.tasks[source].outputs):
+                raise InvalidPlan(f"task {task.name}: there is no output {output} of task {plan.tasks[source].name}")
     for row in plan.rows:
-        if row.task >= len(plan.tasks) or row.host >= plan.hosts or row.runner >= plan.runners:
-            raise InvalidPlan(f"placement {list(row)}: there is no such task, host or runner")
+        if row.host >= plan.hosts or row.runner >= plan.runners:
+            raise InvalidPlan(f"task {plan.tasks[row.task].name}: there is no host {row.host} with a runner {row.runner}")
 
 
 def _check_placed(plan: EmittedPlan) -> None:
     places = [(row.task, row.host) for row in plan.rows]
     if len(set(places)) < len(places):
         twice = next(place for place in places if places.count(place) > 1)
-        raise InvalidPlan(f"task {plan.tasks[twice[0]].id} is placed twice on host {twice[1]}")
+        raise InvalidPlan(f"task {plan.tasks[twice[0]].name} is placed twice on host {twice[1]}")
     placed = {row.task for row in plan.rows}
     for index, task in enumerate(plan.tasks):
         if index not in placed:
-            raise InvalidPlan(f"task {task.id} is placed nowhere")
+            raise InvalidPlan(f"task {task.name} is placed nowhere")
 
 
 def _check_runners(plan: EmittedPlan) -> None:
     for row in plan.rows:
         seconds = plan.tasks[row.task].seconds
         if abs(row.end - row.start - seconds) > _slack(plan):
-            raise InvalidPlan(f"task {plan.tasks[row.task].id} is placed for {row.end - row.start:g} s and takes {seconds:g} s")
+            raise InvalidPlan(f"task {plan.tasks[row.task].name} is placed for {row.end - row.start:g} s and takes {seconds:g} s")
     for (host, runner), queue in plan.queues().items():
         for before, after in pairwise(queue):
             if plan.rows[after].start < plan.rows[before].end - _slack(plan):
-                ids = [plan.tasks[plan.rows[index].task].id for index in (before, after)]
+                ids = [plan.tasks[plan.rows[index].task].name for index in (before, after)]
                 raise InvalidPlan(f"tasks {ids[0]} and {ids[1]} run at the same time on host {host}, runner {runner}")
 
 
@@ -209,7 +228,7 @@ def _check_dependencies(plan: EmittedPlan) -> None:
     for row in plan.rows:
         for source, _ in plan.tasks[row.task].inputs:
             if row.start < first_end[source] - _slack(plan):
-                raise InvalidPlan(f"task {plan.tasks[row.task].id} starts before its input, task {plan.tasks[source].id}, has ended")
+                raise InvalidPlan(f"task {plan.tasks[row.task].name} starts before its input, task {plan.tasks[source].name}, has ended")
 
 
 def _first_ends(plan: EmittedPlan) -> dict[int, float]:

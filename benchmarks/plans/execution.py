@@ -225,9 +225,9 @@ class _Run:
             queue, place = self._queues[row.host, row.runner], self._place[row.host, row.runner]
             if queue[place] == index:
                 absent = [output for output in self._plan.tasks[row.task].inputs if output not in self._present[row.host]]
-                wanted = ", ".join(f"{number} of task {self._plan.tasks[task].id}" for task, number in absent[:3])
+                wanted = ", ".join(f"{number} of task {self._plan.tasks[task].name}" for task, number in absent[:3])
                 return (
-                    f"task {self._plan.tasks[row.task].id} waits forever on host {row.host}, runner {row.runner}, for output {wanted}: "
+                    f"task {self._plan.tasks[row.task].name} waits forever on host {row.host}, runner {row.runner}, for output {wanted}: "
                     "the order of the runners makes tasks wait for one another in a circle"
                 )
         return "tasks wait for one another in a circle"

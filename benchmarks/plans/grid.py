@@ -3,8 +3,8 @@
 The whole grid takes hours, most of them SAGA's. By default, a sample is drawn that ends in time. The sample is the start of a fixed order,
 and how far it gets depends on the machine:
 
-1. Headrace's planners and the reference, in rounds. In each round, every instance runs on one cluster, and every cluster has its turn;
-   after as many rounds as there are clusters, each instance has been on each. Half of the time.
+1. Headrace's planners and the reference, in rounds. In each round, every instance runs on one cluster, the smallest instance first, and
+   every cluster has its turn; after as many rounds as there are clusters, each instance has been on each. Half of the time.
 2. SAGA's HEFT on the cases that were reached, where hosts have one runner. Until two thirds of the time.
 3. SAGA's other algorithms on these cases, shuffled by a fixed seed. The rest of the time.
 
@@ -70,6 +70,10 @@ def shuffled(cases: Iterable[Case], algorithms: Sequence[str]) -> list[Work]:
     return work
 
 
+def _size(instance: Instance) -> int:
+    return sum(1 + len(task.inputs) for task in instance.tasks)
+
+
 class Grid:
     """Measures plans and appends their lines to a file.
 
@@ -105,7 +109,7 @@ class Grid:
 
 def run(instances: Sequence[Instance], grid: Grid, ours: Sequence[str], theirs: Sequence[str], seconds: float, began: float) -> None:
     """Measure the whole grid, or what fits into so many seconds. began: the present time of the grid's clock."""
-    own = (Work(*case, name) for case in rounds(instances) for name in ours)
+    own = (Work(*case, name) for case in rounds(sorted(instances, key=_size)) for name in ours)
     reached = list(dict.fromkeys((work.instance.name, work.cluster) for work in grid.measure(own, began + OURS_SHARE * seconds)))
     named = {instance.name: instance for instance in instances}
     cases = [(named[name], cluster) for name, cluster in reached if cluster.runners == 1]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from benchmarks.plans.clusters import Cluster
 from benchmarks.plans.emitted import Row
-from benchmarks.plans.instances import Instance
+from benchmarks.plans.instances import Input, Instance, Task
 from benchmarks.plans.scoring import Made, Planner
 from headrace.graph.topology import Ids, Offsets, Topology, offsets
+from headrace.scheduler.planners.compiled import COMPILED
 from headrace.scheduler.planners.plan import Plan
 from headrace.scheduler.planners.problem import Host, Problem
 from headrace.scheduler.planners.registry import PLANNERS
+
+SMALL = Instance("small", (Task("a", 1.0, (1,)), Task("b", 2.0, (), (Input(0, 0),)), Task("c", 3.0, (), (Input(0, 0),))))
 
 
 def problem_of(instance: Instance, cluster: Cluster) -> Problem:
@@ -67,8 +70,16 @@ def planners() -> dict[str, Planner]:
 
 
 def made(name: str, instance: Instance, cluster: Cluster) -> Made:
-    """Return the placements of a planner. Making the problem's columns does not count to its time."""
+    """Return the placements of a planner. Its time does not include the making of the problem's columns, nor that of machine code."""
+    _compile(name)
     problem = problem_of(instance, cluster)
     start = time.perf_counter()
     plan = PLANNERS[name](problem)
     return Made(rows_of(plan), time.perf_counter() - start)
+
+
+@cache
+def _compile(name: str) -> None:
+    """Let a planner plan a small graph, so that numba, where it is installed, compiles what it needs."""
+    if COMPILED:
+        PLANNERS[name](problem_of(SMALL, Cluster(2, 1, 1.0)))

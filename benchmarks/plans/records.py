@@ -19,7 +19,10 @@ def emitted(instance: Instance, cluster: Cluster, planner: str, rows: Iterable[R
     return {
         "instance": instance.name,
         "planner": planner,
-        "tasks": [[task.id, task.seconds, list(task.outputs), [list(pair) for pair in task.inputs]] for task in instance.tasks],
+        "tasks": [
+            [number, task.seconds, list(task.outputs), [list(pair) for pair in task.inputs]] for number, task in enumerate(instance.tasks)
+        ],
+        "names": [task.id for task in instance.tasks],
         "hosts": cluster.hosts,
         "runners": cluster.runners,
         "bandwidth": cluster.bandwidth,

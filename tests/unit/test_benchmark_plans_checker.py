@@ -25,7 +25,8 @@ def record(
     return {
         "instance": "test",
         "planner": "hand",
-        "tasks": [[f"t{number}", seconds, outputs, inputs] for number, (seconds, outputs, inputs) in enumerate(tasks)],
+        "tasks": [[number, seconds, outputs, inputs] for number, (seconds, outputs, inputs) in enumerate(tasks)],
+        "names": [f"t{number}" for number in range(len(tasks))],
         "hosts": hosts,
         "runners": runners,
         "bandwidth": 10.0,
@@ -137,15 +138,17 @@ def test_the_lower_bound_is_the_work_or_the_critical_path() -> None:
     ("tasks", "rows", "message"),
     [
         (PAIR, [row(0, 0, 0, 2)], "task t1 is placed nowhere"),
-        (PAIR, [row(0, 0, 0, 2), row(1, 2, 2, 3)], "there is no such task, host or runner"),
+        (PAIR, [row(0, 0, 0, 2), row(1, 2, 2, 3)], "task t1: there is no host 2 with a runner 0"),
         (PAIR, [row(0, 0, 0, 2), row(1, 1, 1, 2)], "task t1 starts before its input, task t0, has ended"),
         (PAIR, [row(0, 0, 0, 2), row(1, 1, 2, 4)], "task t1 is placed for 2 s and takes 1 s"),
         (PAIR, [row(0, 0, 0, 2), row(0, 0, 2, 4), row(1, 1, 2, 3)], "task t0 is placed twice on host 0"),
         ([(2.0, [], []), (2.0, [], [])], [row(0, 0, 0, 2), row(1, 0, 1, 3)], "tasks t0 and t1 run at the same time on host 0, runner 0"),
-        ([(1.0, [], [(5, 0)])], [row(0, 0, 0, 1)], r"task t0: input \[5, 0\] does not exist"),
+        ([(1.0, [], [(5, 0)])], [row(0, 0, 0, 1)], "task t0: there is no task 5"),
+        (PAIR, [row(7, 0, 0, 1)], "placement of task 7: there is no task 7"),
+        ([(1.0, [], []), (1.0, [], [(0, 0)])], [row(0, 0, 0, 1), row(1, 0, 1, 2)], "task t1: there is no output 0 of task t0"),
         ([(1.0, [1], [(1, 0)]), (1.0, [1], [(0, 0)])], [row(0, 0, 0, 1), row(1, 0, 1, 2)], "depend on one another in a circle"),
     ],
-    ids=["missing", "no host", "too early", "wrong length", "twice", "overlap", "no input", "circle"],
+    ids=["missing", "no host", "too early", "wrong length", "twice", "overlap", "no input", "no task", "no output", "circle"],
 )
 def test_an_invalid_plan_is_refused(tasks: Tasks, rows: list[Row], message: str) -> None:
     with pytest.raises(InvalidPlan, match=message):
@@ -167,7 +170,9 @@ def test_a_plan_that_waits_for_itself_is_refused() -> None:
         ({"bandwidth": 0}, "bandwidth is 0"),
         ({"latency": -1}, "latency is -1, not a number of 0 or more"),
         ({"placements": [[0, 0]]}, "wrong type or length"),
-        ({"tasks": [["a", 1.0, [], [[0]]]]}, "wrong type or length"),
+        ({"tasks": [[0, 2.0, [30], []], [0, 1.0, [], [[0, 0]]]]}, "task 1 has the id 0: give each task a number or text of its own"),
+        ({"names": ["a"]}, "wrong type or length"),
+        ({"names": None, "tasks": [["a", 1.0, [], [[0]]]]}, "wrong type or length"),
         ({"tasks": 3}, "wrong type or length"),
         ({"placements": [[0, 0, 0, float("nan"), 1]]}, "start is nan"),
     ],
@@ -175,6 +180,17 @@ def test_a_plan_that_waits_for_itself_is_refused() -> None:
 def test_a_malformed_record_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidPlan, match=message):
         checked(record(PAIR, [row(0, 0, 0, 2), row(1, 0, 2, 3)]) | change)
+
+
+def test_tasks_may_have_texts_as_ids() -> None:
+    given = record(PAIR, []) | {
+        "names": None,
+        "tasks": [["b", 1.0, [], [["a", 0]]], ["a", 2.0, [30], []]],
+        "placements": [["a", 0, 0, 0, 2], ["b", 0, 0, 2, 3]],
+    }
+    plan, execution = checked(given)
+    assert [task.name for task in plan.tasks] == ["b", "a"]
+    assert execution.makespan == 3.0
 
 
 def test_a_missing_field_is_named() -> None:
