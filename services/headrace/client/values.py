@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from headrace.client.fetching import Fetcher
+from headrace.client.fetching import Fetcher, Held
 from headrace.client.holders import Holders
 from headrace.client.patience import Patience
 from headrace.client.settings import SETTINGS
@@ -51,18 +51,27 @@ async def _fetch_all(following: Following, connection: Connection, fetcher: Fetc
     fetcher.still = holders.still
     try:
         while True:
-            came = await fetcher.fetch(holders.of(missing), connection.addresses)
+            tried = holders.of(missing)
+            came = await fetcher.fetch(tried, connection.addresses)
             found.update(came)
             missing = [dataset for dataset in missing if dataset not in came]
             if not missing:
                 return found
             ledger = await holders.read_ledger()
-            patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened)
+            patience.looked(time.monotonic(), hopeful=bool(came) or ledger.reopened or has_moved(tried, holders.of(missing)))
             if patience.is_over or any(ledger.flag[dataset] & RELEASED for dataset in missing):
                 raise _lost(following.job, ledger, missing, fetcher.problems, holders.problem)
             await asyncio.sleep(SETTINGS.fetch_again_seconds)
     finally:
         await holders.stop()
+
+
+def has_moved(tried: Mapping[int, Held], held: Mapping[int, Held]) -> bool:
+    """Return whether some datasets are said to be on a host, or to be from an attempt, that was not tried yet.
+
+    The job may have been reopened and done again since the last look: then it is not open, but its outputs can be fetched.
+    """
+    return any(tried.get(dataset) != place for dataset, place in held.items())
 
 
 def _lost(job: str, ledger: JobLedger, datasets: list[int], problems: Mapping[str, str], unread: str = "") -> OutputsLost:
