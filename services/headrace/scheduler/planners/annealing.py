@@ -17,7 +17,7 @@ from headrace.scheduler.planners.searching import anneal as anneal_columns
 from headrace.scheduler.planners.simulate import simulate
 from headrace.scheduler.planners.table import table_of
 
-WORK = 6_000_000 if COMPILED else 120_000
+WORK = 4_500_000 if COMPILED else 90_000
 """Tasks and edges that all evaluations of one portfolio may simulate: about two seconds' worth."""
 WARM, COLD = 0.01, 0.0003
 """Temperatures at the beginning and at the end, as shares of the makespan."""
