@@ -13,18 +13,7 @@ from benchmarks.plans.instances import Input, Instance, Task
 from benchmarks.plans.records import emitted
 from headrace.scheduler.planners.plan import Placement
 from headrace.scheduler.planners.simulate import simulate
-
-
-@st.composite
-def instances(draw: st.DrawFn) -> Instance:
-    """Random graphs of tasks with up to two outputs each, some of which take no time or hold no bytes."""
-    tasks: list[Task] = []
-    for index in range(draw(st.integers(1, 14))):
-        made = [Input(task, output) for task in range(index) for output in range(len(tasks[task].outputs))]
-        inputs = draw(st.lists(st.sampled_from(made), unique=True, max_size=4)) if made else []
-        outputs = draw(st.lists(st.integers(0, 40), max_size=2))
-        tasks.append(Task(str(index), draw(st.integers(0, 20)) / 4, tuple(outputs), tuple(inputs)))
-    return Instance("random", tuple(tasks))
+from tests.plan_instances import instances
 
 
 @st.composite
@@ -37,7 +26,7 @@ def placements(draw: st.DrawFn, n_tasks: int, hosts: int) -> Placement:
     return Placement.of(host, order[:n_tasks], [(*copy, order[n_tasks + number]) for number, copy in enumerate(copies)])
 
 
-@given(st.data(), instances(), st.integers(1, 4), st.integers(1, 2), st.sampled_from([0.0, 0.5]))
+@given(st.data(), instances(14), st.integers(1, 4), st.integers(1, 2), st.sampled_from([0.0, 0.5]))
 def test_the_simulator_predicts_what_the_checker_finds(
     data: st.DataObject, instance: Instance, hosts: int, runners: int, latency: float
 ) -> None:

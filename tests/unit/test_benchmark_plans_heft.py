@@ -11,6 +11,7 @@ from benchmarks.plans.emitted import Row
 from benchmarks.plans.heft import heft
 from benchmarks.plans.instances import Input, Instance, Task
 from benchmarks.plans.records import emitted
+from tests.plan_instances import instances
 
 
 def test_the_longest_task_goes_first() -> None:
@@ -46,19 +47,7 @@ def test_runners_of_one_host_share_data() -> None:
     assert rows[1:] == [Row(1, 0, 0, 1.0, 4.0), Row(2, 0, 1, 1.0, 4.0)]
 
 
-@st.composite
-def instances(draw: st.DrawFn) -> Instance:
-    """Random graphs of tasks with up to two outputs each, some of which take no time or hold no bytes."""
-    tasks: list[Task] = []
-    for index in range(draw(st.integers(1, 12))):
-        made = [Input(task, output) for task in range(index) for output in range(len(tasks[task].outputs))]
-        inputs = draw(st.lists(st.sampled_from(made), unique=True, max_size=4)) if made else []
-        outputs = draw(st.lists(st.integers(0, 40), max_size=2))
-        tasks.append(Task(str(index), draw(st.integers(0, 20)) / 4, tuple(outputs), tuple(inputs)))
-    return Instance("random", tuple(tasks))
-
-
-@given(instances(), st.integers(1, 4), st.integers(1, 2), st.sampled_from([0.0, 0.5]))
+@given(instances(12), st.integers(1, 4), st.integers(1, 2), st.sampled_from([0.0, 0.5]))
 def test_every_plan_passes_the_checker(instance: Instance, hosts: int, runners: int, latency: float) -> None:
     cluster = Cluster(hosts, runners, 10.0, latency)
     plan, execution = checked(emitted(instance, cluster, "heft", heft(instance, cluster)))

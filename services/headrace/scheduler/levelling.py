@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.graph.resources import fits
 from headrace.ledger import JobLedger
 from headrace.ledger.columns import Ints
 from headrace.scheduler.inputs import outside
@@ -27,9 +26,8 @@ from headrace.scheduler.relief import Asked, Back, Waiting
 class Row(NamedTuple):
     """The waiting work of one job on one host.
 
-    chains: those that could begin now, in plan order. seconds: the duration of each, on a host of speed 1.
-
-    backlog: seconds of the chains that were not released yet.
+    chains: those that could begin now, in plan order. seconds: the duration of each, on a host of speed 1. backlog: the duration of all
+    chains that were not released yet, in seconds.
     """
 
     schedule: JobSchedule
@@ -63,10 +61,8 @@ def excess(waiting: Mapping[str, float], rates: Mapping[str, float], spare: floa
 class Levelling:
     """The work that waits on hosts at one moment while other hosts are idle.
 
-    idle: the hosts that have nothing to do. asked: per job, the tasks that hosts were asked to give back already.
-
-    seconds: returns the expected seconds per function of a job, NaN where they are unknown. Tasks of unknown duration stay where they are.
-
+    idle: the hosts that have nothing to do. asked: per job, the tasks that hosts were asked to give back already. seconds:
+    returns the expected seconds per function of a job, NaN where they are unknown. Tasks of unknown duration stay where they are.
     least_seconds: a host loses work only if it would finish at least this much later than all of these hosts would together.
     gigabyte_seconds: the time to send a gigabyte of inputs.
     """
@@ -134,17 +130,10 @@ class Levelling:
                 break
             tasks = job.chains.tasks_of(chain)
             sending = _input_bytes(job, tasks) * self._byte_seconds
-            if sending <= wait / 2 and sending + cost / self._fastest < wait and self._can_take(row.schedule, tasks[0]):
+            if sending <= wait / 2 and sending + cost / self._fastest < wait and self._living.can_take(job, tasks[0], self._idle):
                 found.append(chain)
                 seconds -= cost
         return found[::-1]
-
-    def _can_take(self, schedule: JobSchedule, task: int) -> bool:
-        """Return whether an idle host has the resources that a task needs."""
-        if schedule.needs is None:
-            return True
-        need = schedule.job.spec.functions[schedule.job.spec.function[task]].resources
-        return any(fits(need, self._living.resources[name]) for name in self._idle)
 
 
 def _rows(schedule: JobSchedule, asked: Mapping[int, int], function_seconds: Floats) -> Iterator[Row]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from headrace.graph.needs import Needs
 from headrace.graph.resources import Resources, fits
-from headrace.ledger import HostRecord
+from headrace.ledger import HostRecord, JobLedger
 from headrace.scheduler.fitting import rates_of
 from headrace.scheduler.placing import Balance, Floats
 
@@ -57,6 +57,11 @@ class LivingHosts:
         if len(able) == 1:
             return able[0]
         return min(able, key=lambda name: (self.is_held_up(name), self.busy_seconds(name)))
+
+    def can_take(self, job: JobLedger, task: int, names: Iterable[str]) -> bool:
+        """Return whether one of these hosts has the resources that a task needs."""
+        need = job.spec.functions[job.spec.function[task]].resources
+        return any(fits(need, self.resources[name]) for name in names)
 
     def is_held_up(self, name: str) -> bool:
         """Whether all runners of a host execute long tasks, or it has a task that runs alone."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.graph.resources import fits
 from headrace.graph.topology import Flags
 from headrace.ledger import ASSIGNED, NOWHERE, JobLedger
 from headrace.ledger.columns import Ints, ints, ranges
@@ -159,19 +158,14 @@ class Relief:
     def _of(self, host: str, left: int) -> Iterator[Back]:
         """Yield chains of a host with about `left` tasks together that other hosts can run."""
         for job, name in self._alone:
-            if left > 0 and name == host and self._can_take(job, 0):
+            if left > 0 and name == host and self._living.can_take(job, 0, self._spare):
                 left -= 1
                 yield Back(job, host, [0], [[0]])
         for schedule, found in self._waiting:
             job = schedule.job
             chains = found.first_on(job.host_ids.get(host, NOWHERE), left) if left > 0 else []
             rows = [(chain, job.chains.tasks_of(chain)) for chain in chains]
-            rows = [(chain, tasks) for chain, tasks in rows if schedule.needs is None or self._can_take(job, tasks[0])]
+            rows = [(chain, tasks) for chain, tasks in rows if schedule.needs is None or self._living.can_take(job, tasks[0], self._spare)]
             if rows:
                 left -= sum(len(tasks) for _, tasks in rows)
                 yield Back(job, host, [chain for chain, _ in rows], [tasks for _, tasks in rows])
-
-    def _can_take(self, job: JobLedger, task: int) -> bool:
-        """Return whether a host with idle runners has the resources that a task needs."""
-        need = job.spec.functions[job.spec.function[task]].resources
-        return any(fits(need, self._living.resources[name]) for name in self._spare)
