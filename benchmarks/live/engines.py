@@ -35,7 +35,7 @@ def dask_installed() -> bool:
 
 @contextmanager
 def headrace(hosts: int) -> Iterator[Run]:
-    """A cluster of Headrace. What it learns about an instance stays until it is closed."""
+    """A cluster of Headrace. The scheduler keeps the measured durations of an instance's tasks until the cluster is closed."""
     with hr.Cluster.local(hosts=hosts, runners=1, progress=False) as cluster:
         warming = hr.Graph("warm")
         for number in range(WARM_TASKS * hosts):

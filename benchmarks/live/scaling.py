@@ -11,7 +11,7 @@ TOTAL_BYTES = 64_000_000
 
 
 def scaled(instance: Instance, seconds: float = WORK_SECONDS, nbytes: int = TOTAL_BYTES) -> Instance:
-    """Return the instance with so many seconds and so many bytes in all. What is 0 stays 0."""
+    """Return the instance with all durations and sizes multiplied, so that they add up to these totals. Totals of 0 stay 0."""
     work = instance.work
     size = sum(sum(task.outputs) for task in instance.tasks)
     slower, larger = seconds / work if work else 0.0, nbytes / size if size else 0.0

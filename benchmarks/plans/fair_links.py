@@ -52,7 +52,7 @@ class FairLinks(Generic[Key]):
         self._stale = True
 
     def next_end(self) -> float:
-        """Return when the next transfer ends, if none starts before; infinity if there is none."""
+        """Return the time at which the next transfer ends unless another one starts before; infinity if there is no transfer."""
         if not self._marks:
             return math.inf
         self._refresh()

@@ -71,7 +71,7 @@ class Instance:
 
 
 def published() -> list[Path]:
-    """Return the files of published graphs beside the checkout. Raises UnreadableInstance if there are none."""
+    """Return the files of published graphs in the folder beside the checkout. Raises UnreadableInstance if it has none."""
     found = sorted([*GRAPHS.glob("*/*.zip"), *GRAPHS.glob("*/*.json")])
     if not found:
         raise UnreadableInstance(f"{GRAPHS}: there are no graphs. Name Estee archives or WfFormat files.")

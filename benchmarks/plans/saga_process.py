@@ -56,7 +56,7 @@ def _network(hosts: int, bandwidth: float) -> tuple[list[tuple[str, float]], lis
 
 
 def main() -> None:
-    """Answer until the input ends. What SAGA prints goes to standard error."""
+    """Answer requests until the input ends. Everything that SAGA prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     logging.disable(logging.WARNING)  # it warns of each graph with several sources or sinks

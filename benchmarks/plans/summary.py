@@ -42,7 +42,7 @@ class Case:
 
     @property
     def heft(self) -> str | None:
-        """The planner that counts as HEFT here; None if there is none."""
+        """The name of the HEFT plan to compare with: SAGA's if it exists, otherwise our reference; None if neither exists."""
         return next((name for name in (SAGA_PREFIX + SAGA_HEFT, REFERENCE) if name in self.lines), None)
 
     @property

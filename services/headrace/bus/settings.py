@@ -109,7 +109,7 @@ class BusSettings(msgspec.Struct, kw_only=True, frozen=True):
     url: str = "nats://127.0.0.1:4222"
     """Address of the NATS server, like `nats://hub:4222`, or several separated by commas. The default is a server on this machine."""
     token: str = ""
-    """Token to log in with. Whoever has it can submit jobs, and jobs run any code."""
+    """Token to log in with. Every holder of the token can submit jobs, and jobs run any code."""
     user: str = ""
     """User to log in as, with HEADRACE_PASSWORD: for a server that gives each service its own permissions."""
     password: str = ""
